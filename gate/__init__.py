@@ -1,0 +1,1 @@
+"""Judgement: conditions, accepted findings, the table from findings to a method. Never imports torch."""

@@ -1,0 +1,1 @@
+"""Preference pairs: the type, the readers, the model-free checks, the bundled sets. Never imports torch."""

@@ -1,0 +1,65 @@
+"""Progress on stderr: a bar with rate and time left on a terminal, a line every 10% elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def progress(what: str, total: int | None, unit: str = "pairs") -> Iterator[Advance]:
+    """Yields `advance(k)`, to be called when `k` more units are done. `total` None: unknown length."""
+    if total == 0:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        with _bar(what, total, unit) as advance:
+            yield advance
+    else:
+        yield _lines(what, total, unit)
+
+
+@contextmanager
+def _bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    started = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total, rate="")
+        done = 0
+
+        def advance(k: int) -> None:
+            nonlocal done
+            done += k
+            bar.update(task, advance=k, rate=_rate(done, started, unit))
+
+        yield advance
+
+
+def _lines(what: str, total: int | None, unit: str) -> Advance:
+    started, done, told = time.monotonic(), 0, 0
+
+    def advance(k: int) -> None:
+        nonlocal done, told
+        done += k
+        step = 10 * done // total if total else done // 10_000
+        if step > told:
+            told = step
+            print(f"{what}: {done}/{total or '?'} {unit}, {_rate(done, started, unit)}", file=sys.stderr, flush=True)
+
+    return advance
+
+
+def _rate(done: int, started: float, unit: str) -> str:
+    return f"{done / max(time.monotonic() - started, 1e-9):.3g} {unit}/s"

@@ -1,0 +1,108 @@
+"""Saving and loading a `Run`, and the facts about this machine and project that are saved with it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import ProbeError
+from .files import atomic, write_text
+from .records import SCHEMA_VERSION, Run, run_from_json, run_to_json
+
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "scipy", "scikit-learn", "tokenizers")
+
+
+def now() -> str:
+    """This moment in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform, git state and argv: what another person needs to repeat the run."""
+    return {
+        "probe": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: v for name in PACKAGES if (v := _version(name))},
+        "git": _git(),
+        "argv": ["probe", *sys.argv[1:]],
+    }
+
+
+def new_run_dir(command: str, stem: str, created: str, root: Path = Path(".probe/runs")) -> Path:
+    """An unused directory such as `.probe/runs/20261121T105200Z-bias-cico_insulin`."""
+    base = root / f"{created.replace('-', '').replace(':', '')}-{command}-{stem}"
+    candidates = (base if i == 1 else base.with_name(f"{base.name}-{i}") for i in range(1, 10_000))
+    return next(path for path in candidates if not path.exists())
+
+
+def save_run(run: Run, directory: Path) -> Path:
+    """Write `run.json` into `directory`; returns its path."""
+    path = directory / "run.json"
+    write_text(path, json.dumps(run_to_json(run), ensure_ascii=False, indent=1) + "\n")
+    return path
+
+
+def save_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write rows as JSON Lines, atomically and as a stream."""
+    with atomic(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def load_run(path: Path) -> Run:
+    """Read a `run.json` (or the directory that holds one).
+
+    Raises `ProbeError` when it is absent, no JSON, no run, or of a newer schema than this version knows.
+    """
+    path = path / "run.json" if path.is_dir() else path
+    data = _json(path)
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(version, int):
+        raise ProbeError(f'{path}: no "schema_version". Give a run.json written by probe.')
+    if version > SCHEMA_VERSION:
+        raise ProbeError(
+            f"{path}: schema {version} is newer than this probe knows ({SCHEMA_VERSION}). "
+            "Upgrade with `pip install -U prefprobe`."
+        )
+    try:
+        return run_from_json(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ProbeError(f"{path}: not a run of schema {version} ({error!r}). Measure again.") from error
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProbeError(f"{path}: {error.strerror}. Give the run.json of an earlier probe.") from error
+    except ValueError as error:
+        raise ProbeError(f"{path}: not JSON ({error}). Give a run.json written by probe.") from error
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit and dirty flag of the project the command runs in; None outside a repository."""
+    try:
+        commit = _output("git", "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_output("git", "status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

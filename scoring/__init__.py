@@ -1,0 +1,1 @@
+"""The model: loading, exact encoding, per-token log-probs, the score store."""
