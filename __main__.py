@@ -10,7 +10,7 @@ from .errors import Exit, ProbeError
 
 
 def main() -> int:
-    """Run `probe` on `sys.argv`; returns the exit code. A crash is 3, never 1: 1 means that the gate failed."""
+    """Run `probe` on `sys.argv`; returns the exit code. A crash is 3, never 1: 1 says that the gate failed."""
     from .cli import app
 
     try:
@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def _usage(error: Exception) -> int | None:
-    """Exit code of an error of the option parser, or None. Known by shape: typer has vendored click or not."""
+    """Exit code of a parser error, or None. Known by its shape: typer may or may not have vendored click."""
     if type(error).__name__ == "Abort":
         return _interrupted()
     if not hasattr(error, "format_message"):
@@ -41,7 +41,9 @@ def _usage(error: Exception) -> int | None:
 
 
 def _interrupted() -> int:
-    print("probe: interrupted; what was measured is kept, the same command goes on from there.", file=sys.stderr)
+    print(
+        "probe: interrupted; what was measured is kept, the same command goes on from there.", file=sys.stderr
+    )
     return Exit.INTERRUPTED
 
 

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import __version__
-from .commands import explain
+
+# In the order of the work. A command is the function of its module's name.
+COMMANDS = (
+    "bias",
+    "data",
+    "negatives",
+    "trial",
+    "gate",
+    "train",
+    "compare",
+    "rollback",
+    "sample",
+    "label",
+    "autopsy",
+    "explain",
+    "report",
+    "export",
+    "init",
+)
 
 app = typer.Typer(
     name="probe",
@@ -19,8 +39,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (explain.explain,):
-    app.command()(command)
+for name in COMMANDS:
+    if (Path(__file__).parent / "commands" / f"{name}.py").exists():
+        app.command(name)(getattr(import_module(f".commands.{name}", __package__), name))
 
 
 def _version(asked: bool) -> None:

@@ -71,12 +71,18 @@ def _blocks(doc: str, where: str) -> Iterator[Explanation]:
     heads = list(HEADING.finditer(doc))
     for head, following in zip(heads, [*heads[1:], None], strict=True):
         body = doc[head.end() : following.start() if following else None]
-        yield Explanation(*head.groups(), **_fields(body, head.group(1), where), where=where)
+        code, name, summary = head.groups()
+        fields = _fields(body, code, where)
+        yield Explanation(
+            code, name, summary, fields["means"], fields["why"], fields["do"], fields["source"], where
+        )
 
 
 def _fields(body: str, code: str, where: str) -> dict[str, str]:
     parts = FIELD.split(body)[1:]
-    fields = {name.lower(): " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    fields = {
+        name.lower(): " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)
+    }
     if missing := {"means", "why", "do", "source"} - set(fields):
         raise ValueError(f"{where}: {code} lacks {', '.join(sorted(missing))}")
     return fields

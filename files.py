@@ -23,7 +23,9 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO[str]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise CannotMeasure(f"{path}: {error.strerror}. Free some space or choose another place with --out.") from error
+        raise CannotMeasure(
+            f"{path}: {error.strerror}. Free some space or choose another place with --out."
+        ) from error
     try:
         with os.fdopen(handle, mode, encoding="utf-8", newline="\n") as file:
             yield file
@@ -32,7 +34,9 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO[str]]:
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except OSError as error:
-        raise CannotMeasure(f"{path}: {error.strerror}. Free some space or choose another place with --out.") from error
+        raise CannotMeasure(
+            f"{path}: {error.strerror}. Free some space or choose another place with --out."
+        ) from error
     finally:
         Path(name).unlink(missing_ok=True)
 

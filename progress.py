@@ -56,7 +56,11 @@ def _lines(what: str, total: int | None, unit: str) -> Advance:
         step = 10 * done // total if total else done // 10_000
         if step > told:
             told = step
-            print(f"{what}: {done}/{total or '?'} {unit}, {_rate(done, started, unit)}", file=sys.stderr, flush=True)
+            print(
+                f"{what}: {done}/{total or '?'} {unit}, {_rate(done, started, unit)}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     return advance
 

@@ -25,14 +25,23 @@ def explain(
         print("\n\n".join(_page(page) for page in pages.values()))
         return
     if code is None:
-        raise ProbeError("explain needs a code, e.g. `probe explain PB101`. `probe explain --all` lists them.")
+        raise ProbeError(
+            "explain needs a code, e.g. `probe explain PB101`. `probe explain --all` lists them."
+        )
     if code.upper() not in pages:
         near = get_close_matches(code.upper(), pages, n=3, cutoff=0.5)
-        raise ProbeError(f"{code}: no such finding. {'Near: ' + ', '.join(near) + '.' if near else 'Try --all.'}")
+        raise ProbeError(
+            f"{code}: no such finding. {'Near: ' + ', '.join(near) + '.' if near else 'Try --all.'}"
+        )
     print(_page(pages[code.upper()]))
 
 
 def _page(page: Explanation) -> str:
-    parts = {"What it means": page.means, "Why it matters": page.why, "What to do": page.do, "Source": page.source}
+    parts = {
+        "What it means": page.means,
+        "Why it matters": page.why,
+        "What to do": page.do,
+        "Source": page.source,
+    }
     body = "\n\n".join(f"{title}\n{textwrap.fill(text, 78)}" for title, text in parts.items())
     return f"{page.code} {page.name}\n{textwrap.fill(page.summary, 78)}\n\n{body}\n\nRaised by {page.where}"

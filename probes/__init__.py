@@ -1,1 +1,1 @@
-"""What is measured: one file a probe, its null hypothesis and its finding codes. Never imports torch at load."""
+"""What is measured: one file a probe, its null hypothesis, its finding codes. No torch at import."""
