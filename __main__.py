@@ -10,7 +10,7 @@ from .errors import Exit, ProbeError
 
 
 def main() -> int:
-    """Run `probe` on `sys.argv`; returns the exit code. A crash is 3, never 1: 1 says that the gate failed."""
+    """Run `probe` on `sys.argv`; returns the exit code. A crash is 3, never 1: 1 is a failed gate."""
     from .cli import app
 
     try:
