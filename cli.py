@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands.configured import configured, use_file
 
 # In the order of the work. A command is the function of its module's name.
 COMMANDS = (
@@ -41,7 +42,7 @@ app = typer.Typer(
 
 for name in COMMANDS:
     if (Path(__file__).parent / "commands" / f"{name}.py").exists():
-        app.command(name)(getattr(import_module(f".commands.{name}", __package__), name))
+        app.command(name)(configured(getattr(import_module(f".commands.{name}", __package__), name)))
 
 
 def _version(asked: bool) -> None:
@@ -52,8 +53,10 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Measure, before the first training step, whether preference pairs will teach your model anything."""
+    use_file(context)

@@ -58,7 +58,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One judged statement of the gate, e.g. `triviality <= 0.9` in group `advice`."""
+    """One judged statement of the gate, e.g. `triviality <= 0.9` in group `advice`.
+
+    `gates` False: shown, but the verdict does not rest on it. `sense` is <=, >=, within (±) or clean.
+    """
 
     name: str
     group: str
@@ -67,6 +70,8 @@ class Condition:
     result: Result
     code: str
     message: str = ""
+    gates: bool = True
+    sense: str = "<="
 
 
 @dataclass(frozen=True, slots=True)

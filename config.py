@@ -1,0 +1,249 @@
+"""Settings: flag > file > default, each with its origin.
+
+The file is `probe.toml`, or `pyproject.toml` with a table `[tool.probe]`, in this directory or the nearest
+one above. Its keys are the long options of the commands without their dashes: at the top for every command
+that has the option, in a table of the command's name for that command alone.
+
+    [tool.probe]
+    model = "Qwen/Qwen2.5-0.5B-Instruct"
+    alpha = 0.05
+
+    [tool.probe.trial]
+    seed = 7
+
+Recipe for a command: nothing to do. `cli.py` hands the file to typer as defaults and adds `--show-config`,
+so a command's parameters arrive resolved. What it saves of them: `Run(config=config.current(), ...)`.
+The tables that are no options (`accept`, `gate.limits`, `gate.groups`) are read with `config.section`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from .errors import ProbeError
+
+DEFAULT, FLAG = "default", "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a table that is no command option: its TOML types, default and one-line help."""
+
+    name: str
+    types: tuple[type, ...]
+    default: Any
+    help: str
+
+
+ACCEPT_KEYS = (
+    Key("code", (str,), None, "The finding that is accepted, e.g. PB203. Required."),
+    Key("reason", (str,), None, "Why it is accepted; printed in every report. Required."),
+    Key("group", (str,), "every group", "Accept it in this group only."),
+    Key("limit", (int, float), None, "Accept it up to this measured value; worse still fails."),
+    Key("until", (date,), None, "Last day on which it is accepted, e.g. 2027-03-31."),
+)
+# One-off acts and what they write are said each time, never by a file.
+NEVER_IN_FILE = frozenset({"help", "version", "show_config", "force", "reason", "out", "resume", "export"})
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file's `[tool.probe]` content, keys as written. `path` None: no file was found."""
+
+    path: Path | None = None
+    table: Mapping[str, Any] = field(default_factory=dict)
+
+    def where(self, *tables: str) -> str:
+        """The place of a table, for a message: `pyproject.toml [tool.probe.gate]`."""
+        inside_pyproject = self.path is not None and self.path.name == "pyproject.toml"
+        dotted = ".".join([*(["tool", "probe"] if inside_pyproject else []), *tables])
+        return f"{self.path.name if self.path else ''}{f' [{dotted}]' if dotted else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings one command runs under."""
+
+    file: ConfigFile = field(default_factory=ConfigFile)
+    settings: Mapping[str, tuple[Any, str]] = field(default_factory=dict)  # name -> (value, origin)
+
+
+_active: ContextVar[Config | None] = ContextVar("probe_config", default=None)
+
+
+def activate(config: Config) -> None:
+    """Make `config` what `current` and `section` answer from; `cli.py` does it before each command."""
+    _active.set(config)
+
+
+def current() -> dict[str, dict[str, Any]]:
+    """The running command's settings as `{name: {"value", "origin"}}`, for `Run.config`.
+
+    The origin is `flag`, `default` or the file's name. Empty outside the command line.
+    """
+    config = _active.get() or Config()
+    settings = {n: {"value": _plain(v), "origin": o} for n, (v, o) in config.settings.items()}
+    for name in ("accept", "gate.limits", "gate.groups"):
+        if value := section(name):
+            settings[name] = {"value": _plain(value), "origin": config.file.where()}
+    return settings
+
+
+def section(dotted: str) -> Any:
+    """A table of the file that is no option, e.g. `section("gate.limits")`; `{}` when the file has none."""
+    value: Any = (_active.get() or Config()).file.table
+    for name in dotted.split("."):
+        value = value.get(name, {}) if isinstance(value, Mapping) else {}
+    return value
+
+
+def find(start: Path) -> ConfigFile:
+    """The nearest config at `start` or above it.
+
+    Raises `ProbeError` on TOML that cannot be read, and where both files of one directory configure probe.
+    """
+    for directory in (start, *start.parents):
+        candidates = [_read(directory / name) for name in ("probe.toml", "pyproject.toml")]
+        found = [file for file in candidates if file is not None]
+        if len(found) == 2:
+            raise ProbeError(f"{directory}: probe.toml and pyproject.toml both configure probe. Keep one.")
+        if found:
+            return found[0]
+    return ConfigFile()
+
+
+def _read(path: Path) -> ConfigFile | None:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise ProbeError(f"{path}: not TOML that can be read ({error}). Mend it.") from error
+    table = data if path.name == "probe.toml" else data.get("tool", {}).get("probe")
+    if table is not None and not isinstance(table, dict):
+        raise ProbeError(f"{path}: tool.probe is no table. Write `[tool.probe]`.")
+    return None if table is None else ConfigFile(path, table)
+
+
+def defaults_for(file: ConfigFile, commands: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
+    """The file's values by command and parameter, as typer's `default_map` wants them.
+
+    `commands` maps each command to its parameters' names. Raises `ProbeError` on a key that no command has
+    and on one that a file must not hold, naming file and key, with the nearest known key.
+    """
+    known = {name: set(options) - NEVER_IN_FILE for name, options in commands.items()}
+    shared = {key: value for key, value in file.table.items() if key not in {*known, "accept"}}
+    check_keys(shared, sorted({*set().union(*known.values()), *known, "accept"}), file.where())
+    _check_accepted(file)
+    own = {name: _own(file, name, options) for name, options in known.items()}
+    general = {_name(key): value for key, value in shared.items()}
+    return {
+        name: {key: value for key, value in {**general, **own[name]}.items() if key in options}
+        for name, options in known.items()
+    }
+
+
+def _own(file: ConfigFile, command: str, options: set[str]) -> dict[str, Any]:
+    table = file.table.get(command, {})
+    if not isinstance(table, dict):
+        raise ProbeError(f'{file.where()}: "{command}" is a command. Give it a table: [{command}].')
+    tables = TABLES.get(command, {})
+    check_keys(table, sorted({*options, *tables}), file.where(command))
+    for name, check in tables.items():
+        check(table.get(name, {}), file.where(command, name))
+    return {_name(key): value for key, value in table.items() if key not in tables}
+
+
+def check_keys(table: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raises `ProbeError` on the first key of `table` that is not known, with the nearest that is."""
+    names = {_name(key): key.replace("_", "-") for key in known}
+    for key in table:
+        if _name(key) in names:
+            continue
+        if _name(key) in NEVER_IN_FILE:
+            raise ProbeError(f'{where}: "{key}" is said on the command line, not in a file. Remove it.')
+        near = get_close_matches(_name(key), names, n=1, cutoff=0.5)
+        remedy = f'Did you mean "{names[near[0]]}"?' if near else "Remove it; docs/config.md lists the keys."
+        raise ProbeError(f'{where}: no key "{key}". {remedy}')
+
+
+def check_types(table: Mapping[str, Any], keys: Iterable[Key], where: str) -> None:
+    """Raises `ProbeError` on an unknown key of `table` or a value of another type than its key's."""
+    by_name = {key.name: key for key in keys}
+    check_keys(table, by_name, where)
+    for name, value in table.items():
+        types = by_name[name].types
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            wanted = " or ".join(kind.__name__ for kind in types)
+            raise ProbeError(f'{where}: "{name}" is {value!r}. It takes {wanted}.')
+
+
+def _check_accepted(file: ConfigFile) -> None:
+    rows = file.table.get("accept", [])
+    if not isinstance(rows, list):
+        raise ProbeError(f'{file.where()}: "accept" is one table. Write [[…accept]] with two brackets.')
+    for number, row in enumerate(rows, 1):
+        where = f"{file.where('accept')} entry {number}"
+        check_types(row, ACCEPT_KEYS, where)
+        if missing := [name for name in ("code", "reason") if not row.get(name)]:
+            raise ProbeError(f'{where}: "{missing[0]}" is missing. Say what is accepted and why.')
+
+
+def _check_limits(table: Any, where: str) -> None:
+    """Limits by condition: a number, or `false` to leave the condition out."""
+    from .gate.conditions import LIMIT_KEYS
+
+    if not isinstance(table, dict):
+        raise ProbeError(f"{where}: no table. Write one condition = limit a line.")
+    check_types(table, LIMIT_KEYS, where)
+    if wrong := [key for key, value in table.items() if value is True]:
+        raise ProbeError(f'{where}: "{wrong[0]}" is true. Give a number, or false to leave it out.')
+
+
+def _check_groups(table: Any, where: str) -> None:
+    if not isinstance(table, dict):
+        raise ProbeError(f"{where}: no table. Write one table a group, e.g. [gate.groups.advice].")
+    for group, limits in table.items():
+        _check_limits(limits, f"{where[:-1]}.{group}]")
+
+
+# Tables of a command that are no options, each with the function that checks it.
+TABLES: dict[str, dict[str, Callable[[Any, str], None]]] = {
+    "gate": {"limits": _check_limits, "groups": _check_groups}
+}
+
+
+def show(config: Config) -> str:
+    """The text of `--show-config`: name, value and origin, a line a setting."""
+    rows = [(n.replace("_", "-"), repr(_plain(v)), o) for n, (v, o) in sorted(config.settings.items())]
+    for dotted in ("accept", "gate.limits", "gate.groups"):
+        value: Any = config.file.table
+        for name in dotted.split("."):
+            value = value.get(name, {})
+        rows += [(dotted, repr(_plain(value)), config.file.where())] if value else []
+    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+    lines = [f"{n:<{widths[0]}}  {v:<{widths[1]}}  {o}" for n, v, o in rows]
+    return "\n".join([f"config file: {config.file.path or 'none found'}", *lines])
+
+
+def _name(key: str) -> str:
+    return key.replace("-", "_")
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)

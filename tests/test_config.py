@@ -1,0 +1,160 @@
+"""Settings: flag > file > default, and every way a file can be wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+
+from probe import config
+from probe.commands.configured import configured, use_file
+from probe.errors import ProbeError
+
+
+def make_app() -> typer.Typer:
+    """Two commands that share `--alpha`, each printing what it was given."""
+    app = typer.Typer()
+
+    def bias(
+        path: str,
+        alpha: float = 0.05,
+        max_length: Annotated[int | None, typer.Option()] = None,
+        cached: Annotated[bool, typer.Option("--cached/--no-cached")] = True,
+    ) -> None:
+        print(path, alpha, max_length, cached, config.current()["alpha"]["origin"])
+
+    def gate(path: str, alpha: float = 0.05, force: bool = False) -> None:
+        print(path, alpha, force, config.section("gate.limits"))
+
+    app.command("bias")(configured(bias))
+    app.command("gate")(configured(gate))
+
+    @app.callback()
+    def root(context: typer.Context) -> None:
+        use_file(context)
+
+    return app
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run the app in a directory with the given probe.toml; returns what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: str, toml: str = "", name: str = "probe.toml") -> str:
+        (tmp_path / name).write_text(toml)
+        make_app()(list(argv), standalone_mode=False)
+        return capsys.readouterr().out.strip()
+
+    return call
+
+
+def test_default_without_a_value(run):
+    assert run("bias", "x") == "x 0.05 None True default"
+
+
+def test_file_beats_default_and_says_so(run):
+    toml = "alpha = 0.01\nmax-length = 9\ncached = false"
+    assert run("bias", "x", toml=toml) == "x 0.01 9 False probe.toml"
+
+
+def test_flag_beats_file_even_at_the_default_value(run):
+    assert run("bias", "x", "--alpha", "0.05", toml="alpha = 0.01") == "x 0.05 None True flag"
+
+
+def test_a_command_table_beats_the_top_and_stays_with_its_command(run):
+    toml = "alpha = 0.01\n[gate]\nalpha = 0.2"
+    assert run("gate", "x", toml=toml).startswith("x 0.2 ")
+    assert run("bias", "x", toml=toml).startswith("x 0.01 ")
+
+
+def test_pyproject_table_and_its_origin(run):
+    toml = "[tool.probe]\nalpha = 0.01"
+    assert run("bias", "x", toml=toml, name="pyproject.toml").endswith("pyproject.toml [tool.probe]")
+
+
+def test_pyproject_without_our_table_is_no_config(run, tmp_path):
+    assert run("bias", "x", toml="[project]\nname = 'a'", name="pyproject.toml").endswith("default")
+
+
+def test_gate_limits_reach_the_command(run):
+    toml = "[gate.limits]\nsurface_accuracy = 0.8\n[gate.groups.advice]\ntrial_accuracy = false"
+    assert run("gate", "x", toml=toml) == "x 0.05 False {'surface_accuracy': 0.8}"
+
+
+def test_show_config_names_value_and_origin(run):
+    shown = run("bias", "x", "--max-length", "7", "--show-config", toml="alpha = 0.01")
+    rows = [line.split() for line in shown.splitlines()[1:]]
+    assert ["alpha", "0.01", "probe.toml"] in rows
+    assert ["max-length", "7", "flag"] in rows
+    assert ["cached", "True", "default"] in rows
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("alhpa = 1", ["probe.toml", '"alhpa"', '"alpha"']),
+        ("[gate]\nmax_length = 1", ["probe.toml [gate]", '"max_length"']),
+        ("[gate.limits]\nsurface_acuracy = 1", ["[gate.limits]", '"surface-accuracy"']),
+        ("[gate.groups.a]\ntrial = 1", ["[gate.groups.a]", '"trial-accuracy"']),
+        ("[gate.limits]\nsurface_accuracy = true", ["surface_accuracy", "false"]),
+        ("[gate.limits]\nsurface_accuracy = 'x'", ["surface_accuracy", "'x'"]),
+        ("alpha = 'x'", ["probe.toml", '"alpha"', "'x'"]),
+        ("max-length = 1.5", ["probe.toml", '"max-length"']),
+        ("bias = 3", ["probe.toml", '"bias"', "[bias]"]),
+        ("[gate]\nforce = true", ['"force"', "command line"]),
+        ("[[accept]]\ncode = 'PB1'", ["entry 1", '"reason"']),
+        ("[[accept]]\ncode = 'PB1'\nreason = 'r'\nuntill = 3", ["entry 1", '"until"']),
+        ("[[accept]]\ncode = 'PB1'\nreason = 'r'\nuntil = '2027'", ['"until"', "date"]),
+        ("[accept]\ncode = 'PB1'", ["[[…accept]]"]),
+        ("[tool.probe]\nalpha = 1", ['"tool"']),
+        ("alpha = ", ["probe.toml", "TOML"]),
+    ],
+)
+def test_a_wrong_file_is_told_by_place_and_key(run, toml, words):
+    with pytest.raises(ProbeError) as error:
+        run("bias", "x", toml=toml)
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_nearest_file_above_counts(tmp_path):
+    (tmp_path / "probe.toml").write_text("alpha = 0.2")
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert config.find(below).table == {"alpha": 0.2}
+    (tmp_path / "a" / "pyproject.toml").write_text("[tool.probe]\nalpha = 0.1")
+    assert config.find(below).table == {"alpha": 0.1}
+
+
+def test_two_files_in_one_place_are_refused(tmp_path):
+    (tmp_path / "probe.toml").write_text("")
+    (tmp_path / "pyproject.toml").write_text("[tool.probe]")
+    with pytest.raises(ProbeError, match="Keep one"):
+        config.find(tmp_path)
+
+
+def test_outside_the_command_line_nothing_is_set():
+    config.activate(config.Config())
+    assert config.current() == {}
+    assert config.section("gate.limits") == {}
+
+
+def test_every_real_command_starts_under_a_config(tmp_path):
+    """A subprocess, as a user runs it: an unknown key ends any command with 2 and one line."""
+    (tmp_path / "probe.toml").write_text("nonsense = 1")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "probe", "explain", "PB101"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and '"nonsense"' in done.stderr
+
+
+def test_the_project_root_is_not_configured_by_accident():
+    assert config.find(Path(__file__).parent).path is None
