@@ -1,0 +1,198 @@
+"""Attention inside a packed prefix tree, exact and without work on masked pairs of tokens.
+
+Registered with transformers as the implementation `probe_tree`. The row of a `Tree` is cut into blocks: small
+trees are put together into one block with a dense mask; the nodes of a large tree are blocks of their own,
+each attending to the concatenated keys of its ancestors and itself. What a mask would throw away is so never
+computed, apart from the few tokens inside a small block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+
+from .tree import Node, Tree, ancestors
+
+NAME = "probe_tree"
+DENSE_TOKENS = 160  # blocks up to this many tokens are masked densely: cheaper than more, smaller kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Queries are row positions [start, stop); `keys` are the row positions they may look at, in order."""
+
+    start: int
+    stop: int
+    keys: tuple[slice, ...]
+    allowed: torch.Tensor | None  # [queries, keys] bool; None: plain causal
+    distance: torch.Tensor | None  # [queries, keys] how far back a key is; None when allowed is
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How attention runs over one packed row. `masks` memoises what each sliding window allows."""
+
+    blocks: tuple[Block, ...]
+    longest: int
+    masks: dict[tuple[int, int], torch.Tensor] = field(default_factory=dict)
+
+
+class LayoutMissing(RuntimeError):
+    """The model's code does not pass keyword arguments down to attention; the plain path must be taken."""
+
+
+def make_layout(tree: Tree, device: torch.device) -> Layout:
+    """Cut a packed row into attention blocks on `device`."""
+    blocks: list[Block] = []
+    for nodes in _units(tree.nodes):
+        small = tree.nodes[nodes[-1]].stop - tree.nodes[nodes[0]].start <= DENSE_TOKENS
+        if small and (len(nodes) > 1):
+            blocks.append(_dense(tree, nodes, device))
+        else:
+            blocks.extend(_single(tree, n, device) for n in nodes)
+    return Layout(tuple(blocks), int(tree.depths.max(initial=0)) + 1)
+
+
+def _units(nodes: Sequence[Node]) -> Iterator[list[int]]:
+    """Whole trees, small neighbours put together while they fit in one dense block."""
+    roots = [i for i, node in enumerate(nodes) if node.parent < 0] + [len(nodes)]
+    unit: list[int] = []
+    for first, after in pairwise(roots):
+        if unit and nodes[after - 1].stop - nodes[unit[0]].start > DENSE_TOKENS:
+            yield unit
+            unit = []
+        unit = [*unit, *range(first, after)]
+    if unit:
+        yield unit
+
+
+def _dense(tree: Tree, members: Sequence[int], device: torch.device) -> Block:
+    start, stop = tree.nodes[members[0]].start, tree.nodes[members[-1]].stop
+    allowed = np.zeros((stop - start, stop - start), dtype=bool)
+    for index in members:
+        node = tree.nodes[index]
+        rows = slice(node.start - start, node.stop - start)
+        for above in ancestors(tree.nodes, index):
+            allowed[rows, tree.nodes[above].start - start : tree.nodes[above].stop - start] = True
+        allowed[rows, rows] = np.tri(node.stop - node.start, dtype=bool)
+    depth = tree.depths[start:stop]
+    return _block(start, stop, (slice(start, stop),), allowed, depth[:, None] - depth[None], device)
+
+
+def _single(tree: Tree, index: int, device: torch.device) -> Block:
+    node = tree.nodes[index]
+    own = slice(node.start, node.stop)
+    size = node.stop - node.start
+    above = [slice(tree.nodes[a].start, tree.nodes[a].stop) for a in ancestors(tree.nodes, index)]
+    distance = (node.depth + np.arange(size))[:, None] - np.arange(node.depth + size)[None]
+    if not above:
+        return Block(node.start, node.stop, (own,), None, torch.from_numpy(distance).to(device))
+    return _block(node.start, node.stop, (*above, own), distance >= 0, distance, device)
+
+
+def _block(
+    start: int, stop: int, keys: tuple[slice, ...], allowed: Any, distance: Any, device: torch.device
+) -> Block:
+    mask, back = torch.from_numpy(allowed).to(device), torch.from_numpy(distance).to(device)
+    return Block(start, stop, keys, mask, back)
+
+
+def tree_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    probe_layout: Layout | None = None,
+    **unknown: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of one packed row, in the form transformers calls.
+
+    `query` [1, heads, row, dim]; `key`, `value` [1, key heads, row, dim]; gives [1, row, heads, dim].
+    Raises `LayoutMissing` when the model did not hand `probe_layout` down, or asks for what is not known here.
+    """
+    if probe_layout is None:
+        raise LayoutMissing(type(module).__name__)
+    if unsupported := [k for k in ("position_bias", "s_aux", "cache") if unknown.get(k) is not None]:
+        raise LayoutMissing(f"{type(module).__name__}: {', '.join(unsupported)}")
+    groups = query.shape[1] // key.shape[1]
+    window = sliding_window if sliding_window and sliding_window < probe_layout.longest else None
+    outputs = []
+    for number, block in enumerate(probe_layout.blocks):
+        q = query[:, :, block.start : block.stop]
+        k, v = (_gather(x, block.keys, groups) for x in (key, value))
+        mask = _mask(probe_layout, number, window)
+        if softcap is None:
+            causal = mask is None
+            out = scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=causal, scale=scaling)
+        else:
+            out = _softcapped(q, k, v, mask, scaling, softcap)
+        outputs.append(out)
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _gather(x: torch.Tensor, keys: Sequence[slice], groups: int) -> torch.Tensor:
+    """Keys or values [1, heads, block keys, dim] of a block, repeated for grouped queries."""
+    parts = [x[:, :, part] for part in keys]
+    joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+    return joined if groups == 1 else joined.repeat_interleave(groups, dim=1)
+
+
+def _mask(layout: Layout, number: int, window: int | None) -> torch.Tensor | None:
+    block = layout.blocks[number]
+    if window is None or block.distance is None:
+        return block.allowed
+    if (number, window) not in layout.masks:
+        near = block.distance < window
+        causal = block.distance >= 0 if block.allowed is None else block.allowed
+        layout.masks[number, window] = near & causal
+    return layout.masks[number, window]
+
+
+def _softcapped(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None,
+    softcap: float,
+) -> torch.Tensor:
+    """Attention whose scores pass through softcap · tanh(score / softcap), as Gemma 2 has it."""
+    scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = torch.tanh(scores / softcap) * softcap
+    if mask is None:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype) @ v
+
+
+AttentionInterface.register(NAME, tree_attention)
+
+
+@contextmanager
+def tree_attention_on(model: PreTrainedModel) -> Iterator[None]:
+    """Run the model with tree attention inside the block, with its own implementation again after it.
+
+    Raises `LayoutMissing` for models that do not take their attention from transformers' interface.
+    """
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)  # warns and does nothing where the model's code has its own attention
+    if model.config._attn_implementation != NAME:
+        raise LayoutMissing(type(model).__name__)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)

@@ -1,0 +1,150 @@
+"""The hot path: per-token log-probs of many sequences in one packed forward.
+
+`token_logps` is the only way in which probes and training compute log-probs, so what was probed is exactly
+what is trained on. It is differentiable. `plain_logps` is the reference form, one sequence at a time through
+the model's own forward, used by the self-proof and for models whose state cannot be shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from .attention import make_layout, tree_attention_on
+from .head import head_of, target_logps
+from .records import EncodedSide
+from .tree import Tree, build_tree, common_prefix
+
+BUDGET = 1024  # distinct tokens a packed row; see docs/performance.md
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The final hidden states [row, hidden] of a packed row, and the tree that says whose they are.
+
+    `layers` holds every layer's states [row, hidden], embeddings first, when they were asked for.
+    """
+
+    tree: Tree
+    hidden: torch.Tensor
+    layers: tuple[torch.Tensor, ...] = ()
+
+
+def causal_lm(model: torch.nn.Module) -> PreTrainedModel:
+    """The transformers model inside a peft wrapper (its adapters stay active), or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[return-value, operator]
+
+
+def forward(model: PreTrainedModel, sides: Sequence[EncodedSide], *, every_layer: bool = False) -> Packed:
+    """Run the decoder once over the prefix tree of `sides`. Tree attention must be on."""
+    tree = build_tree([side.ids for side in sides])
+    device = model.get_input_embeddings().weight.device
+    outputs = model.base_model(
+        input_ids=torch.from_numpy(tree.ids).to(device)[None],
+        position_ids=torch.from_numpy(tree.depths).to(device)[None],
+        use_cache=False,
+        output_hidden_states=every_layer,
+        probe_layout=make_layout(tree, device),
+    )
+    layers = tuple(states[0] for states in outputs.hidden_states) if every_layer else ()
+    return Packed(tree, outputs.last_hidden_state[0], layers)
+
+
+def packed_logps(model: PreTrainedModel, sides: Sequence[EncodedSide]) -> list[torch.Tensor]:
+    """Log-probs of the scored tokens of each side, from one packed row. Tree attention must be on.
+
+    One float32 tensor [scored tokens] a side, in nats; the end token is the last when the side has one.
+    """
+    packed = forward(model, sides)
+    sources = np.concatenate(
+        [where[s.start - 1 : -1] for s, where in zip(sides, packed.tree.where, strict=True)]
+    )
+    targets = np.concatenate([np.asarray(s.ids[s.start :], dtype=np.int64) for s in sides])
+    positions, rows = np.unique(sources, return_inverse=True)
+    order = np.argsort(rows, kind="stable")
+    device = packed.hidden.device
+    logps = target_logps(
+        head_of(model),
+        packed.hidden[torch.from_numpy(positions).to(device)],
+        torch.from_numpy(rows[order]).to(device),
+        torch.from_numpy(targets[order]).to(device),
+        model.get_output_embeddings().weight.shape[0],
+    )
+    back = torch.from_numpy(np.argsort(order, kind="stable")).to(device)
+    return list(logps[back].split([len(s.ids) - s.start for s in sides]))
+
+
+def plain_logps(model: PreTrainedModel, side: EncodedSide) -> torch.Tensor:
+    """The same numbers the plain way: one sequence, the model's own attention, all its logits."""
+    device = model.get_input_embeddings().weight.device
+    ids = torch.tensor([side.ids], device=device)
+    logits = model(input_ids=ids, use_cache=False).logits[0, side.start - 1 : -1].float()
+    targets = ids[0, side.start :]
+    return logits.gather(-1, targets[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)
+
+
+def token_logps(
+    model: torch.nn.Module, sides: Sequence[EncodedSide], *, budget: int = BUDGET, plain: bool = False
+) -> list[torch.Tensor]:
+    """Log-probs (nats, float32) of the scored tokens of each side: one tensor [scored tokens] a side.
+
+    `budget` limits the distinct tokens of one forward; a longer single sequence still goes alone. Gradients
+    flow when they are enabled. `plain` computes one sequence at a time instead.
+    """
+    inner = causal_lm(model)
+    if plain:
+        return [plain_logps(inner, side) for side in sides]
+    result: list[torch.Tensor] = [torch.empty(0)] * len(sides)
+    with tree_attention_on(inner):
+        for pack in sorted_packs(sides, budget):
+            for i, logps in zip(pack, packed_logps(inner, [sides[i] for i in pack]), strict=True):
+                result[i] = logps
+    return result
+
+
+def hidden_states(
+    model: torch.nn.Module, sides: Sequence[EncodedSide], layers: Sequence[int], *, budget: int = BUDGET
+) -> list[torch.Tensor]:
+    """Hidden states at the scored tokens of each side: one tensor [layers, scored tokens, hidden] a side.
+
+    Layer 0 is the embedding, layer k the output of block k; negative numbers count from the last. The state
+    *at* a token has seen that token (its log-prob came from the state before it).
+    """
+    inner = causal_lm(model)
+    result: list[torch.Tensor] = [torch.empty(0)] * len(sides)
+    with tree_attention_on(inner):
+        for pack in sorted_packs(sides, budget):
+            packed = forward(inner, [sides[i] for i in pack], every_layer=True)
+            chosen = torch.stack([packed.layers[layer] for layer in layers])
+            for i, where in zip(pack, packed.tree.where, strict=True):
+                result[i] = chosen[:, torch.from_numpy(where[sides[i].start :]).to(chosen.device)]
+    return result
+
+
+def sorted_packs(sides: Sequence[EncodedSide], budget: int) -> Iterator[list[int]]:
+    """Indices of `sides`, those with equal beginnings side by side, in packs of `budget` distinct tokens."""
+    order = sorted(range(len(sides)), key=lambda i: sides[i].ids)
+    return packs(order, [sides[i].ids for i in order], budget)
+
+
+def packs(items: Iterable[T], sequences: Iterable[Sequence[int]], budget: int) -> Iterator[list[T]]:
+    """Cut items, sorted by their sequences, into packs of at most `budget` distinct tokens each."""
+    pack: list[T] = []
+    tokens, last = 0, np.empty(0, np.int64)
+    for item, sequence in zip(items, sequences, strict=True):
+        ids = np.asarray(sequence, dtype=np.int64)
+        fresh = len(ids) - (common_prefix(last, ids) if pack else 0)
+        if pack and tokens + fresh > budget:
+            yield pack
+            pack, tokens, fresh = [], 0, len(ids)
+        pack.append(item)
+        tokens, last = tokens + fresh, ids
+    if pack:
+        yield pack
