@@ -122,7 +122,7 @@ def tree_attention(
     """Attention of one packed row, in the form transformers calls.
 
     `query` [1, heads, row, dim]; `key`, `value` [1, key heads, row, dim]; gives [1, row, heads, dim].
-    Raises `LayoutMissing` when the model did not hand `probe_layout` down, or asks for what is not known here.
+    Raises `LayoutMissing` when the model did not hand `probe_layout` down or asks for what is unknown here.
     """
     if probe_layout is None:
         raise LayoutMissing(type(module).__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -39,7 +39,8 @@ class Packed:
 
 def causal_lm(model: torch.nn.Module) -> PreTrainedModel:
     """The transformers model inside a peft wrapper (its adapters stay active), or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[return-value, operator]
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    return cast(PreTrainedModel, inner)
 
 
 def forward(model: PreTrainedModel, sides: Sequence[EncodedSide], *, every_layer: bool = False) -> Packed:
@@ -78,7 +79,7 @@ def packed_logps(model: PreTrainedModel, sides: Sequence[EncodedSide]) -> list[t
         model.get_output_embeddings().weight.shape[0],
     )
     back = torch.from_numpy(np.argsort(order, kind="stable")).to(device)
-    return list(logps[back].split([len(s.ids) - s.start for s in sides]))
+    return list(torch.split(logps[back], [len(s.ids) - s.start for s in sides]))
 
 
 def plain_logps(model: PreTrainedModel, side: EncodedSide) -> torch.Tensor:
@@ -87,7 +88,8 @@ def plain_logps(model: PreTrainedModel, side: EncodedSide) -> torch.Tensor:
     ids = torch.tensor([side.ids], device=device)
     logits = model(input_ids=ids, use_cache=False).logits[0, side.start - 1 : -1].float()
     targets = ids[0, side.start :]
-    return logits.gather(-1, targets[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)
+    logps: torch.Tensor = logits.gather(-1, targets[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)
+    return logps
 
 
 def token_logps(
