@@ -73,7 +73,7 @@ def common_prefix(a: Ints, b: Ints) -> int:
 
 
 def _nodes(paths: Sequence[Ints], size: int) -> tuple[Node, ...]:
-    """Cut the row into nodes: a new one starts where a path leaves the row's order or another branches off."""
+    """Cut the row into nodes: one starts where a path leaves the row's order or another path branches off."""
     parent = np.full(size, -1, dtype=np.int64)  # row position of the token before, -1 at a root
     depth = np.zeros(size, dtype=np.int64)
     for path in paths:
