@@ -1,0 +1,115 @@
+"""Where a finished run goes: its directory, stdout, the files asked for, the CI's step summary."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProbeError
+from ..files import write_text
+from ..records import Run, to_json
+from ..runs import new_run_dir, save_rows, save_run
+from . import text
+from .renderers import RENDERERS
+
+LAST = Path(".probe/last.json")
+WIDEST = 120  # longer lines are hard to read; a wide terminal gains nothing
+
+Target = tuple[str, Path | None]
+
+
+def parse_formats(formats: Sequence[str] | None) -> list[Target]:
+    """`--format` values as (format, file or None for stdout); text goes to stdout when nothing else does.
+
+    Raises `ProbeError` for a format there is not: call it before measuring.
+    """
+    targets = [_target(value) for value in formats or ()]
+    return targets if any(path is None for _, path in targets) else [("text", None), *targets]
+
+
+def emit(
+    run: Run,
+    formats: Sequence[str] | None,
+    directory: Path | None,
+    *,
+    rows: Iterable[Mapping[str, Any]] | None = None,
+    everything: bool = False,
+) -> Path:
+    """Save `run` with its companions, then show it as asked; returns the directory written.
+
+    `rows` are those of `scores.jsonl`. `directory` None makes a new one under `.probe/runs`. The format never
+    changes what is saved. A gate is noted in `.probe/last.json` for `probe train`.
+    """
+    targets = parse_formats(formats)
+    directory = directory or new_run_dir(run.command, _stem(run), run.created)
+    wrote = [save_run(run, directory)]
+    if rows is not None:
+        wrote.append(directory / "scores.jsonl")
+        save_rows(rows, wrote[-1])
+    if "html" in RENDERERS:
+        wrote.append(directory / "report.html")
+        write_text(wrote[-1], RENDERERS["html"](run))
+    if run.command == "gate":
+        note_last(run, wrote[0])
+    show(run, targets, everything=everything)
+    print(f"Wrote {directory}{os.sep} ({', '.join(path.name for path in wrote)})", file=sys.stderr)
+    return directory
+
+
+def show(run: Run, targets: Sequence[Target], *, everything: bool = False) -> None:
+    """Print or write `run` in each format, and add it to the step summary of a CI that has one."""
+    for name, path in targets:
+        if path is not None:
+            write_text(path, RENDERERS[name](run))
+        elif name == "text":
+            sys.stdout.write(terminal(run, everything=everything))
+        else:
+            _utf8(RENDERERS[name](run))
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary and "markdown" in RENDERERS:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(RENDERERS["markdown"](run))
+
+
+def terminal(run: Run, *, everything: bool = False) -> str:
+    """The text report as this terminal can show it: its width, its colours (`NO_COLOR`), its characters."""
+    size = shutil.get_terminal_size((80, 24)).columns
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    ascii_only = not encoding.startswith("utf")
+    return text.render(
+        run, width=min(size, WIDEST), color=color, ascii_only=ascii_only, everything=everything
+    )
+
+
+def note_last(run: Run, path: Path) -> None:
+    """Remember a gate, and what it judged, for `probe train --method auto`."""
+    note = {"run": str(path.resolve()), "pairs": run.inputs.get("pairs"), "model": run.inputs.get("model")}
+    write_text(LAST, json.dumps(to_json(note), ensure_ascii=False, indent=1) + "\n")
+
+
+def _target(value: str) -> Target:
+    name, _, path = value.partition("=")
+    if name not in RENDERERS:
+        near = get_close_matches(name, RENDERERS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(RENDERERS)}."
+        raise ProbeError(f"--format {value}: no such format. {hint}")
+    return name, Path(path) if path else None
+
+
+def _utf8(content: str) -> None:
+    # XML, HTML and JSON are UTF-8 whatever the terminal's encoding is.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content.encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.flush()
+
+
+def _stem(run: Run) -> str:
+    path = (run.inputs.get("pairs") or {}).get("path")
+    return Path(path).stem if path else "run"

@@ -1,0 +1,35 @@
+"""Text from pairs, made visible: nothing in it may move a cursor, turn a line around or vanish."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+JOINERS = "\u200c\u200d"  # Persian words and family emoji need them; they turn nothing around
+
+# Wider than one character where it must be, so it is applied before anything is laid out.
+ASCII = str.maketrans(
+    {
+        "−": "-", "–": "-", "—": "-", "·": "-", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "±": "+/-",
+        "×": "x", "↵": "\\n", "⇥": "\\t", "✓": "+", "✗": "x", "●": "o", "◆": "#", "│": "|", "├": "[",
+        "┤": "]", "─": "-", "┊": ":", "═": "=", "▲": "^", "‹": "<", "›": ">", "Δ": "d", "λ": "lambda",
+        "β": "beta", "ε": "eps", "α": "alpha", "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " ",
+        **dict(zip("▁▂▃▄▅▆▇█", "_.,-~=+#", strict=True)),
+    }
+)  # fmt: skip
+
+
+def visible(text: str, newline: str = "↵") -> str:
+    r"""`text` on one line: line ends as `newline`; control, direction and surrogate characters as `\x1b`."""
+    text = re.sub("\r\n?|\n", newline, text).replace("\t", "⇥")
+    return "".join(_escaped(c) if unicodedata.category(c) in HIDDEN and c not in JOINERS else c for c in text)
+
+
+def ascii_text(text: str) -> str:
+    """`text` in ASCII: signs by their usual spelling, everything else as a backslash escape."""
+    return text.translate(ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -1,0 +1,20 @@
+"""The formats, by name. Each is a pure function from a `Run` to text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from ..records import Run, run_to_json
+from . import text
+
+
+def as_json(run: Run) -> str:
+    """The content of `run.json`."""
+    return json.dumps(run_to_json(run), ensure_ascii=False, indent=1) + "\n"
+
+
+RENDERERS: dict[str, Callable[[Run], str]] = {
+    "text": text.render,
+    "json": as_json,
+}

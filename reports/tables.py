@@ -1,0 +1,246 @@
+"""The tables of a report, each a plain function from a `Run`; every format lays the same ones out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..records import Condition, Estimate, Run
+from .axis import ends
+from .numbers import NONE, count, interval, measured, number, p_value, plain
+from .view import Column, Interval, Table, details, named, sides
+
+TEXT = Column("")
+
+
+def tables(run: Run) -> list[Table]:
+    """Every table that this run has something for, in the order of the report."""
+    makers = (
+        conditions, recipe, groups, data_checks, ladder, before_after, guard, compared, others, accepted,
+        costs,
+    )  # fmt: skip
+    return [table for make in makers if (table := make(run)).rows]
+
+
+def conditions(run: Run) -> Table:
+    """The judged statements of the gate; failures first."""
+    order = {"fail": 0, "inconclusive": 1, "accepted": 2, "pass": 3}
+    judged = sorted(run.verdict.conditions, key=lambda c: order[c.result])
+    columns = (
+        Column("result"), Column("condition"), Column("group", drop=1), Column("measured", "right"),
+        Column("limit", "right"), Column("code", drop=2),
+    )  # fmt: skip
+    return Table("conditions", "conditions", columns, tuple(_condition(c) for c in judged), limit=20)
+
+
+def _condition(c: Condition) -> tuple[str, ...]:
+    units = c.measured.units if c.measured else ""
+    return c.result, c.name, c.group, measured(c.measured), number(c.limit, units), c.code
+
+
+def groups(run: Run) -> Table:
+    """Mean gap of every group with its interval, its wins and the test's p; the whole file last."""
+    gaps = [e for e in run.estimates if e.name == "gap"]
+    rows = sorted(gaps, key=lambda e: e.group == "all")
+    verdicts = {row.group: named(row.verdict, run) for row in run.bias}
+    columns = (
+        Column("group"), Column("n", "right"), Column("wins", drop=3), Column("gap", "right"),
+        Column("95% CI"), Column("", "plot"), Column("p", drop=2), Column("verdict", drop=4),
+    )  # fmt: skip
+    first, second = sides(run)
+    limit = bound(run)
+    return Table(
+        "groups",
+        f"gap = mean logp/token ({first}) − mean logp/token ({second})",
+        columns,
+        tuple(_group(e, run, verdicts.get(e.group, NONE)) for e in rows),
+        total=len(rows) > 1 and rows[-1].group == "all",
+        axis=ends((x for e in rows for x in (e.value, e.low, e.high)), limit),
+        marks=(-limit, limit) if limit else (),
+    )
+
+
+def bound(run: Run) -> float | None:
+    """Half-width of the neutral zone in nats/token, as the run was configured."""
+    value = run.config.get("bound")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _group(e: Estimate, run: Run, verdict: str) -> tuple[str | Interval, ...]:
+    bounds = interval(e.low, e.high, e.units)
+    cell = Interval(e.value, e.low, e.high)
+    return (
+        e.group,
+        str(e.n),
+        _wins(run, e.group),
+        number(e.value, e.units),
+        bounds,
+        cell,
+        p_value(e.p),
+        verdict,
+    )
+
+
+def _wins(run: Run, group: str) -> str:
+    rate = run.estimate("win_rate", group)
+    if rate is None or rate.value is None:
+        return NONE
+    first, wins = sides(run)[0], round(rate.value * rate.n)
+    return f"{wins} {first}" if 2 * wins >= rate.n else f"{rate.n - wins} {sides(run)[1]}"
+
+
+def data_checks(run: Run) -> Table:
+    """What the checks of the file counted."""
+    columns = (
+        Column("check"), Column("found", "right"), Column("share", "right"), Column("95% CI", drop=2),
+        Column("limit", "right", drop=3), Column("code", drop=1),
+    )  # fmt: skip
+    rows = tuple(
+        (
+            str(r["check"]),
+            plain(r.get("count")),
+            number(r.get("share"), "share"),
+            interval(r.get("low"), r.get("high"), "share"),
+            plain(r.get("limit")),
+            str(r.get("code") or ""),
+        )
+        for r in details(run, "data")
+    )
+    return Table("data", "data checks", columns, rows, limit=30)
+
+
+def ladder(run: Run) -> Table:
+    """How well ever stronger features tell the two sides apart, without the prompt and given it."""
+    rows = details(run, "ladder")
+    columns = (
+        Column("told apart by"), Column("sees", drop=2), Column("n", "right", drop=4),
+        Column("accuracy", "right"), Column("95% CI", drop=1), Column("", "plot"), Column("p", drop=3),
+    )  # fmt: skip
+    cells = tuple(
+        (
+            str(r["feature"]),
+            str(r.get("level") or ""),
+            plain(r.get("n")),
+            number(r["accuracy"], "share"),
+            interval(r.get("low"), r.get("high"), "share"),
+            Interval(r["accuracy"], r.get("low"), r.get("high")),
+            p_value(r.get("p")),
+        )
+        for r in rows
+    )
+    return Table(
+        "ladder", "what tells the two sides apart", columns, cells, axis=_accuracy_axis(rows), marks=(0.5,)
+    )
+
+
+def _accuracy_axis(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
+    lows = [x for r in rows for x in (r["accuracy"], r.get("low")) if x is not None]
+    return (0.5 if min(lows, default=1.0) >= 0.5 else 0.0), 1.0
+
+
+def before_after(run: Run) -> Table:
+    """What the same probe measured before and after training."""
+    columns = (
+        Column("measured"), Column("group", drop=2), Column("before", "right"), Column("after", "right"),
+        Column("change", "right"), Column("95% CI", drop=1), Column("p", drop=3),
+    )  # fmt: skip
+    rows = tuple(
+        (
+            str(r["name"]),
+            str(r.get("group") or "all"),
+            number(r.get("before"), r.get("units", "")),
+            number(r.get("after"), r.get("units", "")),
+            signed(r.get("change"), r.get("units", "")),
+            interval(r.get("low"), r.get("high"), r.get("units", "")),
+            p_value(r.get("p")),
+        )
+        for r in details(run, "before_after")
+    )
+    return Table("before_after", "before → after training", columns, rows, limit=20)
+
+
+def signed(value: float | None, units: str) -> str:
+    """A difference, with its sign; differences of shares are in points."""
+    if value is not None and units == "share":
+        return f"{100 * value:+.0f} pt".replace("-", "−")
+    text = number(value, units)
+    return f"+{text}" if value and value > 0 and not text.startswith("+") else text
+
+
+def guard(run: Run) -> Table:
+    """What the guard saw while training."""
+    events = (run.details.get("training") or {}).get("guard") or []
+    rows = tuple((plain(e.get("step")), str(e.get("event")), str(e.get("text") or "")) for e in events)
+    return Table("guard", "the guard's log", (Column("step", "right"), Column("event"), Column("what")), rows)
+
+
+def recipe(run: Run) -> Table:
+    """The recommended hyper-parameters."""
+    chosen = run.decision.hyperparameters if run.decision else {}
+    rows = tuple((str(key), plain(value)) for key, value in chosen.items())
+    title = f"recipe: {run.decision.method}" if run.decision else ""
+    return Table("recipe", title, (Column("setting"), Column("value")), rows, limit=24)
+
+
+def compared(run: Run) -> Table:
+    """Paired differences between the runs of a comparison."""
+    columns = (
+        Column("measured"), Column("group", drop=2), Column("n", "right", drop=3),
+        Column("difference", "right"), Column("95% CI"), Column("", "plot"), Column("p", drop=1),
+    )  # fmt: skip
+    rows = details(run, "differences")
+    cells = tuple(
+        (
+            str(r["name"]),
+            str(r.get("group") or "all"),
+            plain(r.get("n")),
+            signed(r.get("value"), r.get("units", "")),
+            interval(r.get("low"), r.get("high"), r.get("units", "")),
+            Interval(r.get("value"), r.get("low"), r.get("high")),
+            p_value(r.get("p")),
+        )
+        for r in rows
+    )
+    span = ends(x for r in rows for x in (r.get("value"), r.get("low"), r.get("high")))
+    return Table("differences", "paired differences", columns, cells, axis=span, limit=20)
+
+
+SHOWN = {"gap": "groups", "win_rate": "groups"}
+
+
+def others(run: Run) -> Table:
+    """Every estimate that no other table shows."""
+    columns = (
+        Column("name"), Column("group", drop=2), Column("n", "right", drop=3),
+        Column("value", "right"), Column("95% CI", drop=1), Column("units", drop=4), Column("method", drop=5),
+    )  # fmt: skip
+    left = [e for e in run.estimates if e.name not in SHOWN]
+    ordered: Sequence[Estimate] = sorted(left, key=lambda e: e.group != "all")
+    rows = tuple(
+        (
+            e.name.replace("_", " "), e.group, str(e.n), number(e.value, e.units),
+            interval(e.low, e.high, e.units), e.units, e.method,
+        )
+        for e in ordered
+    )  # fmt: skip
+    return Table("others", "also measured", columns, rows)
+
+
+def accepted(run: Run) -> Table:
+    """Findings that the configuration accepts, with the reason given."""
+    columns = (Column("accepted"), Column("group", drop=2), Column("until", drop=1), Column("reason"))
+    rows = tuple(
+        (str(a.get("code")), str(a.get("group") or "all"), plain(a.get("until")), str(a.get("reason") or ""))
+        for a in details(run, "accepted") or run.config.get("accept") or []
+    )
+    return Table("accepted", "accepted findings", columns, rows)
+
+
+def costs(run: Run) -> Table:
+    """Where the time went."""
+    rows = tuple(
+        (str(c["probe"]), str(c.get("what") or ""), f"{c.get('seconds') or 0:.1f} s")
+        for c in details(run, "costs")
+    )
+    columns = (Column("probe"), Column("what", drop=1), Column("time", "right"))
+    return Table("costs", f"cost of {count(len(rows), 'probe')}", columns, rows)

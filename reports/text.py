@@ -1,0 +1,92 @@
+"""The terminal report: verdict first, then why, then the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+
+from rich.console import Console
+from rich.text import Text
+
+from ..records import Run
+from . import tables
+from .escape import ascii_text
+from .text_page import Page
+from .text_pairs import pair_lines
+from .text_tables import table_lines
+from .text_training import autopsy_lines, axis_lines, curve_lines
+from .text_why import finding_lines, head_lines, last_lines, reason_lines, verdict_lines
+from .view import Table
+
+Section = Callable[[Run, Page], list[Text]]
+
+
+def render(
+    run: Run, *, width: int = 80, color: bool = False, ascii_only: bool = False, everything: bool = False
+) -> str:
+    """The report of any command's run, for a terminal of `width` columns.
+
+    Long lists are cut unless `everything`. `ascii_only` writes every other character as an escape.
+    """
+    page = Page(max(width, 40), ascii_only, everything)
+    blocks = [block for section in SECTIONS if (block := section(run, page))]
+    lines = [line for i, block in enumerate(blocks) for line in ([Text()] if i else []) + block]
+    out = "".join(f"{line}\n" for line in _printed(lines, page.width, color))
+    return ascii_text(out) if ascii_only else out
+
+
+def _printed(lines: list[Text], width: int, color: bool) -> list[str]:
+    # An empty environment: the same run gives the same bytes, whatever TERM or COLUMNS say.
+    console = Console(
+        file=StringIO(),
+        width=width,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        no_color=not color,
+        force_jupyter=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    with console.capture() as captured:
+        for line in lines:
+            console.print(line, soft_wrap=True, highlight=False)
+    return captured.get().splitlines()
+
+
+def _table(make: Callable[[Run], Table]) -> Section:
+    def section(run: Run, page: Page) -> list[Text]:
+        table = make(run)
+        return table_lines(table, page) if table.rows else []
+
+    return section
+
+
+def _why(run: Run, page: Page) -> list[Text]:
+    found = finding_lines(run, page)
+    return [*verdict_lines(run, page), *([Text(), *found] if found else [])]
+
+
+def _triviality(run: Run, page: Page) -> list[Text]:
+    return _table(tables.ladder)(run, page) + axis_lines(run, page)
+
+
+SECTIONS: tuple[Section, ...] = (
+    head_lines,
+    _why,
+    reason_lines,
+    _table(tables.recipe),
+    autopsy_lines,
+    _table(tables.conditions),
+    _table(tables.groups),
+    _table(tables.data_checks),
+    _triviality,
+    _table(tables.before_after),
+    curve_lines,
+    _table(tables.guard),
+    _table(tables.compared),
+    _table(tables.others),
+    pair_lines,
+    _table(tables.accepted),
+    _table(tables.costs),
+    last_lines,
+)

@@ -1,0 +1,89 @@
+"""Lines of a terminal report: what fits in a width, in which glyphs, with which marks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from .escape import ascii_text, visible
+
+STYLES = {"good": "green", "bad": "bold red", "unsure": "yellow", "plain": "cyan"}
+MARKS = {
+    "error": "✗",
+    "warning": "!",
+    "info": "·",
+    "pass": "✓",
+    "fail": "✗",
+    "inconclusive": "?",
+    "accepted": "~",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How a report is laid out. `everything` lifts the limits on rows and pairs."""
+
+    width: int = 80
+    ascii_only: bool = False
+    everything: bool = False
+
+    def text(self, text: str) -> str:
+        """Any text, on one line, safe for a terminal, in this page's characters."""
+        shown = visible(text)
+        return ascii_text(shown) if self.ascii_only else shown
+
+    def line(self, *parts: str | tuple[str, str]) -> Text:
+        """One line from strings and (string, style) pairs."""
+        line = Text()
+        for part in parts:
+            string, style = (part, "") if isinstance(part, str) else part
+            line.append(self.text(string), style)
+        return line
+
+    def clip(self, text: str, width: int) -> str:
+        """`text` cut to `width` cells, its cut end marked."""
+        shown = self.text(text)
+        if cell_len(shown) <= width:
+            return shown
+        mark = self.text("…")
+        return set_cell_size(shown, max(0, width - len(mark))) + mark[:width]
+
+    def wrap(
+        self, text: str, *, indent: int = 0, first: str = "", style: str = "", rows: int = 0
+    ) -> list[Text]:
+        """`text` filled to the width after `first`, later lines under it; at most `rows` lines, 0 for all."""
+        lead = Text(self.text(first))
+        hang = max(indent, lead.cell_len)
+        room = max(self.width - hang, 16)
+        shown = self.text(text)
+        if rows:
+            shown = self.clip(shown, rows * (room - 4) if rows > 1 else room)
+        filled = fill(shown, room)
+        heads = [lead.plain.ljust(hang), *[" " * hang] * len(filled)]
+        return [Text(head).append(line, style) for head, line in zip(heads, filled, strict=False)]
+
+
+def fill(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` cells, broken at spaces, inside a word only when it must."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        joined = f"{line} {word}" if line else word
+        if cell_len(joined) <= width:
+            line = joined
+            continue
+        lines += [line] if line else []
+        while cell_len(word) > width:
+            head = _head(word, width)
+            lines.append(head)
+            word = word[len(head) :]
+        line = word
+    return [*lines, line]
+
+
+def _head(word: str, width: int) -> str:
+    end = 1
+    while end < len(word) and cell_len(word[: end + 1]) <= width:
+        end += 1
+    return word[:end]

@@ -1,0 +1,143 @@
+"""Tables in a terminal: columns give way when the width is short, intervals are drawn on one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from .axis import label, ticks
+from .text_page import STYLES, Page, fill
+from .view import TONES, Column, Interval, Table
+
+GAP = 2
+PLOT = (13, 33)  # least and most cells of a plot column
+WIDEST = 28  # cells of a text column that is not the last
+
+Row = tuple[str | Interval, ...]
+Fitted = list[tuple[int, Column, int]]  # index in the row, column, width in cells
+
+
+def table_lines(table: Table, page: Page) -> list[Text]:
+    """The table with its title; too many rows are cut and counted."""
+    rows, hidden = _shown(table, page)
+    fitted = _fit(table, rows, page)
+    title, note = (
+        page.wrap(table.title, style="bold"),
+        page.wrap(table.note, style="dim") if table.note else [],
+    )
+    body = [line for row in rows for line in _row(table, row, fitted, page, table.total and row is rows[-1])]
+    more = [page.line((f"{hidden:,} more rows: --all", "dim"))] if hidden else []
+    return [*title, *note, _header(table, fitted, page), *body, *more]
+
+
+def _shown(table: Table, page: Page) -> tuple[Sequence[Row], int]:
+    extra = len(table.rows) - table.limit
+    if page.everything or extra <= 1:
+        return table.rows, 0
+    last = table.rows[-1:] if table.total else ()
+    return (*table.rows[: table.limit - len(last)], *last), extra
+
+
+def _fit(table: Table, rows: Sequence[Row], page: Page) -> Fitted:
+    """Which columns are shown, how wide: the most droppable go first, a plot takes what is left."""
+    columns = table.columns
+    widths = [_natural(table, i, [row[i] for row in rows], page) for i in range(len(columns))]
+    shown = [i for i, width in enumerate(widths) if width]
+    while _total(widths, shown) > page.width and any(columns[i].drop for i in shown):
+        shown.remove(max(shown, key=lambda i: columns[i].drop))
+    spare = page.width - _total(widths, shown)
+    if spare < 0:
+        widest = max(shown, key=lambda i: widths[i])
+        widths[widest] = max(8, widths[widest] + spare)
+    for i in shown:
+        if columns[i].align == "plot":
+            widths[i] = min(PLOT[1], widths[i] + max(spare, 0))
+    return [(i, columns[i], widths[i]) for i in shown]
+
+
+def _natural(table: Table, i: int, cells: Sequence[str | Interval], page: Page) -> int:
+    column = table.columns[i]
+    if column.align == "plot":
+        return PLOT[0]
+    longest = max((cell_len(page.text(cell)) for cell in cells if isinstance(cell, str)), default=0)
+    if not longest and not column.name:
+        return 0
+    return max(len(column.name), longest if i == len(table.columns) - 1 else min(longest, WIDEST))
+
+
+def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
+    return sum(widths[i] for i in shown) + GAP * (len(shown) - 1)
+
+
+def _header(table: Table, fitted: Fitted, page: Page) -> Text:
+    names = [axis_line(table.axis, width) if c.align == "plot" else c.name for _, c, width in fitted]
+    cells = [
+        _padded(page.text(name), width, c.align) for name, (_, c, width) in zip(names, fitted, strict=True)
+    ]
+    return Text((" " * GAP).join(cells).rstrip(), "dim")
+
+
+def _row(table: Table, row: Row, fitted: Fitted, page: Page, total: bool) -> list[Text]:
+    line, below = Text(), []
+    for i, column, width in fitted:
+        cell = row[i]
+        line.append(" " * GAP if line else "")
+        if isinstance(cell, Interval):
+            line.append_text(strip(cell, table, width, page, total))
+            continue
+        shown = page.clip(cell, width)
+        if line and i == fitted[-1][0]:  # the last column has room below to run on
+            hang = " " * line.cell_len
+            shown, *rest = fill(page.text(cell), width)
+            below = [Text(hang + more) for more in rest]
+        style = STYLES[TONES[cell]] if cell in TONES else ("bold" if total else "")
+        line.append(_padded(shown, width, column.align), style)
+    line.rstrip()
+    return [line, *below]
+
+
+def _padded(text: str, width: int, align: str) -> str:
+    return " " * (width - cell_len(text)) + text if align == "right" else set_cell_size(text, width)
+
+
+def axis_line(axis: tuple[float, float], width: int) -> str:
+    """The tick labels of a plot column, each centred on its place; zero and the ends come before the rest."""
+    low, high = axis
+    cells = [" "] * (width + 1)
+    between = ticks(low, high) if width >= 24 else []
+    for tick in (*([0.0] if low <= 0 <= high else []), low, high, *between):
+        name = label(tick)
+        start = min(max(_place(tick, axis, width) - len(name) // 2, 0), width - len(name))
+        around = slice(max(start - 1, 0), start + len(name) + 1)
+        if not "".join(cells[around]).strip():
+            cells[start : start + len(name)] = name
+    return "".join(cells[:width])
+
+
+def strip(cell: Interval, table: Table, width: int, page: Page, total: bool = False) -> Text:
+    """An interval on the table's axis: `├──●──┤`, zero as `│`, the neutral zone's ends as `┊`."""
+    cells = [" "] * width
+    for mark in table.marks:
+        cells[_place(mark, table.axis, width)] = "┊"
+    if table.axis[0] < 0 <= table.axis[1]:
+        cells[_place(0.0, table.axis, width)] = "│"
+    drawn: list[int] = []
+    if cell.low is not None and cell.high is not None:
+        low, high = _place(cell.low, table.axis, width), _place(cell.high, table.axis, width)
+        cells[low : high + 1] = ["├", *["─"] * (high - low - 1), "┤"] if high > low else ["│"]
+        drawn = [low, high]
+    if cell.value is not None:
+        place = _place(cell.value, table.axis, width)
+        cells[place] = "◆" if total else "●"
+        drawn.append(place)
+    line = Text(page.text("".join(cells)), "dim")
+    if drawn:
+        line.stylize("not dim bold" if total else "not dim", min(drawn), max(drawn) + 1)
+    return line
+
+
+def _place(value: float, axis: tuple[float, float], width: int) -> int:
+    low, high = axis
+    return min(max(round((value - low) / ((high - low) or 1.0) * (width - 1)), 0), width - 1)

@@ -1,0 +1,110 @@
+"""Training in a terminal: curves as one line each, the diagnosis of a log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from ..records import Run
+from .numbers import number, plain
+from .text_page import Page
+from .view import details
+
+BARS = "▁▂▃▄▅▆▇█"
+CURVES = (
+    "loss",
+    "eval_loss",
+    "rewards/margins",
+    "rewards/accuracies",
+    "logps/chosen",
+    "logps/rejected",
+    "grad_norm",
+)
+
+
+def autopsy_lines(run: Run, page: Page) -> list[Text]:
+    """What a log's diagnosis rests on, and what to do next."""
+    autopsy = run.details.get("autopsy") or {}
+    if not autopsy:
+        return []
+    tags = ", ".join(str(tag) for tag in autopsy.get("tags") or ())
+    parts = (
+        ("signs", tags),
+        ("evidence", plain(autopsy.get("evidence") or "")),
+        ("next", plain(autopsy.get("next") or "")),
+    )
+    return [line for name, text in parts if text for line in page.wrap(text, first=f"{name.ljust(8)}  ")]
+
+
+def curve_lines(run: Run, page: Page) -> list[Text]:
+    """A line for each logged quantity: first value, shape, last value."""
+    log = (run.details.get("training") or {}).get("log_history") or []
+    series = {name: values for name in CURVES if len(values := curve(log, name)) > 1}
+    if not series:
+        return []
+    wide = max(len(name) for name in series)
+    room = max(8, min(48, page.width - wide - 24))
+    lines = [
+        page.line((f"{name.ljust(wide)}  ", ""), *_shape(values, room, page))
+        for name, values in series.items()
+    ]
+    return [page.line(("training", "bold")), *lines]
+
+
+def curve(log: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
+    """(step, value) of every row that logged `name`; values that are no number are NaN."""
+    return [(float(row.get("step") or 0), _float(row[name])) for row in log if name in row]
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _shape(points: list[tuple[float, float]], width: int, page: Page) -> list[str]:
+    values = [value for _, value in points]
+    ends = [number(value if math.isfinite(value) else None) for value in (values[0], values[-1])]
+    return [f"{ends[0]:>9} ", sparkline(values, width), f" {ends[1]}"]
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Values as at most `width` bars, each the last value of its share. `×`: no number."""
+    if len(values) > width:
+        values = [values[(i + 1) * len(values) // width - 1] for i in range(width)]
+    finite = [value for value in values if math.isfinite(value)]
+    low, span = (min(finite), (max(finite) - min(finite)) or 1.0) if finite else (0.0, 1.0)
+    return "".join(BARS[round((v - low) / span * 7)] if math.isfinite(v) else "×" for v in values)
+
+
+def axis_lines(run: Run, page: Page) -> list[Text]:
+    """Where these pairs stand between no signal and trivial, and the texts that give a side away."""
+    axis = run.details.get("axis") or {}
+    lines: list[Text] = []
+    if axis.get("regions"):
+        width = min(page.width, 96)
+        bars = "".join(_region(str(name), float(a), float(b), width) for name, a, b in axis["regions"])
+        lines += [page.line(bars), page.line(_pointer(axis, width))]
+    giveaways = [str(text) for text in details(run, "giveaways")]
+    shown = giveaways if page.everything else giveaways[:5]
+    if shown:
+        quoted = "  ".join(f"‹{page.clip(text, 40)}›" for text in shown)
+        lines += page.wrap(quoted, first="giveaways: ")
+    return lines
+
+
+def _region(name: str, start: float, end: float, width: int) -> str:
+    cells = round(end * width) - round(start * width)
+    label = f" {name} " if len(name) + 3 <= cells else name
+    return ("│" + label[: cells - 1].center(cells - 1, "─"))[:cells]
+
+
+def _pointer(axis: Mapping[str, Any], width: int) -> str:
+    position = float(axis.get("position") or 0.0)
+    place = min(round(position * width), width - 1)
+    note = f" {position:.2f}"
+    return " " * place + "▲" + note if place + len(note) < width else note.rjust(place) + "▲"

@@ -1,0 +1,87 @@
+"""The top of a terminal report: subject, verdict, decision, findings."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from ..records import Decision, Finding, Run
+from .numbers import plain, some
+from .text_page import MARKS, STYLES, Page
+from .view import TONES, files, findings, headline, subject
+
+MOST = 8  # findings shown in full before --all
+
+
+def head_lines(run: Run, page: Page) -> list[Text]:
+    """What was measured, and on what."""
+    first = page.wrap(" · ".join(subject(run)), style="dim")
+    second = page.wrap(" · ".join(files(run)), style="dim") if files(run) else []
+    return [*first, *second]
+
+
+def verdict_lines(run: Run, page: Page) -> list[Text]:
+    """The verdict, and the decision that follows from it."""
+    head = headline(run)
+    lines = page.wrap(head.text, first=f"{head.status.upper()}  ", style="bold")
+    lines[0].stylize(f"bold {STYLES[head.tone]}", 0, len(head.status))
+    return [*lines, *(_method(run.decision, page) if run.decision else [])]
+
+
+def _method(decision: Decision, page: Page) -> list[Text]:
+    stages = " → ".join(decision.stages)
+    staged = f" ({stages})" if len(decision.stages) > 1 else ""
+    return page.wrap(f"{decision.method}{staged}", first="DO  ", style="bold")
+
+
+def finding_lines(run: Run, page: Page) -> list[Text]:
+    """Every finding with its code, what to do and where, the gravest first."""
+    found = findings(run)
+    shown = found if page.everything else found[:MOST]
+    lines = [line for finding in shown for line in _finding(finding, page)]
+    hidden = len(found) - len(shown)
+    return [*lines, page.line((f"{hidden} more findings: --all", "dim"))] if hidden else lines
+
+
+def _finding(finding: Finding, page: Page) -> list[Text]:
+    named = finding.group == "all" or finding.group in finding.message
+    where = "" if named else f" [{finding.group}]"
+    lead = f"{MARKS[finding.severity]} {finding.code}  "
+    lines = page.wrap(f"{finding.message}{where}", first=lead)
+    lines[0].stylize(STYLES[TONES[finding.severity]], 0, len(lead))
+    indent = len(page.text(lead))
+    limit = 40 if page.everything else 8
+    places = f"lines {some(finding.lines, limit)}; " if finding.lines else ""
+    remedy = page.wrap(f"→ {finding.remedy}", indent=indent) if finding.remedy else []
+    return [*lines, *remedy, *page.wrap(f"{places}probe explain {finding.code}", indent=indent, style="dim")]
+
+
+def reason_lines(run: Run, page: Page) -> list[Text]:
+    """Why this method: each reason with its finding and source; then what would change the decision."""
+    if run.decision is None:
+        return []
+    lines = [page.line(("why ", "bold"), (run.decision.method, "bold"))]
+    for reason in run.decision.reasons:
+        lead = f"  {reason.code}  "
+        lines += page.wrap(reason.text, first=lead)
+        lines += page.wrap(reason.source, indent=len(lead), style="dim") if reason.source else []
+    return lines + _runner_up(run.decision, page)
+
+
+def _runner_up(decision: Decision, page: Page) -> list[Text]:
+    if not decision.runner_up:
+        return []
+    method = decision.runner_up.get("method", "")
+    rest = {k: v for k, v in decision.runner_up.items() if k != "method"}
+    lines = page.wrap(str(method), first="  runner-up: ")
+    return lines + [
+        line for k, v in rest.items() for line in page.wrap(plain(v), first=f"  {k.replace('_', ' ')}: ")
+    ]
+
+
+def last_lines(run: Run, page: Page) -> list[Text]:
+    """The verdict once more where a shell will act on it, so that it is on the screen after a long report."""
+    if not run.verdict.conditions:
+        return []
+    status, code = run.verdict.status, run.verdict.exit_code
+    mark = MARKS.get(status, "·")
+    return [page.line((f"{mark} {status}", STYLES[TONES[status]]), f" · exit code {code}")]

@@ -1,0 +1,186 @@
+"""What a report says, before any format: the subject, the headline, the findings in order of weight."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal
+
+from ..records import BiasRow, Finding, Run
+from .numbers import count, interval, number, p_value
+
+Tone = Literal["good", "bad", "unsure", "plain"]
+SEVERITY = {"error": 0, "warning": 1, "info": 2}
+TONES: dict[str, Tone] = {
+    "pass": "good",
+    "fail": "bad",
+    "inconclusive": "unsure",
+    "accepted": "plain",
+    "error": "bad",
+    "warning": "unsure",
+    "info": "plain",
+    "measured": "plain",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A table cell that is drawn: a point with its interval, on the table's common axis."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A table's column. Where width is short, the column with the highest `drop` goes first (0: never)."""
+
+    name: str
+    align: Literal["left", "right", "plot"] = "left"
+    drop: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to show in any format. `total` marks a last row that sums the others up.
+
+    `limit` rows are shown where space is short. `axis` holds the plots' ends, `marks` the values to
+    draw a line at.
+    """
+
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str | Interval, ...], ...]
+    note: str = ""
+    total: bool = False
+    limit: int = 12
+    axis: tuple[float, float] = (0.0, 1.0)
+    marks: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The one sentence of the report. `status` is the verdict's word."""
+
+    status: str
+    tone: Tone
+    text: str
+
+
+def sides(run: Run) -> tuple[str, str]:
+    """The names of the two sides, `chosen` and `rejected` unless the user gave others."""
+    first, second = run.inputs.get("sides") or ("chosen", "rejected")
+    return str(first), str(second)
+
+
+def named(text: str, run: Run) -> str:
+    """A bias verdict in the user's names: `favours chosen` becomes `favours CICO`."""
+    first, second = sides(run)
+    return {"favours chosen": f"favours {first}", "favours rejected": f"favours {second}"}.get(text, text)
+
+
+def model_name(run: Run) -> str:
+    """The model's short name, or "" when no model was used."""
+    name = str((run.inputs.get("model") or {}).get("name") or "")
+    return PurePath(name).name if name.startswith(("/", ".")) else name
+
+
+def subject(run: Run) -> list[str]:
+    """What was measured with: program, model, number format and device, template."""
+    model = run.inputs.get("model") or {}
+    template = model.get("template") or run.inputs.get("template") or run.config.get("template")
+    machine = " ".join(
+        str(model[key]).removeprefix("torch.") for key in ("dtype", "device") if model.get(key)
+    )
+    parts = [f"probe {run.environment.get('probe', '')}".strip(), model_name(run), machine]
+    return [part for part in parts if part] + ([f"template: {template}"] if template and model else [])
+
+
+def files(run: Run) -> list[str]:
+    """What was measured on: the file, its pairs, where the scores came from."""
+    pairs = run.inputs.get("pairs") or {}
+    scores = run.inputs.get("scores") or {}
+    parts = [PurePath(str(pairs.get("path") or "")).name]
+    if pairs.get("n") is not None:
+        parts.append(f"{count(pairs['n'], 'pair')}, {pairs.get('dropped') or 0} dropped")
+    if scores:
+        parts.append(f"{scores.get('new', 0):,} new, {scores.get('stored', 0):,} cached")
+    return [part for part in parts if part]
+
+
+def headline(run: Run) -> Headline:
+    """The verdict in a sentence; the decision, where there is one, stands beside it."""
+    status = run.verdict.status
+    return Headline(status, TONES[status], _judged(run) or _biased(run) or _diagnosed(run) or _counted(run))
+
+
+def findings(run: Run) -> list[Finding]:
+    """Errors first, then warnings, then facts; in each the order in which they were found."""
+    return sorted(run.findings, key=lambda finding: SEVERITY[finding.severity])
+
+
+def reproduce(run: Run) -> str:
+    """The command line that makes this run again, quoted for a shell."""
+    return shlex.join(str(word) for word in run.environment.get("argv") or ["probe", run.command])
+
+
+def _judged(run: Run) -> str:
+    conditions = run.verdict.conditions
+    if not conditions:
+        return ""
+    results = [condition.result for condition in conditions]
+    counts = [f"{results.count(r)} {r}" for r in ("fail", "inconclusive", "accepted") if r in results]
+    passed = f"{results.count('pass')} of {count(len(results), 'condition')} pass"
+    return ", ".join([passed, *counts])
+
+
+def _biased(run: Run) -> str:
+    row = next((row for row in run.bias if row.group == "all"), None)
+    if row is None:
+        return ""
+    return ": ".join(part for part in (_leaning(row, run), _gap(run)) if part) + _settle(row)
+
+
+def _leaning(row: BiasRow, run: Run) -> str:
+    return named(row.verdict, run)
+
+
+def _gap(run: Run) -> str:
+    gap, wins = run.estimate("gap"), run.estimate("win_rate")
+    parts = []
+    if wins and wins.value is not None:
+        parts.append(f"{sides(run)[0]} wins {round(wins.value * wins.n)} of {count(wins.n, 'pair')}")
+    if gap:
+        bounds = interval(gap.low, gap.high, gap.units)
+        parts.append(f"gap {number(gap.value, gap.units)} {bounds} {gap.units}")
+        parts += [f"p {'= ' if gap.p >= 0.0001 else ''}{p_value(gap.p)}"] if gap.p is not None else []
+    return ", ".join(parts)
+
+
+def _settle(row: BiasRow) -> str:
+    if not row.pairs_to_settle:
+        return ""
+    return f"; {count(row.pairs_to_settle, 'more pair')} would settle it"
+
+
+def _diagnosed(run: Run) -> str:
+    autopsy = run.details.get("autopsy") or {}
+    if not autopsy:
+        return ""
+    since = autopsy.get("since_step")
+    return f"{autopsy.get('main')}" + (f", since step {since}" if since is not None else "")
+
+
+def _counted(run: Run) -> str:
+    kinds: Sequence[tuple[str, str]] = (("error", "error"), ("warning", "warning"), ("info", "note"))
+    found = [(sum(f.severity == kind for f in run.findings), noun) for kind, noun in kinds]
+    return ", ".join(count(n, noun) for n, noun in found if n) or "nothing found"
+
+
+def details(run: Run, key: str) -> Any:
+    """A section of `run.details`, or an empty list."""
+    return run.details.get(key) or []

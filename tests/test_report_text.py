@@ -1,0 +1,85 @@
+"""The terminal report: golden text, width, purity, hostile text."""
+
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.text import Text
+
+from probe.records import Run, run_from_json, run_to_json
+from probe.reports.text import render
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(params=["bias", "gate"])
+def run(request, bias_run, gate_run):
+    return {"bias": bias_run, "gate": gate_run}[request.param]
+
+
+def golden(name, text, update):
+    path = GOLDEN / name
+    if update:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_golden_text(run, width, update_golden):
+    golden(f"{run.command}-{width}.txt", render(run, width=width), update_golden)
+
+
+def test_golden_ascii(run, update_golden):
+    golden(f"{run.command}-80-ascii.txt", render(run, width=80, ascii_only=True), update_golden)
+
+
+def test_golden_color(run, update_golden):
+    golden(f"{run.command}-80-color.txt", render(run, width=80, color=True), update_golden)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("everything", [False, True])
+def test_no_line_is_wider_than_the_terminal(run, width, ascii_only, everything):
+    text = render(run, width=width, ascii_only=ascii_only, everything=everything)
+    assert [line for line in text.splitlines() if cell_len(line) > width] == []
+
+
+def test_colour_adds_nothing_to_the_words(run):
+    colored = Text.from_ansi(render(run, width=80, color=True)).plain
+    assert colored.splitlines() == render(run, width=80).rstrip("\n").splitlines()
+
+
+def test_plain_text_holds_no_escape_and_ascii_is_ascii(run):
+    assert "\x1b" not in render(run) and "\u202e" not in render(run) and "\r" not in render(run)
+    assert render(run, ascii_only=True).isascii()
+
+
+def test_hostile_text_is_shown_not_obeyed(run):
+    assert r"<script>alert(1)</script> \x1b[31mred\x07 \u202etrap\u202c | `tick`" in render(run, width=120)
+
+
+def test_the_same_saved_run_gives_the_same_bytes(run):
+    again = run_from_json(run_to_json(run))
+    assert render(again, color=True) == render(run, color=True)
+
+
+def test_environment_does_not_matter(run, monkeypatch):
+    plain = render(run, width=80, color=True)
+    for name, value in {"COLUMNS": "40", "TERM": "dumb", "NO_COLOR": "1", "FORCE_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert render(run, width=80, color=True) == plain
+
+
+def test_verdict_stands_before_findings_and_findings_before_tables(gate_run):
+    text = render(gate_run)
+    places = [
+        text.index(part) for part in ("FAIL", "✗ PB201", "! PB101", "why sft+dpo", "\nconditions\n", "gap =")
+    ]
+    assert places == sorted(places)
+    assert text.rstrip().endswith("✗ fail · exit code 1")
+
+
+def test_an_empty_run_still_says_something():
+    assert "MEASURED  nothing found" in render(Run("data", "2026-11-21T10:52:00Z"))
