@@ -1,0 +1,134 @@
+"""One row of a file becomes one `Pair`, or the reason why it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .fields import FIELDS, field_of
+from .implicit import split_shared
+from .record import Content, Message, Pair, text_of
+
+Row = Mapping[str, Any]
+
+
+class BadRow(ValueError):
+    """Why a row holds no pair, as `fact. remedy`; the reader puts `file:line:` before it."""
+
+
+def pair_of(row: Any, line: int, fields: Mapping[str, str], *, keep_empty: bool = False) -> Pair:
+    """The pair that a decoded row holds; `fields` maps our names to the row's.
+
+    Raises `BadRow`. With `keep_empty` a side without words passes, for those who want to count them.
+    """
+    if not isinstance(row, dict):
+        raise BadRow(f"holds {_kind(row)}, not an object. Write one JSON object a line.")
+    prompt, chosen, rejected = _contents(row, fields)
+    if not keep_empty:
+        _require_words(chosen, field_of("chosen", fields))
+        _require_words(rejected, field_of("rejected", fields))
+    used = {field_of(name, fields) for name in FIELDS}
+    return Pair(
+        id=_label(row, "id", fields) or str(line),
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        group=_label(row, "group", fields),
+        meta={key: value for key, value in row.items() if key not in used},
+        line=line,
+    )
+
+
+def _contents(row: Row, fields: Mapping[str, str]) -> tuple[Content | None, Content, Content]:
+    chosen, rejected = (_content(_side(row, name, fields), field_of(name, fields)) for name in SIDES)
+    if isinstance(chosen, str) != isinstance(rejected, str):
+        raise BadRow(
+            "one side is text, the other chat messages. Write both as text or both as lists of messages."
+        )
+    prompt = _prompt(row, fields)
+    if prompt is None:
+        return split_shared(chosen, rejected)
+    if isinstance(prompt, str) and not isinstance(chosen, str):
+        raise BadRow(
+            "the prompt is text, the responses are chat messages. Write the prompt as a list of messages, "
+            "or read shared turns as the prompt with --fields prompt=."
+        )
+    if isinstance(chosen, str) and not isinstance(prompt, str):
+        raise BadRow(
+            "the prompt is chat messages, the responses are text. Write each response as a list of messages."
+        )
+    return prompt, chosen, rejected
+
+
+SIDES = ("chosen", "rejected")
+
+
+def _side(row: Row, name: str, fields: Mapping[str, str]) -> Any:
+    field = field_of(name, fields)
+    if field in row:
+        return row[field]
+    there = ", ".join(map(repr, list(row)[:8])) or "none"
+    raise BadRow(f'no field "{field}" (there: {there}). Map it with --fields {name}=FIELD.')
+
+
+def _prompt(row: Row, fields: Mapping[str, str]) -> Content | None:
+    """The prompt, None where the row has none. A field that the user named must be there."""
+    field = field_of("prompt", fields)
+    if fields.get("prompt") and field not in row:
+        raise BadRow(f'no field "{field}". Correct --fields prompt=FIELD, or write prompt= for none.')
+    value = row.get(field) if field else None
+    # Zero messages before the responses are no prompt.
+    return None if value is None or value == [] else _content(value, field)
+
+
+def _content(value: Any, field: str) -> Content:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise BadRow(f'"{field}" is {_kind(value)}. Write text or a list of chat messages.')
+    if not value:
+        raise BadRow(f'"{field}" is an empty list. Write at least one message.')
+    return tuple(_message(item, field, i) for i, item in enumerate(value, 1))
+
+
+def _message(item: Any, field: str, i: int) -> Message:
+    if not isinstance(item, dict) or not isinstance(item.get("role"), str):
+        raise BadRow(f'message {i} of "{field}" has no role. Write {{"role": "user", "content": "…"}}.')
+    content = item.get("content")
+    if isinstance(content, list):
+        return {**item, "content": _joined(content, field, i)}
+    if not isinstance(content, str | None):
+        raise BadRow(f'message {i} of "{field}" holds {_kind(content)} as content. Write text.')
+    return item
+
+
+def _joined(parts: list[Any], field: str, i: int) -> str:
+    """Text parts as one text; a chat template renders them the same."""
+    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRow(f'message {i} of "{field}" holds more than text. Leave images and audio out.')
+    return "".join(map(str, texts))
+
+
+def _label(row: Row, name: str, fields: Mapping[str, str]) -> str | None:
+    """The id or group as text; None where absent, null or blank."""
+    field = field_of(name, fields)
+    if fields.get(name) and field not in row:
+        raise BadRow(f'no field "{field}". Correct --fields {name}=FIELD.')
+    value = row.get(field) if field else None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadRow(f'"{field}" is {_kind(value)}. Write text or a number as {name}.')
+    return str(value).strip() or None
+
+
+def _require_words(content: Content, field: str) -> None:
+    calls = not isinstance(content, str) and any(message.get("tool_calls") for message in content)
+    if not calls and not text_of(content).strip():
+        raise BadRow(f'"{field}" is empty. Each pair needs two non-empty responses.')
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "a truth value", int: "a number", float: "a number", str: "text", list: "a list"}
+    return "null" if value is None else names.get(type(value), "an object")
