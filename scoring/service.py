@@ -1,0 +1,181 @@
+"""Scoring pairs: from a stream of pairs to a stream of scores, through the store."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import CannotMeasure
+from ..pairs.record import Pair
+from ..progress import Advance
+from .attention import tree_attention_on
+from .encode import EXCLUDING, Encoder
+from .engine import BUDGET, causal_lm, packed_logps, plain_logps, sorted_packs
+from .model import LoadedModel
+from .numerics import first_bad_module
+from .proof import Proof, prove
+from .records import EncodedPair, EncodedSide, Floats, PairScore, SideScore
+from .store import Store, model_key
+
+WINDOW = 512  # pairs encoded, sorted and packed together; memory grows with this, not with the file
+STORE = Path(".probe/scores.sqlite")
+
+
+@dataclass
+class Scorer:
+    """Scores pairs of one model under one encoder and keeps count of what it met.
+
+    `excluded` pairs have no score: nothing was left of a side, or both are the same tokens.
+    """
+
+    loaded: LoadedModel
+    encoder: Encoder
+    store: Store | None = None
+    budget: int = BUDGET
+    proof: Proof | None = None
+    flags: Counter[str] = field(default_factory=Counter)
+    excluded: list[tuple[int, str]] = field(default_factory=list)
+    new: int = 0
+    cached: int = 0
+
+    def scores(self, pairs: Iterable[Pair], advance: Advance = lambda _: None) -> Iterator[PairScore]:
+        """One `PairScore` a pair that can be scored, in the order of the file.
+
+        Raises `CannotMeasure` for a log-prob that is not finite, with the pair and the module it began in.
+        """
+        for window, encoded in self._encoded(pairs):
+            yield from self._window(window, encoded)
+            advance(len(window))
+
+    def _encoded(self, pairs: Iterable[Pair]) -> Iterator[tuple[list[Pair], list[EncodedPair]]]:
+        """Windows of pairs with their encodings; the next window is tokenised while the model runs."""
+        stream = iter(pairs)
+        with ThreadPoolExecutor(1) as ahead:
+
+            def encode() -> tuple[list[Pair], list[EncodedPair]]:
+                window = list(islice(stream, WINDOW))
+                return window, self.encoder.many(window) if window else []
+
+            coming = ahead.submit(encode)
+            while (ready := coming.result())[0]:
+                coming = ahead.submit(encode)
+                yield ready
+
+    def _window(self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair]) -> Iterator[PairScore]:
+        usable = []
+        for pair, codes in zip(pairs, encoded, strict=True):
+            self.flags.update(codes.flags)
+            if barred := EXCLUDING.intersection(codes.flags):
+                self.excluded.append((pair.line, min(barred)))
+            else:
+                usable.append((pair, codes))
+        sides = [side for _, codes in usable for side in (codes.chosen, codes.rejected)]
+        lines = [pair.line for pair, _ in usable for _ in range(2)]
+        logps = self.side_logps(sides, lines)
+        for (pair, codes), chosen, rejected in zip(usable, logps[::2], logps[1::2], strict=True):
+            yield PairScore(
+                pair.id,
+                _score(codes.chosen, chosen),
+                _score(codes.rejected, rejected),
+                pair.group,
+                pair.line,
+                codes.flags,
+            )
+
+    @torch.no_grad()
+    def side_logps(self, sides: Sequence[EncodedSide], lines: Sequence[int] | None = None) -> list[Floats]:
+        """Log-probs of each side, from the store where it has them; new ones are kept after each forward."""
+        known = self.store.get(sides) if self.store else [None] * len(sides)
+        missing = [i for i, logps in enumerate(known) if logps is None]
+        self.cached += len(sides) - len(missing)
+        self.new += len(missing)
+        result = {i: logps for i, logps in enumerate(known) if logps is not None}
+        for indices, values in self._computed([sides[i] for i in missing]):
+            rows = [missing[i] for i in indices]
+            for i, logps in zip(rows, values, strict=True):
+                if not np.isfinite(logps).all():
+                    raise self._not_finite(sides[i], lines[i] if lines else None)
+            if self.store:
+                self.store.put([sides[i] for i in rows], values)
+            result.update(zip(rows, values, strict=True))
+        return [result[i] for i in range(len(sides))]
+
+    def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[Floats]]]:
+        """Packs of indices with their log-probs. Out of memory halves the budget and goes on."""
+        if not sides:
+            return
+        self._prove(max(len(side.ids) for side in sides))
+        todo = list(range(len(sides)))
+        while todo:
+            left = set(todo)
+            try:
+                for pack, values in self._pass([sides[i] for i in todo]):
+                    done = [todo[i] for i in pack]
+                    left.difference_update(done)
+                    yield done, values
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                self._halve()
+            todo = sorted(left)
+
+    def _pass(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[Floats]]]:
+        model = causal_lm(self.loaded.model)
+        if self.proof is not None and self.proof.plain:
+            for i, side in enumerate(sides):
+                yield [i], [plain_logps(model, side).cpu().numpy()]
+            return
+        for pack in sorted_packs(sides, self.budget):
+            with tree_attention_on(model):
+                values = packed_logps(model, [sides[i] for i in pack])
+            yield pack, [logps.cpu().numpy() for logps in values]
+
+    def _prove(self, longest: int) -> None:
+        if self.proof is None:
+            self.proof = prove(self.loaded.model, self.loaded.dtype, longest)
+            if self.proof.plain:
+                print(f"probe: {self.proof.fact}; scoring one sequence at a time.", file=sys.stderr)
+
+    def _halve(self) -> None:
+        if self.budget <= 16:
+            raise CannotMeasure(
+                f"out of memory on {self.loaded.device} even for single sequences. "
+                "Use --max-length, a smaller --dtype or another --device."
+            )
+        if self.budget == BUDGET:
+            print("probe: out of memory; going on with smaller packs.", file=sys.stderr)
+        self.budget //= 2
+        if self.loaded.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _not_finite(self, side: EncodedSide, line: int | None) -> CannotMeasure:
+        place = f"line {line}: " if line else ""
+        where = first_bad_module(causal_lm(self.loaded.model), side)
+        kind = str(self.loaded.dtype).removeprefix("torch.")
+        return CannotMeasure(
+            f"{place}the model gives log-probs that are not finite, first in {where} ({kind}). "
+            "Try --dtype float32; if that fails too, the weights are damaged."
+        )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch says that memory ran out; on a CPU it says so only in words."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def open_store(loaded: LoadedModel, path: Path = STORE) -> Store:
+    """The project's score store for this model."""
+    return Store(path, model_key(loaded.facts))
+
+
+def _score(side: EncodedSide, logps: Floats) -> SideScore:
+    body, end = (logps[:-1], float(logps[-1])) if side.has_end else (logps, None)
+    return SideScore(body, side.bytes, end)
