@@ -58,12 +58,13 @@ def emit(
     if run.command == "gate":
         note_last(run, wrote[0])
     show(run, targets, everything=everything)
+    _summarise(run)
     print(f"Wrote {directory}{os.sep} ({', '.join(path.name for path in wrote)})", file=sys.stderr)
     return directory
 
 
 def show(run: Run, targets: Sequence[Target], *, everything: bool = False) -> None:
-    """Print or write `run` in each format, and add it to the step summary of a CI that has one."""
+    """Print or write `run` in each format."""
     for name, path in targets:
         if path is not None:
             write_text(path, RENDERERS[name](run))
@@ -71,10 +72,6 @@ def show(run: Run, targets: Sequence[Target], *, everything: bool = False) -> No
             sys.stdout.write(terminal(run, everything=everything))
         else:
             _utf8(RENDERERS[name](run))
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary and "markdown" in RENDERERS:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(RENDERERS["markdown"](run))
 
 
 def terminal(run: Run, *, everything: bool = False) -> str:
@@ -92,6 +89,18 @@ def note_last(run: Run, path: Path) -> None:
     """Remember a gate, and what it judged, for `probe train --method auto`."""
     note = {"run": str(path.resolve()), "pairs": run.inputs.get("pairs"), "model": run.inputs.get("model")}
     write_text(LAST, json.dumps(to_json(note), ensure_ascii=False, indent=1) + "\n")
+
+
+def _summarise(run: Run) -> None:
+    """Append to the step summary of a CI that has one; nothing but the summary is lost when that fails."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(RENDERERS["markdown"](run))
+    except OSError as error:
+        print(f"{path}: {error.strerror}; the step summary was not written.", file=sys.stderr)
 
 
 def _target(value: str) -> Target:

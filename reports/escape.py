@@ -22,13 +22,19 @@ ASCII = str.maketrans(
 
 def visible(text: str, newline: str = "↵") -> str:
     r"""`text` on one line: line ends as `newline`; control, direction and surrogate characters as `\x1b`."""
-    text = re.sub("\r\n?|\n", newline, text).replace("\t", "⇥")
-    return "".join(_escaped(c) if unicodedata.category(c) in HIDDEN and c not in JOINERS else c for c in text)
+    return newline.join(_line(line) for line in re.split("\r\n?|\n", text))
 
 
 def ascii_text(text: str) -> str:
     """`text` in ASCII: signs by their usual spelling, everything else as a backslash escape."""
     return text.translate(ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _line(text: str) -> str:
+    shown = text.replace("\t", "⇥")
+    return "".join(
+        _escaped(c) if unicodedata.category(c) in HIDDEN and c not in JOINERS else c for c in shown
+    )
 
 
 def _escaped(character: str) -> str:

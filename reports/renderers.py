@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from ..records import Run, run_to_json
-from . import text
+from . import github, junit, markdown, text
 
 
 def as_json(run: Run) -> str:
@@ -17,4 +17,7 @@ def as_json(run: Run) -> str:
 RENDERERS: dict[str, Callable[[Run], str]] = {
     "text": text.render,
     "json": as_json,
+    "markdown": markdown.render,
+    "junit": junit.render,
+    "github": github.render,
 }

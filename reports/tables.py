@@ -8,7 +8,7 @@ from typing import Any
 from ..records import Condition, Estimate, Run
 from .axis import ends
 from .numbers import NONE, count, interval, measured, number, p_value, plain
-from .view import Column, Interval, Table, details, named, sides
+from .view import Column, Interval, Table, details, limit, named, sides
 
 TEXT = Column("")
 
@@ -34,8 +34,8 @@ def conditions(run: Run) -> Table:
 
 
 def _condition(c: Condition) -> tuple[str, ...]:
-    units = c.measured.units if c.measured else ""
-    return c.result, c.name, c.group, measured(c.measured), number(c.limit, units), c.code
+    name = c.name if c.gates else f"{c.name} (not gating)"
+    return c.result, name, c.group, measured(c.measured), limit(c), c.code
 
 
 def groups(run: Run) -> Table:
@@ -48,15 +48,15 @@ def groups(run: Run) -> Table:
         Column("95% CI"), Column("", "plot"), Column("p", drop=2), Column("verdict", drop=4),
     )  # fmt: skip
     first, second = sides(run)
-    limit = bound(run)
+    half = bound(run)
     return Table(
         "groups",
         f"gap = mean logp/token ({first}) − mean logp/token ({second})",
         columns,
         tuple(_group(e, run, verdicts.get(e.group, NONE)) for e in rows),
         total=len(rows) > 1 and rows[-1].group == "all",
-        axis=ends((x for e in rows for x in (e.value, e.low, e.high)), limit),
-        marks=(-limit, limit) if limit else (),
+        axis=ends((x for e in rows for x in (e.value, e.low, e.high)), half),
+        marks=(-half, half) if half else (),
     )
 
 

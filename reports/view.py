@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
-from ..records import BiasRow, Finding, Run
-from .numbers import count, interval, number, p_value
+from ..records import BiasRow, Condition, Finding, Run
+from .numbers import count, interval, measured, number, p_value
 
 Tone = Literal["good", "bad", "unsure", "plain"]
 SEVERITY = {"error": 0, "warning": 1, "info": 2}
@@ -116,6 +116,27 @@ def headline(run: Run) -> Headline:
     """The verdict in a sentence; the decision, where there is one, stands beside it."""
     status = run.verdict.status
     return Headline(status, TONES[status], _judged(run) or _biased(run) or _diagnosed(run) or _counted(run))
+
+
+def limit(condition: Condition) -> str:
+    """What the condition asks for: `≤ 90%`, `± 0.10`, `no error`."""
+    units = condition.measured.units if condition.measured else ""
+    value = number(condition.limit, units).removeprefix("+")
+    return {"clean": "no error", "within": f"± {value}", ">=": f"≥ {value}"}.get(
+        condition.sense, f"≤ {value}"
+    )
+
+
+def fails(condition: Condition, run: Run) -> bool:
+    """Whether this condition is a reason for the run's exit code."""
+    judged = condition.result == "fail" or (condition.result == "inconclusive" and run.verdict.exit_code != 0)
+    return judged and condition.gates
+
+
+def fact(condition: Condition) -> str:
+    """What was measured against what was asked."""
+    against = f"{measured(condition.measured)}, limit {limit(condition)}"
+    return f"{condition.message}: {against}" if condition.message else against
 
 
 def findings(run: Run) -> list[Finding]:

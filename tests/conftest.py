@@ -178,7 +178,7 @@ def gate_run(bias_run):
             "fail",
             "PB201",
         ),
-        Condition("length", "all", None, 0.65, "accepted", "PB202", "accepted: style data"),
+        Condition("length", "all", None, 0.65, "accepted", "PB202", "style data"),
     )
     trivial = Finding(
         "PB201", "error", "prompt-free features tell chosen from rejected", "Sample new negatives."
