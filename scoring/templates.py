@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
-from ..pairs.record import Content, Message, Pair
+from ..pairs.record import Content, Message, Pair, text_of
 
 QA = "Question: {prompt}\nAnswer: "
 SENTINEL = "probe-response-\u2063-sentinel"  # an invisible separator keeps it out of any real text
@@ -97,7 +97,7 @@ def render(
     """
     if template == "chat" and (prompt or not isinstance(response, str)):
         return _chat(tokenizer, messages(prompt, "user"), messages(response, "assistant"), options)
-    text, question = str(response), str(prompt or "")
+    text, question = text_of(response), text_of(prompt)
     if template in ("raw", "chat"):
         return Rendered(question, "", special=False), text
     form = QA if template == "qa" else template

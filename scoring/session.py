@@ -1,0 +1,247 @@
+"""From a pair file and a model's name to scores: what every command that runs a model does first."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..files import sha256_file
+from ..pairs.fields import parse_fields, parse_sides
+from ..pairs.read import Reading, read_pairs
+from ..pairs.record import Pair, text_of
+from ..progress import progress
+from ..records import to_json
+from .encode import Encoder, describe, make_encoder
+from .model import LoadedModel, load_model
+from .records import PairScore, SideScore
+from .service import Scorer, open_store
+
+STABILITY_PAIRS = 256  # at most so many, drawn by seed, are scored again under other templates and premises
+KEPT = 10  # worst and best pairs kept with their words
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A pair file and how to read it. `survey` reads it once before any model is loaded."""
+
+    path: Path
+    fields: Mapping[str, str]
+    sides: tuple[str, str]
+    skip_bad: bool = False
+
+    @classmethod
+    def of(cls, path: Path, fields: str | None, sides: str | None, skip_bad: bool) -> Source:
+        """A source from the options as they were typed. Raises `ProbeError` for malformed ones."""
+        return cls(path, parse_fields(fields), parse_sides(sides), skip_bad)
+
+    def pairs(self) -> Reading:
+        """The pairs as a stream."""
+        return read_pairs(self.path, fields=self.fields, skip_bad=self.skip_bad)
+
+    def survey(self, seed: int) -> Survey:
+        """Count the pairs and draw a sample; every bad line is told before minutes are spent on good ones."""
+        reading, draw = self.pairs(), random.Random(seed)
+        first: list[Pair] = []
+        sample: list[Pair] = []
+        for i, pair in enumerate(reading):
+            if i < STABILITY_PAIRS:
+                first.append(pair)
+                sample.append(pair)
+            elif (j := draw.randrange(i + 1)) < STABILITY_PAIRS:
+                sample[j] = pair
+        facts = {
+            "path": str(self.path),
+            "sha256": sha256_file(self.path),
+            "n": reading.n,
+            "dropped": len(reading.bad),
+            "dropped_lines": [bad.line for bad in reading.bad[:100]],
+        }
+        return Survey(facts, first, sorted(sample, key=lambda pair: pair.line))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one reading of the file told: facts for the report, its first pairs, a uniform sample."""
+
+    facts: Mapping[str, Any]
+    first: Sequence[Pair]
+    sample: Sequence[Pair]
+
+    @property
+    def n(self) -> int:
+        """Pairs in the file."""
+        return int(self.facts["n"])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model, how it is run, and how pairs become tokens: the options of every measuring command."""
+
+    model: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    revision: str | None = None
+    adapter: str | None = None
+    trust_remote_code: bool = False
+    template: str = "auto"
+    max_length: int | None = None
+    no_cache: bool = False
+
+
+@dataclass
+class Session:
+    """A loaded model with the encoder and store for one pair file."""
+
+    source: Source
+    survey: Survey
+    loaded: LoadedModel
+    encoder: Encoder
+    scorer: Scorer
+
+    @classmethod
+    def open(cls, source: Source, options: ModelOptions, seed: int = 0) -> Session:
+        """Survey the file, load the model, settle the template. Raises `ProbeError` for bad input."""
+        survey = source.survey(seed)
+        loaded = load_model(
+            options.model,
+            device=options.device,
+            dtype=options.dtype,
+            revision=options.revision,
+            adapter=options.adapter,
+            trust_remote_code=options.trust_remote_code,
+        )
+        lengths = [n for n in (options.max_length, loaded.max_length) if n]
+        encoder = make_encoder(
+            loaded.tokenizer, survey.first, options.template, min(lengths) if lengths else None
+        )
+        store = None if options.no_cache else open_store(loaded)
+        return cls(source, survey, loaded, encoder, Scorer(loaded, encoder, store))
+
+    def scores(self, what: str = "scoring") -> Iterator[PairScore]:
+        """The score of every pair of the file, with progress on stderr."""
+        with progress(what, self.survey.n) as advance:
+            yield from self.scorer.scores(self.source.pairs(), advance)
+
+    def scores_of(self, pairs: Sequence[Pair], what: str, template: str | None = None) -> list[PairScore]:
+        """Scores of some pairs, under another template if given; counted with the session's own."""
+        encoder = (
+            self.encoder
+            if template is None
+            else make_encoder(self.loaded.tokenizer, pairs, template, self.encoder.max_length)
+        )
+        other = Scorer(self.loaded, encoder, self.scorer.store, self.scorer.budget, self.scorer.proof)
+        with progress(what, len(pairs)) as advance:
+            scores = list(other.scores(pairs, advance))
+        self.scorer.new += other.new
+        self.scorer.cached += other.cached
+        self.scorer.proof = self.scorer.proof or other.proof
+        return scores
+
+    def inputs(self) -> dict[str, Any]:
+        """The `inputs` of `run.json`."""
+        proof = self.scorer.proof
+        return {
+            "pairs": dict(self.survey.facts),
+            "model": {**self.loaded.facts, "template": self.encoder.template, "kernel": self._kernel()},
+            "sides": list(self.source.sides),
+            "scores": {
+                "new": self.scorer.new,
+                "stored": self.scorer.cached,
+                "excluded": [{"line": line, "why": why} for line, why in self.scorer.excluded[:100]],
+                "excluded_count": len(self.scorer.excluded),
+                "max_length": self.encoder.max_length,
+                "flags": describe(self.scorer.flags),
+                "self_proof": to_json(proof) if proof else None,
+            },
+        }
+
+    def noise_floor(self) -> float:
+        """Largest packed-to-plain difference seen on this model, nats/token; 0 if unproven."""
+        return self.scorer.proof.difference if self.scorer.proof else 0.0
+
+    def _kernel(self) -> str:
+        plain = self.scorer.proof is not None and self.scorer.proof.plain
+        return "one sequence at a time" if plain else "prefix tree"
+
+
+@dataclass
+class Extremes:
+    """Keeps the pairs with the lowest and the highest gaps of a stream, with their words and tokens."""
+
+    kept: int = KEPT
+    _low: list[tuple[float, int, PairScore]] = field(default_factory=list)
+    _high: list[tuple[float, int, PairScore]] = field(default_factory=list)
+
+    def watch(self, scores: Iterable[PairScore]) -> Iterator[PairScore]:
+        """Pass a stream through, remembering its ends."""
+        for score in scores:
+            self._keep(self._low, (-score.gap, score.line, score))
+            self._keep(self._high, (score.gap, score.line, score))
+            yield score
+
+    def _keep(self, heap: list[tuple[float, int, PairScore]], entry: tuple[float, int, PairScore]) -> None:
+        if len(heap) < self.kept:
+            heapq.heappush(heap, entry)
+        elif entry[:2] > heap[0][:2]:
+            heapq.heapreplace(heap, entry)
+
+    def rows(self, session: Session) -> dict[str, list[dict[str, Any]]]:
+        """The `worst` and `best` sections of a run, worst and best first; no pair is in both."""
+        worst = [s for _, _, s in sorted(self._low, reverse=True) if s.gap < 0]
+        best = [s for _, _, s in sorted(self._high, reverse=True) if s.gap > 0]
+        wanted = {score.line for score in (*worst, *best)}
+        words = {pair.line: pair for pair in session.source.pairs() if pair.line in wanted}
+        return {
+            "worst": [pair_row(session.encoder, words[score.line], score) for score in worst],
+            "best": [pair_row(session.encoder, words[score.line], score) for score in best],
+        }
+
+
+def pair_row(encoder: Encoder, pair: Pair, score: PairScore) -> dict[str, Any]:
+    """One pair with its words and per-token log-probs, as reports show it."""
+    codes = encoder(pair)
+    return {
+        "id": pair.id,
+        "line": pair.line,
+        "group": pair.group,
+        "gap": score.gap,
+        "prompt": text_of(pair.prompt),
+        "chosen": _side_row(
+            encoder, text_of(pair.chosen), codes.chosen.ids[codes.chosen.start :], score.chosen
+        ),
+        "rejected": _side_row(
+            encoder, text_of(pair.rejected), codes.rejected.ids[codes.rejected.start :], score.rejected
+        ),
+    }
+
+
+def _side_row(encoder: Encoder, text: str, ids: Sequence[int], score: SideScore) -> dict[str, Any]:
+    tokens = zip(ids, score.token_logps.tolist(), strict=False)  # the end token has no place in the text
+    pieces = [[encoder.tokenizer.decode([i]), round(logp, 4)] for i, logp in tokens]
+    return {"text": text, "tokens": pieces, "mean_logps": score.mean_logps}
+
+
+def score_row(score: PairScore) -> dict[str, Any]:
+    """One row of `scores.jsonl`."""
+    return {
+        "id": score.id,
+        "line": score.line,
+        "group": score.group,
+        "chosen": _totals(score.chosen),
+        "rejected": _totals(score.rejected),
+        "flags": list(score.flags),
+    }
+
+
+def _totals(side: SideScore) -> dict[str, Any]:
+    return {
+        "logps": side.logps,
+        "mean_logps": side.mean_logps,
+        "tokens": side.tokens,
+        "bytes": side.bytes,
+        "end_logp": side.end_logp,
+    }
