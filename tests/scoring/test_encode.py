@@ -1,0 +1,223 @@
+"""The boundary between prompt and response, special tokens and truncation: the pitfalls, one by one."""
+
+import pytest
+
+from probe.errors import ProbeError
+from probe.pairs.record import Pair
+from probe.scoring.encode import affixes_of, make_encoder
+
+
+def pair(prompt, chosen, rejected=" no", **meta):
+    return Pair("1", prompt, chosen, rejected, meta=meta, line=1)
+
+
+def encoded(tokenizer, prompt, chosen, rejected=" no", template="raw", max_length=None, **meta):
+    one = pair(prompt, chosen, rejected, **meta)
+    return make_encoder(tokenizer, [one], template, max_length)(one)
+
+
+def words(tokenizer, side):
+    """The text of the scored tokens, end token aside."""
+    return tokenizer.decode(side.ids[side.start : len(side.ids) - side.has_end], skip_special_tokens=False)
+
+
+def test_scored_tokens_spell_the_response(any_tokenizer):
+    codes = encoded(any_tokenizer, "Why do diets fail?", " The answer is that people eat more.")
+    assert (
+        words(any_tokenizer, codes.chosen).split()
+        == any_tokenizer.decode(
+            any_tokenizer(" The answer is that people eat more.", add_special_tokens=False)["input_ids"]
+        ).split()
+    )
+    assert codes.flags == ()
+    assert codes.chosen.bytes == len(" The answer is that people eat more.")
+
+
+def test_a_boundary_merge_is_counted_and_flagged(make_tokenizer):
+    """Pitfall 1: "The ans" + "wer" is one or two tokens that cross the boundary."""
+    tokenizer = make_tokenizer("bpe")
+    codes = encoded(tokenizer, "The ans", "wer is", " is")
+    assert "merged" in codes.flags
+    assert "answer" in words(tokenizer, codes.chosen)
+    assert len(codes.chosen.ids) - codes.chosen.has_end > codes.chosen.start
+
+
+def test_a_prompt_that_ends_in_a_space_still_scores_the_response(any_tokenizer):
+    """Pitfall 2: the space joins the first word's token, which then belongs to the response, unflagged."""
+    codes = encoded(any_tokenizer, "The answer is ", "that people", "people")
+    assert words(any_tokenizer, codes.chosen).split() == ["that", "people"]
+    assert codes.flags == ()
+
+
+@pytest.mark.parametrize("kind", ["bpe", "spm", "wordpiece"])
+def test_bos_is_there_once_whoever_writes_it(make_tokenizer, kind):
+    """Pitfall 3: automatic, already written in the text, or absent."""
+    adds, silent = make_tokenizer(kind, bos=True), make_tokenizer(kind)
+    assert affixes_of(adds).before == (adds.bos_token_id,)
+    assert encoded(adds, "Why?", " no", " so").chosen.ids.count(adds.bos_token_id) == 1
+    assert encoded(adds, "<s>Why?", " no", " so").chosen.ids.count(adds.bos_token_id) == 1
+    assert silent.bos_token_id not in encoded(silent, "Why?", " no", " so").chosen.ids
+
+
+def test_an_empty_prompt_scores_from_bos_or_one_token_less(make_tokenizer):
+    tokenizer = make_tokenizer("bpe")
+    codes = encoded(tokenizer, None, "The answer is", "The answer")
+    assert codes.chosen.ids[0] == tokenizer.bos_token_id
+    assert codes.chosen.start == 1
+    assert codes.flags == ()
+    bare = make_tokenizer("bpe", bos_token=None)
+    codes = encoded(bare, None, "The answer is", "The answer")
+    whole = bare("The answer is", add_special_tokens=False)["input_ids"]
+    assert len(codes.chosen.ids) - codes.chosen.start - codes.chosen.has_end == len(whole) - 1
+    assert codes.flags == ("first_token_unscored",)
+
+
+def test_an_automatic_eos_never_stands_inside_and_only_once_at_the_end(make_tokenizer):
+    """Pitfall 4: a tokenizer that adds EOS would put one after the prompt, or two at the end."""
+    tokenizer = make_tokenizer("bpe", bos=True, eos=True)
+    for response in (" no", " no</s>"):
+        codes = encoded(tokenizer, "Why?", response, " so")
+        assert codes.chosen.ids.count(tokenizer.eos_token_id) == 1
+        assert codes.chosen.ids[-1] == tokenizer.eos_token_id
+
+
+def test_padding_that_is_eos_drops_nothing(make_tokenizer):
+    """Pitfall 5: here pad = EOS; an EOS inside a response is a token like any other."""
+    tokenizer = make_tokenizer("bpe")
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    codes = encoded(tokenizer, "Why?", " so</s> and so", " no")
+    assert codes.chosen.ids.count(tokenizer.eos_token_id) == 2
+
+
+def test_truncation_is_counted_per_side_and_excludes_what_is_left_empty(make_tokenizer):
+    """Pitfall 12."""
+    tokenizer = make_tokenizer("bpe")
+    long = " people" * 50
+    codes = encoded(tokenizer, "Why?", long, " no", max_length=20)
+    assert codes.flags == ("truncated_chosen",)
+    assert len(codes.chosen.ids) == 20
+    assert not codes.chosen.has_end
+    assert encoded(tokenizer, "Why?", long, long + " no", max_length=20).flags == (
+        "truncated_chosen",
+        "truncated_rejected",
+        "identical",
+    )
+    assert "nothing_left" in encoded(tokenizer, "Why? " * 30, " yes", " no", max_length=20).flags
+
+
+def test_a_limit_that_only_the_end_token_passes_cuts_no_response(make_tokenizer):
+    tokenizer = make_tokenizer("bpe")
+    full = encoded(tokenizer, "Why?", " people eat", " eat")
+    codes = encoded(tokenizer, "Why?", " people eat", " eat", max_length=len(full.chosen.ids) - 1)
+    assert codes.flags == ()
+    assert codes.chosen.ids == full.chosen.ids[:-1]
+    assert not codes.chosen.has_end
+
+
+def test_an_empty_side_is_nothing_left(any_tokenizer):
+    assert "nothing_left" in encoded(any_tokenizer, "Why?", "", " no").flags
+
+
+def test_chat_scores_the_answer_and_keeps_the_end_of_turn_apart(make_tokenizer):
+    """Pitfall 13: the prefix is the generation prompt, the end token what follows the answer."""
+    tokenizer = make_tokenizer("bpe", chat=True)
+    codes = encoded(tokenizer, "Why?", "The answer", "no", template="chat")
+    assert words(tokenizer, codes.chosen) == "The answer"
+    assert tokenizer.convert_ids_to_tokens(codes.chosen.ids[-1]) == "<|end|>"
+    assert codes.chosen.has_end
+    messages = Pair(
+        "1",
+        ({"role": "user", "content": "Why?"},),
+        ({"role": "assistant", "content": "The answer"},),
+        ({"role": "assistant", "content": "no"},),
+        line=1,
+    )
+    assert make_encoder(tokenizer, [messages])(messages) == codes
+    assert tokenizer.apply_chat_template([*messages.prompt, *messages.chosen])["input_ids"][
+        : len(codes.chosen.ids)
+    ] == list(codes.chosen.ids)
+
+
+def test_a_template_with_think_blocks_is_flagged(make_tokenizer):
+    tokenizer = make_tokenizer("bpe", chat=True)
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "assistant\n{% endif %}", "assistant\n<think>{% endif %}"
+    )
+    codes = encoded(tokenizer, "Why?", "The answer", "no", template="chat")
+    assert codes.flags == ("stray_template",)
+    assert words(tokenizer, codes.chosen) == "The answer"
+
+
+def test_tools_and_template_arguments_reach_the_template(make_tokenizer):
+    tokenizer = make_tokenizer("bpe", chat=True)
+    tokenizer.chat_template = "{{ mood }}" + tokenizer.chat_template
+    codes = encoded(tokenizer, "Why?", "so", "no", template="chat", chat_template_kwargs={"mood": "helpful"})
+    assert tokenizer.decode(codes.chosen.ids).startswith("helpful")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "chat", "expected"),
+    [
+        ("Why?", " so", True, "raw"),
+        ("Why? ", "so", True, "raw"),
+        (None, "The answer", True, "raw"),
+        ("Why?", "so", True, "chat"),
+        ("Why?", "so", False, "qa"),
+    ],
+)
+def test_auto_takes_the_template_the_boundary_asks_for(make_tokenizer, prompt, chosen, chat, expected):
+    one = Pair("1", prompt, chosen, chosen + " no", line=1)
+    assert make_encoder(make_tokenizer("bpe", chat=chat), [one]).template == expected
+
+
+def test_question_answer_and_own_templates_keep_the_space_with_the_response(make_tokenizer):
+    tokenizer = make_tokenizer("bpe")
+    for template in ("qa", "Ask: {prompt}\nSay: "):
+        codes = encoded(tokenizer, "Why?", "people eat", "no", template=template)
+        assert words(tokenizer, codes.chosen) == " people eat"
+        assert codes.flags == ()
+
+
+def test_messages_without_a_chat_template_are_refused_in_one_line(make_tokenizer):
+    chat = Pair(
+        "1", None, ({"role": "assistant", "content": "a"},), ({"role": "assistant", "content": "b"},), line=1
+    )
+    with pytest.raises(ProbeError, match="no chat template"):
+        make_encoder(make_tokenizer("bpe"), [chat])
+
+
+def test_a_template_that_refuses_names_the_line(make_tokenizer):
+    tokenizer = make_tokenizer("bpe", chat=True)
+    tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(ProbeError, match=r"line 1: .*roles must alternate"):
+        encoded(tokenizer, "Why?", "so", template="chat")
+
+
+def test_unknown_templates_are_refused(make_tokenizer):
+    with pytest.raises(ProbeError, match="unknown"):
+        encoded(make_tokenizer("bpe"), "Why?", "so", template="alpaca")
+    with pytest.raises(ProbeError, match="no chat template"):
+        encoded(make_tokenizer("bpe"), "Why?", "so", template="chat")
+
+
+def test_odd_characters_keep_an_exact_boundary(any_tokenizer):
+    codes = encoded(any_tokenizer, "naïve 😀?", " café 😀 — tabs\tand\nnewlines", " no")
+    assert "merged" not in codes.flags
+    prefix = any_tokenizer("naïve 😀?", add_special_tokens=False)["input_ids"]
+    lead = len(affixes_of(any_tokenizer).before)
+    assert list(codes.chosen.ids[lead : codes.chosen.start]) == prefix
+
+
+def test_a_tokenizer_without_offsets_finds_the_same_boundary(make_tokenizer):
+    fast = make_tokenizer("bpe")
+
+    class Slow:
+        is_fast = False
+        bos_token_id, eos_token_id, chat_template = fast.bos_token_id, fast.eos_token_id, None
+
+        def __call__(self, text, add_special_tokens=True):
+            return {"input_ids": fast(text, add_special_tokens=add_special_tokens)["input_ids"]}
+
+    one = pair("Why do diets fail?", " The answer is that people eat", " no")
+    slow, quick = (make_encoder(t, [one], "raw")(one) for t in (Slow(), fast))
+    assert slow == quick
