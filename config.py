@@ -84,17 +84,20 @@ def activate(config: Config) -> None:
     _active.set(config)
 
 
-def current() -> dict[str, dict[str, Any]]:
-    """The running command's settings as `{name: {"value", "origin"}}`, for `Run.config`.
+def current() -> dict[str, Any]:
+    """The running command's settings for `Run.config`: `{name: value, …, "origins": {name: origin}}`.
 
     The origin is `flag`, `default` or the file's name. Empty outside the command line.
     """
-    config = _active.get() or Config()
-    settings = {n: {"value": _plain(v), "origin": o} for n, (v, o) in config.settings.items()}
+    config = _active.get()
+    if config is None:
+        return {}
+    values = {name: _plain(value) for name, (value, _) in config.settings.items()}
+    origins = {name: origin for name, (_, origin) in config.settings.items()}
     for name in ("accept", "gate.limits", "gate.groups"):
         if value := section(name):
-            settings[name] = {"value": _plain(value), "origin": config.file.where()}
-    return settings
+            values[name], origins[name] = _plain(value), config.file.where()
+    return {**values, "origins": origins}
 
 
 def section(dotted: str) -> Any:

@@ -93,10 +93,11 @@ CONDITIONS: tuple[Rule, ...] = (
         "template_share",
         "<=",
         0.5,
-        "PB210",
+        "PB211",
         "negatives",
         "Share of one side's responses that begin or end alike.",
         "convention",
+        gates=False,
         exact=True,
     ),
     Rule(

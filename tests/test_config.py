@@ -24,7 +24,7 @@ def make_app() -> typer.Typer:
         max_length: Annotated[int | None, typer.Option()] = None,
         cached: Annotated[bool, typer.Option("--cached/--no-cached")] = True,
     ) -> None:
-        print(path, alpha, max_length, cached, config.current()["alpha"]["origin"])
+        print(path, alpha, max_length, cached, config.current()["origins"]["alpha"])
 
     def gate(path: str, alpha: float = 0.05, force: bool = False) -> None:
         print(path, alpha, force, config.section("gate.limits"))
@@ -140,7 +140,7 @@ def test_two_files_in_one_place_are_refused(tmp_path):
 
 def test_outside_the_command_line_nothing_is_set():
     config.activate(config.Config())
-    assert config.current() == {}
+    assert config.current() == {"origins": {}}
     assert config.section("gate.limits") == {}
 
 

@@ -1,0 +1,110 @@
+"""Findings that a project has decided to live with, each with its reason, until a day or up to a limit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from ..errors import ProbeError
+from ..records import Finding
+from .conditions import RULES, good_side
+
+CODE = re.compile(r"PB\d{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One `[[tool.probe.accept]]` entry. `group` None: in every group; `until` None: for good."""
+
+    code: str
+    reason: str
+    group: str | None = None
+    limit: float | None = None
+    until: date | None = None
+
+    def covers(self, code: str, group: str) -> bool:
+        """Whether this entry speaks of that finding in that group; the limit is the judge's to test."""
+        return code == self.code and self.group in (None, group)
+
+    def lapsed(self, today: date) -> bool:
+        """Whether its last day is over."""
+        return self.until is not None and today > self.until
+
+
+def parse(rows: Iterable[Mapping[str, Any]]) -> tuple[Accepted, ...]:
+    """Entries of the config file, whose keys and types `config` has checked.
+
+    Raises `ProbeError` for a code that is none; a code that no check raises is found as unused.
+    """
+    return tuple(_parse(row) for row in rows)
+
+
+def _parse(row: Mapping[str, Any]) -> Accepted:
+    code = str(row["code"]).upper()
+    if not CODE.fullmatch(code):
+        raise ProbeError(f'accept: "{row["code"]}" is no finding code. Write one like PB202.')
+    return Accepted(code, row["reason"], row.get("group"), row.get("limit"), row.get("until"))
+
+
+def tolerates(entry: Accepted, finding: Finding) -> bool:
+    """Whether `entry` accepts `finding`: code and group fit, and what was measured is not past the limit."""
+    if not entry.covers(finding.code, finding.group):
+        return False
+    if entry.limit is None:
+        return True
+    measured = finding.estimate
+    if measured is None or measured.value is None:
+        return False  # a limit was asked for, and there is nothing to hold against it
+    rule = RULES.get(measured.name)
+    return (
+        good_side(rule, measured.value, entry.limit)
+        if rule and rule.sense != "clean"
+        else measured.value <= entry.limit
+    )
+
+
+def lapsed(entries: Sequence[Accepted], today: date) -> list[Finding]:
+    """PB701 acceptance lapsed: an accepted finding is past its last day and counts again.
+
+    Means: An `accept` entry of the config has an `until` that is over, so what it covered is judged as if
+    the entry were not there.
+    Why: An exception that nobody looks at again hides the next, worse case of the same kind.
+    Do: Mend what was found, or look again and set a new `until` with a reason that still holds.
+    Source: The practice of dated suppressions in vulnerability scanners; a convention.
+    """
+    return [
+        Finding(
+            "PB701",
+            "warning",
+            f"The acceptance of {entry.code} ended on {entry.until}: {entry.reason}",
+            "Mend the finding, or set a new `until` with a reason that still holds.",
+            group=entry.group or "all",
+        )
+        for entry in entries
+        if entry.lapsed(today)
+    ]
+
+
+def unused(entries: Sequence[Accepted], used: Iterable[Accepted]) -> list[Finding]:
+    """PB702 acceptance unused: an accepted finding matches nothing that was found.
+
+    Means: An `accept` entry of the config covers no finding and no failing condition of this run.
+    Why: It is a mistyped code or group, or the problem is gone and the entry would hide its return.
+    Do: Correct the code or the group, or remove the entry.
+    Source: The practice of linters that report unused suppressions; a convention.
+    """
+    kept = set(used)
+    return [
+        Finding(
+            "PB702",
+            "warning",
+            f"{entry.code} is accepted{f' in {entry.group}' if entry.group else ''} but was not found.",
+            "Correct the entry's code or group, or remove it.",
+            group=entry.group or "all",
+        )
+        for entry in entries
+        if entry not in kept
+    ]

@@ -1,0 +1,213 @@
+"""From a measured `Run` to a judged one: conditions, verdict, decision. Pure, and torch-free.
+
+A verdict is `fail` when a condition that gates fails, else `inconclusive` when one is, else `pass`. An error
+finding that no condition speaks for fails the gate as well, so that nothing grave passes by omission.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Literal
+
+from ..errors import Exit, ProbeError
+from ..records import Condition, Estimate, Result, Run, Verdict, to_json
+from . import accept
+from .accept import Accepted
+from .baseline import Compared
+from .conditions import CONDITIONS, Rule, facing, good_side, holm, p_against, pairs_to_settle
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to judge. `limits` and `groups` override the table's limits; False leaves a condition out.
+
+    `minimum_n`: below it an interval is not relied on (coverage falls short under 20, docs/validity.md).
+    """
+
+    alpha: float = 0.05
+    minimum_n: int = 20
+    inconclusive: Literal["fail", "warn"] = "fail"
+    limits: Mapping[str, float | bool] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
+    accepted: Sequence[Accepted] = ()
+    today: date = date.max
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One estimate to be held against one limit."""
+
+    rule: Rule
+    group: str
+    limit: float
+    estimate: Estimate | None
+
+
+def judge(run: Run, settings: Settings, compared: Compared | None = None) -> Run:
+    """`run` with its conditions and verdict; judging a judged run again changes nothing.
+
+    `compared` is what a baseline adds. Raises `ProbeError` for a limit under the scores' own noise.
+    """
+    compared = compared or Compared()
+    measured = tuple(f for f in run.findings if not f.code.startswith("PB70"))
+    found = (*measured, *compared.findings)
+    run = dataclasses.replace(run, findings=found)
+    active = [entry for entry in settings.accepted if not entry.lapsed(settings.today)]
+    claims = list(_claims(run, settings))
+    _check_noise(claims, run)
+    conditions, used = _conditions(run, claims, settings, active)
+    notes = [*accept.lapsed(settings.accepted, settings.today), *accept.unused(active, used)]
+    verdict = verdict_of([*conditions, *compared.conditions], settings.inconclusive)
+    details = {k: v for k, v in run.details.items() if k != "differences" or run.command != "gate"}
+    details |= {"accepted": to_json([_row(entry) for entry in used])}
+    details |= {"differences": list(compared.rows)} if compared.rows else {}
+    return dataclasses.replace(run, verdict=verdict, findings=(*found, *notes), details=details)
+
+
+def verdict_of(conditions: Sequence[Condition], inconclusive: Literal["fail", "warn"]) -> Verdict:
+    """The verdict over `conditions` and its exit code; without any that gates nothing has been shown."""
+    results = {c.result for c in conditions if c.gates}
+    if "fail" in results:
+        return Verdict("fail", Exit.FAILED, tuple(conditions))
+    if "inconclusive" in results or not results:
+        code = Exit.FAILED if inconclusive == "fail" or not results else Exit.OK
+        return Verdict("inconclusive", code, tuple(conditions))
+    return Verdict("pass", Exit.OK, tuple(conditions))
+
+
+def probes_run(run: Run) -> set[str]:
+    """The probes whose results `run` holds: those `gate` noted as done, or the command itself."""
+    noted = run.details.get("probes")
+    return {name for name, state in noted.items() if state == "done"} if noted else {run.command}
+
+
+def _claims(run: Run, settings: Settings) -> Iterator[Claim]:
+    for rule in CONDITIONS:
+        if rule.sense != "clean" and (claim := _claim(rule, "all", settings.limits, run)):
+            yield claim
+    for group, limits in settings.groups.items():
+        for rule in CONDITIONS:
+            if rule.name in limits and (claim := _claim(rule, group, limits, run)):
+                yield claim
+
+
+def _claim(rule: Rule, group: str, limits: Mapping[str, float | bool], run: Run) -> Claim | None:
+    """The claim of one rule, or None where it is off, or optional and not measured."""
+    limit = limits.get(rule.name, rule.limit)
+    if limit is None or limit is False:
+        return None
+    estimate = run.estimate(rule.name, group)
+    if estimate is None and rule.optional and rule.name not in limits:
+        return None
+    return Claim(rule, group, float(limit), estimate)
+
+
+def _check_noise(claims: Sequence[Claim], run: Run) -> None:
+    noise = (run.inputs.get("model") or {}).get("noise_floor")
+    for claim in claims:
+        units = claim.estimate.units if claim.estimate else ""
+        if noise and units == "nats/token" and claim.limit < noise:
+            raise ProbeError(
+                f"gate.limits: {claim.rule.name} = {claim.limit:g} lies under the scores' own noise of "
+                f"{noise:.2g} nats/token. Set a wider limit, or measure in float32."
+            )
+
+
+def _conditions(
+    run: Run, claims: Sequence[Claim], settings: Settings, active: Sequence[Accepted]
+) -> tuple[list[Condition], list[Accepted]]:
+    """Every condition of the run, and the accepted entries that speak of something in it."""
+    ps = [_p(claim, settings) for claim in claims]
+    gating = [p if claim.rule.gates else None for claim, p in zip(claims, ps, strict=True)]
+    alone = [
+        not claim.rule.gates and p is not None and p <= settings.alpha
+        for claim, p in zip(claims, ps, strict=True)
+    ]
+    tests = max(1, sum(p is not None for p in gating))
+    sure = [a or b for a, b in zip(holm(gating, settings.alpha), alone, strict=True)]
+    judged = [_judged(claim, s, settings, tests) for claim, s in zip(claims, sure, strict=True)]
+    excused = [_excused(c, claim, settings, active) for c, claim in zip(judged, claims, strict=True)]
+    spoken = [e for e in active if any(accept.tolerates(e, f) for f in run.findings)]
+    used = dict.fromkeys([*spoken, *(entry for _, entry in excused if entry)])
+    estimated = [condition for condition, _ in excused]
+    clean = [_clean(rule, run, active) for rule in CONDITIONS if rule.sense == "clean"]
+    return [*clean, *estimated, *_others(run, estimated, active)], list(used)
+
+
+def _others(run: Run, estimated: Sequence[Condition], active: Sequence[Accepted]) -> list[Condition]:
+    """A condition for every error code that no other condition has answered for."""
+    answered = {c.code for c in estimated if c.gates and c.result in ("fail", "accepted")}
+    prefixes = tuple(rule.code for rule in CONDITIONS if rule.sense == "clean")
+    codes = {f.code for f in run.findings if f.severity == "error" and not f.code.startswith(prefixes)}
+    rules = (Rule(f"no {c}", "clean", None, c, run.command, "", "") for c in sorted(codes - answered))
+    return [_clean(rule, run, active) for rule in rules]
+
+
+def _p(claim: Claim, settings: Settings) -> float | None:
+    estimate = claim.estimate
+    if claim.rule.exact or estimate is None or estimate.value is None or estimate.n < settings.minimum_n:
+        return None
+    return p_against(estimate, facing(claim.rule, estimate.value, claim.limit), settings.alpha)
+
+
+def _judged(claim: Claim, sure: bool, settings: Settings, tests: int) -> Condition:
+    rule, estimate = claim.rule, claim.estimate
+    result: Result = "inconclusive"
+    if estimate is not None and estimate.value is not None and (sure or rule.exact):
+        result = "pass" if good_side(rule, estimate.value, claim.limit) else "fail"
+    message = _message(claim, result, settings, tests)
+    return Condition(
+        rule.name, claim.group, estimate, claim.limit, result, rule.code, message, rule.gates, rule.sense
+    )
+
+
+def _message(claim: Claim, result: Result, settings: Settings, tests: int) -> str:
+    estimate, rule = claim.estimate, claim.rule
+    if estimate is None or estimate.value is None:
+        return f"not measured ({rule.probe}); what was not run never passes"
+    if result != "inconclusive":
+        return ""
+    if estimate.n < settings.minimum_n:
+        return f"{estimate.n} of the {settings.minimum_n} pairs that an answer needs"
+    edge = facing(rule, estimate.value, claim.limit)
+    more = pairs_to_settle(estimate, edge, settings.alpha, tests)
+    return (
+        f"{more:,} more pairs would settle it, were the measured value the true one"
+        if more
+        else "the measured value lies on the limit, or has no interval; more pairs, or another limit"
+    )
+
+
+def _excused(
+    condition: Condition, claim: Claim, settings: Settings, active: Sequence[Accepted]
+) -> tuple[Condition, Accepted | None]:
+    """`condition` as accepted, where an entry covers it and its limit, if it has one, is shown to hold."""
+    entry = next((e for e in active if e.covers(condition.code, condition.group)), None)
+    if condition.result == "pass" or claim.estimate is None or entry is None:
+        return condition, None
+    if entry.limit is not None:
+        wider = dataclasses.replace(claim, limit=entry.limit)
+        p = _p(wider, settings)
+        again = _judged(wider, p is not None and p <= settings.alpha, settings, 1)
+        if again.result != "pass":
+            return again, entry
+    return dataclasses.replace(condition, result="accepted", message=f"accepted: {entry.reason}"), entry
+
+
+def _clean(rule: Rule, run: Run, active: Sequence[Accepted]) -> Condition:
+    """Whether the run has no error finding of the rule's codes that is not accepted."""
+    errors = [f for f in run.findings if f.severity == "error" and f.code.startswith(rule.code)]
+    left = [f for f in errors if not any(accept.tolerates(entry, f) for entry in active)]
+    done = rule.probe in probes_run(run)
+    result: Result = "fail" if left else "accepted" if errors else "pass" if done else "inconclusive"
+    not_run = f"not measured ({rule.probe}); what was not run never passes"
+    message = left[0].message if left else not_run if result == "inconclusive" else ""
+    code = left[0].code if left else rule.code
+    return Condition(rule.name, "all", None, None, result, code, message, rule.gates, rule.sense)
+
+
+def _row(entry: Accepted) -> dict[str, Any]:
+    return {"code": entry.code, "group": entry.group, "until": str(entry.until or ""), "reason": entry.reason}

@@ -1,0 +1,280 @@
+"""The gate's conditions: three values, Holm, accepted findings, the baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from datetime import date
+from functools import cache
+
+import pytest
+from scipy import stats
+
+from probe.errors import ProbeError
+from probe.gate import baseline
+from probe.gate.accept import Accepted, parse
+from probe.gate.conditions import CONDITIONS, RULES, holm, p_against, pairs_to_settle
+from probe.gate.judge import Settings, judge
+from probe.records import Estimate, Finding, Run
+
+DONE = {"probes": dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")}
+TODAY = date(2026, 11, 21)
+GOOD = {"flip_budget_share": 0.2, "surface_accuracy": 0.6, "signal_accuracy": 0.75, "trial_accuracy": 0.7}
+
+
+@cache
+def share(name: str, value: float, n: int = 200, group: str = "all") -> Estimate:
+    interval = stats.binomtest(round(value * n), n).proportion_ci(0.95, "exact")
+    return Estimate(name, value, interval.low, interval.high, n, None, "exact", "share", group)
+
+
+def make_run(findings=(), n: int = 200, **values: float) -> Run:
+    estimates = tuple(share(name, value, n) for name, value in {**GOOD, **values}.items())
+    return Run("gate", "2026-11-21T12:00:00Z", estimates=estimates, findings=tuple(findings), details=DONE)
+
+
+def error(code: str, **more) -> Finding:
+    return Finding(code, "error", "something is wrong", "mend it", **more)
+
+
+def results(run: Run) -> dict[str, str]:
+    return {(c.name if c.group == "all" else f"{c.name}/{c.group}"): c.result for c in run.verdict.conditions}
+
+
+def test_good_pairs_pass():
+    judged = judge(make_run(), Settings(today=TODAY))
+    assert (judged.verdict.status, judged.verdict.exit_code) == ("pass", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("flip_budget_share", 0.8),
+        ("surface_accuracy", 0.99),
+        ("signal_accuracy", 0.45),
+        ("trial_accuracy", 0.3),
+    ],
+)
+def test_a_value_clearly_past_its_limit_fails(name, value):
+    judged = judge(make_run(**{name: value}), Settings(today=TODAY))
+    assert results(judged)[name] == "fail"
+    assert (judged.verdict.status, judged.verdict.exit_code) == ("fail", 1)
+
+
+def test_near_the_limit_it_is_inconclusive_and_says_how_many_more():
+    judged = judge(make_run(signal_accuracy=0.64), Settings(today=TODAY))
+    condition = next(c for c in judged.verdict.conditions if c.name == "signal_accuracy")
+    assert condition.result == "inconclusive"
+    more = int(condition.message.split()[0].replace(",", ""))
+    settled = judge(make_run(n=200 + 2 * more, signal_accuracy=0.64), Settings(today=TODAY))
+    assert results(settled)["signal_accuracy"] == "pass"
+    assert judged.verdict.exit_code == 1
+    assert judge(make_run(signal_accuracy=0.64), Settings(inconclusive="warn")).verdict.exit_code == 0
+
+
+@pytest.mark.parametrize("probe", ["data", "numerics", "negatives", "trial", "displacement"])
+def test_what_was_not_run_never_passes(probe):
+    run = make_run()
+    names = [rule.name for rule in CONDITIONS if rule.probe == probe and rule.gates]
+    states = {**DONE["probes"], probe: "off"}
+    run = dataclasses.replace(
+        run, estimates=tuple(e for e in run.estimates if e.name not in names), details={"probes": states}
+    )
+    judged = judge(run, Settings(today=TODAY))
+    assert judged.verdict.status == "inconclusive"
+    for name in set(names) & set(results(judged)):
+        assert results(judged)[name] == "inconclusive"
+
+
+def test_an_empty_run_passes_nothing():
+    judged = judge(Run("bias", "now"), Settings(inconclusive="warn", today=TODAY))
+    assert "pass" not in results(judged).values()
+    assert judged.verdict.status == "inconclusive"
+
+
+def test_too_few_pairs_are_inconclusive_however_clear():
+    judged = judge(make_run(n=10, signal_accuracy=1.0), Settings(today=TODAY))
+    assert results(judged)["signal_accuracy"] == "inconclusive"
+    assert "10 of the 20 pairs" in next(
+        c.message for c in judged.verdict.conditions if c.name == "signal_accuracy"
+    )
+
+
+@pytest.mark.parametrize(("code", "name"), [("PB001", "numerics"), ("PB301", "data"), ("PB599", "no PB599")])
+def test_an_error_finding_fails_its_condition(code, name):
+    judged = judge(make_run([error(code)]), Settings(today=TODAY))
+    assert results(judged)[name] == "fail"
+    assert judged.verdict.exit_code == 1
+
+
+def test_a_group_limit_is_judged_on_the_group_and_missing_groups_never_pass():
+    run = make_run()
+    run = dataclasses.replace(run, estimates=(*run.estimates, share("surface_accuracy", 0.85, 300, "advice")))
+    settings = Settings(
+        groups={"advice": {"surface_accuracy": 0.7}, "none": {"trial_accuracy": 0.5}}, today=TODAY
+    )
+    found = results(judge(run, settings))
+    assert (found["surface_accuracy/advice"], found["surface_accuracy"]) == ("fail", "pass")
+    assert found["trial_accuracy/none"] == "inconclusive"
+
+
+def test_false_leaves_a_condition_out_and_a_number_turns_one_on():
+    run = make_run(trial_accuracy=0.3)
+    gap = Estimate("gap", 0.02, -0.01, 0.05, 200, None, "t", "nats/token")
+    run = dataclasses.replace(run, estimates=(*run.estimates, gap))
+    found = results(judge(run, Settings(limits={"trial_accuracy": False, "gap": 0.1}, today=TODAY)))
+    assert "trial_accuracy" not in found and found["gap"] == "pass"
+
+
+def test_a_limit_under_the_noise_floor_is_a_configuration_error():
+    gap = Estimate("gap", 0.0, -0.01, 0.01, 200, None, "t", "nats/token")
+    run = dataclasses.replace(make_run(), inputs={"model": {"noise_floor": 0.02}}, estimates=(gap,))
+    with pytest.raises(ProbeError, match="noise"):
+        judge(run, Settings(limits={"gap": 0.01}, today=TODAY))
+
+
+def test_advisory_conditions_are_shown_but_do_not_decide():
+    judged = judge(make_run(length_accuracy=0.9), Settings(today=TODAY))
+    assert results(judged)["length_accuracy"] == "fail"
+    assert judged.verdict.status == "pass"
+
+
+# --- accepted findings ----------------------------------------------------------------------------------
+
+
+def accepted_run(entry: Accepted, findings=(), **values):
+    return judge(make_run(findings, **values), Settings(accepted=(entry,), today=TODAY))
+
+
+def test_an_accepted_condition_no_longer_fails_and_carries_its_reason():
+    judged = accepted_run(Accepted("PB202", "templates are wanted here"), surface_accuracy=0.99)
+    assert results(judged)["surface_accuracy"] == "accepted"
+    assert judged.verdict.exit_code == 0
+    assert judged.details["accepted"][0]["reason"] == "templates are wanted here"
+
+
+def test_worse_than_the_accepted_limit_still_fails():
+    assert (
+        results(accepted_run(Accepted("PB202", "r", limit=0.95), surface_accuracy=0.999, n=1000))[
+            "surface_accuracy"
+        ]
+        == "fail"
+    )
+    held = accepted_run(Accepted("PB202", "r", limit=0.97), surface_accuracy=0.93, n=1000)
+    assert results(held)["surface_accuracy"] == "accepted"
+
+
+def test_an_accepted_error_finding_counts_no_more_and_its_limit_holds():
+    measured = share("truncated_share", 0.2)
+    finding = error("PB320", estimate=measured)
+    assert results(accepted_run(Accepted("PB320", "r"), [finding]))["data"] == "accepted"
+    assert results(accepted_run(Accepted("PB320", "r", limit=0.3), [finding]))["data"] == "accepted"
+    assert results(accepted_run(Accepted("PB320", "r", limit=0.1), [finding]))["data"] == "fail"
+    assert results(accepted_run(Accepted("PB320", "r", group="x"), [finding]))["data"] == "fail"
+
+
+def test_a_lapsed_entry_accepts_nothing_and_is_a_finding():
+    entry = Accepted("PB202", "r", until=date(2026, 11, 20))
+    judged = accepted_run(entry, surface_accuracy=0.99)
+    assert results(judged)["surface_accuracy"] == "fail"
+    assert [f.code for f in judged.findings] == ["PB701"]
+    last_day = dataclasses.replace(entry, until=TODAY)
+    assert results(accepted_run(last_day, surface_accuracy=0.99))["surface_accuracy"] == "accepted"
+
+
+def test_an_unused_entry_is_a_finding_and_judging_twice_changes_nothing():
+    settings = Settings(accepted=(Accepted("PB202", "r"),), today=TODAY)
+    once = judge(make_run(), settings)
+    assert [f.code for f in once.findings] == ["PB702"]
+    assert judge(once, settings) == once
+
+
+def test_an_entry_needs_a_finding_code():
+    with pytest.raises(ProbeError, match="PB2O2"):
+        parse([{"code": "PB2O2", "reason": "r"}])
+
+
+# --- the arithmetic -------------------------------------------------------------------------------------
+
+
+def test_p_is_alpha_where_the_interval_ends_at_the_limit():
+    measured = share("surface_accuracy", 0.7)
+    assert p_against(measured, measured.low, 0.05) == pytest.approx(0.05)
+    gap = Estimate("gap", 1.0, 0.5, 1.5, 50, None, "t", "nats/token")
+    assert p_against(gap, 0.5, 0.05) == pytest.approx(0.05)
+    assert p_against(gap, 0.0, 0.05) == pytest.approx(2 * stats.norm.sf(2 * 1.959964), rel=1e-3)
+
+
+def test_p_of_a_perfect_share_is_the_exact_one():
+    """115 of 115 against .9: the two-sided exact p is 2 · .9^115 = 1.09e-5; never below it, nor far above."""
+    exact = 2 * 0.9**115
+    assert exact <= p_against(share("x", 1.0, 115), 0.9, 0.05) <= 2 * exact
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.6, 0.9])
+def test_shares_on_the_limit_are_called_no_oftener_than_alpha(rate):
+    """2,000 files of 200 pairs whose true rate is the limit, at the level of one of ten Holm tests."""
+    draw = random.Random(7)
+    called = 0
+    for _ in range(2000):
+        wins = sum(draw.random() < rate for _ in range(200))
+        called += p_against(share("x", wins / 200), rate, 0.05) <= 0.005
+    assert called / 2000 <= 0.005 + 3 * (0.005 / 2000) ** 0.5
+
+
+def test_holm_is_the_textbook_procedure():
+    """Holm 1979 at .05 on .01, .04, .03, .005: .005 ≤ .05/4, .01 ≤ .05/3, then .03 > .05/2 stops."""
+    assert holm([0.01, 0.04, 0.03, 0.005], 0.05) == [True, False, False, True]
+    assert holm([None, 0.04], 0.05) == [False, True]
+
+
+def test_pairs_to_settle_has_the_power_it_promises():
+    """True rate .65 against .6 from 100 pairs: at n + more, 80% (± 5 points) of files are called."""
+    more = pairs_to_settle(share("x", 0.65, 100), 0.6, 0.05, 1)
+    n, draw = 100 + more, random.Random(3)
+    wins = [sum(draw.random() < 0.65 for _ in range(n)) for _ in range(300)]
+    called = [p_against(share("x", w / n, n), 0.6, 0.05) <= 0.05 for w in wins]
+    assert 0.68 <= sum(called) / 300 <= 0.92
+
+
+def test_every_condition_has_its_own_name_and_help():
+    assert len(RULES) == len(CONDITIONS)
+    assert all(rule.help and rule.source for rule in CONDITIONS)
+
+
+# --- baseline -------------------------------------------------------------------------------------------
+
+
+def with_pairs(gaps, **inputs) -> Run:
+    rows = [{"id": f"p{i}", "gap": gap, "group": "ab"[i % 2]} for i, gap in enumerate(gaps)]
+    return Run("bias", "now", details={"pairs": rows}, inputs={"pairs": {"sha256": "1"}, **inputs})
+
+
+def compare(now: Run, then: Run) -> baseline.Compared:
+    return baseline.compare(now, then, bound=0.1, alpha=0.05)
+
+
+def test_the_same_scores_pass_and_a_fall_fails_by_group():
+    draw = random.Random(1)
+    then = [draw.gauss(0, 1) for _ in range(80)]
+    assert {c.result for c in compare(with_pairs(then), with_pairs(then)).conditions} == {"pass"}
+    fallen = [g - (0.5 if i % 2 else 0) + draw.gauss(0, 0.05) for i, g in enumerate(then)]
+    found = {c.group: c.result for c in compare(with_pairs(fallen), with_pairs(then)).conditions}
+    assert found == {"all": "fail", "a": "pass", "b": "fail"}
+    judged = judge(make_run(), Settings(today=TODAY), compare(with_pairs(fallen), with_pairs(then)))
+    assert judged.verdict.exit_code == 1 and "PB704" in [f.code for f in judged.findings]
+
+
+@pytest.mark.parametrize(
+    ("other", "word"),
+    [
+        (with_pairs([0.1, 0.2], pairs={"sha256": "2"}), "sha256"),
+        (with_pairs([0.1, 0.2], model={"template": "chat"}), "template"),
+        (with_pairs([0.1, 0.2, 0.3]), "1 pairs"),
+        (with_pairs([]), "no gaps"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(other, word):
+    compared = compare(with_pairs([0.1, 0.2]), other)
+    assert compared.findings[0].code == "PB703" and word in compared.findings[0].message
+    assert judge(make_run(), Settings(today=TODAY), compared).verdict.exit_code == 1
