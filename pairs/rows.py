@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from .implicit import split_shared
 from .record import Content, Message, Pair, text_of
 
 Row = Mapping[str, Any]
+SIDES = ("chosen", "rejected")
 
 
 class BadRow(ValueError):
@@ -23,6 +25,9 @@ def pair_of(row: Any, line: int, fields: Mapping[str, str], *, keep_empty: bool 
     """
     if not isinstance(row, dict):
         raise BadRow(f"holds {_kind(row)}, not an object. Write one JSON object a line.")
+    if "preferred_output" in row and field_of("chosen", fields) not in row:
+        row = _from_hosted(row)
+    _check_chat_options(row)
     prompt, chosen, rejected = _contents(row, fields)
     if not keep_empty:
         _require_words(chosen, field_of("chosen", fields))
@@ -37,6 +42,37 @@ def pair_of(row: Any, line: int, fields: Mapping[str, str], *, keep_empty: bool 
         meta={key: value for key, value in row.items() if key not in used},
         line=line,
     )
+
+
+def _from_hosted(row: Row) -> Row:
+    """The form that hosted tuning services ask for, in our names; what else `input` holds goes beside."""
+    given = row.get("input")
+    if not isinstance(given, dict) or "non_preferred_output" not in row:
+        raise BadRow('"preferred_output" comes alone. Write "input" and "non_preferred_output" too.')
+    beside = {key: value for key, value in {**row, **given}.items() if key not in _HOSTED}
+    return {
+        "prompt": given.get("messages"),
+        "chosen": row["preferred_output"],
+        "rejected": row["non_preferred_output"],
+        **beside,
+    }
+
+
+_HOSTED = {"input", "messages", "preferred_output", "non_preferred_output"}
+
+
+def _check_chat_options(row: Row) -> None:
+    """TRL hands both to the chat template; `tools` may be JSON text."""
+    if not isinstance(row.get("chat_template_kwargs"), dict | None):
+        raise BadRow('"chat_template_kwargs" is no object. Write {"name": value}.')
+    tools = row.get("tools")
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except (ValueError, RecursionError) as error:
+            raise BadRow('"tools" is text, but no JSON. Write a list of tool schemas.') from error
+    if not isinstance(tools, list | None):
+        raise BadRow('"tools" is no list. Write a list of tool schemas.')
 
 
 def _contents(row: Row, fields: Mapping[str, str]) -> tuple[Content | None, Content, Content]:
@@ -58,9 +94,6 @@ def _contents(row: Row, fields: Mapping[str, str]) -> tuple[Content | None, Cont
             "the prompt is chat messages, the responses are text. Write each response as a list of messages."
         )
     return prompt, chosen, rejected
-
-
-SIDES = ("chosen", "rejected")
 
 
 def _side(row: Row, name: str, fields: Mapping[str, str]) -> Any:
@@ -127,6 +160,11 @@ def _require_words(content: Content, field: str) -> None:
     calls = not isinstance(content, str) and any(message.get("tool_calls") for message in content)
     if not calls and not text_of(content).strip():
         raise BadRow(f'"{field}" is empty. Each pair needs two non-empty responses.')
+
+
+def short(text: str, limit: int = 60) -> str:
+    """The text, cut with an ellipsis where it is longer than `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _kind(value: Any) -> str:

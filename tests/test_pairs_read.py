@@ -77,7 +77,7 @@ def assistant(text: str) -> dict[str, str]:
 
 BAD = [
     ("{", "f:1: not JSON (expecting property name"),
-    ("[1]", "f:1: holds a list, not an object."),
+    ("[1]", "f:1: holds a number, not an object."),
     ("null", "f:1: holds null, not an object."),
     ({"prompt": "a", "chosen": "b"}, "f:1: no field \"rejected\" (there: 'prompt', 'chosen'). Map it with"),
     ({**GOOD, "chosen": 3}, 'f:1: "chosen" is a number. Write text or a list of chat messages.'),
@@ -128,7 +128,7 @@ def test_bom_and_crlf_are_read(tmp_path: Path) -> None:
 
 
 def test_overlong_line_is_one_bad_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("probe.pairs.read.MAX_LINE", 200)
+    monkeypatch.setattr("probe.pairs.jsonl.MAX_LINE", 200)
     path = write(tmp_path / "p.jsonl", {**GOOD, "chosen": "x" * 1000}, GOOD)
     reading = read_pairs(path, skip_bad=True)
     assert [pair.line for pair in reading] == [2]
@@ -166,7 +166,7 @@ def test_skip_bad_with_nothing_left_is_an_error(tmp_path: Path) -> None:
 
 def test_missing_file_and_directory(tmp_path: Path) -> None:
     assert "No such file" in error_of(tmp_path / "absent.jsonl")
-    assert "Is a directory" in error_of(tmp_path)
+    assert "neither a file here nor a dataset" in error_of(tmp_path)
 
 
 def test_empty_sides_pass_for_those_who_count_them(tmp_path: Path) -> None:

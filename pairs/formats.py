@@ -1,0 +1,172 @@
+"""Rows from whatever people keep pairs in: each with the line, or the number of the row, it stands on."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import ProbeError
+from .jsonl import MAX_LINE, Rows, json_array, json_lines
+from .rows import BadRow, short
+
+INSTALL = "Install it with `pip install 'prefprobe[datasets]'`."
+Opener = Callable[[Path], AbstractContextManager[Any]]
+_HUB_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(:(?P<split>[\w.\[\]%-]+))?")
+
+
+def rows_of(path: Path) -> Rows:
+    """(line, decoded row or `BadRow`) of a file, a dataset folder or a hub dataset, one after the other.
+
+    The kind follows the name: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, each also `.gz` or `.zst`;
+    anything else is taken for JSON. Folders and `owner/name[:split]` are read by `datasets`.
+    Raises `ProbeError` when there is nothing to read or a library is missing.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packed = suffixes.pop() if suffixes and suffixes[-1] in OPENERS else ""
+    kind = suffixes[-1] if suffixes and suffixes[-1] in KINDS else ""
+    if path.is_dir() or not (path.exists() or kind or packed):
+        return _dataset(path)
+    return _file(path, OPENERS.get(packed, _plain), KINDS.get(kind, _json))
+
+
+def _file(path: Path, opener: Opener, reader: Callable[[IO[bytes]], Rows]) -> Rows:
+    try:
+        with opener(path) as file:
+            yield from reader(file)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ProbeError(f"{path}: cannot be unpacked ({error}). Pack it again.") from error
+    except OSError as error:
+        raise ProbeError(f"{path}: {error.strerror or error}. Give a file of pairs.") from error
+
+
+def _plain(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _gzip(path: Path) -> gzip.GzipFile:
+    return gzip.open(path, "rb")
+
+
+@contextmanager
+def _zstd(path: Path) -> Iterator[IO[bytes]]:
+    zstandard = _need("zstandard", f"{path}: .zst")
+    try:
+        with zstandard.open(path, "rb") as file, io.BufferedReader(file) as buffered:
+            yield buffered
+    except zstandard.ZstdError as error:
+        raise EOFError(str(error)) from error
+
+
+def _json(file: IO[bytes]) -> Rows:
+    head = file.peek(512)[:512].lstrip(b"\xef\xbb\xbf \t\r\n")  # type: ignore[attr-defined]
+    return json_array(file) if head.startswith(b"[") else json_lines(file)
+
+
+def _csv(file: IO[bytes], delimiter: str = ",") -> Rows:
+    """Rows of a table with a header. A record may span lines; its number is that of its first."""
+    csv.field_size_limit(MAX_LINE)
+    # Bytes that are no UTF-8 travel as lone surrogates to the row that holds them.
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            # Past a broken quote, rows cannot be told apart.
+            yield line, BadRow(f"not CSV ({error}). Quote the field and double the quotes in it.")
+            return
+        if cells is None:
+            return
+        if header is None:
+            header = cells
+        elif cells:
+            yield line, _record(header, cells)
+
+
+def _tsv(file: IO[bytes]) -> Rows:
+    return _csv(file, "\t")
+
+
+def _record(header: list[str], cells: list[str]) -> dict[str, str] | BadRow:
+    if len(cells) != len(header):
+        return BadRow(f"{len(cells)} fields under a header of {len(header)}. Quote fields with a separator.")
+    row = dict(zip(header, cells, strict=True))
+    if len(row) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        return BadRow(f'the header names "{short(twice)}" twice. Rename one column.')
+    try:
+        "".join([*row, *cells]).encode()
+    except UnicodeEncodeError:
+        return BadRow("holds bytes that are not UTF-8. Save the file as UTF-8.")
+    return row
+
+
+def _parquet(file: IO[bytes]) -> Rows:
+    """Rows of a Parquet table; they are numbered from 1, for there are no lines."""
+    pq = _need("pyarrow.parquet", "Parquet")
+    arrow = _need("pyarrow", "Parquet")
+    source = file if file.seekable() else io.BytesIO(file.read())
+    try:
+        batches = pq.ParquetFile(source).iter_batches(batch_size=1024)
+        yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
+    except (arrow.ArrowException, UnicodeDecodeError) as error:
+        raise OSError(f"not Parquet that can be read ({str(error).splitlines()[0]})") from error
+
+
+def _dataset(path: Path) -> Rows:
+    """Rows of a dataset folder or a hub dataset, numbered from 1."""
+    name = path.as_posix()
+    hub = _HUB_NAME.fullmatch(name)
+    if not path.is_dir() and not hub:
+        raise ProbeError(f"{path}: No such file. Give a file of pairs, a dataset folder or owner/name.")
+    datasets = _need("datasets", f"{path}: a dataset")
+    try:
+        if not path.is_dir() and hub:
+            data = datasets.load_dataset(hub["name"], split=hub["split"])
+        elif any((path / mark).exists() for mark in ("dataset_info.json", "dataset_dict.json")):
+            data = datasets.load_from_disk(name)
+        else:
+            data = datasets.load_dataset(name)
+    except Exception as error:  # the library raises whatever the network, the hub and the files do
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ProbeError(
+            f"{path}: neither a file here nor a dataset that could be loaded ({short(reason, 200)})."
+        ) from error
+    yield from enumerate(_split(data, path), 1)
+
+
+def _split(data: Any, path: Path) -> Any:
+    """The only split, or the one for training."""
+    if not hasattr(data, "keys"):
+        return data
+    splits = list(data.keys())
+    if len(splits) == 1 or "train" in splits:
+        return data["train" if "train" in splits else splits[0]]
+    raise ProbeError(f"{path}: has the splits {', '.join(splits)}. Choose one with owner/name:SPLIT.")
+
+
+def _need(module: str, what: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ProbeError(f"{what} needs the package {module.split('.')[0]}. {INSTALL}") from error
+
+
+OPENERS: dict[str, Opener] = {".gz": _gzip, ".zst": _zstd}
+KINDS: dict[str, Callable[[IO[bytes]], Rows]] = {
+    ".jsonl": _json,
+    ".json": _json,
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,196 @@
+"""Every format gives the same pairs as JSON Lines, with the place of each, and clear errors."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from probe.errors import ProbeError
+from probe.pairs.fields import parse_fields
+from probe.pairs.read import read_pairs
+from probe.pairs.record import Pair
+
+SHARED = Path(__file__).parents[1].parent / "shared/data"
+ROWS = [
+    {"prompt": "Why, though?", "chosen": 'Because\nof "light".', "rejected": "Ünïcödé", "group": "sky"},
+    {"prompt": "Who\tthen?", "chosen": "Nobody.", "rejected": "Some one.", "group": "people"},
+]
+WANTED = [(row["prompt"], row["chosen"], row["rejected"], row["group"]) for row in ROWS]
+
+
+def table(delimiter: str) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(ROWS[0]), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(ROWS)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def parquet() -> bytes:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(ROWS), sink)
+    return sink.getvalue()
+
+
+def contents(kind: str) -> bytes:
+    match kind:
+        case ".jsonl":
+            return "\n".join(map(json.dumps, ROWS)).encode()
+        case ".json":
+            return json.dumps(ROWS, indent=2).encode()
+        case ".csv" | ".tsv":
+            return table("," if kind == ".csv" else "\t")
+        case _:
+            return parquet()
+
+
+def packed(data: bytes, packing: str) -> bytes:
+    if packing == ".gz":
+        return gzip.compress(data)
+    return pytest.importorskip("zstandard").compress(data) if packing == ".zst" else data
+
+
+def fields_of(pairs: list[Pair]) -> list[tuple[object, ...]]:
+    return [(pair.prompt, pair.chosen, pair.rejected, pair.group) for pair in pairs]
+
+
+@pytest.mark.parametrize("packing", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("kind", [".jsonl", ".json", ".csv", ".tsv", ".parquet"])
+def test_every_format_gives_the_same_pairs(tmp_path: Path, kind: str, packing: str) -> None:
+    path = tmp_path / f"p{kind}{packing}"
+    path.write_bytes(packed(contents(kind), packing))
+    assert fields_of(list(read_pairs(path))) == WANTED
+
+
+def lines_of(path: Path, content: str) -> list[int]:
+    path.write_text(content, encoding="utf-8")
+    return [pair.line for pair in read_pairs(path)]
+
+
+def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
+    row = '{"chosen": "a b", "rejected": "c d"}'
+    assert lines_of(tmp_path / "a.json", f"[\n{row},\n\n{row}\n]\n") == [2, 4]
+    assert lines_of(tmp_path / "b.json", f"[{row}, {row}]") == [1, 2]  # one line: rows are numbered
+    assert lines_of(tmp_path / "c.json", f"{row}\n{row}\n") == [1, 2]  # JSON Lines by another name
+    assert lines_of(tmp_path / "d.csv", 'chosen,rejected\n"a\n b",c\nd,e\n') == [2, 4]
+
+
+def error_of(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    with pytest.raises(ProbeError) as caught:
+        list(read_pairs(path))
+    return str(caught.value).replace(str(path), "f")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", b'[{"chosen": "a", "rejected": "b"},\n{"chosen"', "f:2: not JSON (expecting"),
+        ("a.json", b'[{"chosen": "a", "rejected": "b"}', "f:1: the array goes on without a comma"),
+        ("a.json", b'[\n{"chosen": "a", "rejected": "b"},\n]', "f:2: a comma ends the array."),
+        ("a.json", b'[{"chosen": "a", "rejected": "b"}] 5', "f:1: something follows the array."),
+        ("a.json", b"[]", "f: holds no pairs."),
+        ("a.json", b"[\n\xff]", "f:2: byte 0xff"),
+        ("a.csv", b"chosen,rejected\na,b,c\n", "f:2: 3 fields under a header of 2."),
+        ("a.csv", b"chosen,chosen\na,b\n", 'f:2: the header names "chosen" twice.'),
+        ("a.csv", b'chosen,rejected\na,"b\n', "f:2: not CSV (unexpected end of data)."),
+        ("a.csv", b"chosen,rejected\na,\xff\n", "f:2: holds bytes that are not UTF-8."),
+        ("a.csv", b"chosen,rejected\n", "f: holds no pairs."),
+        ("a.jsonl.gz", b"no gzip", "f: cannot be unpacked (Not a gzipped file"),
+        ("a.jsonl.zst", b"no zstd", "f: cannot be unpacked (zstd"),
+        ("a.parquet", b"no parquet", "f: not Parquet that can be read"),
+    ],
+)
+def test_broken_files_say_where(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    assert error_of(tmp_path / name, content).startswith(message)
+
+
+def test_cut_gzip_is_told(tmp_path: Path) -> None:
+    data = gzip.compress(contents(".jsonl"))
+    assert "cannot be unpacked" in error_of(tmp_path / "a.jsonl.gz", data[: len(data) // 2])
+
+
+def test_missing_library_comes_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
+    assert "pip install 'prefprobe[datasets]'" in error_of(tmp_path / "a.jsonl.zst", b"")
+
+
+def test_dataset_folder(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "one"))
+    assert fields_of(list(read_pairs(tmp_path / "one"))) == WANTED
+    splits = datasets.DatasetDict(
+        {"train": datasets.Dataset.from_list(ROWS), "test": datasets.Dataset.from_list(ROWS[:1])}
+    )
+    splits.save_to_disk(str(tmp_path / "two"))
+    assert [pair.line for pair in read_pairs(tmp_path / "two")] == [1, 2]
+
+
+def test_hosted_services_form(tmp_path: Path) -> None:
+    ask = [{"role": "user", "content": "q"}]
+    good, bad = [{"role": "assistant", "content": "a"}], [{"role": "assistant", "content": "b"}]
+    row = {
+        "input": {"messages": ask, "tools": []},
+        "preferred_output": good,
+        "non_preferred_output": bad,
+        "id": "x",
+    }
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    (pair,) = read_pairs(path)
+    assert pair == Pair("x", tuple(ask), tuple(good), tuple(bad), meta={"tools": []}, line=1)
+    del row["non_preferred_output"]
+    assert '"preferred_output" comes alone' in error_of(path, json.dumps(row).encode())
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"tools": "{"}, '"tools" is text, but no JSON.'),
+        ({"tools": {}}, '"tools" is no list.'),
+        ({"chat_template_kwargs": []}, '"chat_template_kwargs" is no object.'),
+    ],
+)
+def test_chat_template_fields_as_trl_has_them(tmp_path: Path, extra: dict[str, object], message: str) -> None:
+    good = {"tools": "[]", "chat_template_kwargs": {"enable_thinking": False}}
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({**ROWS[0], **good}), encoding="utf-8")
+    assert [pair.meta for pair in read_pairs(path)] == [good]
+    assert message in error_of(path, json.dumps({**ROWS[0], **extra}).encode())
+
+
+def test_crows_pairs_as_it_comes() -> None:
+    path = SHARED / "crows_pairs.csv"
+    if not path.exists():
+        pytest.skip("the shared data is absent")
+    fields = parse_fields("chosen=sent_less,rejected=sent_more,group=bias_type")
+    pairs = list(read_pairs(path, fields=fields))
+    assert len(pairs) == 1508
+    assert len({pair.group for pair in pairs}) == 9
+    assert all(pair.prompt is None for pair in pairs)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(
+    kind=st.sampled_from([".json", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".jsonl.zst"]),
+    body=st.binary(max_size=60) | st.text(max_size=60).map(str.encode),
+    head=st.sampled_from([b"", b"[", b"chosen,rejected\n", b"PAR1"]),
+)
+def test_arbitrary_bytes_give_pairs_or_one_clear_error(
+    tmp_path: Path, kind: str, head: bytes, body: bytes
+) -> None:
+    path = tmp_path / f"p{kind}"
+    path.write_bytes(head + body)
+    try:
+        assert list(read_pairs(path))
+    except ProbeError as error:
+        assert str(error).startswith(f"{path}:")
