@@ -69,7 +69,7 @@ def _dedented(text: str) -> str:
 
 def _blocks(doc: str, where: str) -> Iterator[Explanation]:
     heads = list(HEADING.finditer(doc))
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
+    for head, following in zip(heads, [*heads[1:], None], strict=False):  # no head: one None, no block
         body = doc[head.end() : following.start() if following else None]
         code, name, summary = head.groups()
         fields = _fields(body, code, where)
