@@ -1,0 +1,88 @@
+"""Text features of a response alone, as Gram matrices of the differences between the two sides.
+
+No feature sees the prompt, and none lower-cases, strips or stems: a space in front of every rejected response
+is as good a giveaway to a model as a phrase is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from .classify import Array, gram
+
+TOKEN = re.compile(r"\w+(?:['’]\w+)*|\s+|[^\w\s]")
+EDGE = 5  # tokens at either end that `first` and `last` see
+
+
+def tokens(text: str) -> list[str]:
+    """Words, runs of white space and single marks; joined, they are the text again."""
+    return TOKEN.findall(text)
+
+
+def text_grams(chosen: Sequence[str], rejected: Sequence[str]) -> dict[str, Array]:
+    """The Gram matrix [pairs, pairs] of each feature set; `surface` is the mean of all of them.
+
+    `length`: log of the number of characters. `first`, `last`: which tokens the response opens or ends with,
+    one to five of them. `words`: word 1- and 2-grams. `characters`: character 1- to 4-grams. The n-grams are
+    tf-idf weighted, each response scaled to length 1, so that they do not stand in for the length.
+    """
+    grams = {
+        "length": gram(_lengths(chosen) - _lengths(rejected)),
+        "first": _sparse_gram(chosen, rejected, analyzer=prefixes),
+        "last": _sparse_gram(chosen, rejected, analyzer=suffixes),
+        "words": _sparse_gram(chosen, rejected, analyzer=_word_ngrams),
+        "characters": _sparse_gram(chosen, rejected, analyzer="char", ngram_range=(1, 4)),
+    }
+    grams["surface"] = np.mean([_unit(g) for g in grams.values()], axis=0)
+    return grams
+
+
+def prefixes(text: str) -> Iterator[str]:
+    """The openings of one to `EDGE` tokens."""
+    head = tokens(text[:400])[:EDGE]
+    return ("".join(head[:k]) for k in range(1, len(head) + 1))
+
+
+def suffixes(text: str) -> Iterator[str]:
+    """The endings of one to `EDGE` tokens."""
+    tail = tokens(text[-400:])[-EDGE:]
+    return ("".join(tail[-k:]) for k in range(1, len(tail) + 1))
+
+
+def _word_ngrams(text: str) -> list[str]:
+    words = [token for token in tokens(text) if not token.isspace()]
+    return words + [f"{a} {b}" for a, b in pairwise(words)]
+
+
+def _lengths(texts: Sequence[str]) -> Array:
+    return np.log1p(np.array([len(text) for text in texts], dtype=np.float64))[:, None]
+
+
+def _sparse_gram(
+    chosen: Sequence[str],
+    rejected: Sequence[str],
+    *,
+    analyzer: str | Callable[[str], object],
+    ngram_range: tuple[int, int] = (1, 1),
+) -> Array:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    # A feature of a single response cannot carry over to a held-out pair; min_df leaves it out.
+    vectorizer = TfidfVectorizer(
+        analyzer=analyzer, ngram_range=ngram_range, lowercase=False, min_df=2, sublinear_tf=True
+    )
+    try:
+        vectors = vectorizer.fit_transform([*chosen, *rejected])
+    except ValueError:  # no feature occurs twice
+        return np.zeros((len(chosen), len(chosen)))
+    differences = vectors[: len(chosen)] - vectors[len(chosen) :]
+    return np.asarray((differences @ differences.T).toarray(), dtype=np.float64)
+
+
+def _unit(g: Array) -> Array:
+    size = np.trace(g) / max(len(g), 1)
+    return g / size if size > 0 else g

@@ -1,0 +1,130 @@
+"""Templates: responses that open alike, end alike, or carry the other side's text in a frame.
+
+Exact counts on tokens (`features.tokens`); no model, no threshold on similarity.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal, NamedTuple
+
+from .features import tokens
+
+Where = Literal["start", "end", "frame"]
+
+WORDS = 3  # an opening of fewer words is no template
+KEPT = 0.9  # a template grows while it keeps this share of its responses
+COPIED = 4  # words that must be copied in one piece for a slot
+SLOT = "⟨copied⟩"
+LONGEST = 400  # tokens of a response that are aligned
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text that many responses of one side share.
+
+    `text` is quoted exactly, with `SLOT` where the other side's text stands; `rows` are the pairs that have
+    it, of `n`; `other` counts the other side's responses with the same text.
+    """
+
+    where: Where
+    text: str
+    rows: tuple[int, ...]
+    other: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """The share of the side's responses that have the template."""
+        return len(self.rows) / self.n if self.n else 0.0
+
+
+def find_templates(side: Sequence[str], other: Sequence[str]) -> list[Template]:
+    """The commonest opening, ending and frame of `side`, most widespread first, whatever their shares.
+
+    A frame is what surrounds text copied from the same pair's `other` response.
+    """
+    opening, ending = _edge(side, other, "start"), _edge(side, other, "end")
+    found = [template for template in (_frame(side, other), opening, ending) if template]
+    return sorted(found, key=lambda template: -len(template.rows))
+
+
+def common_edge(texts: Sequence[str], where: Literal["start", "end"]) -> tuple[str, tuple[int, ...]]:
+    """The longest opening (or ending) of the commonest `WORDS` words, and which texts have it.
+
+    It grows token by token to the commonest continuation while at least `KEPT` of the texts that share the
+    first words still share it. ("", ()) when no two texts agree.
+    """
+    step = 1 if where == "start" else -1
+    sides = [tokens(text)[::step] for text in texts]
+    heads = Counter(head for side in sides if (head := _head(side)))
+    if not heads or heads.most_common(1)[0][1] < 2:
+        return "", ()
+    best, count = heads.most_common(1)[0]
+    while True:
+        longer = Counter(
+            tuple(side[: len(best) + 1])
+            for side in sides
+            if len(side) > len(best) and tuple(side[: len(best)]) == best
+        )
+        if not longer or longer.most_common(1)[0][1] < KEPT * count:
+            break
+        best = longer.most_common(1)[0][0]
+    rows = tuple(i for i, side in enumerate(sides) if tuple(side[: len(best)]) == best)
+    return "".join(best[::step]), rows
+
+
+def _head(side: Sequence[str]) -> tuple[str, ...] | None:
+    """The tokens up to and with the third word, or None for a shorter response."""
+    words = 0
+    for position, token in enumerate(side):
+        words += token[0].isalnum()
+        if words == WORDS:
+            return tuple(side[: position + 1])
+    return None
+
+
+def _edge(side: Sequence[str], other: Sequence[str], where: Literal["start", "end"]) -> Template | None:
+    text, rows = common_edge(side, where)
+    if not rows:
+        return None
+    has = str.startswith if where == "start" else str.endswith
+    return Template(where, text, rows, sum(has(response, text) for response in other), len(side))
+
+
+def _frame(side: Sequence[str], other: Sequence[str]) -> Template | None:
+    """The commonest surroundings of text copied from the other side of the same pair.
+
+    The copied texts must differ from pair to pair: a sentence that both sides of every pair share is no slot.
+    """
+    slots = {i: slot for i, pair in enumerate(zip(side, other, strict=True)) if (slot := _slot(*pair))}
+    copied = list(slots)
+    before, opens = common_edge([slots[i].before for i in copied], "start")
+    after, ends = common_edge([slots[i].after for i in copied], "end")
+    if not before and not after:
+        return None
+    framed = set(opens if before else ends) & set(ends if after else opens)
+    rows = tuple(copied[i] for i in sorted(framed))
+    if 2 * len({slots[i].copied for i in rows}) <= len(rows):
+        return None
+    return Template("frame", f"{before}{SLOT}{after}", rows, 0, len(side))
+
+
+class _Slot(NamedTuple):
+    before: str
+    copied: str
+    after: str
+
+
+def _slot(text: str, source: str) -> _Slot | None:
+    """`text` around the longest piece copied from `source`; None when there is none, or nothing around it."""
+    a, b = tokens(text)[:LONGEST], tokens(source)[:LONGEST]
+    match = SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
+    piece = a[match.a : match.a + match.size]
+    if sum(token[0].isalnum() for token in piece) < COPIED:
+        return None
+    before, after = "".join(a[: match.a]), "".join(tokens(text)[match.a + match.size :])
+    return _Slot(before, "".join(piece), after) if before.strip() or after.strip() else None

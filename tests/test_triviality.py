@@ -1,0 +1,190 @@
+"""Surface triviality: templates and giveaways by hand, real sets where they are present."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from probe.pairs.implicit import split_shared
+from probe.pairs.record import Pair
+from probe.probes.features import text_grams, tokens
+from probe.probes.giveaways import find_giveaways, length_sentence
+from probe.probes.templates import find_templates
+from probe.probes.triviality import by_group, judge_surface, surface
+
+SHARED = Path(__file__).parents[1].parent / "shared/data"
+needs_data = pytest.mark.skipif(not SHARED.exists(), reason="no ../shared/data here")
+
+NOUNS = [
+    "river",
+    "lamp",
+    "violin",
+    "anchor",
+    "window",
+    "basil",
+    "copper",
+    "falcon",
+    "meadow",
+    "ticket",
+    "ladder",
+    "canyon",
+    "pencil",
+    "harbour",
+]
+VERBS = [
+    "turns",
+    "holds",
+    "makes",
+    "finds",
+    "draws",
+    "keeps",
+    "moves",
+    "lifts",
+    "warms",
+    "breaks",
+    "cools",
+    "hides",
+]
+
+
+def sentence(rng):
+    return " ".join(f"{rng.choice(NOUNS)} {rng.choice(VERBS)} a {rng.choice(NOUNS)}." for _ in range(3))
+
+
+def pairs_of(rows):
+    return [Pair(str(i), *row, line=i + 1) for i, row in enumerate(rows)]
+
+
+def plain_pairs(n=60, seed=0):
+    rng = random.Random(seed)
+    return pairs_of([(f"question {i}?", sentence(rng), sentence(rng)) for i in range(n)])
+
+
+def judged(pairs, **options):
+    measured = judge_surface(surface(pairs, **options), pairs)
+    return measured, {finding.code: finding for finding in measured.findings}
+
+
+def test_tokens_join_to_the_text():
+    text = "  I can't\tverify — 3,080 = x\n"
+    assert "".join(tokens(text)) == text
+    assert "can't" in tokens(text)
+
+
+def test_exchangeable_sides_are_not_called_trivial():
+    measured, codes = judged(plain_pairs())
+    assert not codes
+    assert all(row["low"] < 0.65 for row in measured.details["ladder"])
+
+
+def test_a_frame_around_the_chosen_text_is_quoted():
+    pairs = pairs_of(
+        [
+            (p.prompt, p.chosen, f"Nobody can say whether {p.chosen[:40]}... That is not for me to know.")
+            for p in plain_pairs()
+        ]
+    )
+    measured, codes = judged(pairs)
+    assert {"PB202", "PB212"} <= set(codes)
+    assert not {"PB210", "PB211"} & set(codes)  # the frame quotes them
+    assert '"Nobody can say whether ⟨copied⟩' in codes["PB212"].message
+    assert "That is not for me to know." in codes["PB212"].message
+    assert any("Nobody can say" in text for text in measured.details["giveaways"])
+
+
+def test_openings_and_endings_are_counted_exactly():
+    """7 of 10 rejected open alike; 6 of 10 chosen end alike, but so do 6 of 10 rejected: no giveaway."""
+    rng = random.Random(1)
+    rejected = [
+        "As an honest helper " * (i < 7) + sentence(rng) + " Hope that helps you!" * (i < 6)
+        for i in range(10)
+    ]
+    chosen = [sentence(rng) + " Hope that helps you!" * (i < 6) for i in range(10)]
+    pairs = pairs_of([(str(i), a, b) for i, (a, b) in enumerate(zip(chosen, rejected, strict=True))])
+    start = next(t for t in find_templates(rejected, chosen) if t.where == "start")
+    assert (start.text, len(start.rows), start.other) == ("As an honest helper ", 7, 0)
+    _, codes = judged(pairs)
+    assert "70% of rejected (7 of 10) start with" in codes["PB210"].message
+    assert "PB211" not in codes
+
+
+def test_white_space_is_found_as_what_it_is():
+    pairs = [Pair(p.id, p.prompt, " " + p.chosen, p.rejected, line=p.line) for p in plain_pairs()]
+    measured, codes = judged(pairs)
+    assert codes["PB203"].message == "only the chosen side begins with white space in 60 of 60 pairs"
+    assert measured.details["giveaways"][0].startswith("100% of chosen start with white space")
+
+
+def test_length_alone_is_told_from_content():
+    pairs = [Pair(p.id, p.prompt, f"{p.chosen} {p.rejected}", p.rejected, line=p.line) for p in plain_pairs()]
+    _, codes = judged(pairs)
+    assert codes["PB201"].estimate.name == "length_accuracy"
+    assert "chosen is the longer side in 100% of pairs" in codes["PB201"].message
+
+
+def test_exchanging_the_sides_keeps_every_accuracy():
+    pairs = plain_pairs(30)
+    mirrored = [Pair(p.id, p.prompt, p.rejected, p.chosen, line=p.line) for p in pairs]
+    ours, theirs = surface(pairs, permutations=9), surface(mirrored, permutations=9)
+    for name, separation in ours.separations.items():
+        assert separation.hits.mean() == pytest.approx(theirs.separations[name].hits.mean())
+
+
+def test_giveaways_are_tested_not_only_counted():
+    """Four of five rejected open with a word that no chosen has: with 5 pairs that is no evidence."""
+    chosen = [f"{noun} {i}" for i, noun in enumerate(NOUNS[:5])]
+    rejected = ["Sadly no", "Sadly not", "Sadly never", "Sadly none", "Well"]
+    assert find_giveaways(chosen, rejected) == []
+    told = find_giveaways(chosen * 6, rejected * 6)
+    assert told[0].sentence("good", "bad").startswith('80% of bad start with "Sadly')
+
+
+def test_length_sentence_names_the_sides():
+    assert length_sentence(["aaaa", "bb"], ["a", "b"], ("good", "bad")) == (
+        "good is the longer side in 100% of pairs (median 3 characters against 1)"
+    )
+
+
+def test_groups_are_read_from_the_same_predictions():
+    pairs = [
+        Pair(p.id, p.prompt, p.chosen, p.rejected, "odd" if int(p.id) % 2 else "even") for p in plain_pairs()
+    ]
+    found = surface(pairs, permutations=9)
+    rows = by_group("surface_accuracy", found.separations["surface"], pairs, 0.05)
+    assert [e.group for e in rows] == ["even", "odd"]
+    assert sum(e.value * e.n for e in rows) / 60 == pytest.approx(found.separations["surface"].hits.mean())
+
+
+def test_texts_without_a_common_feature_give_silent_features():
+    grams = text_grams(["a", "b"], ["c", "d"])
+    assert all(gram.shape == (2, 2) for gram in grams.values())
+    assert not grams["words"].any()
+
+
+@needs_data
+def test_templated_negatives_of_a_published_failure():
+    rows = json.loads((SHARED / "epistemic_stance.json").read_text())
+    _, codes = judged(pairs_of([(r["prompt"], r["chosen"], r["rejected"]) for r in rows]))
+    assert codes["PB202"].severity == "error"
+    assert "(113 of 115)" in codes["PB212"].message
+
+
+@needs_data
+def test_human_preferences_are_not_trivial():
+    rows = [json.loads(line) for line in (SHARED / "hh_harmless.jsonl").open()][:300]
+    measured, codes = judged(pairs_of([split_shared(row["chosen"], row["rejected"]) for row in rows]))
+    assert not codes
+    total = next(e for e in measured.estimates if e.name == "surface_accuracy")
+    assert total.high < 0.75
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("field", "trivial"),
+    [("rejected", False), ("irr_test", False), ("random_permute", True), ("chosen_gptsemantic", True)],
+)
+def test_ladder(field, trivial):
+    rows = [json.loads(line) for line in (SHARED / "helpful_ladder.jsonl").open()]
+    pairs = pairs_of([(r["prompt"], r["chosen"].strip(), r[field].strip()) for r in rows])
+    assert ("PB202" in judged(pairs)[1]) is trivial
