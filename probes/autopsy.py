@@ -65,10 +65,21 @@ def to_run(log: Log, diagnosis: Diagnosis) -> Run:
         command="autopsy",
         created=now(),
         findings=tuple(_finding(s) for s in (diagnosis.sign, *diagnosis.also, *diagnosis.tags) if s.code),
-        inputs={"log": {"path": log.source, "entries": len(log.train), "method": diagnosis.method.name}},
+        inputs={"log": _log_facts(log)},
         environment=environment(),
         details={"autopsy": summary(diagnosis), "training": {"log_history": history(log)}},
     )
+
+
+def _log_facts(log: Log) -> dict[str, Any]:
+    steps = [row["step"] for row in log.rows]
+    return {
+        "path": log.source,
+        "entries": len(log.train),
+        "evaluations": sum(len(rows) for rows in log.evals.values()),
+        "first_step": min(steps),
+        "last_step": max(steps),
+    }
 
 
 def summary(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -76,8 +87,9 @@ def summary(diagnosis: Diagnosis) -> dict[str, Any]:
     sign = diagnosis.sign
     return {
         "main": diagnosis.main,
+        "code": sign.code,
         "tags": [tag.label for tag in diagnosis.tags],
-        "since_step": sign.since_step,
+        "since_step": _step(sign),
         "evidence": sign.evidence,
         "next": sign.next,
         "method": {"name": diagnosis.method.name, "why": diagnosis.method.why},
@@ -91,10 +103,15 @@ def _plain(sign: Sign) -> dict[str, Any]:
     return {
         "label": sign.label,
         "code": sign.code,
-        "since_step": sign.since_step,
+        "since_step": _step(sign),
         "evidence": sign.evidence,
         "next": sign.next,
     }
+
+
+def _step(sign: Sign) -> int | float | None:
+    step = sign.since_step
+    return int(step) if step is not None and step.is_integer() else step
 
 
 def _finding(sign: Sign) -> Finding:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from ..records import Run, run_to_json
+from ..records import Run, run_to_json, to_json
 from . import github, junit, markdown, text
 
 
 def as_json(run: Run) -> str:
-    """The content of `run.json`."""
-    return json.dumps(run_to_json(run), ensure_ascii=False, indent=1) + "\n"
+    """The content of `run.json`; an autopsy opens with its diagnosis."""
+    found = run.details.get("autopsy")
+    head = {"diagnosis": to_json(found)} if found else {}
+    return json.dumps(head | run_to_json(run), ensure_ascii=False, indent=1) + "\n"
 
 
 RENDERERS: dict[str, Callable[[Run], str]] = {

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..records import Run
 from . import tables
+from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
 from .escape import ascii_text
 from .text_page import Page
 from .text_pairs import pair_lines
@@ -29,7 +30,8 @@ def render(
     Long lists are cut unless `everything`. `ascii_only` writes every other character as an escape.
     """
     page = Page(max(width, 40), ascii_only, everything)
-    blocks = [block for section in SECTIONS if (block := section(run, page))]
+    sections = AUTOPSY if run.command == "autopsy" else SECTIONS
+    blocks = [block for section in sections if (block := section(run, page))]
     lines = [line for i, block in enumerate(blocks) for line in ([Text()] if i else []) + block]
     out = "".join(f"{line}\n" for line in _printed(lines, page.width, color))
     return ascii_text(out) if ascii_only else out
@@ -90,3 +92,5 @@ SECTIONS: tuple[Section, ...] = (
     _table(tables.costs),
     last_lines,
 )
+# A finished log has no verdict, pairs or scores: what happened is the report.
+AUTOPSY: tuple[Section, ...] = (log_lines, diagnosis_lines, sign_lines, plot_lines)

@@ -1,0 +1,37 @@
+"""`probe autopsy`: what went wrong in a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Format, Out
+
+
+def autopsy(
+    log: Annotated[
+        Path,
+        typer.Argument(
+            help="trainer_state.json, run.json, JSONL or CSV of metrics, or a checkpoint directory."
+        ),
+    ],
+    format: Format = None,
+    out: Out = None,
+) -> None:
+    """Say what happened in a training run, since which step, by which numbers, and what to check next.
+
+    Example: probe autopsy checkpoint-500/trainer_state.json
+    """
+    from ..probes.autopsy import diagnose, to_run
+    from ..probes.autopsy_read import read_log
+    from ..reports.emit import emit, parse_formats, show
+
+    targets = parse_formats(format)
+    read = read_log(log)
+    run = to_run(read, diagnose(read))
+    if out is None:
+        show(run, targets)
+    else:
+        emit(run, format, out)

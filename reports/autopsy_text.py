@@ -1,0 +1,83 @@
+"""The terminal report of an autopsy: what the log is, what happened, what else it shows, the curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from rich.text import Text
+
+from ..records import Run
+from .curves import draw, panels, side_by_side
+from .text_page import STYLES, Page
+from .view import Tone
+
+TONES: dict[str, Tone] = {"healthy": "good", "numerics": "bad", "diverged": "bad"}
+PANEL = 38
+
+
+def log_lines(run: Run, page: Page) -> list[Text]:
+    """Which file was read, and as what."""
+    log = run.inputs.get("log") or {}
+    method = _autopsy(run).get("method") or {}
+    name = PurePath(str(log.get("path") or "")).name
+    parts = [f"probe {run.environment.get('probe', '')}".strip(), name]
+    read = [f"{method.get('name')} ({method.get('why')})", f"{log.get('entries')} entries"]
+    read += [f"{log['evaluations']} evaluations"] if log.get("evaluations") else []
+    read += [f"steps {log['first_step']:g} to {log['last_step']:g}"] if "first_step" in log else []
+    lines = page.wrap(" · ".join(part for part in parts if part), style="dim")
+    lines += page.wrap(" · ".join(read), style="dim")
+    return [
+        *lines,
+        *(line for note in _autopsy(run).get("notes") or () for line in page.wrap(str(note), style="dim")),
+    ]
+
+
+def diagnosis_lines(run: Run, page: Page) -> list[Text]:
+    """The main label with its evidence and advice."""
+    found = _autopsy(run)
+    main = str(found.get("main"))
+    tone = TONES.get(main, "unsure")
+    qualified = main == "healthy" and found.get("tags")
+    since = f" since step {found['since_step']:g}" if found.get("since_step") is not None else ""
+    head = page.line((main.upper(), f"bold {STYLES['unsure' if qualified else tone]}"), (since, "bold"))
+    if qualified:
+        head.append(page.text(" curves, but: " + ", ".join(found["tags"])), "bold")
+    return [head, *_told(found, page)]
+
+
+def sign_lines(run: Run, page: Page) -> list[Text]:
+    """Other labels that apply, and the tags, each with its evidence."""
+    found = _autopsy(run)
+    return [
+        line
+        for sign in [*(found.get("also") or ()), *(found.get("tag_evidence") or ())]
+        for line in [_heading(sign, page), *_told(sign, page)]
+    ]
+
+
+def plot_lines(run: Run, page: Page) -> list[Text]:
+    """The curves, in as many columns as fit."""
+    history = (run.details.get("training") or {}).get("log_history") or []
+    drawn = [draw(panel, min(PANEL, page.width), ascii_only=page.ascii_only) for panel in panels(history)]
+    return [Text(line) for line in side_by_side(drawn, page.width)]
+
+
+def _autopsy(run: Run) -> Mapping[str, Any]:
+    return run.details.get("autopsy") or {}
+
+
+def _heading(sign: Mapping[str, Any], page: Page) -> Text:
+    since = sign.get("since_step")
+    return page.line(
+        (f"{sign.get('label')}", "bold yellow"), f" since step {since:g}" if since is not None else ""
+    )
+
+
+def _told(sign: Mapping[str, Any], page: Page) -> list[Text]:
+    """Evidence, advice and the code to look up, under a heading."""
+    evidence = page.wrap(str(sign.get("evidence") or ""), first="  ")
+    advice = page.wrap(f"→ {sign['next']}", first="  ") if sign.get("next") else []
+    more = page.wrap(f"probe explain {sign['code']}", first="  ", style="dim") if sign.get("code") else []
+    return [*evidence, *advice, *more]

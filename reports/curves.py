@@ -1,0 +1,219 @@
+"""Training curves: which panels a log has, drawn in characters or as SVG."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from .axis import label, ticks
+
+Point = tuple[float, float]
+BOTH = ("training", "held out")
+SIDES = ("chosen", "rejected")
+# Title, columns and what the two curves of a panel are called.
+PANELS: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
+    ("loss", ("loss", "eval_loss"), BOTH),
+    ("accuracy", ("rewards/accuracies", "eval_rewards/accuracies"), BOTH),
+    ("margin", ("rewards/margins", "eval_rewards/margins"), BOTH),
+    ("logps", ("logps/chosen", "logps/rejected"), SIDES),
+    ("logps, held out", ("eval_logps/chosen", "eval_logps/rejected"), SIDES),
+    ("reward", ("reward", "eval_reward"), BOTH),
+    ("grad_norm", ("grad_norm",), BOTH),
+)
+MOST_SETS = 2
+MARKS = ("•", "○")
+ASCII_MARKS = ("*", "o")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A named curve. A value that is no number is NaN and drawn as a cross."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One or two curves on common axes."""
+
+    title: str
+    series: tuple[Series, ...]
+
+    def finite(self) -> list[Point]:
+        """All points that can be placed."""
+        return [p for s in self.series for p in s.points if math.isfinite(p[1])]
+
+
+def panels(history: Iterable[Mapping[str, Any]]) -> list[Panel]:
+    """The panels of `details["training"]["log_history"]` rows: only those with two points or more."""
+    rows = list(history)
+    found = [_panel(rows, *panel) for panel in PANELS]
+    sets = sorted({k for row in rows for k in row if re.fullmatch(r"eval_.+_loss", k)})
+    if sets and not any("eval_loss" in row for row in rows):
+        names = [name.removeprefix("eval_").removesuffix("_loss") for name in sets]
+        found.insert(1, _panel(rows, "loss", sets[:MOST_SETS], names))
+    return [panel for panel in found if panel.finite() and max(len(s.points) for s in panel.series) > 1]
+
+
+def _panel(
+    rows: Sequence[Mapping[str, Any]], title: str, columns: Sequence[str], names: Sequence[str]
+) -> Panel:
+    series = (Series(name, _points(rows, column)) for name, column in zip(names, columns, strict=False))
+    return Panel(title, tuple(s for s in series if s.points))
+
+
+def _points(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[Point, ...]:
+    return tuple((_float(row.get("step"), 0.0), _float(row[name])) for row in rows if name in row)
+
+
+def _float(value: Any, other: float = math.nan) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return other
+
+
+def draw(panel: Panel, width: int = 38, height: int = 6, ascii_only: bool = False) -> list[str]:
+    """The panel as lines of `width` characters: names, `height` rows, axis, first and last step.
+
+    Where a column holds several entries it shows their mean. `x` on the axis: entries without a number.
+    """
+    marks = ASCII_MARKS if ascii_only else MARKS
+    across = width - 10
+    first, last = _span([x for s in panel.series for x, _ in s.points])
+    shown = [_binned(s.points, first, last, across) for s in panel.series]
+    low, high = _span([v for means in shown for v in means if v is not None and math.isfinite(v)])
+    grid = _grid(shown, marks, height, low, high)
+    bar, corner, floor = ("|", "+", "-") if ascii_only else ("│", "└", "─")
+    labels = [f"{high:.3g}", *[""] * (height - 2), f"{low:.3g}"]
+    rows = [f"{text:>8} {bar}{''.join(cells)}" for text, cells in zip(labels, grid, strict=True)]
+    ends = f"{first:g}" + f"{last:g}".rjust(across - len(f"{first:g}"))
+    return [_head(panel, marks, width), *rows, f"{'':9}{corner}{floor * across}", f"{'':10}{ends}"[:width]]
+
+
+def _head(panel: Panel, marks: Sequence[str], width: int) -> str:
+    named = (f"{mark} {s.name}" for mark, s in zip(marks, panel.series, strict=False))
+    text = "  ".join([panel.title, *named])
+    return f"{' ' * min(10, max(0, width - len(text)))}{text}"[:width].ljust(width)
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if math.isfinite(high - low) and high > low:
+        return low, high
+    return (low, low + (abs(low) * 0.01 or 1.0)) if high == low else (-1e308, 1e308)
+
+
+def _binned(points: Sequence[Point], first: float, last: float, width: int) -> list[float | None]:
+    """The mean of each of `width` columns: None where it has no entry, NaN where none has a number."""
+    columns: list[list[float]] = [[] for _ in range(width)]
+    for x, value in points:
+        columns[min(width - 1, int((x - first) / (last - first) * width))].append(value)
+    known = [[v for v in values if math.isfinite(v)] for values in columns]
+    return [
+        sum(v / len(some) for v in some) if some else math.nan if values else None
+        for some, values in zip(known, columns, strict=True)
+    ]
+
+
+def _grid(
+    shown: Sequence[Sequence[float | None]], marks: Sequence[str], height: int, low: float, high: float
+) -> list[list[str]]:
+    """Rows of characters, the highest values first; the first curve is drawn over the second."""
+    grid = [[" "] * len(shown[0]) for _ in range(height)]
+    for means, mark in reversed(list(zip(shown, marks, strict=False))):
+        for column, mean in enumerate(means):
+            if mean is not None and math.isfinite(mean):
+                grid[round((high - mean) / (high - low) * (height - 1))][column] = mark
+            elif mean is not None:
+                grid[-1][column] = "x"
+    return grid
+
+
+def side_by_side(drawn: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Drawn panels in as many columns as fit into `width`, an empty line between rows of panels."""
+    if not drawn:
+        return []
+    wide = max(len(line) for line in drawn[0])
+    per_row = max(1, (width + 2) // (wide + 2))
+    rows = [drawn[i : i + per_row] for i in range(0, len(drawn), per_row)]
+    blocks = [
+        ["  ".join(line.ljust(wide) for line in lines).rstrip() for lines in zip(*row, strict=True)]
+        for row in rows
+    ]
+    return [line for i, block in enumerate(blocks) for line in ([""] if i else []) + block]
+
+
+def svg_curves(history: Iterable[Mapping[str, Any]], width: int = 320, height: int = 150) -> list[str]:
+    """An SVG for every panel, without script or colours of its own.
+
+    Lines have the classes `curve-0` and `curve-1`, ticks `tick`, steps without a number `gap`; the page
+    that embeds them styles these.
+    """
+    return [_svg(panel, width, height) for panel in panels(history)]
+
+
+def _svg(panel: Panel, width: int, height: int) -> str:
+    left, right, top, bottom = 48, width - 8, 22, height - 20
+    low, high = _span([v for _, v in panel.finite()])
+    first, last = _span([x for s in panel.series for x, _ in s.points])
+
+    def place(x: float, y: float) -> Point:
+        return (
+            left + (x - first) / (last - first) * (right - left),
+            bottom - (y - low) / (high - low) * (bottom - top),
+        )
+
+    parts = [_tick(label(v), left, place(first, v)[1], right) for v in ticks(low, high, 4)]
+    parts += [_line(s, i, place, (top, bottom)) for i, s in enumerate(panel.series)]
+    names = "  ".join(s.name for s in panel.series)
+    title = escape(f"{panel.title}: {names}, steps {first:g} to {last:g}")
+    return (
+        f'<svg class="curves" viewBox="0 0 {width} {height}" role="img" aria-label="{title}">'
+        f"<title>{title}</title>"
+        f"{_legend(panel, left)}{''.join(parts)}"
+        f'<text class="tick" x="{left}" y="{height - 5}">{first:g}</text>'
+        f'<text class="tick" x="{right}" y="{height - 5}" text-anchor="end">step {last:g}</text></svg>'
+    )
+
+
+def _legend(panel: Panel, left: int) -> str:
+    spans = [
+        f'<tspan class="curve-{i}" dx="{8 if i else 0}">{escape(s.name)}</tspan>'
+        for i, s in enumerate(panel.series)
+    ]
+    return f'<text class="legend" x="{left}" y="14">{"".join(spans)}</text>'
+
+
+def _tick(text: str, left: int, y: float, right: int) -> str:
+    return (
+        f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="tick" x="{left - 5}" y="{y + 3:.1f}" text-anchor="end">{escape(text)}</text>'
+    )
+
+
+def _line(series: Series, index: int, place: Any, ends: tuple[int, int]) -> str:
+    """A polyline for every stretch of finite values, a vertical mark at every step without one."""
+    strokes: list[list[Point]] = [[]]
+    gaps = []
+    for x, y in series.points:
+        if math.isfinite(y):
+            strokes[-1].append(place(x, y))
+        else:
+            gaps.append(place(x, 0.0)[0])
+            strokes.append([])
+    lines = [_stroke(points, index) for points in strokes if points]
+    marks = [f'<line class="gap" x1="{x:.1f}" x2="{x:.1f}" y1="{ends[0]}" y2="{ends[1]}"/>' for x in gaps]
+    return "".join([*marks, *lines])
+
+
+def _stroke(points: Sequence[Point], index: int) -> str:
+    if len(points) == 1:
+        return f'<circle class="curve-{index}" cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="2"/>'
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline class="curve-{index}" fill="none" points="{path}"/>'
