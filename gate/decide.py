@@ -1,0 +1,114 @@
+"""Apply the decision table to a judged run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..records import Decision, Finding, Reason, Run
+from .conditions import pairs_to_settle
+from .facts import Evidence, Facts, Goal, Held, Threshold
+from .judge import Settings
+from .recipes import Tuning, recipe
+from .table import NOTES, ROWS, Row, unmeasured
+from .thresholds import THRESHOLDS
+
+MOST_REASONS = 5
+
+
+def decide(
+    run: Run, settings: Settings, *, goal: Goal = "auto", one_stage: bool = False, tuning: Tuning = "lora"
+) -> Run:
+    """`run` with the decision that its findings and estimates lead to.
+
+    Limits that the config sets for the whole file replace the table's thresholds of the same name. A decision
+    that no measurement carries adds finding PB705.
+    """
+    active = [entry for entry in settings.accepted if not entry.lapsed(settings.today)]
+    facts = Facts(run, _thresholds(settings.limits), goal, one_stage, active)
+    held = [(row, evidence) for row in ROWS if (evidence := row.holds(facts)) is not None]
+    (row, evidence), others = held[0], [other for other, _ in held[1:] if other.method != held[0][0].method]
+    carried = evidence or unmeasured()
+    decision = Decision(
+        row.method,
+        row.stages,
+        _hyperparameters(row, facts, tuning),
+        tuple(_reasons(row, carried, facts)),
+        _runner_up(row, others, facts, settings),
+    )
+    notes = () if evidence else (_missing(row),)
+    return dataclasses.replace(run, decision=decision, findings=(*run.findings, *notes))
+
+
+def stage_values(decision: Decision, stage: str) -> dict[str, Any]:
+    """The hyper-parameters of one stage of a decision: flat for one stage, `stage.key` for several."""
+    if len(decision.stages) == 1:
+        return dict(decision.hyperparameters)
+    mark = f"{stage}."
+    return {k.removeprefix(mark): v for k, v in decision.hyperparameters.items() if k.startswith(mark)}
+
+
+def _thresholds(limits: Mapping[str, float | bool]) -> dict[str, Threshold]:
+    own = {k: v for k, v in limits.items() if k in THRESHOLDS and not isinstance(v, bool)}
+    set_ = {
+        k: dataclasses.replace(THRESHOLDS[k], value=float(v), provenance="config") for k, v in own.items()
+    }
+    return {**THRESHOLDS, **set_}
+
+
+def _hyperparameters(row: Row, facts: Facts, tuning: Tuning) -> dict[str, Any]:
+    n = int((facts.run.inputs.get("pairs") or {}).get("n") or 0)
+    recipes = {s: recipe(s, parameters=facts.parameters, n=n, tuning=tuning) for s in row.stages}
+    if len(recipes) == 1:
+        return next(iter(recipes.values()))
+    return {f"{stage}.{key}": value for stage, values in recipes.items() for key, value in values.items()}
+
+
+def _reasons(row: Row, evidence: Held, facts: Facts) -> Iterator[Reason]:
+    """One reason for each code of the evidence, the first with the row's own argument; then the notes."""
+    source = f"{row.source}; evidence: {row.strength}"
+    by_code = list({e.code: e for e in reversed(evidence)}.values())[::-1][:MOST_REASONS]
+    for i, piece in enumerate(by_code):
+        text = _sentence(piece)
+        yield Reason(piece.code, f"{text} {_capital(row.why)}." if i == 0 else text, source if i == 0 else "")
+    if not row.stages:
+        return
+    for note in NOTES:
+        if all(predicate(facts) is not None for predicate in note.when):
+            yield Reason(note.code, note.text, note.source)
+
+
+def _sentence(piece: Evidence) -> str:
+    return f"{_capital(piece.text.rstrip('.'))}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _runner_up(row: Row, others: list[Row], facts: Facts, settings: Settings) -> dict[str, Any]:
+    """The next row's method, what would change the decision, and what to do in place of training."""
+    then = next((other.method for other in others), "do-not-train" if row.stages else "none")
+    shown = {"method": then, "what_would_change_it": row.change + _more_pairs(row, facts, settings)}
+    return {**shown, "instead": row.instead} if row.instead else shown
+
+
+def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:
+    if row.settles is None:
+        return ""
+    name, threshold = row.settles
+    measured = facts.run.estimate(name)
+    limit = facts.thresholds[threshold].value
+    if measured is None or measured.value is None or measured.value <= limit:
+        return ""
+    more = pairs_to_settle(measured, limit, settings.alpha, 1)
+    return (
+        f"; with {more:,} more pairs, were the measured {measured.value:.2f} the true value" if more else ""
+    )
+
+
+def _missing(row: Row) -> Finding:
+    return Finding(
+        "PB705", "info", f"No measurement speaks for training: {row.why}.", _capital(row.instead) + "."
+    )

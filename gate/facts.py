@@ -1,0 +1,243 @@
+"""What the decision table asks of a run: small predicates that answer with their evidence.
+
+Each predicate is data: it can be printed for the documentation, and applied to `Facts`. It answers a tuple of
+evidence (what it rests on, with the measured number), or None where it does not hold. A number counts as
+above or below a limit only when its whole interval is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from ..records import Estimate, Finding, Run, Severity
+from .accept import Accepted, tolerates
+from .judge import probes_run
+
+Goal = Literal["auto", "taste", "fact", "correctness"]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A limit of the table. `provenance`: `exact`, `measured on …`, a source, or `convention`."""
+
+    value: float
+    units: str
+    provenance: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One thing a decision rests on: the finding's code, and the sentence with the measured number."""
+
+    code: str
+    text: str
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A run as the decision table sees it: what is accepted is left out, thresholds are as configured.
+
+    `goal` is what the pairs are to teach, where the user has said so; `one_stage`: no SFT stage is wanted.
+    """
+
+    run: Run
+    thresholds: Mapping[str, Threshold]
+    goal: Goal = "auto"
+    one_stage: bool = False
+    accepted: Sequence[Accepted] = field(default=())
+
+    def findings(self, prefixes: tuple[str, ...], severities: tuple[Severity, ...]) -> list[Finding]:
+        """Findings of those codes and severities that are not accepted."""
+        return [
+            f
+            for f in self.run.findings
+            if f.code.startswith(prefixes)
+            and f.severity in severities
+            and not any(tolerates(entry, f) for entry in self.accepted)
+        ]
+
+    @property
+    def parameters(self) -> int | None:
+        """The model's number of weights, where a model was used."""
+        size = (self.run.inputs.get("model") or {}).get("parameters")
+        return int(size) if size else None
+
+
+Held = tuple[Evidence, ...]
+
+
+class Predicate(Protocol):
+    """A row's condition: evidence where it holds, else None. Its `str` is the documentation."""
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """Evidence, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding whose code has one of the prefixes (and none of `but`), of one of the severities."""
+
+    prefixes: tuple[str, ...]
+    severities: tuple[Severity, ...] = ("error",)
+    but: tuple[str, ...] = ()
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """One piece of evidence a finding."""
+        found = facts.findings(self.prefixes, self.severities)
+        held = tuple(
+            Evidence(f.code, f.message, f.estimate) for f in found if not f.code.startswith(self.but)
+        )
+        return held or None
+
+    def __str__(self) -> str:
+        but = f" but {', '.join(self.but)}" if self.but else ""
+        return f"{' or '.join(self.severities)} {', '.join(c.ljust(5, 'x') for c in self.prefixes)}{but}"
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """An estimate of the whole file whose interval lies wholly on one side of a threshold.
+
+    A `concern` is not raised where the config accepts its code; good news has none to accept.
+    """
+
+    name: str
+    side: Literal["above", "below"]
+    threshold: str
+    code: str
+    concern: bool = True
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """The estimate with its interval and the limit."""
+        measured, limit = facts.run.estimate(self.name), facts.thresholds[self.threshold].value
+        if measured is None or measured.value is None or measured.low is None or measured.high is None:
+            return None
+        held = measured.low > limit if self.side == "above" else measured.high < limit
+        concern = Finding(self.code, "warning", "", "", estimate=measured)
+        if self.concern and any(tolerates(entry, concern) for entry in facts.accepted):
+            return None
+        return (Evidence(self.code, f"{say(measured)}, {self.side} {limit:g}", measured),) if held else None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.side} {self.threshold}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaning:
+    """The bias verdict of the whole file."""
+
+    verdict: str
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """The verdict with the measured gap."""
+        if not any(row.group == "all" and row.verdict == self.verdict for row in facts.run.bias):
+            return None
+        gap = facts.run.estimate("gap")
+        number = f": {say(gap)}" if gap else ""
+        return (Evidence("PB101", f"the base model {self.verdict}{number}", gap),)
+
+    def __str__(self) -> str:
+        return f"the base model {self.verdict}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user said the pairs are to teach, or that no SFT stage is wanted."""
+
+    goal: Goal | Literal["one stage"]
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """No evidence of its own: a wish is not a measurement."""
+        return () if (facts.one_stage if self.goal == "one stage" else facts.goal == self.goal) else None
+
+    def __str__(self) -> str:
+        return "--one-stage" if self.goal == "one stage" else f"--goal {self.goal}"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The model has at least as many weights as the threshold."""
+
+    threshold: str
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """No evidence of its own."""
+        return () if (facts.parameters or 0) >= facts.thresholds[self.threshold].value else None
+
+    def __str__(self) -> str:
+        return f"model size at least {self.threshold}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Every one of these probes has run."""
+
+    probes: tuple[str, ...]
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """No evidence of its own."""
+        return () if set(self.probes) <= probes_run(facts.run) else None
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.probes)} measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The predicate does not hold; says nothing about whether its opposite was shown."""
+
+    of: Predicate
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """No evidence: absence is not a measurement."""
+        return () if self.of(facts) is None else None
+
+    def __str__(self) -> str:
+        return f"not ({self.of})"
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """At least one of the predicates holds."""
+
+    of: tuple[Predicate, ...]
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """The evidence of all that hold."""
+        held = [h for predicate in self.of if (h := predicate(facts)) is not None]
+        return tuple(e for h in held for e in h) if held else None
+
+    def __str__(self) -> str:
+        return "(" + " or ".join(map(str, self.of)) + ")"
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """All of the predicates hold."""
+
+    of: tuple[Predicate, ...]
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """The evidence of all."""
+        held = [predicate(facts) for predicate in self.of]
+        return None if any(h is None for h in held) else tuple(e for h in held for e in h or ())
+
+    def __str__(self) -> str:
+        return "(" + " and ".join(map(str, self.of)) + ")"
+
+
+def say(measured: Estimate) -> str:
+    """`trial accuracy .62 [.55, .69]`: an estimate inside a sentence."""
+    name = measured.name.replace("_", " ")
+    if measured.value is None:
+        return f"{name} could not be measured"
+    bounds = (
+        "" if measured.low is None or measured.high is None else f" [{measured.low:.2f}, {measured.high:.2f}]"
+    )
+    units = "" if measured.units in ("share", "") else f" {measured.units}"
+    return f"{name} {measured.value:.2f}{bounds}{units}"

@@ -1,0 +1,96 @@
+"""Hyper-parameters by stage, model size and number of pairs: a table of shipped recipes.
+
+The learning rates that public recipes ship span a factor of 1,000, so each row says where its values come
+from. `convention` marks what nobody has measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Tuning = Literal["lora", "full"]
+BILLION = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Values for one stage up to a model size (parameters, inclusive), with their source."""
+
+    stage: str
+    tuning: Tuning
+    largest: float
+    learning_rate: float
+    epochs: int
+    source: str
+    loss: Mapping[str, float] = field(default_factory=dict)
+
+
+RECIPES: tuple[Recipe, ...] = (
+    Recipe("sft", "lora", math.inf, 2e-4, 3, "alignment-handbook QLoRA; best epoch kept"),
+    Recipe("sft", "full", 0.4 * BILLION, 1e-3, 3, "alignment-handbook, SmolLM2 up to 360M"),
+    Recipe("sft", "full", math.inf, 2e-5, 2, "alignment-handbook, 7B"),
+    Recipe(
+        "dpo",
+        "lora",
+        0.5 * BILLION,
+        5e-5,
+        3,
+        "measured on SmolLM2-135M-Instruct, 64 pairs (pilot)",
+        {"beta": 0.1},
+    ),
+    Recipe("dpo", "lora", 3 * BILLION, 1e-5, 3, "convention, between measured and 7B", {"beta": 0.1}),
+    Recipe("dpo", "lora", math.inf, 5e-6, 3, "TRL and LlamaFactory documentation", {"beta": 0.1}),
+    Recipe("dpo", "full", 1.7 * BILLION, 1e-6, 2, "alignment-handbook, SmolLM2 135M to 1.7B", {"beta": 0.5}),
+    Recipe("dpo", "full", math.inf, 5e-7, 1, "TRL documentation; alignment-handbook 7B", {"beta": 0.1}),
+)
+# A stage that differs from DPO in its loss only: DPO's row, with these constants.
+VARIANTS: dict[str, tuple[Mapping[str, float], str]] = {
+    "dpop": ({"beta": 0.3, "penalty": 50.0}, "Pal et al. 2024"),
+    "dpo_nll": ({"beta": 0.1, "nll_weight": 1.0}, "Pang et al. 2024"),
+    "dpo_norm": ({"beta": 5.0}, "open-instruct, 8B full tuning"),
+    "orpo": ({"odds_weight": 0.1}, "Hong et al. 2024"),
+}
+ORPO_RATE = 8e-6  # Hong et al. 2024; LoRA takes the rate of the DPO row, which is higher where measured
+LORA = {"lora_r": 16, "lora_alpha": 32}
+BATCH = (8, 16, 32, 64, 128)  # public runs use 128 on 60,000 pairs
+STEPS_AN_EPOCH = 16
+
+
+def recipe(stage: str, *, parameters: int | None, n: int, tuning: Tuning = "lora") -> dict[str, Any]:
+    """The hyper-parameters of one stage for a model of `parameters` weights and `n` pairs.
+
+    An unknown size counts as 7B: the lower learning rate is the safer guess. The batch is the largest of 8 …
+    128 that leaves 16 steps an epoch (convention). `source` says where the values come from.
+    """
+    row = find(stage, parameters, tuning)
+    batch = max((b for b in BATCH if b * STEPS_AN_EPOCH <= n), default=BATCH[0])
+    steps = max(1, math.ceil(n / batch)) * row.epochs
+    return {
+        "tuning": tuning,
+        "learning_rate": row.learning_rate,
+        **row.loss,
+        "epochs": row.epochs,
+        "batch_size": batch,
+        "warmup_ratio": 0.1,
+        "schedule": "cosine",
+        "eval_steps": max(1, round(steps * 0.1)),
+        **(LORA if tuning == "lora" else {}),
+        "source": row.source,
+    }
+
+
+def find(stage: str, parameters: int | None, tuning: Tuning) -> Recipe:
+    """The row for a stage and size. Raises `KeyError` for a stage that has none."""
+    size = parameters or 7 * BILLION
+    base = "dpo" if stage in VARIANTS else stage
+    row = next((r for r in RECIPES if (r.stage, r.tuning) == (base, tuning) and size <= r.largest), None)
+    if row is None:
+        raise KeyError(stage)
+    if stage not in VARIANTS:
+        return row
+    loss, source = VARIANTS[stage]
+    rate = max(row.learning_rate, ORPO_RATE) if stage == "orpo" else row.learning_rate
+    return Recipe(stage, tuning, row.largest, rate, row.epochs, f"{source}; rate: {row.source}", loss)

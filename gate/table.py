@@ -1,0 +1,292 @@
+"""From findings to a method: the decision table, as data. The first row that holds decides.
+
+Order carries the safety: what forbids training stands above what recommends it, and rows that recommend it
+rest on measured estimates or on warnings, never on errors. So adding an error finding never leads to more
+training (tests/test_gate_table.py holds this for generated runs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .facts import (
+    Beyond,
+    Both,
+    Either,
+    Evidence,
+    Facts,
+    Found,
+    Held,
+    Leaning,
+    Not,
+    Predicate,
+    Ran,
+    Size,
+    Wanted,
+)
+
+Strength = Literal["certain", "good", "moderate", "pilot", "reasoned"]
+STAGES: dict[str, tuple[str, ...]] = {
+    "do-not-train": (),
+    "fix-data": (),
+    "sft": ("sft",),
+    "dpo": ("dpo",),
+    "dpop": ("dpop",),
+    "dpo+nll": ("dpo_nll",),
+    "orpo": ("orpo",),
+    "sft+dpo": ("sft", "dpo"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One rule: when all of `when` hold, do `method`.
+
+    `why` completes the evidence's sentence; `instead` is for rows that do not train; `change` says what would
+    change the decision, `settles` names the (estimate, threshold) whose open test it waits for. `loss` is
+    the stage to use in place of the method's own.
+    """
+
+    key: str
+    when: tuple[Predicate, ...]
+    method: str
+    why: str
+    source: str
+    strength: Strength
+    change: str
+    instead: str = ""
+    settles: tuple[str, str] | None = None
+    loss: str | None = None
+
+    def holds(self, facts: Facts) -> Held | None:
+        """The evidence of all predicates, or None."""
+        return Both(self.when)(facts)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """What would be trained, in order."""
+        return (self.loss,) if self.loss else STAGES[self.method]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A reason that is added to whatever trains, when it holds."""
+
+    when: tuple[Predicate, ...]
+    code: str
+    text: str
+    source: str
+
+
+# Findings by what they mean to the table.
+TRIVIAL = ("PB20", "PB21")
+LEARNS = Beyond("trial_accuracy", "above", "trial_accuracy", "PB501", concern=False)
+NO_SIGNAL = Either(
+    (
+        Both(
+            (
+                Beyond("signal_accuracy", "below", "signal_accuracy", "PB240"),
+                Not(Beyond("trial_accuracy", "above", "signal_accuracy", "PB501", concern=False)),
+            )
+        ),
+        Beyond("trial_accuracy", "below", "signal_accuracy", "PB501"),
+    )
+)
+IMPROBABLE = Found(("PB221",), ("warning", "info"))
+OVER_BUDGET = Beyond("flip_budget_share", "above", "flip_budget_share", "PB120")
+AGAINST = Either((IMPROBABLE, OVER_BUDGET))
+MATCHED = Not(
+    Either((Beyond("length_accuracy", "above", "length_accuracy", "PB201"), Found(("PB305",), ("warning",))))
+)
+DISPLACED = Either((Found(("PB4",), ("warning",)), Beyond("entanglement", "above", "entanglement", "PB420")))
+ALIKE = Found(("PB309",), ("warning",))
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        "numerics",
+        (Found(("PB0",)),),
+        "do-not-train",
+        "this run would not survive its first steps, whatever the pairs are",
+        "deterministic test of forward, backward and one step",
+        "certain",
+        "a run whose numerics pass: mend the dtype, the optimizer or the mask that the finding names",
+        "mend what the finding names, then gate again",
+    ),
+    Row(
+        "data",
+        (Found(("PB3",), but=("PB31",)),),
+        "fix-data",
+        "the file itself would spoil training",
+        "exact counts in the file",
+        "certain",
+        "the file without the lines that the finding names",
+        "mend the lines that the finding names: `probe data PAIRS --fix`",
+    ),
+    Row(
+        "labels",
+        (Either((Found(("PB31",)), Beyond("agreement", "below", "agreement", "PB310"))),),
+        "fix-data",
+        "people do not agree with the labels, so training would teach the labeller's errors",
+        "account of a run that fell from 87% to 78%; limit of 80% by convention",
+        "moderate",
+        "agreement above the limit after relabelling, or a loss that expects a share of flipped labels",
+        "relabel (`probe label PAIRS`), or use cDPO with label smoothing = 1 - agreement",
+    ),
+    Row(
+        "unmeasured",
+        (Not(Ran(("data", "numerics"))),),
+        "do-not-train",
+        "nothing is recommended on a file and a set-up that were not checked",
+        "what was not run never passes",
+        "reasoned",
+        "running the data checks and the numerics",
+        "measure first: `probe gate PAIRS`",
+    ),
+    Row(
+        "no-signal",
+        (NO_SIGNAL,),
+        "do-not-train",
+        "nothing in these pairs generalises to pairs that were not trained on",
+        "pilot: below .6 DPO memorised, held-out accuracy stayed at chance (docs/methods.md)",
+        "pilot",
+        "clearer or cleaner pairs that lift the forecast above the limit",
+        "write clearer pairs or more of them; if only the chosen side is wanted, SFT on it; else a prompt",
+    ),
+    Row(
+        "matter-of-fact",
+        (
+            OVER_BUDGET,
+            Leaning("favours rejected"),
+            Either((Wanted("fact"), Both((Wanted("auto"), MATCHED)))),
+        ),
+        "do-not-train",
+        "with sides alike in length this is a preference about content, which DPO was not seen to turn round",
+        "Chen et al. 2024 (flip budget); knowledge: Ovadia et al. 2023 (retrieval beats tuning)",
+        "moderate",
+        "`--goal taste` if the pairs are about style: then SFT, then DPO",
+        "retrieval or a system prompt that holds the facts; else SFT on many documents that state them",
+    ),
+    Row(
+        "errors",
+        (Found(("PB",), but=TRIVIAL),),
+        "do-not-train",
+        "an error finding stands, and no rule of this table knows how to train around it",
+        "every error blocks unless it is accepted by name",
+        "reasoned",
+        "mending the finding, or accepting it in the config with a reason",
+        "mend what the finding names, then gate again",
+    ),
+    Row(
+        "trivial",
+        (Beyond("surface_accuracy", "above", "surface_accuracy", "PB202"),),
+        "sft",
+        "preference training would learn what tells the sides apart; the chosen side can be imitated",
+        "Ren & Sutherland 2024; the pilot's templated set saturated in one epoch",
+        "moderate",
+        "negatives that need the prompt to be told apart: `probe sample` draws them from the model",
+    ),
+    Row(
+        "template",
+        (Found(TRIVIAL),),
+        "do-not-train",
+        "the sides are told apart by something else than what the pairs are meant to teach",
+        "gate/table.py: an error without its measurement blocks",
+        "reasoned",
+        "negatives without the shared mannerism",
+        "make new negatives with `probe sample`, or measure again with `probe negatives`",
+    ),
+    Row(
+        "undecided",
+        (Not(LEARNS),),
+        "do-not-train",
+        "the short trial has not been shown to learn anything that carries over to other pairs",
+        "a trial scores each batch before it is trained on; H0 is accuracy 1/2",
+        "reasoned",
+        "a trial whose interval lies above 1/2",
+        "run the trial, or add pairs; until then a system prompt is the cheaper change",
+        settles=("trial_accuracy", "trial_accuracy"),
+    ),
+    Row(
+        "one-stage",
+        (LEARNS, AGAINST, Wanted("one stage"), Size("orpo_size")),
+        "orpo",
+        "the chosen side is improbable and one stage is wanted: ORPO imitates and contrasts at once",
+        "Hong et al. 2024: ahead of DPO at 1.3B, behind it at 125M",
+        "moderate",
+        "allowing two stages: then SFT, then DPO",
+    ),
+    Row(
+        "off-policy",
+        (LEARNS, AGAINST),
+        "sft+dpo",
+        "DPO from here would push both sides down; SFT moves the model to the chosen side first",
+        "Ren & Sutherland 2024; Tunstall et al. 2023",
+        "moderate",
+        "chosen responses that the model itself finds probable: then DPO alone",
+    ),
+    Row(
+        "displaced-alike",
+        (LEARNS, DISPLACED, Either((ALIKE, Wanted("correctness")))),
+        "dpop",
+        "the chosen side would lose probability with the rejected one, which it resembles",
+        "Pal et al. 2024; Razin et al. 2024",
+        "good",
+        "pairs that share less of their text, or leaving out the 5 to 15% with the highest CHES",
+    ),
+    Row(
+        "displaced",
+        (LEARNS, DISPLACED),
+        "dpo+nll",
+        "the chosen side is in danger of losing probability; an NLL term on it holds it up",
+        "Pang et al. 2024; Yuan et al. 2024",
+        "good",
+        "a displacement probe without findings: then plain DPO",
+    ),
+    Row(
+        "length",
+        (LEARNS, Beyond("length_accuracy", "above", "length_accuracy", "PB201")),
+        "dpo",
+        "length alone tells the sides apart, so the loss counts log-probs per token",
+        "Meng et al. 2024; open-instruct's length-normalised DPO",
+        "moderate",
+        "sides of matched length: then plain DPO",
+        loss="dpo_norm",
+    ),
+    Row(
+        "learns",
+        (LEARNS,),
+        "dpo",
+        "the pairs teach something that carries over to pairs not trained on, and nothing speaks against DPO",
+        "Rafailov et al. 2023; public recipes down to 135M",
+        "good",
+        "a displacement or triviality finding on more pairs",
+    ),
+)
+
+NOTES: tuple[Note, ...] = (
+    Note(
+        (ALIKE,),
+        "PB309",
+        "The sides differ little: do not promote the result without `probe compare` on every category.",
+        "account of a run that fell from 87% to 78% on low-contrast pairs",
+    ),
+    Note(
+        (DISPLACED, Not(Size("anchor_size"))),
+        "PB4",
+        "The anchored losses were published at 7B and above; below 1B they are untested.",
+        "Pal et al. 2024; Pang et al. 2024",
+    ),
+)
+
+
+def unmeasured() -> tuple[Evidence, ...]:
+    """PB705 evidence missing: the decision rests on what was not measured.
+
+    Means: No finding speaks for or against training: a probe was switched off, failed, or its interval is too
+    wide to tell.
+    Why: Recommending a method on the absence of findings would take what was not looked at for good.
+    Do: Run the probes that the gate's conditions name as not measured, on more pairs where it says so.
+    Source: The gate's rule that what was not run never passes.
+    """
+    return (Evidence("PB705", "no measurement speaks for training"),)

@@ -1,0 +1,49 @@
+"""The limits of the decision table, each with where it comes from."""
+
+from __future__ import annotations
+
+from .conditions import RULES
+from .facts import Threshold
+
+
+def _limit(name: str) -> float:
+    return RULES[name].limit or 0.0
+
+
+THRESHOLDS: dict[str, Threshold] = {
+    "surface_accuracy": Threshold(
+        _limit("surface_accuracy"),
+        "share",
+        "convention",
+        "above it the sides are told apart without the prompt",
+    ),
+    "length_accuracy": Threshold(
+        _limit("length_accuracy"),
+        "share",
+        "Singhal et al. 2023",
+        "above it length alone tells the sides apart",
+    ),
+    "signal_accuracy": Threshold(
+        _limit("signal_accuracy"),
+        "share",
+        "measured on eight sets, SmolLM2-135M-Instruct, one seed (pilot)",
+        "below it preference training memorises",
+    ),
+    "trial_accuracy": Threshold(
+        _limit("trial_accuracy"), "share", "exact (chance)", "at it nothing is learned"
+    ),
+    "flip_budget_share": Threshold(
+        _limit("flip_budget_share"),
+        "share",
+        "convention on an exact theorem",
+        "above it most pairs will not flip",
+    ),
+    "agreement": Threshold(_limit("agreement"), "share", "convention", "below it the labels are not trusted"),
+    "entanglement": Threshold(
+        0.5, "share", "convention on an exact theorem", "above it most chosen sides sink"
+    ),
+    "orpo_size": Threshold(1e9, "weights", "Hong et al. 2024: loses to DPO at 125M", "least size for ORPO"),
+    "anchor_size": Threshold(
+        1e9, "weights", "published at 7B and above", "DPOP and DPO + NLL are tested above"
+    ),
+}

@@ -1,0 +1,235 @@
+"""Every row of the decision table from constructed findings; and that no error leads to more training."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe.gate.accept import Accepted
+from probe.gate.decide import decide, stage_values
+from probe.gate.judge import Settings, judge
+from probe.gate.recipes import RECIPES, VARIANTS, recipe
+from probe.gate.table import NOTES, ROWS, STAGES
+from probe.gate.thresholds import THRESHOLDS
+from probe.records import BiasRow, Estimate, Finding, Run
+
+PROBES = dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")
+CERTAIN = {"trial_accuracy": (0.7, 0.6, 0.8)}  # (value, low, high)
+
+
+def estimate(name: str, value: float, low: float, high: float, n: int = 100) -> Estimate:
+    return Estimate(name, value, low, high, n, None, "t", "share")
+
+
+def finding(code: str, severity="warning", **more) -> Finding:
+    return Finding(code, severity, f"{code} was found", "mend it", **more)
+
+
+def make_run(estimates=CERTAIN, findings=(), leaning="undetermined", size=135e6, probes=PROBES) -> Run:
+    return Run(
+        "gate",
+        "now",
+        bias=(BiasRow("all", leaning),),
+        estimates=tuple(estimate(name, *numbers) for name, numbers in estimates.items()),
+        findings=tuple(findings),
+        inputs={"pairs": {"n": 100}, "model": {"parameters": size}},
+        details={"probes": probes},
+    )
+
+
+SURFACE = {"surface_accuracy": (0.97, 0.94, 1.0)}
+OVER = {"flip_budget_share": (0.9, 0.8, 0.95)}
+LENGTH = {"length_accuracy": (0.8, 0.7, 0.9)}
+# row -> (run, options of decide, method)
+CASES = {
+    "numerics": (make_run(findings=[finding("PB001", "error")]), {}, "do-not-train"),
+    "data": (make_run(findings=[finding("PB301", "error")]), {}, "fix-data"),
+    "labels": (make_run({**CERTAIN, "agreement": (0.6, 0.5, 0.7)}), {}, "fix-data"),
+    "unmeasured": (make_run(probes={"data": "done", "numerics": "off"}), {}, "do-not-train"),
+    "no-signal": (make_run({"signal_accuracy": (0.5, 0.45, 0.55)}), {}, "do-not-train"),
+    "matter-of-fact": (make_run({**CERTAIN, **OVER}, leaning="favours rejected"), {}, "do-not-train"),
+    "errors": (make_run(findings=[finding("PB599", "error")]), {}, "do-not-train"),
+    "trivial": (make_run({**CERTAIN, **SURFACE}, [finding("PB202", "error")]), {}, "sft"),
+    "template": (make_run(findings=[finding("PB211", "error")]), {}, "do-not-train"),
+    "undecided": (make_run({"trial_accuracy": (0.56, 0.46, 0.66)}), {}, "do-not-train"),
+    "one-stage": (make_run({**CERTAIN, **OVER}, size=2e9), {"one_stage": True}, "orpo"),
+    "off-policy": (make_run({**CERTAIN, **OVER}), {}, "sft+dpo"),
+    "displaced-alike": (make_run(findings=[finding("PB401"), finding("PB309")]), {}, "dpop"),
+    "displaced": (make_run(findings=[finding("PB401")]), {}, "dpo+nll"),
+    "length": (make_run({**CERTAIN, **LENGTH}), {}, "dpo"),
+    "learns": (make_run(), {}, "dpo"),
+}
+
+
+def decision(run: Run, **options):
+    return decide(run, Settings(), **options).decision
+
+
+def first_row(run: Run, **options) -> str:
+    """The key of the row whose `why` opens the decision's reasons."""
+    text = decision(run, **options).reasons[0].text
+    return next(row.key for row in ROWS if row.why[1:] in text)
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_each_row_decides_on_its_case(key):
+    run, options, method = CASES[key]
+    assert first_row(run, **options) == key
+    made = decision(run, **options)
+    assert made.method == method
+    assert bool(made.stages) == (method not in ("do-not-train", "fix-data"))
+    assert all(reason.code and reason.text for reason in made.reasons) and made.reasons[0].source
+    assert made.runner_up["what_would_change_it"]
+    assert bool(made.runner_up.get("instead")) == (not made.stages)
+
+
+def test_every_row_has_a_case_and_every_method_is_reachable():
+    assert list(CASES) == [row.key for row in ROWS]
+    assert {method for _, _, method in CASES.values()} == set(STAGES)
+
+
+def test_the_measured_number_stands_in_the_reason():
+    reason = decision(CASES["trivial"][0]).reasons[0]
+    assert reason.code == "PB202" and "0.97 [0.94, 1.00]" in reason.text and "moderate" in reason.source
+
+
+def test_a_decision_without_evidence_says_that_it_has_none():
+    run = decide(CASES["undecided"][0], Settings())
+    assert run.decision.reasons[0].code == "PB705"
+    assert "PB705" in [f.code for f in run.findings]
+    assert run.decision.runner_up["what_would_change_it"].endswith("were the measured 0.56 the true value")
+
+
+def test_goal_taste_turns_a_matter_of_fact_into_two_stages():
+    run = CASES["matter-of-fact"][0]
+    assert decision(run, goal="taste").method == "sft+dpo"
+    assert decision(run, goal="fact").method == "do-not-train"
+
+
+def test_unmatched_sides_are_no_matter_of_fact_unless_said():
+    run = make_run({**CERTAIN, **OVER, **LENGTH}, leaning="favours rejected")
+    assert decision(run).method == "sft+dpo"
+    assert decision(run, goal="fact").method == "do-not-train"
+
+
+def test_orpo_needs_a_large_enough_model():
+    assert decision(make_run({**CERTAIN, **OVER}, size=135e6), one_stage=True).method == "sft+dpo"
+
+
+def test_correctness_makes_displacement_a_case_for_dpop():
+    assert decision(CASES["displaced"][0], goal="correctness").method == "dpop"
+
+
+def test_a_strong_trial_outweighs_a_weak_forecast():
+    weak = {"signal_accuracy": (0.5, 0.45, 0.55), "trial_accuracy": (0.8, 0.7, 0.9)}
+    assert decision(make_run(weak)).method == "dpo"
+
+
+def test_an_accepted_concern_is_left_out_and_a_config_limit_moves_the_threshold():
+    run = make_run({**CERTAIN, **SURFACE})
+    accepted = Settings(accepted=(Accepted("PB202", "r"),))
+    assert decide(run, accepted).decision.method == "dpo"
+    assert decide(run, Settings(limits={"surface_accuracy": 0.99})).decision.method == "dpo"
+    assert decide(run, Settings(accepted=(Accepted("PB202", "r", limit=0.95),))).decision.method == "sft"
+
+
+def test_small_anchored_models_and_alike_sides_carry_a_note():
+    texts = " ".join(reason.text for reason in decision(CASES["displaced-alike"][0]).reasons)
+    assert "untested" in texts and "probe compare" in texts
+    large = dataclasses.replace(CASES["displaced"][0], inputs={"model": {"parameters": 8e9}})
+    assert "untested" not in " ".join(reason.text for reason in decision(large).reasons)
+
+
+def test_two_stages_keep_their_values_apart():
+    made = decision(CASES["off-policy"][0])
+    assert stage_values(made, "sft")["learning_rate"] == 2e-4
+    assert stage_values(made, "dpo")["beta"] == 0.1
+    assert stage_values(decision(make_run()), "dpo")["learning_rate"] == 5e-5
+
+
+# --- properties -----------------------------------------------------------------------------------------
+
+shares = st.floats(0, 1)
+
+
+@st.composite
+def runs(draw) -> Run:
+    """Any mixture of estimates, findings, bias verdicts, sizes and probes that were run."""
+    names = [t for t in THRESHOLDS if not t.endswith("_size")]
+    estimates = {}
+    for name in draw(st.lists(st.sampled_from(names), unique=True)):
+        low, value, high = sorted(draw(st.tuples(shares, shares, shares)))
+        estimates[name] = (value, low, high)
+    codes = st.sampled_from(
+        [f"PB{c}" for c in ("001", "120", "202", "211", "221", "240", "305", "309", "310", "401", "599")]
+    )
+    found = st.builds(finding, codes, st.sampled_from(["info", "warning", "error"]))
+    leaning = draw(st.sampled_from(["favours chosen", "favours rejected", "neutral", "undetermined"]))
+    probes = {name: draw(st.sampled_from(["done", "off"])) for name in PROBES}
+    size = draw(st.sampled_from([135e6, 1e9, 8e9]))
+    return make_run(estimates, draw(st.lists(found, max_size=4)), leaning, size, probes)
+
+
+any_error = st.builds(finding, st.from_regex(r"PB\d{3}", fullmatch=True), st.just("error"))
+options = st.fixed_dictionaries(
+    {"goal": st.sampled_from(["auto", "taste", "fact", "correctness"]), "one_stage": st.booleans()}
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(runs(), any_error, options)
+def test_a_blocking_finding_never_leads_to_more_training(run, error, chosen):
+    before = decision(run, **chosen)
+    after = decision(dataclasses.replace(run, findings=(*run.findings, error)), **chosen)
+    assert len(after.stages) <= len(before.stages)
+
+
+@settings(max_examples=200, deadline=None)
+@given(runs(), st.sampled_from(["data", "numerics"]), options)
+def test_switching_off_a_safety_probe_never_leads_to_more_training(run, probe, chosen):
+    less = dataclasses.replace(run, details={"probes": {**run.details["probes"], probe: "off"}})
+    assert len(decision(less, **chosen).stages) <= len(decision(run, **chosen).stages)
+
+
+@settings(max_examples=200, deadline=None)
+@given(runs(), options)
+def test_a_decision_is_whole_whatever_was_found(run, chosen):
+    judged = decide(judge(run, Settings()), Settings(), **chosen)
+    made = judged.decision
+    assert made.method in STAGES and made.reasons and made.runner_up["what_would_change_it"]
+    assert all(stage_values(made, stage)["learning_rate"] > 0 for stage in made.stages)
+    assert decide(judge(judged, Settings()), Settings(), **chosen) == judged
+
+
+# --- recipes --------------------------------------------------------------------------------------------
+
+
+def test_recipes_by_size_and_number_of_pairs():
+    small = recipe("dpo", parameters=135_000_000, n=64, tuning="full")
+    assert (small["beta"], small["learning_rate"], small["epochs"]) == (0.5, 1e-6, 2)
+    assert small["batch_size"] == 8 and small["eval_steps"] == 2  # 8 steps × 2 epochs, a tenth of 16
+    large = recipe("dpo", parameters=8_000_000_000, n=60_000, tuning="full")
+    assert (large["learning_rate"], large["batch_size"]) == (5e-7, 128)
+    unknown = recipe("dpo", parameters=None, n=64, tuning="full")
+    assert unknown["learning_rate"] == 5e-7
+    assert recipe("dpop", parameters=8_000_000_000, n=64)["penalty"] == 50.0
+
+
+def test_every_stage_has_a_recipe_for_every_size_and_tuning():
+    stages = {stage for row in ROWS for stage in row.stages}
+    assert stages == {r.stage for r in RECIPES} | set(VARIANTS)
+    for stage in stages:
+        for size in (None, 10**6, 10**9, 10**11):
+            for tuning in ("lora", "full"):
+                assert recipe(stage, parameters=size, n=10, tuning=tuning)["source"]
+    with pytest.raises(KeyError):
+        recipe("ppo", parameters=None, n=10)
+
+
+def test_every_threshold_says_where_it_comes_from():
+    assert all(t.provenance and t.help for t in THRESHOLDS.values())
+    assert all(row.source and row.strength and row.change for row in ROWS)
+    assert all(note.source for note in NOTES)
