@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from .statistics import Floats, Ints, Labels, cluster_codes, cluster_sums, finite
+from ..records import Estimate
+from .statistics import (
+    Alternative,
+    Floats,
+    Ints,
+    Labels,
+    cluster_codes,
+    cluster_sums,
+    finite,
+    share,
+    share_clustered,
+)
 
 EXACT_CLUSTERS = 32  # two halves of 2**16 signed sums
 MOST_BLOCKS = 2048
@@ -94,6 +105,30 @@ def _pooled(sums: Floats, rng: np.random.Generator) -> Floats:
 def _blocks(count: int, rng: np.random.Generator) -> Ints:
     """A random block, 0 … 2,047, for each of `count` clusters, the blocks of equal size but for one."""
     return rng.permutation(count) % MOST_BLOCKS
+
+
+def tested_share(
+    hits: npt.NDArray[np.bool_],
+    clusters: Labels | None = None,
+    *,
+    name: str,
+    alternative: Alternative = "two-sided",
+    alpha: float = 0.05,
+    group: str = "all",
+    seed: int = 0,
+) -> Estimate:
+    """The share of hits against ½: exact binomial for single values, else Korn–Graubard and sign-flip."""
+    codes = np.unique(cluster_codes(clusters, hits.size), return_inverse=True)[1]
+    if codes.max(initial=-1) + 1 == hits.size:
+        return share(int(hits.sum()), hits.size, name=name, alternative=alternative, alpha=alpha, group=group)
+    estimate = share_clustered(hits, codes, name=name, alpha=alpha, group=group)
+    flip = sign_flip(hits - 0.5, codes, seed=seed)
+    p = flip.p
+    if alternative != "two-sided":
+        leans = (hits.mean() > 0.5) == (alternative == "greater")
+        p = p / 2 if leans else 1 - p / 2
+    method = f"{estimate.method}; {flip.method}" + ("" if alternative == "two-sided" else f", {alternative}")
+    return replace(estimate, p=p, method=method)
 
 
 def signed_rank(values: npt.ArrayLike) -> PValue:
