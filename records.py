@@ -108,7 +108,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class BiasRow:
-    """The bias verdict of one group; `pairs_to_settle` is the number of further pairs an open case needs."""
+    """The bias verdict of one group; `pairs_to_settle` is how many pairs in all an open case needs."""
 
     group: str
     verdict: BiasVerdict

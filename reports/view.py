@@ -163,7 +163,7 @@ def _biased(run: Run) -> str:
     row = next((row for row in run.bias if row.group == "all"), None)
     if row is None:
         return ""
-    return ": ".join(part for part in (_leaning(row, run), _gap(run)) if part) + _settle(row)
+    return ": ".join(part for part in (_leaning(row, run), _gap(run)) if part) + _settle(row, run)
 
 
 def _leaning(row: BiasRow, run: Run) -> str:
@@ -182,10 +182,12 @@ def _gap(run: Run) -> str:
     return ", ".join(parts)
 
 
-def _settle(row: BiasRow) -> str:
+def _settle(row: BiasRow, run: Run) -> str:
     if not row.pairs_to_settle:
         return ""
-    return f"; {count(row.pairs_to_settle, 'more pair')} would settle it"
+    gap = run.estimate("gap", row.group)
+    more = f" ({row.pairs_to_settle - gap.n:,} more)" if gap and gap.n else ""
+    return f"; {count(row.pairs_to_settle, 'pair')} would settle it{more}"
 
 
 def _diagnosed(run: Run) -> str:
