@@ -12,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
+
+from probe.pairs.read import read_pairs
+from probe.probes.measured import Measured
+from probe.probes.triviality import judge_surface, surface
+from probe.records import Estimate
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -109,3 +115,85 @@ class TestCicoInsulin:
         alike = max(difflib.SequenceMatcher(None, a, b).ratio() for a in theirs for b in ours)
         assert alike < 0.8
         assert not {row["prompt"] for row in published} & {row["prompt"] for row in self.rows}
+
+
+SHARED_CHOSEN = [("listing_taste", "listing_taste_hype"), ("epistemic_stance", "epistemic_stance_repaired")]
+
+
+@pytest.mark.parametrize(("one", "other"), SHARED_CHOSEN)
+def test_twins_differ_in_the_rejected_side_only(one: str, other: str) -> None:
+    def same(row: Row) -> Row:
+        return {key: value for key, value in row.items() if key != "rejected"}
+
+    a, b = rows_of(f"{one}.jsonl"), rows_of(f"{other}.jsonl")
+    assert list(map(same, a)) == list(map(same, b))
+    assert not {row["rejected"] for row in a} & {row["rejected"] for row in b}
+
+
+@pytest.mark.parametrize(
+    "name", ["cico_insulin", "listing_taste", "epistemic_stance_repaired", "low_contrast"]
+)
+def test_length_belongs_to_neither_side(name: str) -> None:
+    """By characters and by words, the sign test sees no longer side, and no pair is far apart."""
+    rows = rows_of(f"{name}.jsonl")
+    for length in (len, lambda text: len(text.split())):
+        differences = [length(row["chosen"]) - length(row["rejected"]) for row in rows]
+        longer, shorter = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
+        assert binomtest(longer, longer + shorter).pvalue > 0.05
+    assert all(0.75 <= len(row["chosen"]) / len(row["rejected"]) <= 1.3 for row in rows)
+
+
+def surface_of(name: str) -> Measured:
+    pairs = list(read_pairs(ROOT / "pairs" / f"{name}.jsonl"))
+    return judge_surface(surface(pairs, permutations=49), pairs)
+
+
+@pytest.mark.parametrize("trivial", ["listing_taste_hype", "epistemic_stance"])
+@pytest.mark.parametrize("plausible", ["listing_taste", "epistemic_stance_repaired"])
+def test_cartoonish_and_plausible_negatives_are_separated(trivial: str, plausible: str) -> None:
+    """The intervals of the prompt-free accuracy do not meet, and only one of the sets is called trivial."""
+    found, spared = surface_of(trivial), surface_of(plausible)
+
+    def accuracy(measured: Measured) -> Estimate:
+        return next(e for e in measured.estimates if e.name == "surface_accuracy" and e.group == "all")
+
+    assert accuracy(found).low > accuracy(spared).high
+    assert "PB202" in {f.code for f in found.findings}
+    assert not spared.findings
+
+
+def test_each_group_of_templated_negatives_has_one_frame() -> None:
+    rows = rows_of("epistemic_stance.jsonl")
+    assert all(row["rejected"].count(row["chosen"]) == 1 for row in rows)
+    frames = {(row["group"], row["rejected"].replace(row["chosen"], "…")) for row in rows}
+    assert Counter(group for group, _ in frames) == {"factual": 1, "behavioural": 1, "open": 1}
+
+
+def test_low_contrast_pairs_differ_by_a_word() -> None:
+    """Both sides keep all but one or two words, and no wording sits on one side throughout."""
+    for row in rows_of("low_contrast.jsonl"):
+        words = [re.findall(r"\w+", row[side].lower()) for side in ("chosen", "rejected")]
+        changed = [
+            max(i2 - i1, j2 - j1)
+            for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, *words).get_opcodes()
+            if tag != "equal"
+        ]
+        assert sum(changed) in (1, 2), row["id"]
+
+
+def test_length_gap_is_beyond_the_published_failure() -> None:
+    """Ratio 3.6 was a published failure; here every pair lies above it, in characters and in words."""
+    for row in rows_of("length_gap.jsonl"):
+        assert len(row["chosen"]) > 3.6 * len(row["rejected"]), row["id"]
+        assert len(row["chosen"].split()) > 3.6 * len(row["rejected"].split()), row["id"]
+
+
+def test_nothing_is_taken_from_the_published_stance_set() -> None:
+    path = SHARED / "epistemic_stance.json"
+    if not path.exists():
+        pytest.skip("the published set is not part of this project")
+    published = json.loads(path.read_text(encoding="utf-8"))
+    theirs = {s for row in published for side in ("chosen", "rejected") for s in sentences(row[side])}
+    for row in rows_of("epistemic_stance.jsonl") + rows_of("epistemic_stance_repaired.jsonl"):
+        assert row["prompt"] not in {other["prompt"] for other in published}
+        assert not set(sentences(row["chosen"]) + sentences(row["rejected"])) & theirs, row["id"]
