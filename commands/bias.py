@@ -1,0 +1,59 @@
+"""`probe bias`: which side the model already prefers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def bias(
+    pairs: options.PairsFile,
+    model: options.Model = None,
+    fields: options.Fields = None,
+    sides: options.Sides = None,
+    skip_bad: options.SkipBad = False,
+    template: options.Template = "auto",
+    templates: Annotated[
+        str,
+        typer.Option(help="Templates the verdict must be stable over: a list such as chat,qa,raw, or none."),
+    ] = "auto",
+    corrected: Annotated[
+        bool,
+        typer.Option(help="Score each pair without its prompt too: preferred given this prompt, or anyway?"),
+    ] = True,
+    max_length: options.MaxLength = None,
+    alpha: options.Alpha = 0.05,
+    bound: options.Bound = 0.1,
+    stop_early: Annotated[
+        bool, typer.Option("--stop-early", help="Stop as soon as an anytime-valid test has settled the sign.")
+    ] = False,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    dtype: options.DType = None,
+    revision: options.Revision = None,
+    adapter: options.Adapter = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
+    format: options.Format = None,
+    out: options.Out = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
+) -> None:
+    """Measure which side of each pair the model already prefers, how much, and how sure that is.
+
+    Example: probe bias pairs/cico_insulin.jsonl --sides CICO,insulin
+    """
+    from ..reports.emit import emit, parse_formats
+    from ..scoring.bias_run import BiasOptions, measure_bias
+    from ..scoring.session import ModelOptions, Source
+
+    parse_formats(format)
+    source = Source.of(pairs, fields, sides, skip_bad)
+    how = ModelOptions(
+        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
+    )
+    measured = measure_bias(source, how, BiasOptions(alpha, bound, templates, corrected, stop_early, seed))
+    if measured is not None:  # None: another process of this launch writes the report
+        emit(measured.run, format, out, rows=measured.rows, everything=everything)

@@ -1,0 +1,131 @@
+"""Exit codes and one-line errors, through a real process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PAIR = {"prompt": "Why?", "chosen": "Because it is so.", "rejected": "No idea at all."}
+
+
+def probe(*arguments, cwd=None, **env):
+    command = [sys.executable, "-m", "probe", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **env}, timeout=120
+    )
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(*rows):
+        path = tmp_path / "pairs.jsonl"
+        path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows))
+        return path
+
+    return write
+
+
+def one_line(done, *parts):
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    for part in parts:
+        assert part in last
+
+
+def test_a_bad_flag(file):
+    one_line(probe("bias", file(PAIR), "--no-such-flag"), "--no-such-flag", "probe bias --help")
+
+
+def test_an_unknown_command():
+    one_line(probe("bais"), "bais")
+
+
+def test_a_missing_file(tmp_path):
+    one_line(probe("bias", tmp_path / "none.jsonl"), "none.jsonl", "No such file")
+
+
+def test_an_empty_file(file):
+    one_line(probe("bias", file("")), "holds no pairs")
+
+
+def test_every_line_bad(file):
+    done = probe("bias", file("{}\n", "[]\n", "nonsense\n"))
+    assert done.returncode == 2
+    assert [f"pairs.jsonl:{line}: " in done.stderr for line in (1, 2, 3)] == [True] * 3
+
+
+def test_twenty_bad_lines_are_shown_and_the_rest_counted(file):
+    done = probe("bias", file(*["{}\n"] * 33))
+    assert done.returncode == 2
+    assert done.stderr.count("pairs.jsonl:") == 21
+    assert "13 more" in done.stderr
+
+
+def test_an_unknown_model(file, tmp_path):
+    one_line(probe("bias", file(PAIR), "--model", tmp_path / "nothing"), "nothing", "no such directory")
+    one_line(
+        probe("bias", file(PAIR), "--model", "nobody/nothing", HF_HUB_OFFLINE="1"),
+        "nobody/nothing",
+        "not a local directory, not a GGUF file",
+    )
+
+
+def test_pickled_weights_are_refused(file, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    one_line(probe("bias", file(PAIR), "--model", tmp_path / "model"), "no safetensors", "can run code")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--format", "pdf"), ("--dtype", "int3"), ("--device", "abacus")]
+)
+def test_values_that_are_none(file, flag, value):
+    one_line(probe("bias", file(PAIR), flag, value), value)
+
+
+def test_a_code_that_is_none():
+    one_line(probe("explain", "PB999"), "PB999")
+
+
+def test_a_crash_is_three_never_one(tmp_path):
+    code = (
+        "import sys, probe.explain\n"
+        "def broken(): raise RuntimeError('boom')\n"
+        "probe.explain.explanations = broken\n"
+        "import probe.commands.explain as e; e.explanations = broken\n"
+        "from probe.__main__ import main\n"
+        "sys.argv = ['probe', 'explain', 'PB101']\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert "boom" in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_130_and_keeps_what_was_scored(tmp_path):
+    rows = [{**PAIR, "prompt": f"Why is {i} a number?" * 8} for i in range(400)]
+    path = tmp_path / "many.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [sys.executable, "-m", "probe", "bias", str(path), "--templates", "none"]
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    store = tmp_path / ".probe" / "scores.sqlite"
+    for _ in range(1200):
+        time.sleep(0.1)
+        if store.exists() and (tmp_path / ".probe" / "scores.sqlite-wal").stat().st_size > 100_000:
+            break
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert out == ""
+    assert "interrupted" in err
+    assert store.stat().st_size > 0

@@ -1,0 +1,115 @@
+"""What is installed, what is imported, and how fast the command starts."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIGHT = ("pairs", "gate", "reports", "probes", "commands")
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def probe(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "probe", *arguments], capture_output=True, text=True, **options
+    )
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_module_and_bundled_file(tmp_path):
+    tree = tmp_path / "tree"
+    shutil.copytree(
+        ROOT,
+        tree,
+        ignore=shutil.ignore_patterns(
+            ".git", ".venv", "build", ".probe", "__pycache__", "*.egg-info", ".*_cache"
+        ),
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(tree),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("prefprobe-*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    for package in packages:
+        folder = ROOT.joinpath(*package.split(".")[1:])
+        kinds = ("*.py", "*.jsonl", "*.j2", "*.css") if package != "probe" else ("*.py", "py.typed")
+        for file in (file for kind in kinds for file in folder.glob(kind)):
+            assert str(Path(*package.split("."), file.name)) in inside
+    assert not [name for name in inside if "/tests/" in name or "/bench/" in name or "/docs/" in name]
+
+
+def test_no_module_is_loaded_twice():
+    """The root is the package: a second name for a file would give two classes of everything in it."""
+    files = python(
+        "import json, sys, probe.cli, probe.pairs.read, probe.gate, probe.probes\n"
+        "print(json.dumps([m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)]))"
+    )
+    ours = [str(Path(f).resolve()) for f in json.loads(files) if "probe" in f]
+    assert len(ours) == len(set(ours))
+    for module in list(sys.modules.values()):
+        file = Path(getattr(module, "__file__", None) or "/").resolve()
+        if file.is_relative_to(ROOT) and not {"tests", ".venv"}.intersection(file.relative_to(ROOT).parts):
+            assert module.__name__.split(".")[0] in ("probe", "__main__")
+
+
+@pytest.mark.parametrize("room", LIGHT)
+def test_light_rooms_load_without_torch(room):
+    modules = [
+        f"probe.{room}.{file.stem}" for file in sorted((ROOT / room).glob("*.py")) if file.stem != "__init__"
+    ]
+    loaded = python(
+        "import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    assert loaded.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("bias", "--help"), ("explain", "--all"), ("--version",)])
+def test_what_needs_no_model_starts_without_torch(arguments):
+    code = (
+        "import sys\nfrom probe.__main__ import main\n"
+        f"sys.argv = ['probe', *{arguments!r}]\n"
+        "try: main()\n"
+        "finally: print([m for m in ('torch', 'transformers', 'scipy', 'sklearn') if m in sys.modules])"
+    )
+    assert python(code).strip().endswith("[]")
+
+
+def test_help_starts_in_under_three_tenths_of_a_second():
+    """The best of several, so that a busy machine does not fail it."""
+
+    def seconds():
+        started = time.perf_counter()
+        assert probe("--help").returncode == 0
+        return time.perf_counter() - started
+
+    bare = min(_bare() for _ in range(5))
+    assert min(seconds() for _ in range(8)) < max(0.3, 6 * bare)
+
+
+def _bare():
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    return time.perf_counter() - started
