@@ -183,7 +183,7 @@ def check_types(table: Mapping[str, Any], keys: Iterable[Key], where: str) -> No
     by_name = {key.name: key for key in keys}
     check_keys(table, by_name, where)
     for name, value in table.items():
-        types = by_name[name].types
+        types = by_name[_name(name)].types
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             wanted = " or ".join(kind.__name__ for kind in types)
             raise ProbeError(f'{where}: "{name}" is {value!r}. It takes {wanted}.')

@@ -88,6 +88,7 @@ CONDITIONS: tuple[Rule, ...] = (
         "Accuracy of telling the sides apart by length alone.",
         "Singhal et al. 2023: at most .63 on natural sets",
         gates=False,
+        optional=True,
     ),
     Rule(
         "template_share",
@@ -99,6 +100,7 @@ CONDITIONS: tuple[Rule, ...] = (
         "convention",
         gates=False,
         exact=True,
+        optional=True,
     ),
     Rule(
         "signal_accuracy",

@@ -81,7 +81,7 @@ def test_pyproject_without_our_table_is_no_config(run, tmp_path):
 
 
 def test_gate_limits_reach_the_command(run):
-    toml = "[gate.limits]\nsurface_accuracy = 0.8\n[gate.groups.advice]\ntrial_accuracy = false"
+    toml = "[gate.limits]\nsurface_accuracy = 0.8\n[gate.groups.advice]\ntrial-accuracy = false"
     assert run("gate", "x", toml=toml) == "x 0.05 False {'surface_accuracy': 0.8}"
 
 

@@ -1,0 +1,81 @@
+"""The gate's settings from options and config file, and the whole judgement of a saved run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, get_args
+
+from .. import config
+from ..errors import ProbeError
+from ..records import Run
+from ..runs import load_run
+from . import accept
+from .baseline import compare
+from .decide import decide
+from .facts import Goal
+from .judge import Settings, judge
+
+
+@dataclass(frozen=True, slots=True)
+class GateOptions:
+    """How `probe gate` judges, as typed. `baseline`: an earlier run to compare with, pair by pair."""
+
+    alpha: float = 0.05
+    bound: float = 0.1
+    minimum_n: int = 20
+    inconclusive: str = "fail"
+    goal: str = "auto"
+    one_stage: bool = False
+    full: bool = False
+    baseline: Path | None = None
+    limits: Mapping[str, float | bool] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
+    accepted: tuple[accept.Accepted, ...] = ()
+
+
+def from_config(**options: Any) -> GateOptions:
+    """The typed options together with the config file's tables. Raises `ProbeError` for a wrong word."""
+    _one_of("--inconclusive", options.get("inconclusive", "fail"), ("fail", "warn"))
+    _one_of("--goal", options.get("goal", "auto"), get_args(Goal))
+    return GateOptions(
+        **options,
+        limits=_underscored(config.section("gate.limits")),
+        groups={g: _underscored(limits) for g, limits in config.section("gate.groups").items()},
+        accepted=accept.parse(config.section("accept") or ()),
+    )
+
+
+def judged(run: Run, options: GateOptions, today: date) -> Run:
+    """`run` with verdict, decision and gate findings: a pure function but for reading the baseline."""
+    settings = Settings(
+        options.alpha,
+        options.minimum_n,
+        "warn" if options.inconclusive == "warn" else "fail",
+        options.limits,
+        options.groups,
+        options.accepted,
+        today,
+    )
+    compared = None
+    if options.baseline is not None:
+        compared = compare(run, load_run(options.baseline), bound=options.bound, alpha=options.alpha)
+    goal: Goal = next(g for g in get_args(Goal) if g == options.goal)
+    return decide(
+        judge(run, settings, compared),
+        settings,
+        goal=goal,
+        one_stage=options.one_stage,
+        tuning="full" if options.full else "lora",
+    )
+
+
+def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ProbeError(f'{flag} "{value}": there is no such choice. Use {", ".join(allowed)}.')
+
+
+def _underscored(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace("-", "_"): value for key, value in table.items()}
