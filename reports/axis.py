@@ -10,7 +10,7 @@ def ends(values: Iterable[float | None], bound: float | None = None) -> tuple[fl
     """Round ends of an axis that holds all values, zero and ± bound."""
     known = [x for x in values if x is not None and math.isfinite(x)]
     low, high = min([0.0, -(bound or 0), *known]), max([0.0, bound or 0, *known])
-    step = round_step((high - low or 1.0) / 4)
+    step = round_step((high - low or 1.0) / 8)
     return step * _floor(low / step), -step * _floor(-high / step)
 
 

@@ -1,4 +1,4 @@
-"""Training curves: which panels a log has, drawn in characters or as SVG."""
+"""Training curves: which panels a log has, drawn in characters."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
-
-from .axis import label, ticks
 
 Point = tuple[float, float]
 BOTH = ("training", "held out")
@@ -147,73 +144,3 @@ def side_by_side(drawn: Sequence[Sequence[str]], width: int) -> list[str]:
         for row in rows
     ]
     return [line for i, block in enumerate(blocks) for line in ([""] if i else []) + block]
-
-
-def svg_curves(history: Iterable[Mapping[str, Any]], width: int = 320, height: int = 150) -> list[str]:
-    """An SVG for every panel, without script or colours of its own.
-
-    Lines have the classes `curve-0` and `curve-1`, ticks `tick`, steps without a number `gap`; the page
-    that embeds them styles these.
-    """
-    return [_svg(panel, width, height) for panel in panels(history)]
-
-
-def _svg(panel: Panel, width: int, height: int) -> str:
-    left, right, top, bottom = 48, width - 8, 22, height - 20
-    low, high = _span([v for _, v in panel.finite()])
-    first, last = _span([x for s in panel.series for x, _ in s.points])
-
-    def place(x: float, y: float) -> Point:
-        return (
-            left + (x - first) / (last - first) * (right - left),
-            bottom - (y - low) / (high - low) * (bottom - top),
-        )
-
-    parts = [_tick(label(v), left, place(first, v)[1], right) for v in ticks(low, high, 4)]
-    parts += [_line(s, i, place, (top, bottom)) for i, s in enumerate(panel.series)]
-    names = "  ".join(s.name for s in panel.series)
-    title = escape(f"{panel.title}: {names}, steps {first:g} to {last:g}")
-    return (
-        f'<svg class="curves" viewBox="0 0 {width} {height}" role="img" aria-label="{title}">'
-        f"<title>{title}</title>"
-        f"{_legend(panel, left)}{''.join(parts)}"
-        f'<text class="tick" x="{left}" y="{height - 5}">{first:g}</text>'
-        f'<text class="tick" x="{right}" y="{height - 5}" text-anchor="end">step {last:g}</text></svg>'
-    )
-
-
-def _legend(panel: Panel, left: int) -> str:
-    spans = [
-        f'<tspan class="curve-{i}" dx="{8 if i else 0}">{escape(s.name)}</tspan>'
-        for i, s in enumerate(panel.series)
-    ]
-    return f'<text class="legend" x="{left}" y="14">{"".join(spans)}</text>'
-
-
-def _tick(text: str, left: int, y: float, right: int) -> str:
-    return (
-        f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text class="tick" x="{left - 5}" y="{y + 3:.1f}" text-anchor="end">{escape(text)}</text>'
-    )
-
-
-def _line(series: Series, index: int, place: Any, ends: tuple[int, int]) -> str:
-    """A polyline for every stretch of finite values, a vertical mark at every step without one."""
-    strokes: list[list[Point]] = [[]]
-    gaps = []
-    for x, y in series.points:
-        if math.isfinite(y):
-            strokes[-1].append(place(x, y))
-        else:
-            gaps.append(place(x, 0.0)[0])
-            strokes.append([])
-    lines = [_stroke(points, index) for points in strokes if points]
-    marks = [f'<line class="gap" x1="{x:.1f}" x2="{x:.1f}" y1="{ends[0]}" y2="{ends[1]}"/>' for x in gaps]
-    return "".join([*marks, *lines])
-
-
-def _stroke(points: Sequence[Point], index: int) -> str:
-    if len(points) == 1:
-        return f'<circle class="curve-{index}" cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="2"/>'
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline class="curve-{index}" fill="none" points="{path}"/>'

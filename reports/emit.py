@@ -52,9 +52,8 @@ def emit(
     if rows is not None:
         wrote.append(directory / "scores.jsonl")
         save_rows(rows, wrote[-1])
-    if "html" in RENDERERS:
-        wrote.append(directory / "report.html")
-        write_text(wrote[-1], RENDERERS["html"](run))
+    wrote.append(directory / "report.html")
+    write_text(wrote[-1], RENDERERS["html"](run))
     if run.command == "gate":
         note_last(run, wrote[0])
     show(run, targets, everything=everything)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..records import Finding, Run
 from .escape import visible
-from .numbers import NONE, number, plain, some
+from .numbers import NONE, number, plain, spans
 from .tables import tables
 from .text_page import MARKS
 from .view import Interval, Table, details, files, findings, headline, reproduce, sides, subject
@@ -62,7 +62,7 @@ def _decision(run: Run) -> list[str]:
 
 def _finding(finding: Finding) -> str:
     group = "" if finding.group == "all" or finding.group in finding.message else f" [{finding.group}]"
-    lines = f" (lines {some(finding.lines, 20)})" if finding.lines else ""
+    lines = f" (lines {spans(finding.lines, 20)})" if finding.lines else ""
     remedy = f"<br>→ {escaped(finding.remedy)}" if finding.remedy else ""
     head = f"{MARKS[finding.severity]} **{finding.code}** {finding.severity}"
     return f"- {head}: {escaped(finding.message + group + lines)}{remedy}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from ..records import Estimate
@@ -63,8 +63,14 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def some(items: Iterable[Any], limit: int) -> str:
-    """The first `limit` items, and how many more there are."""
-    listed = [str(item) for item in items]
-    more = len(listed) - limit
-    return ", ".join(listed[:limit]) + (f" and {more:,} more" if more > 0 else "")
+def spans(numbers: Sequence[int], limit: int) -> str:
+    """Line numbers with runs drawn together, `1–8, 12`: the first `limit` runs, and how many more."""
+    runs: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    shown = [f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs[:limit]]
+    more = sum(len(run) for run in runs[limit:])
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")

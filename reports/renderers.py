@@ -16,10 +16,18 @@ def as_json(run: Run) -> str:
     return json.dumps(head | run_to_json(run), ensure_ascii=False, indent=1) + "\n"
 
 
+def as_html(run: Run) -> str:
+    """The content of `report.html`."""
+    from .html import render  # jinja2 takes 50 ms that no other format needs
+
+    return render(run)
+
+
 RENDERERS: dict[str, Callable[[Run], str]] = {
     "text": text.render,
     "json": as_json,
     "markdown": markdown.render,
+    "html": as_html,
     "junit": junit.render,
     "github": github.render,
 }

@@ -9,20 +9,12 @@ from typing import Any
 from rich.text import Text
 
 from ..records import Run
+from .curves import BOTH, Panel, Point, Series, panels
 from .numbers import number, plain
 from .text_page import Page
 from .view import details
 
 BARS = "▁▂▃▄▅▆▇█"
-CURVES = (
-    "loss",
-    "eval_loss",
-    "rewards/margins",
-    "rewards/accuracies",
-    "logps/chosen",
-    "logps/rejected",
-    "grad_norm",
-)
 
 
 def autopsy_lines(run: Run, page: Page) -> list[Text]:
@@ -40,33 +32,20 @@ def autopsy_lines(run: Run, page: Page) -> list[Text]:
 
 
 def curve_lines(run: Run, page: Page) -> list[Text]:
-    """A line for each logged quantity: first value, shape, last value."""
-    log = (run.details.get("training") or {}).get("log_history") or []
-    series = {name: values for name in CURVES if len(values := curve(log, name)) > 1}
-    if not series:
-        return []
-    wide = max(len(name) for name in series)
+    """A line for each curve: first value, shape, last value."""
+    found = panels((run.details.get("training") or {}).get("log_history") or [])
+    series = {_name(panel, one): one for panel in found for one in panel.series}
+    wide = max((len(name) for name in series), default=0)
     room = max(8, min(48, page.width - wide - 24))
-    lines = [
-        page.line((f"{name.ljust(wide)}  ", ""), *_shape(values, room, page))
-        for name, values in series.items()
-    ]
-    return [page.line(("training", "bold")), *lines]
+    lines = [page.line(f"{name.ljust(wide)}  ", *_shape(one.points, room)) for name, one in series.items()]
+    return [page.line(("training", "bold")), *lines] if lines else []
 
 
-def curve(log: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
-    """(step, value) of every row that logged `name`; values that are no number are NaN."""
-    return [(float(row.get("step") or 0), _float(row[name])) for row in log if name in row]
+def _name(panel: Panel, series: Series) -> str:
+    return panel.title if series.name == BOTH[0] else f"{panel.title}, {series.name}"
 
 
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _shape(points: list[tuple[float, float]], width: int, page: Page) -> list[str]:
+def _shape(points: Sequence[Point], width: int) -> list[str]:
     values = [value for _, value in points]
     ends = [number(value if math.isfinite(value) else None) for value in (values[0], values[-1])]
     return [f"{ends[0]:>9} ", sparkline(values, width), f" {ends[1]}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from ..records import Decision, Finding, Run
-from .numbers import plain, some
+from .numbers import plain, spans
 from .text_page import MARKS, STYLES, Page
 from .view import TONES, files, findings, headline, subject
 
@@ -50,7 +50,7 @@ def _finding(finding: Finding, page: Page) -> list[Text]:
     lines[0].stylize(STYLES[TONES[finding.severity]], 0, len(lead))
     indent = len(page.text(lead))
     limit = 40 if page.everything else 8
-    places = f"lines {some(finding.lines, limit)}; " if finding.lines else ""
+    places = f"lines {spans(finding.lines, limit)}; " if finding.lines else ""
     remedy = page.wrap(f"→ {finding.remedy}", indent=indent) if finding.remedy else []
     return [*lines, *remedy, *page.wrap(f"{places}probe explain {finding.code}", indent=indent, style="dim")]
 

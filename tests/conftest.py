@@ -102,7 +102,7 @@ def bias_pairs():
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bias_run():
     """What `probe bias` saves: three groups, two findings, hostile text among the worst pairs."""
     return Run(
@@ -157,7 +157,7 @@ def trainer_log():
         }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gate_run(bias_run):
     """What `probe train --method auto` saves: every section that a report can have."""
     judged = (

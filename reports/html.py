@@ -1,0 +1,122 @@
+"""`report.html`: one file without script or outside load, for a screen, a phone and paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..records import Run
+from . import plots, tables, tokens
+from .curves_svg import drawn_panels
+from .escape import visible
+from .numbers import number, plain, spans
+from .text_page import MARKS
+from .view import TONES, details, files, findings, headline, model_name, reproduce, sides, subject
+
+HERE = Path(__file__).parent
+WORST, BEST = 10, 5  # pairs shown token by token
+PLOTTED = 20_000  # pairs in the plots, the first ones
+
+
+def render(run: Run) -> str:
+    """The report as one HTML file."""
+    return _environment().get_template("report.html.j2").render(_context(run))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(bar=plots.interval_bar, bar_axis=plots.interval_axis, spans=spans)
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Whatever the template prints: markup as it is, everything else without hidden characters."""
+    return value if isinstance(value, Markup) else visible(str(value))
+
+
+def _context(run: Run) -> dict[str, Any]:
+    return {
+        "run": run,
+        "css": Markup((HERE / "report.css").read_text(encoding="utf-8")),
+        "head": headline(run),
+        "tones": TONES,
+        "marks": MARKS,
+        "title": " · ".join(
+            part for part in (f"probe {run.command}", *files(run)[:1], model_name(run)) if part
+        ),
+        "subject": subject(run),
+        "files": files(run),
+        "findings": findings(run),
+        "sides": sides(run),
+        "tables": {table.key: table for table in tables.tables(run)},
+        "figures": _figures(run),
+        "panels": drawn_panels(run.details.get("training") or {}),
+        "autopsy": run.details.get("autopsy") or {},
+        "giveaways": details(run, "giveaways"),
+        "pairs": _pairs(run),
+        "levels": [tokens.token("", -(level + 1e-6)).tint for level in (0.0, *tokens.LEVELS)],
+        "level_names": ["likely", *[f"−{level:g}" for level in tokens.LEVELS]],
+        "runner_up": {k: plain(v) for k, v in ((run.decision and run.decision.runner_up) or {}).items()},
+        "reproduce": reproduce(run),
+        "metadata": _metadata(run),
+    }
+
+
+def _figures(run: Run) -> dict[str, Markup]:
+    first, second = sides(run)
+    bound = tables.bound(run)
+    pairs = [row for row in details(run, "pairs")[:PLOTTED] if row.get("gap") is not None]
+    figures = {"changes": plots.changes(details(run, "before_after"), bound)}
+    if pairs:
+        figures["strips"] = plots.gap_strips(pairs, first, second, bound)
+        figures["histogram"] = plots.gap_histogram(pairs, first, second, bound)
+        figures["length"] = plots.length_plot(pairs, first, second)
+    if (axis := run.details.get("axis") or {}).get("regions"):
+        figures["standing"] = plots.standing(axis)
+    return {key: figure for key, figure in figures.items() if figure}
+
+
+def _pairs(run: Run) -> list[dict[str, Any]]:
+    first, second = sides(run)
+    shown = []
+    for key, side, most in (("worst", second, WORST), ("best", first, BEST)):
+        rows = [_pair(row, first, second) for row in details(run, key)[:most]]
+        shown += [{"title": f"leaning most to {side}", "rows": rows}] if rows else []
+    return shown
+
+
+def _pair(row: Mapping[str, Any], first: str, second: str) -> dict[str, Any]:
+    place = [f"line {row['line']}"] if row.get("line") else []
+    return {
+        "id": str(row.get("id")),
+        "gap": number(row.get("gap"), "nats"),
+        "place": ", ".join([*place, *([str(row["group"])] if row.get("group") else [])]),
+        "prompt": str(row.get("prompt") or ""),
+        "sides": [tokens.side(row, "chosen", first), tokens.side(row, "rejected", second)],
+    }
+
+
+def _metadata(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+    environment = dict(run.environment)
+    environment.pop("argv", None)
+    parts: list[tuple[str, Mapping[str, Any]]] = [
+        ("run", {"command": run.command, "created": run.created}),
+        ("pairs", run.inputs.get("pairs") or {}),
+        ("model", run.inputs.get("model") or {}),
+        ("configuration", run.config),
+        ("environment", environment),
+    ]
+    return [(name, [(str(k), plain(v)) for k, v in facts.items()]) for name, facts in parts if facts]

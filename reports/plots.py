@@ -1,0 +1,207 @@
+"""The plots of the HTML report: pure functions from rows to SVG."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from .axis import ends, round_step
+from .svg import Axis, bottom_axis, dot, figure, line, place, rect, text
+from .view import Interval, Table
+
+Rows = Sequence[Mapping[str, Any]]
+SLOTS = 120  # places along a strip; dots of one place are stacked
+RISE, TALL = 7.0, 84.0  # pixels from dot to dot of a stack, and of the tallest stack
+MOST = 84  # dots of a stack; more could not be told apart
+
+
+def interval_bar(cell: Interval, table: Table, total: bool) -> Markup:
+    """One interval on its table's axis. The row's other cells hold the numbers, so readers skip it."""
+    middle = 11
+    parts = [line(x, 0, x, 22, "bound") for x in (place(mark, table.axis) for mark in table.marks)]
+    if table.axis[0] < 0 <= table.axis[1]:
+        parts.append(line(place(0, table.axis), 0, place(0, table.axis), 22, "zero"))
+    kind = "whole" if total else "part"
+    if cell.low is not None and cell.high is not None:
+        low, high = place(cell.low, table.axis), place(cell.high, table.axis)
+        parts.append(line(low, middle, high, middle, f"ci {kind}"))
+        parts += [line(x, middle - 4, x, middle + 4, f"ci {kind}") for x in (low, high)]
+    if cell.value is not None:
+        parts.append(dot(place(cell.value, table.axis), middle, 5 if total else 4, f"point {kind}"))
+    return Markup('<svg class="bar" aria-hidden="true" width="100%" height="22">{}</svg>').format(
+        Markup("").join(parts)
+    )
+
+
+def interval_axis(table: Table) -> Markup:
+    """The axis above the interval bars."""
+    return Markup('<svg class="bar" aria-hidden="true" width="100%" height="20">{}</svg>').format(
+        Markup("").join(bottom_axis(table.axis, 0, most=4))
+    )
+
+
+def gap_strips(pairs: Rows, first: str, second: str, bound: float | None) -> Markup:
+    """A dot for every pair at its gap, a strip for every group, equal places stacked."""
+    gaps = _gaps(pairs)
+    axis = ends((gap for _, gap in gaps), bound)
+    names = list(dict.fromkeys(group for group, _ in gaps))
+    stacks = {name: _stacks([gap for group, gap in gaps if group == name], axis) for name in names}
+    highest = max(max(stack.values()) for stack in stacks.values())
+    rise = min(RISE, TALL / highest)
+    row = 30 + rise * highest
+    height = round(row * len(names)) + 50
+    parts = [*_zones(axis, bound, height - 24), *_sides(first, second)]
+    for i, (name, stack) in enumerate(stacks.items()):
+        base = 20 + row * (i + 1)
+        parts += [text("0%", base - row + 20, name), *_dots(stack, axis, base, rise)]
+    desc = (
+        f"{len(gaps)} pairs in {len(names)} groups; right of zero the model prefers {first}, left {second}."
+    )
+    return figure("Gap of every pair", desc, height, [*parts, *bottom_axis(axis, height - 24)])
+
+
+def _gaps(pairs: Rows) -> list[tuple[str, float]]:
+    return [(str(r.get("group") or "all"), float(r["gap"])) for r in pairs if r.get("gap") is not None]
+
+
+def _stacks(gaps: Sequence[float], axis: Axis) -> Counter[int]:
+    low, high = axis
+    return Counter(round((gap - low) / (high - low) * SLOTS) for gap in gaps)
+
+
+def _dots(stack: Counter[int], axis: Axis, base: float, rise: float) -> list[Markup]:
+    zero = (0 - axis[0]) / (axis[1] - axis[0]) * SLOTS
+    return [
+        dot(f"{100 * slot / SLOTS:.4g}%", base - rise * level - 4, 3, "first" if slot >= zero else "second")
+        for slot, count in sorted(stack.items())
+        for level in range(min(count, MOST))
+    ]
+
+
+def _zones(axis: Axis, bound: float | None, height: float) -> list[Markup]:
+    zero = line(place(0, axis), 16, place(0, axis), height, "zero")
+    if not bound:
+        return [zero]
+    left, right = (float(place(x, axis)[:-1]) for x in (-bound, bound))
+    return [rect(f"{left:.4g}%", 16, f"{right - left:.4g}%", height - 16, "neutral"), zero]
+
+
+def _sides(first: str, second: str) -> list[Markup]:
+    return [text("0%", 11, f"← {second}", "second-name"), text("100%", 11, f"{first} →", "first-name", "end")]
+
+
+def gap_histogram(pairs: Rows, first: str, second: str, bound: float | None) -> Markup:
+    """How many pairs lie in each stretch of the gap."""
+    gaps = [gap for _, gap in _gaps(pairs)]
+    axis = ends(gaps, bound)
+    step = round_step((axis[1] - axis[0]) / 24)
+    counts = Counter(round(gap // step) for gap in gaps)
+    highest = max(counts.values(), default=1)
+    height, base = 240, 200
+    parts = [*_zones(axis, bound, base), *_sides(first, second)]
+    for k, count in sorted(counts.items()):
+        x, right = (float(place(step * edge, axis)[:-1]) for edge in (k, k + 1))
+        tall = 164 * count / highest
+        parts.append(
+            rect(
+                f"{x:.4g}%",
+                base - tall,
+                f"{max(right - x - 0.3, 0.3):.4g}%",
+                tall,
+                "first" if k >= 0 else "second",
+            )
+        )
+        if count == highest:
+            parts.append(text(f"{(x + right) / 2:.4g}%", base - tall - 5, f"{count}", "tick", "middle"))
+    desc = f"{len(gaps)} pairs in steps of {step:g} nats/token; the tallest bar holds {highest}."
+    return figure("Distribution of the gap", desc, height, [*parts, *bottom_axis(axis, base)])
+
+
+def length_plot(pairs: Rows, first: str, second: str) -> Markup:
+    """Gap against the difference in length: is it length that the model prefers?"""
+    points = [
+        (float(r["chosen_tokens"]) - float(r["rejected_tokens"]), float(r["gap"]))
+        for r in pairs
+        if None not in (r.get("chosen_tokens"), r.get("rejected_tokens"), r.get("gap"))
+    ]
+    across, up = ends(x for x, _ in points), ends(y for _, y in points)
+    height, top, base = 240, 16, 200
+    places = {(place(x, across), round(base - (base - top) * _share(y, up))): y for x, y in points}
+    zero = base - (base - top) * _share(0, up)
+    parts = [
+        line("0%", zero, "100%", zero, "zero"),
+        line(place(0, across), top, place(0, across), base, "zero"),
+        text("100%", 11, f"{first} preferred ↑", "first-name", "end"),
+        text("100%", base - 6, f"{second} preferred ↓", "second-name", "end"),
+        *[dot(x, y, 3, "first" if gap >= 0 else "second") for (x, y), gap in places.items()],
+        *bottom_axis(across, base),
+        text("50%", base + 34, f"tokens of {first} − tokens of {second}", "tick", "middle"),
+    ]
+    desc = f"{len(points)} pairs: across, how many tokens {first} is longer; up, the gap in nats/token."
+    return figure("Length against gap", desc, height, parts)
+
+
+def _share(value: float, axis: Axis) -> float:
+    return (value - axis[0]) / ((axis[1] - axis[0]) or 1.0)
+
+
+def standing(axis: Mapping[str, Any]) -> Markup:
+    """Where the pairs stand between no signal, learnable and trivial."""
+    parts: list[Markup] = []
+    names = []
+    for i, (name, start, stop) in enumerate(axis["regions"]):
+        parts.append(rect(f"{100 * start:.4g}%", 22, f"{100 * (stop - start):.4g}%", 14, f"region r{i}"))
+        parts.append(text(f"{50 * (start + stop):.4g}%", 52, str(name), "tick", "middle"))
+        names.append(f"{name} from {start:g} to {stop:g}")
+    position, ends_ = float(axis["position"]), (axis.get("low"), axis.get("high"))
+    if ends_[0] is not None and ends_[1] is not None:
+        parts.append(line(f"{100 * ends_[0]:.4g}%", 29, f"{100 * ends_[1]:.4g}%", 29, "ci whole"))
+    anchor = "end" if position > 0.85 else "start" if position < 0.15 else "middle"
+    parts += [
+        dot(f"{100 * position:.4g}%", 29, 6, "point whole"),
+        text(f"{100 * position:.4g}%", 13, f"{position:.2f}", "label", anchor),
+    ]
+    return figure("Where these pairs stand", f"at {position:.2f}; {'; '.join(names)}", 60, parts)
+
+
+def changes(rows: Rows, bound: float | None) -> Markup:
+    """Before and after, for what is measured in nats/token: an arrow a row."""
+    shown = [
+        r for r in rows if "nats" in str(r.get("units")) and None not in (r.get("before"), r.get("after"))
+    ]
+    if not shown:
+        return Markup("")
+    axis = ends((x for r in shown for x in (r["before"], r["after"])), bound)
+    height = 40 * len(shown) + 30
+    parts = _zones(axis, bound, height - 24)
+    for i, row in enumerate(shown):
+        y = 40 * i + 28
+        before, after = place(row["before"], axis), place(row["after"], axis)
+        parts += [
+            text("0%", y - 12, _named(row)),
+            line(before, y, after, y, "ci part"),
+            dot(before, y, 4, "hollow"),
+            dot(after, y, 5, "point whole"),
+        ]
+    desc = "; ".join(f"{_named(r)} from {r['before']:.2f} to {r['after']:.2f}" for r in shown)
+    return figure(
+        "Before (open) and after (full) training", desc, height, [*parts, *bottom_axis(axis, height - 24)]
+    )
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    group = str(row.get("group") or "all")
+    return str(row["name"]) if group == "all" else f"{row['name']}, {group}"
+
+
+def marks_at(events: Iterable[Mapping[str, Any]], axis: Axis, height: float) -> list[Markup]:
+    """The guard's marks: a line at each step, with its word."""
+    parts = []
+    for event in events:
+        x = place(float(event.get("step") or 0), axis)
+        anchor = "end" if float(x[:-1]) > 50 else "start"
+        parts += [line(x, 12, x, height, "guard"), text(x, 10, str(event.get("event")), "guard-name", anchor)]
+    return parts

@@ -1,0 +1,101 @@
+"""`report.html` in a real browser: nothing overflows, loads or complains, and it is accessible."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from probe.reports.html import render
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright drives the browser; it is not installed"
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
+]
+VIEWS = [(width, scheme) for width in (1280, 360) for scheme in ("light", "dark")]
+SHOTS = os.environ.get("PROBE_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module", params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
+def page(request, browser, tmp_path_factory, gate_run):
+    """The report in one view; `page.complaints` collects what the console says and what it asks for."""
+    width, scheme = request.param
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render(gate_run), encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda r: r.url == path.as_uri() or page.complaints.append(r.url))
+    page.goto(path.as_uri())
+    shots = Path(SHOTS) if SHOTS else path.parent
+    page.screenshot(path=shots / f"report-{width}-{scheme}.png", full_page=True)
+    yield page
+    page.close()
+
+
+def test_nothing_overflows_the_page(page):
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("p, h1, h2, h3, h4, h5, dd, dt, figcaption, li, summary")]
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".scroll"))
+            .map(e => e.textContent.slice(0, 60))"""
+    )
+    assert cut == []
+
+
+def test_plots_stay_in_their_figures(page):
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll("figure")].flatMap(f => {
+            const box = f.getBoundingClientRect()
+            return [...f.querySelectorAll("text, circle, line, rect")].filter(e => {
+                const r = e.getBoundingClientRect()
+                return r.left < box.left - 1 || r.right > box.right + 1
+                    || r.top < box.top - 1 || r.bottom > box.bottom + 1
+            }).map(e => f.textContent.slice(0, 30) + ": " + e.outerHTML)
+        })"""
+    )
+    assert outside == []
+
+
+def test_the_verdict_and_the_decision_are_on_the_first_screen(page):
+    bottoms = page.evaluate(
+        '[...document.querySelectorAll("#verdict, .decision")].map(e => e.getBoundingClientRect().bottom)'
+    )
+    assert len(bottoms) == 2 and max(bottoms) < 900
+
+
+def test_the_console_is_silent_and_nothing_is_asked_for(page):
+    page.wait_for_timeout(100)
+    assert page.complaints == []
+
+
+def test_axe_finds_nothing(page):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-core is not installed"
+    ).Axe()
+    found = axe.run(page).response["violations"]
+    assert [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found] == []
+
+
+def test_it_prints(browser, gate_run):
+    page = browser.new_page(viewport={"width": 720, "height": 1000})
+    page.set_content(render(gate_run))
+    page.emulate_media(media="print")
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0
+    pdf = page.pdf(format="A4", path=Path(SHOTS) / "report.pdf" if SHOTS else None)
+    assert pdf.startswith(b"%PDF")

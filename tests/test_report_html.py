@@ -1,0 +1,144 @@
+"""`report.html` as a document: self-contained, escaped, labelled, small, the same bytes each time."""
+
+import dataclasses
+import json
+import random
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from probe.records import Run, run_from_json, run_to_json
+from probe.reports.html import render
+from probe.reports.tokens import token
+
+VOID = {"meta", "br", "rect", "line", "circle", "polyline"}
+
+
+class Document(HTMLParser):
+    """Every element with its attributes, the text outside <style>, and whether the tags nest."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+    def all(self, *tags):
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+@pytest.fixture
+def big_run(gate_run):
+    rng = random.Random(0)
+
+    def side():
+        words = rng.choices(["energy", "balance", "insulin", "and", "hunger"], k=400)
+        return {"text": " ".join(words), "tokens": [[f" {word}", -rng.expovariate(0.5)] for word in words]}
+
+    pairs = [
+        {
+            "id": f"p{i}", "line": i + 1, "group": f"group {i % 7}", "gap": rng.gauss(0.3, 0.7),
+            "chosen_tokens": rng.randint(20, 200), "rejected_tokens": rng.randint(20, 200),
+        }
+        for i in range(1000)
+    ]  # fmt: skip
+    shown = [{**pair, "prompt": "why " * 300, "chosen": side(), "rejected": side()} for pair in pairs[:20]]
+    details = {**gate_run.details, "pairs": pairs, "worst": shown, "best": shown}
+    return dataclasses.replace(gate_run, details=details)
+
+
+def test_nothing_is_loaded_and_nothing_runs(gate_run):
+    document = Document(render(gate_run))
+    assert document.all("script", "link", "img", "iframe", "object", "embed", "base", "form") == []
+    outside = {"src", "href", "srcset", "action", "data", "poster", "background", "style"}
+    assert [a for _, a in document.elements if outside & set(a) or any(k.startswith("on") for k in a)] == []
+    policy = next(a for a in document.all("meta") if "http-equiv" in a)
+    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'"
+    assert "url(" not in render(gate_run) and "@import" not in render(gate_run)
+
+
+def test_hostile_text_is_shown(gate_run):
+    html = render(gate_run)
+    document = Document(html)
+    assert not {"\x1b", "\x07", "\u202e", "\u202c", "\r"} & set(html)
+    assert document.all("b") == []
+    assert any(
+        r"<script>alert(1)</script> \x1b[31mred\x07 \u202etrap\u202c" in text for text in document.text
+    )
+
+
+def test_headings_descend_and_sections_are_labelled(gate_run):
+    document = Document(render(gate_run))
+    levels = [int(tag[1]) for tag, _ in document.elements if tag in {"h1", "h2", "h3", "h4", "h5"}]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    ids = {a["id"] for _, a in document.elements if "id" in a}
+    assert all(a["aria-labelledby"] in ids for a in document.all("section"))
+
+
+def test_every_table_has_a_caption_and_every_plot_a_title(gate_run):
+    document = Document(render(gate_run))
+    plots = [a for a in document.all("svg") if a.get("role") == "img"]
+    assert len(document.all("caption")) == len(document.all("table")) == 10
+    assert len(plots) == len(document.all("title")) - 1 == len(document.all("desc")) == 10
+    drawn = [a for a in document.all("svg") if "viewbox" not in a]
+    assert all(a.get("role") == "img" or a.get("aria-hidden") == "true" for a in drawn)
+
+
+def test_verdict_and_decision_come_first(gate_run):
+    html = render(gate_run)
+    order = [
+        'id="verdict"',
+        "Do: <strong>sft+dpo",
+        'id="why"',
+        'id="lean"',
+        'id="pairs"',
+        'id="recipe"',
+        'id="again"',
+    ]
+    places = [html.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_a_thousand_pairs_stay_under_500_kb(big_run):
+    assert 100_000 < len(render(big_run).encode()) < 500_000
+
+
+def test_the_same_saved_run_gives_the_same_bytes(gate_run):
+    again = run_from_json(json.loads(json.dumps(run_to_json(gate_run))))
+    assert render(again) == render(gate_run)
+
+
+def test_a_run_with_nothing_in_it_is_a_page():
+    html = render(Run("data", "2026-11-21T10:52:00Z"))
+    assert "nothing found" in html and Document(html).all("table") == []
+
+
+@pytest.mark.parametrize(
+    ("logp", "tint"),
+    [(0.0, "0"), (-0.09, "0"), (-0.1, "1"), (-0.7, "2"), (-4.0, "5"), (-8.0, "7"), (-99.0, "7"), (None, "x")],
+)
+def test_tints_deepen_with_improbability(logp, tint):
+    assert token("x", logp).tint == tint
+
+
+def test_a_single_pair_and_equal_gaps_are_drawn(bias_run):
+    row = {"id": "a", "line": 1, "group": None, "gap": 0.0, "chosen_tokens": 3, "rejected_tokens": 3}
+    run = dataclasses.replace(bias_run, details={"pairs": [row]}, estimates=())
+    assert render(run).count("<circle") == 2
