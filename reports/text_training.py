@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from rich.text import Text
@@ -52,12 +53,17 @@ def _shape(points: Sequence[Point], width: int) -> list[str]:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Values as at most `width` bars, each the last value of its share. `×`: no number."""
+    """Values as at most `width` bars, each the last of its share; `×` where one of them is no number."""
     if len(values) > width:
-        values = [values[(i + 1) * len(values) // width - 1] for i in range(width)]
+        cuts = [i * len(values) // width for i in range(width + 1)]
+        values = [_last(values[a:b]) for a, b in pairwise(cuts)]
     finite = [value for value in values if math.isfinite(value)]
     low, span = (min(finite), (max(finite) - min(finite)) or 1.0) if finite else (0.0, 1.0)
     return "".join(BARS[round((v - low) / span * 7)] if math.isfinite(v) else "×" for v in values)
+
+
+def _last(values: Sequence[float]) -> float:
+    return values[-1] if all(map(math.isfinite, values)) else math.nan
 
 
 def axis_lines(run: Run, page: Page) -> list[Text]:

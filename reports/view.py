@@ -104,7 +104,8 @@ def files(run: Run) -> list[str]:
     """What was measured on: the file, its pairs, where the scores came from."""
     pairs = run.inputs.get("pairs") or {}
     scores = run.inputs.get("scores") or {}
-    parts = [PurePath(str(pairs.get("path") or "")).name]
+    read = pairs or run.inputs.get("log") or {}
+    parts = [PurePath(str(read.get("path") or "")).name]
     if pairs.get("n") is not None:
         parts.append(f"{count(pairs['n'], 'pair')}, {pairs.get('dropped') or 0} dropped")
     if scores:

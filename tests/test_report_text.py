@@ -1,5 +1,6 @@
 """The terminal report: golden text, width, purity, hostile text."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from rich.text import Text
 
 from probe.records import Run, run_from_json, run_to_json
 from probe.reports.text import render
+from probe.reports.text_training import sparkline
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -83,3 +85,10 @@ def test_verdict_stands_before_findings_and_findings_before_tables(gate_run):
 
 def test_an_empty_run_still_says_something():
     assert "MEASURED  nothing found" in render(Run("data", "2026-11-21T10:52:00Z"))
+
+
+def test_a_value_that_is_no_number_shows_however_narrow_the_line():
+    values = [1.0] * 500
+    values[123] = math.nan
+    assert sparkline(values, 20).count("×") == 1
+    assert sparkline([0.0, 1.0, 2.0], 10) == "▁▅█"
