@@ -1,4 +1,4 @@
-"""`probe report`: a saved run in another format."""
+"""`probe report`: saved runs in another format, or side by side."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from .options import Format
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run.json, or the directory that holds one.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="A run.json, or the directory that holds one; or several.")
+    ],
     format: Format = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
 ) -> None:
-    """Show a saved run as text, markdown, html, json, junit or github annotations.
+    """Show a saved run in any format, or several side by side with paired differences.
 
-    Example: probe report .probe/runs/RUN --format markdown
+    Example: probe report .probe/runs/BASE .probe/runs/TUNED --format markdown
     """
     from ..reports.emit import parse_formats, show
     from ..runs import load_run
 
     targets = parse_formats(format)
-    show(load_run(run), targets, everything=everything)
+    loaded = [load_run(path) for path in runs]
+    shown = loaded[0]
+    if len(loaded) > 1:
+        from ..probes.compare_runs import side_by_side
+
+        shown = side_by_side(loaded, created=max(run.created for run in loaded))
+    show(shown, targets, everything=everything)

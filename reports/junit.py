@@ -24,6 +24,8 @@ def render(run: Run) -> str:
         ET.SubElement(properties, "property", name=name, value=_text(value))
     suite.extend(cases)
     lines = [f"{f.code} {f.severity} [{f.group}] {f.message}. {f.remedy}" for f in findings(run)]
+    head = headline(run)
+    lines = [f"{head.status}: {head.text}", *lines]
     ET.SubElement(suite, "system-out").text = "\n".join(_text(line) for line in lines)
     ET.SubElement(suite, "system-err")
     root = ET.Element("testsuites")

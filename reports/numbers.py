@@ -12,12 +12,14 @@ NONE = "–"
 
 
 def number(value: float | None, units: str = "") -> str:
-    """A value by its units: shares in per cent, nats and other differences signed, else three digits."""
+    """A value by its units: shares in per cent, nats and percentage points signed, else four digits."""
     if value is None:
         return NONE
     if units == "share":
         return f"{100 * value:.0f}%" if abs(value) >= 0.1 or value == 0 else f"{100 * value:.2g}%"
-    if "nats" in units or units == "change":
+    if units == "points":
+        return f"{100 * value:+.0f}".replace("-", "−")
+    if "nats" in units:
         digits = 2 if abs(value) >= 0.005 or value == 0 else 4
         return f"{value:+.{digits}f}".replace("-", "−")
     return f"{value:,.4g}".replace("-", "−")
@@ -26,6 +28,19 @@ def number(value: float | None, units: str = "") -> str:
 def interval(low: float | None, high: float | None, units: str = "") -> str:
     """`[low, high]`, or a dash where no interval can be given."""
     return NONE if low is None or high is None else f"[{number(low, units)}, {number(high, units)}]"
+
+
+def change(value: float | None, units: str) -> str:
+    """A difference, with its sign; differences of shares are in points."""
+    if value is not None and units == "share":
+        return f"{number(value, 'points')} pt"
+    text = number(value, units)
+    return f"+{text}" if value and value > 0 and not text.startswith("+") else text
+
+
+def change_interval(low: float | None, high: float | None, units: str) -> str:
+    """The interval of a difference, in the units of `change`."""
+    return interval(low, high, "points" if units == "share" else units)
 
 
 def measured(estimate: Estimate | None) -> str:

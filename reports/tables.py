@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from ..records import Condition, Estimate, Run
 from .axis import ends
-from .numbers import NONE, count, interval, measured, number, p_value, plain
+from .numbers import NONE, change, change_interval, count, interval, measured, number, p_value, plain
 from .view import Column, Interval, Table, details, limit, named, sides
 
 TEXT = Column("")
@@ -16,8 +17,8 @@ TEXT = Column("")
 def tables(run: Run) -> list[Table]:
     """Every table that this run has something for, in the order of the report."""
     makers = (
-        conditions, recipe, groups, data_checks, ladder, before_after, guard, compared, others, accepted,
-        costs,
+        conditions, runs, recipe, groups, data_checks, ladder, before_after, guard, compared, others,
+        accepted, costs,
     )  # fmt: skip
     return [table for make in makers if (table := make(run)).rows]
 
@@ -150,21 +151,13 @@ def before_after(run: Run) -> Table:
             str(r.get("group") or "all"),
             number(r.get("before"), r.get("units", "")),
             number(r.get("after"), r.get("units", "")),
-            signed(r.get("change"), r.get("units", "")),
-            interval(r.get("low"), r.get("high"), r.get("units", "")),
+            change(r.get("change"), r.get("units", "")),
+            change_interval(r.get("low"), r.get("high"), r.get("units", "")),
             p_value(r.get("p")),
         )
         for r in details(run, "before_after")
     )
     return Table("before_after", "before → after training", columns, rows, limit=20)
-
-
-def signed(value: float | None, units: str) -> str:
-    """A difference, with its sign; differences of shares are in points."""
-    if value is not None and units == "share":
-        return f"{100 * value:+.0f} pt".replace("-", "−")
-    text = number(value, units)
-    return f"+{text}" if value and value > 0 and not text.startswith("+") else text
 
 
 def guard(run: Run) -> Table:
@@ -183,26 +176,53 @@ def recipe(run: Run) -> Table:
 
 
 def compared(run: Run) -> Table:
-    """Paired differences between the runs of a comparison."""
+    """Paired differences between the runs of a comparison; those in nats/token are drawn."""
     columns = (
-        Column("measured"), Column("group", drop=2), Column("n", "right", drop=3),
-        Column("difference", "right"), Column("95% CI"), Column("", "plot"), Column("p", drop=1),
+        Column("measured"), Column("group"), Column("n", "right", drop=4), Column("difference", "right"),
+        Column("95% CI"), Column("", "plot"), Column("p", drop=1),
     )  # fmt: skip
     rows = details(run, "differences")
+    span = ends(end for r in rows for end in _drawn(r))
+    return Table(
+        "differences", "paired differences", columns, tuple(map(_difference, rows)), axis=span, limit=20
+    )
+
+
+def _difference(r: Mapping[str, Any]) -> tuple[str | Interval, ...]:
+    value, low, high, units = r.get("value"), r.get("low"), r.get("high"), str(r.get("units"))
+    group, n = str(r.get("group") or "all"), plain(r.get("n"))
+    bounds = change_interval(low, high, units)
+    return str(r["name"]), group, n, change(value, units), bounds, Interval(*_drawn(r)), p_value(r.get("p"))
+
+
+def _drawn(r: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    shown = "nats" in str(r.get("units"))
+    return (r.get("value"), r.get("low"), r.get("high")) if shown else (None, None, None)
+
+
+def runs(run: Run) -> Table:
+    """The runs of a comparison, one a row, with their own gaps."""
+    columns = (
+        Column("run"), Column("model"), Column("pairs", drop=2), Column("n", "right", drop=4),
+        Column("gap", "right"), Column("95% CI", drop=3), Column("", "plot"), Column("verdict", drop=1),
+    )  # fmt: skip
+    rows = details(run, "runs")
+    gaps = [row.get("gap") or {} for row in rows]
     cells = tuple(
         (
-            str(r["name"]),
-            str(r.get("group") or "all"),
-            plain(r.get("n")),
-            signed(r.get("value"), r.get("units", "")),
-            interval(r.get("low"), r.get("high"), r.get("units", "")),
-            Interval(r.get("value"), r.get("low"), r.get("high")),
-            p_value(r.get("p")),
+            str(row["run"]),
+            PurePath(str(row.get("model") or NONE)).name,
+            PurePath(str(row.get("pairs") or NONE)).name,
+            plain(gap.get("n")),
+            number(gap.get("value"), "nats"),
+            interval(gap.get("low"), gap.get("high"), "nats"),
+            Interval(gap.get("value"), gap.get("low"), gap.get("high")),
+            named(str(row.get("verdict")), run),
         )
-        for r in rows
+        for row, gap in zip(rows, gaps, strict=True)
     )
-    span = ends(x for r in rows for x in (r.get("value"), r.get("low"), r.get("high")))
-    return Table("differences", "paired differences", columns, cells, axis=span, limit=20)
+    span = ends(gap.get(key) for gap in gaps for key in ("value", "low", "high"))
+    return Table("runs", "the runs", columns, cells, "; ".join(details(run, "notes")), axis=span)
 
 
 SHOWN = {"gap": "groups", "win_rate": "groups"}

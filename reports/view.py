@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from ..records import BiasRow, Condition, Finding, Run
-from .numbers import count, interval, measured, number, p_value
+from .numbers import change, change_interval, count, interval, measured, number, p_value
 
 Tone = Literal["good", "bad", "unsure", "plain"]
 SEVERITY = {"error": 0, "warning": 1, "info": 2}
@@ -116,7 +116,7 @@ def files(run: Run) -> list[str]:
 def headline(run: Run) -> Headline:
     """The verdict in a sentence; the decision, where there is one, stands beside it."""
     status = run.verdict.status
-    return Headline(status, TONES[status], _judged(run) or _biased(run) or _diagnosed(run) or _counted(run))
+    return Headline(status, TONES[status], next(filter(None, (told(run) for told in TOLD))))
 
 
 def limit(condition: Condition) -> str:
@@ -203,6 +203,19 @@ def _counted(run: Run) -> str:
     kinds: Sequence[tuple[str, str]] = (("error", "error"), ("warning", "warning"), ("info", "note"))
     found = [(sum(f.severity == kind for f in run.findings), noun) for kind, noun in kinds]
     return ", ".join(count(n, noun) for n, noun in found if n) or "nothing found"
+
+
+def _compared(run: Run) -> str:
+    rows = run.details.get("runs") or ()
+    changes = [r for r in run.details.get("differences") or () if r.get("group") == "all"]
+    parts = [
+        f"{r['name']} {change(r['value'], r['units'])} {change_interval(r['low'], r['high'], r['units'])}"
+        for r in changes
+    ]
+    return ", ".join(parts) or (f"{len(rows)} runs" if rows else "")
+
+
+TOLD = (_judged, _biased, _diagnosed, _compared, _counted)
 
 
 def details(run: Run, key: str) -> Any:

@@ -1,0 +1,119 @@
+"""Saved runs side by side: paired differences on the pairs that two runs share.
+
+H0, per group: the mean change of the gap is zero. Pairs are matched by id, which needs the same pair file, or
+ids of their own where the file has changed: a line number names another pair in another version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..records import Estimate, Run, to_json
+from .statistics import mean_estimate, share
+
+Row = Mapping[str, Any]
+
+
+def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> Run:
+    """A run that sets `runs` beside each other, each after the first compared with the first.
+
+    `details["runs"]` has a row a run, named A, B, …; `details["differences"]` a row a group and quantity,
+    with intervals that hold together over the groups (Bonferroni); `details["notes"]` says what was paired.
+    """
+    names = [chr(ord("A") + i) for i in range(len(runs))]
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for name, run in zip(names[1:], runs[1:], strict=True):
+        pairs, note = shared(runs[0], run)
+        notes.append(f"{name} − A: {note}")
+        rows += [{**to_json(e), "name": f"{name} − A: {e.name}"} for e in differences(pairs, alpha)]
+    listed = [{"run": name, **_facts(run)} for name, run in zip(names, runs, strict=True)]
+    sides = runs[0].inputs.get("sides")
+    return Run(
+        command="report",
+        created=created,
+        inputs={"sides": sides} if sides else {},
+        config={"alpha": alpha},
+        environment={"probe": runs[0].environment.get("probe")},
+        details={"runs": listed, "differences": rows, "notes": notes},
+    )
+
+
+def shared(first: Run, second: Run) -> tuple[list[tuple[Row, Row]], str]:
+    """The pairs of both runs, matched, and a sentence on what was matched."""
+    before, after = _rows(first), _rows(second)
+    same = _sha256(first) == _sha256(second)
+    ids = [i for i in before if i in after and (same or i != str(before[i].get("line")))]
+    versions = "the same pair file" if same else "two versions of the pair file, matched by id"
+    if not ids:
+        return [], "no pair is known to be in both runs; only their own numbers can be compared"
+    left_out = len(before.keys() | after.keys()) - len(ids)
+    note = f"{len(ids):,} pairs of {versions}" + (f", {left_out:,} in one run only" if left_out else "")
+    return [(before[i], after[i]) for i in ids], note
+
+
+def differences(pairs: Sequence[tuple[Row, Row]], alpha: float) -> list[Estimate]:
+    """Change of the mean gap and of the win rate, over all pairs and in each group."""
+    groups = sorted({str(after["group"]) for _, after in pairs if after.get("group")})
+    members = {"all": list(pairs), **{g: [p for p in pairs if p[1].get("group") == g] for g in groups}}
+    level = alpha / max(len(members), 1)
+    return [
+        estimate
+        for group, some in members.items()
+        if some
+        for estimate in (_gap_change(some, group, level), _win_change(some, group, level))
+    ]
+
+
+def _gap_change(pairs: Sequence[tuple[Row, Row]], group: str, alpha: float) -> Estimate:
+    changes = [after["gap"] - before["gap"] for before, after in pairs]
+    return mean_estimate(
+        changes, name="gap", units="nats/token", clusters=_clusters(pairs), alpha=alpha, group=group
+    )
+
+
+def _win_change(pairs: Sequence[tuple[Row, Row]], group: str, alpha: float) -> Estimate:
+    """The change of the win rate: McNemar's exact test, and its interval given how many winners changed.
+
+    With t of n pairs turned, of them a share θ towards chosen, the change is (2θ − 1)·t/n; θ has the
+    Clopper–Pearson interval. Pairs count as independent.
+    """
+    turns = [(after["gap"] > 0) - (before["gap"] > 0) for before, after in pairs]
+    turned = len(turns) - turns.count(0)
+    up = share(turns.count(1), turned, name="turned", alpha=alpha)
+
+    def change(theta: float | None) -> float | None:
+        return None if theta is None else (2 * theta - 1) * turned / len(turns)
+
+    value = sum(turns) / len(turns)
+    method = f"exact McNemar on {turned} turned pairs"
+    return Estimate(
+        "win rate", value, change(up.low), change(up.high), len(turns), up.p, method, "share", group
+    )
+
+
+def _clusters(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
+    return [str(after.get("cluster") or after["id"]) for _, after in pairs]
+
+
+def _rows(run: Run) -> dict[str, Row]:
+    return {str(row["id"]): row for row in run.details.get("pairs") or () if row.get("gap") is not None}
+
+
+def _sha256(run: Run) -> Any:
+    return (run.inputs.get("pairs") or {}).get("sha256")
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    pairs, model = run.inputs.get("pairs") or {}, run.inputs.get("model") or {}
+    verdict = next((row.verdict for row in run.bias if row.group == "all"), run.verdict.status)
+    return {
+        "command": run.command,
+        "model": model.get("name"),
+        "pairs": pairs.get("path"),
+        "sha256": pairs.get("sha256"),
+        "verdict": verdict,
+        "decision": run.decision.method if run.decision else None,
+        "gap": to_json(run.estimate("gap")),
+    }

@@ -1,0 +1,108 @@
+"""Runs side by side: matched pairs, paired differences, and what may not be matched."""
+
+import dataclasses
+import sys
+from math import comb
+
+import pytest
+
+from probe.__main__ import main
+from probe.probes.compare_runs import differences, shared, side_by_side
+from probe.runs import save_run
+
+CREATED = "2026-11-21T12:00:00Z"
+
+
+def with_gaps(run, gaps, **inputs):
+    rows = [
+        {**row, "gap": gap} for row, gap in zip(run.details["pairs"], gaps, strict=False) if gap is not None
+    ]
+    return dataclasses.replace(run, details={"pairs": rows}, inputs={**run.inputs, **inputs})
+
+
+def moved(run, by):
+    return with_gaps(run, [row["gap"] + by(i) for i, row in enumerate(run.details["pairs"])])
+
+
+def test_mcnemar_by_hand(bias_run):
+    """Of 12 pairs 7 turn to chosen, 1 turns away, 4 stay: p = 2·(C(8,0)+C(8,1))/2⁸, change 6/12."""
+    before = with_gaps(bias_run, [-1] * 7 + [1] + [1] * 4)
+    after = with_gaps(bias_run, [1] * 7 + [-1] + [1] * 4)
+    win = next(e for e in differences(shared(before, after)[0], 0.05) if e.name == "win rate")
+    assert win.p == pytest.approx(2 * (comb(8, 0) + comb(8, 1)) / 2**8)
+    assert win.value == pytest.approx(6 / 12)
+    assert -8 / 12 <= win.low < win.value < win.high <= 8 / 12
+
+
+def test_swapping_the_runs_negates_every_difference(bias_run):
+    other = moved(bias_run, lambda i: 0.3 - 0.1 * (i % 5))
+    there, back = (differences(shared(a, b)[0], 0.05) for a, b in ((bias_run, other), (other, bias_run)))
+    for one, two in zip(there, back, strict=True):
+        assert one.value == pytest.approx(-two.value, abs=1e-12)
+        assert one.p == pytest.approx(two.p)
+        assert (one.low is None) == (two.high is None)
+        assert one.low is None or one.low == pytest.approx(-two.high, abs=1e-9)
+    assert sum(one.low is not None for one in there) > len(there) / 2
+
+
+def test_a_run_does_not_differ_from_itself(bias_run):
+    assert all(e.value == 0 and not (e.p or 1) < 1 for e in differences(shared(bias_run, bias_run)[0], 0.05))
+
+
+def test_only_pairs_of_both_runs_are_compared_and_the_rest_is_counted(bias_run):
+    fewer = with_gaps(bias_run, [None] * 4 + [0.5] * 20)
+    pairs, note = shared(bias_run, fewer)
+    assert len(pairs) == 20 and "20 pairs" in note and "4 in one run only" in note
+
+
+def test_line_numbers_do_not_match_pairs_of_another_file(bias_run):
+    numbered = [{**row, "id": str(row["line"])} for row in bias_run.details["pairs"]]
+    one = dataclasses.replace(bias_run, details={"pairs": numbered})
+    changed = {**one.inputs, "pairs": {**one.inputs["pairs"], "sha256": "cd" * 32}}
+    two = dataclasses.replace(one, inputs=changed)
+    assert len(shared(one, one)[0]) == 24
+    assert shared(one, two)[0] == []
+    named = dataclasses.replace(bias_run, inputs=changed)
+    assert len(shared(bias_run, named)[0]) == 24
+    assert side_by_side([one, two], created=CREATED).details["differences"] == []
+
+
+def test_groups_share_the_error_rate(bias_run):
+    other = moved(bias_run, lambda i: 0.1 * (i % 4))
+    alone = [{**row, "group": None} for row in other.details["pairs"]]
+    pooled = dataclasses.replace(other, details={"pairs": alone})
+    wide = differences(shared(bias_run, other)[0], 0.05)[0]
+    narrow = differences(shared(bias_run, pooled)[0], 0.05)[0]
+    assert wide.value == narrow.value
+    assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "json", "junit", "github"])
+def test_the_command_sets_runs_side_by_side(bias_run, tmp_path, monkeypatch, capfdbinary, form):
+    for name, run in (("a", bias_run), ("b", moved(bias_run, lambda i: -0.3 - 0.02 * (i % 3)))):
+        save_run(run, tmp_path / name)
+    monkeypatch.setattr(
+        sys, "argv", ["probe", "report", str(tmp_path / "a"), str(tmp_path / "b"), "--format", form]
+    )
+    assert main() == 0
+    out = capfdbinary.readouterr().out.decode()
+    assert "B − A: gap" in out.replace("B - A", "B − A")
+    if form in ("text", "markdown", "html"):
+        assert "−0.32" in out.replace("-0.32", "−0.32") and "hormones and hunger" in out
+
+
+def test_a_newer_schema_is_refused_with_advice(tmp_path, monkeypatch, capsys):
+    (tmp_path / "run.json").write_text('{"schema_version": 99}')
+    monkeypatch.setattr(sys, "argv", ["probe", "report", str(tmp_path)])
+    assert main() == 2
+    err = capsys.readouterr().err
+    assert "schema 99 is newer" in err and "pip install -U" in err
+
+
+def test_a_run_of_an_older_probe_is_read(tmp_path, monkeypatch, capsys):
+    (tmp_path / "run.json").write_text(
+        '{"schema_version": 1, "command": "bias", "created": "2026-01-01T00:00:00Z", "someday": {}}'
+    )
+    monkeypatch.setattr(sys, "argv", ["probe", "report", str(tmp_path)])
+    assert main() == 0
+    assert "nothing found" in capsys.readouterr().out
