@@ -54,7 +54,7 @@ VARIANTS: dict[str, tuple[Mapping[str, float], str]] = {
     "orpo": ({"odds_weight": 0.1}, "Hong et al. 2024"),
 }
 ORPO_RATE = 8e-6  # Hong et al. 2024; LoRA takes the rate of the DPO row, which is higher where measured
-LORA = {"lora_r": 16, "lora_alpha": 32}
+LORA = {"lora_rank": 16, "lora_alpha": 32}
 BATCH = (8, 16, 32, 64, 128)  # public runs use 128 on 60,000 pairs
 STEPS_AN_EPOCH = 16
 
@@ -69,14 +69,16 @@ def recipe(stage: str, *, parameters: int | None, n: int, tuning: Tuning = "lora
     batch = max((b for b in BATCH if b * STEPS_AN_EPOCH <= n), default=BATCH[0])
     steps = max(1, math.ceil(n / batch)) * row.epochs
     return {
-        "tuning": tuning,
         "learning_rate": row.learning_rate,
         **row.loss,
         "epochs": row.epochs,
-        "batch_size": batch,
-        "warmup_ratio": 0.1,
+        "batch": batch,
         "schedule": "cosine",
+        "warmup": 0.1,
+        "weight_decay": 0.0,
+        "clip": 1.0,
         "eval_steps": max(1, round(steps * 0.1)),
+        "full": tuning == "full",
         **(LORA if tuning == "lora" else {}),
         "source": row.source,
     }

@@ -210,9 +210,9 @@ def test_a_decision_is_whole_whatever_was_found(run, chosen):
 def test_recipes_by_size_and_number_of_pairs():
     small = recipe("dpo", parameters=135_000_000, n=64, tuning="full")
     assert (small["beta"], small["learning_rate"], small["epochs"]) == (0.5, 1e-6, 2)
-    assert small["batch_size"] == 8 and small["eval_steps"] == 2  # 8 steps × 2 epochs, a tenth of 16
+    assert small["batch"] == 8 and small["eval_steps"] == 2  # 8 steps × 2 epochs, a tenth of 16
     large = recipe("dpo", parameters=8_000_000_000, n=60_000, tuning="full")
-    assert (large["learning_rate"], large["batch_size"]) == (5e-7, 128)
+    assert (large["learning_rate"], large["batch"]) == (5e-7, 128)
     unknown = recipe("dpo", parameters=None, n=64, tuning="full")
     assert unknown["learning_rate"] == 5e-7
     assert recipe("dpop", parameters=8_000_000_000, n=64)["penalty"] == 50.0

@@ -1,0 +1,25 @@
+"""`probe export`: the recommended recipe as another tool's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run.json of `probe gate`, or the directory that holds one.")],
+    to: Annotated[str, typer.Option(help="trl, axolotl, llamafactory, alignment-handbook or openai.")],
+    pairs: Annotated[Path | None, typer.Option(help="The gated pair file, if it has moved.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory to write. Default: export-TOOL.")] = None,
+) -> None:
+    """Write the decision of a gate as the config and data file of another training tool.
+
+    Example: probe export .probe/runs/RUN --to trl
+    """
+    from ..gate.export import export as write
+    from ..runs import load_run
+
+    for path in write(load_run(run), to, out or Path(f"export-{to}"), pairs):
+        print(path)

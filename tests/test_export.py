@@ -1,0 +1,287 @@
+"""`probe export`: each tool's own parser or published fields accept what is written, and TRL trains on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml as pyyaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe.errors import ProbeError
+from probe.files import sha256_file
+from probe.gate import yaml
+from probe.gate.decide import stage_values
+from probe.gate.export import export
+from probe.gate.export_tools import ABLE, TOOLS
+from probe.gate.recipes import recipe
+from probe.gate.table import STAGES
+from probe.records import Decision, Reason, Run
+
+FIELDS = json.loads((Path(__file__).parent / "data/tool_fields.json").read_text())
+PAIRS = [
+    {
+        "prompt": f"Why is the sky blue, {i}?",
+        "chosen": f" Light scatters, {i} times.",
+        "rejected": " It is paint.",
+    }
+    for i in range(8)
+]
+LOSS_OF = {"dpo": "dpo", "sft": "sft", "sft+dpo": "dpo", "dpop": "dpop", "dpo+nll": "dpo_nll", "orpo": "orpo"}
+
+
+@pytest.fixture
+def gated(tmp_path):
+    """A function that makes a gated run with the given method over a small pair file."""
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+
+    def make(method="dpo", template="raw", model="tiny", **config) -> Run:
+        stages = STAGES[method]
+        recipes = {stage: recipe(stage, parameters=135_000_000, n=len(PAIRS)) for stage in stages}
+        flat = {f"{s}.{k}": v for s, values in recipes.items() for k, v in values.items()}
+        decision = Decision(
+            method,
+            stages,
+            flat if len(stages) != 1 else recipes[stages[0]],
+            (Reason("PB501", "It learns.", "x"),),
+        )
+        return Run(
+            "gate", "2026-11-21T12:00:00Z", decision=decision, config=config,
+            inputs={
+                "pairs": {"path": str(path), "sha256": sha256_file(path), "n": len(PAIRS)},
+                "model": {"name": model, "template": template, "dtype": "float32"},
+                "scores": {"max_length": 64},
+            },
+        )  # fmt: skip
+
+    return make
+
+
+def settings_of(path: Path) -> dict:
+    return json.loads(path.read_text()) if path.suffix == ".json" else pyyaml.safe_load(path.read_text())
+
+
+def rows_of(config: Path) -> list[dict]:
+    data = config.parent / f"data-{config.stem}" / "train.jsonl"
+    return [json.loads(line) for line in data.read_text().splitlines()]
+
+
+COMBINATIONS = [
+    (tool, method)
+    for tool in TOOLS
+    for method, stages in STAGES.items()
+    if stages and set(stages) <= ABLE[tool]
+]
+
+
+@pytest.mark.parametrize(("tool", "method"), COMBINATIONS)
+def test_every_tool_gets_every_method_it_can_do(tool, method, gated, tmp_path):
+    run = gated(method, "chat")
+    paths = export(run, tool, tmp_path / "out")
+    assert [path.stem for path in paths] == list(STAGES[method])
+    for path in paths:
+        assert len(rows_of(path)) == len(PAIRS)
+        values = stage_values(run.decision, path.stem)
+        text = json.dumps(settings_of(path))
+        assert tool == "openai" or f'"learning_rate": {values["learning_rate"]}' in text
+        if path.suffix == ".yaml":
+            assert "PB501: It learns." in path.read_text()
+
+
+@pytest.mark.parametrize("tool", ["axolotl", "llamafactory", "alignment-handbook"])
+@pytest.mark.parametrize("template", ["chat", "raw"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "dpo+nll", "orpo"])
+def test_only_published_fields_are_written(tool, template, method, gated, tmp_path):
+    """The fields are those of the released packages (tests/data/tool_fields.json), with transformers' own."""
+    if not set(STAGES[method]) <= ABLE[tool] or (
+        template == "raw" and (tool[:2], method) in [("ax", "orpo")]
+    ):
+        pytest.skip("the tool cannot do this; the refusal has its own test")
+    if tool == "alignment-handbook" and template == "raw":
+        pytest.skip("chat only; the refusal has its own test")
+    path = export(gated(method, template), tool, tmp_path)[0]
+    known = set(FIELDS[tool]["settings"])
+    if tool != "axolotl":
+        trl = pytest.importorskip("trl")
+        from transformers import TrainingArguments
+
+        known |= {f.name for f in dataclasses.fields(TrainingArguments)}
+        if tool == "alignment-handbook":
+            known |= {f.name for c in (trl.SFTConfig, trl.DPOConfig) for f in dataclasses.fields(c)}
+            known |= {"max_seq_length"}  # SFTConfig's name for it in the TRL that handbook 0.3 pins
+    assert set(settings_of(path)) <= known
+    for dataset in settings_of(path).get("datasets", ()):
+        assert set(dataset) <= set(FIELDS["axolotl"]["dataset"])
+        if isinstance(dataset["type"], dict):
+            assert set(dataset["type"]) <= set(FIELDS["axolotl"]["type"])
+
+
+def parsed_by_trl(path: Path, script: str):
+    """What TRL's own parser makes of a config: it refuses unknown keys."""
+    trl = pytest.importorskip("trl")
+    config = {"dpo": trl.DPOConfig, "sft": trl.SFTConfig}[script]
+    parser = trl.TrlParser((trl.ScriptArguments, config, trl.ModelConfig))
+    return parser.parse_args_and_config(["--config", str(path)], fail_with_unknown_args=True)
+
+
+@pytest.mark.oracle
+def test_trl_parses_its_configs_to_the_values_decided(gated, tmp_path):
+    path = export(gated("dpo+nll"), "trl", tmp_path)[0]
+    script, training, model = parsed_by_trl(path, "dpo")
+    assert script.dataset_name == "data-dpo_nll"
+    assert (training.loss_type, training.loss_weights, training.beta) == (["sigmoid", "sft"], [1.0, 1.0], 0.1)
+    assert training.learning_rate == stage_values(gated("dpo+nll").decision, "dpo_nll")["learning_rate"]
+    assert model.lora_target_modules == "all-linear" and model.use_peft
+    _, sft, _ = parsed_by_trl(export(gated("sft"), "trl", tmp_path)[0], "sft")
+    assert (sft.learning_rate, sft.completion_only_loss) == (2e-4, True)
+
+
+def save_tiny_model(directory: Path) -> None:
+    """A random two-layer Llama with a byte-level tokenizer."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        [], trainers.BpeTrainer(vocab_size=300, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet)
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+    fast.save_pretrained(directory)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    LlamaForCausalLM(LlamaConfig(vocab_size=300, **sizes)).save_pretrained(directory)
+
+
+@pytest.mark.slow
+@pytest.mark.oracle
+@pytest.mark.parametrize("method", ["dpo", "sft"])
+def test_trl_trains_two_steps_on_what_was_exported(method, gated, tmp_path):
+    pytest.importorskip("trl")
+    save_tiny_model(tmp_path / "tiny")
+    directory = tmp_path / "out"
+    (path,) = export(gated(method, model=str(tmp_path / "tiny")), "trl", directory)
+    command = [sys.executable, "-m", f"trl.scripts.{method}", "--config", path.name, "--max_steps", "2"]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_CACHE": str(tmp_path),
+    }
+    done = subprocess.run(
+        [*command, "--report_to", "none", "--use_cpu", "true"],
+        cwd=directory, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = json.loads((directory / f"out-{method}/checkpoint-2/trainer_state.json").read_text())
+    first = state["log_history"][0]
+    assert state["global_step"] == 2
+    assert method == "sft" or first["loss"] == pytest.approx(0.6931, abs=1e-3)
+
+
+# --- data -----------------------------------------------------------------------------------------------
+
+
+def test_text_rows_are_the_words_that_were_measured(gated, tmp_path):
+    assert rows_of(export(gated("dpo"), "trl", tmp_path)[0]) == PAIRS
+    custom = rows_of(export(gated("dpo", "Q: {prompt}\nA:"), "trl", tmp_path)[0])
+    assert custom[0]["prompt"] == "Q: Why is the sky blue, 0?\nA:"
+    asked = rows_of(export(gated("dpo", "qa"), "trl", tmp_path)[0])
+    assert asked[0]["prompt"] == "Question: Why is the sky blue, 0?\nAnswer: "
+
+
+def test_chat_rows_are_messages(gated, tmp_path):
+    row = rows_of(export(gated("dpo", "chat"), "trl", tmp_path)[0])[0]
+    assert row["prompt"] == [{"role": "user", "content": "Why is the sky blue, 0?"}]
+    assert row["rejected"] == [{"role": "assistant", "content": " It is paint."}]
+    hosted = rows_of(export(gated("dpo", "chat"), "openai", tmp_path)[0])[0]
+    assert set(hosted) == {"input", "preferred_output", "non_preferred_output"}
+    assert hosted["preferred_output"][0]["content"] == " Light scatters, 0 times."
+
+
+def test_the_hosted_form_is_read_back_as_the_same_pairs(gated, tmp_path):
+    from probe.pairs.read import read_pairs
+    from probe.pairs.record import text_of
+
+    config = export(gated("dpo", "chat"), "openai", tmp_path)[0]
+    back = list(read_pairs(config.parent / "data-dpo/train.jsonl"))
+    assert [(text_of(p.prompt), text_of(p.chosen), text_of(p.rejected)) for p in back] == [
+        (row["prompt"], row["chosen"], row["rejected"]) for row in PAIRS
+    ]
+
+
+def test_llamafactory_gets_its_dataset_entry(gated, tmp_path):
+    export(gated("dpo", "chat"), "llamafactory", tmp_path)
+    entry = json.loads((tmp_path / "dataset_info.json").read_text())["probe_pairs"]
+    assert entry["ranking"] is True and (tmp_path / entry["file_name"]).exists()
+    row = json.loads((tmp_path / entry["file_name"]).read_text().splitlines()[0])
+    assert set(entry["columns"].values()) == set(row)
+    assert set(row["chosen"]) == {entry["tags"]["role_tag"], entry["tags"]["content_tag"]}
+
+
+def test_the_second_stage_starts_from_the_first(gated, tmp_path):
+    first, second = export(gated("sft+dpo"), "trl", tmp_path)
+    assert settings_of(second)["model_name_or_path"] == settings_of(first)["output_dir"]
+    assert "Merge the adapter" in second.read_text() and "Merge" not in first.read_text()
+
+
+# --- refusals -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tool", "method", "template", "word"),
+    [
+        ("trl", "dpop", "raw", "probe train"),
+        ("trl", "orpo", "raw", "axolotl"),
+        ("openai", "dpo+nll", "chat", "trl"),
+        ("alignment-handbook", "dpo", "raw", "chat template"),
+        ("axolotl", "orpo", "raw", "chat messages"),
+        ("axoltl", "dpo", "raw", "Did you mean axolotl"),
+        ("trl", "do-not-train", "raw", "nothing to export"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_with_a_way_out(tool, method, template, word, gated, tmp_path):
+    with pytest.raises(ProbeError, match=word):
+        export(gated(method, template), tool, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_or_missing_file_is_refused(gated, tmp_path):
+    run = gated()
+    path = Path(run.inputs["pairs"]["path"])
+    moved = path.rename(tmp_path / "moved.jsonl")
+    with pytest.raises(ProbeError, match="--pairs"):
+        export(run, "trl", tmp_path / "out")
+    assert export(run, "trl", tmp_path / "out", moved)
+    moved.write_text(moved.read_text() + "\n")
+    with pytest.raises(ProbeError, match="changed"):
+        export(run, "trl", tmp_path / "out", moved)
+    with pytest.raises(ProbeError, match="no decision"):
+        export(dataclasses.replace(run, decision=None), "trl", tmp_path / "out")
+
+
+texts = st.text(max_size=8)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.from_regex(r"[a-z_]{3,12}", fullmatch=True), values, max_size=5))
+def test_yaml_is_read_back_as_it_was(written):
+    kept = {k: v for k, v in written.items() if v is not None}
+    assert (pyyaml.safe_load(yaml.dump(written, ["head"])) or {}) == kept
