@@ -19,7 +19,7 @@ from .text_page import MARKS
 from .view import TONES, details, files, findings, headline, model_name, reproduce, sides, subject
 
 HERE = Path(__file__).parent
-WORST, BEST = 10, 5  # pairs shown token by token
+WORST, BEST = 8, 5  # pairs shown token by token
 PLOTTED = 20_000  # pairs in the plots, the first ones
 
 

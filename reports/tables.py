@@ -243,7 +243,8 @@ def others(run: Run) -> Table:
         )
         for e in ordered
     )  # fmt: skip
-    return Table("others", "also measured", columns, rows)
+    whole = sum(e.group == "all" for e in ordered)
+    return Table("others", "also measured", columns, rows, limit=min(max(whole, 4), 16))
 
 
 def accepted(run: Run) -> Table:
