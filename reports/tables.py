@@ -29,14 +29,14 @@ def conditions(run: Run) -> Table:
     judged = sorted(run.verdict.conditions, key=lambda c: order[c.result])
     columns = (
         Column("result"), Column("condition"), Column("group", drop=1), Column("measured", "right"),
-        Column("limit", "right"), Column("code", drop=2),
+        Column("limit", "right"), Column("code", drop=2), Column("why", "note"),
     )  # fmt: skip
     return Table("conditions", "conditions", columns, tuple(_condition(c) for c in judged), limit=20)
 
 
 def _condition(c: Condition) -> tuple[str, ...]:
     name = c.name if c.gates else f"{c.name} (not gating)"
-    return c.result, name, c.group, measured(c.measured), limit(c), c.code
+    return c.result, name, c.group, measured(c.measured), limit(c), c.code, c.message
 
 
 def groups(run: Run) -> Table:

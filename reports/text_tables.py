@@ -27,7 +27,14 @@ def table_lines(table: Table, page: Page) -> list[Text]:
         page.wrap(table.title, style="bold"),
         page.wrap(table.note, style="dim") if table.note else [],
     )
-    body = [line for row in rows for line in _row(table, row, fitted, page, table.total and row is rows[-1])]
+    body = [
+        line
+        for row in rows
+        for line in (
+            *_row(table, row, fitted, page, table.total and row is rows[-1]),
+            *_notes(table, row, page),
+        )
+    ]
     more = [page.line((f"{hidden:,} more rows: --all", "dim"))] if hidden else []
     return [*title, *note, _header(table, fitted, page), *body, *more]
 
@@ -59,8 +66,8 @@ def _fit(table: Table, rows: Sequence[Row], page: Page) -> Fitted:
 
 def _natural(table: Table, i: int, cells: Sequence[str | Interval], page: Page) -> int:
     column = table.columns[i]
-    if column.align == "plot":
-        return PLOT[0]
+    if column.align in ("plot", "note"):
+        return PLOT[0] if column.align == "plot" else 0
     longest = max((cell_len(page.text(cell)) for cell in cells if isinstance(cell, str)), default=0)
     if not longest and not column.name:
         return 0
@@ -96,6 +103,11 @@ def _row(table: Table, row: Row, fitted: Fitted, page: Page, total: bool) -> lis
         line.append(_padded(shown, width, column.align), style)
     line.rstrip()
     return [line, *below]
+
+
+def _notes(table: Table, row: Row, page: Page) -> list[Text]:
+    notes = [cell for column, cell in zip(table.columns, row, strict=True) if column.align == "note"]
+    return [line for note in notes if note for line in page.wrap(str(note), indent=2, style="dim")]
 
 
 def _padded(text: str, width: int, align: str) -> str:

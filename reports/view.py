@@ -36,10 +36,13 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A table's column. Where width is short, the column with the highest `drop` goes first (0: never)."""
+    """A table's column. A terminal shows a `note` below its row.
+
+    Where width is short, the column with the highest `drop` goes first (0: never).
+    """
 
     name: str
-    align: Literal["left", "right", "plot"] = "left"
+    align: Literal["left", "right", "plot", "note"] = "left"
     drop: int = 0
 
 
