@@ -20,20 +20,30 @@ MOST_PAIRS = 1_000_000  # a larger number would settle nothing in practice
 
 def judge(cases: Sequence[Case], settings: Settings) -> list[BiasRow]:
     """A row for the whole file (the first case) and for each group."""
-    return [*_judge_family(cases[:1], settings), *_judge_family(cases[1:], settings)]
+    return [row for family in (cases[:1], cases[1:]) for row in _rows(family, settings)]
 
 
-def _judge_family(family: Sequence[Case], settings: Settings) -> list[BiasRow]:
-    """Groups too small ever to reject take no part in the correction: that is fixed before any score."""
-    able = [case for case in family if case.mean.se is not None and case.mean.clusters >= settings.least]
+def _rows(family: Sequence[Case], settings: Settings) -> list[BiasRow]:
+    found = verdicts(family, settings)
+    level = settings.alpha / max(len(_able(family, settings)), 1)
+    return [_row(case, verdict, level, settings) for case, verdict in zip(family, found, strict=True)]
+
+
+def verdicts(family: Sequence[Case], settings: Settings) -> list[BiasVerdict]:
+    """The verdict on each case of one family, by Holm's procedure for each of the two claims."""
+    able = _able(family, settings)
     favours = holm([p_favours(case, settings) for case in able])
     neutral = holm([1.0 if case.tost.p is None else case.tost.p for case in able])
-    verdicts = {
+    found = {
         case.group: _verdict(case, p <= settings.alpha, q <= settings.alpha, settings)
         for case, p, q in zip(able, favours, neutral, strict=True)
     }
-    level = settings.alpha / max(len(able), 1)
-    return [_row(case, verdicts.get(case.group, "undetermined"), level, settings) for case in family]
+    return [found.get(case.group, "undetermined") for case in family]
+
+
+def _able(family: Sequence[Case], settings: Settings) -> list[Case]:
+    """Groups too small ever to reject take no part in the correction: that is fixed before any score."""
+    return [case for case in family if case.mean.se is not None and case.mean.clusters >= settings.least]
 
 
 def p_favours(case: Case, settings: Settings) -> float:

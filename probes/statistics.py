@@ -90,28 +90,32 @@ class Mean:
 
 
 def summarise(values: npt.ArrayLike, clusters: Labels | None = None) -> Mean:
-    """The mean and √(C/(C−1) · Σ_c(Σ_{i∈c}(d_i − d̄))²)/n, which for single pairs is s/√n.
+    """The mean with its cluster-jackknife standard error, which for single pairs is s/√n.
 
-    Source: Miller 2024, "Adding error bars to evals", eq. 4, with the C/(C−1) correction.
+    With r_c = Σ_{i∈c}(d_i − d̄) and n_c values in cluster c, se² = (C−1)/C · Σ_c(r_c/(n − n_c))². For clusters
+    of one size this is √(C/(C−1) · Σ r_c²)/n of Miller 2024, "Adding error bars to evals", which is too small
+    when sizes differ: a large cluster draws the mean to itself. Source: MacKinnon, Nielsen, Webb 2023, CV3.
     """
     array = finite(values)
     if not array.size:
         return Mean(math.nan, None, 0.0, 0, 0)
-    mean = float(array.mean())
-    residuals = cluster_sums(array - mean, cluster_codes(clusters, array.size))
-    count = residuals.size
-    spread = float(np.sqrt(np.square(residuals).sum()))
-    if count < 2 or spread <= 1e-12 * np.abs(array).sum():  # equal values leave rounding only
+    codes, mean = cluster_codes(clusters, array.size), float(array.mean())
+    sums, sizes = cluster_sums(array - mean, codes), np.bincount(codes)
+    count = sums.size
+    if count < 2:
         return Mean(mean, None, 0.0, count, array.size)
-    se = math.sqrt(count / (count - 1)) * spread / array.size
-    return Mean(mean, se, _skewness(residuals, spread), count, array.size)
+    shifts = sums / (array.size - sizes)
+    spread = float(np.sqrt(np.square(shifts).sum()))
+    if spread <= 1e-12 * np.abs(array).mean():  # equal values leave rounding only
+        return Mean(mean, None, 0.0, count, array.size)
+    return Mean(mean, math.sqrt((count - 1) / count) * spread, _skewness(shifts, spread), count, array.size)
 
 
-def _skewness(residuals: Floats, spread: float) -> float:
-    count = residuals.size
+def _skewness(shifts: Floats, spread: float) -> float:
+    count = shifts.size
     if count < 3:
         return 0.0
-    raw = float((residuals**3).sum() / spread**3 * math.sqrt(count))
+    raw = float((shifts**3).sum() / spread**3 * math.sqrt(count))
     return raw * math.sqrt(count * (count - 1)) / (count - 2)
 
 

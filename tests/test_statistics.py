@@ -44,12 +44,19 @@ def test_a_share_of_nothing_cannot_say():
     assert (found.value, found.low, found.high, found.p) == (None, None, None, None)
 
 
-def test_cluster_robust_error_by_hand():
-    """Values 1, 2 | 3, 6 | 3: mean 3, residual sums −3, 3, 0, so se = √(3/2 · 18)/5 = √27/5."""
+def test_cluster_error_by_hand():
+    """Values 1, 2 | 3, 6 | 3: mean 3, residual sums −3, 3, 0 over 3, 3, 4 others, so se² = 2/3 · (1 + 1)."""
     mean = s.summarise([1, 2, 3, 6, 3], ["a", "a", "b", "b", "c"])
     assert (mean.value, mean.clusters, mean.n) == (3, 3, 5)
-    assert mean.se == pytest.approx(math.sqrt(27) / 5)
+    assert mean.se == pytest.approx(math.sqrt(4 / 3))
     assert mean.skew == pytest.approx(0, abs=1e-12)
+
+
+def test_cluster_error_is_the_jackknife_over_clusters():
+    """Its definition: leave each cluster out, and take (C−1)/C of the squared moves of the mean."""
+    x, codes = rng(1).normal(size=40), rng(2).integers(0, 9, 40)
+    moves = np.array([x[codes != c].mean() - x.mean() for c in range(9)])
+    assert s.summarise(x, codes).se == pytest.approx(math.sqrt(8 / 9 * np.square(moves).sum()))
 
 
 def test_single_pairs_have_the_usual_error_and_skewness():
@@ -59,10 +66,10 @@ def test_single_pairs_have_the_usual_error_and_skewness():
     assert mean.skew == pytest.approx(stats.skew(x, bias=False))
 
 
-def test_cluster_error_agrees_with_statsmodels():
-    """Its cluster covariance carries C/(C−1) · (n−1)/(n−k); with one regressor the second factor is 1."""
+def test_cluster_error_of_equal_clusters_agrees_with_statsmodels():
+    """There it is √(C/(C−1) · Σ r_c²)/n, the cluster covariance of a regression on a constant."""
     sm = pytest.importorskip("statsmodels.api")
-    x, codes = rng(1).normal(size=40), rng(2).integers(0, 9, 40)
+    x, codes = rng(1).normal(size=40), np.arange(40) % 8
     fit = sm.OLS(x, np.ones(40)).fit(cov_type="cluster", cov_kwds={"groups": codes})
     assert s.summarise(x, codes).se == pytest.approx(fit.bse[0])
 
