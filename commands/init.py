@@ -1,0 +1,36 @@
+"""`probe init`: a config, a workflow, a hook and a sample pair file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def init(
+    pairs: Annotated[str, typer.Option(help="Where the pair file is, or is to be.")] = "pairs.jsonl",
+    model: options.Model = None,
+) -> None:
+    """Write probe.toml, a CI workflow, a pre-commit hook and a sample pair file; what exists is kept.
+
+    Example: probe init --pairs data/pairs.jsonl
+    """
+    from .. import config
+    from ..files import write_text
+    from ..gate.init_files import files, hook
+
+    configured = config.find(Path.cwd()).path
+    for name, content in files(pairs, model).items():
+        path = Path(name)
+        if name == "probe.toml" and configured is not None:
+            print(f"kept   {configured} configures probe already")
+        elif path.exists():
+            print(f"kept   {path}")
+            if name == ".pre-commit-config.yaml":
+                print(f"       add this to its repos:\n{hook(pairs)}", end="")
+        else:
+            write_text(path, content)
+            print(f"wrote  {path}")

@@ -1,0 +1,97 @@
+"""`probe init`: what it writes is accepted by those who read it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+
+from probe import config
+from probe.gate.init_files import files, hook
+from probe.pairs.read import read_pairs
+
+
+def probe(*argv: str, cwd) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "probe", *argv], cwd=cwd, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def project(tmp_path):
+    done = probe("init", "--pairs", "data/pairs.jsonl", "--model", "org/name", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def test_the_config_is_one_that_probe_takes(project):
+    shown = probe("gate", "x", "--show-config", cwd=project)
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"inconclusive +'fail' +probe\.toml", shown.stdout)
+    assert config.find(project).table["model"] == "org/name"
+
+
+def test_the_commented_limits_are_valid_when_uncommented(tmp_path):
+    text = files("p.jsonl", None)["probe.toml"]
+    uncommented = re.sub(r"^# (?=[a-z\[])", "", text, flags=re.MULTILINE)
+    (tmp_path / "probe.toml").write_text(uncommented)
+    assert tomllib.loads(uncommented)["gate"]["limits"]["surface-accuracy"] == 0.9
+    done = probe("gate", "x", "--show-config", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_sample_pairs_are_pairs(project):
+    pairs = list(read_pairs(project / "data/pairs.jsonl"))
+    assert len(pairs) == 2 and all(pair.group for pair in pairs)
+
+
+def test_the_workflow_passes_its_linter(project):
+    actionlint = shutil.which("actionlint")
+    if actionlint is None:
+        pytest.skip("actionlint is not on the path")
+    done = subprocess.run(
+        [actionlint, "-no-color", "-shellcheck=", "-pyflakes=", ".github/workflows/probe.yml"],
+        cwd=project, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_workflow_has_the_published_schema(project):
+    check = pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
+    done = subprocess.run(
+        [sys.executable, "-m", check.__name__, "--builtin-schema", "vendor.github-workflows",
+         ".github/workflows/probe.yml"],
+        cwd=project, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_workflow_judges_without_a_gpu_what_was_measured_with_one(project):
+    jobs = yaml.safe_load((project / ".github/workflows/probe.yml").read_text())["jobs"]
+    assert "gpu" in jobs["measure"]["runs-on"] and jobs["gate"]["runs-on"] == "ubuntu-latest"
+    assert jobs["gate"]["needs"] == "measure"
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert "probe gate data/pairs.jsonl --out probe-run || test $? -eq 1" in commands
+
+
+@pytest.mark.parametrize(
+    ("pairs", "hit", "miss"),
+    [("data/p.jsonl", "data/x.jsonl", "other/x.jsonl"), ("p.jsonl", "x.jsonl", "sub/x.jsonl")],
+)
+def test_the_hook_takes_the_files_beside_the_pairs(pairs, hit, miss):
+    (entry,) = yaml.safe_load("repos:\n" + hook(pairs))["repos"][0]["hooks"]
+    assert entry["entry"] == "probe data"
+    assert re.search(entry["files"], hit) and not re.search(entry["files"], miss)
+
+
+def test_what_exists_is_kept(project):
+    (project / "probe.toml").write_text("alpha = 0.01\n")
+    again = probe("init", "--pairs", "data/pairs.jsonl", cwd=project)
+    assert again.returncode == 0 and "wrote" not in again.stdout
+    assert (project / "probe.toml").read_text() == "alpha = 0.01\n"
+    assert "- id: probe-data" in again.stdout
