@@ -1,0 +1,123 @@
+"""Texts as arrays of word hashes: what makes the checks of a file linear and fast.
+
+A word is what white space parts, compared without case and in Unicode's compatible form (NFKC); East Asian
+characters are words of their own. Hashes are 64 bits, the same in every process.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+UInts = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
+
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
+_INVERSE = pow(_BASE, -1, 2**64)
+_WORD_BASE = np.uint64(0xD1342543DE82EF95)
+_SPACE = 32  # this byte and those below part words
+_EAST_ASIAN = (0xE3, 0xED)  # UTF-8 lead bytes of U+3000 … U+DFFF: kana, Han, Hangul
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of T texts: `hashes` [W] one after the other, `offsets` [T + 1] where each text's begin."""
+
+    hashes: UInts
+    offsets: Ints
+
+    @property
+    def counts(self) -> Ints:
+        """Words in each text, shape [T]."""
+        return np.diff(self.offsets)
+
+    @property
+    def places(self) -> Ints:
+        """Each word's place in its own text, from 0; shape [W]."""
+        return np.arange(self.hashes.size) - np.repeat(self.offsets[:-1], self.counts)
+
+    def prefix_keys(self, lengths: Ints) -> UInts:
+        """A hash of the first `lengths` [T] words of each text, in their order; 0 for none."""
+        terms = self.hashes * _powers(int(_WORD_BASE), int(self.counts.max(initial=0)) + 1)[self.places]
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+        stops = self.offsets[:-1] + np.minimum(lengths, self.counts)
+        return np.asarray(sums[stops] - sums[self.offsets[:-1]], dtype=np.uint64)
+
+    def keys(self) -> UInts:
+        """A hash of each text, equal for texts of the same words in the same order; shape [T]."""
+        return self.prefix_keys(self.counts)
+
+    def sequence(self, i: int) -> array[int]:
+        """The words of text `i` as numbers, in a form that rapidfuzz compares without Python objects."""
+        return array("Q", self.hashes[self.offsets[i] : self.offsets[i + 1]].tobytes())
+
+
+def hash_words(texts: Sequence[str]) -> Words:
+    """The words of each text, hashed in one pass over their bytes."""
+    encoded = [_normalised(text).encode("utf-8", "surrogatepass") + b"\n" for text in texts]
+    data = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+    starts, stops = _word_spans(data)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.searchsorted(starts, ends)])
+    return Words(_span_hashes(data, starts, stops), offsets)
+
+
+def fold(texts: Sequence[str]) -> UInts:
+    """Hashes of single words, as `hash_words` gives them."""
+    return hash_words(texts).hashes
+
+
+def _normalised(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+
+
+def _word_spans(data: npt.NDArray[np.uint8]) -> tuple[Ints, Ints]:
+    """Where words start, and the index behind each. `data` ends in white space."""
+    solid = data > _SPACE
+    edges = np.flatnonzero(solid[1:] != solid[:-1]) + 1
+    if solid[:1].any():
+        edges = np.concatenate([np.zeros(1, np.int64), edges])
+    starts, stops = edges[::2], edges[1::2]
+    if data.max(initial=0) >= _EAST_ASIAN[0]:
+        lone = np.flatnonzero((data >= _EAST_ASIAN[0]) & (data <= _EAST_ASIAN[1]))
+        more = np.union1d(starts, lone)
+        stops = np.minimum(stops[np.searchsorted(stops, more, side="right")], np.append(more[1:], data.size))
+        starts = more
+    return starts, stops
+
+
+def _span_hashes(data: npt.NDArray[np.uint8], starts: Ints, stops: Ints) -> UInts:
+    """Σ byte·baseⁱ over each span, from differences of one cumulative sum, then mixed."""
+    sums = np.zeros(data.size + 1, dtype=np.uint64)
+    np.multiply(data, _powers(_BASE, data.size), out=sums[1:])
+    np.cumsum(sums[1:], out=sums[1:])
+    hashes = (sums[stops] - sums[starts]) * _powers(_INVERSE, data.size)[starts]
+    return mix(hashes)
+
+
+def mix(hashes: UInts) -> UInts:
+    """Spread every bit over all 64 (the finaliser of MurmurHash3), in place."""
+    hashes ^= hashes >> np.uint64(33)
+    hashes *= np.uint64(0xFF51AFD7ED558CCD)
+    hashes ^= hashes >> np.uint64(33)
+    hashes *= np.uint64(0xC4CEB9FE1A85EC53)
+    hashes ^= hashes >> np.uint64(33)
+    return hashes
+
+
+def _powers(base: int, n: int) -> UInts:
+    """base⁰ … baseⁿ⁻¹ modulo 2**64."""
+    return _power_table(base, 1 << max(n - 1, 0).bit_length())[:n]
+
+
+@cache
+def _power_table(base: int, n: int) -> UInts:
+    table = np.full(n, base, dtype=np.uint64)
+    table[:1] = 1
+    return np.cumprod(table, dtype=np.uint64)
