@@ -1,7 +1,7 @@
 """Can chosen and rejected be told apart without the prompt? From the text alone, no model.
 
 Null hypothesis: within a pair the two responses are exchangeable, so no classifier of the response alone
-beats ½. Codes PB201–PB203 (surface) and PB210–PB212 (templates).
+beats ½. Codes PB201–PB203 (surface) and PB211–PB213 (templates).
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def check_white_space(pairs: Sequence[Pair]) -> Finding | None:
 
 
 def check_template(template: Template, side: str, pairs: Sequence[Pair], alpha: float) -> Finding:
-    """PB210 shared opening: most responses of one side start with the same words.
+    """PB211 shared opening: most responses of one side start with the same words.
 
     Means: at least half of the responses of that side open with the quoted text, and less than half as many
     of the other side do. Counted exactly, token by token.
@@ -231,7 +231,7 @@ def check_template(template: Template, side: str, pairs: Sequence[Pair], alpha: 
     Do: vary or cut the opening, or sample the negatives from the model.
     Source: exact count; starting limit one half.
 
-    PB211 shared ending: most responses of one side end with the same words.
+    PB212 shared ending: most responses of one side end with the same words.
 
     Means: at least half of the responses of that side close with the quoted text, and less than half as many
     of the other side do. Counted exactly, token by token.
@@ -239,7 +239,7 @@ def check_template(template: Template, side: str, pairs: Sequence[Pair], alpha: 
     Do: vary or cut the ending, or sample the negatives from the model.
     Source: exact count; starting limit one half.
 
-    PB212 filled template: most responses of one side are the other side's text in a fixed frame.
+    PB213 filled template: most responses of one side are the other side's text in a fixed frame.
 
     Means: the longest piece copied from the same pair's other response is surrounded by the quoted frame, in
     at least half of the pairs.
@@ -249,9 +249,9 @@ def check_template(template: Template, side: str, pairs: Sequence[Pair], alpha: 
     Source: exact alignment; the negatives of a published failed DPO run were made this way.
     """
     code, verb = {
-        "start": ("PB210", "start with"),
-        "end": ("PB211", "end with"),
-        "frame": ("PB212", "are the other side's text in the frame"),
+        "start": ("PB211", "start with"),
+        "end": ("PB212", "end with"),
+        "frame": ("PB213", "are the other side's text in the frame"),
     }[template.where]
     rows = [pairs[i] for i in template.rows[:WORST]]
     return Finding(

@@ -86,10 +86,10 @@ def test_a_frame_around_the_chosen_text_is_quoted():
         ]
     )
     measured, codes = judged(pairs)
-    assert {"PB202", "PB212"} <= set(codes)
-    assert not {"PB210", "PB211"} & set(codes)  # the frame quotes them
-    assert '"Nobody can say whether ⟨copied⟩' in codes["PB212"].message
-    assert "That is not for me to know." in codes["PB212"].message
+    assert {"PB202", "PB213"} <= set(codes)
+    assert not {"PB211", "PB212"} & set(codes)  # the frame quotes them
+    assert '"Nobody can say whether ⟨copied⟩' in codes["PB213"].message
+    assert "That is not for me to know." in codes["PB213"].message
     assert any("Nobody can say" in text for text in measured.details["giveaways"])
 
 
@@ -105,8 +105,8 @@ def test_openings_and_endings_are_counted_exactly():
     start = next(t for t in find_templates(rejected, chosen) if t.where == "start")
     assert (start.text, len(start.rows), start.other) == ("As an honest helper ", 7, 0)
     _, codes = judged(pairs)
-    assert "70% of rejected (7 of 10) start with" in codes["PB210"].message
-    assert "PB211" not in codes
+    assert "70% of rejected (7 of 10) start with" in codes["PB211"].message
+    assert "PB212" not in codes
 
 
 def test_white_space_is_found_as_what_it_is():
@@ -167,7 +167,7 @@ def test_templated_negatives_of_a_published_failure():
     rows = json.loads((SHARED / "epistemic_stance.json").read_text())
     _, codes = judged(pairs_of([(r["prompt"], r["chosen"], r["rejected"]) for r in rows]))
     assert codes["PB202"].severity == "error"
-    assert "(113 of 115)" in codes["PB212"].message
+    assert "(113 of 115)" in codes["PB213"].message
 
 
 @needs_data

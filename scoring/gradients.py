@@ -1,0 +1,69 @@
+"""Gradients of log-probs on the parameters that a LoRA run would train, as inner products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+
+from ..progress import Advance
+from .engine import token_logps
+from .model import LoadedModel
+from .records import EncodedPair
+
+RANK = 16
+
+
+def gradient_products(
+    loaded: LoadedModel,
+    pairs: Sequence[EncodedPair],
+    *,
+    plain: bool = False,
+    advance: Advance = lambda _: None,
+) -> list[tuple[float, float, float]]:
+    """(‖g⁺‖², ‖g⁻‖², ⟨g⁺, g⁻⟩) of each pair, g = ∇ Σ log p(response | prompt), end token included.
+
+    On the adapter that the model has, else on a fresh LoRA of rank 16 on every linear layer, which is taken
+    off again: at its start only the B matrices have a gradient. Two backward passes a pair.
+    """
+    with _trainable(loaded.model) as (model, weights):
+        products = []
+        for pair in pairs:
+            plus, minus = (_gradient(model, weights, side, plain) for side in (pair.chosen, pair.rejected))
+            products.append((plus @ plus, minus @ minus, plus @ minus))
+            advance(1)
+    return [(float(a), float(b), float(c)) for a, b, c in products]
+
+
+def _gradient(
+    model: torch.nn.Module, weights: Sequence[torch.Tensor], side: object, plain: bool
+) -> torch.Tensor:
+    (logps,) = token_logps(model, [side], plain=plain)  # type: ignore[list-item]
+    parts = torch.autograd.grad(logps.sum(), weights, allow_unused=True)
+    return torch.cat([part.flatten().double() for part in parts if part is not None])
+
+
+@contextmanager
+def _trainable(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, list[torch.Tensor]]]:
+    """The model with the weights that would be trained; everything is put back at the end."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    frozen = [(p, p.requires_grad) for p in model.parameters()]
+    wrapped = isinstance(model, PeftModel)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+        tuned = cast(torch.nn.Module, model if wrapped else get_peft_model(model, config))
+    try:
+        for name, p in tuned.named_parameters():
+            p.requires_grad_("lora_" in name)
+        tuned.eval()
+        with torch.enable_grad():
+            yield tuned, [p for p in tuned.parameters() if p.requires_grad]
+    finally:
+        if not wrapped:
+            tuned.unload()  # type: ignore[operator]
+        for p, was in frozen:
+            p.requires_grad_(was)

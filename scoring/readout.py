@@ -1,0 +1,132 @@
+"""What a frozen model makes of a response: its hidden states, and how it stands to the model's own choices.
+
+One packed forward gives everything the probes on negatives read: states for the linear probes, sums of final
+states for CHES, and log-prob, entropy and argmax agreement of every response token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import PreTrainedModel
+
+from ..errors import CannotMeasure
+from .attention import tree_attention_on
+from .engine import BUDGET, causal_lm, forward, sorted_packs
+from .head import head_of
+from .records import EncodedSide, Floats
+
+CHUNK = 64  # tokens whose logits are held at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """One response as the model sees it.
+
+    `pooled` [layers · 2, hidden]: the mean over the response's tokens and the state at its last one, layer by
+    layer. `summed` [hidden]: Σ of the final states from which each scored token is predicted, the end token
+    among them. `logps`, `entropies` (nats) and `top` (the token is the model's first choice) are [scored
+    tokens].
+    """
+
+    pooled: Floats
+    summed: Floats
+    logps: Floats
+    entropies: Floats
+    top: npt.NDArray[np.bool_]
+
+    @property
+    def mean_logps(self) -> float:
+        """Nats per scored token."""
+        return float(self.logps.mean(dtype=np.float64))
+
+    @property
+    def excess(self) -> float:
+        """Mean of log-prob plus entropy, nats/token: 0 in expectation for text sampled from the model.
+
+        Each token of such text has E[log p] = −entropy given what stands before it: the sum is a martingale.
+        """
+        return float((self.logps + self.entropies).mean(dtype=np.float64))
+
+
+def depths(model: torch.nn.Module) -> tuple[int, ...]:
+    """The layers that are read: a quarter, half, three quarters of the way up, and the last."""
+    blocks = int(causal_lm(model).config.get_text_config().num_hidden_layers)
+    return tuple(sorted({max(1, round(blocks * share)) for share in (0.25, 0.5, 0.75, 1.0)}))
+
+
+@torch.no_grad()
+def read_out(
+    model: torch.nn.Module,
+    sides: Sequence[EncodedSide],
+    layers: Sequence[int],
+    *,
+    budget: int = BUDGET,
+    plain: bool = False,
+) -> Iterator[tuple[int, Readout]]:
+    """Yields (index of the side, its readout), in the order of packing.
+
+    `layers` as in `hidden_states`; `plain` runs one sequence at a time. Raises `CannotMeasure` where the
+    model gives no finite number.
+    """
+    inner = causal_lm(model)
+    head = head_of(inner)
+    if plain:
+        for i, side in enumerate(sides):
+            yield i, _read(head, *_alone(inner, side), layers, np.arange(len(side.ids)), side)
+        return
+    for pack in sorted_packs(sides, budget):
+        with tree_attention_on(inner):
+            packed = forward(inner, [sides[i] for i in pack], every_layer=True)
+        for i, where in zip(pack, packed.tree.where, strict=True):
+            yield i, _read(head, packed.hidden, packed.layers, layers, where, sides[i])
+
+
+def _alone(model: PreTrainedModel, side: EncodedSide) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Final states [tokens, hidden] and every layer's, by the model's own forward."""
+    ids = torch.tensor([side.ids], device=model.get_input_embeddings().weight.device)
+    outputs = model.base_model(input_ids=ids, use_cache=False, output_hidden_states=True)
+    return outputs.last_hidden_state[0], tuple(states[0] for states in outputs.hidden_states)
+
+
+def _read(
+    head: Callable[[torch.Tensor], torch.Tensor],
+    final: torch.Tensor,
+    every: Sequence[torch.Tensor],
+    layers: Sequence[int],
+    where: npt.NDArray[np.int64],
+    side: EncodedSide,
+) -> Readout:
+    at = torch.from_numpy(where[side.start :]).to(final.device)
+    before = torch.from_numpy(where[side.start - 1 : -1]).to(final.device)
+    pooled = [pool for k in layers for pool in (every[k][at].float().mean(0), every[k][at[-1]].float())]
+    sources = final[before]
+    targets = torch.tensor(side.ids[side.start :], device=final.device)
+    logps, entropies, top = _tokens(head, sources, targets)
+    if not np.isfinite(logps).all():
+        raise CannotMeasure(
+            "The model gives log-probs that are not finite. Try --dtype float32; if that fails too, its "
+            "weights are damaged."
+        )
+    return Readout(_array(torch.stack(pooled)), _array(sources.float().sum(0)), logps, entropies, top)
+
+
+def _tokens(
+    head: Callable[[torch.Tensor], torch.Tensor], sources: torch.Tensor, targets: torch.Tensor
+) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Log-probs, entropies and argmax agreement [tokens] from the states that predict the tokens."""
+    logps, entropies, top = [], [], []
+    for some, aims in zip(torch.split(sources, CHUNK), torch.split(targets, CHUNK), strict=True):
+        shifted = torch.log_softmax(head(some).float(), dim=-1)
+        logps.append(shifted.gather(-1, aims[:, None])[:, 0])
+        entropies.append(-(shifted.exp() * shifted).nan_to_num().sum(-1))  # 0 · log 0 is 0
+        top.append(shifted.argmax(-1) == aims)
+    return _array(torch.cat(logps)), _array(torch.cat(entropies)), torch.cat(top).cpu().numpy()
+
+
+def _array(tensor: torch.Tensor) -> Floats:
+    return tensor.detach().float().cpu().numpy()

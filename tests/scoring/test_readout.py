@@ -1,0 +1,76 @@
+"""Readouts against the model's own forward, one sequence at a time."""
+
+import numpy as np
+import pytest
+import torch
+
+from probe.errors import CannotMeasure
+from probe.scoring.encode import make_encoder
+from probe.scoring.readout import depths, read_out
+
+
+@pytest.fixture
+def sides(pairs, make_tokenizer):
+    encoder = make_encoder(make_tokenizer("bpe", bos=True), pairs, "raw")
+    return [side for codes in encoder.many(pairs) for side in (codes.chosen, codes.rejected)]
+
+
+@torch.no_grad()
+def by_hand(model, side, layers):
+    """The plain forward: states after each token, logits before each."""
+    output = model(torch.tensor([side.ids]), output_hidden_states=True)
+    logps = torch.log_softmax(output.logits[0].double(), -1)[side.start - 1 : -1]
+    targets = torch.tensor(side.ids[side.start :])
+    states = [output.hidden_states[k][0] for k in layers]
+    pooled = [p for s in states for p in (s[side.start :].mean(0), s[-1])]
+    return {
+        "pooled": torch.stack(pooled),
+        "summed": output.hidden_states[-1][0, side.start - 1 : -1].sum(0),
+        "logps": logps.gather(-1, targets[:, None])[:, 0],
+        "entropies": torch.distributions.Categorical(logits=logps).entropy(),
+        "top": logps.argmax(-1) == targets,
+    }
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_readout_equals_the_models_own_forward(tiny, sides, plain):
+    layers = depths(tiny)
+    read = dict(read_out(tiny, sides, layers, budget=200, plain=plain))
+    assert sorted(read) == list(range(len(sides)))
+    for i, side in enumerate(sides):
+        for name, truth in by_hand(tiny, side, layers).items():
+            assert np.allclose(getattr(read[i], name), truth.numpy(), atol=2e-4), name
+
+
+def test_layers_go_up_to_the_last(tiny):
+    assert depths(tiny) == (1, 2, 3)
+
+
+def test_excess_is_zero_on_the_models_own_samples_and_not_on_others(tiny, sides):
+    """Text drawn token by token at temperature 1: E[log p + entropy] = 0. Greedy text is above."""
+    torch.manual_seed(0)
+    read = {
+        kind: [r.excess for _, r in read_out(tiny, [drawn(tiny, s, kind) for s in sides], (1,))]
+        for kind in ("sampled", "greedy")
+    }
+    error = np.std(read["sampled"], ddof=1) / np.sqrt(len(sides))
+    assert abs(np.mean(read["sampled"])) < 4 * error
+    assert np.mean(read["greedy"]) > 4 * error
+    other = [r.excess for _, r in read_out(tiny, sides, (1,))]
+    assert np.mean(other) < -4 * error
+
+
+@torch.no_grad()
+def drawn(model, side, kind):
+    ids = list(side.ids[: side.start])
+    for _ in range(20):
+        p = torch.softmax(model(torch.tensor([ids])).logits[0, -1], -1)
+        ids.append(int(p.argmax() if kind == "greedy" else torch.multinomial(p, 1)))
+    return type(side)(tuple(ids), side.start, 0)
+
+
+def test_non_finite_log_probs_are_told(tiny, sides):
+    with torch.no_grad():
+        tiny.lm_head.weight[5] = float("nan")
+    with pytest.raises(CannotMeasure, match="not finite"):
+        list(read_out(tiny, sides[:2], (1,)))
