@@ -14,7 +14,8 @@ def main() -> int:
     from .cli import app
 
     try:
-        return int(app(standalone_mode=False) or Exit.OK)
+        code = int(app(standalone_mode=False) or Exit.OK)
+        return _interrupted() if code == Exit.INTERRUPTED else code  # typer swallows Ctrl-C
     except ProbeError as error:
         print(f"probe: {error}", file=sys.stderr)
         return error.code
