@@ -9,18 +9,25 @@ neither makes "undetermined". The evidence is gathered in `bias_evidence`, judge
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ..errors import ProbeError
 from ..pairs.record import Content, text_of
 from ..records import BiasRow, Estimate, Finding
 from ..scoring.records import PairScore
+from ..scoring.table import ScoreTable
 from .bias_evidence import Case, Settings, Table, cases, make_table
 from .bias_findings import findings
 from .bias_verdict import judge
 from .statistics import Labels, share
+
+PLOTTED = 2000  # pairs that a run carries for its plots
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +55,14 @@ def bias(
     """Estimates, verdicts and findings on the preference that these scores show.
 
     `clusters` labels pairs that depend on each other (`prompt_clusters`; None: each stands alone).
-    `by_template` and `neutral` hold the same pairs, in the same order, scored in other templates and under a
-    neutral premise. `bound` and `noise_floor` are nats/token; gaps no larger than the floor count as ties.
+    `by_template` and `neutral` hold the same pairs, or a sample of them matched by line, scored in other
+    templates and under a neutral premise. `bound` and `noise_floor` are nats/token; gaps no larger than the
+    floor count as ties.
     Raises `ProbeError` without pairs or for settings out of range, `CannotMeasure` for scores not finite.
     """
     settings = Settings(sides, alpha, bound, noise_floor, seed)
     _check(scores, settings)
+    scores = scores if isinstance(scores, ScoreTable) else ScoreTable(scores)
     table = make_table(scores, by_template or {}, neutral, clusters)
     evidence = cases(scores, table, settings)
     rows = judge(evidence, settings)
@@ -61,13 +70,20 @@ def bias(
         tuple(estimate for case in evidence for estimate in _estimates(case)),
         tuple(rows),
         tuple(findings(evidence, rows, settings, scores)),
-        {"pairs": _pair_rows(scores, table)},
+        {"pairs": _pair_rows(scores, table, seed)},
     )
 
 
-def prompt_clusters(prompts: Sequence[Content | None]) -> list[str | int]:
-    """A label a pair: its prompt's text, or its own position where there is none (minimal pairs)."""
-    return [text_of(prompt) or i for i, prompt in enumerate(prompts)]
+def prompt_clusters(prompts: Iterable[Content | None]) -> npt.NDArray[np.int64]:
+    """A label a pair: equal for equal prompts, its own where there is none (minimal pairs). Shape [n]."""
+    known: dict[bytes | int, int] = {}
+    texts = (text_of(prompt) for prompt in prompts)
+    # Digests, so that a million prompts are not held as text.
+    keys = (
+        blake2b(t.encode("utf-8", "surrogatepass"), digest_size=12).digest() if t else i
+        for i, t in enumerate(texts)
+    )
+    return np.fromiter((known.setdefault(key, len(known)) for key in keys), dtype=np.int64)
 
 
 def _check(scores: Sequence[PairScore], settings: Settings) -> None:
@@ -97,18 +113,21 @@ def _estimates(case: Case) -> list[Estimate]:
     return estimates
 
 
-def _pair_rows(scores: Sequence[PairScore], table: Table) -> list[dict[str, Any]]:
-    sums, bytewise = (table.other[name][0].tolist() for name in ("gap_sum", "gap_byte"))
-    return [
-        {
-            "id": score.id,
-            "line": score.line,
-            "group": score.group,
-            "gap": gap,
-            "gap_sum": total,
-            "gap_byte": per_byte,
-            "chosen_tokens": score.chosen.tokens,
-            "rejected_tokens": score.rejected.tokens,
-        }
-        for score, gap, total, per_byte in zip(scores, table.gap.tolist(), sums, bytewise, strict=True)
-    ]
+def _pair_rows(scores: ScoreTable, table: Table, seed: int) -> list[dict[str, Any]]:
+    """A row a pair for plots; of a long file a uniform sample, since all are in `scores.jsonl`."""
+    n = len(scores)
+    drawn = np.random.default_rng(seed).choice(n, PLOTTED, replace=False) if n > PLOTTED else np.arange(n)
+    return [_pair_row(scores[i], table, i) for i in np.sort(drawn).tolist()]
+
+
+def _pair_row(score: PairScore, table: Table, i: int) -> dict[str, Any]:
+    return {
+        "id": score.id,
+        "line": score.line,
+        "group": score.group,
+        "gap": float(table.gap[i]),
+        "gap_sum": float(table.other["gap_sum"][0][i]),
+        "gap_byte": float(table.other["gap_byte"][0][i]),
+        "chosen_tokens": score.chosen.tokens,
+        "rejected_tokens": score.rejected.tokens,
+    }

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import CannotMeasure
 from ..records import Estimate
-from ..scoring.records import PairScore, SideScore
+from ..scoring.records import PairScore
+from ..scoring.table import ScoreTable
 from .power import least_clusters
 from .resampling import Interval, PValue, bootstrap_mean, sign_flip, tested_share
 from .statistics import (
@@ -96,12 +97,15 @@ class Case:
 
 
 def make_table(
-    scores: Sequence[PairScore],
+    scores: ScoreTable,
     by_template: Mapping[str, Sequence[PairScore]],
     neutral: Sequence[PairScore] | None,
     clusters: Labels | None,
 ) -> Table:
-    """All gaps of the scores. Raises `CannotMeasure` naming the first pair without a finite score."""
+    """All gaps of the scores. Raises `CannotMeasure` naming the first pair without a finite score.
+
+    `by_template` and `neutral` may hold fewer pairs than `scores`; they are matched by line.
+    """
     chosen, rejected = _sides(scores)
     tokens, size = chosen[1] + rejected[1], chosen[2] + rejected[2]
     gap = chosen[0] / chosen[1] - rejected[0] / rejected[1]
@@ -110,14 +114,14 @@ def make_table(
         "gap_byte": (chosen[0] / chosen[2] - rejected[0] / rejected[2], tokens / size),
     }
     for name, again in by_template.items():
-        other[f"gap_template:{name}"] = (_gaps(again, scores, name), np.ones_like(gap))
-    corrected = None if neutral is None else gap - _gaps(neutral, scores, "neutral premise")
+        other[f"gap_template:{name}"] = (_gaps(again, scores), np.ones_like(gap))
+    corrected = None if neutral is None else gap - _gaps(neutral, scores)
     return Table(gap, other, corrected, cluster_codes(clusters, len(scores)))
 
 
-def _sides(scores: Sequence[PairScore]) -> tuple[Floats, Floats]:
+def _sides(scores: ScoreTable) -> tuple[Floats, Floats]:
     """Σ logps, tokens and bytes of both sides, each of shape [3, n]."""
-    both = _columns([score.chosen for score in scores]), _columns([score.rejected for score in scores])
+    both = scores.totals("chosen"), scores.totals("rejected")
     for name, side in zip(("chosen", "rejected"), both, strict=True):
         bad = np.flatnonzero(~np.isfinite(side[0]) | (side[1:] <= 0).any(axis=0))
         if bad.size:
@@ -130,23 +134,19 @@ def _sides(scores: Sequence[PairScore]) -> tuple[Floats, Floats]:
     return both
 
 
-def _columns(sides: Sequence[SideScore]) -> Floats:
-    return np.array([(side.logps, side.tokens, side.bytes) for side in sides], dtype=np.float64).T
+def _gaps(again: Sequence[PairScore], scores: ScoreTable) -> Floats:
+    """The gaps of `again`, by line of the file; NaN for pairs that were not scored again."""
+    chosen, rejected = _sides(ScoreTable(again))
+    gaps = dict(zip((s.line for s in again), chosen[0] / chosen[1] - rejected[0] / rejected[1], strict=True))
+    return np.array([gaps.get(line, math.nan) for line in scores.lines])
 
 
-def _gaps(again: Sequence[PairScore], scores: Sequence[PairScore], name: str) -> Floats:
-    if [score.id for score in again] != [score.id for score in scores]:
-        raise ValueError(f"{name}: not the same pairs in the same order")
-    chosen, rejected = _sides(again)
-    return np.asarray(chosen[0] / chosen[1] - rejected[0] / rejected[1])
-
-
-def cases(scores: Sequence[PairScore], table: Table, settings: Settings) -> list[Case]:
+def cases(scores: ScoreTable, table: Table, settings: Settings) -> list[Case]:
     """The whole file as group `all` first, then its groups in order of appearance, if there are several."""
     members: dict[str, list[int]] = {}
-    for i, score in enumerate(scores):
-        if score.group is not None:
-            members.setdefault("group all" if score.group == "all" else score.group, []).append(i)
+    for i, code in enumerate(scores.groups.codes):
+        if (group := scores.groups.values[code]) is not None:
+            members.setdefault("group all" if group == "all" else str(group), []).append(i)
     parts = {"all": np.arange(len(scores))}
     if any(len(index) < len(scores) for index in members.values()):
         parts |= {name: np.array(index) for name, index in members.items()}
@@ -156,11 +156,18 @@ def cases(scores: Sequence[PairScore], table: Table, settings: Settings) -> list
 def _case(group: str, index: Ints, table: Table, settings: Settings) -> Case:
     gap, codes, alpha, seed = table.gap, table.codes, settings.alpha, settings.seed
 
-    def mean_of(gaps: Floats, name: str) -> Estimate:
-        units = UNITS.get(name, "nats/token")
-        return mean_estimate(gaps, name=name, units=units, clusters=codes, alpha=alpha, group=group)
+    def mean_of(gaps: Floats, name: str) -> Estimate | None:
+        # Templates and premises may have been tried on a sample of the pairs only.
+        units, tried = UNITS.get(name, "nats/token"), np.isfinite(gaps)
+        if not tried.any():
+            return None
+        return mean_estimate(
+            gaps[tried], name=name, units=units, clusters=codes[tried], alpha=alpha, group=group
+        )
 
-    flip, estimate = sign_flip(gap, codes, seed=seed), mean_of(gap, "gap")
+    flip = sign_flip(gap, codes, seed=seed)
+    estimate = mean_estimate(gap, name="gap", units="nats/token", clusters=codes, alpha=alpha, group=group)
+    others = {name: e for name, (gaps, _) in table.other.items() if (e := mean_of(gaps, name))}
     decisive = np.abs(gap) > settings.noise_floor
     return Case(
         group=group,
@@ -176,7 +183,7 @@ def _case(group: str, index: Ints, table: Table, settings: Settings) -> Case:
             gap, bound=settings.bound, name="gap_equivalence", clusters=codes, alpha=alpha, group=group
         ),
         check=bootstrap_mean(gap, codes, alpha=alpha, seed=seed),
-        others={name: mean_of(gaps, name) for name, (gaps, _) in table.other.items()},
+        others=others,
         bounds={name: settings.bound * float(worth.mean()) for name, (_, worth) in table.other.items()},
         corrected=None if table.corrected is None else mean_of(table.corrected, "gap_prompt_corrected"),
     )

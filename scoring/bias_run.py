@@ -14,6 +14,7 @@ from ..records import Run
 from ..runs import environment, now
 from .records import PairScore
 from .session import Extremes, ModelOptions, Session, Source, score_row
+from .table import ScoreTable
 
 OTHER_TEMPLATES = {
     # What else a prompt could look like to this model; the resolved template itself comes first.
@@ -48,20 +49,20 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Mea
     created = now()
     session = Session.open(source, how, options.seed)
     extremes = Extremes()
-    scores = list(extremes.watch(session.scores()))
+    scores = ScoreTable(extremes.watch(session.scores()))
     if not scores:
         raise ProbeError(
             f"{source.path}: none of its {session.survey.n} pairs can be scored "
             f"({_excluded(session)}). Look at the file with `probe data`."
         )
-    pairs = {pair.id: pair for pair in session.survey.sample}
-    again = [pairs[score.id] for score in scores if score.id in pairs]
+    scored = set(scores.lines)
+    again = [pair for pair in session.survey.sample if pair.line in scored]
     result = bias(
         scores,
         sides=source.sides,
         alpha=options.alpha,
         bound=options.bound,
-        clusters=prompt_clusters([pair.prompt for pair in _scored(source, scores)]),
+        clusters=prompt_clusters(pair.prompt for pair in source.pairs() if pair.line in scored),
         by_template=_by_template(session, again, options.templates),
         neutral=_neutral(session, again) if options.corrected else None,
         noise_floor=session.noise_floor(),
@@ -79,12 +80,6 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Mea
         details={**result.details, **extremes.rows(session)},
     )
     return Measured(run, map(score_row, scores))
-
-
-def _scored(source: Source, scores: Sequence[PairScore]) -> Iterable[Pair]:
-    """The pairs of the file that have a score, in order."""
-    lines = {score.line for score in scores}
-    return (pair for pair in source.pairs() if pair.line in lines)
 
 
 def _by_template(session: Session, pairs: Sequence[Pair], asked: str) -> dict[str, list[PairScore]]:

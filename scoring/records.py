@@ -37,21 +37,25 @@ class EncodedPair:
 
 @dataclass(frozen=True, slots=True)
 class SideScore:
-    """Per-token log-probs (nats, float32) of one response, the end token's kept apart."""
+    """Per-token log-probs (nats, float32) of one response, the end token's kept apart.
+
+    `totals` (logps, tokens) stands in for `token_logps` where those were dropped to save memory.
+    """
 
     token_logps: Floats
     bytes: int
     end_logp: float | None = None
+    totals: tuple[float, int] | None = None
 
     @property
     def tokens(self) -> int:
         """Response tokens that were scored, the end token not counted."""
-        return len(self.token_logps)
+        return self.totals[1] if self.totals else len(self.token_logps)
 
     @property
     def logps(self) -> float:
         """Σ log p over the response's tokens, in nats, without the end token."""
-        return float(self.token_logps.sum(dtype=np.float64))
+        return self.totals[0] if self.totals else float(self.token_logps.sum(dtype=np.float64))
 
     @property
     def mean_logps(self) -> float:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from probe.errors import CannotMeasure, ProbeError
 from probe.probes.bias import bias, prompt_clusters
 from probe.scoring.records import PairScore, SideScore
+from probe.scoring.table import ScoreTable
 
 
 def side(mean, tokens=10, size=40):
@@ -155,7 +156,7 @@ def test_equal_gaps_say_nothing():
 
 
 def test_pairs_without_a_prompt_stand_alone():
-    assert prompt_clusters(["why?", None, "why?", None, "how?"]) == ["why?", 1, "why?", 3, "how?"]
+    assert prompt_clusters(["why?", None, "why?", None, "how?"]).tolist() == [0, 1, 0, 2, 3]
 
 
 def test_a_preference_that_sums_turn_round_is_unstable():
@@ -260,8 +261,19 @@ def test_settings_out_of_range_are_told():
             bias(pairs([0.1] * 8), **wrong)
     with pytest.raises(ProbeError, match="no pairs"):
         bias([])
-    with pytest.raises(ValueError, match="not the same pairs"):
-        bias(pairs([0.1, 0.2]), by_template={"qa": pairs([0.1])})
+
+
+def test_templates_may_be_tried_on_a_sample_matched_by_line():
+    scores = pairs([0.5, 0.7, 0.9])
+    result = bias(scores, by_template={"qa": [scores[2], scores[0]]}, neutral=scores[1:2])
+    tried = estimate(result, "gap_template:qa")
+    assert (tried.value, tried.n) == (pytest.approx(0.7), 2)
+    assert estimate(result, "gap_prompt_corrected").value == pytest.approx(0.0)
+
+
+def test_a_table_of_totals_gives_the_same_result_as_the_scores_themselves():
+    scores = pairs(drawn(30, 0.4), groups=["a", "b"] * 15)
+    assert bias(ScoreTable(scores)) == bias(scores)
 
 
 def test_details_hold_every_pair():
