@@ -82,16 +82,16 @@ jobs:
   measure:
     runs-on: [self-hosted, gpu]
     steps:
-      - uses: actions/checkout@v4
+      - uses: actions/checkout@v5
         with:
           persist-credentials: false
-      - uses: actions/setup-python@v5
+      - uses: actions/setup-python@v6
         with:
           python-version: "3.12"
       - run: pip install prefprobe
       - name: Measure (1 means judged and failed, which the next job says)
         run: probe gate PAIRS --out probe-run || test $? -eq 1
-      - uses: actions/upload-artifact@v4
+      - uses: actions/upload-artifact@v6
         with:
           name: probe-run
           path: probe-run
@@ -99,21 +99,21 @@ jobs:
     needs: measure
     runs-on: ubuntu-latest
     steps:
-      - uses: actions/checkout@v4
+      - uses: actions/checkout@v5
         with:
           persist-credentials: false
-      - uses: actions/setup-python@v5
+      - uses: actions/setup-python@v6
         with:
           python-version: "3.12"
       - name: Install without torch, which judging does not need
         run: pip install --no-deps prefprobe && pip install typer rich jinja2
-      - uses: actions/download-artifact@v4
+      - uses: actions/download-artifact@v7
         with:
           name: probe-run
           path: probe-run
       - name: Judge
         run: probe gate probe-run --format github --format junit=probe.xml
-      - uses: actions/upload-artifact@v4
+      - uses: actions/upload-artifact@v6
         if: always()
         with:
           name: probe-junit

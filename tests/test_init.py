@@ -54,8 +54,9 @@ def test_the_workflow_passes_its_linter(project):
     actionlint = shutil.which("actionlint")
     if actionlint is None:
         pytest.skip("actionlint is not on the path")
+    own = ["-ignore", 'label "gpu" is unknown']  # a label of the user's own runners
     done = subprocess.run(
-        [actionlint, "-no-color", "-shellcheck=", "-pyflakes=", ".github/workflows/probe.yml"],
+        [actionlint, "-no-color", "-shellcheck=", "-pyflakes=", *own, ".github/workflows/probe.yml"],
         cwd=project, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
