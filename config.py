@@ -13,7 +13,7 @@ that has the option, in a table of the command's name for that command alone.
 
 Recipe for a command: nothing to do. `cli.py` hands the file to typer as defaults and adds `--show-config`,
 so a command's parameters arrive resolved. What it saves of them: `Run(config=config.current(), ...)`.
-The tables that are no options (`accept`, `gate.limits`, `gate.groups`) are read with `config.section`.
+The tables that are no options (`sections()`) are read with `config.section("gate.limits")`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def current() -> dict[str, Any]:
         return {}
     values = {name: _plain(value) for name, (value, _) in config.settings.items()}
     origins = {name: origin for name, (_, origin) in config.settings.items()}
-    for name in ("accept", "gate.limits", "gate.groups"):
+    for name in sections():
         if value := section(name):
             values[name], origins[name] = _plain(value), config.file.where()
     return {**values, "origins": origins}
@@ -102,7 +102,11 @@ def current() -> dict[str, Any]:
 
 def section(dotted: str) -> Any:
     """A table of the file that is no option, e.g. `section("gate.limits")`; `{}` when the file has none."""
-    value: Any = (_active.get() or Config()).file.table
+    return _section((_active.get() or Config()).file, dotted)
+
+
+def _section(file: ConfigFile, dotted: str) -> Any:
+    value: Any = file.table
     for name in dotted.split("."):
         value = value.get(name, {}) if isinstance(value, Mapping) else {}
     return value
@@ -211,6 +215,16 @@ def _check_limits(table: Any, where: str) -> None:
         raise ProbeError(f'{where}: "{wrong[0]}" is true. Give a number, or false to leave it out.')
 
 
+def _check_data_limits(table: Any, where: str) -> None:
+    from .probes.data_limits import LIMITS
+
+    if not isinstance(table, dict):
+        raise ProbeError(f"{where}: no table. Write one check = limit a line.")
+    check_types(
+        table, [Key(name, (int, float), limit.default, limit.help) for name, limit in LIMITS.items()], where
+    )
+
+
 def _check_groups(table: Any, where: str) -> None:
     if not isinstance(table, dict):
         raise ProbeError(f"{where}: no table. Write one table a group, e.g. [gate.groups.advice].")
@@ -220,18 +234,21 @@ def _check_groups(table: Any, where: str) -> None:
 
 # Tables of a command that are no options, each with the function that checks it.
 TABLES: dict[str, dict[str, Callable[[Any, str], None]]] = {
-    "gate": {"limits": _check_limits, "groups": _check_groups}
+    "gate": {"limits": _check_limits, "groups": _check_groups},
+    "data": {"limits": _check_data_limits},
 }
+
+
+def sections() -> list[str]:
+    """The names of all tables that are no options, as `section` takes them."""
+    return ["accept", *(f"{command}.{name}" for command, names in TABLES.items() for name in names)]
 
 
 def show(config: Config) -> str:
     """The text of `--show-config`: name, value and origin, a line a setting."""
     rows = [(n.replace("_", "-"), repr(_plain(v)), o) for n, (v, o) in sorted(config.settings.items())]
-    for dotted in ("accept", "gate.limits", "gate.groups"):
-        value: Any = config.file.table
-        for name in dotted.split("."):
-            value = value.get(name, {})
-        rows += [(dotted, repr(_plain(value)), config.file.where())] if value else []
+    tables = {name: _section(config.file, name) for name in sections()}
+    rows += [(name, repr(_plain(value)), config.file.where()) for name, value in tables.items() if value]
     widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
     lines = [f"{n:<{widths[0]}}  {v:<{widths[1]}}  {o}" for n, v, o in rows]
     return "\n".join([f"config file: {config.file.path or 'none found'}", *lines])

@@ -97,10 +97,10 @@ IMPROBABLE = Found(("PB221",), ("warning", "info"))
 OVER_BUDGET = Beyond("flip_budget_share", "above", "flip_budget_share", "PB120")
 AGAINST = Either((IMPROBABLE, OVER_BUDGET))
 MATCHED = Not(
-    Either((Beyond("length_accuracy", "above", "length_accuracy", "PB201"), Found(("PB305",), ("warning",))))
+    Either((Beyond("length_accuracy", "above", "length_accuracy", "PB201"), Found(("PB330",), ("warning",))))
 )
 DISPLACED = Either((Found(("PB4",), ("warning",)), Beyond("entanglement", "above", "entanglement", "PB420")))
-ALIKE = Found(("PB309",), ("warning",))
+ALIKE = Found(("PB331",), ("warning",))
 
 ROWS: tuple[Row, ...] = (
     Row(
@@ -179,7 +179,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "trivial",
-        (Beyond("surface_accuracy", "above", "surface_accuracy", "PB202"),),
+        (
+            Either(
+                (
+                    Beyond("surface_accuracy", "above", "surface_accuracy", "PB202"),
+                    Beyond("states_accuracy", "above", "states_accuracy", "PB204"),
+                )
+            ),
+        ),
         "sft",
         "preference training would learn what tells the sides apart; the chosen side can be imitated",
         "Ren & Sutherland 2024; the pilot's templated set saturated in one epoch",
@@ -267,7 +274,7 @@ ROWS: tuple[Row, ...] = (
 NOTES: tuple[Note, ...] = (
     Note(
         (ALIKE,),
-        "PB309",
+        "PB331",
         "The sides differ little: do not promote the result without `probe compare` on every category.",
         "account of a run that fell from 87% to 78% on low-contrast pairs",
     ),

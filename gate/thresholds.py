@@ -17,6 +17,12 @@ THRESHOLDS: dict[str, Threshold] = {
         "convention",
         "above it the sides are told apart without the prompt",
     ),
+    "states_accuracy": Threshold(
+        _limit("states_accuracy"),
+        "share",
+        "convention",
+        "above it the model tells the sides apart unprompted",
+    ),
     "length_accuracy": Threshold(
         _limit("length_accuracy"),
         "share",

@@ -29,7 +29,11 @@ def make_app() -> typer.Typer:
     def gate(path: str, alpha: float = 0.05, force: bool = False) -> None:
         print(path, alpha, force, config.section("gate.limits"))
 
+    def data(path: str) -> None:
+        print(path)
+
     app.command("bias")(configured(bias))
+    app.command("data")(configured(data))
     app.command("gate")(configured(gate))
 
     @app.callback()
@@ -100,6 +104,7 @@ def test_show_config_names_value_and_origin(run):
         ("[gate]\nmax_length = 1", ["probe.toml [gate]", '"max_length"']),
         ("[gate.limits]\nsurface_acuracy = 1", ["[gate.limits]", '"surface-accuracy"']),
         ("[gate.groups.a]\ntrial = 1", ["[gate.groups.a]", '"trial-accuracy"']),
+        ("[data.limits]\ntruncatd = 0.1", ["[data.limits]", '"truncated"']),
         ("[gate.limits]\nsurface_accuracy = true", ["surface_accuracy", "false"]),
         ("[gate.limits]\nsurface_accuracy = 'x'", ["surface_accuracy", "'x'"]),
         ("alpha = 'x'", ["probe.toml", '"alpha"', "'x'"]),

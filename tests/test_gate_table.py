@@ -57,7 +57,7 @@ CASES = {
     "undecided": (make_run({"trial_accuracy": (0.56, 0.46, 0.66)}), {}, "do-not-train"),
     "one-stage": (make_run({**CERTAIN, **OVER}, size=2e9), {"one_stage": True}, "orpo"),
     "off-policy": (make_run({**CERTAIN, **OVER}), {}, "sft+dpo"),
-    "displaced-alike": (make_run(findings=[finding("PB401"), finding("PB309")]), {}, "dpop"),
+    "displaced-alike": (make_run(findings=[finding("PB401"), finding("PB331")]), {}, "dpop"),
     "displaced": (make_run(findings=[finding("PB401")]), {}, "dpo+nll"),
     "length": (make_run({**CERTAIN, **LENGTH}), {}, "dpo"),
     "learns": (make_run(), {}, "dpo"),
@@ -164,7 +164,7 @@ def runs(draw) -> Run:
         low, value, high = sorted(draw(st.tuples(shares, shares, shares)))
         estimates[name] = (value, low, high)
     codes = st.sampled_from(
-        [f"PB{c}" for c in ("001", "120", "202", "211", "221", "240", "305", "309", "310", "401", "599")]
+        [f"PB{c}" for c in ("001", "120", "202", "211", "221", "240", "330", "331", "310", "401", "599")]
     )
     found = st.builds(finding, codes, st.sampled_from(["info", "warning", "error"]))
     leaning = draw(st.sampled_from(["favours chosen", "favours rejected", "neutral", "undetermined"]))
