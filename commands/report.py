@@ -31,4 +31,4 @@ def report(
         from ..probes.compare_runs import side_by_side
 
         shown = side_by_side(loaded, created=max(run.created for run in loaded))
-    show(shown, targets, everything=everything)
+    show(shown, targets, everything=everything, summary=False)

@@ -44,7 +44,7 @@ def emit(
     """Save `run` with its companions, then show it as asked; returns the directory written.
 
     `rows` are those of `scores.jsonl`. `directory` None makes a new one under `.probe/runs`. The format never
-    changes what is saved. A gate is noted in `.probe/last.json` for `probe train`.
+    changes what is saved. A judged run is noted in `.probe/last.json` for `probe train`.
     """
     targets = parse_formats(formats)
     directory = directory or new_run_dir(run.command, _stem(run), run.created)
@@ -54,16 +54,15 @@ def emit(
         save_rows(rows, wrote[-1])
     wrote.append(directory / "report.html")
     write_text(wrote[-1], RENDERERS["html"](run))
-    if run.command == "gate":
+    if run.decision is not None and run.command != "train":
         note_last(run, wrote[0])
     show(run, targets, everything=everything)
-    _summarise(run)
     print(f"Wrote {directory}{os.sep} ({', '.join(path.name for path in wrote)})", file=sys.stderr)
     return directory
 
 
-def show(run: Run, targets: Sequence[Target], *, everything: bool = False) -> None:
-    """Print or write `run` in each format."""
+def show(run: Run, targets: Sequence[Target], *, everything: bool = False, summary: bool = True) -> None:
+    """Print or write `run` in each format, and add it to the step summary of a CI that has one."""
     for name, path in targets:
         if path is not None:
             write_text(path, RENDERERS[name](run))
@@ -71,6 +70,8 @@ def show(run: Run, targets: Sequence[Target], *, everything: bool = False) -> No
             sys.stdout.write(terminal(run, everything=everything))
         else:
             _utf8(RENDERERS[name](run))
+    if summary:
+        _summarise(run)
 
 
 def terminal(run: Run, *, everything: bool = False) -> str:

@@ -116,7 +116,15 @@ def _metadata(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
         ("run", {"command": run.command, "created": run.created}),
         ("pairs", run.inputs.get("pairs") or {}),
         ("model", run.inputs.get("model") or {}),
-        ("configuration", run.config),
+        ("configuration", _configuration(run.config)),
         ("environment", environment),
     ]
     return [(name, [(str(k), plain(v)) for k, v in facts.items()]) for name, facts in parts if facts]
+
+
+def _configuration(config: Mapping[str, Any]) -> dict[str, str]:
+    """Every setting with its origin, what the user set first."""
+    origins = config.get("origins") or {}
+    values = {key: value for key, value in config.items() if key != "origins"}
+    ordered = sorted(values, key=lambda key: origins.get(key) == "default")
+    return {k: f"{plain(values[k])} ({origins[k]})" if k in origins else plain(values[k]) for k in ordered}

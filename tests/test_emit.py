@@ -9,7 +9,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.records import run_to_json
-from probe.reports.emit import emit, parse_formats
+from probe.reports.emit import emit, parse_formats, show
 from probe.reports.renderers import RENDERERS
 
 
@@ -52,7 +52,7 @@ def test_an_unknown_format_names_the_near_one():
         parse_formats(["zzz=file"])
 
 
-def test_only_a_gate_is_noted_for_training(bias_run, gate_run, tmp_path, capsys):
+def test_only_a_judged_run_is_noted_for_training(bias_run, gate_run, tmp_path, capsys):
     emit(bias_run, None, None)
     assert not (tmp_path / ".probe/last.json").exists()
     directory = emit(dataclasses.replace(gate_run, command="gate"), None, None)
@@ -75,3 +75,21 @@ def test_text_survives_any_terminal_encoding(bias_run, tmp_path, monkeypatch, en
 def test_every_format_is_a_pure_function_of_the_run(gate_run):
     for name, render in RENDERERS.items():
         assert render(gate_run) == render(gate_run), name
+
+
+def test_the_step_summary_is_appended_to(bias_run, gate_run, tmp_path, monkeypatch, capsys):
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    emit(bias_run, ["json"], None)
+    show(gate_run, parse_formats(None))
+    show(gate_run, parse_formats(None), summary=False)
+    text = summary.read_text()
+    assert text.startswith("before\n## probe bias") and text.count("## probe") == 2
+
+
+def test_a_summary_that_cannot_be_written_loses_nothing_else(bias_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
+    directory = emit(bias_run, None, None)
+    assert (directory / "report.html").exists()
+    assert "step summary was not written" in capsys.readouterr().err
