@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from .. import config
 from ..errors import ProbeError
 from ..pairs.record import Pair
-from ..probes.bias import bias, prompt_clusters
+from ..probes.bias import BiasResult, bias, prompt_clusters
+from ..probes.early import cluster_gaps, early_result, settled
+from ..probes.sequential import sign_sequence
+from ..progress import progress
 from ..records import Run
 from ..runs import environment, now
 from .records import PairScore
@@ -22,6 +29,9 @@ OTHER_TEMPLATES = {
     "qa": ("{prompt}\n", "Q: {prompt}\nA: "),
     "raw": ("chat", "qa"),
 }
+
+
+LOOK_EVERY = 32  # prompts between two looks at the anytime-valid test
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +59,14 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Mea
     created = now()
     session = Session.open(source, how, options.seed)
     extremes = Extremes()
-    scores = ScoreTable(extremes.watch(session.scores()))
+    stream = shuffled_until_settled(session, options) if options.stop_early else session.scores()
+    scores = ScoreTable(extremes.watch(stream))
     if not scores:
         raise ProbeError(
             f"{source.path}: none of its {session.survey.n} pairs can be scored "
             f"({_excluded(session)}). Look at the file with `probe data`."
         )
-    scored = set(scores.lines)
-    again = [pair for pair in session.survey.sample if pair.line in scored]
-    result = bias(
-        scores,
-        sides=source.sides,
-        alpha=options.alpha,
-        bound=options.bound,
-        clusters=prompt_clusters(pair.prompt for pair in source.pairs() if pair.line in scored),
-        by_template=_by_template(session, again, options.templates),
-        neutral=_neutral(session, again) if options.corrected else None,
-        noise_floor=session.noise_floor(),
-        seed=options.seed,
-    )
+    result = _judged(session, scores, options)
     run = Run(
         command="bias",
         created=created,
@@ -80,6 +79,67 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Mea
         details={**result.details, **extremes.rows(session)},
     )
     return Measured(run, map(score_row, scores))
+
+
+def _judged(session: Session, scores: ScoreTable, options: BiasOptions) -> BiasResult:
+    """The verdict on these scores, with the same pairs or a sample in other templates and without prompt."""
+    source, scored = session.source, set(scores.lines)
+    again = [pair for pair in session.survey.sample if pair.line in scored]
+    clusters = _clusters(source, scores)
+    result = bias(
+        scores,
+        sides=source.sides,
+        alpha=options.alpha,
+        bound=options.bound,
+        clusters=clusters,
+        by_template=_by_template(session, again, options.templates),
+        neutral=_neutral(session, again) if options.corrected else None,
+        noise_floor=session.noise_floor(),
+        seed=options.seed,
+    )
+    if not options.stop_early:
+        return result
+    gaps = cluster_gaps(scores, clusters.tolist(), session.noise_floor())
+    return early_result(result, gaps, len(scores), session.survey.n, source.sides, options.alpha)
+
+
+def _clusters(source: Source, scores: ScoreTable) -> npt.NDArray[np.int64]:
+    """A label a score: equal for pairs that share a prompt."""
+    scored = set(scores.lines)
+    lines = [pair.line for pair in source.pairs() if pair.line in scored]
+    labels = prompt_clusters(pair.prompt for pair in source.pairs() if pair.line in scored)
+    by_line = dict(zip(lines, labels.tolist(), strict=True))
+    return np.array([by_line[line] for line in scores.lines], dtype=np.int64)
+
+
+def shuffled_until_settled(session: Session, options: BiasOptions) -> Iterator[PairScore]:
+    """Scores in random order, prompt by prompt, until the anytime-valid test has settled the question.
+
+    The order is that of the seed, so the answer can be repeated. All pairs are held in memory.
+    """
+    prompts: dict[int, list[Pair]] = {}
+    pairs = list(session.source.pairs())
+    for pair, label in zip(pairs, prompt_clusters(p.prompt for p in pairs).tolist(), strict=True):
+        prompts.setdefault(label, []).append(pair)
+    order = list(prompts.values())
+    random.Random(options.seed).shuffle(order)
+    gaps: list[float] = []
+    with progress("scoring until settled", len(pairs)) as advance:
+        for start in range(0, len(order), LOOK_EVERY):
+            for group in _batch_gaps(session, order[start : start + LOOK_EVERY]):
+                yield from group
+                gaps.append(sum(score.gap for score in group))
+            advance(sum(map(len, order[start : start + LOOK_EVERY])))
+            if gaps and settled(sign_sequence(gaps, options.alpha), options.alpha):
+                return
+
+
+def _batch_gaps(session: Session, prompts: Sequence[Sequence[Pair]]) -> Iterator[list[PairScore]]:
+    """The scores of each prompt's pairs, from one packed pass over all of them."""
+    scores = {score.line: score for score in session.scorer.scores([p for group in prompts for p in group])}
+    for group in prompts:
+        if found := [scores[pair.line] for pair in group if pair.line in scores]:
+            yield found
 
 
 def _by_template(session: Session, pairs: Sequence[Pair], asked: str) -> dict[str, list[PairScore]]:
