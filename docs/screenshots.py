@@ -40,9 +40,14 @@ def measure(*arguments: str) -> Path:
     return DOCS.parent / directory
 
 
+def top(report: str) -> str:
+    """The report down to the table of groups."""
+    return re.split(r"\n.*also measured", report, maxsplit=1)[0]
+
+
 def terminal_svg(run: Run, title: str) -> str:
     """The text report as a picture of a terminal, without the web font that rich would load."""
-    report = Text.from_ansi(render(run, width=80, color=True))
+    report = Text.from_ansi(top(render(run, width=80, color=True)))
     console = Console(record=True, width=80, file=StringIO(), force_terminal=True)
     console.print(report)
     return OUTSIDE.sub("", console.export_svg(title=title, theme=MONOKAI, unique_id="probe"))
@@ -65,8 +70,7 @@ def main() -> None:
     OUTPUT.mkdir(exist_ok=True)
     measured = measure(*BIAS)
     run = load_run(measured)
-    top = render(run, width=80).partition("\nalso measured")[0]
-    (OUTPUT / "bias.txt").write_text(top, encoding="utf-8")
+    (OUTPUT / "bias.txt").write_text(top(render(run, width=80)), encoding="utf-8")
     (IMAGES / "bias.svg").write_text(terminal_svg(run, f"probe {' '.join(BIAS)}"), encoding="utf-8")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as driver:

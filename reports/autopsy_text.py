@@ -11,9 +11,8 @@ from rich.text import Text
 from ..records import Run
 from .curves import draw, panels, side_by_side
 from .text_page import STYLES, Page
-from .view import Tone
+from .view import DIAGNOSES
 
-TONES: dict[str, Tone] = {"healthy": "good", "numerics": "bad", "diverged": "bad"}
 PANEL = 38
 
 
@@ -38,7 +37,7 @@ def diagnosis_lines(run: Run, page: Page) -> list[Text]:
     """The main label with its evidence and advice."""
     found = _autopsy(run)
     main = str(found.get("main"))
-    tone = TONES.get(main, "unsure")
+    tone = DIAGNOSES.get(main, "unsure")
     qualified = main == "healthy" and found.get("tags")
     since = f" since step {found['since_step']:g}" if found.get("since_step") is not None else ""
     head = page.line((main.upper(), f"bold {STYLES['unsure' if qualified else tone]}"), (since, "bold"))

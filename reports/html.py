@@ -15,8 +15,7 @@ from . import plots, tables, tokens
 from .curves_svg import drawn_panels
 from .escape import visible
 from .numbers import number, plain, spans
-from .text_page import MARKS
-from .view import TONES, details, files, findings, headline, model_name, reproduce, sides, subject
+from .view import MARKS, TONES, details, files, findings, headline, model_name, reproduce, sides, subject
 
 HERE = Path(__file__).parent
 WORST, BEST = 8, 5  # pairs shown token by token

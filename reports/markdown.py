@@ -10,8 +10,7 @@ from ..records import Finding, Run
 from .escape import visible
 from .numbers import NONE, number, plain, spans
 from .tables import tables
-from .text_page import MARKS
-from .view import Interval, Table, details, files, findings, headline, reproduce, sides, subject
+from .view import MARKS, Interval, Table, details, files, findings, headline, reproduce, sides, subject
 
 SPECIAL = re.compile(r"([\\`*_|~$]|(?<=\])\()")
 ENTITIES = {

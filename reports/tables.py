@@ -8,8 +8,8 @@ from typing import Any
 
 from ..records import Condition, Estimate, Run
 from .axis import ends
-from .numbers import NONE, change, change_interval, count, interval, measured, number, p_value, plain
-from .view import Column, Interval, Table, details, limit, named, sides
+from .numbers import NONE, change, change_interval, interval, measured, number, p_value, plain
+from .view import MARKS, Column, Interval, Table, details, findings, limit, named, sides
 
 TEXT = Column("")
 
@@ -96,6 +96,7 @@ def data_checks(run: Run) -> Table:
         Column("check"), Column("found", "right"), Column("share", "right"), Column("95% CI", drop=2),
         Column("limit", "right", drop=3), Column("code", drop=1),
     )  # fmt: skip
+    found = {finding.code: MARKS[finding.severity] for finding in findings(run)[::-1]}
     rows = tuple(
         (
             str(r["check"]),
@@ -103,7 +104,7 @@ def data_checks(run: Run) -> Table:
             number(r.get("share"), "share"),
             interval(r.get("low"), r.get("high"), "share"),
             plain(r.get("limit")),
-            str(r.get("code") or ""),
+            f"{r.get('code') or ''} {found.get(r.get('code'), '')}".strip(),
         )
         for r in details(run, "data")
     )
@@ -264,4 +265,4 @@ def costs(run: Run) -> Table:
         for c in details(run, "costs")
     )
     columns = (Column("probe"), Column("what", drop=1), Column("time", "right"))
-    return Table("costs", f"cost of {count(len(rows), 'probe')}", columns, rows)
+    return Table("costs", "where the time went", columns, rows)

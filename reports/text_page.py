@@ -10,15 +10,6 @@ from rich.text import Text
 from .escape import ascii_text, visible
 
 STYLES = {"good": "green", "bad": "bold red", "unsure": "yellow", "plain": "cyan"}
-MARKS = {
-    "error": "✗",
-    "warning": "!",
-    "info": "·",
-    "pass": "✓",
-    "fail": "✗",
-    "inconclusive": "?",
-    "accepted": "~",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from rich.text import Text
 
 from ..records import Decision, Finding, Run
 from .numbers import plain, spans
-from .text_page import MARKS, STYLES, Page
-from .view import TONES, files, findings, headline, subject
+from .text_page import STYLES, Page
+from .view import MARKS, TONES, files, findings, headline, subject
 
 MOST = 8  # findings shown in full before --all
 

@@ -23,6 +23,18 @@ TONES: dict[str, Tone] = {
     "info": "plain",
     "measured": "plain",
 }
+DIAGNOSES: dict[str, Tone] = {"healthy": "good", "numerics": "bad", "diverged": "bad"}  # else: unsure
+
+
+MARKS = {
+    "error": "✗",
+    "warning": "!",
+    "info": "·",
+    "pass": "✓",
+    "fail": "✗",
+    "inconclusive": "?",
+    "accepted": "~",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +131,9 @@ def files(run: Run) -> list[str]:
 def headline(run: Run) -> Headline:
     """The verdict in a sentence; the decision, where there is one, stands beside it."""
     status = run.verdict.status
-    return Headline(status, TONES[status], next(filter(None, (told(run) for told in TOLD))))
+    autopsy = run.details.get("autopsy") or {}
+    tone = DIAGNOSES.get(str(autopsy.get("main")), "unsure") if run.command == "autopsy" else TONES[status]
+    return Headline(status, tone, next(filter(None, (told(run) for told in TOLD))))
 
 
 def limit(condition: Condition) -> str:
