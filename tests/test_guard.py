@@ -111,6 +111,10 @@ def test_saturation() -> None:
     assert saturated(steps, now, [HeldOut(10, accuracy=1.0, margin=25.0)], LIMITS) is None  # margin at rest
     assert saturated([*steps, Step(11, accuracy=0.5)], now, [before], LIMITS) is None
     assert saturated(steps, now, [], LIMITS) is None
+    by_a_hair = HeldOut(
+        20, accuracy=1.0, margin=0.06
+    )  # all right after four steps, with the loss still at ln 2
+    assert saturated(steps, by_a_hair, [HeldOut(10, accuracy=1.0, margin=0.03)], LIMITS) is None
 
 
 def test_overfitting_is_the_published_sft_run() -> None:

@@ -10,9 +10,7 @@ import torch
 from probe.training.losses import (
     LN2,
     LOSSES,
-    WITHOUT_REFERENCE,
     Logps,
-    Shape,
     dpo,
     dpop,
     log1mexp,
@@ -20,6 +18,7 @@ from probe.training.losses import (
     odds_ratio,
     robust_dpo,
 )
+from probe.training.shape import METHODS, WITHOUT_REFERENCE, Shape
 
 TOKENS = (torch.tensor([5, 3, 7, 1, 4, 6]), torch.tensor([2, 6, 7, 3, 5, 1]))
 
@@ -234,3 +233,7 @@ def test_starts_at_ln2(name: str) -> None:
     """Policy = reference: the loss of every DPO-like method on log σ is ln 2."""
     losses = LOSSES[name](logps(1), logps(1), Shape(smoothing=0.1))
     torch.testing.assert_close(losses, torch.full((6,), LN2))
+
+
+def test_every_method_has_a_loss() -> None:
+    assert set(METHODS) == {"sft", *LOSSES}

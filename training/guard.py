@@ -7,8 +7,9 @@ two functions thread them over a run, row by row.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .records import Event, HeldOut, Limits, Step
 from .rules import (
@@ -107,3 +108,18 @@ def _told(state: State, events: Iterable[Event | None]) -> tuple[State, list[Eve
         if event and (event.action != "warn" or event.code not in state.warned | {e.code for e in new}):
             new.append(event)
     return replace(state, warned=state.warned | {event.code for event in new}), new
+
+
+def state_from_json(data: Mapping[str, Any]) -> State:
+    """A state from its `dataclasses.asdict` form, as a checkpoint keeps it."""
+    best = data["best"]
+    return State(
+        tuple(Step(**_tupled(row)) for row in data["steps"]),
+        tuple(HeldOut(**_tupled(row)) for row in data["held_out"]),
+        HeldOut(**_tupled(best)) if best else None,
+        frozenset(data["warned"]),
+    )
+
+
+def _tupled(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "bad": tuple(row["bad"])}

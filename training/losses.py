@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from .shape import Shape
+
 LN2 = math.log(2.0)
 
 
@@ -30,22 +32,6 @@ class Logps:
     rejected: Tensor
     chosen_tokens: Tensor
     rejected_tokens: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The constants of the losses; each loss reads those that its paper names.
-
-    `beta`: DPO's β (IPO's τ, SimPO's β). `smoothing`: ε, the share of labels taken to be flipped. `penalty`:
-    DPOP's λ. `nll_weight`: α of DPO + NLL. `odds_weight`: ORPO's λ. `gamma`: SimPO's target margin γ.
-    """
-
-    beta: float = 0.1
-    smoothing: float = 0.0
-    penalty: float = 50.0
-    nll_weight: float = 1.0
-    odds_weight: float = 0.1
-    gamma: float = 1.0
 
 
 def dpo(chosen_ratios: Tensor, rejected_ratios: Tensor, *, beta: float, smoothing: float = 0.0) -> Tensor:
@@ -159,5 +145,3 @@ LOSSES: dict[str, Loss] = {
     "orpo": _orpo,
     "simpo": lambda p, r, s: simpo(*_means(p), beta=s.beta, gamma=s.gamma),
 }
-WITHOUT_REFERENCE = frozenset({"sft", "orpo", "simpo"})
-METHODS = ("sft", *LOSSES)

@@ -25,6 +25,7 @@ class Limits:
     chosen_budget: float = 0.5  # nats/token that held-out chosen responses may lose against the reference
     chosen_share: float = 0.2  # the same as a share of |log p|, where token counts are unknown
     saturated_accuracy: float = 0.99
+    saturated_margin: float = 5.0  # nats; below it the pairs are ranked right by a hair (docs/guard.md)
     top_mass_share: float = 0.8  # of its value before training
     repetition_rise: float = 0.2
     perplexity_ratio: float = 1.2

@@ -133,7 +133,7 @@ def saturated(
     """PB806 saturated: every training pair is ranked right, the margin grows, held-out accuracy does not.
 
     Means: Since the last evaluation the training accuracy was at least .99 and the held-out margin went on
-    growing, while held-out accuracy is no better than at an earlier evaluation.
+    growing beyond 5 nats, while held-out accuracy is no better than at an earlier evaluation.
     Why: There is nothing left to learn from these pairs; further steps only push the log-probs apart. Reached
     in an epoch, the pairs were trivial: their rejected side is told apart by its form.
     Do: Stop here. If it came early, see `probe negatives` and make rejected responses with `probe sample`.
@@ -145,7 +145,8 @@ def saturated(
         return None
     train = sum(accuracies) / len(accuracies)
     still_learning = now.accuracy > max(held.accuracy or 0.0 for held in past)
-    if train < limits.saturated_accuracy or still_learning or now.margin <= (past[-1].margin or 0.0):
+    grows = now.margin > (past[-1].margin or 0.0) and now.margin >= limits.saturated_margin
+    if train < limits.saturated_accuracy or still_learning or not grows:
         return None
     text = (
         f"training accuracy {train:.3g}, held-out accuracy stays at {now.accuracy:.3g} "

@@ -1,0 +1,108 @@
+"""`probe train`: SFT and preference training under the guard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def train(
+    pairs: options.PairsFile,
+    method: Annotated[
+        str, typer.Option(help="sft, dpo, sft+dpo, ipo, cdpo, robust, dpop, dpo_nll, dpo_norm, orpo, simpo.")
+    ] = "dpo",
+    model: options.Model = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Train all weights instead of a LoRA adapter.")
+    ] = False,
+    fields: options.Fields = None,
+    sides: options.Sides = None,
+    skip_bad: options.SkipBad = False,
+    template: options.Template = "auto",
+    max_length: options.MaxLength = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak rate. Default: by method and size.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training pairs.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps; overrides --epochs.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pairs of an optimizer step, over all processes.")] = None,
+    beta: Annotated[float | None, typer.Option(help="β of DPO and its kin, of SimPO.")] = None,
+    smoothing: Annotated[
+        float | None, typer.Option(help="Share of flipped labels for cdpo and robust.")
+    ] = None,
+    penalty: Annotated[float | None, typer.Option(help="λ of dpop.")] = None,
+    nll_weight: Annotated[float | None, typer.Option(help="α of dpo_nll.")] = None,
+    odds_weight: Annotated[float | None, typer.Option(help="λ of orpo.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="γ of simpo.")] = None,
+    lora_rank: Annotated[int | None, typer.Option(help="Rank of the LoRA adapter.")] = None,
+    lora_alpha: Annotated[int | None, typer.Option(help="Scale of the LoRA adapter.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="cosine, linear, constant_with_warmup, …")] = None,
+    warmup: Annotated[float | None, typer.Option(help="Share of the steps that warm up.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="AdamW's weight decay.")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest gradient norm.")] = None,
+    held_out: Annotated[float, typer.Option(help="Share of the prompts that is kept for measuring.")] = 0.2,
+    eval_every: Annotated[
+        int | None, typer.Option(help="Steps between evaluations. Default: a tenth.")
+    ] = None,
+    patience: Annotated[int, typer.Option(help="Evaluations without a new best before stopping.")] = 3,
+    guard: Annotated[bool, typer.Option(help="Let the guard stop the run; it warns in any case.")] = True,
+    replay: Annotated[Path | None, typer.Option(help="General texts mixed into SFT batches.")] = None,
+    replay_share: Annotated[float, typer.Option(help="Their share of a batch.")] = 0.25,
+    watch: Annotated[Path | None, typer.Option(help="Texts whose perplexity is watched.")] = None,
+    micro_tokens: Annotated[
+        int, typer.Option(help="Tokens of one forward and backward; less needs less memory.")
+    ] = 1024,
+    mixed_precision: Annotated[str, typer.Option(help="no, bf16, fp16; weights stay float32.")] = "no",
+    checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Compute layers again instead of keeping them.")
+    ] = False,
+    tracker: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb, mlflow. Repeatable.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    dtype: options.DType = None,
+    revision: options.Revision = None,
+    adapter: options.Adapter = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
+    format: options.Format = None,
+    out: options.Out = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
+) -> None:
+    """Train on the pairs under the guard, then measure what changed on prompts that were held out.
+
+    Example: probe train pairs/style.jsonl --method sft+dpo
+    """
+    from ..reports.emit import emit, parse_formats
+    from ..scoring.session import ModelOptions, Source
+    from ..training.plan import Options
+    from ..training.records import Limits
+    from ..training.run import TrainOptions, train_run
+
+    parse_formats(format)
+    loop = Options(
+        seed=seed, steps=steps, eval_every=eval_every, micro_tokens=micro_tokens,
+        mixed_precision=mixed_precision, resume=resume, limits=Limits(patience=patience), guard=guard,
+        replay_share=replay_share, trackers=tuple(tracker or ()),
+    )  # fmt: skip
+    changes = {
+        "learning_rate": learning_rate, "epochs": epochs, "batch": batch, "beta": beta,
+        "smoothing": smoothing, "penalty": penalty, "nll_weight": nll_weight,
+        "odds_weight": odds_weight, "gamma": gamma,
+        "lora_rank": lora_rank, "lora_alpha": lora_alpha, "schedule": schedule, "warmup": warmup,
+        "weight_decay": weight_decay, "clip": clip,
+    }  # fmt: skip
+    done = train_run(
+        Source.of(pairs, fields, sides, skip_bad),
+        ModelOptions(
+            model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
+        ),
+        TrainOptions(method, full, changes, held_out, replay, watch, checkpointing, loop=loop),
+        out,
+    )
+    if done.main:
+        emit(done.run, format, done.directory, rows=done.rows, everything=everything)

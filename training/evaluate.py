@@ -1,0 +1,170 @@
+"""Measuring the policy on held-out pairs, on watched texts and on text of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+
+from ..probes.statistics import mean_estimate
+from ..scoring.engine import causal_lm
+from ..scoring.records import EncodedSide
+from .data import Example, micro_batches
+from .losses import Logps
+from .objective import PairLogps, Sums, losses_of, reward_scale
+from .policy import Policy
+from .records import HeldOut
+from .rules import non_finite
+from .shape import WITHOUT_REFERENCE, Shape
+
+NEW_TOKENS = 32  # sampled a prompt
+TOP = 10  # likeliest tokens whose mass is watched
+
+
+@torch.no_grad()
+def side_sums(
+    policy: torch.nn.Module, accelerator: Accelerator, sides: Sequence[EncodedSide], budget: int
+) -> list[float]:
+    """Σ log p of each side in nats; the sides are shared over the processes."""
+    inner: Policy = accelerator.unwrap_model(policy)
+    mine = list(range(accelerator.process_index, len(sides), accelerator.num_processes))
+    mine.sort(key=lambda i: sides[i].ids)
+    found: list[tuple[int, float]] = []
+    with inner.attending():
+        for part in micro_batches([len(sides[i].ids) for i in mine], budget):
+            indices = [mine[j] for j in part]
+            values = policy([sides[i] for i in indices])
+            found += [(i, float(logps.double().sum())) for i, logps in zip(indices, values, strict=True)]
+    everyone = gather_object(found) if accelerator.num_processes > 1 else found
+    known = dict(everyone)
+    return [known[i] for i in range(len(sides))]
+
+
+def judge(
+    sums: Sequence[float], items: Sequence[Example], method: str, shape: Shape, step: int
+) -> tuple[dict[str, Any], HeldOut]:
+    """The evaluation row and what the guard takes; `sums`: Σ log p of chosen, then rejected, of each item."""
+    pairs = np.asarray(sums, dtype=np.float64).reshape(-1, 2)
+    tokens = np.array([item.tokens for item in items], dtype=np.float64)
+    batch = PairLogps(_logps(pairs, tokens), _reference(items, tokens, method))
+    losses = losses_of(batch, method, shape)
+    if method == "sft":
+        losses = losses * batch.policy.chosen_tokens
+    totals = Sums.of(losses, batch, method, shape)
+    weight = float(tokens[:, 0].sum()) if method == "sft" else float(len(items))
+    row = {f"eval_{key}": value for key, value in _weighted(totals, weight).row(method).items()}
+    chosen_logps, rejected_logps = pairs.mean(axis=0).tolist()
+    row |= {"eval_logps/chosen": chosen_logps, "eval_logps/rejected": rejected_logps}
+    change, high = _chosen_change(pairs, tokens, items)
+    preference = method != "sft"
+    return row, HeldOut(
+        step=step,
+        loss=totals.loss / weight,
+        accuracy=totals.wins / len(items) if preference else None,
+        margin=totals.margin / len(items) / reward_scale(method, shape) if preference else None,
+        chosen_change=change,
+        chosen_high=high,
+        bad=non_finite(row),
+    )
+
+
+def _weighted(sums: Sums, weight: float) -> Sums:
+    return sums + Sums(weight=weight - sums.weight)
+
+
+def _logps(pairs: np.ndarray, tokens: np.ndarray) -> Logps:
+    columns = (pairs[:, 0], pairs[:, 1], tokens[:, 0], tokens[:, 1])
+    return Logps(*(torch.from_numpy(column.copy()) for column in columns))
+
+
+def _reference(items: Sequence[Example], tokens: np.ndarray, method: str) -> Logps | None:
+    if method in WITHOUT_REFERENCE:
+        return None
+    return _logps(np.array([item.reference for item in items], dtype=np.float64), tokens)
+
+
+def _chosen_change(
+    pairs: np.ndarray, tokens: np.ndarray, items: Sequence[Example]
+) -> tuple[float | None, float | None]:
+    """Mean change of log p(chosen) from the reference, nats/token, and the upper end of its 95% interval."""
+    if any(item.reference is None for item in items) or not np.isfinite(pairs).all():
+        return None, None
+    before = np.array([item.reference[0] for item in items if item.reference])
+    change = (pairs[:, 0] - before) / tokens[:, 0]
+    estimate = mean_estimate(
+        change, name="chosen_change", units="nats/token", clusters=[item.prompt for item in items]
+    )
+    return estimate.value, estimate.high
+
+
+def perplexity(sums: Sequence[float], sides: Sequence[EncodedSide]) -> float | None:
+    """exp of the mean negative log-prob a token over all texts; None without texts."""
+    tokens = sum(len(side.ids) - side.start for side in sides)
+    return math.exp(-sum(sums) / tokens) if tokens else None
+
+
+def sampled_health(
+    model: torch.nn.Module, accelerator: Accelerator, prompts: Sequence[Sequence[int]], seed: int
+) -> tuple[float, float] | None:
+    """(mass of the top tokens, share of repeated 3-grams) of text sampled at temperature 1; None: no prompt.
+
+    The same draw at every call, and the random state of the run is left alone. Only the main process samples.
+    """
+    if not prompts:
+        return None
+    found: list[Any] = [None]
+    if accelerator.is_main_process:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            found = [_sample(model, prompts)]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(found)
+    return found[0]  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def _sample(model: torch.nn.Module, prompts: Sequence[Sequence[int]]) -> tuple[float, float]:
+    inner: Any = causal_lm(model)
+    device = inner.get_input_embeddings().weight.device
+    width = max(len(prompt) for prompt in prompts)
+    ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    training = inner.training
+    inner.eval()
+    output = inner.generate(
+        input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
+        max_new_tokens=NEW_TOKENS, pad_token_id=0, return_dict_in_generate=True, output_logits=True,
+    )  # fmt: skip
+    inner.train(training)
+    end = inner.generation_config.eos_token_id
+    ends = set(end if isinstance(end, list) else [end])
+    masses = torch.stack([_top_mass(logits) for logits in output.logits], dim=1)
+    texts = [_until(row, ends) for row in output.sequences[:, width:].tolist()]
+    mass = [float(masses[i, : len(text)].mean()) for i, text in enumerate(texts) if text]
+    return (sum(mass) / len(mass) if mass else 1.0), repeated_share(texts)
+
+
+def _top_mass(logits: torch.Tensor) -> torch.Tensor:
+    probabilities = logits.float().softmax(-1)
+    return probabilities.topk(min(TOP, probabilities.shape[-1]), dim=-1).values.sum(-1)
+
+
+def _until(ids: list[int], ends: set[int]) -> list[int]:
+    """The ids up to and with the first end token."""
+    stop = next((i + 1 for i, token in enumerate(ids) if token in ends), len(ids))
+    return ids[:stop]
+
+
+def repeated_share(texts: Sequence[Sequence[int]]) -> float:
+    """The share of 3-grams that stood in the same text before."""
+    total = repeated = 0
+    for text in texts:
+        grams = [tuple(text[i : i + 3]) for i in range(len(text) - 2)]
+        total += len(grams)
+        repeated += len(grams) - len(set(grams))
+    return repeated / total if total else 0.0

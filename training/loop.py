@@ -1,0 +1,260 @@
+"""One stage of training on accelerate: steps under the guard, evaluations, checkpoints, a log.
+
+A stage is a function of its inputs and seed alone: batches are drawn from (seed, epoch), dropout is off. So a
+run that was killed and resumed has the weights of one that was not, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from transformers import get_scheduler
+
+from ..errors import ProbeError
+from ..files import write_text
+from ..scoring.records import EncodedSide
+from .checkpoint import is_sharded, keep_trainable_only, latest_checkpoint, load_checkpoint, prune
+from .checkpoint import save_checkpoint as write_checkpoint
+from .data import Example, batches, replayed
+from .evaluate import judge, perplexity, sampled_health, side_sums
+from .guard import watch_held_out, watch_step
+from .live import View, shown
+from .objective import Sums, reward_scale, sides_of
+from .plan import Material, Options, Progress, Result
+from .policy import Policy
+from .recipes import Recipe
+from .records import Event
+from .rows import read_step
+from .shape import JENSEN, STARTS_AT_LN2
+from .step import Stepper
+
+
+class Stage:
+    """One stage: `run()` trains `model` in place and leaves it with the weights of the best step."""
+
+    def __init__(
+        self, model: torch.nn.Module, recipe: Recipe, material: Material, options: Options, directory: Path,
+        *, plain: bool = False, cpu: bool = False, fingerprint: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.recipe, self.material, self.options, self.directory = recipe, material, options, directory
+        self.accelerator = Accelerator(
+            mixed_precision=options.mixed_precision, cpu=cpu, log_with=list(options.trackers) or None,
+            project_dir=str(directory),
+        )  # fmt: skip
+        policy = Policy(model, plain=plain)
+        trained = [p for p in policy.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
+        )
+        self.policy, self.optimizer = self.accelerator.prepare(policy, optimizer)
+        self.each_epoch = -(-len(material.train) // recipe.batch)
+        self.total = options.steps or max(1, math.ceil(recipe.epochs * self.each_epoch))
+        self.scheduler = get_scheduler(
+            recipe.schedule, self.optimizer, num_warmup_steps=round(recipe.warmup * self.total),
+            num_training_steps=self.total,
+        )  # fmt: skip
+        self.accelerator.register_for_checkpointing(self.scheduler)
+        self.step = Stepper(
+            self.accelerator, self.policy, self.optimizer, self.scheduler, recipe, options.micro_tokens
+        )
+        keep_trainable_only(self.accelerator)
+        self.eval_every = options.eval_every or max(1, round(self.total / 10))
+        self.log_every = options.log_every or max(1, self.total // 100)
+        self.progress = Progress()
+        self.fingerprint = {"recipe": recipe.facts(), "steps": self.total, "seed": options.seed,
+                            "pairs": len(material.train), **(fingerprint or {})}  # fmt: skip
+
+    # --- the run ------------------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        """Train to the end, or until the guard stops it. Raises `KeyboardInterrupt` after a checkpoint."""
+        self._start()
+        view = View(self.recipe.method, self.total, self.progress.step, self.progress.step)
+        with shown(view, main=self.accelerator.is_main_process), interruptible() as asked:
+            if not self.progress.guard.held_out:
+                self._evaluate(view)
+            stop = self._steps(view, asked)
+            if self.progress.guard.held_out[-1].step < self.progress.step:
+                self._evaluate(view)
+            best = self._restore_best()
+        self._write_log()
+        self.accelerator.end_training()
+        return Result(self.progress.step, best, tuple(self.progress.rows), tuple(self.progress.events), stop)
+
+    def _start(self) -> None:
+        last = latest_checkpoint(self.directory) if self.options.resume else None
+        if last is not None:
+            data = load_checkpoint(self.accelerator, last)
+            if json.loads(json.dumps(self.fingerprint)) != data["run"]:
+                raise ProbeError(f"{last}: made with other options or pairs. Resume with those of its run.")
+            self.progress = Progress.from_json(data)
+        if self.options.trackers:
+            self.accelerator.init_trackers("probe", config=_flat(self.recipe.facts()))
+
+    def _steps(self, view: View, asked: threading.Event) -> Event | None:
+        plan = batches(
+            len(self.material.train), self.recipe.batch, self.options.seed, self.total, self.progress.step
+        )
+        stop = self._stopped()
+        for epoch, indices in plan:
+            if stop:
+                break
+            step = self.progress.step + 1
+            done = self.step([self.material.train[i] for i in indices], self._replayed(len(indices), step))
+            self.progress.sums += done.sums
+            if done.finite:
+                self.progress.step = step
+            if not done.finite or step % self.log_every == 0 or step == self.total:
+                stop = self._log(view, done.grad_norm, step, epoch)
+            # A step that was not finite was not taken: the weights are still those before it.
+            if not stop and (step % self.eval_every == 0 or step == self.total):
+                stop = self._evaluate(view)
+            if asked.is_set():
+                self._checkpoint()
+                raise KeyboardInterrupt
+        return stop
+
+    def _stopped(self) -> Event | None:
+        return next((event for event in self.progress.events if event.action != "warn"), None)
+
+    def _replayed(self, size: int, step: int) -> list[EncodedSide]:
+        if self.recipe.method != "sft":
+            return []
+        return replayed(self.material.replay, self.options.replay_share, size, self.options.seed, step)
+
+    # --- what is written down -----------------------------------------------------------------------------
+
+    def _log(self, view: View, norm: float | None, step: int, epoch: float) -> Event | None:
+        row = self.progress.sums.row(self.recipe.method) | {
+            "grad_norm": norm, "learning_rate": self.scheduler.get_last_lr()[0], "epoch": epoch, "step": step,
+        }  # fmt: skip
+        row = {key: value for key, value in row.items() if value is not None}
+        self.progress.sums = Sums()
+        self._keep(view, row)
+        return self._guard_step(view, row, step)
+
+    def _guard_step(self, view: View, row: Mapping[str, Any], step: int) -> Event | None:
+        method = self.recipe.method
+        shape = self.recipe.shape
+        read = read_step(row, step, reward_scale(method, shape))
+        assert read is not None
+        self.progress.guard, events = watch_step(
+            self.progress.guard, read, self.options.limits, dpo=method in JENSEN and not shape.smoothing,
+            scaled=self.accelerator.scaler is not None, total_steps=self.total,
+        )  # fmt: skip
+        if method not in STARTS_AT_LN2:
+            events = [event for event in events if event.code != "PB810"]
+        return self._tell(view, events)
+
+    def _evaluate(self, view: View) -> Event | None:
+        """Measure on held-out pairs, judge, checkpoint."""
+        items, step = self.material.held_out, self.progress.step
+        accelerator, options = self.accelerator, self.options
+        sums = side_sums(self.policy, accelerator, sides_of(items), options.micro_tokens)
+        row, measured = judge(sums, items, self.recipe.method, self.recipe.shape, step)
+        watched = side_sums(self.policy, accelerator, self.material.watch, options.micro_tokens)
+        extra = {"perplexity": perplexity(watched, self.material.watch), **self._sampled()}
+        extra = {key: value for key, value in extra.items() if value is not None}
+        measured = replace(measured, **extra)  # type: ignore[arg-type]
+        row |= {f"eval_{key}": value for key, value in extra.items()}
+        self._keep(view, {**row, "epoch": step / self.each_epoch, "step": step})
+        self.progress.guard, events = watch_held_out(self.progress.guard, measured, options.limits)
+        stop = self._tell(view, events)
+        self._checkpoint()
+        return stop
+
+    def _sampled(self) -> dict[str, float]:
+        prompts = [item.codes.chosen.ids[: item.codes.chosen.start] for item in self.material.held_out]
+        prompts = list(dict.fromkeys(prompts))[: self.options.sampled_prompts]
+        if is_sharded(self.accelerator):
+            return {}
+        model = self.accelerator.unwrap_model(self.policy).model
+        health = sampled_health(model, self.accelerator, prompts, self.options.seed)
+        return {} if health is None else {"top_mass": health[0], "repetition": health[1]}
+
+    def _keep(self, view: View, row: dict[str, Any]) -> None:
+        self.progress.rows.append(row)
+        if self.accelerator.is_main_process:
+            view.row(row)
+        if self.options.trackers:
+            numbers = {k: v for k, v in row.items() if k != "step"}
+            self.accelerator.log(numbers, step=row["step"])
+
+    def _tell(self, view: View, events: Sequence[Event]) -> Event | None:
+        """Show and keep what the guard said; with the guard off its stops are warnings."""
+        if not self.options.guard:
+            events = [replace(event, action="warn") for event in events]
+        self.progress.events += events
+        for event in events if self.accelerator.is_main_process else ():
+            view.event(event)
+        return next((event for event in events if event.action != "warn"), None)
+
+    def rescored(self, items: Sequence[Example]) -> list[Example]:
+        """The same pairs with this stage's log-probs as their reference: what a next stage starts from."""
+        sums = side_sums(self.policy, self.accelerator, sides_of(items), self.options.micro_tokens)
+        references = zip(sums[::2], sums[1::2], strict=True)
+        return [replace(item, reference=pair) for item, pair in zip(items, references, strict=True)]
+
+    # --- states -------------------------------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        self._write_log()
+        step, best = self.progress.step, self.progress.guard.best
+        write_checkpoint(self.accelerator, self.directory, step, self.progress.to_json(self.fingerprint))
+        if self.accelerator.is_main_process:
+            prune(self.directory, {step, best.step if best else 0})
+
+    def _restore_best(self) -> int:
+        best = self.progress.guard.best
+        if best is None or best.step == self.progress.step:
+            return self.progress.step
+        load_checkpoint(self.accelerator, self.directory / f"checkpoint-{best.step}")
+        return best.step
+
+    def _write_log(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        best = self.progress.guard.best
+        state = {
+            "best_global_step": best.step if best else None, "best_metric": best.loss if best else None,
+            "epoch": self.progress.step / self.each_epoch, "eval_steps": self.eval_every,
+            "global_step": self.progress.step, "is_local_process_zero": True, "is_world_process_zero": True,
+            "log_history": self.progress.rows, "logging_steps": self.log_every, "max_steps": self.total,
+            "num_train_epochs": math.ceil(self.total / self.each_epoch),
+            "train_batch_size": self.recipe.batch,
+            "probe": {"recipe": self.recipe.facts(), "guard": [asdict(e) for e in self.progress.events]},
+        }  # fmt: skip
+        write_text(self.directory / "trainer_state.json", json.dumps(state, indent=1) + "\n")
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if isinstance(v, int | float | str | bool)}
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that a step ends whole; a second one interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(*_: Any) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,134 @@
+"""From log-probs of a micro-batch to its summed loss and the sums that a log row is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..scoring.records import EncodedSide
+from .data import Example
+from .losses import LOSSES, Logps
+from .shape import WITHOUT_REFERENCE, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class PairLogps:
+    """Policy and reference of a micro-batch of pairs. `reference` None: the method has none."""
+
+    policy: Logps
+    reference: Logps | None
+
+
+def summed(logps: Sequence[Tensor]) -> Tensor:
+    """Σ of each response's token log-probs, [responses]."""
+    return torch.stack([values.sum() for values in logps])
+
+
+def pair_logps(logps: Sequence[Tensor], items: Sequence[Example], method: str) -> PairLogps:
+    """`logps`: chosen and rejected of each item in turn. Raises `ValueError` when a reference is missing."""
+    chosen, rejected = summed(logps[::2]), summed(logps[1::2])
+    counts = torch.tensor([item.tokens for item in items], dtype=chosen.dtype, device=chosen.device)
+    policy = Logps(chosen, rejected, counts[:, 0], counts[:, 1])
+    if method in WITHOUT_REFERENCE:
+        return PairLogps(policy, None)
+    known = [item.reference for item in items if item.reference is not None]
+    if len(known) < len(items):
+        raise ValueError("a pair has no reference log-probs")
+    given = torch.tensor(known, dtype=chosen.dtype, device=chosen.device)
+    return PairLogps(policy, Logps(given[:, 0], given[:, 1], counts[:, 0], counts[:, 1]))
+
+
+def sides_of(items: Sequence[Example]) -> list[EncodedSide]:
+    """Chosen and rejected of each item in turn."""
+    return [side for item in items for side in (item.codes.chosen, item.codes.rejected)]
+
+
+def losses_of(batch: PairLogps, method: str, shape: Shape) -> Tensor:
+    """The loss of each pair [pairs]; for SFT that of its chosen response, in nats/token."""
+    if method == "sft":
+        return -batch.policy.chosen / batch.policy.chosen_tokens
+    return LOSSES[method](batch.policy, batch.reference, shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a log row averages, summed over pairs; adding two is adding their fields."""
+
+    loss: float = 0.0
+    weight: float = 0.0  # pairs, or for SFT response tokens: what the loss is averaged over
+    pairs: float = 0.0
+    wins: float = 0.0
+    margin: float = 0.0
+    chosen_reward: float = 0.0
+    rejected_reward: float = 0.0
+    chosen: float = 0.0
+    rejected: float = 0.0
+
+    @classmethod
+    def of(cls, losses: Tensor, batch: PairLogps, method: str, shape: Shape) -> Sums:
+        """The sums of one micro-batch of pairs."""
+        with torch.no_grad():
+            chosen_rewards, rejected_rewards = rewards(batch, method, shape)
+            values = (
+                losses.sum(),
+                torch.tensor(float(len(losses))),
+                torch.tensor(float(len(losses))),
+                (chosen_rewards > rejected_rewards).sum(),
+                (chosen_rewards - rejected_rewards).sum(),
+                chosen_rewards.sum(),
+                rejected_rewards.sum(),
+                batch.policy.chosen.sum(),
+                batch.policy.rejected.sum(),
+            )
+        return cls(*(float(value) for value in values))
+
+    def tensor(self, device: torch.device) -> Tensor:
+        """The fields as float64 [9], to be reduced over processes."""
+        return torch.tensor([getattr(self, f) for f in self.__slots__], dtype=torch.float64, device=device)
+
+    @classmethod
+    def from_tensor(cls, values: Tensor) -> Sums:
+        """The inverse of `tensor`."""
+        return cls(*values.tolist())
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(*(getattr(self, f) + getattr(other, f) for f in self.__slots__))
+
+    def row(self, method: str) -> dict[str, float]:
+        """The averages under TRL's names; SFT rows have a loss only."""
+        loss = {"loss": self.loss / self.weight}
+        if method == "sft" or not self.pairs:
+            return loss
+        return loss | {
+            "rewards/chosen": self.chosen_reward / self.pairs,
+            "rewards/rejected": self.rejected_reward / self.pairs,
+            "rewards/accuracies": self.wins / self.pairs,
+            "rewards/margins": self.margin / self.pairs,
+            "logps/chosen": self.chosen / self.pairs,
+            "logps/rejected": self.rejected / self.pairs,
+        }
+
+
+def rewards(batch: PairLogps, method: str, shape: Shape) -> tuple[Tensor, Tensor]:
+    """Implicit rewards of both sides, [pairs]: what the method compares, times its β.
+
+    Log-ratios for DPO and its kin (means for IPO and length-normalised DPO), mean log-probs for ORPO and
+    SimPO, summed log-probs, without β, for SFT, which compares nothing.
+    """
+    policy, reference = batch.policy, batch.reference
+    if method == "sft":
+        return policy.chosen, policy.rejected
+    scale = shape.odds_weight if method == "orpo" else shape.beta
+    chosen = policy.chosen - (reference.chosen if reference else 0.0)
+    rejected = policy.rejected - (reference.rejected if reference else 0.0)
+    if method in {"ipo", "dpo_norm", "orpo", "simpo"}:
+        chosen, rejected = chosen / policy.chosen_tokens, rejected / policy.rejected_tokens
+    return scale * chosen, scale * rejected
+
+
+def reward_scale(method: str, shape: Shape) -> float:
+    """What a reward is divided by to be in nats."""
+    return 1.0 if method == "sft" else shape.odds_weight if method == "orpo" else shape.beta

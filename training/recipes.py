@@ -1,0 +1,84 @@
+"""The hyper-parameters of a stage as the loop takes them, from the shared table of shipped recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ..errors import ProbeError
+from ..gate.recipes import recipe as shipped
+from .shape import METHODS, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The hyper-parameters of one stage. `batch` counts pairs of one optimizer step, over all processes."""
+
+    method: str
+    learning_rate: float
+    epochs: float = 1.0
+    batch: int = 8
+    shape: Shape = field(default_factory=Shape)
+    schedule: str = "cosine"  # a name that transformers.get_scheduler knows
+    warmup: float = 0.1  # share of the steps
+    weight_decay: float = 0.0
+    clip: float = 1.0  # largest gradient norm
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    full: bool = False
+    source: str = ""
+
+    def with_values(self, changes: Mapping[str, Any]) -> Recipe:
+        """The recipe with other values; keys are its own fields and those of `Shape`, None is ignored.
+
+        Raises `TypeError` for keys that are neither.
+        """
+        given = {key: value for key, value in changes.items() if value is not None}
+        inside = {key: given.pop(key) for key in list(given) if key in Shape.__dataclass_fields__}
+        return replace(self, shape=replace(self.shape, **inside), **given)
+
+    def facts(self) -> dict[str, Any]:
+        """The recipe as flat JSON values."""
+        values = asdict(self)
+        return {**values, **values.pop("shape")}
+
+
+# Methods that the gate never recommends; they take another's row, with these constants.
+BORROWED: dict[str, tuple[str, dict[str, float], str]] = {
+    "cdpo": ("dpo", {"smoothing": 0.1}, "Mitchell 2023; ε = 1 − label agreement where that is known"),
+    "robust": ("dpo", {"smoothing": 0.1}, "Chowdhury et al. 2024; ε as for cdpo"),
+    "ipo": ("dpo", {}, "Azar et al. 2023"),
+    "simpo": ("dpo", {"beta": 2.0, "gamma": 1.0}, "Meng et al. 2024: β 2–10, γ/β .1–.8"),
+}
+
+
+def recipe(method: str, parameters: int | None, *, n: int = 128, full: bool = False) -> Recipe:
+    """The starting point for a method on a model with so many weights and `n` training pairs.
+
+    Raises `ProbeError` for an unknown method.
+    """
+    if method not in METHODS:
+        raise ProbeError(f"--method {method}: unknown. Use {', '.join(METHODS)}, or stages such as sft+dpo.")
+    row, constants, source = BORROWED.get(method, (method, {}, ""))
+    values = shipped(row, parameters=parameters, n=n, tuning="full" if full else "lora")
+    values |= constants
+    if source:
+        values["source"] = f"{source}; rate: {values['source']}"
+    return of_values(method, values)
+
+
+def of_values(method: str, values: Mapping[str, Any]) -> Recipe:
+    """A recipe from the flat values of a decision. Raises `TypeError` for keys that no recipe has."""
+    given = {key: value for key, value in values.items() if key != "eval_steps"}  # a tenth, as the loop's own
+    return Recipe(method, values["learning_rate"]).with_values(given)
+
+
+def stages_of(method: str) -> tuple[str, ...]:
+    """`sft+dpo` → ("sft", "dpo"). Raises `ProbeError` for what is no method."""
+    stages = tuple(part.strip() for part in method.split("+"))
+    for stage in stages:
+        if stage not in METHODS:
+            known = ", ".join(METHODS)
+            raise ProbeError(f"--method {method}: {stage or 'nothing'} is no method. Use {known}.")
+    return stages

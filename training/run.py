@@ -1,0 +1,194 @@
+"""The run behind `probe train`: scores, split, stages, the same pairs again, what changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .. import config
+from ..errors import ProbeError
+from ..pairs.record import Pair
+from ..probes.before_after import before_after
+from ..records import Decision, Estimate, Finding, Reason, Run
+from ..runs import environment, new_run_dir, now
+from ..scoring.records import PairScore
+from ..scoring.service import Scorer
+from ..scoring.session import ModelOptions, Session, Source, score_row
+from .data import Example, examples, split_by_prompt
+from .plan import Material, Options
+from .recipes import Recipe, of_values, recipe, stages_of
+from .stages import Trained, encoded_texts, train
+from .texts import read_texts
+
+REMEDIES = {
+    "PB801": "The weights are those before the step. See the numerics in `probe explain PB801`.",
+    "PB802": "Look at the log-probs and gradient norms of the log for NaN.",
+    "PB803": "Train again with a smaller learning rate, or with dpop or dpo_nll.",
+    "PB806": "The pairs have nothing more to teach; see `probe negatives`.",
+    "PB807": "The best state is in place; more pairs would help, more steps would not.",
+    "PB808": "Mix general text in with --replay FILE.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What is trained and how; `changes` overrides recipe values of every stage."""
+
+    method: str = "dpo"
+    full: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    held_out: float = 0.2
+    replay: Path | None = None
+    watch: Path | None = None
+    checkpointing: bool = False
+    alpha: float = 0.05
+    loop: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """A finished run, the rows of its `scores.jsonl` (held-out pairs, after) and where its weights are."""
+
+    run: Run
+    rows: Iterable[Mapping[str, Any]]
+    directory: Path
+    main: bool  # this process writes the report
+
+
+def recipes_for(
+    options: TrainOptions, parameters: int | None, n: int, decision: Decision | None = None
+) -> list[Recipe]:
+    """One recipe a stage: the decision's values where there is one, the shipped ones else; changes win."""
+    if decision is not None:
+        from ..gate.decide import stage_values
+
+        given = [of_values(stage, stage_values(decision, stage)) for stage in decision.stages]
+    else:
+        stages = stages_of(options.method)
+        given = [recipe(stage, parameters, n=n, full=options.full) for stage in stages]
+    return [one.with_values(options.changes) for one in given]
+
+
+def train_run(
+    source: Source, how: ModelOptions, options: TrainOptions, directory: Path | None = None,
+    decision: Decision | None = None,
+) -> TrainedRun:  # fmt: skip
+    """Train on the file's pairs and measure what changed on those held out by prompt.
+
+    `decision` (of `probe gate`) replaces `options.method` and its recipe. Raises `ProbeError` for bad input,
+    `CannotMeasure` for numbers or disks that fail, `KeyboardInterrupt` after a checkpoint.
+    """
+    created = now()
+    # Trainable weights are float32; LoRA may sit on a model of any dtype.
+    session = Session.open(source, how if how.dtype or not options.full else replace(how, dtype="float32"))
+    pairs = list(source.pairs())
+    scores = list(session.scores())
+    train_items, held_out = split_by_prompt(
+        examples(pairs, session.encoder, scores), options.held_out, options.loop.seed
+    )
+    recipes = recipes_for(options, session.loaded.facts.get("parameters"), len(train_items), decision)
+    directory = directory or _directory(source, created, options.loop.resume)
+    trained = train(
+        session.loaded, recipes, _material(session, options, train_items, held_out), options.loop, directory,
+        plain=session.scorer.proof is not None and session.scorer.proof.plain,
+        checkpointing=options.checkpointing,
+        fingerprint={"pairs_sha256": session.survey.facts["sha256"], "model": _identity(session)},
+    )  # fmt: skip
+    before, after = _held_out_scores(session, trained, pairs, scores, held_out)
+    clusters = [item.prompt for item in held_out]
+    changed = before_after(before, after, clusters, options.alpha)
+    run = Run(
+        command="train",
+        created=created,
+        decision=decision or _as_decision(recipes),
+        estimates=tuple(_estimates(changed, len(after))),
+        findings=tuple(_findings(trained)),
+        inputs={**session.inputs(), "split": {"train": len(train_items), "held_out": len(held_out)}},
+        config=config.current(),
+        environment=environment(),
+        details={"training": trained.details(), "before_after": changed},
+    )
+    return TrainedRun(run, map(score_row, after), directory, _is_main())
+
+
+def _material(
+    session: Session, options: TrainOptions, train_items: Sequence[Example], held_out: Sequence[Example]
+) -> Material:
+    replay, watch = (
+        encoded_texts(read_texts(path), session.encoder) if path else []
+        for path in (options.replay, options.watch)
+    )
+    return Material(train_items, held_out, replay, watch)
+
+
+def _directory(source: Source, created: str, resume: bool) -> Path:
+    """A new place for the run, or with `resume` that of the last training on this file."""
+    if not resume:
+        return new_run_dir("train", source.path.stem, created)
+    earlier = sorted(Path(".probe/runs").glob(f"*-train-{source.path.stem}*"))
+    if not earlier:
+        raise ProbeError(
+            f"{source.path}: no earlier training on it in .probe/runs. Leave --resume out, or give --out."
+        )
+    return earlier[-1]
+
+
+def _held_out_scores(
+    session: Session, trained: Trained, pairs: Sequence[Pair], scores: Sequence[PairScore],
+    held_out: Sequence[Example],
+) -> tuple[list[PairScore], list[PairScore]]:  # fmt: skip
+    """The held-out pairs' scores by the starting and by the tuned model, both in the file's order."""
+    lines = {item.line for item in held_out}
+    trained.loaded.model.eval()
+    again = Scorer(trained.loaded, session.encoder, None, proof=session.scorer.proof)
+    after = list(again.scores(pair for pair in pairs if pair.line in lines))
+    return [score for score in scores if score.line in lines], after
+
+
+def _identity(session: Session) -> Any:
+    facts = session.loaded.facts
+    return json.loads(
+        json.dumps([facts.get("weights_sha256"), facts.get("adapter_sha256"), facts.get("dtype")])
+    )
+
+
+def _as_decision(recipes: Sequence[Recipe]) -> Decision:
+    """What was asked for, in the form of a decision: reports show its recipe."""
+    several = len(recipes) > 1
+    values = {
+        f"{one.method}.{key}" if several else key: value
+        for one in recipes
+        for key, value in one.facts().items()
+        if key != "method"
+    }
+    reason = Reason("", "asked for with --method", recipes[0].source)
+    methods = tuple(one.method for one in recipes)
+    return Decision("+".join(methods), methods, values, (reason,))
+
+
+def _estimates(changed: Sequence[Mapping[str, Any]], n: int) -> Iterable[Estimate]:
+    for row in changed:
+        if row["group"] == "all":
+            name = f"{row['name'].replace(' ', '_')}_change"
+            yield Estimate(name, row["change"], row["low"], row["high"], n, row["p"], "paired", row["units"])
+
+
+def _findings(trained: Trained) -> Iterable[Finding]:
+    """What the guard saw, once a code: stops as warnings, the rest as information."""
+    seen: set[str] = set()
+    events = [event for result in trained.results for event in result.events]
+    for event in sorted(events, key=lambda event: event.action == "warn"):
+        if event.code not in seen:
+            seen.add(event.code)
+            severity = "info" if event.action == "warn" else "warning"
+            remedy = REMEDIES.get(event.code, f"See `probe explain {event.code}`.")
+            yield Finding(event.code, severity, f"step {event.step}: {event.text}", remedy)  # type: ignore[arg-type]
+
+
+def _is_main() -> bool:
+    from accelerate import PartialState
+
+    return bool(PartialState().is_main_process)
