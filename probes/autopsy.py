@@ -8,10 +8,11 @@ from typing import Any, cast
 from ..records import Finding, Run, Severity
 from ..runs import environment, now
 from .autopsy_case import Case, Diagnosis, Main, Sign
+from .autopsy_diverged import diverged
 from .autopsy_log import Log
 from .autopsy_method import recognise
 from .autopsy_numbers import impossible, lasting, numerics
-from .autopsy_rules import displaced, diverged, overfit, saturated, stuck
+from .autopsy_rules import displaced, overfit, saturated, stuck
 from .autopsy_tags import below_chance, flat, frozen, lr_zero, ref_mismatch, too_short, transient, zero_loss
 
 Rule = Callable[[Case], Sign | None]

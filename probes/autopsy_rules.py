@@ -1,4 +1,4 @@
-"""The rules for failed curves, each a function of a case that returns its sign or None.
+"""The rules for curves that did not diverge and failed all the same, each a function of a case.
 
 Windows are tenths and fifths of the log, at least two entries long. The limits are those of the published
 rule set that the labelled logs in docs/autopsy.md were judged by; what a rule adds to it, it says why.
@@ -6,116 +6,17 @@ rule set that the labelled logs in docs/autopsy.md were judged by; what a rule a
 
 from __future__ import annotations
 
-import math
-from statistics import fmean, median
-
 from .autopsy_case import Case, Sign
+from .autopsy_diverged import ZERO
 from .autopsy_log import Curve
 from .autopsy_method import LN2
 
 NEAR_IDLE = 0.01 / LN2  # within .01 of ln 2; for other losses the same share of their own start
-WORSE = 1.5
-SPIKE = 50.0
 CHANCE = (0.45, 0.55)
 OVERFIT = 1.1
-ZERO = 0.02
 SURE = 0.99
 GROWTH = 1.02
 DISPLACED = 0.2
-
-
-def diverged(case: Case) -> Sign | None:
-    """The sign of a run that got worse and stayed so, or None.
-
-    PB852 diverged: the loss ended far above where it had been, and did not come back.
-
-    Means: the mean loss of the last tenth is at least 1.5 times that of the first and the last entries
-    agree; or it lost everything it had learned and rose 1.5 times above its best stretch; or a gradient 50
-    times the median struck, and the loss stayed 1.5 times higher from then on. A spike with recovery is
-    none of these.
-    Why: the final weights are worse than the first ones; an earlier checkpoint may be sound.
-    Do: go back to the last checkpoint before the given step; lower the learning rate by 3 to 10, warm up
-    longer, clip gradients at 1.
-    Source: design rule; spikes as in the training logs of public 7B runs.
-    """
-    if case.method.family == "online":
-        return _reward_collapse(case)
-    loss = case.curve("loss")
-    if len(loss) < 3:
-        return None
-    return _above_start(loss) or _lost_again(loss) or _after_spike(case, loss)
-
-
-NEXT_DIVERGED = (
-    "Take the last checkpoint before that step; repeat with a 3 to 10 times lower learning rate, "
-    "longer warm-up and gradients clipped at 1."
-)
-
-
-def _above_start(loss: Curve) -> Sign | None:
-    first, last = loss.first(10), loss.last(10)
-    limit = WORSE * first
-    tail = median(
-        loss.values[-max(1, min(3, len(loss) // 3)) :]
-    )  # after a late spike the last entries are low
-    if first <= 0.0 or last < limit or tail < limit or last < ZERO:
-        return None
-    since = loss.since(lambda v: v >= limit)
-    text = f"mean loss {first:.4g} in the first tenth, {last:.4g} in the last ({last / first:.1f} times)"
-    return Sign("diverged", "PB852", since or loss.steps[-1], text, NEXT_DIVERGED)
-
-
-def _lost_again(loss: Curve) -> Sign | None:
-    """A run that had learned and ended no better than it began: comparing with the start misses it."""
-    k = loss.window(5)
-    if len(loss) < 20 or min(loss.values) <= 0.0:
-        return None
-    best, at = min((median(loss.values[i : i + k]), i) for i in range(len(loss) - k + 1))
-    start, end = median(loss.values[:k]), median(loss.values[-loss.window(10) :])
-    if end < start or end < WORSE * best:
-        return None
-    since = loss.since(lambda v: v >= WORSE * best) or loss.steps[-1]
-    text = (
-        f"loss {start:.4g} at first, {best:.4g} around step {loss.steps[at + k // 2]:g}, {end:.4g} at the end"
-    )
-    return Sign("diverged", "PB852", since, text, NEXT_DIVERGED)
-
-
-def _after_spike(case: Case, loss: Curve) -> Sign | None:
-    norms = case.curve("grad_norm")
-    limit = SPIKE * median(norms.values) if norms.values else math.inf
-    spikes = [(s, v) for s, v in zip(norms.steps, norms.values, strict=True) if v > limit > 0.0]
-    for step, norm in spikes:
-        before = [v for s, v in zip(loss.steps, loss.values, strict=True) if s < step][-loss.window(5) :]
-        after = [v for s, v in zip(loss.steps, loss.values, strict=True) if s >= step]
-        if len(before) >= 3 and after and min(median(after), after[-1]) >= WORSE * median(before) > 0.0:
-            text = (
-                f"grad_norm {norm:.4g} at step {step:g}, {norm / median(norms.values):.0f} times its median; "
-                f"loss {median(before):.4g} before, {median(after):.4g} from there on"
-            )
-            return Sign("diverged", "PB852", step, text, NEXT_DIVERGED)
-    return None
-
-
-def _reward_collapse(case: Case) -> Sign | None:
-    """Online methods: the loss starts at 0 and means little; the reward says whether it fell."""
-    reward = case.curve("reward")
-    k = reward.window(5)
-    if len(reward) < 10:
-        return None
-    start, end = reward.values[:k], reward.values[-k:]
-    spread = math.sqrt((_variance(start) + _variance(end)) / k)
-    fall = fmean(start) - fmean(end)
-    if fall <= 3.0 * spread or fall < 0.2 * max(abs(fmean(start)), max(reward.values) - min(reward.values)):
-        return None
-    since = reward.since(lambda v: v < fmean(start)) or reward.steps[-1]
-    text = f"mean reward {fmean(start):.4g} in the first fifth, {fmean(end):.4g} in the last"
-    return Sign("diverged", "PB852", since, text, NEXT_DIVERGED + " Raise the KL weight if `kl` ran away.")
-
-
-def _variance(values: tuple[float, ...]) -> float:
-    mean = fmean(values)
-    return sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)
 
 
 def stuck(case: Case) -> Sign | None:
@@ -163,6 +64,8 @@ def _coin(case: Case) -> Sign | None:
         return None
     since = accuracy.since(lambda v: low - 0.05 <= v <= high + 0.05) or accuracy.steps[-accuracy.window(5)]
     text = f"mean accuracy {accuracy.last(5):.2f} in the last fifth, loss {loss.last(5):.4g} there"
+    if case.method.sigmoid and loss.last(5) > LN2 + 0.1:
+        text += ": above ln 2, worse than untrained"
     return Sign("stuck", "PB853", since, text, NEXT_STUCK)
 
 

@@ -6,15 +6,17 @@ import math
 from statistics import fmean, median, stdev
 
 from .autopsy_case import Case, Sign
+from .autopsy_diverged import WORSE, ZERO
 from .autopsy_log import Row, curve
 from .autopsy_method import LN2
 from .autopsy_numbers import lasting, share, softplus
-from .autopsy_rules import CHANCE, NEAR_IDLE, ZERO
+from .autopsy_rules import CHANCE, NEAR_IDLE
 
 # A fifth of a shorter log is less than one entry: no rule about ends and beginnings can be trusted.
 SHORTEST = 5
 MOST = 0.9
 FEW = 0.05
+AWAY = 0.05  # more than half precision moves the mean of a batch
 
 
 def transient(case: Case) -> Sign | None:
@@ -118,11 +120,11 @@ NEXT_REFERENCE = (
 
 def _off_at_first_step(row: Row) -> bool:
     """Before any update the rewards are 0 and the loss is ln 2, up to the rounding of half precision."""
-    return abs(row.get("loss", LN2) - LN2) > 0.05 and _shift(row) > 0.05
+    return abs(row.get("loss", LN2) - LN2) > AWAY and _shift(row) > AWAY
 
 
 def _off_all_along(case: Case) -> Row | None:
-    """The first entry of several steps, where its loss is too high and its rewards were there from the start.
+    """The first entry of several steps, where its loss is too high and its rewards did not come later.
 
     Learning lowers the loss; a diverging run raises it, but its rewards grow from 0 entry by entry.
     """
@@ -130,7 +132,8 @@ def _off_all_along(case: Case) -> Row | None:
     if len(rows) < 6 or rows[0]["step"] > 1.5 * (rows[1]["step"] - rows[0]["step"]):
         return None
     usual = median(_shift(row) for row in rows[: len(rows) // 2])
-    high = rows[0]["loss"] > LN2 + 0.1 and _shift(rows[0]) > 0.1
+    steady = median(row["loss"] for row in rows[: len(rows) // 2]) < WORSE * rows[0]["loss"]
+    high = steady and rows[0]["loss"] > LN2 + AWAY and _shift(rows[0]) > 0.1
     return rows[0] if high and _shift(rows[0]) >= 0.5 * usual else None
 
 
@@ -211,11 +214,10 @@ def zero_loss(case: Case) -> Sign | None:
 
 
 def _explained(case: Case, row: Row) -> bool:
-    """Whether a preference loss of 0.0 is its margin, rounded to four decimals."""
-    if case.method.family in ("supervised", "reference-free"):
+    """Whether a loss of 0.0 may be a small one, rounded to four decimals. A cross-entropy is never."""
+    if case.method.family == "supervised" or case.method.name == "ORPO":
         return False
-    margin = row.get("rewards/margins", math.inf)
-    return softplus(-margin) < 1e-3
+    return not case.method.sigmoid or softplus(-row.get("rewards/margins", math.inf)) < 1e-3
 
 
 def flat(case: Case) -> Sign | None:
