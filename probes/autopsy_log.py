@@ -36,6 +36,7 @@ ALIASES = {
 SUMMARY = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos")
 # What says that a row is about training (or, after `eval_`, about an evaluation) and not only bookkeeping.
 MEASURED = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^objective/|accurac")
+FLOAT32 = 3.4028235e38
 PARTS_OF_LOSS = {"nll", "sft", "odds_ratio", "aux", "policy", "value"}
 
 
@@ -177,7 +178,7 @@ def _name(key: str) -> str:
 def as_number(value: Any) -> float | None:
     """A float of a number, a numeric string (`"nan"`, `"tensor(0.69)"`) or a list of numbers (its mean)."""
     if isinstance(value, int | float):
-        return float(value) if abs(value) < 1e308 or value != value else math.copysign(math.inf, value)
+        return _in_range(value)
     if isinstance(value, str):
         return _parsed(value)
     if isinstance(value, list | tuple) and value:
@@ -187,10 +188,15 @@ def as_number(value: Any) -> float | None:
     return None
 
 
+def _in_range(value: float) -> float:
+    """`value` as float32 would hold it, in which training computes: beyond its range lies infinity."""
+    return float(value) if abs(value) <= FLOAT32 or value != value else math.inf if value > 0 else -math.inf
+
+
 def _parsed(text: str) -> float | None:
     inner = re.match(r"tensor\(\s*([^,)\s]+)", text.strip())
     try:
-        return float(inner.group(1) if inner else text)
+        return _in_range(float(inner.group(1) if inner else text))
     except ValueError:
         return None
 
@@ -214,7 +220,8 @@ def _step(row: Mapping[str, float | None]) -> float | None:
 
 def _train_part(row: Mapping[str, float | None]) -> Row | None:
     part = {k: v for k, v in row.items() if not k.startswith("eval_") and k not in SUMMARY}
-    return _part(part, elsewhere=any(_finite(v) for k, v in row.items() if k.startswith("eval_")))
+    elsewhere = any(_finite(v) for k, v in row.items() if k.startswith("eval_") or k in SUMMARY)
+    return _part(part, elsewhere)
 
 
 def _part(part: Mapping[str, float | None], elsewhere: bool) -> Row | None:
@@ -241,7 +248,7 @@ def _eval_sets(rows: Sequence[Mapping[str, float | None]]) -> dict[str, list[Row
     names = sorted(_set_names({k for row in rows for k in row if k.startswith("eval_")}), reverse=True)
     found: dict[str, list[Row]] = {}
     for row in rows:
-        trained = any(_finite(row.get(k)) for k in ("loss", "learning_rate"))
+        elsewhere = any(_finite(row.get(k)) for k in ("loss", "learning_rate", *SUMMARY))
         by_set: dict[str, dict[str, float | None]] = {}
         for key, value in row.items():
             if key.startswith("eval_"):
@@ -249,7 +256,7 @@ def _eval_sets(rows: Sequence[Mapping[str, float | None]]) -> dict[str, list[Row
                 metric = key.removeprefix(f"eval_{name}_" if name else "eval_")
                 by_set.setdefault(name, {"step": row["step"]})[metric] = value
         for name, part in by_set.items():
-            if kept := _part(part, elsewhere=trained):
+            if kept := _part(part, elsewhere):
                 found.setdefault(name, []).append(kept)
     return found
 
@@ -275,7 +282,8 @@ def _latest_pass(rows: Sequence[Row]) -> tuple[list[Row], str]:
         if backward and row.get("epoch", 0.0) > kept[-1].get("epoch", math.inf):
             offset = kept[-1]["step"] + 1 - source["step"]
             row["step"] = source["step"] + offset
-        while kept and kept[-1]["step"] > row["step"]:
+            backward = False
+        while backward and kept and kept[-1]["step"] >= row["step"]:
             kept.pop()
             replaced, resumed = replaced + 1, row["step"]
         if kept and kept[-1]["step"] == row["step"]:

@@ -57,8 +57,8 @@ def recognise(log: Log) -> Method:
 
 
 def _from_loss_alone(log: Log) -> Method:
-    losses = log.curve("loss").values
-    if losses and log.has("rewards/accuracies") and abs(losses[0] - LN2) < 0.03:
+    losses = log.curve("loss").values  # an accuracy in training: a classifier has it in evaluations only
+    if losses and len(curve(log.train, "rewards/accuracies")) and abs(losses[0] - LN2) < 0.03:
         return Method("DPO", "reference", LN2, True, "an accuracy, and a loss that starts at ln 2")
     return SFT
 

@@ -133,7 +133,7 @@ def _advice(case: Case) -> str:
 
 def _no_loss(case: Case) -> Sign | None:
     loss = case.curve("loss")
-    if not len(loss) or loss.last_median(5) >= ZERO:
+    if not len(loss) or loss.last_median(5) >= ZERO or min(loss.values) < 0.0:  # 0 is no floor there
         return None
     since = loss.since(lambda v: v < ZERO) or loss.steps[-loss.window(5)]
     text = f"median loss {loss.last_median(5):.3g} in the last fifth, under {ZERO}"

@@ -234,7 +234,9 @@ def flat(case: Case) -> Sign | None:
     """
     loss = case.curve("loss")
     k = len(loss) // 3
-    if len(loss) < SHORTEST or k < 2 or case.method.family == "online" or loss.last_median(5) < ZERO:
+    # Where the loss of an idle policy is known, `stuck` judges that, and better.
+    judged = case.method.idle is not None or case.method.family == "online" or loss.last_median(5) < ZERO
+    if judged or len(loss) < SHORTEST or k < 2:
         return None
     a, b = loss.values[:k], loss.values[-k:]
     error = math.sqrt((stdev(a) ** 2 + stdev(b) ** 2) / k)

@@ -22,6 +22,8 @@ PANELS: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("grad_norm", ("grad_norm",), BOTH),
 )
 MOST_SETS = 2
+TINY = 1e-30  # under this a difference is rounding
+LARGEST = 1e100  # a value beyond it is drawn as no number
 MARKS = ("•", "○")
 ASCII_MARKS = ("*", "o")
 
@@ -70,9 +72,10 @@ def _points(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[Point, ...]:
 
 def _float(value: Any, other: float = math.nan) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return other
+    return number if abs(number) < LARGEST else other
 
 
 def draw(panel: Panel, width: int = 38, height: int = 6, ascii_only: bool = False) -> list[str]:
@@ -88,7 +91,7 @@ def draw(panel: Panel, width: int = 38, height: int = 6, ascii_only: bool = Fals
     grid = _grid(shown, marks, height, low, high)
     bar, corner, floor = ("|", "+", "-") if ascii_only else ("│", "└", "─")
     labels = [f"{high:.3g}", *[""] * (height - 2), f"{low:.3g}"]
-    rows = [f"{text:>8} {bar}{''.join(cells)}" for text, cells in zip(labels, grid, strict=True)]
+    rows = [f"{f'{text:>8}'[:9]:9}{bar}{''.join(cells)}" for text, cells in zip(labels, grid, strict=True)]
     ends = f"{first:g}" + f"{last:g}".rjust(across - len(f"{first:g}"))
     return [_head(panel, marks, width), *rows, f"{'':9}{corner}{floor * across}", f"{'':10}{ends}"[:width]]
 
@@ -101,9 +104,9 @@ def _head(panel: Panel, marks: Sequence[str], width: int) -> str:
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values, default=0.0), max(values, default=1.0)
-    if math.isfinite(high - low) and high > low:
+    if high - low > max(TINY, 1e-12 * abs(high)):
         return low, high
-    return (low, low + (abs(low) * 0.01 or 1.0)) if high == low else (-1e308, 1e308)
+    return low, low + (abs(low) * 0.01 if abs(low) > TINY else 1.0)
 
 
 def _binned(points: Sequence[Point], first: float, last: float, width: int) -> list[float | None]:
