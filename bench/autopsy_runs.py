@@ -75,7 +75,8 @@ def _pairwise(s: Setup) -> Iterator[Entry]:
             yield _logged(s, window, running / (step - last_logged), lr, step)
             window, running, last_logged = [], 0.0, step
         if s.evals and step % s.evals == 0:
-            yield _evaluated(s, held_out, theta, step)
+            weights = theta * math.nan if s.nan_from is not None and step >= s.nan_from else theta
+            yield _evaluated(s, held_out, weights, step)
     yield {"train_runtime": 1.0, "train_loss": 0.5, "epoch": 1.0, "step": s.steps}
 
 

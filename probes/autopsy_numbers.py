@@ -144,9 +144,10 @@ def _finite_steps(logged: float, usual: float, k: int, offset: float, named: str
     what = named or f"{usual:.4g}"
     exact = bool(named) and abs(predicted - logged) < 6e-5  # logs are rounded to four decimals
     formula = f"{what} × {m}·{k + 1} / ({m + 1}·{k}) = {predicted:.4f}"
+    steps = f"{m} finite {'step' if m == 1 else 'steps'} in {k}"
     return (
-        f"loss {logged:.4g} {'is exactly' if exact else 'is about'} what the NaN filter leaves of {m} finite "
-        f"{'step' if m == 1 else 'steps'} in {k} ({formula}): step {offset + m + 1:g} was the first to fail"
+        f"loss {logged:.4g} is {'exactly' if exact else 'about'} what the NaN filter leaves of {steps} "
+        f"({formula}): {'' if exact else 'about '}step {offset + m + 1:g} was the first to fail"
     )
 
 

@@ -213,7 +213,13 @@ def _diagnosed(run: Run) -> str:
     if not autopsy:
         return ""
     since = autopsy.get("since_step")
-    return f"{autopsy.get('main')}" + (f", since step {since}" if since is not None else "")
+    tags = ", ".join(str(tag) for tag in autopsy.get("tags") or ())
+    told = [
+        str(autopsy.get("main")),
+        *([f"since step {since}"] if since is not None else []),
+        *([tags] if tags else []),
+    ]
+    return ", ".join(told)
 
 
 def _counted(run: Run) -> str:

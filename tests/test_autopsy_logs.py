@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from probe.probes.autopsy import diagnose
 from probe.probes.autopsy_method import recognise
 from probe.probes.autopsy_read import read_log

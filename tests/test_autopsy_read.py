@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from probe.errors import ProbeError
 from probe.probes.autopsy import diagnose, history, summary
 from probe.probes.autopsy_log import as_number, make_log
 from probe.probes.autopsy_read import read_log
 from probe.records import to_json
-from probe.reports.curves import draw, panels, svg_curves
+from probe.reports.curves import draw, panels
+from probe.reports.curves_svg import drawn_panels
 
 ROWS = [
     {"step": 10, "loss": 0.69, "learning_rate": 1e-5, "rewards/margins": 0.01, "logps/chosen": -100.0},
@@ -197,11 +199,31 @@ def test_numbers() -> None:
 
 
 NAMES = st.sampled_from(
-    (
-        "step loss grad_norm learning_rate epoch kl reward reward_std eval_loss eval_a_loss eval_a_runtime "
-        "eval_runtime rewards/chosen rewards/rejected rewards/margins rewards/accuracies logps/chosen "
-        "logps/rejected nll_loss log_odds_chosen train_runtime train_loss min_reward"
-    ).split()
+    [
+        "step",
+        "loss",
+        "grad_norm",
+        "learning_rate",
+        "epoch",
+        "kl",
+        "reward",
+        "reward_std",
+        "eval_loss",
+        "eval_a_loss",
+        "eval_a_runtime",
+        "eval_runtime",
+        "rewards/chosen",
+        "rewards/rejected",
+        "rewards/margins",
+        "rewards/accuracies",
+        "logps/chosen",
+        "logps/rejected",
+        "nll_loss",
+        "log_odds_chosen",
+        "train_runtime",
+        "train_loss",
+        "min_reward",
+    ]
 )
 VALUES = st.one_of(
     st.floats(),
@@ -224,7 +246,7 @@ def test_any_entries_give_a_diagnosis_that_is_plain_json(entries: list[dict[str,
     told = to_json({"autopsy": summary(found), "log_history": history(log)})
     json.dumps(told, allow_nan=False)
     assert all(len(line) <= 38 for panel in panels(told["log_history"]) for line in draw(panel))
-    assert len(svg_curves(told["log_history"])) == len(panels(told["log_history"]))
+    assert len(drawn_panels(told)) == len(panels(told["log_history"]))
 
 
 JSON = st.recursive(

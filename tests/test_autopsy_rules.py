@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from probe.probes.autopsy import diagnose, summary
 from probe.probes.autopsy_case import Diagnosis
 from probe.probes.autopsy_log import make_log
