@@ -9,9 +9,20 @@ import typer
 
 from . import options
 
+Switch = Annotated[bool, typer.Option(help="Run this probe; what is not run never passes.")]
+
 
 def gate(
     path: Annotated[Path, typer.Argument(help="A pair file to measure, or a run.json to judge again.")],
+    model: options.Model = None,
+    fields: options.Fields = None,
+    sides: options.Sides = None,
+    skip_bad: options.SkipBad = False,
+    template: options.Template = "auto",
+    max_length: options.MaxLength = None,
+    data: Switch = True,
+    bias: Switch = True,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and run nothing.")] = False,
     inconclusive: Annotated[
         str, typer.Option(help="What an inconclusive condition does to the exit code: fail or warn.")
     ] = "fail",
@@ -26,6 +37,14 @@ def gate(
     ] = None,
     alpha: options.Alpha = 0.05,
     bound: options.Bound = 0.1,
+    beta: Annotated[float, typer.Option(help="DPO's beta, for the flip budget.")] = 0.1,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    dtype: options.DType = None,
+    revision: options.Revision = None,
+    adapter: options.Adapter = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
@@ -36,12 +55,13 @@ def gate(
     """
     from datetime import date
 
-    from ..gate.settings import from_config, judged
+    from ..gate import measure
+    from ..gate.settings import from_config, is_run, judged
     from ..reports.emit import emit, parse_formats, show
     from ..runs import load_run
 
     targets = parse_formats(format)
-    how = from_config(
+    judging = from_config(
         alpha=alpha,
         bound=bound,
         minimum_n=minimum_n,
@@ -51,9 +71,26 @@ def gate(
         full=full,
         baseline=baseline,
     )
-    run = judged(load_run(path), how, date.today())
-    if out is not None:
-        emit(run, format, out, everything=everything)
-    else:
-        show(run, targets, everything=everything)
+    if is_run(path):
+        run = judged(load_run(path), judging, date.today())
+        if out is None:
+            show(run, targets, everything=everything)
+        else:
+            emit(run, format, out, everything=everything)
+        return run.verdict.exit_code
+    switches = {"data": data, "bias": bias}
+    off = frozenset(name for name, on in switches.items() if not on)
+    if plan:
+        print("\n".join(measure.plan(off)))
+        return 0
+    from ..scoring.session import ModelOptions, Source
+
+    how = ModelOptions(
+        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
+    )
+    source = Source.of(path, fields, sides, skip_bad)
+    request = measure.Request(source, how, fields, off, alpha, bound, beta, full, seed)
+    measured, rows = measure.measure(request)
+    run = judged(measured, judging, date.today())
+    emit(run, format, out, rows=rows, everything=everything)
     return run.verdict.exit_code

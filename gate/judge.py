@@ -106,7 +106,8 @@ def _claim(rule: Rule, group: str, limits: Mapping[str, float | bool], run: Run)
 
 
 def _check_noise(claims: Sequence[Claim], run: Run) -> None:
-    noise = (run.inputs.get("model") or {}).get("noise_floor")
+    proof = (run.inputs.get("scores") or {}).get("self_proof") or {}
+    noise = proof.get("difference")
     for claim in claims:
         units = claim.estimate.units if claim.estimate else ""
         if noise and units == "nats/token" and claim.limit < noise:

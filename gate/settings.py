@@ -36,6 +36,16 @@ class GateOptions:
     accepted: tuple[accept.Accepted, ...] = ()
 
 
+def is_run(path: Path) -> bool:
+    """Whether `path` is a saved run (or its directory) and not a pair file; a file must open like one."""
+    if path.is_dir():
+        return (path / "run.json").exists()
+    if path.suffix != ".json" or not path.exists():
+        return path.name == "run.json"
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return '"schema_version"' in file.read(200)
+
+
 def from_config(**options: Any) -> GateOptions:
     """The typed options together with the config file's tables. Raises `ProbeError` for a wrong word."""
     _one_of("--inconclusive", options.get("inconclusive", "fail"), ("fail", "warn"))

@@ -48,16 +48,21 @@ class BiasOptions:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A finished run and the rows of its `scores.jsonl`."""
+    """A finished run, the rows of its `scores.jsonl`, and the scores for whoever asks more of them."""
 
     run: Run
     rows: Iterable[Mapping[str, Any]]
+    scores: ScoreTable
 
 
 def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Measured | None:
     """Score the file and judge it. Raises `ProbeError` for bad input, `CannotMeasure` for bad numbers."""
-    created = now()
-    session = Session.open(source, how, options.seed)
+    return measure_in(Session.open(source, how, options.seed), options)
+
+
+def measure_in(session: Session, options: BiasOptions) -> Measured:
+    """The same in an open session: `probe gate` runs its other probes in it too."""
+    created, source = now(), session.source
     extremes = Extremes()
     stream = shuffled_until_settled(session, options) if options.stop_early else session.scores()
     scores = ScoreTable(extremes.watch(stream))
@@ -78,7 +83,7 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Mea
         environment=environment(),
         details={**result.details, **extremes.rows(session)},
     )
-    return Measured(run, map(score_row, scores))
+    return Measured(run, map(score_row, scores), scores)
 
 
 def _judged(session: Session, scores: ScoreTable, options: BiasOptions) -> BiasResult:

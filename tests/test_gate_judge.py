@@ -128,7 +128,9 @@ def test_false_leaves_a_condition_out_and_a_number_turns_one_on():
 
 def test_a_limit_under_the_noise_floor_is_a_configuration_error():
     gap = Estimate("gap", 0.0, -0.01, 0.01, 200, None, "t", "nats/token")
-    run = dataclasses.replace(make_run(), inputs={"model": {"noise_floor": 0.02}}, estimates=(gap,))
+    run = dataclasses.replace(
+        make_run(), inputs={"scores": {"self_proof": {"difference": 0.02}}}, estimates=(gap,)
+    )
     with pytest.raises(ProbeError, match="noise"):
         judge(run, Settings(limits={"gap": 0.01}, today=TODAY))
 

@@ -1,0 +1,163 @@
+"""Run the probes of a gate over one pair file, in one session with the model, and put their results together.
+
+The probes load torch when they run; importing this module does not.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .. import config
+from ..errors import ProbeError
+from ..probes.measured import Measured, together
+from ..records import BiasRow, Run
+from ..runs import environment, now
+
+if TYPE_CHECKING:
+    from ..scoring.session import ModelOptions, Session, Source
+    from ..scoring.table import ScoreTable
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to measure: a file, a model, and how. `off` names probes not to run."""
+
+    source: Source
+    how: ModelOptions
+    fields: str | None = None
+    off: frozenset[str] = frozenset()
+    alpha: float = 0.05
+    bound: float = 0.1
+    beta: float = 0.1
+    full: bool = False
+    seed: int = 0
+
+
+@dataclass
+class Work:
+    """One gate under way: the session opens with the first probe that needs the model."""
+
+    request: Request
+    inputs: dict[str, Any] = field(default_factory=dict)
+    bias: tuple[BiasRow, ...] = ()
+    scores: ScoreTable | None = None
+    rows: Iterable[Mapping[str, Any]] | None = None
+    _session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The loaded model with its encoder and store."""
+        if self._session is None:
+            from ..scoring.session import Session
+
+            self._session = Session.open(self.request.source, self.request.how, self.request.seed)
+        return self._session
+
+    def facts(self) -> dict[str, Any]:
+        """The `inputs` of `run.json`: the session's where there is one, else the data check's."""
+        return {**self.inputs, **(self._session.inputs() if self._session else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One probe of the gate: its name, what it costs in words, and the function that measures."""
+
+    name: str
+    cost: str
+    run: Callable[[Work], Measured]
+
+
+def measure(request: Request) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
+    """Run every probe that is not off; returns the run, not yet judged, and the rows of its `scores.jsonl`.
+
+    An error of the numerics ends the measuring: what follows would run on the same broken arithmetic. Raises
+    `ProbeError` for bad input and `CannotMeasure` where a probe cannot go on.
+    """
+    created, work = now(), Work(request)
+    states = {probe.name: "off" if probe.name in request.off else "done" for probe in PROBES}
+    parts: list[Measured] = []
+    for probe in PROBES:
+        if states[probe.name] != "done":
+            continue
+        if _broken(parts):
+            states[probe.name] = "not run: the numerics failed"
+            continue
+        parts.append(_timed(probe, work))
+    if not parts:
+        raise ProbeError("every probe is switched off, so there is nothing to measure. Leave one on.")
+    whole = together(parts)
+    run = Run(
+        command="gate",
+        created=created,
+        bias=work.bias,
+        estimates=whole.estimates,
+        findings=whole.findings,
+        inputs=work.facts(),
+        config=config.current(),
+        environment=environment(),
+        details={**whole.details, "probes": states},
+    )
+    return run, work.rows
+
+
+def plan(off: frozenset[str]) -> Iterator[str]:
+    """What a gate would do, a line a probe, before anything is spent."""
+    width = max(len(probe.name) for probe in PROBES)
+    for probe in PROBES:
+        yield f"{probe.name:<{width}}  {'off' if probe.name in off else probe.cost}"
+
+
+def _broken(parts: Iterable[Measured]) -> bool:
+    return any(f.severity == "error" and f.code.startswith("PB0") for part in parts for f in part.findings)
+
+
+def _timed(probe: Probe, work: Work) -> Measured:
+    start = time.perf_counter()
+    print(f"{probe.name}: {probe.cost}", file=sys.stderr)
+    part = probe.run(work)
+    kept = {name: section for name, section in part.details.items() if name != "costs"}
+    cost = {"probe": probe.name, "what": probe.cost, "seconds": round(time.perf_counter() - start, 2)}
+    return Measured(part.estimates, part.findings, {**kept, "costs": [cost]})
+
+
+def _part(run: Run) -> Measured:
+    return Measured(run.estimates, run.findings, run.details)
+
+
+def _data(work: Work) -> Measured:
+    """The file's own checks, with token checks by the model's tokenizer."""
+    from ..probes.data_run import Request as DataRequest
+    from ..probes.data_run import measure as measure_data
+
+    how, source = work.request.how, work.request.source
+    fields = work.request.fields
+    run = measure_data(DataRequest(source.path, fields, template=how.template))
+    work.inputs |= run.inputs
+    return _part(run)
+
+
+def _bias(work: Work) -> Measured:
+    """Both sides scored in several templates, and the flip budget from the same scores."""
+    from ..probes.bias import prompt_clusters
+    from ..probes.flip_budget import flip_budget
+    from ..scoring.bias_run import BiasOptions, measure_in
+
+    request = work.request
+    measured = measure_in(work.session, BiasOptions(request.alpha, request.bound, seed=request.seed))
+    work.bias, work.scores, work.rows = measured.run.bias, measured.scores, measured.rows
+    lines = set(measured.scores.lines)
+    clusters = prompt_clusters(pair.prompt for pair in request.source.pairs() if pair.line in lines)
+    budget = flip_budget(
+        measured.scores, beta=request.beta, alpha=request.alpha, clusters=clusters, seed=request.seed
+    )
+    return together([_part(measured.run), Measured(budget.estimates, budget.findings)])
+
+
+PROBES: tuple[Probe, ...] = (
+    Probe("data", "one reading of the file, no model", _data),
+    Probe("bias", "every pair scored once, up to 256 of them in three more templates", _bias),
+)
