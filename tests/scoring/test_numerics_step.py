@@ -1,0 +1,166 @@
+"""Each cause of a run that dies or stands still, made to happen on a tiny random Llama."""
+
+import math
+
+import pytest
+import torch
+
+from probe.probes.numerics import FirstStep, Plan, judge_numerics, judge_plan, passed
+from probe.scoring.encode import make_encoder
+from probe.scoring.records import EncodedPair, EncodedSide
+from probe.training.numerics import first_step
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*")
+
+
+@pytest.fixture
+def encoded(pairs, make_tokenizer):
+    return make_encoder(make_tokenizer("bpe", bos=True), pairs, "raw").many(pairs)[:3]
+
+
+@pytest.fixture
+def small(build):
+    """Weights as they are initialised, not sharpened: the scale of a real model's."""
+    model = build("llama")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.div_(4)
+    return model
+
+
+def judged(model, pairs, **plan):
+    made = Plan(**plan)
+    step = first_step(model, pairs, made, plain=True)
+    return {finding.code: finding for finding in judge_numerics(made, step).findings}, step
+
+
+def test_float16_weights_under_adamw(small, encoded):
+    codes, step = judged(small, encoded, dtype="float16", lora_rank=None)
+    assert list(codes) == ["PB001"]
+    assert "eps 1e-08 is 0 in float16" in codes["PB001"].message
+    assert step.zero_gradients > 0
+    assert step.weights_finite is False
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"dtype": "float32", "lora_rank": None},
+        {"dtype": "float32"},
+        {"dtype": "bfloat16"},
+        {"dtype": "float16"},  # LoRA: the adapter's weights are float32
+        {"dtype": "float16", "lora_rank": None, "eps": 1e-4, "learning_rate": 1e-4},
+    ],
+    ids=str,
+)
+def test_plans_that_survive(small, encoded, plan):
+    codes, step = judged(small, encoded, **plan)
+    assert passed(list(codes.values())), codes
+    assert step.after_finite
+    assert step.loss == pytest.approx(math.log(2), abs=1e-3)
+
+
+def test_float16_overflow_names_the_module(small, encoded):
+    with torch.no_grad():
+        small.model.layers[1].mlp.down_proj.weight.mul_(1e7)
+    codes, step = judged(small, encoded, dtype="float16")
+    assert list(codes) == ["PB002"]
+    assert step.bad_module.startswith("model.layers.")
+    assert judged(small, encoded, dtype="bfloat16")[1].bad_module is None
+
+
+def test_damaged_weights_are_no_overflow(small, encoded):
+    with torch.no_grad():
+        small.lm_head.weight[7] = float("nan")
+    codes, _ = judged(small, encoded)
+    assert list(codes) == ["PB009"]
+    assert "lm_head" in codes["PB009"].message
+
+
+def test_bfloat16_updates_below_half_an_ulp(small, encoded):
+    """A weight w moves only if the step exceeds |w|·2⁻⁹: at 1e-9 none of size .01 does, at 1e-2 all do."""
+    codes, step = judged(small, encoded, dtype="bfloat16", lora_rank=None, learning_rate=1e-9)
+    assert "PB003" in codes
+    assert step.moved < 0.01
+    assert "PB003" not in judged(small, encoded, dtype="bfloat16", lora_rank=None, learning_rate=1e-2)[0]
+
+
+def test_fully_masked_row(small, encoded):
+    cut = encoded[0].chosen
+    masked = EncodedPair("cut", EncodedSide(cut.ids[: cut.start], cut.start, 0), encoded[0].rejected)
+    codes, _ = judged(small, [*encoded, masked])
+    assert codes["PB004"].worst_pairs == ("cut",)
+    assert judged(small, [masked])[1].loss is None
+
+
+def test_learning_rate_zero_moves_nothing(small, encoded):
+    codes, step = judged(small, encoded, learning_rate=0.0)
+    assert list(codes) == ["PB005"]
+    assert step.moved == 0
+
+
+def test_beta_zero_has_no_gradient(small, encoded):
+    codes, step = judged(small, encoded, beta=0.0)
+    assert list(codes) == ["PB006"]
+    assert step.zero_gradients == step.weights
+    assert step.loss == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize(
+    ("plan", "codes"),
+    [
+        ({}, []),
+        ({"learning_rate": 0.0}, ["PB005"]),
+        ({"learning_rate": -1e-5}, ["PB005"]),
+        ({"learning_rate": math.nan}, ["PB005"]),
+        ({"learning_rate": 1e-2}, ["PB007"]),
+        ({"learning_rate": 5e-4, "lora_rank": None}, ["PB007"]),
+        ({"learning_rate": 1e-8}, ["PB007"]),
+        ({"learning_rate": 1e-6, "lora_rank": None}, []),
+        ({"beta": 0.0}, ["PB006"]),
+        ({"beta": 0.0, "method": "sft", "learning_rate": 2e-4}, []),
+        ({"dtype": "float16", "lora_rank": None, "learning_rate": 1e-6}, ["PB001"]),
+        ({"dtype": "float16", "lora_rank": None, "learning_rate": 1e-6, "fused": True}, []),
+        ({"dtype": "float16"}, []),
+    ],
+    ids=str,
+)
+def test_what_the_plan_alone_shows(plan, codes):
+    assert [finding.code for finding in judge_plan(Plan(**plan))] == codes
+
+
+def test_a_start_that_is_not_ln_2():
+    step = FirstStep(4, loss=0.75, gradients_finite=True, weights=10, moved=1.0, weights_finite=True)
+    found = judge_numerics(Plan(), step).findings
+    assert [f.code for f in found] == ["PB008"]
+
+
+@pytest.mark.parametrize("method", ["dpo", "dpop", "dpo_nll", "ipo", "orpo", "simpo", "sft"])
+def test_every_method_takes_its_step_and_leaves_the_model_alone(small, encoded, method):
+    before = {name: p.clone() for name, p in small.named_parameters()}
+    _, step = judged(small, encoded, method=method, learning_rate=1e-4)
+    assert step.after_finite
+    assert step.moved > 0.5
+    assert all(torch.equal(p, before[name]) for name, p in small.named_parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plan", "codes"),
+    [
+        ({"dtype": "float16", "lora_rank": None, "learning_rate": 5e-6}, ["PB001"]),
+        ({"dtype": "float32"}, []),
+        ({"dtype": "bfloat16"}, []),
+    ],
+    ids=str,
+)
+def test_the_embedded_model(plan, codes):
+    from probe.pairs.record import Pair
+    from probe.scoring.model import load_model
+
+    loaded = load_model(device="cpu", dtype="float32")
+    rows = [Pair("1", "What is rain?", "Water that falls.", "I cannot say.")]
+    encoded = make_encoder(loaded.tokenizer, rows, "auto").many(rows)
+    found, _ = judged(loaded.model, encoded, **plan)
+    assert list(found) == codes
