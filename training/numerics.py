@@ -14,7 +14,8 @@ from ..scoring.engine import causal_lm, token_logps
 from ..scoring.model import DTYPES
 from ..scoring.numerics import first_bad_module
 from ..scoring.records import EncodedPair, EncodedSide
-from .losses import LOSSES, Logps, Shape
+from .losses import LOSSES, Logps
+from .shape import Shape
 
 PAIRS = 4
 
