@@ -126,3 +126,21 @@ def _least(found: Callable[[int], float], power: float) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if found(middle) >= power else (middle, high)
     return high
+
+
+def share_above_power(n: int, rate: float, null: float, alpha: float = 0.05) -> float:
+    """Chance that n trials of true `rate` reject "share ≤ null" in the exact one-sided binomial test."""
+    least = int(stats.binom.isf(alpha, n, null)) + 1  # the fewest successes with P(≥ k | null) ≤ alpha
+    return float(stats.binom.sf(least - 1, n, rate))
+
+
+def share_above_trials(
+    rate: float, null: float, *, power: float = 0.8, alpha: float = 0.05, most: int = 100_000
+) -> int | None:
+    """Trials that show a share above `null` when `rate` is true: .9 above .8 needs 82, .95 needs 30."""
+    if rate <= null:
+        return None
+    reach = special.ndtri(1 - alpha) * math.sqrt(null * (1 - null))
+    reach += special.ndtri(power) * math.sqrt(rate * (1 - rate))
+    guess = (float(reach) / (rate - null)) ** 2
+    return _scan(lambda n: share_above_power(n, rate, null, alpha), power, guess, most)

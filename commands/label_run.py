@@ -1,0 +1,134 @@
+"""One audit from the options to a `Run`: draw the sample, ask what is open, judge the answers."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import current
+from ..errors import Exit, ProbeError
+from ..files import sha256_file
+from ..pairs.audit import AnswerLog, Sample, all_logs, digest, log_path, questions, stratified_sample
+from ..pairs.fields import parse_fields
+from ..pairs.read import read_pairs
+from ..probes.label_checks import judge_labels
+from ..probes.labels import Answers, audit, reasoning, row_of
+from ..probes.power import share_above_trials
+from ..records import MEASURED, Condition, Run, Status, Verdict
+from ..runs import environment, now
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOptions:
+    """The options of `probe label` as they were given."""
+
+    pairs: Path
+    name: str
+    n: int | None
+    agreement: float
+    expect: float
+    fields: str | None
+    skip_bad: bool
+    alpha: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The sample of a file, and the log of the labeller who is asked."""
+
+    options: LabelOptions
+    sample: Sample
+    log: AnswerLog
+    facts: dict[str, Any]  # of the file, for `inputs`
+
+    @classmethod
+    def begin(cls, options: LabelOptions) -> Audit:
+        """Draw the sample and open the log. Raises `ProbeError` on a bad option, file or log."""
+        log = AnswerLog.open(log_path(options.pairs, options.name))
+        needed = options.n or share_above_trials(options.expect, options.agreement, alpha=options.alpha)
+        if needed is None:
+            raise ProbeError(
+                f"--expect {options.expect:g} is not above --agreement {options.agreement:g} by enough to be "
+                "shown. Expect more, or give --n."
+            )
+        reading = read_pairs(options.pairs, fields=parse_fields(options.fields), skip_bad=options.skip_bad)
+        sample = stratified_sample(reading, needed, options.seed)
+        facts = {
+            "path": str(options.pairs),
+            "sha256": sha256_file(options.pairs) if options.pairs.is_file() else None,
+            "n": reading.n,
+            "dropped": len(reading.bad),
+        }
+        return cls(options, sample, log, facts)
+
+    def ask(self) -> bool:
+        """Ask what is open, on the terminal; True when nothing is left. Says why so many pairs first."""
+        from .label_screen import ask_all
+
+        o, n = self.options, len(self.sample.pairs)
+        _say(reasoning(n, self.sample.total, o.agreement, o.alpha, o.expect))
+        asked = questions(self.sample.pairs, o.name, o.seed)
+        ask_all(asked, self.log)
+        left = sum(question.digest not in self.log.answers for question in asked)
+        if left:
+            _say(
+                f"{n - left} of {n} answers are saved in {self.log.path}; the same command goes on. "
+                "--report shows what there is."
+            )
+        return not left
+
+    def answers(self) -> Answers:
+        """Every labeller's answers to the sampled pairs; those to other texts are left out."""
+        wanted = {digest(pair) for pair in self.sample.pairs}
+        logs = all_logs(self.options.pairs) | {self.options.name: self.log}
+        given = {
+            name: {key: answer for key, answer in log.answers.items() if key in wanted}
+            for name, log in logs.items()
+        }
+        return {name: answers for name, answers in given.items() if answers}
+
+    def run(self) -> Run:
+        """The result, judged once some labeller has answered the whole sample.
+
+        A look on the way decides nothing, or the level of the test would not hold. Raises `ProbeError` when
+        there are no answers at all.
+        """
+        answers, o = self.answers(), self.options
+        if not answers:
+            raise ProbeError(f"{o.pairs}: nobody has labelled it yet. Run `probe label {o.pairs}`.")
+        measured, condition = judge_labels(self.sample.pairs, answers, limit=o.agreement, alpha=o.alpha)
+        complete = any(len(given) == len(self.sample.pairs) for given in answers.values())
+        return Run(
+            command="label",
+            created=now(),
+            verdict=_verdict(condition) if complete else MEASURED,
+            estimates=measured.estimates,
+            findings=measured.findings,
+            inputs={"pairs": self.facts, "labellers": sorted(answers)},
+            config=current(),
+            environment=environment(),
+            details=dict(measured.details),
+        )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The audited pairs as the file has them, each with its `label` and the labellers' votes."""
+        for audited in audit(self.sample.pairs, self.answers()):
+            if audited.label is not None:
+                pair = audited.pair
+                texts = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
+                yield {**row_of(audited), **texts}
+
+
+def _verdict(condition: Condition) -> Verdict:
+    status: Status = condition.result if condition.result in ("pass", "fail") else "inconclusive"
+    return Verdict(status, Exit.OK if status == "pass" else Exit.FAILED, (condition,))
+
+
+def _say(text: str) -> None:
+    print(textwrap.fill(text, shutil.get_terminal_size((80, 24)).columns), file=sys.stderr)

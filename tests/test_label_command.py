@@ -1,0 +1,219 @@
+"""`probe label`: what is on the screen, and a session driven in a real terminal, killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from probe.commands.label_screen import question_lines, split_keys
+from probe.pairs.audit import Question
+from probe.pairs.record import Pair
+
+PYTHON = sys.executable
+
+
+def plain(question: Question, width: int) -> list[str]:
+    console = Console(file=StringIO(), width=width, force_terminal=True, _environ={})
+    return ["".join(s.text for s in line) for line in question_lines(question, console, width)]
+
+
+def asked(chosen: str, rejected: str, left: str = "chosen", prompt: str | None = "why?") -> Question:
+    return Question(Pair("1", prompt, chosen, rejected), "d", left)
+
+
+class TestScreen:
+    @pytest.mark.parametrize("width", [40, 59, 60, 80, 133])
+    @pytest.mark.parametrize(
+        "text", ["word " * 200, "x" * 500, "字" * 300, "a\tb\r\nc\n\nd", "\x1b[2J\x1b[H\x07\u202eevil\x9b31m"]
+    )
+    def test_every_line_has_the_width_and_moves_no_cursor(self, text: str, width: int) -> None:
+        for line in plain(asked(text, "short", prompt=text), width):
+            assert cell_len(line) == width
+            assert line.isprintable()
+
+    def test_sides_stand_as_shuffled_and_unmarked(self) -> None:
+        straight, swapped = plain(asked("GOOD", "BAD"), 80), plain(asked("GOOD", "BAD", "rejected"), 80)
+        assert [line.split() for line in straight][-1] == ["GOOD", "BAD"]
+        assert [line.split() for line in swapped][-1] == ["BAD", "GOOD"]
+        assert not {"chosen", "rejected"} & set(" ".join(straight + swapped).split())
+
+    def test_long_answers_are_kept_whole(self) -> None:
+        words = [f"w{i}" for i in range(900)]
+        shown = " ".join(plain(asked(" ".join(words), "short"), 50)).split()
+        assert [word for word in shown if word.startswith("w") and word != "why?"] == words
+
+    def test_chat_turns_are_named(self) -> None:
+        pair = Pair("1", ({"role": "user", "content": "hi"},), "yes", "no")
+        assert "user: hi" in plain(Question(pair, "d", "chosen"), 80)[0]
+
+
+def test_keys_are_split_from_whatever_a_read_gives() -> None:
+    reads = iter(["\x1b[Cl\x1b[5~", "T ", "\x1bOD\x04", ""])
+    assert list(split_keys(lambda: next(reads))) == ["right", "l", "pageup", "t", " ", "left", "q"]
+
+
+# --- a real terminal ------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """`probe label` in an 80 × 24 tmux window of its own server."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = ""
+
+    def tmux(self, *words: str) -> str:
+        made = subprocess.run(
+            ["tmux", "-f", "/dev/null", "-L", self.socket, *words], capture_output=True, text=True, timeout=20
+        )
+        return made.stdout
+
+    def start(self, *options: str, columns: int = 80) -> None:
+        words = [PYTHON, "-m", "probe", "label", "pairs.jsonl", *options]
+        command = f"trap : INT; {' '.join(words)}; echo ENDED $?; sleep 60"
+        size = ("-x", str(columns), "-y", "24")
+        self.stop()
+        self.socket = f"probe-test-{os.getpid()}-{time.monotonic_ns()}"  # a server that dies may linger
+        self.tmux("new-session", "-d", *size, "-c", str(self.directory), "sh", "-c", command)
+
+    def stop(self) -> None:
+        if self.socket:
+            self.tmux("kill-server")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.tmux("send-keys", key)
+
+    def screen(self) -> str:
+        return self.tmux("capture-pane", "-p")
+
+    def wait(self, text: str, seconds: float = 20) -> str:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if text in (shown := self.screen()):
+                return shown
+            time.sleep(0.05)
+        raise AssertionError(f"{text!r} did not appear; the screen shows:\n{self.screen()}")
+
+    def rows(self, name: str = "ann") -> list[dict[str, object]]:
+        log = self.directory / f".probe/labels/pairs/{name}.jsonl"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def kill(self) -> None:
+        """kill −9 the program itself, as a crash would."""
+        shell = int(self.tmux("display-message", "-p", "#{pane_pid}"))
+        children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    rows = [
+        {"prompt": f"question {i}?", "chosen": f"GOOD{i} " + "more " * 400, "rejected": f"BAD{i}"}
+        for i in range(30)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = Terminal(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.mark.slow
+def test_a_session_is_killed_resumed_and_judged(terminal: Terminal) -> None:
+    """30 pairs, 29 answered as the file says: 29 of 30 passes (P(X ≥ 29 | .8) = .010)."""
+    start = ("--name", "ann", "--n", "30")
+    terminal.start(*start)
+    answered = 0
+
+    def answer(count: int) -> None:
+        nonlocal answered
+        for _ in range(count):
+            shown = terminal.wait(f"pair {answered + 1} of 30")
+            columns = shown.splitlines()[4].split()
+            terminal.press("Left" if columns[0].startswith("GOOD") else "Right")
+            answered += 1
+
+    answer(10)
+    terminal.wait("pair 11 of 30")
+    terminal.press("t")
+    terminal.wait("pair 12 of 30")
+    terminal.press("u")
+    assert "GOOD" in terminal.wait("pair 11 of 30")
+    terminal.kill()
+    terminal.wait("ENDED 137")
+    saved = terminal.rows()
+    assert [row.get("label") for row in saved] == ["chosen"] * 10 + ["tie", None]
+
+    terminal.start(*start)
+    shown = terminal.wait("pair 11 of 30")
+    assert "min left" in shown and "lines 1-21 of" in shown
+    terminal.press("Space", "Space", "b", "b", "Space", "j", "k")
+    terminal.wait("lines 21-41 of")
+    terminal.press("b")
+    terminal.wait("lines 1-21 of")
+    answer(2)
+    terminal.wait("pair 13 of 30")
+    terminal.press("q")
+    terminal.wait("ENDED 0")
+    assert "12 of 30 answers are saved" in " ".join(terminal.screen().split())
+
+    terminal.start(*start, "--export", "audited.jsonl", "--format", "json=run2.json")
+    answer(17)
+    shown = terminal.wait("pair 30 of 30")
+    terminal.press("r" if shown.splitlines()[4].startswith("GOOD") else "l")
+    shown = terminal.wait("ENDED 0")
+    run = json.loads(next((terminal.directory / ".probe/runs").glob("*/run.json")).read_text())
+    assert run["verdict"]["status"] == "pass"
+    (estimate,) = [e for e in run["estimates"] if e["name"] == "agreement"]
+    assert (estimate["n"], round(30 * estimate["value"])) == (30, 29)
+    audited = [json.loads(line) for line in (terminal.directory / "audited.jsonl").read_text().splitlines()]
+    assert len(audited) == 30 and sum(row["label"] == "chosen" for row in audited) == 29
+    assert all(row["chosen"].startswith("GOOD") for row in audited)
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_a_small_window(terminal: Terminal) -> None:
+    terminal.start("--name", "ann", "--n", "5", columns=44)
+    shown = terminal.wait("pair 1 of 5")
+    assert all(len(line) <= 44 for line in shown.splitlines())
+    terminal.press("s")
+    terminal.wait("pair 2 of 5")
+    terminal.press("C-c")
+    terminal.wait("ENDED 130")
+    assert [row["label"] for row in terminal.rows()] == ["skip"]
+
+
+def probe_label(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [PYTHON, "-m", "probe", "label", "pairs.jsonl", *options]
+    return subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
+    )
+
+
+def test_without_a_terminal_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    made = probe_label(tmp_path)
+    assert made.returncode == 2 and "no" in made.stderr and "terminal" in made.stderr
+    made = probe_label(tmp_path, "--report")
+    assert made.returncode == 2 and "nobody has labelled" in made.stderr
+    assert "Traceback" not in made.stderr
+
+
+def test_expecting_no_more_than_the_limit_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    made = probe_label(tmp_path, "--expect", "0.8")
+    assert made.returncode == 2 and "--expect 0.8 is not above --agreement 0.8" in made.stderr

@@ -1,0 +1,235 @@
+"""Agreement between people and a file: coefficients against oracles, verdicts against exact binomials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from sklearn.metrics import cohen_kappa_score
+
+from probe.pairs.audit import Answer, digest
+from probe.pairs.record import Pair
+from probe.probes.agreement import cohen_kappa, krippendorff_alpha
+from probe.probes.label_checks import judge_labels
+from probe.probes.labels import agreement, audit, judged, reasoning
+from probe.probes.power import share_above_power, share_above_trials
+
+
+def pairs_of(count: int, groups: Sequence[str] = ("a",)) -> list[Pair]:
+    return [Pair(f"p{i}", f"q{i}", "good", "bad", groups[i % len(groups)], line=i + 1) for i in range(count)]
+
+
+def given(
+    pairs: Sequence[Pair], labels: Sequence[str], lefts: Sequence[str] | None = None
+) -> dict[str, Answer]:
+    lefts = lefts or ["chosen" if i % 2 else "rejected" for i in range(len(pairs))]
+    rows = zip(pairs, labels, lefts, strict=True)
+    return {digest(p): Answer(digest(p), p.id, label, left, 1.0, "") for p, label, left in rows}
+
+
+def labels_of(agree: int, n: int) -> list[str]:
+    """`agree` agreements among `n`, spread so that left and right answers balance."""
+    return ["chosen"] * agree + ["rejected"] * (n - agree)
+
+
+class TestKappa:
+    def test_by_hand(self) -> None:
+        """20 + 15 agreements of 50, margins 25/25 and 30/20 (Cohen's table): p_o = .7,
+        p_e = .5·.6 + .5·.4 = .5, κ = .2/.5 = .4."""
+        first = ["y"] * 25 + ["n"] * 25
+        second = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
+        assert cohen_kappa(first, second).value == pytest.approx(0.4)
+
+    @pytest.mark.parametrize("kinds", [2, 3, 5])
+    def test_against_peers(self, kinds: int) -> None:
+        peer = pytest.importorskip("statsmodels.stats.inter_rater")
+        rng = np.random.default_rng(kinds)
+        a = rng.integers(0, kinds, 80)
+        b = np.where(rng.random(80) < 0.6, a, rng.integers(0, kinds, 80))
+        table = np.zeros((kinds, kinds))
+        np.add.at(table, (a, b), 1)
+        ours, theirs = cohen_kappa(list(a), list(b)), peer.cohens_kappa(table)
+        assert ours.value == pytest.approx(cohen_kappa_score(a, b))
+        assert (ours.low, ours.high) == pytest.approx((theirs.kappa_low, theirs.kappa_upp))
+
+    def test_no_interval_of_zero_width(self) -> None:
+        perfect = cohen_kappa(["l", "r", "l"], ["l", "r", "l"])
+        assert (perfect.value, perfect.low, perfect.high) == (1.0, None, None)
+        assert cohen_kappa(["l", "l"], ["l", "l"]).value is None
+        assert cohen_kappa([], []).value is None
+
+
+class TestKrippendorff:
+    def test_published_example(self) -> None:
+        """Krippendorff 2011, section C: four observers, twelve units, missing data; nominal α = .743."""
+        observers = [
+            [1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None],
+            [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, None, 3],
+            [None, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, None],
+            [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, None],
+        ]
+        made = krippendorff_alpha(list(zip(*observers, strict=True)))
+        assert made.value == pytest.approx(0.743, abs=5e-4)
+        assert made.n == 11  # the twelfth unit has one label
+        assert made.low is not None and made.low < 0.743 < made.high
+
+    def test_two_observers_by_hand(self) -> None:
+        """Units aa, aa, ab, bb: n_a = 5, n_b = 3, D_o = 2, D_e = 2·15/7, α = 1 − 14/30 = .5333."""
+        assert krippendorff_alpha(["aa", "aa", "ab", "bb"]).value == pytest.approx(1 - 14 / 30)
+
+    def test_says_nothing_where_there_is_nothing(self) -> None:
+        assert krippendorff_alpha([("a", "a"), ("a", "a")]).value is None
+        assert krippendorff_alpha([("a",), (None, "b")]).value is None
+        same = krippendorff_alpha(["aa", "bb", "aa", "bb", "aa", "bb"])
+        assert (same.value, same.low) == (1.0, None)
+
+    def test_interval_covers(self) -> None:
+        """Two observers who copy a fair truth with probability .8 and else toss a coin agree with α = .64."""
+        rng, inside = np.random.default_rng(5), 0
+        for _ in range(200):
+            truth = rng.integers(0, 2, 60)
+            views = [np.where(rng.random(60) < 0.8, truth, rng.integers(0, 2, 60)) for _ in range(2)]
+            made = krippendorff_alpha(list(zip(*views, strict=True)))
+            inside += made.low <= 0.64 <= made.high
+        assert inside >= 180  # 95% of 200 is 190, less 3 standard errors
+
+
+class TestVerdict:
+    def judged(self, agree: int, n: int) -> tuple[str, int | None]:
+        rows = audit(pairs_of(n), {"ann": given(pairs_of(n), labels_of(agree, n))})
+        return judged(rows, 0.8, 0.05)
+
+    def test_21_of_26_is_open(self) -> None:
+        """A published rule passed it; its exact interval is [.606, .934]."""
+        rows = audit(pairs_of(26), {"ann": given(pairs_of(26), labels_of(21, 26))})
+        made = agreement(rows, 0.8, 0.05)
+        assert (made.low, made.high) == pytest.approx((0.606, 0.934), abs=5e-4)
+        result, more = judged(rows, 0.8, 0.05)
+        assert result == "inconclusive" and more is not None and more > 1000
+
+    def test_around_the_critical_numbers_of_82(self) -> None:
+        """At 82 pairs the exact test passes from 72 agreements on and fails up to the last with P ≤ .05."""
+        assert binom.sf(71, 82, 0.8) < 0.05 < binom.sf(70, 82, 0.8)
+        least = int(binom.ppf(0.05, 82, 0.8)) - 1
+        assert [self.judged(k, 82)[0] for k in (72, 71, least + 1, least)] == [
+            "pass",
+            "inconclusive",
+            "inconclusive",
+            "fail",
+        ]
+
+    @pytest.mark.parametrize("n", [5, 20, 26, 82])
+    def test_level_holds_at_the_limit(self, n: int) -> None:
+        """Exact, no simulation: at a true agreement of .8, pass and fail each have at most 5%."""
+        chance = {"pass": 0.0, "fail": 0.0, "inconclusive": 0.0}
+        for k in range(n + 1):
+            chance[self.judged(k, n)[0]] += float(binom.pmf(k, n, 0.8))
+        assert chance["pass"] <= 0.05 and chance["fail"] <= 0.05
+
+    def test_a_second_opinion_is_no_second_sample(self) -> None:
+        """Two labellers with the same 82 answers carry the information of one, not of 164 labels."""
+        pairs = pairs_of(82)
+        one = given(pairs, labels_of(71, 82))
+        alone, twice = (
+            judge_labels(pairs, answers)[1] for answers in ({"ann": one}, {"ann": one, "bob": one})
+        )
+        assert alone.result == twice.result == "inconclusive"
+        assert (twice.measured.low, twice.measured.high) == pytest.approx(
+            (alone.measured.low, alone.measured.high), abs=0.01
+        )
+
+    def test_two_labellers_do_not_make_certainty(self) -> None:
+        """Independent labellers who agree with the file in 75% each: no majority inflates that to 90%."""
+        rng, pairs = np.random.default_rng(1), pairs_of(400)
+        views = {n: given(pairs, list(np.where(rng.random(400) < 0.75, "chosen", "rejected"))) for n in "xy"}
+        _, condition = judge_labels(pairs, views)
+        assert condition.result == "fail" and condition.measured.value == pytest.approx(0.75, abs=0.04)
+
+    def test_nothing_decided_is_open(self) -> None:
+        pairs = pairs_of(4)
+        measured, condition = judge_labels(pairs, {"ann": given(pairs, ["tie", "skip", "skip", "skip"])})
+        assert condition.result == "inconclusive" and condition.measured.value is None
+        assert [f.code for f in measured.findings] == ["PB311"]
+
+    @pytest.mark.parametrize(("rate", "needed"), [(0.95, 30), (0.9, 82), (0.875, 158), (0.85, 365)])
+    def test_pairs_needed(self, rate: float, needed: int) -> None:
+        assert share_above_trials(rate, 0.8) == needed
+        assert share_above_power(needed, rate, 0.8) >= 0.8
+        assert f"{needed}" in reasoning(82, 1000, 0.8, 0.05, 0.9)
+
+    def test_the_reason_is_printed_whole(self) -> None:
+        assert reasoning(82, 1000, 0.8, 0.05, 0.9) == (
+            "82 of 1000 pairs: an exact test at 5% then shows agreement above 80% with 81% probability if "
+            "the truth is 90% (for 80%: 82 pairs; 30 if it is 95%, 158 if it is 87.5%, 365 if it is 85%)."
+        )
+
+
+class TestFindings:
+    def codes(self, *arguments: object, **options: float) -> list[str]:
+        return [f.code for f in judge_labels(*arguments, **options)[0].findings]
+
+    def test_agreement_needs_no_finding(self) -> None:
+        pairs = pairs_of(82)
+        measured, condition = judge_labels(pairs, {"ann": given(pairs, labels_of(78, 82))})
+        assert condition.result == "pass" and not measured.findings
+        assert condition.measured.value == pytest.approx(78 / 82)
+
+    def test_disagreement_names_the_pairs(self) -> None:
+        pairs = pairs_of(40)
+        measured, condition = judge_labels(pairs, {"ann": given(pairs, labels_of(20, 40))})
+        finding = measured.findings[0]
+        assert (condition.result, finding.code, finding.severity) == ("fail", "PB310", "error")
+        assert finding.lines == tuple(range(21, 41))
+
+    def test_ties_are_counted_apart(self) -> None:
+        pairs = pairs_of(40)
+        labels = ["tie"] * 20 + ["chosen"] * 20
+        measured, condition = judge_labels(pairs, {"ann": given(pairs, labels)})
+        assert condition.measured.n == 20 and "PB312" in [f.code for f in measured.findings]
+        assert "PB312" not in self.codes(pairs, {"ann": given(pairs, ["tie"] * 10 + ["chosen"] * 30)})
+
+    def test_a_labeller_who_answers_left_is_found(self) -> None:
+        pairs = pairs_of(40)
+        lefts = ["chosen" if i % 2 else "rejected" for i in range(40)]
+        assert "PB313" in self.codes(pairs, {"ann": given(pairs, lefts, lefts)})
+        assert "PB313" not in self.codes(pairs, {"ann": given(pairs, ["chosen"] * 40, lefts)})
+
+    def test_good_labellers_of_a_good_file_are_reliable(self) -> None:
+        """Each right in 95% by himself: they agree in .905 of the pairs against .5 by chance, α = .81."""
+        rng, pairs = np.random.default_rng(3), pairs_of(500)
+        views = {n: given(pairs, list(np.where(rng.random(500) < 0.95, "chosen", "rejected"))) for n in "xy"}
+        measured, _ = judge_labels(pairs, views)
+        (made,) = [e for e in measured.estimates if e.name == "krippendorff_alpha"]
+        assert made.value == pytest.approx(0.81, abs=0.06) and not measured.findings
+
+    def test_labellers_who_disagree_are_found(self) -> None:
+        pairs, rng = pairs_of(60), np.random.default_rng(0)
+        views = [[("chosen", "rejected")[k] for k in rng.integers(0, 2, 60)] for _ in range(2)]
+        both = {name: given(pairs, view) for name, view in zip(("ann", "bob"), views, strict=True)}
+        measured, _ = judge_labels(pairs, both)
+        assert "PB314" in [f.code for f in measured.findings]
+        assert {e.group for e in measured.estimates if e.name == "kappa"} == {"labeller ann", "labeller bob"}
+        assert "PB314" not in self.codes(pairs, dict.fromkeys(both, both["ann"]))
+
+    def test_a_group_labelled_the_wrong_way_round_is_found(self) -> None:
+        """120 pairs in four groups, all of one group contradicted: 75% in all."""
+        pairs = pairs_of(120, ("a", "b", "c", "d"))
+        labels = ["rejected" if p.group == "c" else "chosen" for p in pairs]
+        measured, condition = judge_labels(pairs, {"ann": given(pairs, labels)})
+        groups = [f.group for f in measured.findings if f.code == "PB315"]
+        assert groups == ["c"] and condition.measured.value == 0.75
+
+    def test_votes_are_counted(self) -> None:
+        """Three labellers on five pairs: the most votes win, equal votes are a tie, skips do not vote."""
+        pairs = pairs_of(5)
+        votes = [
+            ["chosen", "chosen", "rejected"],
+            ["chosen", "rejected", "skip"],
+            ["skip", "skip", "skip"],
+            ["tie", "tie", "chosen"],
+            ["rejected", "skip", "skip"],
+        ]
+        answers = {n: given(pairs, [row[i] for row in votes]) for i, n in enumerate(("x", "y", "z"))}
+        assert [a.label for a in audit(pairs, answers)] == ["chosen", "tie", "skip", "tie", "rejected"]
