@@ -33,7 +33,8 @@ ROLES = frozenset({"system", "developer", "user", "assistant", "model", "tool", 
 ANSWERING = frozenset({"assistant", "model"})
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 _CONTROL_BYTES = bytes({*range(32), 127} - {9, 10, 13})
-# UTF-8 that was read as Windows-1252 or Latin-1, and what cannot be text in any encoding.
+# UTF-8 of Western letters and punctuation that was read as Windows-1252 or Latin-1; other lead bytes are
+# left out, since "é »" in French has that form too. And what cannot be text in any encoding.
 BROKEN = re.compile(r"[\x80-\x9f\ufffd]")
 MISREAD = re.compile(r"[ÂÃâ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]{1,2}")
 

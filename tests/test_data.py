@@ -1,0 +1,339 @@
+"""`probe data`: injected faults are found at their lines, clean files have none, real files are right."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from probe.errors import ProbeError
+from probe.explain import explanations
+from probe.pairs.read import read_pairs
+from probe.probes.data import Surveyed, survey
+from probe.probes.data_fix import certainly_broken, write_fixed
+from probe.probes.data_limits import LIMITS, limits
+from probe.probes.data_run import Request, measure
+from probe.records import Finding
+
+SHARED = Path(__file__).parents[1].parent / "shared/data"
+WORDS = [
+    f"{a}{b}{c}"
+    for a in "bdfgklmnprst"
+    for b in ("a", "e", "i", "o", "ou")
+    for c in ("n", "r", "lt", "mp", "st")
+]
+Row = dict[str, Any]
+
+
+def clean_rows(n: int, seed: int) -> list[Row]:
+    """Pairs whose sides speak of the prompt's subject, at lengths drawn alike."""
+    draw = random.Random(seed)
+
+    def side(subject: list[str]) -> str:
+        return " ".join(draw.sample(subject * 2 + draw.sample(WORDS, 12), draw.randint(16, 22)))
+
+    rows = []
+    for _ in range(n):
+        subject = draw.sample(WORDS, 6)
+        rows.append({"prompt": " ".join(subject) + "?\n", "chosen": side(subject), "rejected": side(subject)})
+    return rows
+
+
+def write(path: Path, rows: list[Row | str]) -> Path:
+    lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def check(path: Path, against: Path | None = None, **fields: str) -> Surveyed:
+    read = partial(read_pairs, fields=fields, skip_bad=True, keep_empty=True)
+    return survey(partial(read, path), limits(), against=partial(read, against) if against else None)
+
+
+def findings(surveyed: Surveyed) -> dict[str, Finding]:
+    return {result.finding.code: result.finding for result in surveyed.results if result.finding}
+
+
+def shouted(row: Row) -> Row:
+    return {**row, "rejected": "  ".join(row["chosen"].upper().split())}
+
+
+def reworded(row: Row) -> Row:
+    """One word of about twenty is another: 19 of 21 words are shared."""
+    return {**row, "chosen": " ".join(["quite", *row["chosen"].split()[1:]])}
+
+
+IN_PLACE: dict[str, Callable[[Row], Row | str]] = {
+    "PB300": lambda row: json.dumps(row)[:-5],
+    "PB301": lambda row: {**row, "rejected": " \n"},
+    "PB302": lambda row: {**row, "rejected": row["chosen"]},
+    "PB303": shouted,
+    "PB305": lambda row: {**row, "prompt": row["prompt"].strip(), "chosen": " " + row["chosen"]},
+    "PB306": lambda row: {**row, "chosen": row["chosen"] + "\x07"},
+    "PB307": lambda row: {**row, "rejected": row["rejected"] + " cafÃ©"},
+    "PB308": lambda row: {**row, "chosen": row["prompt"] + row["chosen"]},
+}
+APPENDED: dict[str, Callable[[Row], Row]] = {
+    "PB320": lambda row: {**row, "chosen": row["rejected"], "rejected": row["chosen"]},
+    "PB321": lambda row: {**row, "prompt": row["prompt"].upper()},
+    "PB322": reworded,
+}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 999),
+    faults=st.dictionaries(st.integers(0, 59), st.sampled_from([*IN_PLACE, *APPENDED]), max_size=8),
+)
+def test_every_mixture_of_faults_is_found_at_its_lines(
+    tmp_path: Path, seed: int, faults: dict[int, str]
+) -> None:
+    rows: list[Row | str] = list(clean_rows(60, seed))
+    wanted: dict[str, set[int]] = {}
+    for index, code in faults.items():
+        row = rows[index]
+        assert isinstance(row, dict)
+        if code in IN_PLACE:
+            rows[index] = IN_PLACE[code](row)
+            wanted.setdefault(code, set()).add(index + 1)
+        else:
+            rows.append(APPENDED[code](row))
+            wanted.setdefault(code, set()).update({len(rows)} | ({index + 1} if code == "PB320" else set()))
+    found = findings(check(write(tmp_path / "p.jsonl", rows)))
+    assert found.pop("PB327").severity == "info"  # 60 pairs are few
+    assert {code: set(finding.lines) for code, finding in found.items()} == wanted
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clean_file_has_no_finding(tmp_path: Path, seed: int) -> None:
+    assert findings(check(write(tmp_path / "p.jsonl", list(clean_rows(300, seed))))) == {}
+
+
+def only(found: dict[str, Finding], *codes: str) -> None:
+    assert sorted(found) == sorted(codes)
+
+
+def test_length_gap_has_its_own_code(tmp_path: Path) -> None:
+    rows = [{**row, "rejected": " ".join(row["rejected"].split()[:8])} for row in clean_rows(200, 1)]
+    found = findings(check(write(tmp_path / "p.jsonl", rows)))
+    only(found, "PB330")
+    assert "100% of pairs" in found["PB330"].message
+
+
+def test_low_contrast_has_its_own_code(tmp_path: Path) -> None:
+    rows = []
+    for row in clean_rows(200, 2):
+        words = row["chosen"].split()
+        rows.append({**row, "rejected": " ".join([*words[:5], "never", *words[6:]])})
+    only(findings(check(write(tmp_path / "p.jsonl", rows))), "PB331")
+
+
+def test_strangers_are_hardly_related(tmp_path: Path) -> None:
+    rows = clean_rows(900, 3)
+    moved = [
+        {**row, "rejected": other["rejected"]} for row, other in zip(rows, rows[7:] + rows[:7], strict=True)
+    ]
+    only(findings(check(write(tmp_path / "p.jsonl", moved))), "PB332")
+
+
+def test_few_prompts_and_unequal_groups(tmp_path: Path) -> None:
+    rows = clean_rows(300, 4)
+    few = [{**row, "prompt": rows[i % 10]["prompt"]} for i, row in enumerate(rows)]
+    assert "10 prompts, as good as 10.0" in findings(check(write(tmp_path / "p.jsonl", few)))["PB325"].message
+    named = [{**row, "group": "small" if i < 3 else "large"} for i, row in enumerate(rows)]
+    found = findings(check(write(tmp_path / "g.jsonl", named)))
+    assert found["PB326"].message == 'group "small" has 3 pairs, "large" has 297'
+
+
+def declining(text: str) -> str:
+    return " ".join(["I", "cannot", *text.split()[2:]])
+
+
+def test_direction_of_the_answers(tmp_path: Path) -> None:
+    rows = clean_rows(300, 5)
+    always = [{**row, "rejected": declining(row["rejected"])} for row in rows]
+    found = findings(check(write(tmp_path / "p.jsonl", always)))
+    only(found, "PB334")
+    assert "the rejected one in 300 of 300 pairs" in found["PB334"].message
+    by_context = [
+        {**row, side: declining(row[side])}
+        for i, row in enumerate(rows)
+        for side in (("chosen", "rejected")[i % 2],)
+    ]
+    only(findings(check(write(tmp_path / "p.jsonl", by_context))), "PB333")
+
+
+def chat(*roles: str) -> list[Row]:
+    return [{"role": role, "content": f"{role} says {i}"} for i, role in enumerate(roles)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "odd"),
+    [
+        (["user"], ["assistant"], False),
+        (["system", "user", "assistant", "user"], ["assistant"], False),
+        (["user"], ["assistant", "tool", "assistant"], False),
+        (["user", "user"], ["assistant"], True),
+        (["user", "system"], ["assistant"], True),
+        (["user"], ["user"], True),
+        (["user"], ["assistant", "user"], True),
+        (["human"], ["assistant"], True),
+    ],
+)
+def test_order_of_turns(tmp_path: Path, prompt: list[str], chosen: list[str], odd: bool) -> None:
+    row = {
+        "prompt": chat(*prompt),
+        "chosen": chat(*chosen),
+        "rejected": [{"role": "assistant", "content": "no"}],
+    }
+    found = findings(check(write(tmp_path / "p.jsonl", [row])))
+    assert ("PB304" in found) == odd
+
+
+def test_leaks_between_two_files(tmp_path: Path) -> None:
+    train, test = clean_rows(50, 6), clean_rows(50, 7)
+    test[3]["prompt"] = train[20]["prompt"].upper()
+    test[8] = {**reworded(train[30]), "prompt": train[30]["prompt"].strip() + " again?\n"}
+    path = write(tmp_path / "train.jsonl", list(train))
+    found = findings(check(write(tmp_path / "test.jsonl", list(test)), against=path))
+    assert (found["PB323"].lines, found["PB324"].lines) == ((4,), (9,))
+    assert str(path) in found["PB323"].message
+
+
+def test_fix_drops_what_is_certainly_broken_and_says_why(tmp_path: Path) -> None:
+    rows: list[Row | str] = list(clean_rows(20, 8))
+    first = rows[0]
+    assert isinstance(first, dict)
+    rows[4] = IN_PLACE["PB301"](rows[4])  # type: ignore[arg-type]
+    rows += [{**first}, APPENDED["PB320"](rows[9]), "{"]  # type: ignore[arg-type]
+    path = write(tmp_path / "p.jsonl", rows)
+    before = path.read_bytes()
+    broken = certainly_broken(check(path).data)
+    assert broken == {5: "PB301", 21: "PB321", 10: "PB320", 22: "PB320", 23: "PB300"}
+    log = write_fixed(path, tmp_path / "out.jsonl", broken)
+    assert path.read_bytes() == before
+    kept = [json.loads(line) for line in (tmp_path / "out.jsonl").open(encoding="utf-8")]
+    assert kept == [row for i, row in enumerate(rows, 1) if i not in broken]
+    dropped = [json.loads(line) for line in log.open(encoding="utf-8")]
+    assert [(row["line"], row["code"]) for row in dropped] == sorted(broken.items())
+    assert dropped[-1]["reason"].startswith("not JSON")
+    only(findings(check(tmp_path / "out.jsonl")), "PB327")
+
+
+def test_fix_never_overwrites_the_file_and_leaves_something(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", list(clean_rows(2, 9)))
+    with pytest.raises(ProbeError, match="is the file itself"):
+        write_fixed(path, tmp_path / "." / "p.jsonl", {})
+    with pytest.raises(ProbeError, match="nothing would be left"):
+        write_fixed(path, tmp_path / "o.jsonl", {1: "PB301", 2: "PB301"})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.jsonl"]
+
+
+def test_every_limit_has_an_explained_code() -> None:
+    pages = explanations()
+    assert {limit.code for limit in LIMITS.values()} <= set(pages)
+    assert {code for code in pages if code.startswith("PB3") and not code.startswith("PB31")} == {
+        *(limit.code for limit in LIMITS.values())
+    }
+
+
+def test_every_limit_is_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs/commands/data.md").read_text(encoding="utf-8")
+    for name, limit in LIMITS.items():
+        (line,) = [row for row in page.splitlines() if row.startswith(f"| {limit.code} ")]
+        assert name.replace("_", "-") in line
+        assert f"{limit.default:g}" in line
+
+
+@pytest.mark.parametrize("table", [{"nothing": 1}, {"alike": "much"}, {"alike": True}])
+def test_wrong_limits_are_told(table: dict[str, object]) -> None:
+    with pytest.raises(ProbeError, match=r"data\.limits"):
+        limits(table)
+
+
+def shared(name: str) -> Path:
+    if not (SHARED / name).exists():
+        pytest.skip("the shared data is absent")
+    return SHARED / name
+
+
+def test_published_failure_is_found_out() -> None:
+    """115 pairs whose rejected sides share one hedging template; two chosen sides begin with a space."""
+    found = findings(check(shared("epistemic_stance.json")))
+    assert sorted(found) == ["PB305", "PB326", "PB327", "PB330", "PB334"]
+    assert found["PB326"].message == '"category" says "factual" in all 115 pairs: a single group'
+    assert found["PB327"].message.startswith("115 pairs can tell a win rate of 0.64")
+    assert "1.83 times as long" in found["PB330"].message
+    assert (
+        found["PB334"].message == "where one side alone holds back it is the rejected one in 111 of 111 pairs"
+    )
+
+
+def test_real_dialogues_are_not_falsely_broken() -> None:
+    """Checked by hand: three chosen sides are empty in the source; some chosen sides decline, some comply."""
+    found = findings(check(shared("hh_harmless.jsonl")))
+    assert sorted(found) == ["PB301", "PB333"]
+    assert found["PB301"].lines == (87, 517, 926)
+
+
+def test_foreign_responses_are_told_from_human_ones() -> None:
+    path = shared("helpful_ladder.jsonl")
+    assert "PB332" not in findings(check(path))
+    assert "PB332" in findings(check(path, rejected="irr_train"))
+
+
+def test_run_holds_what_reports_need(tmp_path: Path) -> None:
+    rows: list[Row | str] = list(clean_rows(30, 10))
+    rows[2] = IN_PLACE["PB302"](rows[2])  # type: ignore[arg-type]
+    path = write(tmp_path / "p.jsonl", rows)
+    run = measure(Request(path, fix=tmp_path / "out.jsonl"))
+    assert [finding.severity for finding in run.findings] == ["error", "info"]
+    assert run.inputs["pairs"]["n"] == 30 and run.inputs["fixed"]["kept"] == 29
+    assert {row["code"] for row in run.details["data"]} >= {"PB301", "PB320", "PB330"}
+    assert run.estimate("length_ratio") is not None
+    with pytest.raises(ProbeError, match="--max-length"):
+        measure(Request(path, max_length=5))
+
+
+def probe(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "probe", "data", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_command_line(tmp_path: Path) -> None:
+    rows: list[Row | str] = list(clean_rows(30, 11))
+    write(tmp_path / "p.jsonl", [*rows, rows[0]])
+    (tmp_path / "probe.toml").write_text("[data.limits]\nduplicates = 0.5\n", encoding="utf-8")
+    loose = probe("p.jsonl", "--format", "json", cwd=tmp_path)
+    assert loose.returncode == 0, loose.stderr
+    assert [finding["code"] for finding in json.loads(loose.stdout)["findings"]] == ["PB327"]
+    (tmp_path / "probe.toml").unlink()
+    strict = probe("p.jsonl", cwd=tmp_path)
+    assert strict.returncode == 0 and "PB321" in strict.stdout
+    (tmp_path / "e.jsonl").write_text("", encoding="utf-8")
+    empty = probe("e.jsonl", cwd=tmp_path)
+    assert (empty.returncode, empty.stdout) == (2, "")
+    assert "holds no pairs" in empty.stderr
+
+
+def test_no_torch_without_a_tokenizer(tmp_path: Path) -> None:
+    write(tmp_path / "p.jsonl", list(clean_rows(5, 12)))
+    code = (
+        "import sys; from pathlib import Path; from probe.probes.data_run import Request, measure; "
+        "measure(Request(Path('p.jsonl'))); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60).returncode == 0

@@ -1,0 +1,122 @@
+"""Word hashes against Python's own words, and MinHash against the exact Jaccard similarity."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe.probes.data_facts import misread
+from probe.probes.near import bands, candidates, jaccard, word_sets
+from probe.probes.words import hash_words
+
+ascii_texts = st.text(st.characters(max_codepoint=0x7F), max_size=40)
+european = st.text(st.characters(max_codepoint=0x2FF, blacklist_characters="\x85\xa0\xad"), max_size=30)
+
+
+def split(text: str) -> list[str]:
+    """Words as `words.py` says: parted by white space (or other control characters), folded, NFKC."""
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c if c > " " else " " for c in folded).split(" ")
+
+
+@settings(deadline=None)
+@given(st.lists(ascii_texts | european, min_size=1, max_size=6))
+def test_words_are_those_of_python(texts: list[str]) -> None:
+    words = hash_words(texts)
+    wanted = [[word for word in split(text) if word] for text in texts]
+    assert words.counts.tolist() == [len(row) for row in wanted]
+    ids: dict[int, str] = {}
+    for number, word in zip(words.hashes.tolist(), [w for row in wanted for w in row], strict=True):
+        assert ids.setdefault(number, word) == word
+    assert len(set(ids.values())) == len(ids)  # equal words have equal hashes, others do not
+    keys = words.keys().tolist()
+    for i, row in enumerate(wanted):
+        for j, other in enumerate(wanted):
+            assert (keys[i] == keys[j]) == (row == other)
+
+
+def test_prefix_keys_by_hand() -> None:
+    words = hash_words(["a b c", "a b", "x"])
+    assert words.prefix_keys(np.array([2, 2, 0])).tolist()[0] == words.keys().tolist()[1]
+    assert words.prefix_keys(np.array([2, 2, 0])).tolist()[2] == 0
+
+
+def test_east_asian_characters_are_words() -> None:
+    assert hash_words(["今日は良い", "오늘", "naïve café", "ＡＢ", ""]).counts.tolist() == [5, 2, 2, 1, 0]
+    first, second = (hash_words([text]).hashes.tolist() for text in ("日本", "本日"))
+    assert first == second[::-1]
+
+
+def test_hashes_are_the_same_in_every_process() -> None:
+    code = "from probe.probes.words import hash_words; print(hash_words(['a same text']).keys()[0])"
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={"PYTHONHASHSEED": seed},
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(seen) == 1 and seen != {""}
+
+
+def family(draw: random.Random, shared: int, size: int = 50) -> tuple[str, str]:
+    """Two texts of `size` different words that share `shared` of them."""
+    words = draw.sample(range(10**6), 2 * size - shared)
+    return tuple(" ".join(f"w{w}" for w in part) for part in (words[:size], words[size - shared :]))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("shared", "least", "most"), [(47, 0.99, 1.0), (45, 0.97, 1.0), (20, 0.0, 0.06)])
+def test_candidates_are_met_as_often_as_banding_says(shared: int, least: float, most: float) -> None:
+    """8 bands of 4: 1 − (1 − J⁴)⁸ is .9998 at J = .887, .992 at .818 and .031 at J = .25."""
+    draw = random.Random(shared)
+    texts = [family(draw, shared) for _ in range(1000)]
+    keys = bands(hash_words([text for both in texts for text in both]))
+    met = {tuple(row) for row in candidates(keys).tolist()}
+    hits = sum((2 * i, 2 * i + 1) in met for i in range(1000)) / 1000
+    assert least <= hits <= most
+    assert len(met) <= hits * 1000 + 20  # hardly any strangers
+
+
+def test_candidates_of_a_second_file_only_pair_across() -> None:
+    texts = ["a b c d", "e f g h", "a b c d", "a b c d", "e f g h"]
+    keys = bands(hash_words(texts))
+    assert candidates(keys).tolist() == [[0, 2], [0, 3], [1, 4]]
+    assert candidates(keys, first=2).tolist() == [[0, 2], [0, 3], [1, 4]]
+    assert candidates(keys, first=3).tolist() == [[0, 3], [1, 4]]
+    assert candidates(keys, first=1).tolist() == [[0, 2], [0, 3]]
+
+
+def test_empty_texts_are_nobodys_candidates() -> None:
+    assert candidates(bands(hash_words(["", " ", ""]))).size == 0
+
+
+def test_jaccard_by_hand() -> None:
+    a, b, empty = word_sets(["a b c c", "b c d", ""])
+    assert jaccard(a, b) == 2 / 4
+    assert jaccard(empty, empty) == 1
+    assert jaccard(a, empty) == 0
+
+
+@pytest.mark.parametrize("text", ["cafÃ©", "donâ€™t", "5Â°", "a\ufffdb", "smart \x93quotes\x94"])
+def test_misread_text_is_known(text: str) -> None:
+    assert misread(text)
+
+
+@pytest.mark.parametrize("text", ["café", "don’t", "5°", "São Paulo", "ÂGE", "château Â", "日本語", "€5–€6"])
+def test_right_text_is_left_alone(text: str) -> None:
+    assert not misread(text)
+
+
+@given(st.text(st.characters(min_codepoint=0xA0, max_codepoint=0xFF), min_size=1, max_size=4))
+def test_every_misreading_of_western_letters_is_known(text: str) -> None:
+    assert misread(text.encode().decode("latin-1"))
