@@ -107,8 +107,8 @@ def _datasketch(texts: list[list[str]]) -> dict[str, Callable[[], Any]]:
     scale = sum(len(batch) // 3 for batch in texts) / len(some)
 
     def run() -> None:
-        index = MinHashLSH(num_perm=32, params=(8, 4))
-        for i, signature in enumerate(MinHash.generator(some, num_perm=32)):
+        index = MinHashLSH(num_perm=80, params=(16, 5))
+        for i, signature in enumerate(MinHash.generator(some, num_perm=80)):
             index.insert(i, signature, check_duplication=False)
 
     run.scale = scale  # type: ignore[attr-defined]
@@ -139,7 +139,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "pairs.jsonl"
         write_pairs(path, options.pairs)
-        threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         child = subprocess.run(
             [sys.executable, __file__, "--file", str(path)],
             env={**os.environ, **threads},

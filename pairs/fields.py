@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..errors import ProbeError
 
@@ -42,6 +43,21 @@ def parse_sides(text: str | None) -> tuple[str, str]:
     return names
 
 
-def field_of(name: str, fields: Mapping[str, str]) -> str:
-    """The row's field for `name`: the mapped one, else the name itself; empty: none."""
-    return fields.get(name, name)
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """The row's field for each of ours, empty for none; `mapped` are those that the user named."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    id: str
+    group: str
+    mapped: frozenset[str]
+    used: frozenset[str]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> FieldNames:
+        """From a mapping such as `parse_fields` gives; names it lacks are the row's own."""
+        names = {name: fields.get(name, name) for name in FIELDS}
+        mapped = frozenset(name for name, field in fields.items() if field)
+        return cls(**names, mapped=mapped, used=frozenset(names.values()))

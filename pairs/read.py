@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ProbeError
+from .fields import FieldNames
 from .formats import rows_of
 from .record import Pair
 from .rows import BadRow, pair_of, short
@@ -40,9 +41,10 @@ class Reading:
 
     def __iter__(self) -> Iterator[Pair]:
         """Yields pairs in the order of the file, holding one line at a time."""
+        names = FieldNames.of(self.fields)
         for line, row in rows_of(self.path):
             try:
-                pair = self._pair(row, line)
+                pair = self._pair(row, line, names)
             except BadRow as error:
                 self.bad.append(BadLine(line, str(error)))
                 continue
@@ -51,10 +53,10 @@ class Reading:
                 yield pair
         self._finish()
 
-    def _pair(self, row: Any, line: int) -> Pair:
+    def _pair(self, row: Any, line: int, names: FieldNames) -> Pair:
         if isinstance(row, BadRow):
             raise row
-        pair = pair_of(row, line, self.fields, keep_empty=self.keep_empty)
+        pair = pair_of(row, line, names, keep_empty=self.keep_empty)
         first = self._ids.setdefault(pair.id, line)
         if first != line:
             raise BadRow(

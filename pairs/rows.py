@@ -6,40 +6,39 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .fields import FIELDS, field_of
+from .fields import FieldNames
 from .implicit import split_shared
 from .record import Content, Message, Pair, text_of
 
 Row = Mapping[str, Any]
-SIDES = ("chosen", "rejected")
 
 
 class BadRow(ValueError):
     """Why a row holds no pair, as `fact. remedy`; the reader puts `file:line:` before it."""
 
 
-def pair_of(row: Any, line: int, fields: Mapping[str, str], *, keep_empty: bool = False) -> Pair:
-    """The pair that a decoded row holds; `fields` maps our names to the row's.
+def pair_of(row: Any, line: int, names: FieldNames, *, keep_empty: bool = False) -> Pair:
+    """The pair that a decoded row holds; `names` says which field is what.
 
     Raises `BadRow`. With `keep_empty` a side without words passes, for those who want to count them.
     """
     if not isinstance(row, dict):
         raise BadRow(f"holds {_kind(row)}, not an object. Write one JSON object a line.")
-    if "preferred_output" in row and field_of("chosen", fields) not in row:
+    if "preferred_output" in row and names.chosen not in row:
         row = _from_hosted(row)
-    _check_chat_options(row)
-    prompt, chosen, rejected = _contents(row, fields)
+    if "tools" in row or "chat_template_kwargs" in row:
+        _check_chat_options(row)
+    prompt, chosen, rejected = _contents(row, names)
     if not keep_empty:
-        _require_words(chosen, field_of("chosen", fields))
-        _require_words(rejected, field_of("rejected", fields))
-    used = {field_of(name, fields) for name in FIELDS}
+        _require_words(chosen, names.chosen)
+        _require_words(rejected, names.rejected)
     return Pair(
-        id=_label(row, "id", fields) or str(line),
+        id=_label(row, "id", names.id, names) or str(line),
         prompt=prompt,
         chosen=chosen,
         rejected=rejected,
-        group=_label(row, "group", fields),
-        meta={key: value for key, value in row.items() if key not in used},
+        group=_label(row, "group", names.group, names),
+        meta={key: value for key, value in row.items() if key not in names.used},
         line=line,
     )
 
@@ -75,13 +74,14 @@ def _check_chat_options(row: Row) -> None:
         raise BadRow('"tools" is no list. Write a list of tool schemas.')
 
 
-def _contents(row: Row, fields: Mapping[str, str]) -> tuple[Content | None, Content, Content]:
-    chosen, rejected = (_content(_side(row, name, fields), field_of(name, fields)) for name in SIDES)
+def _contents(row: Row, names: FieldNames) -> tuple[Content | None, Content, Content]:
+    chosen = _content(_side(row, "chosen", names.chosen), names.chosen)
+    rejected = _content(_side(row, "rejected", names.rejected), names.rejected)
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise BadRow(
             "one side is text, the other chat messages. Write both as text or both as lists of messages."
         )
-    prompt = _prompt(row, fields)
+    prompt = _prompt(row, names)
     if prompt is None:
         return split_shared(chosen, rejected)
     if isinstance(prompt, str) and not isinstance(chosen, str):
@@ -96,18 +96,17 @@ def _contents(row: Row, fields: Mapping[str, str]) -> tuple[Content | None, Cont
     return prompt, chosen, rejected
 
 
-def _side(row: Row, name: str, fields: Mapping[str, str]) -> Any:
-    field = field_of(name, fields)
+def _side(row: Row, name: str, field: str) -> Any:
     if field in row:
         return row[field]
     there = ", ".join(map(repr, list(row)[:8])) or "none"
     raise BadRow(f'no field "{field}" (there: {there}). Map it with --fields {name}=FIELD.')
 
 
-def _prompt(row: Row, fields: Mapping[str, str]) -> Content | None:
+def _prompt(row: Row, names: FieldNames) -> Content | None:
     """The prompt, None where the row has none. A field that the user named must be there."""
-    field = field_of("prompt", fields)
-    if fields.get("prompt") and field not in row:
+    field = names.prompt
+    if "prompt" in names.mapped and field not in row:
         raise BadRow(f'no field "{field}". Correct --fields prompt=FIELD, or write prompt= for none.')
     value = row.get(field) if field else None
     # Zero messages before the responses are no prompt.
@@ -143,13 +142,12 @@ def _joined(parts: list[Any], field: str, i: int) -> str:
     return "".join(map(str, texts))
 
 
-def _label(row: Row, name: str, fields: Mapping[str, str]) -> str | None:
+def _label(row: Row, name: str, field: str, names: FieldNames) -> str | None:
     """The id or group as text; None where absent, null or blank."""
-    field = field_of(name, fields)
-    if fields.get(name) and field not in row:
-        raise BadRow(f'no field "{field}". Correct --fields {name}=FIELD.')
     value = row.get(field) if field else None
     if value is None:
+        if name in names.mapped and field not in row:
+            raise BadRow(f'no field "{field}". Correct --fields {name}=FIELD.')
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadRow(f'"{field}" is {_kind(value)}. Write text or a number as {name}.')

@@ -146,8 +146,8 @@ def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
 def contrasts(words: Words, stride: int = 1) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """How alike each pair's sides are, and its chosen side and the next pair's rejected; shapes [n]."""
     n = len(words.counts) // 3
-    chosen = [words.sequence(i) for i in range(1, 3 * n, 3)]
-    rejected = [words.sequence(i) for i in range(2, 3 * n, 3)]
+    sequences = words.sequences()
+    chosen, rejected = sequences[1::3], sequences[2::3]
     alike = np.fromiter(map(Indel.normalized_similarity, chosen, rejected), np.float32, n)
     stranger = np.full(n, np.nan, dtype=np.float32)
     if n > 1:

@@ -1,7 +1,7 @@
 """Near duplicates among very many texts, in linear time: MinHash signatures, banded.
 
-datasketch's signatures and index cost 70 µs and 2.7 KB a pair of 200 words where this costs a sixth and
-48 bytes; at a million pairs its index alone would need more memory than the whole check may use.
+datasketch's index takes 2.7 KB a pair where this takes 128 bytes: at a million pairs it alone would need more
+memory than the whole check may use. `bench/data.py` times both.
 """
 
 from __future__ import annotations
@@ -14,19 +14,23 @@ import numpy.typing as npt
 
 from .words import Ints, UInts, Words, hash_words, mix
 
-# 8 bands of 4: of texts that share 80% of their words 98.5% are met, of 90% all but one in 5,000; of
-# texts that share 40%, one in five is compared and turned down.
-BANDS, ROWS = 8, 4
+# Of pairs with one word in twenty replaced (81% of word pairs shared) 99.9% are met, with one in ten (67%)
+# 90%. Unrelated English of 200 words shares 2–3% of its word pairs: less than one row in a million is met.
+BANDS, ROWS = 16, 5
 _MULTIPLIERS = mix(np.arange(1, BANDS * ROWS + 1, dtype=np.uint64)).astype(np.uint32) | np.uint32(1)
 
 
 def bands(words: Words) -> UInts:
-    """Shape [T, BANDS]: texts that agree in any band are likely alike. Source: Broder 1997; LSH banding."""
+    """Shape [T, BANDS]: texts that agree in any band likely share most pairs of neighbouring words.
+
+    Single words would not do: what English texts share of them by chance fills every band of a large file.
+    Source: MinHash, Broder 1997; banding as in locality-sensitive hashing.
+    """
     filled = words.counts > 0
     keys = np.zeros((len(filled), BANDS), dtype=np.uint64)
     if not filled.any():
         return keys
-    signature = _signature((words.hashes >> np.uint64(32)).astype(np.uint32), words.offsets[:-1][filled])
+    signature = _signature(_neighbours(words), words.offsets[:-1][filled])
     for band in range(BANDS):
         key = np.full(int(filled.sum()), band + 1, dtype=np.uint64)
         for row in signature[band * ROWS : (band + 1) * ROWS]:
@@ -35,26 +39,37 @@ def bands(words: Words) -> UInts:
     return keys
 
 
+def _neighbours(words: Words) -> npt.NDArray[np.uint32]:
+    """A hash of each word with the next of its text; of the last with nothing."""
+    following = np.zeros_like(words.hashes)
+    following[:-1] = words.hashes[1:]
+    following[words.offsets[1:][words.counts > 0] - 1] = 0
+    return (mix(words.hashes * np.uint64(3) ^ following) >> np.uint64(32)).astype(np.uint32)
+
+
 def _signature(hashes: npt.NDArray[np.uint32], starts: Ints) -> list[npt.NDArray[np.uint32]]:
     buffer = np.empty_like(hashes)
     return [np.minimum.reduceat(np.multiply(hashes, a, out=buffer), starts) for a in _MULTIPLIERS]
 
 
 def candidates(keys: UInts, first: int = 0) -> Ints:
-    """Shape [C, 2]: pairs (earlier, later) of rows that agree in a band, `later` ≥ `first`.
+    """Shape [C, 2]: pairs (earlier, later) of rows that agree in a band, `later` ≥ `first` > `earlier`.
 
-    In each band a row is paired with the first that has its key, so there are at most BANDS · n.
+    `first` 0: all rows. In each band a row is paired with the first that has its key, so there are at most
+    BANDS · n.
     """
     found = [_matches(keys[:, band], first) for band in range(keys.shape[1])]
     return np.unique(np.concatenate(found), axis=0)
 
 
 def _matches(keys: UInts, first: int) -> Ints:
-    earliest, inverse = np.unique(keys, return_index=True, return_inverse=True)[1:]
-    earlier = earliest[inverse]
-    later = np.arange(keys.size)
-    chosen = (earlier < later) & (later >= first) & (earlier < (first or keys.size)) & (keys != 0)
-    return np.stack([earlier[chosen], later[chosen]], axis=1).astype(np.int64)
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starting = np.ones(keys.size, dtype=bool)
+    starting[1:] = ordered[1:] != ordered[:-1]
+    earliest = order[starting][np.cumsum(starting) - 1]
+    chosen = ~starting & (order >= first) & (earliest < (first or keys.size)) & (ordered != 0)
+    return np.stack([earliest[chosen], order[chosen]], axis=1).astype(np.int64)
 
 
 def jaccard(a: UInts, b: UInts) -> float:

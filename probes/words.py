@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +54,10 @@ class Words:
         """A hash of each text, equal for texts of the same words in the same order; shape [T]."""
         return self.prefix_keys(self.counts)
 
-    def sequence(self, i: int) -> array[int]:
-        """The words of text `i` as numbers, in a form that rapidfuzz compares without Python objects."""
-        return array("Q", self.hashes[self.offsets[i] : self.offsets[i + 1]].tobytes())
+    def sequences(self) -> list[array[int]]:
+        """Each text's words as numbers, in a form that rapidfuzz compares without Python objects."""
+        numbers = array("Q", self.hashes.tobytes())
+        return [numbers[a:b] for a, b in pairwise(self.offsets.tolist())]
 
 
 def hash_words(texts: Sequence[str]) -> Words:
