@@ -78,7 +78,7 @@ def _figures(run: Run) -> dict[str, Markup]:
     first, second = sides(run)
     bound = tables.bound(run)
     pairs = [row for row in details(run, "pairs")[:PLOTTED] if row.get("gap") is not None]
-    figures = {"changes": plots.changes(details(run, "before_after"), bound)}
+    figures = {"changes": plots.changes(details(run, "before_after"))}
     if pairs:
         figures["strips"] = plots.gap_strips(pairs, first, second, bound)
         figures["histogram"] = plots.gap_histogram(pairs, first, second, bound)

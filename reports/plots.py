@@ -167,16 +167,16 @@ def standing(axis: Mapping[str, Any]) -> Markup:
     return figure("Where these pairs stand", f"at {position:.2f}; {'; '.join(names)}", 60, parts)
 
 
-def changes(rows: Rows, bound: float | None) -> Markup:
+def changes(rows: Rows) -> Markup:
     """Before and after, for what is measured in nats/token: an arrow a row."""
     shown = [
         r for r in rows if "nats" in str(r.get("units")) and None not in (r.get("before"), r.get("after"))
     ]
     if not shown:
         return Markup("")
-    axis = ends((x for r in shown for x in (r["before"], r["after"])), bound)
+    axis = ends(x for r in shown for x in (r["before"], r["after"]))
     height = 40 * len(shown) + 30
-    parts = _zones(axis, bound, height - 24)
+    parts = _zones(axis, None, height - 24)
     for i, row in enumerate(shown):
         y = 40 * i + 28
         before, after = place(row["before"], axis), place(row["after"], axis)

@@ -52,7 +52,7 @@ class Page:
         if rows:
             shown = self.clip(shown, rows * (room - 4) if rows > 1 else room)
         filled = fill(shown, room)
-        heads = [lead.plain.ljust(hang), *[" " * hang] * len(filled)]
+        heads = [set_cell_size(lead.plain, hang), *[" " * hang] * len(filled)]
         return [Text(head).append(line, style) for head, line in zip(heads, filled, strict=False)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from ..records import Run
@@ -13,6 +14,7 @@ from .text_page import Page
 from .view import details, sides
 
 MOST = 3
+NAME = 14  # cells of a side's name
 
 
 def pair_lines(run: Run, page: Page) -> list[Text]:
@@ -23,29 +25,25 @@ def pair_lines(run: Run, page: Page) -> list[Text]:
         rows = details(run, key)
         shown = rows if page.everything else rows[:MOST]
         if shown:
-            lines += (
-                [Text(), page.line((f"leaning most to {side}", "bold"))]
-                if lines
-                else [page.line((f"leaning most to {side}", "bold"))]
-            )
+            lines += [Text()] if lines else []
+            lines += page.wrap(f"leaning most to {side}", style="bold")
             lines += [line for row in shown for line in _pair(row, (first, second), page)]
     return lines
 
 
-def _pair(row: Mapping[str, Any], names: tuple[str, str], page: Page) -> list[Text]:
+def _pair(row: Mapping[str, Any], sides: tuple[str, str], page: Page) -> list[Text]:
     place = [f"line {row['line']}"] if row.get("line") else []
     place += [str(row["group"])] if row.get("group") else []
-    head = page.line(
-        "  ", (number(row.get("gap"), "nats"), "bold"), f"  {row.get('id')}", (f"  {', '.join(place)}", "dim")
-    )
-    wide = max(len(page.text(name)) for name in names)
-    lines = [head]
+    gap = f"  {number(row.get('gap'), 'nats')}  "
+    lines = page.wrap(f"{row.get('id')}  {', '.join(place)}", first=gap)
+    lines[0].stylize("bold", 0, len(gap))
+    names = [page.clip(side, NAME) for side in sides]
+    wide = max(map(cell_len, ["prompt" if row.get("prompt") else "", *names]))
     rows = 0 if page.everything else 2
     if row.get("prompt"):
-        lines += page.wrap(
-            str(row["prompt"]), first=f"    {'prompt'.ljust(wide)}  ", style="dim", rows=rows and 1
-        )
+        lead = f"    {set_cell_size('prompt', wide)}  "
+        lines += page.wrap(str(row["prompt"]), first=lead, style="dim", rows=rows and 1)
     for key, name in zip(("chosen", "rejected"), names, strict=True):
         text = str((row.get(key) or {}).get("text") or "")
-        lines += page.wrap(text, first=f"    {page.text(name).ljust(wide)}  ", rows=rows)
+        lines += page.wrap(text, first=f"    {set_cell_size(name, wide)}  ", rows=rows)
     return lines

@@ -55,9 +55,8 @@ def _fit(table: Table, rows: Sequence[Row], page: Page) -> Fitted:
     while _total(widths, shown) > page.width and any(columns[i].drop for i in shown):
         shown.remove(max(shown, key=lambda i: columns[i].drop))
     spare = page.width - _total(widths, shown)
-    if spare < 0:
-        widest = max(shown, key=lambda i: widths[i])
-        widths[widest] = max(8, widths[widest] + spare)
+    for _ in range(-spare):
+        widths[max(shown, key=lambda i: widths[i])] -= 1
     for i in shown:
         if columns[i].align == "plot":
             widths[i] = min(PLOT[1], widths[i] + max(spare, 0))

@@ -37,7 +37,7 @@ def curve_lines(run: Run, page: Page) -> list[Text]:
     found = panels((run.details.get("training") or {}).get("log_history") or [])
     series = {_name(panel, one): one for panel in found for one in panel.series}
     wide = max((len(name) for name in series), default=0)
-    room = max(8, min(48, page.width - wide - 24))
+    room = max(4, min(48, page.width - wide - 24))
     lines = [page.line(f"{name.ljust(wide)}  ", *_shape(one.points, room)) for name, one in series.items()]
     return [page.line(("training", "bold")), *lines] if lines else []
 

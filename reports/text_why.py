@@ -59,7 +59,7 @@ def reason_lines(run: Run, page: Page) -> list[Text]:
     """Why this method: each reason with its finding and source; then what would change the decision."""
     if run.decision is None:
         return []
-    lines = [page.line(("why ", "bold"), (run.decision.method, "bold"))]
+    lines = page.wrap(f"why {run.decision.method}", style="bold")
     for reason in run.decision.reasons:
         lead = f"  {reason.code}  "
         lines += page.wrap(reason.text, first=lead)
