@@ -1,6 +1,6 @@
 """Is the verdict true? Simulates every test on populations whose truth is known.
 
-    python bench/calibration.py            # simulate what is missing, about 15 minutes on one core
+    python bench/calibration.py            # simulate what is missing, some ten minutes on one core
     python bench/calibration.py --report   # print the tables from the stored results
     python bench/calibration.py --write    # put tables and plot into docs/
 
@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
@@ -48,11 +48,12 @@ def main() -> int:
     parser.add_argument(
         "--resampled", type=int, default=2_000, help="of tests that resample, and of verdicts"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--store", type=Path, default=STORE)
     options = parser.parse_args()
     code = code_hash()
     if not (options.report or options.write):
-        simulate(options.store, code, options.replicates, options.resampled)
+        simulate(options.store, code, options.replicates, options.resampled, options.jobs)
     rows = load(options.store)
     stale = [row for row in rows if row["code"] != code]
     if stale:
@@ -63,28 +64,25 @@ def main() -> int:
     return 1 if report.failures(rows) else 0
 
 
-def simulate(store: Path, code: str, replicates: int, resampled: int) -> None:
+def simulate(store: Path, code: str, replicates: int, resampled: int, jobs: int) -> None:
     """Run the units that are missing, and append their rows: a killed run goes on where it stopped."""
     kept = [row for row in load(store) if row["code"] == code and row["seed"] == SEED]
     done = {row["unit"] for row in kept}
     store.parent.mkdir(parents=True, exist_ok=True)
-    _rewrite(store, kept)
+    store.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     source = provenance()
-    for unit, cells in units(replicates, resampled):
-        if unit in done:
-            continue
-        rows = [_row(unit, cell, code, source) for cell in cells]
-        with store.open("a", encoding="utf-8") as out:
-            out.writelines(json.dumps(row) + "\n" for row in rows)
-        print(f"{unit}: {len(rows)} cells", file=sys.stderr, flush=True)
-
-
-def units(replicates: int, resampled: int) -> Iterator[tuple[str, Iterable[simulation.Cell]]]:
-    """Named pieces of work, each seeded on its own."""
-    yield "stopping", simulation.stopping_cells(replicates, SEED)
-    for n in simulation.SIZES:
-        for population in simulation.POPULATIONS:
-            yield f"{population.name}/{n}", simulation.cells(population, n, replicates, resampled, SEED)
+    with ProcessPoolExecutor(jobs) as pool:
+        work = {
+            pool.submit(simulation.unit_cells, unit, replicates, resampled, SEED): unit
+            for unit in simulation.UNITS
+            if unit not in done
+        }
+        for finished in as_completed(work):
+            unit = work[finished]
+            rows = [_row(unit, cell, code, source) for cell in finished.result()]
+            with store.open("a", encoding="utf-8") as out:
+                out.writelines(json.dumps(row) + "\n" for row in rows)
+            print(f"{unit}: {len(rows)} cells", file=sys.stderr, flush=True)
 
 
 def _row(unit: str, cell: simulation.Cell, code: str, source: Row) -> Row:
@@ -113,14 +111,11 @@ def code_hash() -> str:
 
 
 def load(store: Path) -> list[Row]:
-    """The rows stored so far."""
+    """The rows stored so far, in the order of the units."""
     if not store.exists():
         return []
-    return [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines() if line]
-
-
-def _rewrite(store: Path, rows: list[Row]) -> None:
-    store.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    rows = [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines() if line]
+    return sorted(rows, key=lambda row: simulation.UNITS.index(row["unit"]))
 
 
 if __name__ == "__main__":
