@@ -182,7 +182,7 @@ def _case(group: str, index: Ints, table: Table, settings: Settings) -> Case:
         tost=equivalence(
             gap, bound=settings.bound, name="gap_equivalence", clusters=codes, alpha=alpha, group=group
         ),
-        check=bootstrap_mean(gap, codes, alpha=alpha, seed=seed),
+        check=bootstrap_mean(gap, codes, alpha=alpha, draws=1_999, seed=seed),
         others=others,
         bounds={name: settings.bound * float(worth.mean()) for name, (_, worth) in table.other.items()},
         corrected=None if table.corrected is None else mean_of(table.corrected, "gap_prompt_corrected"),

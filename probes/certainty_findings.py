@@ -36,13 +36,22 @@ def undetermined(told: Told) -> Iterator[Finding]:
     yield Finding(
         "PB601",
         "warning",
-        f"undetermined: {told.wins}, exact p {p_text(told.case.flip.p)}; gap {told.gap}; {settle}",
+        f"undetermined: {told.wins}, exact p {p_text(told.case.flip.p)}; "
+        f"gap {told.gap}{_clear(told)}; {settle}",
         "Ask a narrower question, or set another --bound."
         if needed is None and told.case.mean.se
-        else "Add pairs on other prompts.",
+        else "Add pairs, on other prompts where there are prompts.",
         told.case.group,
         estimate=told.case.gap,
     )
+
+
+def _clear(told: Told) -> str:
+    """The side may be settled although its distance from the bound is not."""
+    low, high = told.case.gap.low, told.case.gap.high
+    if low is None or high is None or low <= 0 <= high or told.case.flip.p > told.settings.alpha:
+        return ""
+    return f": {told.side} is preferred, but perhaps by less than {told.settings.bound:g}"
 
 
 def undetermined_groups(whole: Told, groups: Sequence[Told]) -> Iterator[Finding]:

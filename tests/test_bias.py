@@ -89,6 +89,13 @@ def test_the_three_verdicts(mean, verdict, code, severity, text):
     assert text in finding.message
 
 
+def test_a_clear_side_within_an_open_distance_is_told():
+    """Mean .1 lies on the bound, four standard errors from zero: who is clear, how far is not."""
+    (finding,) = bias(pairs(spread(100, 0.1, 0.25)), sides=("CICO", "insulin")).findings
+    assert "CICO is preferred, but perhaps by less than 0.1; " in finding.message
+    assert "preferred" not in bias(pairs([0.5] * 4 + [0.6])).findings[0].message
+
+
 def test_worst_pairs_are_those_that_lean_most():
     result = bias(pairs([-0.5, -0.9, -0.6, -0.8, -0.7, -0.4, -0.55]))
     assert result.findings[0].worst_pairs == ("p1", "p3", "p4", "p2", "p6")
