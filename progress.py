@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Advance = Callable[[int], None]
+Advance = Callable[[float], None]
 
 
 @contextmanager
 def progress(what: str, total: int | None, unit: str = "pairs") -> Iterator[Advance]:
     """Yields `advance(k)`, to be called when `k` more units are done. `total` None: unknown length."""
-    if total == 0:
+    if total == 0 or os.environ.get("RANK", "0") != "0":  # of several processes the first one speaks
         yield lambda _: None
     elif sys.stderr.isatty():
         with _bar(what, total, unit) as advance:
@@ -37,9 +38,9 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
     started = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, rate="")
-        done = 0
+        done = 0.0
 
-        def advance(k: int) -> None:
+        def advance(k: float) -> None:
             nonlocal done
             done += k
             bar.update(task, advance=k, rate=_rate(done, started, unit))
@@ -48,16 +49,16 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
 
 
 def _lines(what: str, total: int | None, unit: str) -> Advance:
-    started, done, told = time.monotonic(), 0, 0
+    started, done, told = time.monotonic(), 0.0, 0
 
-    def advance(k: int) -> None:
+    def advance(k: float) -> None:
         nonlocal done, told
         done += k
-        step = 10 * done // total if total else done // 10_000
+        step = int(10 * done // total if total else done // 10_000)
         if step > told:
             told = step
             print(
-                f"{what}: {done}/{total or '?'} {unit}, {_rate(done, started, unit)}",
+                f"{what}: {done:.0f}/{total or '?'} {unit}, {_rate(done, started, unit)}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -65,5 +66,5 @@ def _lines(what: str, total: int | None, unit: str) -> Advance:
     return advance
 
 
-def _rate(done: int, started: float, unit: str) -> str:
+def _rate(done: float, started: float, unit: str) -> str:
     return f"{done / max(time.monotonic() - started, 1e-9):.3g} {unit}/s"

@@ -19,6 +19,7 @@ from ..probes.sequential import sign_sequence
 from ..progress import progress
 from ..records import Run
 from ..runs import environment, now
+from .processes import rank
 from .records import PairScore
 from .session import Extremes, ModelOptions, Session, Source, score_row
 from .table import ScoreTable
@@ -56,8 +57,12 @@ class Measured:
 
 
 def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Measured | None:
-    """Score the file and judge it. Raises `ProbeError` for bad input, `CannotMeasure` for bad numbers."""
-    return measure_in(Session.open(source, how, options.seed), options)
+    """Score the file and judge it; None in all processes but the first.
+
+    Raises `ProbeError` for bad input, `CannotMeasure` for bad numbers.
+    """
+    measured = measure_in(Session.open(source, how, options.seed), options)
+    return None if rank() else measured
 
 
 def measure_in(session: Session, options: BiasOptions) -> Measured:

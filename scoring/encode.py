@@ -54,6 +54,8 @@ class Encoder:
 
     def many(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
         """Several pairs, tokenised in one parallel call. Raises `ProbeError`, with the line, for bad ones."""
+        if not pairs:
+            return []
         sides = [side for pair in pairs for side in self._sides(pair)]
         encoded = self._tokenise([side.text for side in sides])
         placed = [self._place(side, *tokens) for side, tokens in zip(sides, encoded, strict=True)]

@@ -19,6 +19,7 @@ from ..errors import CannotMeasure, ProbeError
 from ..files import cache_dir, sha256_file, write_text
 from .embedded import EMBEDDED_NAME, converted, embedded_gguf
 from .engine import causal_lm
+from .processes import local_rank, world
 
 DTYPES = {
     "float32": torch.float32,
@@ -134,7 +135,7 @@ def _device(asked: str | None) -> str:
             )
         return str(asked)
     if torch.cuda.is_available():
-        return "cuda"
+        return f"cuda:{local_rank()}" if world() > 1 else "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import CannotMeasure
+from ..errors import CannotMeasure, ProbeError
 from ..pairs.record import Pair
 from ..progress import Advance
 from .attention import tree_attention_on
@@ -21,12 +21,28 @@ from .encode import EXCLUDING, Encoder
 from .engine import BUDGET, causal_lm, packed_logps, plain_logps, sorted_packs
 from .model import LoadedModel
 from .numerics import first_bad_module
+from .processes import exchange, rank, world
 from .proof import Proof, prove
 from .records import EncodedPair, EncodedSide, Floats, PairScore, SideScore
 from .store import Store, model_key
 
-WINDOW = 512  # pairs encoded, sorted and packed together; memory grows with this, not with the file
+WINDOW = 128  # pairs encoded, sorted and packed together; memory grows with this, not with the file
 STORE = Path(".probe/scores.sqlite")
+
+
+@dataclass
+class _Part:
+    """What one process made of its window in one round."""
+
+    pairs: int = 0
+    scores: list[PairScore] = field(default_factory=list)
+    flags: Counter[str] = field(default_factory=Counter)
+    excluded: list[tuple[int, str]] = field(default_factory=list)
+    new: int = 0
+    cached: int = 0
+    proof: Proof | None = None
+    error: ProbeError | None = None
+    rank: int = field(default_factory=rank)
 
 
 @dataclass
@@ -50,54 +66,82 @@ class Scorer:
         """One `PairScore` a pair that can be scored, in the order of the file.
 
         Raises `CannotMeasure` for a log-prob that is not finite, with the pair and the module it began in.
+        Under several processes each scores every n-th window, and all yield all scores.
         """
-        for window, encoded in self._encoded(pairs):
-            yield from self._window(window, encoded)
-            advance(len(window))
+        for done in self._done(pairs, advance):
+            for part in exchange(done):
+                if part.error:
+                    raise part.error
+                self.flags.update(part.flags)
+                self.excluded.extend(part.excluded)
+                self.new += part.new
+                self.cached += part.cached
+                self.proof = self.proof or part.proof
+                yield from part.scores
+                if part.rank != rank():
+                    advance(part.pairs)
+
+    def _done(self, pairs: Iterable[Pair], advance: Advance) -> Iterator[_Part]:
+        """This process's window of each round, scored; an empty part where the file has ended for it."""
+        for mine in self._encoded(pairs):
+            try:
+                yield self._window(*mine, advance)
+            except ProbeError as error:
+                yield _Part(error=error)
 
     def _encoded(self, pairs: Iterable[Pair]) -> Iterator[tuple[list[Pair], list[EncodedPair]]]:
-        """Windows of pairs with their encodings; the next window is tokenised while the model runs."""
-        stream = iter(pairs)
+        """This process's windows with their encodings; the next is tokenised while the model runs."""
+        stream, turn, turns = iter(pairs), rank(), world()
         with ThreadPoolExecutor(1) as ahead:
 
-            def encode() -> tuple[list[Pair], list[EncodedPair]]:
-                window = list(islice(stream, WINDOW))
-                return window, self.encoder.many(window) if window else []
+            def encode() -> tuple[bool, list[Pair], list[EncodedPair]]:
+                round_ = [list(islice(stream, WINDOW)) for _ in range(turns)]
+                return bool(round_[0]), round_[turn], self.encoder.many(round_[turn])
 
             coming = ahead.submit(encode)
             while (ready := coming.result())[0]:
                 coming = ahead.submit(encode)
-                yield ready
+                yield ready[1:]
 
-    def _window(self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair]) -> Iterator[PairScore]:
+    def _window(self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair], advance: Advance) -> _Part:
+        part = _Part(pairs=len(pairs))
         usable = []
         for pair, codes in zip(pairs, encoded, strict=True):
-            self.flags.update(codes.flags)
+            part.flags.update(codes.flags)
             if barred := EXCLUDING.intersection(codes.flags):
-                self.excluded.append((pair.line, min(barred)))
+                part.excluded.append((pair.line, min(barred)))
             else:
                 usable.append((pair, codes))
         sides = [side for _, codes in usable for side in (codes.chosen, codes.rejected)]
         lines = [pair.line for pair, _ in usable for _ in range(2)]
-        logps = self.side_logps(sides, lines)
+        before = self.new, self.cached
+        logps = self.side_logps(sides, lines, lambda k: advance(k / 2))
+        part.new, part.cached = self.new - before[0], self.cached - before[1]
+        self.new, self.cached = before
+        advance(len(part.excluded))
+        part.proof = self.proof
         for (pair, codes), chosen, rejected in zip(usable, logps[::2], logps[1::2], strict=True):
-            yield PairScore(
-                pair.id,
-                _score(codes.chosen, chosen),
-                _score(codes.rejected, rejected),
-                pair.group,
-                pair.line,
-                codes.flags,
-            )
+            sides_scored = _score(codes.chosen, chosen), _score(codes.rejected, rejected)
+            part.scores.append(PairScore(pair.id, *sides_scored, pair.group, pair.line, codes.flags))
+        return part
 
     @torch.no_grad()
-    def side_logps(self, sides: Sequence[EncodedSide], lines: Sequence[int] | None = None) -> list[Floats]:
-        """Log-probs of each side, from the store where it has them; new ones are kept after each forward."""
+    def side_logps(
+        self,
+        sides: Sequence[EncodedSide],
+        lines: Sequence[int] | None = None,
+        advance: Advance = lambda _: None,
+    ) -> list[Floats]:
+        """Log-probs of each side, from the store where it has them; new ones are kept after each forward.
+
+        `lines` name the pairs in errors; `advance` is told how many sides are done.
+        """
         known = self.store.get(sides) if self.store else [None] * len(sides)
         missing = [i for i, logps in enumerate(known) if logps is None]
         self.cached += len(sides) - len(missing)
         self.new += len(missing)
         result = {i: logps for i, logps in enumerate(known) if logps is not None}
+        advance(len(result))
         for indices, values in self._computed([sides[i] for i in missing]):
             rows = [missing[i] for i in indices]
             for i, logps in zip(rows, values, strict=True):
@@ -106,6 +150,7 @@ class Scorer:
             if self.store:
                 self.store.put([sides[i] for i in rows], values)
             result.update(zip(rows, values, strict=True))
+            advance(len(rows))
         return [result[i] for i in range(len(sides))]
 
     def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[Floats]]]:
