@@ -11,6 +11,7 @@ import json
 import math
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -105,7 +106,7 @@ class Stage:
         plan = batches(
             len(self.material.train), self.recipe.batch, self.options.seed, self.total, self.progress.step
         )
-        stop = self._stopped()
+        stop, view.started = self._stopped(), time.monotonic()
         for epoch, indices in plan:
             if stop:
                 break

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ProbeError
 from ..gate.recipes import recipe as shipped
-from .shape import METHODS, Shape
+from .shape import CONSTANTS, METHODS, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ class Recipe:
         return replace(self, shape=replace(self.shape, **inside), **given)
 
     def facts(self) -> dict[str, Any]:
-        """The recipe as flat JSON values."""
+        """The recipe as flat JSON values, with those constants that its loss reads."""
         values = asdict(self)
-        return {**values, **values.pop("shape")}
+        shape = values.pop("shape")
+        return values | {name: shape[name] for name in CONSTANTS[self.method]}
 
 
 # Methods that the gate never recommends; they take another's row, with these constants.

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-METHODS = ("sft", "dpo", "cdpo", "robust", "ipo", "dpop", "dpo_nll", "dpo_norm", "orpo", "simpo")
+# Each method with the constants that its loss reads.
+CONSTANTS: dict[str, tuple[str, ...]] = {
+    "sft": (),
+    "dpo": ("beta",),
+    "cdpo": ("beta", "smoothing"),
+    "robust": ("beta", "smoothing"),
+    "ipo": ("beta",),
+    "dpop": ("beta", "penalty"),
+    "dpo_nll": ("beta", "nll_weight"),
+    "dpo_norm": ("beta",),
+    "orpo": ("odds_weight",),
+    "simpo": ("beta", "gamma"),
+}
+METHODS = tuple(CONSTANTS)
 WITHOUT_REFERENCE = frozenset({"sft", "orpo", "simpo"})
 # Losses of at least −log σ(reward margin), with ln 2 at the start where nothing is added.
 JENSEN = frozenset({"dpo", "dpop", "dpo_nll"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from accelerate.utils import DistributedType
 
 from ..scoring.records import EncodedSide
 from .data import Example, micro_batches, pair_cost
-from .objective import Sums, losses_of, pair_logps, sides_of
+from .objective import PairLogps, Sums, losses_of, pair_logps, sides_of
 from .recipes import Recipe
 
 Item = Example | EncodedSide  # a pair, or for SFT a general text
@@ -38,6 +38,7 @@ class Stepper:
     scheduler: Any
     recipe: Recipe
     micro_tokens: int
+    seen: Callable[[Sequence[Example], PairLogps], None] | None = None  # told of pairs before their update
 
     def __call__(self, items: Sequence[Example], texts: Sequence[EncodedSide] = ()) -> Outcome:
         """Train on a batch of pairs (and, for SFT, texts).
@@ -45,6 +46,10 @@ class Stepper:
         The loss is the mean over all pairs of the step (SFT: over all response tokens), however they are cut
         into micro-batches and shared over processes.
         """
+        return self._update(self.gradients(items, texts))
+
+    def gradients(self, items: Sequence[Example], texts: Sequence[EncodedSide] = ()) -> Sums:
+        """The gradients of a batch, added to what the parameters have; returns sums over all processes."""
         accelerator = self.accelerator
         batch: list[Item] = [*items, *texts]
         weight = self._weight(batch)
@@ -57,8 +62,7 @@ class Stepper:
         sums += (
             self._backward(parts[-1], weight) if parts else self._backward([batch[0]], weight, nothing=True)
         )
-        sums = Sums.from_tensor(accelerator.reduce(sums.tensor(accelerator.device), "sum"))
-        return self._update(sums)
+        return Sums.from_tensor(accelerator.reduce(sums.tensor(accelerator.device), "sum"))
 
     def _update(self, sums: Sums) -> Outcome:
         accelerator = self.accelerator
@@ -110,6 +114,8 @@ class Stepper:
     def _preference(self, part: Sequence[Example]) -> tuple[torch.Tensor, Sums]:
         method, shape = self.recipe.method, self.recipe.shape
         batch = pair_logps(self.policy(sides_of(part)), part, method)
+        if self.seen is not None:
+            self.seen(part, batch)
         losses = losses_of(batch, method, shape)
         return losses.sum(), Sums.of(losses.detach(), batch, method, shape)
 

@@ -1,0 +1,112 @@
+"""The trial: honest on shuffled labels, quick on easy pairs, exact in its arithmetic, and leaves no trace."""
+
+import numpy as np
+import pytest
+import torch
+
+from probe.pairs.record import Pair
+from probe.probes.trial import Noise, Pass, Trial, noise_scale, trial
+from probe.training.policy import trainable_model
+from probe.training.recipes import recipe
+from probe.training.trial import Bench, TrialOptions, run_trial, sample_by_prompt
+
+
+def passed(margins, changes=None, rate=1.0):
+    n = len(margins)
+    return Pass(
+        np.array(margins, float), np.array(changes if changes is not None else [0.0] * n, float),
+        np.full(n, rate), [str(i) for i in range(n)], list(range(n)),
+    )  # fmt: skip
+
+
+def named(measured):
+    return {estimate.name: estimate for estimate in measured.estimates}
+
+
+def test_numbers_by_hand():
+    """6 of 8 unseen pairs right; halves' margins 1 … 4 in 5 steps; a full run of ten times the rates."""
+    halves = passed([1.0, 2.0, 3.0, 4.0], [-0.2, -0.21, -0.19, -0.2], rate=2.0)
+    measured = trial(Trial(passed([1.0] * 6 + [-1.0] * 2), halves, steps=5, batch=2, full_rate=20.0))
+    values = named(measured)
+    assert values["trial_accuracy"].value == 0.75 and values["trial_half_accuracy"].value == 1.0
+    assert values["trial_margin_slope"].value == pytest.approx(0.5)
+    assert values["trial_chosen_change"].value == pytest.approx(-0.2)
+    assert values["forecast_chosen_change"].value == pytest.approx(-2.0)
+    forecast, own = values["forecast_accuracy"], values["trial_accuracy"]
+    assert forecast.low < own.low < own.high < forecast.high
+    assert [f.code for f in measured.findings] == ["PB501", "PB503"]
+
+
+def test_ties_count_half_and_chance_is_no_learning():
+    measured = trial(Trial(passed([0.0] * 20), passed([0.0] * 20), 5, 2, 1.0))
+    assert named(measured)["trial_accuracy"].value == 0.5
+    assert "PB501" in {f.code for f in measured.findings}
+
+
+def test_trivial_pairs_are_told():
+    measured = trial(Trial(passed([3.0] * 100), passed([3.0] * 100), 10, 8, 1.0))
+    assert [f.code for f in measured.findings] == ["PB502"]
+    assert named(measured)["trial_accuracy"].low > 0.95
+
+
+def test_noise_scale_recovers_what_was_simulated():
+    """gᵢ = G + noise, |G|² = 4, tr Σ = 100 · 0.25 = 25: the scale is 6.25 pairs."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(400):
+        gradients = rng.normal(0.2, 0.5, (64, 100))
+        mean = gradients.mean(0)
+        found.append(noise_scale(Noise((gradients**2).sum(1), float((mean**2).sum()))))
+    assert np.median(found) == pytest.approx(6.25, rel=0.05)
+    assert noise_scale(Noise(np.array([1.0]), 1.0)) is None
+    assert noise_scale(Noise(np.array([1.0, 1.0]), 0.0)) is None
+
+
+def trained(material, pairs, **settings):
+    loaded, items = material(given=pairs)
+    full = recipe("dpo", 10**6, n=len(items)).with_values({"learning_rate": 1e-2, "batch": 4})
+    before = {name: p.clone() for name, p in loaded.model.named_parameters()}
+    measured = run_trial(loaded, items, full, TrialOptions(steps=10, **settings), len(items))
+    after = dict(loaded.model.named_parameters())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    return measured
+
+
+def test_learnable_pairs_are_learned_both_ways(material, pairs):
+    measured = trained(material, pairs)
+    values = named(trial(measured))
+    assert len(measured.halves.margins) == len(pairs)
+    assert values["trial_half_accuracy"].value > 0.9
+    assert len(measured.prequential.margins) == len(pairs) - 4  # the first batch came before any update
+    assert values["trial_accuracy"].value > 0.7
+    assert measured.noise is not None and measured.noise.singles.min() > 0
+
+
+def test_shuffled_labels_are_not_learned(material, pairs):
+    """With sides swapped at random, what one half teaches the other does not know."""
+    rng = np.random.default_rng(1)
+    swapped = [
+        Pair(p.id, p.prompt, p.rejected, p.chosen, line=p.line) if rng.integers(2) else p for p in pairs
+    ]
+    measured = trial(trained(material, swapped))
+    assert "PB501" in {f.code for f in measured.findings}
+
+
+def test_prequential_scores_come_before_the_update(material, pairs):
+    """The second batch's margins are those of the model after exactly one update."""
+    loaded, items = material(given=pairs)
+    full = recipe("dpo", 10**6, n=24).with_values({"learning_rate": 1e-2, "batch": 4, "warmup": 0.0})
+    bench = Bench(trainable_model(loaded.model, full), full, TrialOptions(), plain=False)
+    measured = bench.prequential(items, lambda _: None)
+    assert measured.rates[:4].tolist() == [1e-2] * 4 and measured.rates[4] == pytest.approx(2e-2)
+    assert (np.abs(measured.margins[:4]) > 0).all()
+
+
+def test_pairs_are_drawn_by_prompt(material, pairs):
+    _, items = material(given=pairs)
+    drawn = sample_by_prompt(items, 9, 0)
+    prompts = {item.prompt for item in drawn}
+    assert 0 < len(drawn) <= 9
+    assert drawn == [item for item in items if item.prompt in prompts]
+    assert sample_by_prompt(items, 9, 0) == drawn != sample_by_prompt(items, 9, 1)
