@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..errors import Exit
+from ..records import Finding
 from . import options
 
 
 def train(
-    pairs: options.PairsFile,
+    pairs: Annotated[
+        Path | None, typer.Argument(help="Preference pairs. With --method auto: default the gated file.")
+    ] = None,
     method: Annotated[
-        str, typer.Option(help="sft, dpo, sft+dpo, ipo, cdpo, robust, dpop, dpo_nll, dpo_norm, orpo, simpo.")
+        str,
+        typer.Option(
+            help="auto, sft, dpo, sft+dpo, ipo, cdpo, robust, dpop, dpo_nll, dpo_norm, orpo, simpo. "
+            "auto gates first and trains what was decided."
+        ),
     ] = "dpo",
+    force: Annotated[bool, typer.Option("--force", help="With auto: train against the gate.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why --force; saved with the run.")] = None,
     model: options.Model = None,
     full: Annotated[
         bool, typer.Option("--full", help="Train all weights instead of a LoRA adapter.")
@@ -72,18 +83,43 @@ def train(
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
-) -> None:
+) -> int:
     """Train on the pairs under the guard, then measure what changed on prompts that were held out.
 
     Example: probe train pairs/style.jsonl --method sft+dpo
     """
-    from ..reports.emit import emit, parse_formats
+    from dataclasses import replace
+
+    from ..errors import ProbeError
+    from ..reports.emit import emit, parse_formats, show
     from ..scoring.session import ModelOptions, Source
     from ..training.plan import Options
     from ..training.records import Limits
     from ..training.run import TrainOptions, train_run
 
-    parse_formats(format)
+    targets = parse_formats(format)
+    how = ModelOptions(
+        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
+    )
+
+    def source_of(path: Path) -> Source:
+        return Source.of(path, fields, sides, skip_bad)
+
+    gate, decision = None, None
+    notes: tuple[Finding, ...] = ()
+    if method == "auto":
+        from ..gate.auto import gated, refusal, settled
+        from ..gate.measure import Request
+
+        gate = gated(pairs, lambda path: Request(source_of(path), how, fields, full=full, seed=seed))
+        decision, notes = settled(gate, force, reason)
+        if decision is None:
+            show(gate, targets, everything=everything)
+            print(f"probe: {refusal(gate)}", file=sys.stderr)
+            return Exit.FAILED
+        pairs = Path(gate.inputs["pairs"]["path"]) if pairs is None else pairs
+    elif pairs is None:
+        raise ProbeError("train: PAIRS is missing. Only --method auto knows which file was gated.")
     loop = Options(
         seed=seed, steps=steps, eval_every=eval_every, micro_tokens=micro_tokens,
         mixed_precision=mixed_precision, resume=resume, limits=Limits(patience=patience), guard=guard,
@@ -97,12 +133,14 @@ def train(
         "weight_decay": weight_decay, "clip": clip,
     }  # fmt: skip
     done = train_run(
-        Source.of(pairs, fields, sides, skip_bad),
-        ModelOptions(
-            model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
-        ),
+        source_of(pairs),
+        how,
         TrainOptions(method, full, changes, held_out, replay, watch, checkpointing, loop=loop),
         out,
+        decision,
+        gate,
     )
     if done.main:
-        emit(done.run, format, done.directory, rows=done.rows, everything=everything)
+        run = replace(done.run, findings=(*notes, *done.run.findings))
+        emit(run, format, done.directory, rows=done.rows, everything=everything)
+    return Exit.OK

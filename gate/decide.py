@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..records import Decision, Finding, Reason, Run
@@ -33,7 +33,7 @@ def decide(
     decision = Decision(
         row.method,
         row.stages,
-        _hyperparameters(row, facts, tuning),
+        hyperparameters(row.stages, parameters=facts.parameters, n=facts.pairs, tuning=tuning),
         tuple(_reasons(row, carried, facts)),
         _runner_up(row, others, facts, settings),
     )
@@ -57,9 +57,11 @@ def _thresholds(limits: Mapping[str, float | bool]) -> dict[str, Threshold]:
     return {**THRESHOLDS, **set_}
 
 
-def _hyperparameters(row: Row, facts: Facts, tuning: Tuning) -> dict[str, Any]:
-    n = int((facts.run.inputs.get("pairs") or {}).get("n") or 0)
-    recipes = {s: recipe(s, parameters=facts.parameters, n=n, tuning=tuning) for s in row.stages}
+def hyperparameters(
+    stages: Sequence[str], *, parameters: int | None, n: int, tuning: Tuning = "lora"
+) -> dict[str, Any]:
+    """The shipped values of each stage for this model size and number of pairs, as a decision holds them."""
+    recipes = {stage: recipe(stage, parameters=parameters, n=n, tuning=tuning) for stage in stages}
     if len(recipes) == 1:
         return next(iter(recipes.values()))
     return {f"{stage}.{key}": value for stage, values in recipes.items() for key, value in values.items()}

@@ -66,6 +66,11 @@ class Facts:
         size = (self.run.inputs.get("model") or {}).get("parameters")
         return int(size) if size else None
 
+    @property
+    def pairs(self) -> int:
+        """Pairs in the file."""
+        return int((self.run.inputs.get("pairs") or {}).get("n") or 0)
+
 
 Held = tuple[Evidence, ...]
 

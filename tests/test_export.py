@@ -143,36 +143,13 @@ def test_trl_parses_its_configs_to_the_values_decided(gated, tmp_path):
     assert (sft.learning_rate, sft.completion_only_loss) == (2e-4, True)
 
 
-def save_tiny_model(directory: Path) -> None:
-    """A random two-layer Llama with a byte-level tokenizer."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        [], trainers.BpeTrainer(vocab_size=300, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet)
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
-    )
-    fast.save_pretrained(directory)
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    LlamaForCausalLM(LlamaConfig(vocab_size=300, **sizes)).save_pretrained(directory)
-
-
 @pytest.mark.slow
 @pytest.mark.oracle
 @pytest.mark.parametrize("method", ["dpo", "sft"])
-def test_trl_trains_two_steps_on_what_was_exported(method, gated, tmp_path):
+def test_trl_trains_two_steps_on_what_was_exported(method, gated, tmp_path, tiny_model_dir):
     pytest.importorskip("trl")
-    save_tiny_model(tmp_path / "tiny")
     directory = tmp_path / "out"
-    (path,) = export(gated(method, model=str(tmp_path / "tiny")), "trl", directory)
+    (path,) = export(gated(method, model=str(tiny_model_dir)), "trl", directory)
     command = [sys.executable, "-m", f"trl.scripts.{method}", "--config", path.name, "--max_steps", "2"]
     environment = {
         **os.environ,

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import config
 from ..errors import ProbeError
+from ..gate.auto import check_model
 from ..pairs.record import Pair
 from ..probes.before_after import before_after
 from ..records import Decision, Estimate, Finding, Reason, Run
@@ -74,16 +75,19 @@ def recipes_for(
 
 def train_run(
     source: Source, how: ModelOptions, options: TrainOptions, directory: Path | None = None,
-    decision: Decision | None = None,
+    decision: Decision | None = None, gated: Run | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Train on the file's pairs and measure what changed on those held out by prompt.
 
-    `decision` (of `probe gate`) replaces `options.method` and its recipe. Raises `ProbeError` for bad input,
+    `decision` (of `probe gate`) replaces `options.method` and its recipe; `gated` is the run that it rests
+    on, which must have measured the same weights. Raises `ProbeError` for bad input,
     `CannotMeasure` for numbers or disks that fail, `KeyboardInterrupt` after a checkpoint.
     """
     created = now()
     # Trainable weights are float32; LoRA may sit on a model of any dtype.
     session = Session.open(source, how if how.dtype or not options.full else replace(how, dtype="float32"))
+    if gated is not None:
+        check_model(gated, session.loaded.facts)
     pairs = list(source.pairs())
     scores = list(session.scores())
     train_items, held_out = split_by_prompt(

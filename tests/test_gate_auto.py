@@ -1,0 +1,186 @@
+"""`probe train --method auto`: trains what the gate decided, and only while the gate still holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from probe import config
+from probe.errors import ProbeError
+from probe.files import sha256_file
+from probe.gate import auto
+from probe.gate.decide import hyperparameters
+from probe.records import Condition, Decision, Estimate, Reason, Run, Verdict
+from probe.reports.emit import note_last
+from probe.runs import load_run, save_run
+
+PASSED = Verdict("pass", 0)
+GOOD = Estimate("trial_accuracy", 0.7, 0.6, 0.8, 60, None, "t", "share")
+SETTINGS = {"model": (None, "default"), "template": ("auto", "default"), "max_length": (None, "default")}
+
+
+def condition(code: str, result="fail", measured=GOOD, gates=True) -> Condition:
+    return Condition("c", "all", measured, 0.5, result, code, gates=gates)
+
+
+def make_run(method="dpo", stages=("dpo",), verdict=PASSED, runner_up="sft", **inputs) -> Run:
+    decision = Decision(
+        method, stages, hyperparameters(stages, parameters=135_000_000, n=60), (Reason("PB501", "t", "s"),),
+        {"method": runner_up, "what_would_change_it": "more"},
+    )  # fmt: skip
+    return Run("gate", "2026-11-21T12:00:00Z", verdict, decision, inputs={"pairs": {"n": 60}, **inputs})
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project whose last gate judged `pairs.jsonl` under default settings."""
+    monkeypatch.chdir(tmp_path)
+    pairs = tmp_path / "pairs.jsonl"
+    rows = [
+        {"prompt": f"Say {i % 9}{i}:", "chosen": f" yes {i}", "rejected": f" no {i * 7 % 10}"}
+        for i in range(24)
+    ]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config.activate(config.Config(settings=SETTINGS))
+    facts = {"path": str(pairs), "sha256": sha256_file(pairs), "n": 24}
+    run = dataclasses.replace(
+        make_run(pairs=facts), config={"model": None, "template": "auto", "max_length": None}
+    )
+    note_last(run, save_run(run, tmp_path / "gated"))
+    yield tmp_path
+    config.activate(config.Config())
+
+
+def test_the_last_gate_is_taken_while_it_holds(project):
+    assert auto.last_gate(None).decision.method == "dpo"
+    assert auto.last_gate(project / "pairs.jsonl").decision.method == "dpo"
+
+
+def test_a_changed_file_is_refused(project):
+    with (project / "pairs.jsonl").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ProbeError, match="changed since"):
+        auto.last_gate(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"), [("model", "other", "model was None"), ("max_length", 64, "max-length")]
+)
+def test_a_changed_setting_is_refused(project, name, value, word):
+    config.activate(config.Config(settings={**SETTINGS, name: (value, "flag")}))
+    with pytest.raises(ProbeError, match=word):
+        auto.last_gate(None)
+
+
+def test_changed_limits_and_acceptances_are_refused(project):
+    for table in ({"gate": {"limits": {"surface_accuracy": 0.99}}}, {"accept": [{"code": "PB202"}]}):
+        config.activate(config.Config(config.ConfigFile(project / "probe.toml", table), SETTINGS))
+        with pytest.raises(ProbeError, match="config has changed"):
+            auto.last_gate(None)
+
+
+def test_without_a_gate_it_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProbeError, match="probe gate PAIRS"):
+        auto.last_gate(None)
+
+
+def test_other_weights_are_refused():
+    run = make_run(model={"weights_sha256": "a", "tokenizer_sha256": "t"})
+    auto.check_model(run, {"weights_sha256": "a", "tokenizer_sha256": "t", "adapter_sha256": None})
+    with pytest.raises(ProbeError, match="weights changed"):
+        auto.check_model(run, {"weights_sha256": "b", "tokenizer_sha256": "t"})
+
+
+# --- may it train? --------------------------------------------------------------------------------------
+
+
+def failed(*conditions: Condition) -> Verdict:
+    return Verdict("fail", 1, conditions)
+
+
+def test_a_passing_gate_trains_its_decision():
+    decision, notes = auto.settled(make_run(), False, None)
+    assert (decision.method, notes) == ("dpo", ())
+
+
+def test_a_failing_condition_forbids_unless_the_method_answers_it():
+    trivial = failed(condition("PB202"), condition("PB501", "inconclusive"), condition("PB3", "pass"))
+    assert auto.settled(make_run("dpo", verdict=trivial), False, None)[0] is None
+    assert auto.settled(make_run("sft", ("sft",), trivial), False, None)[0].method == "sft"
+    for blocking in ("PB001", "PB301", "PB310"):
+        assert auto.settled(make_run("sft", ("sft",), failed(condition(blocking))), False, None)[0] is None
+
+
+def test_what_was_not_measured_is_answered_by_no_method():
+    open_ = failed(condition("PB501", "inconclusive", measured=None))
+    assert auto.settled(make_run("sft", ("sft",), open_), False, None)[0] is None
+
+
+def test_what_does_not_gate_does_not_forbid():
+    shown = Verdict("inconclusive", 1, (condition("PB201", gates=False),))
+    assert auto.settled(make_run(verdict=shown), False, None)[0].method == "dpo"
+
+
+def test_force_needs_a_reason_and_is_recorded():
+    run = make_run(verdict=failed(condition("PB202")))
+    with pytest.raises(ProbeError, match="--reason"):
+        auto.settled(run, True, None)
+    decision, (note,) = auto.settled(run, True, "a demo")
+    assert decision.method == "dpo"
+    assert (note.code, "a demo" in note.message) == ("PB706", True)
+
+
+def test_a_forced_refusal_trains_the_runner_up_if_that_trains():
+    refused = make_run("do-not-train", (), failed(condition("PB240")))
+    assert auto.settled(refused, False, None)[0] is None
+    decision, _ = auto.settled(refused, True, "r")
+    assert (decision.method, decision.stages, decision.hyperparameters["learning_rate"]) == (
+        "sft",
+        ("sft",),
+        2e-4,
+    )
+    with pytest.raises(ProbeError, match="neither trains"):
+        auto.settled(make_run("do-not-train", (), runner_up="fix-data"), True, "r")
+
+
+def test_the_refusal_names_what_is_open():
+    run = make_run("dpo", verdict=failed(condition("PB202")))
+    assert auto.refusal(run) == "not trained: the decision is dpo; open: c (fail)"
+
+
+# --- the whole way --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_gate_then_train_on_a_tiny_model(project, tiny_model_dir):
+    """Measured for real; the decision is set by hand, since 24 nonsense pairs justify none."""
+
+    def probe(*argv: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        return subprocess.run(
+            [sys.executable, "-m", "probe", *argv, "--model", str(tiny_model_dir)],
+            cwd=project, env=environment, capture_output=True, text=True, timeout=280,
+        )  # fmt: skip
+
+    gated = probe("gate", "pairs.jsonl", "--no-trial", "--no-negatives", "--no-displacement", "--out", "g")
+    assert gated.returncode == 1, gated.stderr
+    refused = probe("train", "--method", "auto")
+    assert refused.returncode == 1 and "not trained" in refused.stderr
+    run = load_run(project / "g")
+    decided = dataclasses.replace(run, verdict=PASSED, decision=make_run().decision)
+    save_run(decided, project / "g")
+    trained = probe("train", "--method", "auto", "--steps", "2", "--out", "t")
+    assert trained.returncode == 0, trained.stderr
+    done = load_run(project / "t")
+    assert done.decision.method == "dpo" and done.details["before_after"]
+    assert done.details["training"]["stages"][0]["steps"] == 2
+    Path("pairs.jsonl").write_text(Path("pairs.jsonl").read_text() + "\n")
+    stale = probe("train", "--method", "auto")
+    assert stale.returncode == 2 and "changed since" in stale.stderr
