@@ -21,6 +21,7 @@ def gate(
     template: options.Template = "auto",
     max_length: options.MaxLength = None,
     data: Switch = True,
+    numerics: Switch = True,
     bias: Switch = True,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and run nothing.")] = False,
     inconclusive: Annotated[
@@ -78,7 +79,7 @@ def gate(
         else:
             emit(run, format, out, everything=everything)
         return run.verdict.exit_code
-    switches = {"data": data, "bias": bias}
+    switches = {"data": data, "numerics": numerics, "bias": bias}
     off = frozenset(name for name, on in switches.items() if not on)
     if plan:
         print("\n".join(measure.plan(off)))

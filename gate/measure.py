@@ -16,6 +16,9 @@ from ..errors import ProbeError
 from ..probes.measured import Measured, together
 from ..records import BiasRow, Run
 from ..runs import environment, now
+from .recipes import recipe
+
+NUMERICS_PAIRS = 16  # looked at; the step itself takes the first four that can be scored
 
 if TYPE_CHECKING:
     from ..scoring.session import ModelOptions, Session, Source
@@ -140,6 +143,29 @@ def _data(work: Work) -> Measured:
     return _part(run)
 
 
+def _numerics(work: Work) -> Measured:
+    """One step of DPO as the recipe for this model would take it, in the dtype that is asked for."""
+    from ..probes.numerics import Plan, judge_numerics
+    from ..training.numerics import first_step
+
+    request, session = work.request, work.session
+    values = recipe(
+        "dpo",
+        parameters=session.loaded.facts.get("parameters"),
+        n=session.survey.n,
+        tuning="full" if request.full else "lora",
+    )
+    planned = Plan(
+        learning_rate=values["learning_rate"],
+        beta=request.beta,
+        dtype=session.loaded.facts["dtype"],
+        lora_rank=None if request.full else values["lora_rank"],
+    )
+    encoded = [session.encoder(pair) for pair in session.survey.first[:NUMERICS_PAIRS]]
+    plain = session.scorer.proof is not None and session.scorer.proof.plain
+    return judge_numerics(planned, first_step(session.loaded.model, encoded, planned, plain=plain))
+
+
 def _bias(work: Work) -> Measured:
     """Both sides scored in several templates, and the flip budget from the same scores."""
     from ..probes.bias import prompt_clusters
@@ -159,5 +185,6 @@ def _bias(work: Work) -> Measured:
 
 PROBES: tuple[Probe, ...] = (
     Probe("data", "one reading of the file, no model", _data),
+    Probe("numerics", "one training step on a few pairs: forward, backward, update, forward", _numerics),
     Probe("bias", "every pair scored once, up to 256 of them in three more templates", _bias),
 )
