@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from scipy.stats import binomtest
 
 from probe.pairs.read import read_pairs
+from probe.probes.data_run import Request, measure
 from probe.probes.measured import Measured
 from probe.probes.triviality import judge_surface, surface
 from probe.records import Estimate
@@ -143,6 +145,16 @@ def test_length_belongs_to_neither_side(name: str) -> None:
     assert all(0.75 <= len(row["chosen"]) / len(row["rejected"]) <= 1.3 for row in rows)
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_data_checks_find_what_a_set_is_made_for_and_nothing_else(path: Path) -> None:
+    """PB327 (fewer than 200 pairs) is a note on all of them; of warnings and errors there is at most one."""
+    made_for = {"low_contrast": {"PB331"}, "length_gap": {"PB330"}, "epistemic_stance": {"PB330"}}
+    found = measure(Request(path)).findings
+    assert {f.code for f in found if f.severity != "info"} == made_for.get(path.stem, set())
+    assert {f.code for f in found if f.severity == "info"} == {"PB327"}
+
+
+@cache
 def surface_of(name: str) -> Measured:
     pairs = list(read_pairs(ROOT / "pairs" / f"{name}.jsonl"))
     return judge_surface(surface(pairs, permutations=49), pairs)
