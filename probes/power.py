@@ -84,7 +84,7 @@ def t_power(n: int, effect: float, alpha: float = 0.05) -> float:
     if n < 2:
         return 0.0
     limit = special.stdtrit(n - 1, 1 - alpha / 2)
-    return float(stats.nct.sf(limit, n - 1, abs(effect) * math.sqrt(n)))
+    return 1.0 - float(special.nctdtr(n - 1, abs(effect) * math.sqrt(n), limit))
 
 
 def t_pairs(effect: float, *, power: float = 0.8, alpha: float = 0.05) -> int | None:

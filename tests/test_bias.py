@@ -209,6 +209,19 @@ def test_groups_too_small_to_reject_cost_the_others_nothing():
     assert verdicts(bias(pairs(gaps, groups=groups)))["big"] == "favours chosen"
 
 
+@pytest.mark.slow
+def test_false_verdicts_are_rare_end_to_end():
+    """Three groups of twelve without any preference, bound 0: at most 5% of runs name one, up to 3 errors."""
+    rng, runs = np.random.default_rng(3), 100
+    wrong = {"all": 0, "groups": 0}
+    for _ in range(runs):
+        rows = bias(pairs(rng.standard_t(3, 36), groups=["a", "b", "c"] * 12), bound=0.0).rows
+        named = [row.verdict.startswith("favours") for row in rows]
+        wrong["all"] += named[0]
+        wrong["groups"] += any(named[1:])
+    assert max(wrong.values()) <= runs * 0.05 + 3 * math.sqrt(runs * 0.05 * 0.95)
+
+
 def test_opposed_groups_are_told():
     gaps = [*spread(12, 0.6, 0.1), *spread(12, -0.6, 0.1)]
     result = bias(pairs(gaps, groups=["a"] * 12 + ["b"] * 12), sides=("CICO", "insulin"))
