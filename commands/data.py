@@ -37,5 +37,5 @@ def data(
     from ..reports.emit import emit, parse_formats
 
     parse_formats(format)
-    run = measure(Request(pairs, fields, against, model, template, max_length, fix))
+    run = measure(Request(pairs, fields, against, model, template, max_length, fix, templates=True))
     emit(run, format, out)

@@ -33,9 +33,10 @@ NEAR = 0.8  # share of words, of each text, that makes a near duplicate
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """What was measured, and how many seconds each step took."""
+    """What was measured, an even sample of the pairs, and how many seconds each step took."""
 
     data: Data
+    sample: Sequence[Pair]
     results: Sequence[Result]
     seconds: Mapping[str, float]
 
@@ -82,7 +83,7 @@ def survey(
     if tokens is not None:
         results.append(Result("length_ratio", None, limits["length_ratio"], (token_length(data),)))
     clock.lap("checks")
-    return Surveyed(data, results, seconds)
+    return Surveyed(data, facts.sample.pairs, results, seconds)
 
 
 def _checks(data: Data) -> list[Check]:

@@ -24,6 +24,7 @@ from .near import bands
 from .words import Ints, UInts, Words, fold, hash_words
 
 BATCH = 256  # pairs; what fits a core's cache
+SAMPLE = 256  # pairs whose texts are kept for the checks of templates
 STRANGERS = 8  # beyond the first batches, one pair in so many is compared with another pair's side
 CATEGORIES = ("category", "topic", "type", "label", "domain", "subset", "bias_type", "source", "task")
 MOST_CATEGORIES = 50  # more values than that are no grouping
@@ -92,9 +93,29 @@ class Columns:
 
 
 @dataclass
+class Sample:
+    """Every k-th pair of a stream, k doubling so that at most `most` are kept; all pairs of a small file."""
+
+    most: int = SAMPLE
+    pairs: list[Pair] = field(default_factory=list)
+    _stride: int = 1
+    _seen: int = 0
+
+    def add(self, batch: Iterable[Pair]) -> None:
+        """Pass some more pairs of the stream."""
+        for pair in batch:
+            if self._seen % self._stride == 0:
+                self.pairs.append(pair)
+            self._seen += 1
+            if len(self.pairs) > self.most:
+                self.pairs, self._stride = self.pairs[::2], 2 * self._stride
+
+
+@dataclass
 class Facts:
     """Reads pairs into columns. `groups` are the names met; `categories` the values of group-like fields."""
 
+    sample: Sample = field(default_factory=Sample)
     groups: dict[str, int] = field(default_factory=dict)
     categories: dict[str, Counter[str]] = field(default_factory=dict)
     grouped: int = 0  # pairs that name a group
@@ -103,6 +124,7 @@ class Facts:
         """The columns of all pairs. Raises whatever the iteration raises."""
         parts = []
         for number, batch in enumerate(_batches(pairs)):
+            self.sample.add(batch)
             parts.append(self._columns(batch, 1 if number < 16 else STRANGERS))
             advance(len(batch))
         return Columns.joined(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..errors import ProbeError
 from ..files import sha256_file
 from ..pairs.fields import parse_fields
 from ..pairs.read import read_pairs
-from ..pairs.record import Pair
+from ..pairs.record import Pair, text_of
 from ..records import Finding, Run
 from ..runs import environment, now
 from .data import Surveyed, survey
@@ -39,6 +39,7 @@ class Request:
     template: str = "auto"
     max_length: int | None = None
     fix: Path | None = None
+    templates: bool = False  # look for them too, which `probe negatives` does more thoroughly
 
 
 def measure(request: Request) -> Run:
@@ -61,6 +62,21 @@ def measure(request: Request) -> Run:
     return _run(request, surveyed, created, fixed)
 
 
+def _templates(pairs: Sequence[Pair]) -> list[Finding]:
+    """PB211–PB213 on a sample of the pairs: openings, endings and frames that one side alone has."""
+    from .templates import find_templates
+    from .triviality import check_template, telling
+
+    full = [pair for pair in pairs if text_of(pair.chosen).strip() and text_of(pair.rejected).strip()]
+    chosen, rejected = [text_of(pair.chosen) for pair in full], [text_of(pair.rejected) for pair in full]
+    found = {"chosen": find_templates(chosen, rejected), "rejected": find_templates(rejected, chosen)}
+    return [
+        check_template(template, side, full, 0.05)
+        for side, templates in found.items()
+        for template in telling(templates)
+    ]
+
+
 def _encoder(request: Request) -> Callable[[Iterable[Pair]], Encoder] | None:
     if request.model is None:
         return None
@@ -81,6 +97,7 @@ def _fix(request: Request, surveyed: Surveyed) -> dict[str, Any]:
 
 def _run(request: Request, surveyed: Surveyed, created: str, fixed: Mapping[str, Any] | None) -> Run:
     found = [result.finding for result in surveyed.results if result.finding]
+    found += _templates(surveyed.sample) if request.templates else []
     return Run(
         command="data",
         created=created,

@@ -278,6 +278,24 @@ def test_published_failure_is_found_out() -> None:
     )
 
 
+def test_published_failure_shows_its_template() -> None:
+    run = measure(Request(shared("epistemic_stance.json"), templates=True))
+    (frame,) = [finding for finding in run.findings if finding.code.startswith("PB2")]
+    assert frame.code == "PB213"
+    assert frame.estimate is not None and frame.estimate.n == 115
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [("low_contrast", ["PB331"]), ("length_gap", ["PB330"]), ("cico_insulin", []), ("listing_taste", [])],
+)
+def test_bundled_sets_are_found_by_their_own_code(name: str, codes: list[str]) -> None:
+    """Beside the note (PB327) that 40 pairs show large effects only."""
+    path = Path(__file__).parents[1] / f"pairs/{name}.jsonl"
+    run = measure(Request(path, templates=True))
+    assert sorted(finding.code for finding in run.findings) == sorted(["PB327", *codes])
+
+
 def test_real_dialogues_are_not_falsely_broken() -> None:
     """Checked by hand: three chosen sides are empty in the source; some chosen sides decline, some comply."""
     found = findings(check(shared("hh_harmless.jsonl")))
