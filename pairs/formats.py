@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import ProbeError
+from ..files import sha256_file
 from .jsonl import MAX_LINE, Rows, json_array, json_lines
 from .rows import BadRow, short
 
@@ -35,6 +36,11 @@ def rows_of(path: Path) -> Rows:
     if path.is_dir() or not (path.exists() or kind or packed):
         return _dataset(path)
     return _file(path, OPENERS.get(packed, _plain), KINDS.get(kind, _json))
+
+
+def fingerprint(path: Path) -> str | None:
+    """The SHA-256 of a file; None for dataset folders and hub datasets, which have their own versions."""
+    return sha256_file(path) if path.is_file() else None
 
 
 def _file(path: Path, opener: Opener, reader: Callable[[IO[bytes]], Rows]) -> Rows:

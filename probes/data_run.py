@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..errors import ProbeError
-from ..files import sha256_file
 from ..pairs.fields import parse_fields
+from ..pairs.formats import fingerprint
 from ..pairs.read import read_pairs
 from ..pairs.record import Pair, text_of
 from ..records import Finding, Run
@@ -129,7 +129,7 @@ def _rank(finding: Finding) -> tuple[int, str]:
 def _file(path: Path, surveyed: Surveyed) -> dict[str, Any]:
     return {
         "path": str(path),
-        "sha256": sha256_file(path) if path.is_file() else None,
+        "sha256": fingerprint(path),
         "n": surveyed.data.n,
         "dropped": len(surveyed.data.bad),
         "dropped_lines": [bad.line for bad in surveyed.data.bad[:100]],

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..files import sha256_file
 from ..pairs.fields import parse_fields, parse_sides
+from ..pairs.formats import fingerprint
 from ..pairs.read import Reading, read_pairs
 from ..pairs.record import Pair, text_of
 from ..progress import progress
@@ -55,7 +55,7 @@ class Source:
                 sample[j] = pair
         facts = {
             "path": str(self.path),
-            "sha256": sha256_file(self.path),
+            "sha256": fingerprint(self.path),
             "n": reading.n,
             "dropped": len(reading.bad),
             "dropped_lines": [bad.line for bad in reading.bad[:100]],

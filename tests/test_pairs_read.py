@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -244,6 +246,39 @@ def test_chat_lists_split_as_trl_does(head: list, chosen: list, rejected: list) 
     prompt, ours_chosen, ours_rejected = split_shared(tuple(head + chosen), tuple(head + rejected))
     assert list(prompt or ()) == theirs["prompt"]
     assert (list(ours_chosen), list(ours_rejected)) == (theirs["chosen"], theirs["rejected"])
+
+
+@pytest.mark.oracle
+def test_trls_own_examples_are_split_the_same() -> None:
+    """The examples in the docstring of `extract_prompt`, run as they stand there."""
+    extract_prompt = pytest.importorskip("trl.data_utils").extract_prompt
+    names: dict[str, Any] = {}
+    for example in doctest.DocTestParser().get_examples(extract_prompt.__doc__):
+        if example.source.startswith(("example =", "dataset_dict =")):
+            exec(example.source, names)
+    columns = names["dataset_dict"]
+    rows = [
+        names["example"],
+        *(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)),
+    ]
+    assert len(rows) == 3
+    for row in rows:
+        theirs = extract_prompt(row)
+        ours = split_shared(tuple(row["chosen"]), tuple(row["rejected"]))
+        assert [list(part or ()) for part in ours] == [theirs[k] for k in ("prompt", "chosen", "rejected")]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("chosen", "rejected"), [(" Same.", " Same."), (" An apple", " An apple and more"), ("", " Something")]
+)
+def test_rows_that_trl_mangles_keep_their_responses(tmp_path: Path, chosen: str, rejected: str) -> None:
+    """TRL leaves one letter of equal sides, and of one that begins the other; here answers stay whole."""
+    extract_prompt = pytest.importorskip("trl.data_utils").extract_prompt
+    row = {"chosen": DIALOGUE + chosen, "rejected": DIALOGUE + rejected}
+    assert extract_prompt(row)["chosen"] != chosen
+    (pair,) = read_pairs(write(tmp_path / "p.jsonl", row), keep_empty=True)
+    assert (pair.prompt, pair.chosen, pair.rejected) == (DIALOGUE, chosen, rejected)
 
 
 @pytest.mark.oracle
