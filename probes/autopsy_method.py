@@ -115,15 +115,31 @@ def _from_start(log: Log, loss: float, margin: float) -> Method:
     expected = math.log1p(math.exp(-margin))
     if abs(loss - expected) < 0.05 or loss == 0.0:
         return Method("DPO", "reference", LN2, True, "a loss that starts at ln 2")
-    if loss < LN2 and not _scaled(loss, log):
+    if loss < LN2 and not _steady(loss, log):
         return Method("DPO", "reference", LN2, True, "rewards against a reference")
     if _scaled(loss, log) and not _per_token(log.rows):
         return _variant(loss, f"a loss that starts at {loss / LN2:.3g} × ln 2")
-    if loss > 3.0 or _per_token(log.rows):
-        beta = abs(0.5 - margin) / math.sqrt(loss)
+    beta = abs(0.5 - margin) / math.sqrt(loss)
+    if _written(beta) and (loss > 3.0 or _per_token(log.rows)):
         why = f"a loss that starts at {loss:.3g} = (½ / β)², β {beta:.2g}"
         return Method("IPO", "reference", 0.25 / beta**2, False, why)
     return _variant(loss, f"a loss that starts at {loss:.3g}, not ln 2")
+
+
+def _steady(loss: float, log: Log) -> bool:
+    """Whether every entry near margin 0 has about the loss of the first.
+
+    Another loss function has another value there (EXO lies under ln 2); averaged NaN has any, and then 0.
+    """
+    near = [
+        row["loss"] for row in log.train if abs(row.get("rewards/margins", math.nan)) < 0.1 and "loss" in row
+    ]
+    return len(near) > 1 and all(abs(other - loss) < 0.25 * loss for other in near)
+
+
+def _written(beta: float) -> bool:
+    """Whether somebody would write this β: one digit, or a multiple of .05."""
+    return any(abs(b - beta) < 0.01 * beta for b in (float(f"{beta:.0e}"), round(20.0 * beta) / 20.0))
 
 
 def _scaled(loss: float, log: Log) -> bool:

@@ -45,6 +45,11 @@ def _idle(case: Case) -> Sign | None:
     loss, idle = case.curve("loss"), case.method.idle
     if idle is None or not len(loss) or any(abs(v - idle) > NEAR_IDLE * idle for v in loss.values):
         return None
+    accuracy = case.curve("rewards/accuracies")
+    if (
+        not case.method.sigmoid and accuracy.last(5) > CHANCE[1]
+    ):  # their scale says less about what was learned
+        return None
     named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
     text = f"all {len(loss)} losses within {NEAR_IDLE * idle:.2g} of {named} ({_span(loss)})"
     return Sign("stuck", "PB853", loss.steps[0], text, NEXT_STUCK)
