@@ -23,6 +23,7 @@ def gate(
     data: Switch = True,
     numerics: Switch = True,
     bias: Switch = True,
+    trial: Switch = True,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and run nothing.")] = False,
     inconclusive: Annotated[
         str, typer.Option(help="What an inconclusive condition does to the exit code: fail or warn.")
@@ -38,7 +39,8 @@ def gate(
     ] = None,
     alpha: options.Alpha = 0.05,
     bound: options.Bound = 0.1,
-    beta: Annotated[float, typer.Option(help="DPO's beta, for the flip budget.")] = 0.1,
+    beta: Annotated[float, typer.Option(help="DPO's beta, for flip budget, numerics and trial.")] = 0.1,
+    trial_pairs: Annotated[int, typer.Option(help="Most pairs of the trial; more is surer.")] = 128,
     seed: options.Seed = 0,
     device: options.Device = None,
     dtype: options.DType = None,
@@ -79,7 +81,7 @@ def gate(
         else:
             emit(run, format, out, everything=everything)
         return run.verdict.exit_code
-    switches = {"data": data, "numerics": numerics, "bias": bias}
+    switches = {"data": data, "numerics": numerics, "bias": bias, "trial": trial}
     off = frozenset(name for name, on in switches.items() if not on)
     if plan:
         print("\n".join(measure.plan(off)))
@@ -90,7 +92,7 @@ def gate(
         model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
     )
     source = Source.of(path, fields, sides, skip_bad)
-    request = measure.Request(source, how, fields, off, alpha, bound, beta, full, seed)
+    request = measure.Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs)
     measured, rows = measure.measure(request)
     run = judged(measured, judging, date.today())
     emit(run, format, out, rows=rows, everything=everything)

@@ -19,12 +19,15 @@ from .accept import Accepted
 from .baseline import Compared
 from .conditions import CONDITIONS, Rule, facing, good_side, holm, p_against, pairs_to_settle
 
+DONE = "done"  # in `details.probes`; any other state says why a probe has no result
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How to judge. `limits` and `groups` override the table's limits; False leaves a condition out.
 
     `minimum_n`: below it an interval is not relied on (coverage falls short under 20, docs/validity.md).
+    `states` is the judge's own: what became of each probe.
     """
 
     alpha: float = 0.05
@@ -34,6 +37,7 @@ class Settings:
     groups: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
     accepted: Sequence[Accepted] = ()
     today: date = date.max
+    states: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ def judge(run: Run, settings: Settings, compared: Compared | None = None) -> Run
     found = (*measured, *compared.findings)
     run = dataclasses.replace(run, findings=found)
     active = [entry for entry in settings.accepted if not entry.lapsed(settings.today)]
+    settings = dataclasses.replace(settings, states=states(run))
     claims = list(_claims(run, settings))
     _check_noise(claims, run)
     conditions, used = _conditions(run, claims, settings, active)
@@ -78,10 +83,23 @@ def verdict_of(conditions: Sequence[Condition], inconclusive: Literal["fail", "w
     return Verdict("pass", Exit.OK, tuple(conditions))
 
 
+def states(run: Run) -> Mapping[str, str]:
+    """What became of each probe: as `gate` noted it, or the command itself as done."""
+    noted: Mapping[str, str] | None = run.details.get("probes")
+    return noted or {run.command: DONE}
+
+
 def probes_run(run: Run) -> set[str]:
-    """The probes whose results `run` holds: those `gate` noted as done, or the command itself."""
-    noted = run.details.get("probes")
-    return {name for name, state in noted.items() if state == "done"} if noted else {run.command}
+    """The probes whose results `run` holds."""
+    return {name for name, state in states(run).items() if state == DONE}
+
+
+def not_measured(rule: Rule, noted: Mapping[str, str]) -> str:
+    """Why a condition has no measurement."""
+    state = noted.get(rule.probe, "not run")
+    return (
+        f"not measured ({rule.probe}{'' if state == DONE else f': {state}'}); what was not run never passes"
+    )
 
 
 def _claims(run: Run, settings: Settings) -> Iterator[Claim]:
@@ -168,7 +186,7 @@ def _judged(claim: Claim, sure: bool, settings: Settings, tests: int) -> Conditi
 def _message(claim: Claim, result: Result, settings: Settings, tests: int) -> str:
     estimate, rule = claim.estimate, claim.rule
     if estimate is None or estimate.value is None:
-        return f"not measured ({rule.probe}); what was not run never passes"
+        return not_measured(rule, settings.states)
     if result != "inconclusive":
         return ""
     if estimate.n < settings.minimum_n:
@@ -204,8 +222,8 @@ def _clean(rule: Rule, run: Run, active: Sequence[Accepted]) -> Condition:
     left = [f for f in errors if not any(accept.tolerates(entry, f) for entry in active)]
     done = rule.probe in probes_run(run)
     result: Result = "fail" if left else "accepted" if errors else "pass" if done else "inconclusive"
-    not_run = f"not measured ({rule.probe}); what was not run never passes"
-    message = left[0].message if left else not_run if result == "inconclusive" else ""
+    missing = not_measured(rule, states(run)) if result == "inconclusive" else ""
+    message = left[0].message if left else missing
     code = left[0].code if left else rule.code
     return Condition(rule.name, "all", None, None, result, code, message, rule.gates, rule.sense)
 

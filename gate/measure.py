@@ -16,6 +16,7 @@ from ..errors import ProbeError
 from ..probes.measured import Measured, together
 from ..records import BiasRow, Run
 from ..runs import environment, now
+from .judge import DONE
 from .recipes import recipe
 
 NUMERICS_PAIRS = 16  # looked at; the step itself takes the first four that can be scored
@@ -38,11 +39,12 @@ class Request:
     beta: float = 0.1
     full: bool = False
     seed: int = 0
+    trial_pairs: int = 128
 
 
 @dataclass
 class Work:
-    """One gate under way: the session opens with the first probe that needs the model."""
+    """One gate under way."""
 
     request: Request
     inputs: dict[str, Any] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class Work:
 
     @property
     def session(self) -> Session:
-        """The loaded model with its encoder and store."""
+        """The loaded model with its encoder and store; the first use surveys the file and loads it."""
         if self._session is None:
             from ..scoring.session import Session
 
@@ -72,25 +74,26 @@ class Probe:
     name: str
     cost: str
     run: Callable[[Work], Measured]
+    model: bool = True
+    needed: bool = True  # False: what the file cannot carry is noted, and the gate goes on
 
 
 def measure(request: Request) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
     """Run every probe that is not off; returns the run, not yet judged, and the rows of its `scores.jsonl`.
 
-    An error of the numerics ends the measuring: what follows would run on the same broken arithmetic. Raises
-    `ProbeError` for bad input and `CannotMeasure` where a probe cannot go on.
+    After an error of the numerics nothing else runs on the same broken arithmetic. Raises `ProbeError` for
+    bad input and `CannotMeasure` for numbers that are not finite.
     """
     created, work = now(), Work(request)
-    states = {probe.name: "off" if probe.name in request.off else "done" for probe in PROBES}
+    states = {probe.name: "off" if probe.name in request.off else DONE for probe in PROBES}
+    if any(probe.model and states[probe.name] == DONE for probe in PROBES):
+        work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
     parts: list[Measured] = []
     for probe in PROBES:
-        if states[probe.name] != "done":
-            continue
-        if _broken(parts):
-            states[probe.name] = "not run: the numerics failed"
-            continue
-        parts.append(_timed(probe, work))
-    if not parts:
+        if states[probe.name] == DONE:
+            part, states[probe.name] = _tried(probe, work, parts)
+            parts.append(part)
+    if DONE not in states.values():
         raise ProbeError("every probe is switched off, so there is nothing to measure. Leave one on.")
     whole = together(parts)
     run = Run(
@@ -114,8 +117,17 @@ def plan(off: frozenset[str]) -> Iterator[str]:
         yield f"{probe.name:<{width}}  {'off' if probe.name in off else probe.cost}"
 
 
-def _broken(parts: Iterable[Measured]) -> bool:
-    return any(f.severity == "error" and f.code.startswith("PB0") for part in parts for f in part.findings)
+def _tried(probe: Probe, work: Work, before: Iterable[Measured]) -> tuple[Measured, str]:
+    """What one probe found and its state. What this file cannot carry leaves an open condition, no crash."""
+    if any(f.severity == "error" and f.code.startswith("PB0") for part in before for f in part.findings):
+        return Measured(), "not run, since the numerics failed"
+    try:
+        return _timed(probe, work), DONE
+    except ProbeError as error:
+        if probe.needed:
+            raise
+        print(f"{probe.name}: {error}", file=sys.stderr)
+        return Measured(), f"could not measure: {error}"
 
 
 def _timed(probe: Probe, work: Work) -> Measured:
@@ -183,8 +195,23 @@ def _bias(work: Work) -> Measured:
     return together([_part(measured.run), Measured(budget.estimates, budget.findings)])
 
 
+def _trial(work: Work) -> Measured:
+    """Short LoRA runs in which every pair is scored before it is trained on."""
+    from ..training.trial import TrialOptions, trial_in
+
+    request = work.request
+    options = TrialOptions(
+        pairs=request.trial_pairs,
+        changes=(("beta", request.beta),),
+        alpha=request.alpha,
+        seed=request.seed,
+    )
+    return _part(trial_in(work.session, options))
+
+
 PROBES: tuple[Probe, ...] = (
-    Probe("data", "one reading of the file, no model", _data),
+    Probe("data", "one reading of the file, no model", _data, model=False),
     Probe("numerics", "one training step on a few pairs: forward, backward, update, forward", _numerics),
     Probe("bias", "every pair scored once, up to 256 of them in three more templates", _bias),
+    Probe("trial", "a LoRA pass over at most 128 pairs, and 16 steps on each half", _trial, needed=False),
 )

@@ -99,7 +99,9 @@ AGAINST = Either((IMPROBABLE, OVER_BUDGET))
 MATCHED = Not(
     Either((Beyond("length_accuracy", "above", "length_accuracy", "PB201"), Found(("PB330",), ("warning",))))
 )
-DISPLACED = Either((Found(("PB4",), ("warning",)), Beyond("entanglement", "above", "entanglement", "PB420")))
+DISPLACED = Either(
+    (Found(("PB4", "PB503"), ("warning",)), Beyond("entanglement", "above", "entanglement", "PB420"))
+)
 ALIKE = Found(("PB331",), ("warning",))
 
 ROWS: tuple[Row, ...] = (

@@ -55,8 +55,12 @@ def trial_run(source: Source, how: ModelOptions, options: TrialOptions) -> Run:
         raise ProbeError(
             f"--method {options.method}: a trial needs a method that compares with a reference: dpo."
         )
-    created, started = now(), time.monotonic()
-    session = Session.open(source, how, options.seed)
+    return trial_in(Session.open(source, how, options.seed), options)
+
+
+def trial_in(session: Session, options: TrialOptions) -> Run:
+    """The same in an open session, whose model has its own weights again afterwards."""
+    created, started, source = now(), time.monotonic(), session.source
     pairs = list(source.pairs())
     everything = len(pairs)
     drawn = sample_by_prompt(examples(pairs, session.encoder), options.pairs, options.seed)
