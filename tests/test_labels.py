@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from probe.pairs.audit import Answer, digest
 from probe.pairs.record import Pair
 from probe.probes.agreement import cohen_kappa, krippendorff_alpha
 from probe.probes.label_checks import judge_labels
-from probe.probes.labels import agreement, audit, judged, reasoning
+from probe.probes.labels import Audited, agreement, audit, judged, reasoning
 from probe.probes.power import share_above_power, share_above_trials
 
 
@@ -139,6 +140,23 @@ class TestVerdict:
         assert (twice.measured.low, twice.measured.high) == pytest.approx(
             (alone.measured.low, alone.measured.high), abs=0.01
         )
+
+    @pytest.mark.parametrize("correlation", [0.0, 0.5, 1.0])
+    def test_level_holds_for_two_labellers(self, correlation: float) -> None:
+        """600 audits of 40 pairs at the limit; 5% of 600 is 30, plus 3 standard errors is 46."""
+        rng, pairs = np.random.default_rng(7), pairs_of(40)
+        counts = Counter()
+        for _ in range(600):
+            first = rng.random(40) < 0.8
+            second = np.where(rng.random(40) < correlation, first, rng.random(40) < 0.8)
+            votes = [
+                {n: "chosen" if v else "rejected" for n, v in zip("xy", pair, strict=True)}
+                for pair in zip(first, second, strict=True)
+            ]
+            made = agreement([Audited(p, v, None) for p, v in zip(pairs, votes, strict=True)], 0.8, 0.1)
+            counts["pass"] += made.low >= 0.8
+            counts["fail"] += made.high <= 0.8
+        assert counts["pass"] <= 46 and counts["fail"] <= 46
 
     def test_two_labellers_do_not_make_certainty(self) -> None:
         """Independent labellers who agree with the file in 75% each: no majority inflates that to 90%."""
