@@ -129,7 +129,8 @@ class Beyond:
         return (Evidence(self.code, f"{say(measured)}, {self.side} {limit:g}", measured),) if held else None
 
     def __str__(self) -> str:
-        return f"{self.name} {self.side} {self.threshold}"
+        limit = "its limit" if self.threshold == self.name else f"the limit of {self.threshold}"
+        return f"{self.name} {self.side} {limit}"
 
 
 @dataclass(frozen=True, slots=True)
