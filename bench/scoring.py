@@ -1,0 +1,245 @@
+"""Scoring speed, memory and agreement beside the peers, each at its best batch size, in interleaved rounds.
+
+    python bench/scoring.py [--pairs 64] [--rounds 3] [--model DIR] [--json FILE]
+
+Every measurement runs in a process of its own, so that peak memory is its own. Time is the scoring alone: the
+model is loaded and has scored one pair before the clock starts. Ratios are peer's median time / ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+DATA = Path(__file__).resolve().parents[1].parent / "shared/data"
+BATCHES = {
+    "probe": (1024,),
+    "transformers": (1, 2, 4, 8),
+    "trl": (1, 2, 4),
+    "lm_eval": (1, 2, 4, 8),
+    "minicons": (1, 2, 4, 8),
+}
+PROMPT_TOKENS = 400  # longer prompts are left out, as the issue of the peers' memory would hide their speed
+
+
+def load_pairs(path: Path, tokenizer: Any, n: int) -> list[Any]:
+    """The first `n` pairs whose prompt has at most `PROMPT_TOKENS` tokens."""
+    from probe.pairs.read import read_pairs
+
+    kept = []
+    for pair in read_pairs(path):
+        if len(tokenizer(pair.prompt)["input_ids"]) <= PROMPT_TOKENS:
+            kept.append(pair)
+        if len(kept) == n:
+            break
+    return kept
+
+
+def ours(loaded: Any, pairs: Sequence[Any], budget: int) -> list[float]:
+    """Sums of both sides by the packed engine."""
+    from probe.scoring.encode import make_encoder
+    from probe.scoring.service import Scorer
+
+    scores = Scorer(loaded, make_encoder(loaded.tokenizer, pairs, "raw"), budget=budget).scores(pairs)
+    return [side.logps for score in scores for side in (score.chosen, score.rejected)]
+
+
+def transformers_batches(loaded: Any, pairs: Sequence[Any], batch: int) -> list[float]:
+    """The usual padded batch: both sides as rows, one forward, log-softmax, gather, mask."""
+    import torch
+
+    from probe.scoring.encode import make_encoder
+
+    encode = make_encoder(loaded.tokenizer, pairs, "raw")
+    sides = [side for codes in encode.many(pairs) for side in (codes.chosen, codes.rejected)]
+    order = sorted(range(len(sides)), key=lambda i: -len(sides[i].ids))
+    sums = [0.0] * len(sides)
+    for at in range(0, len(order), 2 * batch):
+        rows = [sides[i] for i in order[at : at + 2 * batch]]
+        longest = max(len(r.ids) for r in rows)
+        ids = torch.tensor([[*r.ids, *[0] * (longest - len(r.ids))] for r in rows])
+        mask = torch.tensor([[1] * len(r.ids) + [0] * (longest - len(r.ids)) for r in rows])
+        table = torch.log_softmax(loaded.model(input_ids=ids, attention_mask=mask).logits[:, :-1].float(), -1)
+        picked = table.gather(-1, ids[:, 1:, None])[..., 0]
+        for i, row, values in zip(order[at : at + 2 * batch], rows, picked, strict=True):
+            sums[i] = float(values[row.start - 1 : len(row.ids) - 1 - row.has_end].sum())
+    return sums
+
+
+def trl(loaded: Any, pairs: Sequence[Any], batch: int) -> list[float]:
+    """DPOTrainer's pass that precomputes the reference's log-probs (EOS included, as it has it)."""
+    import tempfile
+
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    rows = [{"prompt": p.prompt, "chosen": p.chosen, "rejected": p.rejected} for p in pairs]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = DPOConfig(
+            folder, per_device_train_batch_size=batch, precompute_ref_log_probs=True, max_length=None,
+            bf16=False, use_cpu=True, report_to=[], save_strategy="no", disable_tqdm=True, max_steps=1,
+        )  # fmt: skip
+        trainer = DPOTrainer(
+            loaded.model,
+            args=arguments,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=loaded.tokenizer,
+        )
+        trainer.get_train_dataloader()
+        done = trainer.train_dataset
+        return [
+            float(value) for row in done for value in (row["ref_chosen_logps"], row["ref_rejected_logps"])
+        ]
+
+
+def lm_eval(loaded: Any, pairs: Sequence[Any], batch: int) -> list[float]:
+    """`HFLM.loglikelihood`."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    peer = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=2 * batch, max_length=2048)
+    asked = [(p.prompt, side) for p in pairs for side in (p.chosen, p.rejected)]
+    requests = [Instance("loglikelihood", {}, arguments, i) for i, arguments in enumerate(asked)]
+    return [float(logps) for logps, _ in peer.loglikelihood(requests, disable_tqdm=True)]
+
+
+def minicons(loaded: Any, pairs: Sequence[Any], batch: int) -> list[float]:
+    """`IncrementalLMScorer.conditional_score`."""
+    from minicons.scorer import IncrementalLMScorer
+
+    peer = IncrementalLMScorer(loaded.model, "cpu", tokenizer=loaded.tokenizer)
+    asked = [(p.prompt, side) for p in pairs for side in (p.chosen, p.rejected)]
+    sums: list[float] = []
+    for at in range(0, len(asked), 2 * batch):
+        prompts, sides = zip(*asked[at : at + 2 * batch], strict=True)
+        sums += peer.conditional_score(
+            list(prompts), list(sides), separator="", reduction=lambda x: x.sum().item()
+        )
+    return sums
+
+
+ENGINES: dict[str, Callable[[Any, Sequence[Any], int], list[float]]] = {
+    "probe": ours,
+    "transformers": transformers_batches,
+    "trl": trl,
+    "lm_eval": lm_eval,
+    "minicons": minicons,
+}
+
+
+def measure(engine: str, batch: int, options: argparse.Namespace) -> dict[str, Any]:
+    """One timed pass in this process: seconds, peak memory above the loaded model, and the sums."""
+    import torch
+
+    from probe.scoring.model import load_model
+
+    loaded = load_model(options.model)
+    pairs = load_pairs(options.data, loaded.tokenizer, options.pairs)
+    with torch.no_grad():
+        ENGINES[engine](loaded, pairs[:1], batch)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.perf_counter()
+        sums = ENGINES[engine](loaded, pairs, batch)
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "engine": engine,
+        "batch": batch,
+        "seconds": seconds,
+        "peak_mb": peak / 1024,
+        "warm_mb": before / 1024,
+        "sums": sums,
+    }
+
+
+def child(engine: str, batch: int, options: argparse.Namespace, pairs: int) -> dict[str, Any]:
+    """`measure` in a fresh process."""
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        engine,
+        str(batch),
+        "--pairs",
+        str(pairs),
+        "--data",
+        str(options.data),
+    ]
+    command += ["--model", options.model] if options.model else []
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
+    if done.returncode:
+        raise SystemExit(f"{engine} at batch {batch} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def best_batch(engine: str, options: argparse.Namespace) -> int:
+    """The batch size with the least time on a quarter of the pairs."""
+    sizes = BATCHES[engine]
+    if len(sizes) == 1:
+        return sizes[0]
+    tried = {size: child(engine, size, options, max(4, options.pairs // 4))["seconds"] for size in sizes}
+    return min(tried, key=tried.__getitem__)
+
+
+def report(
+    rounds: list[dict[str, Any]], batches: dict[str, int], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Medians, ratios, differences; printed as a table."""
+    medians = {e: statistics.median(r["seconds"] for r in rounds if r["engine"] == e) for e in batches}
+    peaks = {e: statistics.median(r["peak_mb"] for r in rounds if r["engine"] == e) for e in batches}
+    sums = {r["engine"]: r["sums"] for r in rounds}
+    print(
+        f"{options.pairs} pairs, {options.rounds} rounds\n\n"
+        "| engine | batch | pairs/s | ratio | peak MB | largest difference, nats |"
+    )
+    print("|---|---|---|---|---|---|")
+    for engine in batches:
+        far = max(abs(a - b) for a, b in zip(sums[engine], sums["probe"], strict=True))
+        print(
+            f"| {engine} | {batches[engine]} | {options.pairs / medians[engine]:.2f} | "
+            f"{medians[engine] / medians['probe']:.2f} | {peaks[engine]:.0f} | {far:.2g} |"
+        )
+    from probe.runs import environment
+
+    return {
+        "ratios": {e: medians[e] / medians["probe"] for e in batches if e != "probe"},
+        "peak_mb": peaks,
+        "rounds": [{k: v for k, v in r.items() if k != "sums"} for r in rounds],
+        "environment": environment(),
+    }
+
+
+def main() -> None:
+    """Parse, measure, print, save."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pairs", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--data", type=Path, default=DATA / "hh_harmless.jsonl")
+    parser.add_argument("--engines", default=",".join(ENGINES))
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--child", nargs=2, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measure(options.child[0], int(options.child[1]), options)))
+        return
+    batches = {engine: best_batch(engine, options) for engine in options.engines.split(",")}
+    rounds = [child(e, b, options, options.pairs) for _ in range(options.rounds) for e, b in batches.items()]
+    result = report(rounds, batches, options)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
