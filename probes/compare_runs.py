@@ -13,6 +13,7 @@ from ..records import Estimate, Run, to_json
 from .statistics import mean_estimate, share
 
 Row = Mapping[str, Any]
+MODEL_FACTS = ("name", "revision", "adapter", "template", "dtype", "weights_sha256")
 
 
 def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> Run:
@@ -28,7 +29,10 @@ def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> R
         pairs, note = shared(runs[0], run)
         notes.append(f"{name} − A: {note}")
         rows += [{**to_json(e), "name": f"{name} − A: {e.name}"} for e in differences(pairs, alpha)]
-    listed = [{"run": name, **_facts(run)} for name, run in zip(names, runs, strict=True)]
+    apart = distinctions(runs)
+    listed = [
+        {"run": name, **_facts(run), "apart": own} for name, run, own in zip(names, runs, apart, strict=True)
+    ]
     sides = runs[0].inputs.get("sides")
     return Run(
         command="report",
@@ -38,6 +42,19 @@ def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> R
         environment={"probe": runs[0].environment.get("probe")},
         details={"runs": listed, "differences": rows, "notes": notes},
     )
+
+
+def distinctions(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """For each run, those facts of its model, template and file that are not the same in all of them."""
+    facts = [
+        {
+            **{key: (run.inputs.get("model") or {}).get(key) for key in MODEL_FACTS},
+            **{key: (run.inputs.get("pairs") or {}).get(key) for key in ("path", "sha256")},
+        }
+        for run in runs
+    ]
+    differing = [key for key in facts[0] if any(other[key] != facts[0][key] for other in facts)]
+    return [{key: own[key] for key in differing} for own in facts]
 
 
 def shared(first: Run, second: Run) -> tuple[list[tuple[Row, Row]], str]:

@@ -15,6 +15,7 @@ from .view import Interval, Table
 Rows = Sequence[Mapping[str, Any]]
 SLOTS = 120  # places along a strip; dots of one place are stacked
 RISE, TALL = 7.0, 84.0  # pixels from dot to dot of a stack, and of the tallest stack
+GROUPS = 12  # strips, the largest groups
 MOST = 84  # dots of a stack; more could not be told apart
 
 
@@ -47,7 +48,8 @@ def gap_strips(pairs: Rows, first: str, second: str, bound: float | None) -> Mar
     """A dot for every pair at its gap, a strip for every group, equal places stacked."""
     gaps = _gaps(pairs)
     axis = ends((gap for _, gap in gaps), bound)
-    names = list(dict.fromkeys(group for group, _ in gaps))
+    sizes = Counter(group for group, _ in gaps)
+    names = [name for name, _ in sizes.most_common(GROUPS)]
     stacks = {name: _stacks([gap for group, gap in gaps if group == name], axis) for name in names}
     highest = max(max(stack.values()) for stack in stacks.values())
     rise = min(RISE, TALL / highest)
@@ -57,8 +59,10 @@ def gap_strips(pairs: Rows, first: str, second: str, bound: float | None) -> Mar
     for i, (name, stack) in enumerate(stacks.items()):
         base = 20 + row * (i + 1)
         parts += [text("0%", base - row + 20, name), *_dots(stack, axis, base, rise)]
+    if len(sizes) > GROUPS:
+        parts.append(text("50%", 11, f"the {GROUPS} largest of {len(sizes)} groups", "tick", "middle"))
     desc = (
-        f"{len(gaps)} pairs in {len(names)} groups; right of zero the model prefers {first}, left {second}."
+        f"{len(gaps)} pairs in {len(sizes)} groups; right of zero the model prefers {first}, left {second}."
     )
     return figure("Gap of every pair", desc, height, [*parts, *bottom_axis(axis, height - 24)])
 

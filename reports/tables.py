@@ -206,6 +206,7 @@ def runs(run: Run) -> Table:
     columns = (
         Column("run"), Column("model"), Column("pairs", drop=2), Column("n", "right", drop=4),
         Column("gap", "right"), Column("95% CI", drop=3), Column("", "plot"), Column("verdict", drop=1),
+        Column("apart by", "note"),
     )  # fmt: skip
     rows = details(run, "runs")
     gaps = [row.get("gap") or {} for row in rows]
@@ -219,11 +220,17 @@ def runs(run: Run) -> Table:
             interval(gap.get("low"), gap.get("high"), "nats"),
             Interval(gap.get("value"), gap.get("low"), gap.get("high")),
             named(str(row.get("verdict")), run),
+            _apart(row.get("apart") or {}),
         )
         for row, gap in zip(rows, gaps, strict=True)
     )
     span = ends(gap.get(key) for gap in gaps for key in ("value", "low", "high"))
     return Table("runs", "the runs", columns, cells, "; ".join(details(run, "notes")), axis=span)
+
+
+def _apart(facts: Mapping[str, Any]) -> str:
+    # The start of a hash is enough to tell two apart.
+    return ", ".join(f"{key.replace('_', ' ')} {plain(value)[:40]}" for key, value in facts.items())
 
 
 SHOWN = {"gap": "groups", "win_rate": "groups"}

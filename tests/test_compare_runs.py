@@ -7,7 +7,7 @@ from math import comb
 import pytest
 
 from probe.__main__ import main
-from probe.probes.compare_runs import differences, shared, side_by_side
+from probe.probes.compare_runs import differences, distinctions, shared, side_by_side
 from probe.runs import save_run
 
 CREATED = "2026-11-21T12:00:00Z"
@@ -65,6 +65,13 @@ def test_line_numbers_do_not_match_pairs_of_another_file(bias_run):
     named = dataclasses.replace(bias_run, inputs=changed)
     assert len(shared(bias_run, named)[0]) == 24
     assert side_by_side([one, two], created=CREATED).details["differences"] == []
+
+
+def test_what_sets_the_runs_apart_is_named(bias_run):
+    model = {**bias_run.inputs["model"], "template": "qa"}
+    other = dataclasses.replace(bias_run, inputs={**bias_run.inputs, "model": model})
+    assert distinctions([bias_run, other]) == [{"template": "chat"}, {"template": "qa"}]
+    assert distinctions([bias_run, bias_run]) == [{}, {}]
 
 
 def test_groups_share_the_error_rate(bias_run):
