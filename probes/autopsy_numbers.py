@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ..training.rules import least_loss
 from .autopsy_case import Case, Sign
 from .autopsy_log import Row
 from .autopsy_method import LN2
@@ -195,16 +196,11 @@ def impossible(case: Case) -> Sign | None:
     since, loss, margin, prefix = broken[0]
     text = (
         f"{prefix}loss {loss:.4g} at step {since:g} with a mean margin of {margin:.3g}: by Jensen it cannot "
-        f"be under {softplus(-margin):.4g} ({len(broken)} of {len(pairs)} entries)"
+        f"be under {least_loss(margin):.4g} ({len(broken)} of {len(pairs)} entries)"
     )
     return Sign("numerics", "PB851", since, text, NEXT_IMPOSSIBLE)
 
 
 def _below_bound(loss: float, margin: float) -> bool:
     # Only near margin 0: farther out, robust and length-normalised losses honestly differ from the bound.
-    return abs(margin) <= AT_REST and loss < softplus(-AT_REST) - 0.05
-
-
-def softplus(x: float) -> float:
-    """log(1 + eˣ) = −log σ(−x), without overflow."""
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+    return abs(margin) <= AT_REST and loss < least_loss(AT_REST) - 0.05

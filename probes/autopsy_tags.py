@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from statistics import fmean, median, stdev
 
+from ..training.rules import least_loss
 from .autopsy_case import Case, Sign
 from .autopsy_diverged import WORSE, ZERO
 from .autopsy_log import Row, curve
 from .autopsy_method import LN2
-from .autopsy_numbers import lasting, share, softplus
+from .autopsy_numbers import lasting, share
 from .autopsy_rules import CHANCE, NEAR_IDLE
 
 # A fifth of a shorter log is less than one entry: no rule about ends and beginnings can be trusted.
@@ -217,7 +218,7 @@ def _explained(case: Case, row: Row) -> bool:
     """Whether a loss of 0.0 may be a small one, rounded to four decimals. A cross-entropy is never."""
     if case.method.family == "supervised" or case.method.name == "ORPO":
         return False
-    return not case.method.sigmoid or softplus(-row.get("rewards/margins", math.inf)) < 1e-3
+    return not case.method.sigmoid or least_loss(row.get("rewards/margins", math.inf)) < 1e-3
 
 
 def flat(case: Case) -> Sign | None:
