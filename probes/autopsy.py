@@ -38,7 +38,20 @@ def diagnose(log: Log) -> Diagnosis:
     sign = found[0] if found else _healthy(case, tags)
     short = any(tag.label == "too_short" for tag in tags)  # further labels would be noise
     also = () if short else tuple(found[1:])
-    return Diagnosis(cast(Main, sign.label), case.method, sign, also, tuple(tags), log.notes)
+    return Diagnosis(cast(Main, sign.label), case.method, sign, also, tuple(tags), _notes(log))
+
+
+def _notes(log: Log) -> tuple[str, ...]:
+    """What reading the log decided, and a line for every stage before the one that is judged."""
+    last = (f"stage {log.stage}, the last of {len(log.earlier) + 1}",) if log.earlier else ()
+    return (*last, *(_in_short(stage) for stage in log.earlier), *log.notes)
+
+
+def _in_short(stage: Log) -> str:
+    found = diagnose(stage)
+    since = f" since step {found.sign.since_step:g}" if found.sign.since_step is not None else ""
+    tags = "".join(f", {tag.label}" for tag in found.tags)
+    return f"stage {stage.stage or 'without a name'}: {found.main}{since}{tags}: {found.sign.evidence}"
 
 
 def _signs(case: Case, rules: tuple[Rule, ...]) -> list[Sign]:

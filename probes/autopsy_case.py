@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .autopsy_log import Curve, Log, Row, curve
+from .autopsy_curve import Curve, Row, curve
+from .autopsy_log import Log
 from .autopsy_method import Method
 
 Main = Literal["numerics", "diverged", "stuck", "overfit", "saturated", "displaced", "healthy"]

@@ -6,7 +6,7 @@ import math
 from statistics import fmean, median
 
 from .autopsy_case import Case, Sign
-from .autopsy_log import Curve
+from .autopsy_curve import Curve
 
 WORSE = 1.5
 SPIKE = 50.0

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean, median
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-Row = dict[str, float]
+from .autopsy_curve import Curve, Row, curve
 
 STEP_NAMES = ("step", "global_step", "current_steps", "iteration", "iter", "_step")
 ALIASES = {
@@ -41,63 +40,19 @@ PARTS_OF_LOSS = {"nll", "sft", "odds_ratio", "aux", "policy", "value"}
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """One finite-valued column: `values[i]` was logged at `steps[i]`, in the order of training."""
-
-    name: str
-    steps: tuple[float, ...] = ()
-    values: tuple[float, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def window(self, parts: int) -> int:
-        """How many entries a tenth or a fifth has: at least two where the log has four or more."""
-        return max(min(2, len(self) // 2), len(self) // parts, min(1, len(self)))
-
-    def first(self, parts: int) -> float:
-        """Mean of the first tenth (`parts` = 10) or fifth; NaN for an empty curve."""
-        return fmean(self.values[: self.window(parts)]) if self.values else math.nan
-
-    def last(self, parts: int) -> float:
-        """Mean of the last tenth or fifth; NaN for an empty curve."""
-        return fmean(self.values[-self.window(parts) :]) if self.values else math.nan
-
-    def last_median(self, parts: int) -> float:
-        """Median of the last tenth or fifth; NaN for an empty curve."""
-        return median(self.values[-self.window(parts) :]) if self.values else math.nan
-
-    def before_last(self, parts: int) -> float:
-        """Mean of the window just before the last one; NaN when the curve is too short for two."""
-        k = self.window(parts)
-        return fmean(self.values[-2 * k : -k]) if len(self) >= 2 * k > 0 else math.nan
-
-    def smoothed(self) -> tuple[float, ...]:
-        """Running median of three, which a single outlier cannot move."""
-        v = self.values
-        return tuple(median(v[max(0, i - 1) : i + 2]) for i in range(len(v)))
-
-    def since(self, holds: Any) -> float | None:
-        """The first step from which `holds(value)` is true of the smoothed curve to its end, or None."""
-        smooth = self.smoothed()
-        start = len(smooth)
-        while start and holds(smooth[start - 1]):
-            start -= 1
-        return self.steps[start] if start < len(smooth) else None
-
-
-@dataclass(frozen=True, slots=True)
 class Log:
     """A log in the order of training. `evals` is by evaluation set ("" where the set has no name).
 
-    Keys are TRL's names without the `eval_` prefix, `step` in every row. Values may be NaN or infinite
-    where the log says so; what is absent is absent.
+    Keys are TRL's names without the `eval_` prefix, `step` in every row. Values may be NaN or infinite where
+    the log says so; what is absent is absent. Of a run in stages this is the last one, `earlier` the others.
     """
 
     source: str
     train: tuple[Row, ...]
     evals: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    stage: str = ""
+    earlier: tuple[Log, ...] = ()
 
     @property
     def evaluation(self) -> tuple[Row, ...]:
@@ -120,23 +75,20 @@ class Log:
         return any(wanted & row.keys() for rows in (self.train, *self.evals.values()) for row in rows)
 
 
-def curve(rows: Sequence[Row], name: str) -> Curve:
-    """The finite values of one column. An accuracy beside NaN rewards says nothing and is left out."""
-    points = [
-        (row["step"], row[name])
-        for row in rows
-        if math.isfinite(row.get(name, math.nan)) and not (name == "rewards/accuracies" and _hollow(row))
-    ]
-    return Curve(name, tuple(s for s, _ in points), tuple(v for _, v in points))
-
-
-def _hollow(row: Row) -> bool:
-    # NaN > NaN is false, so a trainer counts a NaN reward as a lost comparison.
-    return any(math.isnan(row.get(f"rewards/{name}", 0.0)) for name in ("chosen", "rejected", "margins"))
-
-
 def make_log(source: str, entries: Iterable[Mapping[str, Any]]) -> Log:
-    """The `Log` of raw entries: names and numbers normalised, kinds told apart, replaced passes dropped."""
+    """The `Log` of raw entries: names and numbers normalised, kinds told apart, replaced passes dropped.
+
+    Entries whose `stage` is a text are split by it: each stage counts its steps anew.
+    """
+    stages: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        stage = entry.get("stage")
+        stages.setdefault(stage if isinstance(stage, str) else "", []).append(entry)
+    logs = [log for name, part in stages.items() if (log := _one_stage(source, part, name)).rows]
+    return replace(logs[-1], earlier=tuple(logs[:-1])) if logs else Log(source, ())
+
+
+def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str) -> Log:
     rows = [_canonical(entry) for entry in entries]
     _number_steps(rows)
     train = [part for row in rows if (part := _train_part(row))]
@@ -147,6 +99,7 @@ def make_log(source: str, entries: Iterable[Mapping[str, Any]]) -> Log:
         tuple(train),
         {name: tuple(_latest_pass(part)[0]) for name, part in evals.items()},
         (note,) if note else (),
+        stage,
     )
 
 

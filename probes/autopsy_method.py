@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import median, pstdev
 from typing import Literal
 
-from .autopsy_log import Log, Row, curve
+from .autopsy_curve import Row, curve
+from .autopsy_log import Log
 
 LN2 = math.log(2.0)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ..training.rules import least_loss
 from .autopsy_case import Case, Sign
-from .autopsy_log import Row
+from .autopsy_curve import Row
 from .autopsy_method import LN2
 
 NEXT_NAN = (

@@ -7,8 +7,8 @@ rule set that the labelled logs in docs/autopsy.md were judged by; what a rule a
 from __future__ import annotations
 
 from .autopsy_case import Case, Sign
+from .autopsy_curve import Curve
 from .autopsy_diverged import ZERO
-from .autopsy_log import Curve
 from .autopsy_method import LN2
 
 NEAR_IDLE = 0.01 / LN2  # within .01 of ln 2; for other losses the same share of their own start

@@ -7,8 +7,8 @@ from statistics import fmean, median, stdev
 
 from ..training.rules import least_loss
 from .autopsy_case import Case, Sign
+from .autopsy_curve import Row, curve
 from .autopsy_diverged import WORSE, ZERO
-from .autopsy_log import Row, curve
 from .autopsy_method import LN2
 from .autopsy_numbers import lasting, share
 from .autopsy_rules import CHANCE, NEAR_IDLE

@@ -201,6 +201,7 @@ def test_numbers() -> None:
 NAMES = st.sampled_from(
     [
         "step",
+        "stage",
         "loss",
         "grad_norm",
         "learning_rate",

@@ -298,3 +298,14 @@ def test_the_summary_holds_what_the_interface_promises() -> None:
     assert {"main", "tags", "since_step", "evidence", "next"} <= told.keys()
     assert (told["main"], told["tags"], told["since_step"]) == ("healthy", ["frozen"], None)
     assert told["tag_evidence"][0]["code"] == "PB861"
+
+
+def test_stages_are_judged_one_by_one() -> None:
+    """Each stage counts its steps from 1: that is no resumed run."""
+    sft = [{"step": i, "loss": 3.0 - 0.1 * i, "stage": "sft"} for i in range(1, 16)]
+    frozen = [row | {"stage": "dpo"} for row in dpo(every=1, loss=lambda i: LN2, grad_norm=lambda i: 0.0)]
+    found = diagnosis([*sft, *frozen])
+    assert (found.main, found.method.name) == ("stuck", "DPO")
+    assert found.notes[0] == "stage dpo, the last of 2"
+    assert found.notes[1].startswith("stage sft: healthy: no rule fired: loss 2.85 to 1.55")
+    assert len(found.notes) == 2

@@ -1,0 +1,72 @@
+"""A column of a log as a curve: its ends, its windows, the step from which something holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One finite-valued column: `values[i]` was logged at `steps[i]`, in the order of training."""
+
+    name: str
+    steps: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def window(self, parts: int) -> int:
+        """How many entries a tenth or a fifth has: at least two where the log has four or more."""
+        return max(min(2, len(self) // 2), len(self) // parts, min(1, len(self)))
+
+    def first(self, parts: int) -> float:
+        """Mean of the first tenth (`parts` = 10) or fifth; NaN for an empty curve."""
+        return fmean(self.values[: self.window(parts)]) if self.values else math.nan
+
+    def last(self, parts: int) -> float:
+        """Mean of the last tenth or fifth; NaN for an empty curve."""
+        return fmean(self.values[-self.window(parts) :]) if self.values else math.nan
+
+    def last_median(self, parts: int) -> float:
+        """Median of the last tenth or fifth; NaN for an empty curve."""
+        return median(self.values[-self.window(parts) :]) if self.values else math.nan
+
+    def before_last(self, parts: int) -> float:
+        """Mean of the window just before the last one; NaN when the curve is too short for two."""
+        k = self.window(parts)
+        return fmean(self.values[-2 * k : -k]) if len(self) >= 2 * k > 0 else math.nan
+
+    def smoothed(self) -> tuple[float, ...]:
+        """Running median of three, which a single outlier cannot move."""
+        v = self.values
+        return tuple(median(v[max(0, i - 1) : i + 2]) for i in range(len(v)))
+
+    def since(self, holds: Any) -> float | None:
+        """The first step from which `holds(value)` is true of the smoothed curve to its end, or None."""
+        smooth = self.smoothed()
+        start = len(smooth)
+        while start and holds(smooth[start - 1]):
+            start -= 1
+        return self.steps[start] if start < len(smooth) else None
+
+
+def curve(rows: Sequence[Row], name: str) -> Curve:
+    """The finite values of one column. An accuracy beside NaN rewards says nothing and is left out."""
+    points = [
+        (row["step"], row[name])
+        for row in rows
+        if math.isfinite(row.get(name, math.nan)) and not (name == "rewards/accuracies" and _hollow(row))
+    ]
+    return Curve(name, tuple(s for s, _ in points), tuple(v for _, v in points))
+
+
+def _hollow(row: Row) -> bool:
+    # NaN > NaN is false, so a trainer counts a NaN reward as a lost comparison.
+    return any(math.isnan(row.get(f"rewards/{name}", 0.0)) for name in ("chosen", "rejected", "margins"))
