@@ -21,7 +21,8 @@ from probe.probes.classify import Separation
 from probe.probes.displacement import ches, judge_ches
 from probe.probes.measured import together
 from probe.probes.signal import Views, judge_signal, separate_views
-from probe.probes.triviality import judge_surface, prompt_clusters, surface
+from probe.probes.template_findings import prompt_clusters
+from probe.probes.triviality import judge_surface, surface
 
 CHOSEN = "chosen"
 RUNGS = {
@@ -114,7 +115,7 @@ def measure(rows, read, rung: str):
     """Everything about one rung: on all its pairs for the text, on those that were read for the model."""
     whole = pairs_of(rows, rung, True)
     known = [p for p in whole if read[p.line - 1] is not None]
-    measured = [judge_surface(surface(whole), whole)]
+    measured = [judge_surface(surface(whole))]
     if len(known) < 20:
         return together(measured)
     here = [read[p.line - 1] for p in known]
@@ -184,9 +185,9 @@ def print_artefact(rows) -> None:
     print("|---|---|---|")
     for rung in RUNGS:
         pairs = pairs_of(rows, rung, False)
-        measured = judge_surface(surface(pairs), pairs)
+        measured = judge_surface(surface(pairs))
         space = next((f.message for f in measured.findings if f.code == "PB203"), "no")
-        print(f"| `{rung}` | {shown(value(measured, 'first_accuracy'))} | {space} |")
+        print(f"| `{rung}` | {shown(value(measured, 'opening_accuracy'))} | {space} |")
 
 
 def value(measured, name):

@@ -57,8 +57,8 @@ def judge_authorship(
         check_peaky(excess["rejected"], rejected, pairs),
         check_squeezing(excess["rejected"], rejected, pairs),
     ]
-    lines = [f"{side}: {writer(excess[side], w)}" for side, w in sides.items()]
-    details = {"authorship": [{"side": s, "writer": line} for s, line in zip(sides, lines, strict=True)]}
+    written = [{"side": side, "writer": writer(excess[side], w)} for side, w in sides.items()]
+    details = {"authorship": written}
     return Measured(tuple(estimates), tuple(f for f in checks if f), details)
 
 

@@ -64,17 +64,10 @@ def measure(request: Request) -> Run:
 
 def _templates(pairs: Sequence[Pair]) -> list[Finding]:
     """PB211–PB213 on a sample of the pairs: openings, endings and frames that one side alone has."""
-    from .templates import find_templates
-    from .triviality import check_template, telling
+    from .template_findings import check_templates, templates_of
 
     full = [pair for pair in pairs if text_of(pair.chosen).strip() and text_of(pair.rejected).strip()]
-    chosen, rejected = [text_of(pair.chosen) for pair in full], [text_of(pair.rejected) for pair in full]
-    found = {"chosen": find_templates(chosen, rejected), "rejected": find_templates(rejected, chosen)}
-    return [
-        check_template(template, side, full, 0.05)
-        for side, templates in found.items()
-        for template in telling(templates)
-    ]
+    return list(check_templates(templates_of(full, ("chosen", "rejected")), full, 0.05))
 
 
 def _encoder(request: Request) -> Callable[[Iterable[Pair]], Encoder] | None:

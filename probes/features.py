@@ -15,7 +15,7 @@ import numpy as np
 from .classify import Array, gram
 
 TOKEN = re.compile(r"\w+(?:['’]\w+)*|\s+|[^\w\s]")
-EDGE = 5  # tokens at either end that `first` and `last` see
+EDGE = 5  # tokens at either end that `opening` and `ending` see
 
 
 def tokens(text: str) -> list[str]:
@@ -26,14 +26,14 @@ def tokens(text: str) -> list[str]:
 def text_grams(chosen: Sequence[str], rejected: Sequence[str]) -> dict[str, Array]:
     """The Gram matrix [pairs, pairs] of each feature set; `surface` is the mean of all of them.
 
-    `length`: log of the number of characters. `first`, `last`: which tokens the response opens or ends with,
-    one to five of them. `words`: word 1- and 2-grams. `characters`: character 1- to 4-grams. The n-grams are
-    tf-idf weighted, each response scaled to length 1, so that they do not stand in for the length.
+    `length`: log of the number of characters. `opening`, `ending`: which one to five tokens stand at that
+    end. `words`: word 1- and 2-grams. `characters`: character 1- to 4-grams. The n-grams are tf-idf weighted,
+    each response scaled to length 1, so that they do not stand in for the length.
     """
     grams = {
         "length": gram(_lengths(chosen) - _lengths(rejected)),
-        "first": _sparse_gram(chosen, rejected, analyzer=prefixes),
-        "last": _sparse_gram(chosen, rejected, analyzer=suffixes),
+        "opening": _sparse_gram(chosen, rejected, analyzer=prefixes),
+        "ending": _sparse_gram(chosen, rejected, analyzer=suffixes),
         "words": _sparse_gram(chosen, rejected, analyzer=_word_ngrams),
         "characters": _sparse_gram(chosen, rejected, analyzer="char", ngram_range=(1, 4)),
     }

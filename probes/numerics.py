@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
+from ..errors import ProbeError
 from ..records import Estimate, Finding
 from .measured import Measured
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 
 SMALLEST = {"float16": 2.0**-25}  # what rounds to 0: half the least subnormal
+METHODS = ("dpo", "cdpo", "robust", "ipo", "dpop", "dpo_nll", "dpo_norm", "orpo", "simpo", "sft")
 FAR = 10.0  # times beyond the range of learning rates that recipes ship with
 MOVED = 0.01  # share of the weights with a gradient that must change
 LN2_TOLERANCE = {"float32": 1e-3, "float64": 1e-6, "bfloat16": 0.05, "float16": 0.05}
@@ -45,6 +47,17 @@ class Plan:
     lora_rank: int | None = 16
     eps: float = 1e-8
     fused: bool = False
+
+    @classmethod
+    def of(
+        cls, method: str, learning_rate: float, beta: float, dtype: str, full: bool, fused: bool = False
+    ) -> Plan:
+        """A plan from options as they were typed. Raises `ProbeError` for an unknown method or dtype."""
+        if method not in METHODS:
+            raise ProbeError(f"--method {method}: unknown. Use {', '.join(METHODS)}.")
+        if dtype not in LN2_TOLERANCE:
+            raise ProbeError(f"--train-dtype {dtype}: unknown. Use {', '.join(LN2_TOLERANCE)}.")
+        return cls(method, learning_rate, beta, cast(DType, dtype), None if full else 16, fused=fused)
 
     @property
     def trained_dtype(self) -> str:

@@ -1,7 +1,7 @@
 """Can chosen and rejected be told apart without the prompt? From the text alone, no model.
 
 Null hypothesis: within a pair the two responses are exchangeable, so no classifier of the response alone
-beats ½. Codes PB201–PB203 (surface) and PB211–PB213 (templates).
+beats ½. Codes PB201–PB203; templates are in `template_findings`.
 """
 
 from __future__ import annotations
@@ -14,28 +14,37 @@ import numpy as np
 
 from ..pairs.record import Pair, text_of
 from ..records import Estimate, Finding
-from .classify import Array, Clusters, Separation, cluster_ids, separate
+from .classify import Array, Separation, separate
 from .features import text_grams
 from .giveaways import find_giveaways, length_sentence
 from .intervals import accuracy, information
 from .measured import Measured
 from .statistics import share_clustered
-from .templates import Template, find_templates
+from .template_findings import (
+    TEMPLATE_LIMIT,
+    WORST,
+    Templates,
+    check_templates,
+    prompt_clusters,
+    templates_of,
+    widest,
+)
 
 LENGTH_LIMIT = 0.65  # Singhal 2023: at most .63 on natural sets
 TRIVIAL = 0.90  # to be calibrated
-TEMPLATE_LIMIT = 0.50
 MOST_PAIRS = 1500  # classified; a larger set is sampled, which leaves an interval of ±2 points
-WORST = 10
+MOST_COUNTED = 5000  # searched for templates and giveaways; a larger set is sampled
 
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What the text alone gives away: `separations` by feature set, on `pairs` (a sample of a large set)."""
+    """What the text alone gives away: `separations` by feature set on `pairs`, templates and giveaways on
+    `counted`; both are samples of a large set."""
 
     pairs: tuple[Pair, ...]
+    counted: tuple[Pair, ...]
     separations: Mapping[str, Separation]
-    templates: Mapping[str, tuple[Template, ...]]
+    templates: Templates
     giveaways: tuple[str, ...]
 
 
@@ -52,7 +61,7 @@ def surface(
     `surface` is the best of the feature sets and of their mean, chosen inside each fold. Raises
     `CannotMeasure` when all pairs share one prompt.
     """
-    sample = tuple(_sample(pairs, seed))
+    sample, counted = sample_of(pairs, MOST_PAIRS, seed), sample_of(pairs, MOST_COUNTED, seed)
     chosen, rejected = _texts(sample)
     clusters = prompt_clusters(sample)
     grams = text_grams(chosen, rejected)
@@ -61,45 +70,32 @@ def surface(
         name: separate(these, clusters, permutations=permutations, seed=seed)
         for name, these in candidates.items()
     }
-    every_chosen, every_rejected = _texts(pairs)
+    every_chosen, every_rejected = _texts(counted)
     told = (g.sentence(*sides) for g in find_giveaways(every_chosen, every_rejected, alpha=alpha))
-    templates = {
-        sides[0]: tuple(find_templates(every_chosen, every_rejected)),
-        sides[1]: tuple(find_templates(every_rejected, every_chosen)),
-    }
+    templates = templates_of(counted, sides)
     return Surface(
-        sample, separations, templates, (*told, length_sentence(every_chosen, every_rejected, sides))
+        sample, counted, separations, templates, (*told, length_sentence(every_chosen, every_rejected, sides))
     )
 
 
-def judge_surface(found: Surface, pairs: Sequence[Pair], *, alpha: float = 0.05) -> Measured:
-    """Estimates, findings and report sections of a `Surface`; `pairs` is the whole set it was taken from."""
+def judge_surface(found: Surface, *, alpha: float = 0.05) -> Measured:
+    """Estimates, findings and report sections of a `Surface`."""
+    pairs = found.counted
     accuracies = {
         name: accuracy("surface_accuracy" if name == "surface" else f"{name}_accuracy", s, alpha)
         for name, s in found.separations.items()
     }
     total = found.separations["surface"]
-    templates = {side: telling(found.templates[side]) for side in found.templates}
     checks = [
         check_length(accuracies["length"], found),
         check_surface(accuracies["surface"], found),
         check_white_space(pairs),
-        *(check_template(t, side, pairs, alpha) for side, these in templates.items() for t in these),
+        *check_templates(found.templates, pairs, alpha),
     ]
-    widest = max(
-        (
-            share_of(t, side, pairs, alpha)
-            for side, these in found.templates.items()
-            for t in these
-            if 2 * t.other < len(t.rows)
-        ),
-        key=lambda estimate: estimate.value or 0,
-        default=None,
-    )
     estimates = [
         *accuracies.values(),
         information("surface_information", total, alpha),
-        *([widest] if widest else []),
+        *widest(found.templates, pairs, alpha),
         *by_group("surface_accuracy", total, found.pairs, alpha),
     ]
     details = {
@@ -107,13 +103,6 @@ def judge_surface(found: Surface, pairs: Sequence[Pair], *, alpha: float = 0.05)
         "giveaways": list(found.giveaways),
     }
     return Measured(tuple(estimates), tuple(f for f in checks if f), details)
-
-
-def telling(templates: Sequence[Template]) -> list[Template]:
-    """The templates above the limit that the other side lacks; a frame quotes its opening and ending."""
-    over = [t for t in templates if t.share >= TEMPLATE_LIMIT and 2 * t.other < len(t.rows)]
-    frames = [t for t in over if t.where == "frame"]
-    return frames or over
 
 
 def ladder_row(feature: str, level: str, estimate: Estimate) -> dict[str, Any]:
@@ -131,11 +120,6 @@ def by_group(name: str, separation: Separation, pairs: Sequence[Pair], alpha: fl
         for group in named
         if len(named) > 1
     ]
-
-
-def prompt_clusters(pairs: Sequence[Pair]) -> Clusters:
-    """Cluster numbers [pairs]: pairs of one prompt together, a pair without a prompt on its own."""
-    return cluster_ids([text_of(p.prompt) or ("no prompt", i) for i, p in enumerate(pairs)])
 
 
 def pointing(finding: Finding, values: Array, pairs: Sequence[Pair]) -> Finding:
@@ -222,68 +206,17 @@ def check_white_space(pairs: Sequence[Pair]) -> Finding | None:
     return None
 
 
-def check_template(template: Template, side: str, pairs: Sequence[Pair], alpha: float) -> Finding:
-    """PB211 shared opening: most responses of one side start with the same words.
-
-    Means: at least half of the responses of that side open with the quoted text, and less than half as many
-    of the other side do. Counted exactly, token by token.
-    Why: the first tokens decide the comparison before the content begins, and the loss is earned there.
-    Do: vary or cut the opening, or sample the negatives from the model.
-    Source: exact count; starting limit one half.
-
-    PB212 shared ending: most responses of one side end with the same words.
-
-    Means: at least half of the responses of that side close with the quoted text, and less than half as many
-    of the other side do. Counted exactly, token by token.
-    Why: a fixed ending tells the side apart whatever stands before it.
-    Do: vary or cut the ending, or sample the negatives from the model.
-    Source: exact count; starting limit one half.
-
-    PB213 filled template: most responses of one side are the other side's text in a fixed frame.
-
-    Means: the longest piece copied from the same pair's other response is surrounded by the quoted frame, in
-    at least half of the pairs.
-    Why: nothing but the frame differs, so nothing but the frame is taught: the model learns to avoid (or to
-    use) those words, on every topic.
-    Do: write or sample negatives that differ in substance; keep the chosen side for SFT.
-    Source: exact alignment; the negatives of a published failed DPO run were made this way.
-    """
-    code, verb = {
-        "start": ("PB211", "start with"),
-        "end": ("PB212", "end with"),
-        "frame": ("PB213", "are the other side's text in the frame"),
-    }[template.where]
-    rows = [pairs[i] for i in template.rows[:WORST]]
-    return Finding(
-        code,
-        "warning",
-        f"{template.share:.0%} of {side} ({len(template.rows)} of {template.n}) {verb} "
-        f'"{_quoted(template.text)}"',
-        "Sample negatives from the model with `probe sample`, or vary the template.",
-        estimate=share_of(template, side, pairs, alpha),
-        lines=tuple(pair.line for pair in rows if pair.line),
-        worst_pairs=tuple(pair.id for pair in rows),
-    )
-
-
-def share_of(template: Template, side: str, pairs: Sequence[Pair], alpha: float) -> Estimate:
-    """The template's share of its side, with an interval over prompts; the method names side and place."""
-    hits = np.zeros(len(pairs))
-    hits[list(template.rows)] = 1
-    made = share_clustered(hits, prompt_clusters(pairs), name="template_share", alpha=alpha)
-    return replace(made, method=f"exact count, {template.where} of {side}; {made.method}")
-
-
 def _within(name: str, separation: Separation, rows: np.typing.NDArray[np.bool_], alpha: float) -> Estimate:
     made = share_clustered(separation.hits[rows], separation.clusters[rows], name=name, alpha=alpha)
     return replace(made, method=f"predictions of the whole set's classifier, {made.method}")
 
 
-def _sample(pairs: Sequence[Pair], seed: int) -> Sequence[Pair]:
-    if len(pairs) <= MOST_PAIRS:
-        return pairs
-    rows = np.random.default_rng(seed).choice(len(pairs), MOST_PAIRS, replace=False)
-    return [pairs[i] for i in np.sort(rows)]
+def sample_of(pairs: Sequence[Pair], most: int, seed: int) -> tuple[Pair, ...]:
+    """At most so many pairs, in their order; a smaller sample of the same seed is part of a larger one."""
+    if len(pairs) <= most:
+        return tuple(pairs)
+    rows = np.random.default_rng(seed).permutation(len(pairs))[:most]
+    return tuple(pairs[i] for i in np.sort(rows))
 
 
 def _texts(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
@@ -296,8 +229,3 @@ def _spaced(text: str, end: int) -> int:
 
 def _told(e: Estimate) -> str:
     return f"{e.value:.0%} of {e.n} pairs [{e.low:.2f}, {e.high:.2f}]"
-
-
-def _quoted(text: str) -> str:
-    text = text.replace("\n", "\\n")
-    return text if len(text) <= 160 else f"{text[:100]} … {text[-50:]}"

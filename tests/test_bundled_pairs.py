@@ -158,7 +158,7 @@ def test_the_data_checks_find_what_a_set_is_made_for_and_nothing_else(path: Path
 @cache
 def surface_of(name: str) -> Measured:
     pairs = list(read_pairs(ROOT / "pairs" / f"{name}.jsonl"))
-    return judge_surface(surface(pairs, permutations=49), pairs)
+    return judge_surface(surface(pairs, permutations=49))
 
 
 @pytest.mark.parametrize("trivial", ["listing_taste_hype", "epistemic_stance"])

@@ -62,7 +62,7 @@ def plain_pairs(n=60, seed=0):
 
 
 def judged(pairs, **options):
-    measured = judge_surface(surface(pairs, **options), pairs)
+    measured = judge_surface(surface(pairs, **options))
     return measured, {finding.code: finding for finding in measured.findings}
 
 
@@ -107,6 +107,22 @@ def test_openings_and_endings_are_counted_exactly():
     _, codes = judged(pairs)
     assert "70% of rejected (7 of 10) start with" in codes["PB211"].message
     assert "PB212" not in codes
+
+
+def test_a_template_of_one_group_is_found_there():
+    frames = {"odd": "Of the odd it is said that ", "even": "Nobody ever measured whether ", "third": ""}
+    names = list(frames)
+    pairs = [
+        Pair(p.id, p.prompt, p.chosen, frames[names[i % 3]] + p.rejected, names[i % 3], line=p.line)
+        for i, p in enumerate(plain_pairs())
+    ]
+    measured, _ = judged(pairs)
+    found = {f.group: f for f in measured.findings if f.code == "PB211"}
+    assert sorted(found) == ["even", "odd"]
+    assert found["odd"].message.startswith("100% of rejected in odd (20 of 20) start with")
+    shares = {e.group: e.value for e in measured.estimates if e.name == "template_share"}
+    assert shares["odd"] == 1
+    assert shares["all"] == pytest.approx(1 / 3)
 
 
 def test_white_space_is_found_as_what_it_is():

@@ -28,7 +28,7 @@ def first_step(
     Dropout is off, as in DPO. Memory: the weights a second time, and AdamW's state for those that are
     trained.
     """
-    empty = tuple(p.id for p in pairs if _empty(p.chosen) or _empty(p.rejected))
+    empty = tuple(p.id for p in pairs if "nothing_left" in p.flags or _empty(p.chosen) or _empty(p.rejected))
     some = [p for p in pairs if p.id not in empty][:PAIRS]
     if not some:
         return FirstStep(len(pairs), empty)

@@ -1,0 +1,112 @@
+"""`probe negatives`: what the rejected side really teaches, and whether a run would survive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def negatives(
+    pairs: options.PairsFile,
+    model: options.Model = None,
+    fields: options.Fields = None,
+    sides: options.Sides = None,
+    skip_bad: options.SkipBad = False,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Measure as if white space around both sides were stripped.")
+    ] = False,
+    surface: Annotated[
+        bool, typer.Option(help="Length, openings, endings, n-grams, templates; no model.")
+    ] = True,
+    states: Annotated[
+        bool, typer.Option(help="Learnable signal, authorship, CHES: the model's states.")
+    ] = True,
+    alone: Annotated[bool, typer.Option(help="Read the responses without their prompt too.")] = True,
+    gradients: Annotated[
+        int, typer.Option(help="Pairs for gradient entanglement; 0 for none.", min=0, max=64)
+    ] = 32,
+    samples: Annotated[
+        int, typer.Option(help="Prompts to which the model writes its own responses, as a reference.", min=0)
+    ] = 0,
+    most: Annotated[
+        int, typer.Option(help="Pairs that the model reads; a larger file is sampled.", min=2)
+    ] = 300,
+    numerics: Annotated[
+        bool, typer.Option(help="Try one step of the run described by the next options.")
+    ] = True,
+    method: Annotated[
+        str, typer.Option(help="Loss of the run to be made: dpo, dpop, orpo, simpo, sft …")
+    ] = "dpo",
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the run to be made.")] = 5e-6,
+    beta: Annotated[float, typer.Option(help="Beta of the run to be made.")] = 0.1,
+    train_dtype: Annotated[
+        str, typer.Option(help="Dtype its weights would be loaded in: float32, bfloat16, float16.")
+    ] = "float32",
+    full: Annotated[bool, typer.Option("--full", help="Train all weights instead of LoRA.")] = False,
+    fused: Annotated[bool, typer.Option("--fused", help="Fused AdamW, which computes in float32.")] = False,
+    export_trimmed: Annotated[
+        Path | None, typer.Option(help="Write the file without the pairs at the end of a score.")
+    ] = None,
+    trim: Annotated[float, typer.Option(help="Share of pairs to leave out at each end.")] = 0.05,
+    trim_by: Annotated[
+        str, typer.Option(help="gap (both ends), surface, signal or ches (upper end).")
+    ] = "gap",
+    template: options.Template = "auto",
+    max_length: options.MaxLength = None,
+    alpha: options.Alpha = 0.05,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    dtype: options.DType = None,
+    revision: options.Revision = None,
+    adapter: options.Adapter = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
+    format: options.Format = None,
+    out: options.Out = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
+) -> None:
+    """Measure how trivial the rejected side is, what can be learnt from it, who wrote it, and what it
+    displaces.
+
+    Example: probe negatives pairs/listing_taste_hype.jsonl --no-states --gradients 0 --no-numerics
+    """
+    from ..probes.numerics import Plan
+    from ..probes.trimming import export_trimmed as write_trimmed
+    from ..probes.trimming import lines_to_drop, told
+    from ..reports.emit import emit, parse_formats
+    from ..scoring.negatives_run import measure_negatives
+    from ..scoring.negatives_work import NegativesOptions
+    from ..scoring.session import ModelOptions, Source
+
+    parse_formats(format)
+    source = Source.of(pairs, fields, sides, skip_bad)
+    how = ModelOptions(
+        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
+    )
+    plan = Plan.of(method, learning_rate, beta, train_dtype, full, fused) if numerics else None
+    chosen = NegativesOptions(
+        alpha=alpha,
+        seed=seed,
+        strip=strip,
+        surface=surface,
+        states=states,
+        alone=alone,
+        gradients=gradients,
+        samples=samples,
+        most=most,
+        plan=plan,
+    )
+    measured = measure_negatives(source, how, chosen)
+    emit(measured.run, format, out, everything=everything)
+    if export_trimmed is not None:
+        dropped = lines_to_drop(measured.scores.get(trim_by, {}), trim_by, trim)
+        log = write_trimmed(pairs, export_trimmed, dropped, trim_by)
+        print(
+            told(list(dropped), measured.run.inputs["pairs"]["n"], trim_by, export_trimmed, log),
+            file=sys.stderr,
+        )

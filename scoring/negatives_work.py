@@ -1,0 +1,52 @@
+"""What `probe negatives` is asked for, and what it has measured so far."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..pairs.record import Pair
+from ..probes.measured import Measured
+from ..probes.numerics import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class NegativesOptions:
+    """What is measured, on how many pairs: see `probe negatives --help`. `plan` None: no numerics."""
+
+    alpha: float = 0.05
+    seed: int = 0
+    permutations: int = 199
+    strip: bool = False
+    surface: bool = True
+    states: bool = True
+    alone: bool = True
+    gradients: int = 32
+    samples: int = 0
+    most: int = 300
+    plan: Plan | None = field(default_factory=Plan)
+
+
+@dataclass
+class Work:
+    """One run under way: what it measured so far and what that cost."""
+
+    options: NegativesOptions
+    pairs: Sequence[Pair]
+    sides: tuple[str, str]
+    parts: list[Measured] = field(default_factory=list)
+    scores: dict[str, dict[int, float]] = field(default_factory=dict)
+
+    def timed(self, probe: str, what: str, measure: Callable[[], Measured]) -> None:
+        """State the cost, spend it, note the seconds."""
+        print(f"{probe}: {what}", file=sys.stderr)
+        start = time.perf_counter()
+        part = measure()
+        cost = {"probe": probe, "what": what, "seconds": round(time.perf_counter() - start, 2)}
+        self.parts += [part, Measured(details={"costs": [cost]})]
+
+    def score(self, name: str, pairs: Sequence[Pair], values: Iterable[float]) -> None:
+        """Keep a number a pair, by the pair's line."""
+        self.scores[name] = {p.line: float(v) for p, v in zip(pairs, values, strict=True)}
