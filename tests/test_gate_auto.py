@@ -169,7 +169,7 @@ def test_gate_then_train_on_a_tiny_model(project, tiny_model_dir):
             cwd=project, env=environment, capture_output=True, text=True, timeout=280,
         )  # fmt: skip
 
-    gated = probe("gate", "pairs.jsonl", "--no-trial", "--out", "g")
+    gated = probe("gate", "pairs.jsonl", "--out", "g")
     assert gated.returncode == 1, gated.stderr
     refused = probe("train", "--method", "auto")
     assert refused.returncode == 1 and "not trained" in refused.stderr
