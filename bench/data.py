@@ -54,7 +54,7 @@ def whole(path: Path) -> dict[str, Any]:
     from probe.probes.data import survey
     from probe.probes.data_limits import limits
 
-    source = partial(read_pairs, path, skip_bad=True, keep_empty=True)
+    source = partial(read_pairs, path, skip_bad=True, lenient=True)
     cpu, wall = time.process_time(), time.perf_counter()
     surveyed = survey(source, limits())
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

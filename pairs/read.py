@@ -34,7 +34,7 @@ class Reading:
     path: Path
     fields: Mapping[str, str] = field(default_factory=dict)
     skip_bad: bool = False
-    keep_empty: bool = False
+    lenient: bool = False
     n: int = 0
     bad: list[BadLine] = field(default_factory=list)
     _ids: dict[str, int] = field(default_factory=dict, repr=False)
@@ -56,9 +56,8 @@ class Reading:
     def _pair(self, row: Any, line: int, names: FieldNames) -> Pair:
         if isinstance(row, BadRow):
             raise row
-        pair = pair_of(row, line, names, keep_empty=self.keep_empty)
-        first = self._ids.setdefault(pair.id, line)
-        if first != line:
+        pair = pair_of(row, line, names, lenient=self.lenient)
+        if not self.lenient and (first := self._ids.setdefault(pair.id, line)) != line:
             raise BadRow(
                 f'id "{short(pair.id)}" is taken by line {first}. '
                 "Give each pair its own, or ignore them with --fields id=."
@@ -81,12 +80,13 @@ def read_pairs(
     *,
     fields: Mapping[str, str] | None = None,
     skip_bad: bool = False,
-    keep_empty: bool = False,
+    lenient: bool = False,
 ) -> Reading:
     """The pairs of a file or dataset (`formats.rows_of`), as a stream: `list(read_pairs(path))`.
 
     `fields` maps `prompt`, `chosen`, `rejected`, `id`, `group` to the file's names (`parse_fields`).
     With `skip_bad` malformed lines are left out and told in `.bad`; otherwise the iteration ends in a
-    `ProbeError` that lists them. `keep_empty` lets sides without words pass.
+    `ProbeError` that lists them. `lenient` lets sides without words and repeated ids pass, for a
+    check that counts them.
     """
-    return Reading(path, fields or {}, skip_bad, keep_empty)
+    return Reading(path, fields or {}, skip_bad, lenient)

@@ -17,10 +17,10 @@ class BadRow(ValueError):
     """Why a row holds no pair, as `fact. remedy`; the reader puts `file:line:` before it."""
 
 
-def pair_of(row: Any, line: int, names: FieldNames, *, keep_empty: bool = False) -> Pair:
+def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) -> Pair:
     """The pair that a decoded row holds; `names` says which field is what.
 
-    Raises `BadRow`. With `keep_empty` a side without words passes, for those who want to count them.
+    Raises `BadRow`. With `lenient` a side without words passes.
     """
     if not isinstance(row, dict):
         raise BadRow(f"holds {_kind(row)}, not an object. Write one JSON object a line.")
@@ -29,7 +29,7 @@ def pair_of(row: Any, line: int, names: FieldNames, *, keep_empty: bool = False)
     if "tools" in row or "chat_template_kwargs" in row:
         _check_chat_options(row)
     prompt, chosen, rejected = _contents(row, names)
-    if not keep_empty:
+    if not lenient:
         _require_words(chosen, names.chosen)
         _require_words(rejected, names.rejected)
     return Pair(

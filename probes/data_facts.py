@@ -71,6 +71,7 @@ class Columns:
     """One row a pair. The last axis of [n, 3] is prompt, chosen, rejected."""
 
     lines: Ints  # [n]
+    ids: Ints  # [n] hashes, which differ between processes
     keys: UInts  # [n, 3] equal for equal words in equal order
     words: Ints  # [n, 3]
     chars: Ints  # [n, 3]
@@ -138,6 +139,7 @@ class Facts:
         alike, stranger = contrasts(words, stride)
         return Columns(
             lines=np.fromiter((pair.line for pair in batch), np.int64, len(batch)),
+            ids=np.fromiter((hash(pair.id) for pair in batch), np.int64, len(batch)),
             keys=keys,
             words=counts,
             chars=np.fromiter(map(len, texts), np.int64, len(texts)).reshape(-1, 3),

@@ -11,7 +11,7 @@ from .data_limits import Limits
 from .data_result import Data, Result, counted
 from .power import least_clusters, sign_test_power
 from .statistics import share
-from .words import UInts, mix
+from .words import UInts, mix, repeats
 
 Bools = npt.NDArray[np.bool_]
 
@@ -22,12 +22,6 @@ def combined(*columns: UInts) -> UInts:
     for column in columns:
         key = mix((key * np.uint64(3)) ^ column)
     return key
-
-
-def repeats(keys: UInts) -> Bools:
-    """Which rows have the key of an earlier row."""
-    first, inverse = np.unique(keys, return_index=True, return_inverse=True)[1:]
-    return np.asarray(first[inverse] < np.arange(keys.size))
 
 
 def contradictions(data: Data) -> Bools:

@@ -27,6 +27,7 @@ LIMITS: Mapping[str, Limit] = {
     "control_characters": Limit("PB306", 0.0, "share of pairs with control characters"),
     "mojibake": Limit("PB307", 0.0, "share of pairs with wrongly decoded text"),
     "echoed_prompt": Limit("PB308", 0.01, "share of pairs in which a response opens with the prompt"),
+    "repeated_ids": Limit("PB309", 0.0, "share of pairs with the id of another pair"),
     "contradicting_labels": Limit("PB320", 0.0, "share of pairs that another pair says the other way round"),
     "duplicates": Limit("PB321", 0.0, "share of pairs that repeat an earlier one"),
     "near_duplicates": Limit("PB322", 0.01, "share of pairs nearly like an earlier one"),

@@ -9,6 +9,7 @@ from .data_facts import Flag
 from .data_limits import Limits
 from .data_result import Data, Result, counted
 from .statistics import share
+from .words import repeats
 
 
 def malformed_lines(data: Data, limits: Limits) -> Result:
@@ -217,6 +218,28 @@ def echoed_prompt(data: Data, limits: Limits) -> Result:
     )
 
 
+def repeated_ids(data: Data, limits: Limits) -> Result:
+    """Ids that do not name one pair.
+
+    PB309 repeated ids: pairs have the id of an earlier pair.
+
+    Means: The field "id" holds the same value in several rows, or a row's id is another row's number.
+    Why: Results are stored, compared and re-labelled by id, so the other commands stop at such a file.
+    Do: Give each pair its own id, or read the file without ids by `--fields id=`. Where the field names a
+    prompt or a source, that is what to do.
+    Source: the reader's own rule.
+    """
+    return counted(
+        "repeated_ids",
+        repeats(data.columns.ids),
+        data.columns.lines,
+        limits,
+        severity="error",
+        what="have the id of an earlier pair",
+        remedy="Give each pair its own id, or ignore them with --fields id=.",
+    )
+
+
 ROW_CHECKS = (
     malformed_lines,
     empty_sides,
@@ -227,4 +250,5 @@ ROW_CHECKS = (
     control_characters,
     mojibake,
     echoed_prompt,
+    repeated_ids,
 )

@@ -51,7 +51,7 @@ def measure(request: Request) -> Run:
         raise ProbeError("--max-length: counts tokens. Name the tokenizer with --model.")
     created = now()
     fields = parse_fields(request.fields)
-    read = partial(read_pairs, fields=fields, skip_bad=True, keep_empty=True)
+    read = partial(read_pairs, fields=fields, skip_bad=True, lenient=True)
     surveyed = survey(
         partial(read, request.pairs),
         limits(config.section("data.limits")),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +112,12 @@ def mix(hashes: UInts) -> UInts:
     hashes *= np.uint64(0xC4CEB9FE1A85EC53)
     hashes ^= hashes >> np.uint64(33)
     return hashes
+
+
+def repeats(keys: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which rows have the key of an earlier row; shape [n]."""
+    first, inverse = np.unique(keys, return_index=True, return_inverse=True)[1:]
+    return np.asarray(first[inverse] < np.arange(keys.size))
 
 
 def _powers(base: int, n: int) -> UInts:

@@ -55,7 +55,7 @@ def write(path: Path, rows: list[Row | str]) -> Path:
 
 
 def check(path: Path, against: Path | None = None, **fields: str) -> Surveyed:
-    read = partial(read_pairs, fields=fields, skip_bad=True, keep_empty=True)
+    read = partial(read_pairs, fields=fields, skip_bad=True, lenient=True)
     return survey(partial(read, path), limits(), against=partial(read, against) if against else None)
 
 
@@ -80,6 +80,7 @@ IN_PLACE: dict[str, Callable[[Row], Row | str]] = {
     "PB305": lambda row: {**row, "prompt": row["prompt"].strip(), "chosen": " " + row["chosen"]},
     "PB306": lambda row: {**row, "chosen": row["chosen"] + "\x07"},
     "PB307": lambda row: {**row, "rejected": row["rejected"] + " cafÃ©"},
+    "PB309": lambda row: {**row, "id": "7000"},  # a row of that id is added
     "PB308": lambda row: {**row, "chosen": row["prompt"] + row["chosen"]},
 }
 APPENDED: dict[str, Callable[[Row], Row]] = {
@@ -108,6 +109,9 @@ def test_every_mixture_of_faults_is_found_at_its_lines(
         else:
             rows.append(APPENDED[code](row))
             wanted.setdefault(code, set()).update({len(rows)} | ({index + 1} if code == "PB320" else set()))
+    if "PB309" in wanted:
+        rows.insert(0, {**clean_rows(1, 1000 + seed)[0], "id": 7000})
+        wanted = {code: {line + 1 for line in lines} for code, lines in wanted.items()}
     found = findings(check(write(tmp_path / "p.jsonl", rows)))
     assert found.pop("PB327").severity == "info"  # 60 pairs are few
     assert {code: set(finding.lines) for code, finding in found.items()} == wanted

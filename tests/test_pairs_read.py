@@ -171,9 +171,9 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
     assert "neither a file here nor a dataset" in error_of(tmp_path)
 
 
-def test_empty_sides_pass_for_those_who_count_them(tmp_path: Path) -> None:
-    path = write(tmp_path / "p.jsonl", {**GOOD, "rejected": " "})
-    assert [pair.rejected for pair in read_pairs(path, keep_empty=True)] == [" "]
+def test_empty_sides_and_repeated_ids_pass_for_those_who_count_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", {**GOOD, "rejected": " ", "id": "a"}, {**GOOD, "id": "a"})
+    assert [pair.rejected for pair in read_pairs(path, lenient=True)] == [" ", GOOD["rejected"]]
 
 
 def test_reading_is_a_stream(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_rows_that_trl_mangles_keep_their_responses(tmp_path: Path, chosen: str,
     extract_prompt = pytest.importorskip("trl.data_utils").extract_prompt
     row = {"chosen": DIALOGUE + chosen, "rejected": DIALOGUE + rejected}
     assert extract_prompt(row)["chosen"] != chosen
-    (pair,) = read_pairs(write(tmp_path / "p.jsonl", row), keep_empty=True)
+    (pair,) = read_pairs(write(tmp_path / "p.jsonl", row), lenient=True)
     assert (pair.prompt, pair.chosen, pair.rejected) == (DIALOGUE, chosen, rejected)
 
 
@@ -289,7 +289,7 @@ def test_real_dialogues_split_as_trl_does_but_at_turns() -> None:
         pytest.skip("the shared data is absent")
     extract_prompt = pytest.importorskip("trl.data_utils").extract_prompt
     rows = [json.loads(line) for line in path.open(encoding="utf-8")]
-    pairs = list(read_pairs(path, keep_empty=True))  # three chosen sides are empty
+    pairs = list(read_pairs(path, lenient=True))  # three chosen sides are empty
     assert len(pairs) == len(rows) == 1000
     for pair, row in zip(pairs, rows, strict=True):
         assert isinstance(pair.prompt, str) and isinstance(pair.chosen, str)

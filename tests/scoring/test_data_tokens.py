@@ -18,7 +18,7 @@ LONG = "people gain weight when they eat more than they burn " * 4
 
 
 def found(path, tokenizer, max_length):
-    source = partial(read_pairs, path, skip_bad=True, keep_empty=True)
+    source = partial(read_pairs, path, skip_bad=True, lenient=True)
     encoder = partial(make_encoder, tokenizer, template="raw", max_length=max_length)
     surveyed = survey(source, limits(), encoder=lambda pairs: encoder(pairs))
     return {r.finding.code: r.finding for r in surveyed.results if r.finding}
