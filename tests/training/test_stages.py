@@ -1,0 +1,199 @@
+"""Stages, recipes, texts and the run behind the command."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from probe.errors import ProbeError
+from probe.gate.decide import stage_values
+from probe.probes.before_after import before_after
+from probe.records import Decision
+from probe.scoring.encode import make_encoder
+from probe.scoring.records import PairScore, SideScore
+from probe.scoring.service import Scorer
+from probe.training.data import batches, examples, micro_batches, order, split_by_prompt
+from probe.training.plan import Material, Options
+from probe.training.recipes import of_values, recipe, stages_of
+from probe.training.run import TrainOptions, recipes_for
+from probe.training.stages import encoded_texts, train
+from probe.training.texts import read_texts
+
+OPTIONS = Options(eval_every=4, log_every=1, sampled_prompts=0)
+
+
+def staged(material, tmp_path, *methods, **values):
+    loaded, items = material()
+    train_items, held_out = split_by_prompt(items, 0.25, 0)
+    settings = {"learning_rate": 1e-2, "batch": 4, "epochs": 2, **values}
+    recipes = [recipe(method, 10**6).with_values(settings) for method in methods]
+    return loaded, train(loaded, recipes, Material(train_items, held_out), OPTIONS, tmp_path), held_out
+
+
+def test_sft_then_dpo_takes_the_sft_model_as_its_reference(material, tmp_path):
+    """The base model's scores would give a first loss far from ln 2; those of the SFT result give ln 2."""
+    _, trained, _ = staged(material, tmp_path, "sft", "dpo")
+    second = trained.results[1].log_history
+    first_row = next(row for row in second if "loss" in row)
+    assert first_row["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert first_row["rewards/chosen"] == pytest.approx(0.0, abs=1e-4)
+    sft = [row["eval_loss"] for row in trained.results[0].log_history if "eval_loss" in row]
+    assert min(sft) < sft[0]  # so the SFT result is another model than the base
+
+
+def test_the_saved_adapter_is_the_trained_model(material, loaded, pairs, tmp_path):
+    """A normal peft adapter: loaded onto the base model, it scores as the model in memory does."""
+    from peft import PeftModel
+
+    _, trained, _ = staged(material, tmp_path, "dpo")
+    encoder = make_encoder(trained.loaded.tokenizer, pairs, "raw")
+    trained.loaded.model.eval()
+    here = list(Scorer(trained.loaded, encoder).scores(pairs))
+    base = loaded()
+    from dataclasses import replace
+
+    again = replace(base, model=PeftModel.from_pretrained(base.model, trained.weights))
+    there = list(Scorer(again, encoder).scores(pairs))
+    assert [a.gap for a in here] == pytest.approx([b.gap for b in there], abs=1e-5)
+    untouched = list(Scorer(loaded(), encoder).scores(pairs))
+    assert max(abs(a.gap - b.gap) for a, b in zip(here, untouched, strict=True)) > 0.1
+
+
+def test_full_tuning_saves_a_whole_model(material, pairs, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    _, trained, _ = staged(material, tmp_path, "dpo", full=True)
+    saved = AutoModelForCausalLM.from_pretrained(trained.weights)
+    for name, value in trained.loaded.model.state_dict().items():
+        torch.testing.assert_close(saved.state_dict()[name], value)
+
+
+def test_mixed_lora_and_full_stages_are_refused(material, tmp_path):
+    loaded, items = material()
+    recipes = [recipe("sft", 10**6), recipe("dpo", 10**6, full=True)]
+    with pytest.raises(ProbeError, match="mixed"):
+        train(loaded, recipes, Material(items, items), OPTIONS, tmp_path)
+
+
+def test_details_name_their_stage(material, tmp_path):
+    _, trained, _ = staged(material, tmp_path, "sft", "dpo")
+    details = trained.details()
+    assert [row["method"] for row in details["stages"]] == ["sft", "dpo"]
+    assert {row["stage"] for row in details["log_history"]} == {"sft", "dpo"}
+    json.dumps(details)
+
+
+def test_split_keeps_prompts_together(material):
+    _, items = material()
+    one, other = split_by_prompt(items, 0.3, 0)
+    assert not {i.prompt for i in one} & {i.prompt for i in other}
+    assert len(one) + len(other) == len(items)
+    assert split_by_prompt(items, 0.3, 0) == (one, other)
+    with pytest.raises(ProbeError, match="--held-out"):
+        split_by_prompt(items, 0.001, 0)
+
+
+def test_batches_visit_every_pair_once_an_epoch():
+    steps = list(batches(10, 4, seed=3, steps=6))
+    assert [len(indices) for _, indices in steps] == [4, 4, 2] * 2
+    assert sorted(i for _, indices in steps[:3] for i in indices) == list(range(10))
+    assert [epoch for epoch, _ in steps] == pytest.approx([0.4, 0.8, 1.0, 1.4, 1.8, 2.0])
+    assert list(batches(10, 4, seed=3, steps=6, start=4)) == steps[4:]
+    assert order(10, 3, 0) != order(10, 3, 1)
+
+
+def test_micro_batches_keep_their_budget():
+    assert micro_batches([3, 3, 5, 9, 1], 6) == [[0, 1], [2], [3], [4]]
+    assert micro_batches([], 6) == []
+
+
+def test_pairs_that_teach_nothing_are_left_out(tokenizer, pairs):
+    from dataclasses import replace
+
+    same = replace(pairs[0], rejected=pairs[0].chosen)
+    encoder = make_encoder(tokenizer, pairs, "raw")
+    assert [item.line for item in examples([same, pairs[1]], encoder)] == [pairs[1].line]
+
+
+def test_recipes_are_overridden_one_value_at_a_time():
+    base = recipe("dpop", 10**9)
+    assert (base.shape.beta, base.shape.penalty) == (0.3, 50.0) and "Pal" in base.source
+    changed = base.with_values({"beta": 0.7, "epochs": 5, "batch": None})
+    assert (changed.shape.beta, changed.epochs, changed.batch) == (0.7, 5, base.batch)
+    assert of_values("dpop", base.facts()) == base
+    assert "penalty" in base.facts() and "odds_weight" not in base.facts()
+    with pytest.raises(TypeError):
+        base.with_values({"learning_rte": 1.0})
+
+
+def test_smaller_models_get_larger_rates():
+    rates = [recipe("dpo", size, full=True).learning_rate for size in (10**8, 7 * 10**9)]
+    assert rates == [1e-6, 5e-7]
+    assert recipe("sft", 10**8).learning_rate == 2e-4
+
+
+def test_a_decision_is_trained_as_it_says():
+    values = {"sft.learning_rate": 2e-4, "sft.epochs": 2, "dpo.learning_rate": 1e-5, "dpo.beta": 0.2}
+    decision = Decision("sft+dpo", ("sft", "dpo"), values | {"dpo.eval_steps": 3}, ())
+    sft, dpo = recipes_for(TrainOptions(changes={"batch": 2}), None, 10, decision)
+    assert (sft.method, sft.epochs, sft.batch) == ("sft", 2, 2)
+    assert (dpo.learning_rate, dpo.shape.beta) == (1e-5, 0.2)
+    assert stage_values(decision, "sft")["epochs"] == 2
+
+
+def test_methods_and_stages_are_checked():
+    assert stages_of("sft+dpo") == ("sft", "dpo")
+    for wrong in ("ppo", "sft+", ""):
+        with pytest.raises(ProbeError, match="no method"):
+            stages_of(wrong)
+
+
+def score(line, chosen, rejected, group=None):
+    side = lambda mean: SideScore(torch.full((4,), mean).numpy(), 10)  # noqa: E731
+    return PairScore(f"p{line}", side(chosen), side(rejected), group, line)
+
+
+def test_before_and_after_are_paired():
+    """Gaps −.5 → +.5 on six of eight pairs, unchanged on two: change .75, six turned, p = 2/64."""
+    before = [score(i, -1.5, -1.0) for i in range(8)]
+    after = [score(i, -1.0, -1.5) for i in range(6)] + before[6:]
+    rows = {row["name"]: row for row in before_after(before, after, [str(i) for i in range(8)])}
+    assert rows["gap"]["change"] == pytest.approx(0.75)
+    assert (rows["win rate"]["before"], rows["win rate"]["after"]) == (0.0, 0.75)
+    assert rows["win rate"]["p"] == pytest.approx(2 / 64)
+    assert rows["chosen logps"]["change"] == pytest.approx(0.375)
+    with pytest.raises(ValueError, match="same pairs"):
+        before_after(before, after[1:], ["0"] * 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.txt", "one two\nthree\n\nfour\n", [(None, "one two\nthree"), (None, "four")]),
+        ("a.jsonl", '{"text": "one"}\n\n{"prompt": "p", "response": "r"}\n', [(None, "one"), ("p", "r")]),
+    ],
+)
+def test_texts_are_read(tmp_path, name, content, expected):
+    (tmp_path / name).write_text(content)
+    assert [(text.prompt, text.chosen) for text in read_texts(tmp_path / name)] == expected
+
+
+def test_chat_texts_end_in_their_last_message(tmp_path):
+    rows = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "r"}]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": rows}))
+    (text,) = read_texts(tmp_path / "a.jsonl")
+    assert text.prompt == (rows[0],) and text.chosen == (rows[1],)
+
+
+@pytest.mark.parametrize("content", ["", '{"text": 3}\n', "no json\n", "[1]\n"])
+def test_bad_texts_are_told(tmp_path, content):
+    (tmp_path / "a.jsonl").write_text(content)
+    with pytest.raises(ProbeError, match=r"a\.jsonl"):
+        read_texts(tmp_path / "a.jsonl")
+
+
+def test_texts_are_encoded_whole(tokenizer, pairs, tmp_path):
+    (tmp_path / "a.txt").write_text("one two three\n\nfour five")
+    sides = encoded_texts(read_texts(tmp_path / "a.txt"), make_encoder(tokenizer, pairs, "raw"))
+    assert [len(side.ids) - side.start - side.has_end for side in sides] == [3, 2]
