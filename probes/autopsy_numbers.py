@@ -68,7 +68,12 @@ def numerics(case: Case) -> Sign | None:
 
 def _broken(case: Case, row: Row) -> tuple[str, ...]:
     """The columns of a row that are non-finite and should not be. `logits/*` alone does not count."""
-    names = tuple(k for k, v in row.items() if not math.isfinite(v) and _counts(k))
+    hidden = row.get("loss") == 0.0 and case.method.family != "online"  # NaN, filtered away
+    names = tuple(
+        k
+        for k, v in row.items()
+        if not math.isfinite(v) and (_counts(k) or (hidden and k.startswith("rewards/")))
+    )
     # A KTO batch without chosen examples has no chosen logps, which old trainers log as NaN.
     absent = case.method.name == "KTO" and math.isfinite(row.get("grad_norm", math.nan))
     return () if absent and all(n.startswith("logps/") for n in names) else names

@@ -24,9 +24,9 @@ def stuck(case: Case) -> Sign | None:
 
     PB853 stuck: the loss is where a policy that learns nothing has it, or the accuracy is a coin's.
 
-    Means: every loss lies within .01 of ln 2 (for another loss function: as near to its own start), or the
-    mean accuracy of the last fifth is between .45 and .55 while the loss is less than a tenth below its
-    start.
+    Means: every loss lies within .01 of ln 2 (for another loss function: as near to its own start, and the
+    accuracy has not risen), or the mean accuracy of the last fifth is between .45 and .55 while the loss is
+    no better than a coin's. Where an SFT term is mixed in (ORPO, MPO), the loss may fall meanwhile.
     Why: chosen equal or nearly equal to rejected, β or the learning rate too small, adapter weights without
     gradient and labels that are noise all look like this.
     Do: look at grad_norm and the learning rate first, then run `probe data` and `probe trial` on the pairs.
@@ -64,13 +64,15 @@ def _coin(case: Case) -> Sign | None:
     low, high = CHANCE
     if not case.method.pairwise or not low <= accuracy.last(5) <= high:
         return None
-    start = case.method.idle or loss.first(10)
-    if loss.last(5) < start / OVERFIT:  # a coin's accuracy, yet a loss that a coin does not reach
+    idle = case.method.idle
+    if idle and loss.last(5) < idle / OVERFIT:  # a coin's accuracy, yet a loss that a coin does not reach
         return None
     since = accuracy.since(lambda v: low - 0.05 <= v <= high + 0.05) or accuracy.steps[-accuracy.window(5)]
     text = f"mean accuracy {accuracy.last(5):.2f} in the last fifth, loss {loss.last(5):.4g} there"
     if case.method.sigmoid and loss.last(5) > LN2 + 0.1:
         text += ": above ln 2, worse than untrained"
+    elif idle is None and loss.last(5) < loss.first(5) / OVERFIT:
+        text += f", down from {loss.first(5):.4g}, and yet the preference is not learned"
     return Sign("stuck", "PB853", since, text, NEXT_STUCK)
 
 

@@ -309,3 +309,25 @@ def test_stages_are_judged_one_by_one() -> None:
     assert found.notes[0] == "stage dpo, the last of 2"
     assert found.notes[1].startswith("stage sft: healthy: no rule fired: loss 2.85 to 1.55")
     assert len(found.notes) == 2
+
+
+def test_orpo_that_learns_the_texts_but_not_the_preference_is_stuck() -> None:
+    rows = RUNS.entries(RUNS.Setup(method="orpo", lr=0.3, signal=0.0))
+    found = diagnosis(
+        [row | {"rewards/accuracies": 0.5, "loss": 2.0 - row["step"] / 200} for row in rows[:-1]]
+    )
+    assert found.main == "stuck"
+    assert "and yet the preference is not learned" in found.sign.evidence
+
+
+def test_a_zero_loss_beside_nan_rewards_is_numerical_even_with_finite_logps() -> None:
+    """A reference of NaN: the policy's logps are fine, the loss is NaN and shown as 0.0."""
+    names = ("rewards__chosen", "rewards__rejected", "rewards__margins")
+    rows = dpo(loss=lambda i: 0.0, **{name: lambda i: math.nan for name in names})
+    for row in rows:
+        del row["grad_norm"]
+    assert (diagnosis(rows).main, diagnosis(rows).sign.since_step) == ("numerics", 10)
+
+
+def test_a_single_nan_reward_with_a_sound_loss_is_not() -> None:
+    assert diagnosis(dpo(rewards__rejected=lambda i: math.nan if i == 5 else -0.04 * i)).main == "healthy"
