@@ -83,7 +83,7 @@ def _figures(run: Run) -> dict[str, Markup]:
         figures["strips"] = plots.gap_strips(pairs, first, second, bound)
         figures["histogram"] = plots.gap_histogram(pairs, first, second, bound)
         figures["length"] = plots.length_plot(pairs, first, second)
-    if (axis := run.details.get("axis") or {}).get("regions"):
+    if (axis := run.details.get("axis") or {}).get("regions") and axis.get("position") is not None:
         figures["standing"] = plots.standing(axis)
     return {key: figure for key, figure in figures.items() if figure}
 

@@ -33,6 +33,7 @@ def render(run: Run) -> str:
         escaped(" · ".join([*subject(run), *files(run)])),
         *[_finding(finding) for finding in findings(run)],
         *[_folded(table) if table.key in FOLDED else _table(table) for table in tables(run)],
+        *_giveaways(run),
         *_pairs(run),
         f"Again: {code(reproduce(run))}",
     ]
@@ -87,6 +88,11 @@ def _grid(table: Table) -> str:
 
 def _cell(cell: str | Interval) -> str:
     return escaped(cell) if isinstance(cell, str) else NONE
+
+
+def _giveaways(run: Run) -> list[str]:
+    told = [f"- {escaped(str(text))}" for text in details(run, "giveaways")[:10]]
+    return ["### what gives a side away\n\n" + "\n".join(told)] if told else []
 
 
 def _pairs(run: Run) -> list[str]:

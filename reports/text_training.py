@@ -70,16 +70,15 @@ def axis_lines(run: Run, page: Page) -> list[Text]:
     """Where these pairs stand between no signal and trivial, and the texts that give a side away."""
     axis = run.details.get("axis") or {}
     lines: list[Text] = []
-    if axis.get("regions"):
+    if axis.get("regions") and axis.get("position") is not None:
         width = min(page.width, 96)
         bars = "".join(_region(str(name), float(a), float(b), width) for name, a, b in axis["regions"])
         lines += [page.line(bars), page.line(_pointer(axis, width))]
     giveaways = [str(text) for text in details(run, "giveaways")]
     shown = giveaways if page.everything else giveaways[:5]
-    if shown:
-        quoted = "  ".join(f"‹{page.clip(text, 40)}›" for text in shown)
-        lines += page.wrap(quoted, first="giveaways: ")
-    return lines
+    lines += [line for text in shown for line in page.wrap(text, first="  · ")]
+    hidden = len(giveaways) - len(shown)
+    return lines + ([page.line((f"  {hidden} more giveaways: --all", "dim"))] if hidden else [])
 
 
 def _region(name: str, start: float, end: float, width: int) -> str:
