@@ -181,9 +181,6 @@ def _resampled(x, codes, cell) -> Iterator[Cell]:
         yield cell("coverage", "BCa (check only)", [_covers(c, 0.0) for c in checks], 1 - ALPHA)
 
 
-# --- the verdict ----------------------------------------------------------------------------------------
-
-
 def _verdicts(population, n, replicates, rng, cell) -> Iterator[Cell]:
     """Four groups. A false claim in any of them is an error of the family.
 
@@ -212,10 +209,7 @@ def _claims(groups, codes, bound, seed) -> list[str]:
 
 
 def _case(name, row, codes, settings, seed) -> Case:
-    """The evidence that a verdict reads; what it does not read is left empty.
-
-    The flip test, the slowest, is left out where the interval alone already forbids "favours".
-    """
+    """The evidence that a verdict reads; flipped only where the interval alone allows "favours"."""
     gap = s.mean_estimate(row, name="gap", units="sd", clusters=codes)
     mean = s.summarise(row, codes)
     tost = s.equivalence(row, bound=settings.bound, clusters=codes)
@@ -227,8 +221,6 @@ def _case(name, row, codes, settings, seed) -> Case:
         return case
     return replace(case, flip=sign_flip(row, codes, draws=FLIPS, seed=seed))
 
-
-# --- power ----------------------------------------------------------------------------------------------
 
 EFFECT = 0.5
 
@@ -249,8 +241,6 @@ def _power(population, x, codes, cell) -> Iterator[Cell]:
     neutral = [_at_most(s.equivalence(row, bound=EFFECT, clusters=codes).p) for row in x]
     yield cell("power", "TOST, bound 0.5 sd", neutral, 0.0)
 
-
-# --- optional stopping ----------------------------------------------------------------------------------
 
 LOOKS = 2_000
 RATES = (0.6, 0.7, 0.8, 0.9, 1.0)
