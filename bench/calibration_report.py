@@ -135,11 +135,11 @@ def _stopping(rows: Sequence[Row]) -> str:
 
 
 def write(rows: Sequence[Row], docs: Path) -> None:
-    """Put the tables between the markers of docs/validity.md and draw docs/img/calibration.svg."""
+    """Put the tables between the markers of docs/validity.md and draw docs/images/calibration.svg."""
     page = docs / "validity.md"
     text = page.read_text(encoding="utf-8")
     page.write_text(with_tables(text, rows), encoding="utf-8")
-    plot(rows, docs / "img/calibration.svg")
+    plot(rows, docs / "images/calibration.svg")
 
 
 def with_tables(text: str, rows: Sequence[Row]) -> str:
