@@ -43,7 +43,8 @@ def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptio
     if not (options.states or options.gradients or options.plan):
         survey = source.survey(options.seed)
         work = Work(options, stripped(source.pairs(), options.strip), source.sides)
-        _surface(work)
+        if options.surface:
+            _surface(work)
         return _finished(work, created, {"pairs": dict(survey.facts), "sides": list(source.sides)})
     session = Session.open(source, how, options.seed)
     work = measure_in(session, options)

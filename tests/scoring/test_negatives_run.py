@@ -1,0 +1,135 @@
+"""`probe negatives` from file to run on a tiny model: every probe, every switch, the trimmed file."""
+
+import json
+
+import pytest
+import torch
+
+from probe.errors import ProbeError
+from probe.pairs.record import text_of
+from probe.probes.numerics import Plan
+from probe.scoring.generate import generate
+from probe.scoring.negatives_run import measure_negatives
+from probe.scoring.negatives_work import NegativesOptions
+from probe.scoring.readout import read_out
+from probe.scoring.session import ModelOptions, Source
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*")
+
+
+@pytest.fixture
+def saved(tmp_path, tiny, make_tokenizer):
+    where = tmp_path / "model"
+    tiny.save_pretrained(where)
+    make_tokenizer("bpe", bos=True, chat=True).save_pretrained(where)
+    return str(where)
+
+
+@pytest.fixture
+def file(tmp_path, pairs):
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {
+            "prompt": f"{text_of(p.prompt)} {i}",
+            "chosen": text_of(p.chosen),
+            "rejected": text_of(p.rejected)[1:],
+        }
+        for i, p in enumerate(pairs)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def run(file, saved, monkeypatch, tmp_path, **options):
+    monkeypatch.chdir(tmp_path)
+    options = {"permutations": 19, "gradients": 4, **options}
+    source = Source.of(file, None, None, False)
+    how = ModelOptions(saved, device="cpu", dtype="float32", no_cache=True)
+    return measure_negatives(source, how, NegativesOptions(**options))
+
+
+@pytest.mark.slow
+def test_everything_at_once(file, saved, monkeypatch, tmp_path, capsys):
+    measured = run(file, saved, monkeypatch, tmp_path, samples=3)
+    names = {e.name for e in measured.run.estimates}
+    assert {
+        "surface_accuracy",
+        "initial_loss",
+        "signal_accuracy",
+        "states_accuracy",
+        "prompt_free_preference",
+        "usable_information_ratio",
+        "chosen_excess",
+        "sample_mean_logps",
+        "greedy_top_share",
+        "ches_ln",
+        "entanglement",
+    } <= names
+    greedy = measured.run.estimate("greedy_top_share")
+    assert greedy.value > 0.99
+    assert [row["probe"] for row in measured.run.details["costs"]] == [
+        "surface",
+        "numerics",
+        "states",
+        "gradients",
+    ]
+    assert {row["level"] for row in measured.run.details["ladder"]} == {"prompt-free", "given prompt"}
+    assert len(measured.run.details["negatives"]) == 20
+    assert {"surface", "signal", "ches", "gap"} <= set(measured.run.details["negatives"][0])
+    said = capsys.readouterr().err
+    assert "80 sequences" in said  # stated before it is spent
+    assert "about" in said
+    codes = {f.code for f in measured.run.findings}
+    assert "PB203" in codes  # the rejected sides lack the space in front
+
+
+def test_strip_measures_as_if_it_were_gone(file, saved, monkeypatch, tmp_path):
+    measured = run(file, saved, monkeypatch, tmp_path, strip=True, states=False, gradients=0, plan=None)
+    assert "PB203" not in {f.code for f in measured.run.findings}
+
+
+def test_text_alone_needs_no_model(file, monkeypatch, tmp_path):
+    measured = run(
+        file, "no/such/model/anywhere", monkeypatch, tmp_path, states=False, gradients=0, plan=None
+    )
+    assert {f.code for f in measured.run.findings} >= {"PB203"}
+    assert "model" not in measured.run.inputs
+
+
+def test_switches_switch(file, saved, monkeypatch, tmp_path):
+    measured = run(file, saved, monkeypatch, tmp_path, surface=False, states=False, gradients=0)
+    assert {e.name for e in measured.run.estimates} == {"initial_loss", "weights_moved"}
+    with pytest.raises(ProbeError, match="switched off"):
+        run(file, saved, monkeypatch, tmp_path, surface=False, states=False, gradients=0, plan=None)
+
+
+def test_a_plan_that_cannot_train_is_told(file, saved, monkeypatch, tmp_path):
+    plan = Plan(dtype="float16", lora_rank=None)
+    measured = run(file, saved, monkeypatch, tmp_path, surface=False, states=False, gradients=0, plan=plan)
+    assert "PB001" in {f.code for f in measured.run.findings}
+
+
+def test_samples_are_the_models_own(tiny, make_tokenizer, load):
+    """Greedy text is the argmax at every step; sampled text repeats with its seed and not without."""
+    loaded = load(tiny, make_tokenizer("bpe", bos=True))
+    contexts = [[1, 50, 60], [1, 70], [1, 80, 90, 100, 110]]
+    greedy = generate(loaded, contexts, temperature=0, tokens=12)
+    for side, context in zip(greedy, contexts, strict=True):
+        assert list(side.ids[: side.start]) == context
+        ids = list(context)
+        for token in side.ids[side.start :]:
+            with torch.no_grad():
+                assert int(tiny(torch.tensor([ids])).logits[0, -1].argmax()) == token
+            ids.append(token)
+    first, again, other = (
+        [s.ids for s in generate(loaded, contexts, temperature=1, tokens=12, seed=seed)] for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_sampling_keeps_the_models_distribution(tiny, make_tokenizer, load):
+    """log p + entropy of its own samples is 0 in expectation: no top-k, no top-p, no penalty crept in."""
+    loaded = load(tiny, make_tokenizer("bpe", bos=True))
+    sides = generate(loaded, [[1, 40 + i] for i in range(40)], temperature=1, tokens=16, seed=3)
+    excess = torch.tensor([r.excess for _, r in read_out(tiny, sides, (1,))])
+    assert abs(float(excess.mean())) < 4 * float(excess.std()) / 40**0.5
