@@ -109,6 +109,11 @@ def test_a_crash_is_three_never_one(tmp_path):
     assert "boom" in done.stderr
 
 
+def _hear_ctrl_c():
+    """A job that a shell put in the background ignores SIGINT, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_ctrl_c_is_130_and_keeps_what_was_scored(tmp_path):
     rows = [{**PAIR, "prompt": f"Why is {i} a number?" * 8} for i in range(400)]
@@ -116,7 +121,12 @@ def test_ctrl_c_is_130_and_keeps_what_was_scored(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [sys.executable, "-m", "probe", "bias", str(path), "--templates", "none"]
     running = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,
     )
     store = tmp_path / ".probe" / "scores.sqlite"
     for _ in range(1200):

@@ -1,10 +1,10 @@
 """What is installed, what is imported, and how fast the command starts."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -68,7 +68,10 @@ def test_no_module_is_loaded_twice():
     ours = [str(Path(f).resolve()) for f in json.loads(files) if "probe" in f]
     assert len(ours) == len(set(ours))
     for module in list(sys.modules.values()):
-        file = Path(getattr(module, "__file__", None) or "/").resolve()
+        file = Path(getattr(module, "__file__", None) or "/")  # torch has two with a bare name: "_ops.py"
+        if not file.is_absolute():
+            continue
+        file = file.resolve()
         if file.is_relative_to(ROOT) and not {"tests", ".venv"}.intersection(file.relative_to(ROOT).parts):
             assert module.__name__.split(".")[0] in ("probe", "__main__")
 
@@ -98,18 +101,15 @@ def test_what_needs_no_model_starts_without_torch(arguments):
 
 
 def test_help_starts_in_under_three_tenths_of_a_second():
-    """The best of several, so that a busy machine does not fail it."""
-
-    def seconds():
-        started = time.perf_counter()
+    """In processor time, the best of several: wall time on a busy machine is not ours."""
+    before = _children_seconds()
+    spent = []
+    for _ in range(4):
         assert probe("--help").returncode == 0
-        return time.perf_counter() - started
-
-    bare = min(_bare() for _ in range(5))
-    assert min(seconds() for _ in range(8)) < max(0.3, 6 * bare)
+        spent.append(_children_seconds() - before - sum(spent))
+    assert min(spent) < 0.3
 
 
-def _bare():
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "pass"], check=True)
-    return time.perf_counter() - started
+def _children_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
