@@ -20,8 +20,9 @@ from rapidfuzz.distance import Indel
 
 from ..pairs.implicit import USER
 from ..pairs.record import Content, Message, Pair, text_of
+from .data_limits import LEAST_ALIKE
 from .near import bands
-from .words import Ints, UInts, Words, fold, hash_words
+from .words import Ints, UInts, Words, fold, hash_words, shared_at_most
 
 BATCH = 256  # pairs; what fits a core's cache
 SAMPLE = 256  # pairs whose texts are kept for the checks of templates
@@ -76,7 +77,7 @@ class Columns:
     words: Ints  # [n, 3]
     chars: Ints  # [n, 3]
     echo: npt.NDArray[np.bool_]  # [n] a response opens with the whole prompt
-    alike: npt.NDArray[np.float32]  # [n] 2·LCS/(n + m) of the two sides' words
+    alike: npt.NDArray[np.float32]  # [n] 2·LCS/(n + m) of the two sides' words; see `contrasts`
     stranger: npt.NDArray[np.float32]  # [n] the same with another pair's rejected; NaN: not looked at
     bands: UInts  # [n, BANDS]
     flags: npt.NDArray[np.int64]  # [n]
@@ -168,11 +169,19 @@ def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
 
 
 def contrasts(words: Words, stride: int = 1) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """How alike each pair's sides are, and its chosen side and the next pair's rejected; shapes [n]."""
-    n = len(words.counts) // 3
+    """How alike each pair's sides are, and its chosen side and the next pair's rejected; shapes [n].
+
+    Exact for every `stride`-th pair and wherever sides may share half of their words; elsewhere an upper
+    bound below one half.
+    """
     sequences = words.sequences()
     chosen, rejected = sequences[1::3], sequences[2::3]
-    alike = np.fromiter(map(Indel.normalized_similarity, chosen, rejected), np.float32, n)
+    n = len(chosen)
+    alike = shared_at_most(words).astype(np.float32)
+    exact = alike >= LEAST_ALIKE
+    exact[::stride] = True
+    for i in np.flatnonzero(exact).tolist():
+        alike[i] = Indel.normalized_similarity(chosen[i], rejected[i])
     stranger = np.full(n, np.nan, dtype=np.float32)
     if n > 1:
         for i in range(0, n, stride):

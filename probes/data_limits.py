@@ -17,6 +17,8 @@ class Limit:
     help: str
 
 
+LEAST_ALIKE = 0.5  # below it the likeness of two sides is not measured exactly
+
 LIMITS: Mapping[str, Limit] = {
     "malformed_lines": Limit("PB300", 0.0, "share of lines that hold no pair"),
     "empty_sides": Limit("PB301", 0.0, "share of pairs with a side without words"),
@@ -67,4 +69,8 @@ def limits(changed: Mapping[str, object] | None = None) -> Limits:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ProbeError(f'data.limits: "{key}" is {value!r}. Give a number.')
         values[name] = float(value)
+    if values["alike"] < LEAST_ALIKE:
+        raise ProbeError(
+            f'data.limits: "alike" is under {LEAST_ALIKE}. Sides less alike are not compared exactly.'
+        )
     return values

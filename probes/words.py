@@ -24,6 +24,7 @@ _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 _INVERSE = pow(_BASE, -1, 2**64)
 _WORD_BASE = np.uint64(0xD1342543DE82EF95)
 _SPACE = 32  # this byte and those below part words
+_BUCKETS = 4096  # of hashes a text, for the bound on what two texts share
 _EAST_ASIAN = (0xE3, 0xED)  # UTF-8 lead bytes of U+3000 … U+DFFF: kana, Han, Hangul
 
 
@@ -63,12 +64,35 @@ class Words:
 
 def hash_words(texts: Sequence[str]) -> Words:
     """The words of each text, hashed in one pass over their bytes."""
-    encoded = [_normalised(text).encode("utf-8", "surrogatepass") + b"\n" for text in texts]
-    data = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+    joined = "\n".join((*texts, ""))
+    if joined.isascii():
+        encoded, lengths = joined.lower().encode(), map(len, texts)
+    else:
+        parts = [_normalised(text).encode("utf-8", "surrogatepass") for text in texts]
+        encoded, lengths = b"\n".join((*parts, b"")), map(len, parts)
+    data = np.frombuffer(encoded, dtype=np.uint8)
+    ends = np.cumsum(np.fromiter(lengths, np.int64, len(texts)) + 1)
     starts, stops = _word_spans(data)
     offsets = np.concatenate([np.zeros(1, np.int64), np.searchsorted(starts, ends)])
     return Words(_span_hashes(data, starts, stops), offsets)
+
+
+def shared_at_most(words: Words) -> npt.NDArray[np.float64]:
+    """An upper bound of 2·LCS/(n + m) of texts 1 and 2, 4 and 5, … of triples; shape [T / 3].
+
+    LCS is at most the number of words of the one that occur in the other; hash collisions only raise it.
+    """
+    counts = words.counts.reshape(-1, 3)
+    n = len(counts)
+    bucket = (words.hashes & np.uint64(_BUCKETS - 1)).astype(np.int64)
+    text = np.repeat(np.arange(3 * n), words.counts)
+    place = text // 3 * _BUCKETS + bucket
+    there = np.zeros(n * _BUCKETS, dtype=bool)
+    there[place[text % 3 == 2]] = True
+    mine = text % 3 == 1
+    common = np.bincount(text[mine][there[place[mine]]] // 3, minlength=n)
+    total = counts[:, 1] + counts[:, 2]
+    return np.asarray(2 * np.minimum(common, counts[:, 2]) / np.maximum(total, 1))
 
 
 def fold(texts: Sequence[str]) -> UInts:
