@@ -114,27 +114,31 @@ def _hear_ctrl_c():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.slow
-def test_ctrl_c_is_130_and_keeps_what_was_scored(tmp_path):
-    rows = [{**PAIR, "prompt": f"Why is {i} a number?" * 8} for i in range(400)]
+def _files(store):
+    return list(store.parent.glob(f"{store.name}*")) if store.exists() else []
+
+
+def test_ctrl_c_is_130_and_keeps_what_was_scored(tmp_path, tiny_model_dir):
+    rows = [{**PAIR, "prompt": f"Why is {i} a number? " * 8} for i in range(20_000)]
     path = tmp_path / "many.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = [sys.executable, "-m", "probe", "bias", str(path), "--templates", "none"]
-    running = subprocess.Popen(
-        command,
+    command = [sys.executable, "-m", "probe", "bias", path, "--model", tiny_model_dir, "--templates", "none"]
+    store = tmp_path / ".probe" / "scores.sqlite"
+    with subprocess.Popen(
+        list(map(str, command)),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=_hear_ctrl_c,
-    )
-    store = tmp_path / ".probe" / "scores.sqlite"
-    for _ in range(1200):
-        time.sleep(0.1)
-        if store.exists() and (tmp_path / ".probe" / "scores.sqlite-wal").stat().st_size > 100_000:
-            break
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    ) as running:
+        try:
+            while running.poll() is None and sum(f.stat().st_size for f in _files(store)) < 100_000:
+                time.sleep(0.05)
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=100)
+        finally:
+            running.kill()
     assert running.returncode == 130
     assert out == ""
     assert "interrupted" in err
