@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import ProbeError
+from ..errors import CannotMeasure, ProbeError
 from .fields import FieldNames
 from .formats import rows_of
 from .record import Pair
@@ -37,14 +38,14 @@ class Reading:
     lenient: bool = False
     n: int = 0
     bad: list[BadLine] = field(default_factory=list)
-    _ids: dict[str, int] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[Pair]:
         """Yields pairs in the order of the file, holding one line at a time."""
         names = FieldNames.of(self.fields)
+        ids = None if self.lenient else _Ids()
         for line, row in rows_of(self.path):
             try:
-                pair = self._pair(row, line, names)
+                pair = self._pair(row, line, names, ids)
             except BadRow as error:
                 self.bad.append(BadLine(line, str(error)))
                 continue
@@ -53,11 +54,11 @@ class Reading:
                 yield pair
         self._finish()
 
-    def _pair(self, row: Any, line: int, names: FieldNames) -> Pair:
+    def _pair(self, row: Any, line: int, names: FieldNames, ids: _Ids | None) -> Pair:
         if isinstance(row, BadRow):
             raise row
         pair = pair_of(row, line, names, lenient=self.lenient)
-        if not self.lenient and (first := self._ids.setdefault(pair.id, line)) != line:
+        if ids and (first := ids.first(pair.id, line)) != line:
             raise BadRow(
                 f'id "{short(pair.id)}" is taken by line {first}. '
                 "Give each pair its own, or ignore them with --fields id=."
@@ -73,6 +74,31 @@ class Reading:
             raise ProbeError("\n".join(shown))
         if not self.n:
             raise ProbeError(f"{self.path}: holds no pairs. Write one JSON object a line.")
+
+
+class _Ids:
+    """Which line took an id first; spills to a temporary file, so any number takes 2 MiB of memory."""
+
+    def __init__(self) -> None:
+        # A generator may be carried on by another thread, never by two at once.
+        self._table = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._table.executescript(
+            "PRAGMA journal_mode = OFF;"
+            "CREATE TABLE ids (id TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID;"
+            "BEGIN;"
+        )
+
+    def first(self, id: str, line: int) -> int:
+        """The line that took the id: `line`, if none did before. Raises `CannotMeasure` on a full disk."""
+        try:
+            if self._table.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (id, line)).rowcount:
+                return line
+            taken = self._table.execute("SELECT line FROM ids WHERE id = ?", (id,))
+            return int(taken.fetchone()[0])
+        except sqlite3.Error as error:
+            raise CannotMeasure(
+                f"line {line}: its id cannot be kept in a temporary file ({error}). Free some space."
+            ) from error
 
 
 def read_pairs(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import doctest
 import json
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from probe.errors import ProbeError
+from probe.errors import CannotMeasure, ProbeError
 from probe.pairs.fields import parse_fields, parse_sides
 from probe.pairs.implicit import split_shared
 from probe.pairs.read import Reading, read_pairs
@@ -182,6 +185,51 @@ def test_reading_is_a_stream(tmp_path: Path) -> None:
     assert next(reading).line == 1
     with pytest.raises(ProbeError):
         next(reading)
+
+
+def test_repeated_id_is_told_with_the_line_that_has_it(tmp_path: Path) -> None:
+    rows = [{**GOOD, "id": "a"}, {**GOOD, "id": 3}, GOOD]  # the third has its line number as id
+    message = error_of(write(tmp_path / "p.jsonl", *rows, {**GOOD, "id": "a"}))
+    assert [line.partition(". ")[0] for line in message.splitlines()] == [
+        'f:3: id "3" is taken by line 2',
+        'f:4: id "a" is taken by line 1',
+    ]
+
+
+def test_no_room_for_ids_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite is told to hold two pages, as if the disk were full."""
+    connect = sqlite3.connect
+
+    def small(*args: Any, **options: Any) -> sqlite3.Connection:
+        table = connect(*args, **options)
+        table.execute("PRAGMA max_page_count = 2")
+        return table
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    rows = [{**GOOD, "id": f"{n}" * 100} for n in range(100, 200)]
+    with pytest.raises(CannotMeasure, match=r"line \d+: its id cannot be kept .* full"):
+        list(read_pairs(write(tmp_path / "p.jsonl", *rows)))
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from probe.pairs.read import read_pairs
+assert sum(1 for _ in read_pairs(Path(sys.argv[1]))) == int(sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """100,000 more ids of 33 letters: as Python text in a dict they would take 14 MiB, here 2 MiB at most."""
+    path, peaks = tmp_path / "p.jsonl", []
+    for n in (20_000, 120_000):
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(f'{{"id": "{n:033}", "chosen": "a", "rejected": "b"}}\n' for n in range(n))
+        command = [sys.executable, "-c", MEMORY, str(path), str(n)]
+        peaks.append(int(subprocess.run(command, capture_output=True, check=True, text=True).stdout))
+    kib = 1 if sys.platform == "linux" else 1024  # macOS counts bytes
+    assert (peaks[1] - peaks[0]) / kib < 6 * 1024
 
 
 DIALOGUE = "\n\nHuman: Hi there\n\nAssistant: Hello\n\nHuman: Say a fruit\n\nAssistant:"
