@@ -61,7 +61,10 @@ def gate(
     from datetime import date
 
     from ..gate import measure
+    from ..gate.plan import costs, lines
     from ..gate.settings import from_config, is_run, judged
+    from ..pairs.fields import parse_fields
+    from ..pairs.read import read_pairs
     from ..reports.emit import emit, parse_formats, show
     from ..runs import load_run
 
@@ -93,7 +96,8 @@ def gate(
     }
     off = frozenset(name for name, on in switches.items() if not on)
     if plan:
-        print("\n".join(measure.plan(off)))
+        n = sum(1 for _ in read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad))
+        print("\n".join(lines(costs(n, trial_pairs), off)))
         return 0
     from ..scoring.session import ModelOptions, Source
 

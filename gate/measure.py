@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,11 @@ from ..errors import ProbeError
 from ..probes.measured import Measured, together
 from ..records import BiasRow, Run
 from ..runs import environment, now
+from . import kept, plan
 from .judge import DONE
 from .recipes import recipe
 
-GRADIENT_PAIRS = 32
-NUMERICS_PAIRS = 16  # looked at; the step itself takes the first four that can be scored
+NUMERICS_SAMPLE = 16  # looked at; the step itself takes the first four that can be scored
 
 if TYPE_CHECKING:
     from ..scoring.session import ModelOptions, Session, Source
@@ -63,20 +63,42 @@ class Work:
             self._session = Session.open(self.request.source, self.request.how, self.request.seed)
         return self._session
 
+    @property
+    def loaded(self) -> bool:
+        """Whether any probe of this gate needs the model."""
+        return self._session is not None
+
+    @property
+    def planned(self) -> tuple[plan.Cost, ...]:
+        """What each probe costs on this file; without a model there is nothing to count."""
+        return plan.costs(self.session.survey.n if self.loaded else 0, self.request.trial_pairs)
+
     def facts(self) -> dict[str, Any]:
         """The `inputs` of `run.json`: the session's where there is one, else the data check's."""
         return {**self.inputs, **(self._session.inputs() if self._session else {})}
 
+    def depends(self) -> dict[str, Any]:
+        """All that a probe's result depends on: file, model, encoding and the options that reach it."""
+        asked, session = self.request, self.session
+        names = ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256", "dtype", "device")
+        return {
+            "pairs": session.survey.facts["sha256"],
+            "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],
+            "model": {name: session.loaded.facts.get(name) for name in names},
+            "encoding": [session.encoder.template, session.encoder.max_length],
+            "options": [asked.alpha, asked.beta, asked.full, asked.seed, asked.trial_pairs],
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One probe of the gate: its name, what it costs in words, and the function that measures."""
+    """One probe of the gate: its name and the function that measures."""
 
     name: str
-    cost: str
     run: Callable[[Work], Measured]
     model: bool = True
     needed: bool = True  # False: what the file cannot carry is noted, and the gate goes on
+    keeps: bool = True  # False: cheap, or kept pair by pair in the store of scores
 
 
 def measure(request: Request) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
@@ -89,6 +111,7 @@ def measure(request: Request) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
     states = {probe.name: "off" if probe.name in request.off else DONE for probe in PROBES}
     if any(probe.model and states[probe.name] == DONE for probe in PROBES):
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
+        print("\n".join(plan.lines(work.planned, request.off)), file=sys.stderr)
     parts: list[Measured] = []
     for probe in PROBES:
         if states[probe.name] == DONE:
@@ -111,13 +134,6 @@ def measure(request: Request) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
     return run, work.rows
 
 
-def plan(off: frozenset[str]) -> Iterator[str]:
-    """What a gate would do, a line a probe, before anything is spent."""
-    width = max(len(probe.name) for probe in PROBES)
-    for probe in PROBES:
-        yield f"{probe.name:<{width}}  {'off' if probe.name in off else probe.cost}"
-
-
 def _tried(probe: Probe, work: Work, before: Iterable[Measured]) -> tuple[Measured, str]:
     """What one probe found and its state. What this file cannot carry leaves an open condition, no crash."""
     if any(f.severity == "error" and f.code.startswith("PB0") for part in before for f in part.findings):
@@ -132,12 +148,20 @@ def _tried(probe: Probe, work: Work, before: Iterable[Measured]) -> tuple[Measur
 
 
 def _timed(probe: Probe, work: Work) -> Measured:
+    """A probe's part, measured or kept, with what it cost this time."""
     start = time.perf_counter()
-    print(f"{probe.name}: {probe.cost}", file=sys.stderr)
-    part = probe.run(work)
-    kept = {name: section for name, section in part.details.items() if name != "costs"}
-    cost = {"probe": probe.name, "what": probe.cost, "seconds": round(time.perf_counter() - start, 2)}
-    return Measured(part.estimates, part.findings, {**kept, "costs": [cost]})
+    keep = probe.keeps and not work.request.how.no_cache
+    name = kept.name_of(probe.name, work.depends()) if keep else ""
+    known = kept.read(name) if keep else None
+    planned = next(cost.what for cost in work.planned if cost.probe == probe.name)
+    what = f"kept since {known[1]}" if known else planned
+    print(f"{probe.name}: {what}", file=sys.stderr)
+    part = probe.run(work) if known is None else known[0]
+    if keep and known is None:
+        kept.write(name, part)
+    sections = {section: rows for section, rows in part.details.items() if section != "costs"}
+    cost = {"probe": probe.name, "what": what, "seconds": round(time.perf_counter() - start, 2)}
+    return Measured(part.estimates, part.findings, {**sections, "costs": [cost]})
 
 
 def _part(run: Run) -> Measured:
@@ -145,13 +169,13 @@ def _part(run: Run) -> Measured:
 
 
 def _data(work: Work) -> Measured:
-    """The file's own checks, with token checks by the model's tokenizer."""
+    """The file's own checks; with those that count tokens where a model is loaded."""
     from ..probes.data_run import Request as DataRequest
     from ..probes.data_run import measure as measure_data
 
-    how, source = work.request.how, work.request.source
-    fields = work.request.fields
-    run = measure_data(DataRequest(source.path, fields, template=how.template))
+    asked = work.request
+    encoder = work.session.encoder if work.loaded else None
+    run = measure_data(DataRequest(asked.source.path, asked.fields, template=asked.how.template), encoder)
     work.inputs |= run.inputs
     return _part(run)
 
@@ -174,7 +198,7 @@ def _numerics(work: Work) -> Measured:
         dtype=session.loaded.facts["dtype"],
         lora_rank=None if request.full else values["lora_rank"],
     )
-    encoded = [session.encoder(pair) for pair in session.survey.first[:NUMERICS_PAIRS]]
+    encoded = [session.encoder(pair) for pair in session.survey.first[:NUMERICS_SAMPLE]]
     plain = session.scorer.proof is not None and session.scorer.proof.plain
     return judge_numerics(planned, first_step(session.loaded.model, encoded, planned, plain=plain))
 
@@ -203,7 +227,7 @@ def _negatives(work: Work) -> Measured:
 
 def _displacement(work: Work) -> Measured:
     """Whether a DPO step on a pair would lower its own chosen response."""
-    return _negatives_in(work, gradients=GRADIENT_PAIRS, surface=False, states=False)
+    return _negatives_in(work, gradients=plan.GRADIENT_PAIRS, surface=False, states=False)
 
 
 def _negatives_in(work: Work, **chosen: Any) -> Measured:
@@ -230,20 +254,10 @@ def _trial(work: Work) -> Measured:
 
 
 PROBES: tuple[Probe, ...] = (
-    Probe("data", "one reading of the file, no model", _data, model=False),
-    Probe("numerics", "one training step on a few pairs: forward, backward, update, forward", _numerics),
-    Probe("bias", "every pair scored once, up to 256 of them in three more templates", _bias),
-    Probe(
-        "negatives",
-        "classifiers of the text alone; both sides read with and without the prompt, at most 300 pairs",
-        _negatives,
-        needed=False,
-    ),
-    Probe(
-        "displacement",
-        f"two backward passes on each of at most {GRADIENT_PAIRS} pairs",
-        _displacement,
-        needed=False,
-    ),
-    Probe("trial", "a LoRA pass over at most 128 pairs, and 16 steps on each half", _trial, needed=False),
+    Probe("data", _data, model=False, keeps=False),
+    Probe("numerics", _numerics),
+    Probe("bias", _bias, keeps=False),
+    Probe("negatives", _negatives, needed=False),
+    Probe("displacement", _displacement, needed=False),
+    Probe("trial", _trial, needed=False),
 )

@@ -42,10 +42,10 @@ class Request:
     templates: bool = False  # look for them too, which `probe negatives` does more thoroughly
 
 
-def measure(request: Request) -> Run:
+def measure(request: Request, encoder: Encoder | None = None) -> Run:
     """Run the checks, write `--fix` if asked, and return what was found.
 
-    Raises `ProbeError` for bad input.
+    `encoder`: one that is at hand already, for the checks that count tokens. Raises `ProbeError` for bad input.
     """
     if request.max_length is not None and request.model is None:
         raise ProbeError("--max-length: counts tokens. Name the tokenizer with --model.")
@@ -56,7 +56,7 @@ def measure(request: Request) -> Run:
         partial(read, request.pairs),
         limits(config.section("data.limits")),
         against=partial(read, request.against) if request.against else None,
-        encoder=_encoder(request),
+        encoder=_encoder(request) if encoder is None else lambda _: encoder,
     )
     fixed = _fix(request, surveyed) if request.fix else None
     return _run(request, surveyed, created, fixed)
