@@ -1,0 +1,128 @@
+"""What a gate keeps for the next one, and what it says that it will cost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from probe.gate import kept, measure, plan
+from probe.probes.measured import Measured
+from probe.records import Estimate, Finding
+
+PART = Measured(
+    (Estimate("trial_accuracy", 0.7, 0.6, 0.8, 60, None, "t", "share"),),
+    (Finding("PB501", "info", "it learns", "go on", lines=(3, 4)),),
+    {"axis": {"position": 0.7}},
+)
+DEPENDS = {"pairs": "aa", "model": {"weights_sha256": "bb"}, "options": [0.05, 0.1, False, 0, 128]}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_part_is_read_back_as_it_was_measured():
+    name = kept.name_of("trial", DEPENDS)
+    assert kept.read(name) is None
+    kept.write(name, PART)
+    part, when = kept.read(name)
+    assert part == PART and when.endswith("Z")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"pairs": "ab"},
+        {"model": {"weights_sha256": "bc"}},
+        {"options": [0.01, 0.1, False, 0, 128]},
+    ],
+)
+def test_whatever_a_part_depends_on_is_in_its_name(other):
+    assert kept.name_of("trial", DEPENDS) != kept.name_of("trial", {**DEPENDS, **other})
+
+
+def test_so_are_the_probe_and_the_code_that_measures(monkeypatch):
+    before = kept.name_of("trial", DEPENDS)
+    assert before != kept.name_of("bias", DEPENDS)
+    monkeypatch.setattr(kept, "code", lambda: "another")
+    assert before != kept.name_of("trial", DEPENDS)
+
+
+def test_the_code_that_measures_is_found():
+    found = {path.name for pattern in kept.MEASURING for path in kept.PACKAGE.glob(pattern)}
+    assert {"engine.py", "trial.py", "displacement.py", "record.py", "measure.py"} <= found
+
+
+def test_a_damaged_entry_is_measured_again():
+    name = kept.name_of("trial", DEPENDS)
+    kept.write(name, PART)
+    (kept.cache_dir() / "gate" / name / "run.json").write_text("{")
+    assert kept.read(name) is None
+
+
+def test_a_place_that_cannot_be_written_loses_nothing_but_time(tmp_path, capsys):
+    (tmp_path / "cache").write_text("a file where the cache should be")
+    kept.write("x", PART)
+    assert "not kept for the next run" in capsys.readouterr().err
+
+
+# --- the plan -------------------------------------------------------------------------------------------
+
+
+def test_the_plan_counts_what_the_probes_do():
+    """The numbers of the plan are those of the code that spends them, which cannot be imported without torch."""
+    from probe.scoring.negatives_work import NegativesOptions
+    from probe.scoring.session import STABILITY_PAIRS
+    from probe.training.numerics import PAIRS
+    from probe.training.trial import NOISE_PAIRS, TrialOptions
+
+    trial = TrialOptions()
+    assert (plan.NUMERICS_PAIRS, plan.TEMPLATE_PAIRS) == (PAIRS, STABILITY_PAIRS)
+    assert (plan.TRIAL_STEPS, plan.NOISE_PAIRS) == (trial.steps, NOISE_PAIRS)
+    assert plan.STATES_PAIRS == NegativesOptions().most
+    assert [cost.probe for cost in plan.costs(40)] == [probe.name for probe in measure.PROBES]
+
+
+def test_a_plan_by_hand():
+    """1,000 pairs: 1,000 + 3 · 256 scored, 2 · 300 read, 128 in the trial with batches of 32."""
+    bias, negatives, displacement, trial = plan.costs(1000)[2:]
+    assert (bias.forward, negatives.forward, displacement.backward) == (1768, 600, 32)
+    assert (trial.forward, trial.backward) == (128, 128 + 2 * 16 * 32 + 16)
+
+
+def test_what_is_off_costs_nothing_and_says_so():
+    last = list(plan.lines(plan.costs(40), frozenset({"trial", "displacement"})))
+    assert "its conditions stay open" in last[-2]
+    assert last[-1].split()[1:3] == ["244", "4"]  # 4 + 160 + 80 forward, the 4 of the numerics backward
+
+
+# --- a second gate --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_second_gate_measures_nothing_again(tmp_path, tiny_model_dir, capsys):
+    from probe.scoring.session import ModelOptions, Source
+
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {"prompt": f"Say {i}:", "chosen": f" yes {i * 3 % 11}", "rejected": f" no {i * 7 % 10}"}
+        for i in range(24)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def gate(**how):
+        source = Source.of(path, None, None, False)
+        run, _ = measure.measure(measure.Request(source, ModelOptions(str(tiny_model_dir), **how)))
+        return run, capsys.readouterr().err
+
+    first, said = gate()
+    assert "kept since" not in said
+    second, said = gate()
+    assert said.count("kept since") == 4 and "trial: kept since" in said
+    assert (second.estimates, second.findings) == (first.estimates, first.findings)
+    assert {**second.details, "costs": None} == {**first.details, "costs": None}
+    assert "kept since" not in gate(no_cache=True)[1]
+    path.write_text(path.read_text().replace("yes", "aye"))
+    assert "kept since" not in gate()[1]
