@@ -80,8 +80,8 @@ def test_the_plan_counts_what_the_probes_do():
 
     trial = TrialOptions()
     assert (plan.NUMERICS_PAIRS, plan.TEMPLATE_PAIRS) == (PAIRS, STABILITY_PAIRS)
-    assert (plan.TRIAL_STEPS, plan.NOISE_PAIRS) == (trial.steps, NOISE_PAIRS)
-    assert plan.STATES_PAIRS == NegativesOptions().most
+    assert (trial.steps, NOISE_PAIRS) == (plan.TRIAL_STEPS, plan.NOISE_PAIRS)
+    assert NegativesOptions().most == plan.STATES_PAIRS
     assert [cost.probe for cost in plan.costs(40)] == [probe.name for probe in measure.PROBES]
 
 
