@@ -72,7 +72,7 @@ def test_a_place_that_cannot_be_written_loses_nothing_but_time(tmp_path, capsys)
 
 
 def test_the_plan_counts_what_the_probes_do():
-    """The numbers of the plan are those of the code that spends them, which cannot be imported without torch."""
+    """Its numbers are those of the code that spends them, which needs torch to be imported."""
     from probe.scoring.negatives_work import NegativesOptions
     from probe.scoring.session import STABILITY_PAIRS
     from probe.training.numerics import PAIRS
