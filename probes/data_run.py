@@ -45,7 +45,7 @@ class Request:
 def measure(request: Request, encoder: Encoder | None = None) -> Run:
     """Run the checks, write `--fix` if asked, and return what was found.
 
-    `encoder`: one that is at hand already, for the checks that count tokens. Raises `ProbeError` on bad input.
+    `encoder`: one at hand already, for the checks that count tokens. Raises `ProbeError` on bad input.
     """
     if request.max_length is not None and request.model is None:
         raise ProbeError("--max-length: counts tokens. Name the tokenizer with --model.")
