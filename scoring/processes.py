@@ -28,13 +28,17 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def exchange(mine: T) -> list[T]:
-    """What every process passed, in the order of their ranks. All must call it equally often."""
+def exchange(mine: T, *, cpu: bool = False) -> list[T]:
+    """What every process passed, in the order of their ranks. All must call it equally often.
+
+    `cpu` says that the model is on the CPU. The first call settles how the processes speak to each other for
+    the rest of the job, training included, and accelerate takes CPU processes for single ones unless told.
+    """
     if world() == 1:
         return [mine]
     from accelerate import PartialState
     from accelerate.utils import gather_object
 
-    PartialState()
+    PartialState(cpu=cpu)
     gathered: list[T] = gather_object([mine])
     return gathered

@@ -69,7 +69,7 @@ class Scorer:
         Under several processes each scores every n-th window, and all yield all scores.
         """
         for done in self._done(pairs, advance):
-            for part in exchange(done):
+            for part in exchange(done, cpu=self.loaded.device.type == "cpu"):
                 if part.error:
                     raise part.error
                 self.flags.update(part.flags)

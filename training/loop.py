@@ -120,10 +120,17 @@ class Stage:
             # A step that was not finite was not taken: the weights are still those before it.
             if not stop and (step % self.eval_every == 0 or step == self.total):
                 stop = self._evaluate(view)
-            if asked.is_set():
+            if self._anyone(asked.is_set()):
                 self._checkpoint()
                 raise KeyboardInterrupt
         return stop
+
+    def _anyone(self, asked: bool) -> bool:
+        """Whether any process was asked to end: all end after the same step, or one waits for ever."""
+        if self.accelerator.num_processes == 1:
+            return asked
+        flag = torch.tensor(float(asked), device=self.accelerator.device)
+        return float(self.accelerator.reduce(flag, "sum")) > 0
 
     def _stopped(self) -> Event | None:
         return next((event for event in self.progress.events if event.action != "warn"), None)
@@ -244,9 +251,13 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that a step ends whole; a second one interrupts at once."""
+    """Ctrl-C sets the event, so that a step ends whole; a second one interrupts at once.
+
+    A process that was started to ignore it (`nohup`, `&` in a script) goes on ignoring it.
+    """
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield asked
         return
 

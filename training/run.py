@@ -15,6 +15,7 @@ from ..pairs.record import Pair
 from ..probes.before_after import before_after
 from ..records import Decision, Estimate, Finding, Reason, Run
 from ..runs import environment, new_run_dir, now
+from ..scoring.processes import rank
 from ..scoring.records import PairScore
 from ..scoring.service import Scorer
 from ..scoring.session import ModelOptions, Session, Source, score_row
@@ -115,7 +116,7 @@ def train_run(
         environment=environment(),
         details={"training": trained.details(), "before_after": changed},
     )
-    return TrainedRun(run, map(score_row, after), directory, _is_main())
+    return TrainedRun(run, map(score_row, after), directory, rank() == 0)
 
 
 def _material(
@@ -190,9 +191,3 @@ def _findings(trained: Trained) -> Iterable[Finding]:
             severity = "info" if event.action == "warn" else "warning"
             remedy = REMEDIES.get(event.code, f"See `probe explain {event.code}`.")
             yield Finding(event.code, severity, f"step {event.step}: {event.text}", remedy)  # type: ignore[arg-type]
-
-
-def _is_main() -> bool:
-    from accelerate import PartialState
-
-    return bool(PartialState().is_main_process)
