@@ -1,9 +1,9 @@
 """Attention inside a packed prefix tree, exact and without work on masked pairs of tokens.
 
-Registered with transformers as the implementation `probe_tree`. The row of a `Tree` is cut into blocks: small
-trees are put together into one block with a dense mask; the nodes of a large tree are blocks of their own,
-each attending to the concatenated keys of its ancestors and itself. What a mask would throw away is so never
-computed, apart from the few tokens inside a small block.
+Registered with transformers as the implementation `probe_tree`. The row of a `Tree` is cut into blocks: a
+node, or several small ones that hang from the same place, attending to the concatenated keys of their
+ancestors and their own. What a mask would throw away is so never computed, apart from the few tokens inside
+a small block.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from .tree import Node, Tree, ancestors
 
 NAME = "probe_tree"
-DENSE_TOKENS = 160  # blocks up to this many tokens are masked densely: cheaper than more, smaller kernels
+DENSE_TOKENS = 160  # nodes are put together up to this many tokens: cheaper than more, smaller kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,58 +50,50 @@ class LayoutMissing(RuntimeError):
 
 def make_layout(tree: Tree, device: torch.device) -> Layout:
     """Cut a packed row into attention blocks on `device`."""
-    blocks: list[Block] = []
-    for nodes in _units(tree.nodes):
-        small = tree.nodes[nodes[-1]].stop - tree.nodes[nodes[0]].start <= DENSE_TOKENS
-        if small and (len(nodes) > 1):
-            blocks.append(_dense(tree, nodes, device))
-        else:
-            blocks.extend(_single(tree, n, device) for n in nodes)
-    return Layout(tuple(blocks), int(tree.depths.max(initial=0)) + 1)
+    blocks = tuple(_block(tree, members, device) for members in _units(tree.nodes))
+    return Layout(blocks, int(tree.depths.max(initial=0)) + 1)
 
 
-def _units(nodes: Sequence[Node]) -> Iterator[list[int]]:
-    """Whole trees, small neighbours put together while they fit in one dense block."""
-    roots = [i for i, node in enumerate(nodes) if node.parent < 0] + [len(nodes)]
-    unit: list[int] = []
-    for first, after in pairwise(roots):
-        if unit and nodes[after - 1].stop - nodes[unit[0]].start > DENSE_TOKENS:
-            yield unit
-            unit = []
-        unit = [*unit, *range(first, after)]
-    if unit:
-        yield unit
+def _units(nodes: Sequence[Node]) -> Iterator[range]:
+    """Neighbouring nodes that share what lies above them, put together while they fit in one dense block.
+
+    So many short answers to one long prompt are one kernel, and so are whole small trees.
+    """
+    first = 0
+    for index in range(1, len(nodes) + 1):
+        full = index == len(nodes) or nodes[index].stop - nodes[first].start > DENSE_TOKENS
+        if full or _above(nodes, index, first) != nodes[first].parent:
+            yield range(first, index)
+            first = index
 
 
-def _dense(tree: Tree, members: Sequence[int], device: torch.device) -> Block:
-    start, stop = tree.nodes[members[0]].start, tree.nodes[members[-1]].stop
-    allowed = np.zeros((stop - start, stop - start), dtype=bool)
+def _above(nodes: Sequence[Node], index: int, first: int) -> int:
+    """The lowest ancestor of node `index` that lies before node `first`; -1 when there is none."""
+    while index >= first:
+        index = nodes[index].parent
+    return index
+
+
+def _block(tree: Tree, members: range, device: torch.device) -> Block:
+    """What the queries of `members` may see: the nodes above the first, which are above all, and its own."""
+    nodes = tree.nodes
+    start, stop = nodes[members[0]].start, nodes[members[-1]].stop
+    above = [slice(nodes[a].start, nodes[a].stop) for a in ancestors(nodes, members[0])]
+    offset = nodes[members[0]].depth  # keys above
+    seen = np.concatenate([np.arange(offset), tree.depths[start:stop]])
+    distance = torch.from_numpy(tree.depths[start:stop, None] - seen[None]).to(device)
+    keys = (*above, slice(start, stop))
+    if len(members) == 1:
+        return Block(start, stop, keys, None if not above else distance >= 0, distance)
+    allowed = np.zeros((stop - start, offset + stop - start), dtype=bool)
+    allowed[:, :offset] = True
     for index in members:
-        node = tree.nodes[index]
+        node = nodes[index]
         rows = slice(node.start - start, node.stop - start)
-        for above in ancestors(tree.nodes, index):
-            allowed[rows, tree.nodes[above].start - start : tree.nodes[above].stop - start] = True
-        allowed[rows, rows] = np.tri(node.stop - node.start, dtype=bool)
-    depth = tree.depths[start:stop]
-    return _block(start, stop, (slice(start, stop),), allowed, depth[:, None] - depth[None], device)
-
-
-def _single(tree: Tree, index: int, device: torch.device) -> Block:
-    node = tree.nodes[index]
-    own = slice(node.start, node.stop)
-    size = node.stop - node.start
-    above = [slice(tree.nodes[a].start, tree.nodes[a].stop) for a in ancestors(tree.nodes, index)]
-    distance = (node.depth + np.arange(size))[:, None] - np.arange(node.depth + size)[None]
-    if not above:
-        return Block(node.start, node.stop, (own,), None, torch.from_numpy(distance).to(device))
-    return _block(node.start, node.stop, (*above, own), distance >= 0, distance, device)
-
-
-def _block(
-    start: int, stop: int, keys: tuple[slice, ...], allowed: Any, distance: Any, device: torch.device
-) -> Block:
-    mask, back = torch.from_numpy(allowed).to(device), torch.from_numpy(distance).to(device)
-    return Block(start, stop, keys, mask, back)
+        for inside in (a for a in ancestors(nodes, index) if a >= members[0]):
+            allowed[rows, offset + nodes[inside].start - start : offset + nodes[inside].stop - start] = True
+        allowed[rows, offset + rows.start : offset + rows.stop] = np.tri(node.stop - node.start, dtype=bool)
+    return Block(start, stop, keys, torch.from_numpy(allowed).to(device), distance)
 
 
 def tree_attention(
@@ -128,12 +119,13 @@ def tree_attention(
         raise LayoutMissing(type(module).__name__)
     if unsupported := [k for k in ("position_bias", "s_aux", "cache") if unknown.get(k) is not None]:
         raise LayoutMissing(f"{type(module).__name__}: {', '.join(unsupported)}")
-    groups = query.shape[1] // key.shape[1]
+    if (groups := query.shape[1] // key.shape[1]) > 1:
+        key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     window = sliding_window if sliding_window and sliding_window < probe_layout.longest else None
     outputs = []
     for number, block in enumerate(probe_layout.blocks):
         q = query[:, :, block.start : block.stop]
-        k, v = (_gather(x, block.keys, groups) for x in (key, value))
+        k, v = (_gather(x, block.keys) for x in (key, value))
         mask = _mask(probe_layout, number, window)
         if softcap is None:
             causal = mask is None
@@ -144,11 +136,10 @@ def tree_attention(
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
-def _gather(x: torch.Tensor, keys: Sequence[slice], groups: int) -> torch.Tensor:
-    """Keys or values [1, heads, block keys, dim] of a block, repeated for grouped queries."""
+def _gather(x: torch.Tensor, keys: Sequence[slice]) -> torch.Tensor:
+    """Keys or values [1, heads, block keys, dim] of a block."""
     parts = [x[:, :, part] for part in keys]
-    joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
-    return joined if groups == 1 else joined.repeat_interleave(groups, dim=1)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 def _mask(layout: Layout, number: int, window: int | None) -> torch.Tensor | None:

@@ -21,6 +21,7 @@ from .records import EncodedSide
 from .tree import Tree, build_tree, common_prefix
 
 BUDGET = 1024  # distinct tokens a packed row; see docs/performance.md
+STRETCH = 4  # how many budgets a row may take rather than compute a shared beginning again
 
 T = TypeVar("T")
 
@@ -137,13 +138,18 @@ def sorted_packs(sides: Sequence[EncodedSide], budget: int) -> Iterator[list[int
 
 
 def packs(items: Iterable[T], sequences: Iterable[Sequence[int]], budget: int) -> Iterator[list[T]]:
-    """Cut items, sorted by their sequences, into packs of at most `budget` distinct tokens each."""
+    """Cut items, sorted by their sequences, into packs of at most `budget` distinct tokens each.
+
+    Where a cut would have an eighth of the budget or more computed again (a long prompt before its second
+    answer, few-shot text before every question), the pack goes on, up to `STRETCH` budgets.
+    """
     pack: list[T] = []
     tokens, last = 0, np.empty(0, np.int64)
     for item, sequence in zip(items, sequences, strict=True):
         ids = np.asarray(sequence, dtype=np.int64)
-        fresh = len(ids) - (common_prefix(last, ids) if pack else 0)
-        if pack and tokens + fresh > budget:
+        shared = common_prefix(last, ids) if pack else 0
+        fresh = len(ids) - shared
+        if pack and tokens + fresh > (STRETCH * budget if shared >= budget / 8 else budget):
             yield pack
             pack, tokens, fresh = [], 0, len(ids)
         pack.append(item)
