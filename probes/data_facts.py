@@ -26,7 +26,7 @@ from .words import Ints, UInts, Words, fold, hash_words, shared_at_most
 
 BATCH = 256  # pairs; what fits a core's cache
 SAMPLE = 256  # pairs whose texts are kept for the checks of templates
-STRANGERS = 8  # beyond the first batches, one pair in so many is compared with another pair's side
+STRANGERS = 16  # beyond the first batches, one pair in so many is compared with another pair's side
 CATEGORIES = ("category", "topic", "type", "label", "domain", "subset", "bias_type", "source", "task")
 MOST_CATEGORIES = 50  # more values than that are no grouping
 ECHO_WORDS = 5  # a shorter prompt may well open an answer by chance
@@ -174,19 +174,23 @@ def contrasts(words: Words, stride: int = 1) -> tuple[npt.NDArray[np.float32], n
     Exact for every `stride`-th pair and wherever sides may share half of their words; elsewhere an upper
     bound below one half.
     """
-    sequences = words.sequences()
-    chosen, rejected = sequences[1::3], sequences[2::3]
-    n = len(chosen)
     alike = shared_at_most(words).astype(np.float32)
+    n = len(alike)
     exact = alike >= LEAST_ALIKE
     exact[::stride] = True
     for i in np.flatnonzero(exact).tolist():
-        alike[i] = Indel.normalized_similarity(chosen[i], rejected[i])
+        alike[i] = _likeness(words, i, i)
     stranger = np.full(n, np.nan, dtype=np.float32)
     if n > 1:
         for i in range(0, n, stride):
-            stranger[i] = Indel.normalized_similarity(chosen[i], rejected[(i + 1) % n])
+            stranger[i] = _likeness(words, i, (i + 1) % n)
     return alike, stranger
+
+
+def _likeness(words: Words, pair: int, other: int) -> float:
+    """2·LCS/(n + m) of one pair's chosen side and another's rejected."""
+    chosen, rejected = words.sequence(3 * pair + 1), words.sequence(3 * other + 2)
+    return float(Indel.normalized_similarity(chosen, rejected))
 
 
 def _echoes(words: Words, counts: Ints, keys: UInts) -> npt.NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from .statistics import share
 from .words import UInts, mix, repeats
 
 Bools = npt.NDArray[np.bool_]
+FEW = 20  # pairs; below, only win rates above .8 can be shown
 
 
 def combined(*columns: UInts) -> UInts:
@@ -184,7 +185,7 @@ def prompts(data: Data, limits: Limits) -> Result:
             "Add prompts rather than further responses to the same ones.",
             estimate=largest,
         )
-    return Result("largest_prompt", int(sizes.size), limits["largest_prompt"], (largest, diversity), finding)
+    return Result("largest_prompt", int(sizes.max()), limits["largest_prompt"], (largest, diversity), finding)
 
 
 def groups(data: Data, limits: Limits) -> Result:
@@ -235,30 +236,30 @@ def too_few_pairs(data: Data, limits: Limits) -> Result:
 
     Means: With this many pairs only large effects can be told from none; the message says how large.
     Why: An undetermined result on few pairs is no sign of neutrality, and few pairs are soon memorised.
-    Do: Add pairs; `probe bias` says how many further ones would settle an open case.
+    Do: Add pairs if smaller effects matter; `probe bias` says how many more would settle an open case.
+    Below 20 pairs it is a warning.
     Source: exact power of the two-sided sign test at .05; 199 pairs tell a share of .6 from one half with
     80% power. Prompts shared by several pairs lower it further.
     """
+    if data.n >= limits["too_few_pairs"]:
+        return Result("too_few_pairs", data.n, limits["too_few_pairs"])
     estimate = Estimate("pairs", float(data.n), None, None, data.n, None, "count", "pairs")
-    finding = None
-    if data.n < limits["too_few_pairs"]:
-        finding = Finding(
-            "PB327",
-            "warning" if data.n < 20 else "info",
-            f"{data.n:,} pairs {_reach(data.n)}",
-            "Add pairs if smaller effects matter.",
-            estimate=estimate,
-        )
+    few = data.n < FEW
+    severity: Severity = "warning" if few else "info"
+    remedy = "Add pairs." if few else ""
+    finding = Finding(
+        "PB327", severity, f"{data.n:,} pairs can show {_reach(data.n)}", remedy, estimate=estimate
+    )
     return Result("too_few_pairs", data.n, limits["too_few_pairs"], (), finding)
 
 
 def _reach(n: int) -> str:
     """The least win rate that n pairs tell from one half with 80% power."""
     if n < least_clusters():
-        return f"cannot show any preference at .05, however clear; {least_clusters()} are the least"
+        return f"no preference at .05, however clear; {least_clusters()} are the least"
     rates = np.arange(0.505, 1.0001, 0.005)
     rate = next((rate for rate in rates if sign_test_power(n, float(rate)) >= 0.8), 1.0)
-    return f"can tell a win rate of {rate:.2f} from one half (80% power), and no smaller preference"
+    return f"a win rate of {rate:.2f} or more (80% power), none below"
 
 
 FILE_CHECKS = (contradicting_labels, duplicates, near_duplicates, prompts, groups, too_few_pairs)

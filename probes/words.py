@@ -10,8 +10,7 @@ import unicodedata
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ _BUCKETS = 4096  # of hashes a text, for the bound on what two texts share
 _EAST_ASIAN = (0xE3, 0xED)  # UTF-8 lead bytes of U+3000 … U+DFFF: kana, Han, Hangul
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that `places` is computed once
 class Words:
     """The words of T texts: `hashes` [W] one after the other, `offsets` [T + 1] where each text's begin."""
 
@@ -40,7 +39,7 @@ class Words:
         """Words in each text, shape [T]."""
         return np.diff(self.offsets)
 
-    @property
+    @cached_property
     def places(self) -> Ints:
         """Each word's place in its own text, from 0; shape [W]."""
         return np.arange(self.hashes.size) - np.repeat(self.offsets[:-1], self.counts)
@@ -56,10 +55,9 @@ class Words:
         """A hash of each text, equal for texts of the same words in the same order; shape [T]."""
         return self.prefix_keys(self.counts)
 
-    def sequences(self) -> list[array[int]]:
-        """Each text's words as numbers, in a form that rapidfuzz compares without Python objects."""
-        numbers = array("Q", self.hashes.tobytes())
-        return [numbers[a:b] for a, b in pairwise(self.offsets.tolist())]
+    def sequence(self, text: int) -> array[int]:
+        """One text's words as numbers, in a form that rapidfuzz compares without Python objects."""
+        return array("Q", self.hashes[self.offsets[text] : self.offsets[text + 1]].tobytes())
 
 
 def hash_words(texts: Sequence[str]) -> Words:
