@@ -88,7 +88,7 @@ def train(
 
     Example: probe train pairs/style.jsonl --method sft+dpo
     """
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
     from ..errors import ProbeError
     from ..reports.emit import emit, parse_formats, show
@@ -109,6 +109,7 @@ def train(
     notes: tuple[Finding, ...] = ()
     if method == "auto":
         from ..gate.auto import gated, refusal, settled
+        from ..gate.holds import taken
         from ..gate.measure import Request
 
         gate = gated(pairs, lambda path: Request(source_of(path), how, fields, full=full, seed=seed))
@@ -118,6 +119,9 @@ def train(
             print(f"probe: {refusal(gate)}", file=sys.stderr)
             return Exit.FAILED
         pairs = Path(gate.inputs["pairs"]["path"]) if pairs is None else pairs
+        same = taken(gate)  # typed once, for the gate
+        how = replace(how, **{key: same[key] for key in same.keys() & asdict(how).keys()})
+        fields, sides, skip_bad, full = same["fields"], same["sides"], same["skip_bad"], same["full"]
     elif pairs is None:
         raise ProbeError("train: PAIRS is missing. Only --method auto knows which file was gated.")
     loop = Options(

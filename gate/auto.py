@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .. import config
 from ..errors import ProbeError
-from ..files import sha256_file
 from ..records import Condition, Decision, Finding, Run
-from ..runs import load_run, new_run_dir, save_run
+from ..runs import new_run_dir, save_run
 from .decide import hyperparameters
 from .facts import Facts
+from .holds import PROBES, in_file, last_gate
+from .recipes import Tuning
 from .settings import from_config, judged
 from .table import STAGES
 
 if TYPE_CHECKING:
     from .measure import Request
 
-LAST = Path(".probe/last.json")
-# Settings that both commands have and that change what was measured.
-SAME = ("model", "revision", "adapter", "dtype", "template", "max_length", "fields", "skip_bad", "full")
-JUDGED = ("accept", "gate.limits", "gate.groups")
 # What a method answers: failing these conditions is why it was chosen, so they do not forbid it.
 ANSWERS: dict[str, tuple[str, ...]] = {
     "sft": ("PB12", "PB2", "PB4", "PB5"),
@@ -35,34 +30,6 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "dpop": ("PB4",),
     "dpo+nll": ("PB4",),
 }
-
-
-def last_gate(pairs: Path | None) -> Run:
-    """The last gate of this project, if it still speaks of this file and these settings.
-
-    `pairs` None takes the gated file itself. Raises `ProbeError` with the first thing that changed since.
-    """
-    run = _last()
-    gated = run.inputs.get("pairs") or {}
-    path = pairs or Path(str(gated.get("path")))
-    if not path.exists() or sha256_file(path) != gated.get("sha256"):
-        raise _stale(f"{path} is not the file that was gated, or has changed since")
-    now = config.current()
-    for name in SAME:
-        if name in now and now[name] != run.config.get(name):
-            raise _stale(f"{name.replace('_', '-')} was {run.config.get(name)!r}, is {now[name]!r}")
-    for name in JUDGED:
-        if now.get(name) != run.config.get(name):
-            raise _stale(f"[{name}] of the config has changed")
-    return run
-
-
-def check_model(run: Run, facts: Mapping[str, Any]) -> None:
-    """Raises `ProbeError` where the loaded model's weights are not those that were gated."""
-    gated = run.inputs.get("model") or {}
-    for key in ("weights_sha256", "adapter_sha256", "tokenizer_sha256"):
-        if gated.get(key) != facts.get(key):
-            raise _stale(f"the model's {key.removesuffix('_sha256')} changed")
 
 
 def settled(run: Run, force: bool, reason: str | None) -> tuple[Decision | None, tuple[Finding, ...]]:
@@ -132,33 +99,25 @@ def gated(pairs: Path | None, request: Callable[[Path], Request]) -> Run:
             raise
         print(f"{stale} Gating {pairs} now.", file=sys.stderr)
     from ..reports.emit import note_last
-    from .measure import measure
 
-    measured, _ = measure(request(pairs))
-    run = _judged(measured)
+    run = _measured(request(pairs))
     note_last(run, save_run(run, new_run_dir("gate", pairs.stem, run.created)))
     return run
 
 
-def _judged(measured: Run) -> Run:
-    """`measured` under the `[gate]` settings of the config file."""
-    own = {key.replace("-", "_"): value for key, value in config.section("gate").items()}
-    known = ("alpha", "bound", "minimum_n", "inconclusive", "goal", "one_stage")
-    chosen = {key: own[key] for key in known if key in own}
-    full = bool(config.current().get("full", False))
-    return judged(measured, from_config(full=full, **chosen), date.today())
+def _measured(request: Request) -> Run:
+    """What `probe gate` would do under the config file, which sets more than training's own options do."""
+    from .measure import measure
 
-
-def _last() -> Run:
-    try:
-        note = json.loads(LAST.read_text(encoding="utf-8"))
-        return load_run(Path(note["run"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ProbeError("no gate has been run in this project. Run `probe gate PAIRS` first.") from error
-
-
-def _stale(fact: str) -> ProbeError:
-    return ProbeError(f"the last gate does not hold any more: {fact}. Run `probe gate PAIRS` again.")
+    own = in_file()
+    reach = {name: own[name] for name in ("alpha", "bound", "beta", "trial_pairs") if name in own}
+    off = frozenset(name for name in PROBES if own.get(name) is False)
+    measured, _ = measure(dataclasses.replace(request, off=off, **reach))
+    judging = ("alpha", "bound", "minimum_n", "inconclusive", "goal", "one_stage")
+    chosen = {name: own[name] for name in judging if name in own}
+    origins = {**measured.config.get("origins", {}), **dict.fromkeys(own, "config file")}
+    noted = dataclasses.replace(measured, config={**measured.config, **own, "origins": origins})
+    return judged(noted, from_config(full=request.full, **chosen), date.today())
 
 
 def _trainable(decision: Decision, run: Run) -> Decision:
@@ -171,5 +130,6 @@ def _trainable(decision: Decision, run: Run) -> Decision:
             "Name a method in place of auto."
         )
     facts = Facts(run, {})
-    values = hyperparameters(STAGES[method], parameters=facts.parameters, n=facts.pairs)
+    tuning: Tuning = "full" if run.config.get("full") else "lora"
+    values = hyperparameters(STAGES[method], parameters=facts.parameters, n=facts.pairs, tuning=tuning)
     return dataclasses.replace(decision, method=method, stages=STAGES[method], hyperparameters=values)

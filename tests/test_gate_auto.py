@@ -14,7 +14,7 @@ import pytest
 from probe import config
 from probe.errors import ProbeError
 from probe.files import sha256_file
-from probe.gate import auto
+from probe.gate import auto, holds
 from probe.gate.decide import hyperparameters
 from probe.records import Condition, Decision, Estimate, Reason, Run, Verdict
 from probe.reports.emit import note_last
@@ -58,15 +58,15 @@ def project(tmp_path, monkeypatch):
 
 
 def test_the_last_gate_is_taken_while_it_holds(project):
-    assert auto.last_gate(None).decision.method == "dpo"
-    assert auto.last_gate(project / "pairs.jsonl").decision.method == "dpo"
+    assert holds.last_gate(None).decision.method == "dpo"
+    assert holds.last_gate(project / "pairs.jsonl").decision.method == "dpo"
 
 
 def test_a_changed_file_is_refused(project):
     with (project / "pairs.jsonl").open("a") as file:
         file.write("\n")
     with pytest.raises(ProbeError, match="changed since"):
-        auto.last_gate(None)
+        holds.last_gate(None)
 
 
 @pytest.mark.parametrize(
@@ -75,27 +75,79 @@ def test_a_changed_file_is_refused(project):
 def test_a_changed_setting_is_refused(project, name, value, word):
     config.activate(config.Config(settings={**SETTINGS, name: (value, "flag")}))
     with pytest.raises(ProbeError, match=word):
-        auto.last_gate(None)
+        holds.last_gate(None)
 
 
 def test_changed_limits_and_acceptances_are_refused(project):
     for table in ({"gate": {"limits": {"surface_accuracy": 0.99}}}, {"accept": [{"code": "PB202"}]}):
         config.activate(config.Config(config.ConfigFile(project / "probe.toml", table), SETTINGS))
         with pytest.raises(ProbeError, match="config has changed"):
-            auto.last_gate(None)
+            holds.last_gate(None)
+
+
+def gate_ran_under(project: Path, **origins: str) -> None:
+    """Note the last gate anew, its settings having come from where `origins` say."""
+    run = load_run(project / "gated")
+    values = {"alpha": 0.05, "goal": "auto", "model": None}
+    run = dataclasses.replace(run, config={**values, **run.config, "origins": origins})
+    save_run(run, project / "gated")
+
+
+def under_file(project: Path, table: dict) -> None:
+    config.activate(config.Config(config.ConfigFile(project / "probe.toml", table), SETTINGS))
+
+
+def test_what_was_typed_for_the_gate_is_taken_over(project):
+    run = dataclasses.replace(load_run(project / "gated"), config={"model": "org/x", "max_length": None})
+    save_run(dataclasses.replace(run, config={**run.config, "origins": {"model": "flag"}}), project / "gated")
+    config.activate(config.Config(settings={"model": (None, "default")}))
+    assert holds.taken(holds.last_gate(None))["model"] == "org/x"
+    config.activate(config.Config(settings={"model": ("org/x", "flag")}))
+    assert holds.last_gate(None)
+    config.activate(config.Config(settings={"model": ("org/y", "flag")}))
+    with pytest.raises(ProbeError, match="model was 'org/x'"):
+        holds.last_gate(None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "table", "holds_still"),
+    [
+        ("default", {}, True),
+        ("default", {"gate": {"goal": "auto"}}, True),
+        ("default", {"gate": {"goal": "taste"}}, False),
+        ("probe.toml", {"gate": {"goal": "auto"}}, True),
+        ("probe.toml", {}, False),
+        ("flag", {"gate": {"goal": "taste"}}, True),
+    ],
+)
+def test_a_setting_of_the_gate_alone_must_be_as_the_file_had_it(project, origin, table, holds_still):
+    gate_ran_under(project, goal=origin)
+    under_file(project, table)
+    if holds_still:
+        assert holds.last_gate(None)
+    else:
+        with pytest.raises(ProbeError, match="goal of the config has changed"):
+            holds.last_gate(None)
+
+
+def test_the_gates_own_table_stands_before_the_keys_for_all(project):
+    under_file(
+        project, {"alpha": 0.01, "one-stage": True, "gate": {"alpha": 0.1, "trial": False}, "trial": {}}
+    )
+    assert holds.in_file() == {"alpha": 0.1, "trial": False, "one_stage": True}
 
 
 def test_without_a_gate_it_says_what_to_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ProbeError, match="probe gate PAIRS"):
-        auto.last_gate(None)
+        holds.last_gate(None)
 
 
 def test_other_weights_are_refused():
     run = make_run(model={"weights_sha256": "a", "tokenizer_sha256": "t"})
-    auto.check_model(run, {"weights_sha256": "a", "tokenizer_sha256": "t", "adapter_sha256": None})
+    holds.check_model(run, {"weights_sha256": "a", "tokenizer_sha256": "t", "adapter_sha256": None})
     with pytest.raises(ProbeError, match="weights changed"):
-        auto.check_model(run, {"weights_sha256": "b", "tokenizer_sha256": "t"})
+        holds.check_model(run, {"weights_sha256": "b", "tokenizer_sha256": "t"})
 
 
 # --- may it train? --------------------------------------------------------------------------------------

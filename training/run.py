@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import config
 from ..errors import ProbeError
-from ..gate.auto import check_model
+from ..gate.holds import check_model
 from ..pairs.record import Pair
 from ..probes.before_after import before_after
 from ..records import Decision, Estimate, Finding, Reason, Run
