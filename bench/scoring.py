@@ -1,7 +1,9 @@
 """Scoring speed, memory and agreement beside the peers, each at its best batch size, in interleaved rounds.
 
     python bench/scoring.py [--pairs 64] [--rounds 3] [--model DIR] [--json FILE]
+    python bench/scoring.py --ladder 16      several answers a prompt under three templates: the prefix tree
 
+Each round also times the floor: the FLOPs needed over the fastest matrix products at this model's shapes.
 Every measurement runs in a process of its own, so that peak memory is its own. Time is the scoring alone: the
 model is loaded and has scored one pair before the clock starts. Ratios are peer's median time / ours.
 """
@@ -127,6 +129,86 @@ def minicons(loaded: Any, pairs: Sequence[Any], batch: int) -> list[float]:
     return sums
 
 
+def ladder_sides(loaded: Any, path: Path, prompts: int) -> list[Any]:
+    """Every answer to the first prompts, under three templates, as encoded sides."""
+    from probe.pairs.record import Pair
+    from probe.scoring.encode import make_encoder
+
+    rows = [json.loads(line) for line in path.read_text().splitlines()[:prompts]]
+    sides = []
+    for template in ("raw", "qa", "chat"):
+        for i, row in enumerate(rows):
+            answers = [v for k, v in row.items() if k.startswith(("chosen", "rejected")) and v]
+            pairs = [Pair(row["prompt"], answers[0], answer, id=f"{i}") for answer in answers[1:]]
+            encode = make_encoder(loaded.tokenizer, pairs, template)
+            codes = [encode(pair) for pair in pairs]
+            sides += [codes[0].chosen, *(c.rejected for c in codes)]
+    return [side for side in sides if len(side.ids) <= 600]
+
+
+def ladder_by(form: str, loaded: Any, sides: Sequence[Any], group: int = 2) -> list[float]:
+    """Sums by the tree over all sides, over two sides at a time, or plain, one after the other."""
+    from probe.scoring.engine import token_logps
+
+    if form == "tree":
+        parts = [token_logps(loaded.model, sides)]
+    elif form == "pairs":
+        parts = [token_logps(loaded.model, sides[i : i + group]) for i in range(0, len(sides), group)]
+    else:
+        parts = [token_logps(loaded.model, sides, plain=True)]
+    return [float(logps.sum()) for part in parts for logps in part]
+
+
+def ladder_report(options: argparse.Namespace) -> None:
+    """Tokens and time of the shared-template set in three forms, printed."""
+    import torch
+
+    from probe.scoring.model import load_model
+    from probe.scoring.tree import build_tree
+
+    loaded = load_model(options.model)
+    sides = ladder_sides(loaded, DATA / "helpful_ladder.jsonl", options.ladder)
+    ids = [side.ids for side in sides]
+    tokens = {
+        "tree": len(build_tree(ids).ids),
+        "pairs": sum(len(build_tree(ids[i : i + 2]).ids) for i in range(0, len(ids), 2)),
+        "plain": sum(map(len, ids)),
+    }
+    spent: dict[str, list[float]] = {form: [] for form in tokens}
+    sums: dict[str, list[float]] = {}
+    with torch.no_grad():
+        for _ in range(options.rounds):
+            for form, seconds in spent.items():
+                started = time.perf_counter()
+                sums[form] = ladder_by(form, loaded, sides)
+                seconds.append(time.perf_counter() - started)
+    print(f"{len(sides)} sequences: {options.ladder} prompts, each answer of the ladder, three templates\n")
+    print("| form | tokens computed | time / the tree's | largest difference, nats |\n|---|---|---|---|")
+    for form, seconds in spent.items():
+        ratio = statistics.median(seconds) / statistics.median(spent["tree"])
+        far = max(abs(a - b) for a, b in zip(sums[form], sums["plain"], strict=True))
+        print(f"| {form} | {tokens[form]} | {ratio:.2f} | {far:.2g} |")
+
+
+def roofline(options: argparse.Namespace) -> dict[str, Any]:
+    """The floor for the pairs of this run: distinct tokens of each window, response positions, seconds."""
+    from roofline import floor
+
+    from probe.scoring.encode import make_encoder
+    from probe.scoring.model import load_model
+    from probe.scoring.tree import build_tree
+
+    loaded = load_model(options.model)
+    pairs = load_pairs(options.data, loaded.tokenizer, options.pairs)
+    codes = make_encoder(loaded.tokenizer, pairs, "raw").many(pairs)
+    sides = [side for code in codes for side in (code.chosen, code.rejected)]
+    tokens = len(build_tree([side.ids for side in sides]).ids)
+    positions = len({side.ids[:end] for side in sides for end in range(side.start, len(side.ids))})
+    return {"engine": "floor", "tokens": tokens, "plain_tokens": sum(len(s.ids) for s in sides)} | floor(
+        loaded.model, tokens, positions, loaded.device, loaded.dtype
+    )
+
+
 ENGINES: dict[str, Callable[[Any, Sequence[Any], int], list[float]]] = {
     "probe": ours,
     "transformers": transformers_batches,
@@ -196,7 +278,7 @@ def report(
     """Medians, ratios, differences; printed as a table."""
     medians = {e: statistics.median(r["seconds"] for r in rounds if r["engine"] == e) for e in batches}
     peaks = {e: statistics.median(r["peak_mb"] for r in rounds if r["engine"] == e) for e in batches}
-    sums = {r["engine"]: r["sums"] for r in rounds}
+    sums = {r["engine"]: r["sums"] for r in rounds if "sums" in r}
     print(
         f"{options.pairs} pairs, {options.rounds} rounds\n\n"
         "| engine | batch | pairs/s | ratio | peak MB | largest difference, nats |"
@@ -208,9 +290,18 @@ def report(
             f"| {engine} | {batches[engine]} | {options.pairs / medians[engine]:.2f} | "
             f"{medians[engine] / medians['probe']:.2f} | {peaks[engine]:.0f} | {far:.2g} |"
         )
+    floors = [r["seconds"] for r in rounds if r["engine"] == "floor"]
+    fraction = min(floors) / medians["probe"] if "probe" in medians else None
+    print(
+        f"\n{rounds[0]['plain_tokens']} tokens, {rounds[0]['tokens']} of them distinct. "
+        f"Fraction of the roofline: {fraction:.2f}"
+        if fraction
+        else ""
+    )
     from probe.runs import environment
 
     return {
+        "roofline_fraction": fraction,
         "ratios": {e: medians[e] / medians["probe"] for e in batches if e != "probe"},
         "peak_mb": peaks,
         "rounds": [{k: v for k, v in r.items() if k != "sums"} for r in rounds],
@@ -226,16 +317,24 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default=None)
+    parser.add_argument("--ladder", type=int, default=0, metavar="PROMPTS")
     parser.add_argument("--data", type=Path, default=DATA / "hh_harmless.jsonl")
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--child", nargs=2, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.ladder:
+        ladder_report(options)
+        return
+    if options.child and options.child[0] == "floor":
+        print(json.dumps(roofline(options)))
+        return
     if options.child:
         print(json.dumps(measure(options.child[0], int(options.child[1]), options)))
         return
     batches = {engine: best_batch(engine, options) for engine in options.engines.split(",")}
-    rounds = [child(e, b, options, options.pairs) for _ in range(options.rounds) for e, b in batches.items()]
+    rows = {"floor": 0, **batches}
+    rounds = [child(e, b, options, options.pairs) for _ in range(options.rounds) for e, b in rows.items()]
     result = report(rounds, batches, options)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

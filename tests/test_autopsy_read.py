@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from probe.errors import ProbeError
@@ -237,6 +237,7 @@ VALUES = st.one_of(
 
 
 @settings(deadline=None, max_examples=300)
+@example([{"step": 0.0, "loss": 0.0}, {"step": 5e-324, "loss": 0.0}])
 @given(st.lists(st.dictionaries(NAMES, VALUES), max_size=30))
 def test_any_entries_give_a_diagnosis_that_is_plain_json(entries: list[dict[str, Any]]) -> None:
     log = make_log("x", entries)
