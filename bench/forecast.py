@@ -1,0 +1,145 @@
+"""Forecast against outcome: real training runs beside what the probes said before them.
+
+    python bench/forecast.py                     # measure what is missing: hours; goes on where it was killed
+    python bench/forecast.py --gemma FILE.gguf   # the same with a second model
+    python bench/forecast.py --report            # print the tables from the stored results
+    python bench/forecast.py --write             # put them into docs/validity.md
+    python bench/forecast.py --add RUN --gate GATE   # add a run of yours (directories or run.json files)
+
+Results are rows of bench/results/forecast.jsonl, one a run, with seed, commit and versions. Sets that are not
+in the package come from ../shared/data beside the checkout; where that is absent they are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import forecast_sets as sets
+from forecast_runs import Cell, Row, measure
+
+ROOT = Path(__file__).resolve().parents[1]
+STORE = ROOT / "bench/results/forecast.jsonl"
+SMALL, GEMMA = "SmolLM2-135M-Instruct", "Gemma-3-270M"
+METHODS = ("dpo", "sft", "dpo_nll", "dpop", "orpo", "sft+dpo")
+FAILING = (("blimp", "hot"), ("low_contrast", "hot"), ("human", "hot"), ("blimp", "long"),
+           ("low_contrast", "long"), ("human", "float16"))  # fmt: skip
+CORE_SEEDS = (1, 2)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--report", action="store_true", help="print the tables, train nothing")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/validity.md")
+    parser.add_argument(
+        "--list", action="store_true", help="print the grid in its order, with what is stored"
+    )
+    parser.add_argument("--gemma", type=Path, help="a GGUF file of Gemma-3-270M")
+    parser.add_argument("--add", type=Path, metavar="RUN", help="a run of `probe train` to be added")
+    parser.add_argument("--gate", type=Path, help="the gate of the same file, made before it")
+    parser.add_argument("--store", type=Path, default=STORE)
+    parser.add_argument("--until", help="start nothing after this time of day, HH:MM")
+    options = parser.parse_args()
+    rows = load(options.store)
+    if options.list:
+        done = {row["key"] for row in rows}
+        print("\n".join(f"{'x' if c.key in done else ' '} {c.key}" for c in grid(rows)))
+    elif options.report or options.write or options.add:
+        return _tables(options, rows)
+    else:
+        run(
+            options.store,
+            {SMALL: None, **({GEMMA: str(options.gemma)} if options.gemma else {})},
+            options.until,
+        )
+    return 0
+
+
+def _tables(options: argparse.Namespace, rows: list[Row]) -> int:
+    import forecast_report as report
+
+    if options.add:
+        row = report.added(options.add, options.gate)
+        append(options.store, row)
+        rows.append(row)
+        print(f"added {row['key']}", file=sys.stderr)
+    if options.write:
+        report.write(rows, grid(rows), ROOT / "docs/validity.md")
+    print(report.tables(rows, grid(rows)))
+    return 0
+
+
+def grid(rows: Sequence[Row]) -> list[Cell]:
+    """All cells, the most telling first; the methods that were decided come before the other methods."""
+    names = list(sets.SETS)
+    decided = {(row["model"], row["set"]): row["stages"] for row in rows if row["method"] == "probes"}
+    cells = [*_core(SMALL, names[:6]), *(Cell(SMALL, s, "dpo", v) for s, v in FAILING[:2])]
+    cells += [*_core(SMALL, names[6:10]), *_decided(decided), *_core(SMALL, names[10:])]
+    cells += [Cell(SMALL, s, "dpo", v) for s, v in FAILING[2:]]
+    cells += [*_core(GEMMA, names), *_decided(decided)]
+    cells += [Cell(SMALL, name, method) for method in METHODS for name in names]
+    cells += [Cell(SMALL, name, "dpo", "early") for name in names]
+    cells += [
+        Cell(SMALL, name, m, "short", s) for s in CORE_SEEDS for m in ("dpo", "sft") for name in names[:8]
+    ]
+    return list(dict.fromkeys(cells))
+
+
+def _core(model: str, names: Sequence[str]) -> Iterator[Cell]:
+    for name in names:
+        yield from (Cell(model, name, method) for method in ("probes", "dpo", "sft"))
+
+
+def _decided(decided: dict[tuple[str, str], list[str]]) -> Iterator[Cell]:
+    yield from (Cell(model, name, "+".join(stages)) for (model, name), stages in decided.items() if stages)
+
+
+def run(store: Path, models: dict[str, str | None], until: str | None) -> None:
+    """Measure cell after cell until none is missing. A cell that raises is told and left for another time."""
+    failed: set[str] = set()
+    while (cell := _next(load(store), models, failed)) is not None:
+        if until and time.strftime("%H:%M") >= until:
+            return
+        print(f"=== {cell.key}", file=sys.stderr, flush=True)
+        try:
+            append(store, measure(cell, models[cell.model]))
+        except Exception:
+            traceback.print_exc()
+            failed.add(cell.key)
+
+
+def _next(rows: Sequence[Row], models: dict[str, str | None], failed: set[str]) -> Cell | None:
+    done = {row["key"] for row in rows} | failed
+    there = (sets.SHARED / "helpful_ladder.jsonl").exists()
+    return next(
+        (
+            cell
+            for cell in grid(rows)
+            if cell.key not in done and cell.model in models and (there or sets.is_bundled(cell.set))
+        ),
+        None,
+    )
+
+
+def load(store: Path) -> list[Row]:
+    """The rows stored so far."""
+    if not store.exists():
+        return []
+    return [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines() if line]
+
+
+def append(store: Path, row: Row) -> None:
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with store.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
