@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--add", type=Path, metavar="RUN", help="a run of `probe train` to be added")
     parser.add_argument("--gate", type=Path, help="the gate of the same file, made before it")
     parser.add_argument("--store", type=Path, default=STORE)
+    parser.add_argument("--sets", help="only these, by name: a,b,c (several processes can share the grid)")
     parser.add_argument("--until", help="start nothing after this time of day, HH:MM")
     options = parser.parse_args()
     rows = load(options.store)
@@ -54,8 +55,10 @@ def main() -> int:
     elif options.report or options.write or options.add:
         return _tables(options, rows)
     else:
+        chosen = options.sets.split(",") if options.sets else list(sets.SETS)
         run(
             options.store,
+            chosen,
             {SMALL: None, **({GEMMA: str(options.gemma)} if options.gemma else {})},
             options.until,
         )
@@ -101,10 +104,10 @@ def _decided(decided: dict[tuple[str, str], list[str]]) -> Iterator[Cell]:
     yield from (Cell(model, name, "+".join(stages)) for (model, name), stages in decided.items() if stages)
 
 
-def run(store: Path, models: dict[str, str | None], until: str | None) -> None:
+def run(store: Path, names: Sequence[str], models: dict[str, str | None], until: str | None) -> None:
     """Measure cell after cell until none is missing. A cell that raises is told and left for another time."""
     failed: set[str] = set()
-    while (cell := _next(load(store), models, failed)) is not None:
+    while (cell := _next(load(store), names, models, failed)) is not None:
         if until and time.strftime("%H:%M") >= until:
             return
         print(f"=== {cell.key}", file=sys.stderr, flush=True)
@@ -115,14 +118,19 @@ def run(store: Path, models: dict[str, str | None], until: str | None) -> None:
             failed.add(cell.key)
 
 
-def _next(rows: Sequence[Row], models: dict[str, str | None], failed: set[str]) -> Cell | None:
+def _next(
+    rows: Sequence[Row], names: Sequence[str], models: dict[str, str | None], failed: set[str]
+) -> Cell | None:
     done = {row["key"] for row in rows} | failed
     there = (sets.SHARED / "helpful_ladder.jsonl").exists()
     return next(
         (
             cell
             for cell in grid(rows)
-            if cell.key not in done and cell.model in models and (there or sets.is_bundled(cell.set))
+            if cell.key not in done
+            and cell.model in models
+            and cell.set in names
+            and (there or sets.is_bundled(cell.set))
         ),
         None,
     )

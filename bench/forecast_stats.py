@@ -1,0 +1,190 @@
+"""From stored rows of `forecast.py` to outcomes, and from outcomes to how well something forecast them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from probe.errors import ProbeError
+from probe.runs import load_run
+
+Row = dict[str, Any]
+FEWEST = 6  # cells, below which no correlation or AUC is printed
+DRAWS = 2_000
+SEED = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one training run on its held-out pairs. `won_*`: bool [pairs], by log-probs per token.
+
+    `reward_accuracy`: share of pairs whose margin over the start (summed log-probs) is above 0, ties as half.
+    Changes in nats/token; `perplexity` and `repetition`: of neutral and of sampled text, last over first.
+    """
+
+    won_before: np.ndarray
+    won_after: np.ndarray
+    reward_accuracy: float
+    margin: float
+    chosen_change: float
+    rejected_change: float
+    perplexity_ratio: float
+    repetition_rise: float
+    finite: bool
+
+
+def outcome(row: Row) -> Outcome:
+    """The outcome of a row that holds a run."""
+    pairs = np.array(row["held_out"], dtype=np.float64)
+    before, after, tokens = pairs[:, 0:2], pairs[:, 2:4], pairs[:, 4:6]
+    moved = after - before
+    margins = moved[:, 0] - moved[:, 1]
+    change = (moved / tokens).mean(axis=0)
+    gaps = [(sums / tokens) @ (1.0, -1.0) for sums in (before, after)]
+    first, last = row["evaluations"][0], row["evaluations"][-1]
+    return Outcome(
+        gaps[0] > 0,
+        gaps[1] > 0,
+        float(((np.sign(margins) + 1) / 2).mean()),
+        float(margins.mean()),
+        float(change[0]),
+        float(change[1]),
+        last["perplexity"] / first["perplexity"],
+        last["repetition"] - first["repetition"],
+        bool(np.isfinite(pairs).all()),
+    )
+
+
+def early_auc(early: Row, late: Row) -> float | None:
+    """How well the held-out DPO loss of an early state ranks the pairs that end mis-ranked (Gao et al. 2025).
+
+    Mis-ranked: a margin over the start of at most 0 in `late`. The loss falls with the margin, so that its
+    rank is the margin's, reversed.
+    """
+    margins = []
+    for row in (early, late):
+        pairs = np.array(row["held_out"])
+        margins.append((pairs[:, 2] - pairs[:, 0]) - (pairs[:, 3] - pairs[:, 1]))
+    return auc(-margins[0], margins[1] <= 0)
+
+
+def auc(values: Sequence[float] | np.ndarray, positive: Sequence[bool] | np.ndarray) -> float | None:
+    """P(a positive case has the higher value), ties as half; None when one class is empty."""
+    values, positive = np.asarray(values, float), np.asarray(positive, bool)
+    yes, no = values[positive], values[~positive]
+    if not len(yes) or not len(no):
+        return None
+    return float((np.sign(yes[:, None] - no[None, :]) + 1).mean() / 2)
+
+
+def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float | None:
+    """Rank correlation; None where one side does not vary."""
+    if len(set(x)) < 2 or len(set(y)) < 2:
+        return None
+    return float(stats.spearmanr(x, y).statistic)
+
+
+Statistic = Callable[[np.ndarray, np.ndarray], float | None]
+
+
+def bootstrap(
+    x: Sequence[float], y: Sequence[float], sets: Sequence[str], of: Statistic
+) -> list[float | None]:
+    """[value, low, high]: a 95% percentile interval over redrawn *sets*; all None below `FEWEST` cells.
+
+    Draws in which the statistic is not defined are left out; with more than a tenth of them, no interval.
+    """
+    x, y, names = np.asarray(x, float), np.asarray(y), np.asarray(sets)
+    if len(x) < FEWEST or (value := of(x, y)) is None:
+        return [None, None, None]
+    members = [np.flatnonzero(names == name) for name in dict.fromkeys(sets)]
+    draw = np.random.default_rng(SEED)
+    found = []
+    for _ in range(DRAWS):
+        taken = np.concatenate([members[i] for i in draw.integers(0, len(members), len(members))])
+        found.append(of(x[taken], y[taken]))
+    known = np.array([v for v in found if v is not None])
+    if len(known) < 0.9 * DRAWS:
+        return [value, None, None]
+    low, high = np.quantile(known, (0.025, 0.975))
+    return [value, float(low), float(high)]
+
+
+def left_out(x: Sequence[float], y: Sequence[float], sets: Sequence[str]) -> tuple[float, float] | None:
+    """Mean absolute errors when each set in turn is forecast from the others: by a line in x, by their mean."""
+    x, y, names = np.asarray(x, float), np.asarray(y, float), np.asarray(sets)
+    if len(set(sets)) < FEWEST:
+        return None
+    errors = np.zeros((len(x), 2))
+    for name in set(sets):
+        out, rest = names == name, names != name
+        slope, intercept = np.polyfit(x[rest], y[rest], 1) if np.ptp(x[rest]) > 0 else (0.0, y[rest].mean())
+        errors[out, 0] = np.abs(slope * x[out] + intercept - y[out])
+        errors[out, 1] = np.abs(y[rest].mean() - y[out])
+    return float(errors[:, 0].mean()), float(errors[:, 1].mean())
+
+
+def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
+    """Two-sided exact p that two states of a model rank equally many of the same pairs right."""
+    better, worse = int((one & ~other).sum()), int((other & ~one).sum())
+    return float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
+
+
+def share(hits: int, n: int) -> str:
+    """`k of n [low, high]` with the exact 95% interval."""
+    if not n:
+        return "–"
+    low, high = stats.binomtest(hits, n).proportion_ci()
+    return f"{hits} of {n} [{low:.2f}, {high:.2f}]"
+
+
+def added(run_path: Path, gate_path: Path | None) -> Row:
+    """A row from a user's `probe train` run and the gate of the same file and weights before it.
+
+    The gate has seen the pairs that the training held out, so these rows are shown apart. Raises
+    `ProbeError` where the two do not belong together.
+    """
+    if gate_path is None:
+        raise ProbeError("--add: needs --gate, the run of `probe gate` on the same file.")
+    run, gate = load_run(run_path), load_run(gate_path)
+    if run.command != "train" or gate.command != "gate":
+        raise ProbeError(f"--add {run_path} --gate {gate_path}: not a run of `train` and one of `gate`.")
+    for part, key in (("pairs", "sha256"), ("model", "weights_sha256")):
+        if run.inputs[part][key] != gate.inputs[part][key]:
+            raise ProbeError(
+                f"{gate_path}: gated other {part}. Give the gate of the file that was trained on."
+            )
+    changed = [row for row in run.details["before_after"] if row["group"] == "all"]
+    stages = run.details["training"]["stages"]
+    name = Path(run.inputs["pairs"]["path"]).stem
+    method = "+".join(stage["method"] for stage in stages)
+    return {
+        "key": f"own/{name}/{method}/{run.created}",
+        "model": run.inputs["model"]["name"],
+        "set": name,
+        "method": method,
+        "variant": "own",
+        "split": run.inputs["split"],
+        "estimates": {e.name: [e.value, e.low, e.high] for e in gate.estimates if e.group == "all"},
+        "findings": [[f.code, f.severity] for f in gate.findings],
+        "decision": gate.decision.method if gate.decision else None,
+        "before_after": {row["name"]: [row["before"], row["after"]] for row in changed},
+        "guard": [[event["step"], event["event"]] for event in run.details["training"]["guard"]],
+        "provenance": json.loads(json.dumps(run.environment)),
+    }
+
+
+def by_cell(rows: Sequence[Row]) -> dict[tuple[str, str], Mapping[str, Row]]:
+    """Stored rows of the grid by (model, set), and there by `method/variant/seed`."""
+    cells: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        if row["variant"] != "own":
+            name = f"{row['method']}/{row['variant']}/{row['seed']}"
+            cells.setdefault((row["model"], row["set"]), {})[name] = row
+    return cells
