@@ -7,25 +7,35 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Advance = Callable[[float], None]
 
 
 @contextmanager
-def progress(what: str, total: int | None, unit: str = "pairs") -> Iterator[Advance]:
-    """Yields `advance(k)`, to be called when `k` more units are done. `total` None: unknown length."""
+def progress(
+    what: str, total: int | None, unit: str = "pairs", below: RenderableType | None = None
+) -> Iterator[Advance]:
+    """Yields `advance(k)`, to be called when `k` more units are done. `total` None: unknown length.
+
+    `below` is drawn under the bar of a terminal; both are gone when the block ends.
+    """
     if total == 0 or os.environ.get("RANK", "0") != "0":  # of several processes the first one speaks
         yield lambda _: None
     elif sys.stderr.isatty():
-        with _bar(what, total, unit) as advance:
+        with _bar(what, total, unit, below) as advance:
             yield advance
     else:
         yield _lines(what, total, unit)
 
 
 @contextmanager
-def _bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
-    from rich.console import Console
+def _bar(what: str, total: int | None, unit: str, below: RenderableType | None = None) -> Iterator[Advance]:
+    from rich.console import Console, Group
+    from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -36,7 +46,10 @@ def _bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
         TimeRemainingColumn(compact=True),
     )
     started = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console)
+    shown = Group(bar, below) if below else bar
+    with Live(shown, console=console, transient=True, refresh_per_second=5):
         task = bar.add_task(what, total=total, rate="")
         done = 0.0
 

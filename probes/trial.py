@@ -79,7 +79,22 @@ def trial(measured: Trial, alpha: float = 0.05) -> Measured:
     if measured.noise is not None and (scale := noise_scale(measured.noise)) is not None:
         estimates.append(_noise_estimate(scale, len(measured.noise.singles)))
         findings.append(noisy(scale, measured.batch))
-    return Measured(tuple(estimates), tuple(found for found in findings if found))
+    details = {"trial": curve(measured.prequential)}
+    return Measured(tuple(estimates), tuple(found for found in findings if found), details)
+
+
+def curve(unseen: Pass) -> list[dict[str, float]]:
+    """A row a batch of the one pass: accuracy and mean margin (nats) of its pairs before their own update."""
+    # What had been spent on updates grows from batch to batch, so it tells them apart.
+    batches = [unseen.margins[unseen.rates == spent] for spent in np.unique(unseen.rates)]
+    return [
+        {
+            "step": step,
+            "unseen/accuracies": float((np.sign(batch) + 1).mean() / 2),
+            "unseen/margins": float(batch.mean()),
+        }
+        for step, batch in enumerate(batches, 1)
+    ]
 
 
 def _accuracy(measured: Pass, name: str, alpha: float) -> Estimate:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..records import Run
+
 Point = tuple[float, float]
 BOTH = ("training", "held out")
 SIDES = ("chosen", "rejected")
@@ -19,6 +21,8 @@ PANELS: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("logps", ("logps/chosen", "logps/rejected"), SIDES),
     ("logps, held out", ("eval_logps/chosen", "eval_logps/rejected"), SIDES),
     ("reward", ("reward", "eval_reward"), BOTH),
+    ("trial: accuracy, unseen", ("unseen/accuracies",), BOTH),
+    ("trial: margin, unseen", ("unseen/margins",), BOTH),
     ("grad_norm", ("grad_norm",), BOTH),
 )
 MOST_SETS = 2
@@ -48,8 +52,16 @@ class Panel:
         return [p for s in self.series for p in s.points if math.isfinite(p[1])]
 
 
+def logged(run: Run) -> list[Mapping[str, Any]]:
+    """The rows of `details["trial"]` and of `details["training"]["log_history"]`."""
+    return [
+        *(run.details.get("trial") or ()),
+        *((run.details.get("training") or {}).get("log_history") or ()),
+    ]
+
+
 def panels(history: Iterable[Mapping[str, Any]]) -> list[Panel]:
-    """The panels of `details["training"]["log_history"]` rows: only those with two points or more."""
+    """The panels of a log's rows: only those with two points or more."""
     rows = list(history)
     found = [_panel(rows, *panel) for panel in PANELS]
     sets = sorted({k for row in rows for k in row if re.fullmatch(r"eval_.+_loss", k)})

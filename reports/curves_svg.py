@@ -9,7 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from .curves import Panel, Point, Series, panels
+from ..records import Run
+from .curves import Panel, Point, Series, logged, panels
 from .numbers import number
 from .plots import marks_at
 from .svg import Axis, bottom_axis, figure, line, place, text
@@ -27,13 +28,18 @@ class Drawn:
     plot: Markup
 
 
-def drawn_panels(training: Mapping[str, Any]) -> list[Drawn]:
-    """A plot for every panel of `details["training"]`."""
-    events = training.get("guard") or []
+def drawn_panels(run: Run) -> list[Drawn]:
+    """A plot for every panel of the run's logs, with the guard's marks on those of training."""
+    events = (run.details.get("training") or {}).get("guard") or []
     return [
-        Drawn(panel.title, tuple(series.name for series in panel.series), _plot(panel, events))
-        for panel in panels(training.get("log_history") or [])
+        Drawn(panel.title, tuple(s.name for s in panel.series), _plot(panel, [] if unseen(panel) else events))
+        for panel in panels(logged(run))
     ]
+
+
+def unseen(panel: Panel) -> bool:
+    """Whether this is a trial's panel: its steps are not those of the training."""
+    return panel.title.startswith("trial")
 
 
 def _plot(panel: Panel, events: Sequence[Mapping[str, Any]]) -> Markup:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..records import Run
 from . import plots, tables, tokens
@@ -37,6 +37,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["prose"] = _prose
     environment.globals.update(bar=plots.interval_bar, bar_axis=plots.interval_axis, spans=spans)
     return environment
 
@@ -44,6 +45,15 @@ def _environment() -> Environment:
 def _shown(value: Any) -> Any:
     """Whatever the template prints: markup as it is, everything else without hidden characters."""
     return value if isinstance(value, Markup) else visible(str(value))
+
+
+def _prose(text: str) -> Markup:
+    """`text` with what stands between backticks as code; an odd backtick stays one."""
+    parts = visible(text).split("`")
+    if len(parts) % 2 == 0:
+        parts[-2:] = ["`".join(parts[-2:])]
+    marked = (Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+    return Markup("").join(marked)
 
 
 def _context(run: Run) -> dict[str, Any]:
@@ -62,7 +72,7 @@ def _context(run: Run) -> dict[str, Any]:
         "sides": sides(run),
         "tables": {table.key: table for table in tables.tables(run)},
         "figures": _figures(run),
-        "panels": drawn_panels(run.details.get("training") or {}),
+        "panels": drawn_panels(run),
         "autopsy": run.details.get("autopsy") or {},
         "giveaways": details(run, "giveaways"),
         "pairs": _pairs(run),

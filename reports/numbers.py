@@ -16,7 +16,8 @@ def number(value: float | None, units: str = "") -> str:
     if value is None:
         return NONE
     if units == "share":
-        return f"{100 * value:.0f}%" if abs(value) >= 0.1 or value == 0 else f"{100 * value:.2g}%"
+        text = f"{100 * value:.0f}%" if abs(value) >= 0.1 or value == 0 else f"{100 * value:.2g}%"
+        return text.replace("-", "−")
     if units == "points":
         return f"{100 * value:+.0f}".replace("-", "−")
     if "nats" in units:

@@ -172,9 +172,14 @@ def standing(axis: Mapping[str, Any]) -> Markup:
 
 
 def changes(rows: Rows) -> Markup:
-    """Before and after, for what is measured in nats/token: an arrow a row."""
+    """Before and after, for gaps in nats/token: an arrow a row.
+
+    Log-probs lie far from zero; on one axis with the gaps they would hide the change of both.
+    """
     shown = [
-        r for r in rows if "nats" in str(r.get("units")) and None not in (r.get("before"), r.get("after"))
+        r
+        for r in rows
+        if str(r.get("name")).startswith("gap") and None not in (r.get("before"), r.get("after"))
     ]
     if not shown:
         return Markup("")
@@ -202,10 +207,16 @@ def _named(row: Mapping[str, Any]) -> str:
 
 
 def marks_at(events: Iterable[Mapping[str, Any]], axis: Axis, height: float) -> list[Markup]:
-    """The guard's marks: a line at each step, with its word."""
-    parts = []
+    """The guard's marks: a line at each step where it spoke, with its first word there and how many more."""
+    by_step: dict[float, list[str]] = {}
     for event in events:
-        x = place(float(event.get("step") or 0), axis)
+        by_step.setdefault(float(event.get("step") or 0), []).append(str(event.get("event")))
+    parts = []
+    for step, words in by_step.items():
+        x = place(step, axis)
+        # The gravest speaks: a stop ends the run, a warning does not.
+        word = next((word for word in words if word.startswith("stop")), words[0])
+        more = f" +{len(words) - 1}" if len(words) > 1 else ""
         anchor = "end" if float(x[:-1]) > 50 else "start"
-        parts += [line(x, 12, x, height, "guard"), text(x, 10, str(event.get("event")), "guard-name", anchor)]
+        parts += [line(x, 12, x, height, "guard"), text(x, 10, word + more, "guard-name", anchor)]
     return parts

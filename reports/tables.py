@@ -233,16 +233,25 @@ def _apart(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{key.replace('_', ' ')} {plain(value)[:40]}" for key, value in facts.items())
 
 
-SHOWN = {"gap": "groups", "win_rate": "groups"}
+def _elsewhere(run: Run) -> set[tuple[str, str]]:
+    """Name and group of the estimates that another table of this run shows."""
+    by_group = {(e.name, e.group) for e in run.estimates if e.name in ("gap", "win_rate")}
+    told = {(f"{r['feature']}_accuracy", "all") for r in details(run, "ladder")}
+    changed = {
+        (f"{r['name']}_change".replace(" ", "_"), str(r.get("group") or "all"))
+        for r in details(run, "before_after")
+    }
+    return by_group | told | changed
 
 
 def others(run: Run) -> Table:
-    """Every estimate that no other table shows."""
+    """Every estimate that no other table shows; where space is short, those of the whole file."""
     columns = (
         Column("name"), Column("group", drop=2), Column("n", "right", drop=3),
         Column("value", "right"), Column("95% CI", drop=1), Column("units", drop=4), Column("method", drop=5),
     )  # fmt: skip
-    left = [e for e in run.estimates if e.name not in SHOWN]
+    shown = _elsewhere(run)
+    left = [e for e in run.estimates if (e.name, e.group) not in shown]
     ordered: Sequence[Estimate] = sorted(left, key=lambda e: e.group != "all")
     rows = tuple(
         (
@@ -252,7 +261,7 @@ def others(run: Run) -> Table:
         for e in ordered
     )  # fmt: skip
     whole = sum(e.group == "all" for e in ordered)
-    return Table("others", "also measured", columns, rows, limit=min(max(whole, 4), 16))
+    return Table("others", "also measured", columns, rows, limit=min(whole or 4, 16))
 
 
 def accepted(run: Run) -> Table:

@@ -48,7 +48,7 @@ def _shown(table: Table, page: Page) -> tuple[Sequence[Row], int]:
 
 
 def _fit(table: Table, rows: Sequence[Row], page: Page) -> Fitted:
-    """Which columns are shown, how wide: the most droppable go first, a plot takes what is left."""
+    """Which columns are shown, how wide: the most droppable go first; plots, then texts, take the rest."""
     columns = table.columns
     widths = [_natural(table, i, [row[i] for row in rows], page) for i in range(len(columns))]
     shown = [i for i, width in enumerate(widths) if width]
@@ -57,9 +57,10 @@ def _fit(table: Table, rows: Sequence[Row], page: Page) -> Fitted:
     spare = page.width - _total(widths, shown)
     for _ in range(-spare):
         widths[max(shown, key=lambda i: widths[i])] -= 1
-    for i in shown:
-        if columns[i].align == "plot":
-            widths[i] = min(PLOT[1], widths[i] + max(spare, 0))
+    for i in sorted(shown, key=lambda i: columns[i].align != "plot"):
+        wanted = PLOT[1] if columns[i].align == "plot" else _longest([row[i] for row in rows], page)
+        more = min(max(spare, 0), max(wanted - widths[i], 0))
+        widths[i], spare = widths[i] + more, spare - more
     return [(i, columns[i], widths[i]) for i in shown]
 
 
@@ -67,10 +68,14 @@ def _natural(table: Table, i: int, cells: Sequence[str | Interval], page: Page) 
     column = table.columns[i]
     if column.align in ("plot", "note"):
         return PLOT[0] if column.align == "plot" else 0
-    longest = max((cell_len(page.text(cell)) for cell in cells if isinstance(cell, str)), default=0)
+    longest = _longest(cells, page)
     if not longest and not column.name:
         return 0
     return max(len(column.name), longest if i == len(table.columns) - 1 else min(longest, WIDEST))
+
+
+def _longest(cells: Sequence[str | Interval], page: Page) -> int:
+    return max((cell_len(page.text(cell)) for cell in cells if isinstance(cell, str)), default=0)
 
 
 def _total(widths: Sequence[int], shown: Sequence[int]) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ..records import Run
-from .curves import BOTH, Panel, Point, Series, panels
+from .curves import BOTH, Panel, Point, Series, logged, panels
 from .numbers import number, plain
 from .text_page import Page
 from .view import details
@@ -34,12 +34,13 @@ def autopsy_lines(run: Run, page: Page) -> list[Text]:
 
 def curve_lines(run: Run, page: Page) -> list[Text]:
     """A line for each curve: first value, shape, last value."""
-    found = panels((run.details.get("training") or {}).get("log_history") or [])
+    found = panels(logged(run))
     series = {_name(panel, one): one for panel in found for one in panel.series}
     wide = max((len(name) for name in series), default=0)
-    room = max(4, min(48, page.width - wide - 24))
+    room = max(4, min(48, page.width - wide - 25))
     lines = [page.line(f"{name.ljust(wide)}  ", *_shape(one.points, room)) for name, one in series.items()]
-    return [page.line(("training", "bold")), *lines] if lines else []
+    section = "training" if "training" in run.details else "a short trial"
+    return [page.line((section, "bold")), *lines] if lines else []
 
 
 def _name(panel: Panel, series: Series) -> str:
@@ -49,7 +50,7 @@ def _name(panel: Panel, series: Series) -> str:
 def _shape(points: Sequence[Point], width: int) -> list[str]:
     values = [value for _, value in points]
     ends = [number(value if math.isfinite(value) else None) for value in (values[0], values[-1])]
-    return [f"{ends[0]:>9} ", sparkline(values, width), f" {ends[1]}"]
+    return [f"{ends[0]:>10} ", sparkline(values, width), f" {ends[1]}"]
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

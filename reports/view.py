@@ -123,7 +123,7 @@ def files(run: Run) -> list[str]:
     parts = [PurePath(str(read.get("path") or "")).name]
     if pairs.get("n") is not None:
         parts.append(f"{count(pairs['n'], 'pair')}, {pairs.get('dropped') or 0} dropped")
-    if scores:
+    if scores.get("new") or scores.get("stored"):
         parts.append(f"{scores.get('new', 0):,} new, {scores.get('stored', 0):,} cached")
     return [part for part in parts if part]
 
@@ -238,7 +238,30 @@ def _compared(run: Run) -> str:
     return ", ".join(parts) or (f"{len(rows)} runs" if rows else "")
 
 
-TOLD = (_judged, _biased, _diagnosed, _compared, _counted)
+def _trained(run: Run) -> str:
+    rows = [r for r in details(run, "before_after") if r.get("group") == "all" and r["name"] == "gap"]
+    parts = [
+        f"held-out gap {number(r['before'], r['units'])} → {number(r['after'], r['units'])} {r['units']}, "
+        f"{change(r['change'], r['units'])} {change_interval(r['low'], r['high'], r['units'])}"
+        for r in rows
+    ]
+    return _with_findings(*parts, run=run)
+
+
+def _tried(run: Run) -> str:
+    found = run.estimate("trial_accuracy") if run.command == "trial" else None
+    if found is None:
+        return ""
+    fell = run.estimate("trial_chosen_change")
+    moved = f", chosen {measured(fell)} {fell.units}" if fell else ""
+    return _with_findings(f"{measured(found)} of {found.n} unseen pairs ranked right{moved}", run=run)
+
+
+def _with_findings(*parts: str, run: Run) -> str:
+    return "; ".join([*parts, *([_counted(run)] if run.findings else [])]) if parts else ""
+
+
+TOLD = (_judged, _biased, _diagnosed, _compared, _trained, _tried, _counted)
 
 
 def details(run: Run, key: str) -> Any:

@@ -15,6 +15,7 @@ from ..pairs.read import Reading, read_pairs
 from ..pairs.record import Pair, text_of
 from ..progress import progress
 from ..records import to_json
+from ..reports.tally import Tally
 from .encode import Encoder, describe, make_encoder
 from .model import LoadedModel, load_model
 from .records import PairScore, SideScore
@@ -122,9 +123,12 @@ class Session:
         return cls(source, survey, loaded, encoder, Scorer(loaded, encoder, store))
 
     def scores(self, what: str = "scoring") -> Iterator[PairScore]:
-        """The score of every pair of the file, with progress on stderr."""
-        with progress(what, self.survey.n) as advance:
-            yield from self.scorer.scores(self.source.pairs(), advance)
+        """The score of every pair of the file, with progress and the groups so far on stderr."""
+        tally = Tally(self.source.sides)
+        with progress(what, self.survey.n, below=tally) as advance:
+            for score in self.scorer.scores(self.source.pairs(), advance):
+                tally.add(score.group or "all", score.gap)
+                yield score
 
     def scores_of(self, pairs: Sequence[Pair], what: str, template: str | None = None) -> list[PairScore]:
         """Scores of some pairs, under another template if given; counted with the session's own."""

@@ -13,7 +13,7 @@ from probe.errors import ProbeError
 from probe.probes.autopsy import diagnose, history, summary
 from probe.probes.autopsy_log import as_number, make_log
 from probe.probes.autopsy_read import read_log
-from probe.records import to_json
+from probe.records import Run, to_json
 from probe.reports.curves import draw, panels
 from probe.reports.curves_svg import drawn_panels
 
@@ -248,7 +248,8 @@ def test_any_entries_give_a_diagnosis_that_is_plain_json(entries: list[dict[str,
     told = to_json({"autopsy": summary(found), "log_history": history(log)})
     json.dumps(told, allow_nan=False)
     assert all(len(line) <= 38 for panel in panels(told["log_history"]) for line in draw(panel))
-    assert len(drawn_panels(told)) == len(panels(told["log_history"]))
+    run = Run("autopsy", "2026-11-21T12:00:00Z", details={"training": told})
+    assert len(drawn_panels(run)) == len(panels(told["log_history"]))
 
 
 JSON = st.recursive(

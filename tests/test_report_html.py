@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from probe.records import Run, run_from_json, run_to_json
+from probe.records import Estimate, Finding, Run, Verdict, run_from_json, run_to_json
 from probe.reports.html import render
+from probe.reports.text import render as text_report
 from probe.reports.tokens import token
 
 VOID = {"meta", "br", "rect", "line", "circle", "polyline"}
@@ -142,3 +143,33 @@ def test_a_single_pair_and_equal_gaps_are_drawn(bias_run):
     row = {"id": "a", "line": 1, "group": None, "gap": 0.0, "chosen_tokens": 3, "rejected_tokens": 3}
     run = dataclasses.replace(bias_run, details={"pairs": [row]}, estimates=())
     assert render(run).count("<circle") == 2
+
+
+def test_a_trial_draws_its_curve_and_says_what_it_ranked(bias_run):
+    found = Estimate("trial_accuracy", 0.8, 0.6, 0.9, 40, None, "sign flips", "share")
+    rows = [{"step": i, "unseen/accuracies": 0.5 + 0.1 * i, "unseen/margins": 0.2 * i} for i in range(1, 5)]
+    run = dataclasses.replace(bias_run, command="trial", bias=(), estimates=(found,), details={"trial": rows})
+    document = Document(render(run))
+    text = " ".join(document.text)
+    assert "80% [60%, 90%] of 40 unseen pairs ranked right" in text and "A short trial" in text
+    assert len(document.all("polyline")) == 2
+    assert "a short trial" in text_report(run) and "trial: margin, unseen" in text_report(run)
+
+
+def test_a_trained_run_opens_with_what_changed(gate_run):
+    judged = dataclasses.replace(gate_run, verdict=Verdict("measured", 0, ()), bias=())
+    assert "held-out gap +0.51 → +0.12 nats/token, −0.39 [−0.60, −0.20]; 1 error" in text_report(judged)
+
+
+def test_backticks_become_code_and_nothing_else_becomes_markup(bias_run):
+    finding = Finding("PB999", "warning", "see `probe <b>data</b>` and ` alone", "`a` `b` &amp;")
+    html = render(dataclasses.replace(bias_run, findings=(finding,)))
+    assert "see <code>probe &lt;b&gt;data&lt;/b&gt;</code> and ` alone" in html
+    assert "<code>a</code> <code>b</code> &amp;amp;" in html
+
+
+def test_marks_of_one_step_are_drawn_once(gate_run):
+    guard = [{"step": 150, "event": event, "text": ""} for event in ("warn PB809", "stop PB806")]
+    training = gate_run.details["training"] | {"guard": guard}
+    html = render(dataclasses.replace(gate_run, details=gate_run.details | {"training": training}))
+    assert "stop PB806 +1</text>" in html and "warn PB809</text>" not in html

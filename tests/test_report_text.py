@@ -1,5 +1,6 @@
 """The terminal report: golden text, width, purity, hostile text."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from probe.records import Run, run_from_json, run_to_json
+from probe.records import Estimate, Run, run_from_json, run_to_json
 from probe.reports.text import render
 from probe.reports.text_training import sparkline
 
@@ -81,6 +82,28 @@ def test_verdict_stands_before_findings_and_findings_before_tables(gate_run):
     ]
     assert places == sorted(places)
     assert text.rstrip().endswith("✗ fail · exit code 1")
+
+
+def test_further_numbers_are_those_of_the_whole_file_and_shown_once(gate_run):
+    def share(name, group):
+        return Estimate(name, -0.2, -0.4, 0.1, 24, None, "", "share", group)
+
+    names = ("agreement", "advice"), ("agreement", "causes"), ("agreement", "all"), ("kappa", "all")
+    told = ("word n-grams_accuracy", "all"), ("gap_change", "all"), ("win_rate", "advice")
+    estimates = tuple(share(*name) for name in (*names, *told))
+    run = dataclasses.replace(gate_run, estimates=estimates)
+    rows = render(run, width=120).split("also measured")[1].split("\n\n")[0].splitlines()[2:]
+    assert [row.split()[:2] for row in rows[:-1]] == [["agreement", "all"], ["kappa", "all"]]
+    assert rows[-1] == "2 more rows: --all" and "[−40%, 10%]" in rows[0]
+    assert render(run, width=120, everything=True).count("agreement") == 3
+
+
+def test_cut_texts_take_the_room_that_is_left(gate_run):
+    what = "one training step on a few pairs: forward, backward, update, forward"
+    run = dataclasses.replace(
+        gate_run, details={"costs": [{"probe": "numerics", "what": what, "seconds": 1.0}]}
+    )
+    assert what in render(run, width=100) and what not in render(run, width=60)
 
 
 def test_an_empty_run_still_says_something():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from probe.pairs.record import Pair
-from probe.probes.trial import Noise, Pass, Trial, noise_scale, trial
+from probe.probes.trial import Noise, Pass, Trial, curve, noise_scale, trial
 from probe.training.policy import trainable_model
 from probe.training.recipes import recipe
 from probe.training.trial import Bench, TrialOptions, run_trial, sample_by_prompt
@@ -35,6 +35,16 @@ def test_numbers_by_hand():
     forecast, own = values["forecast_accuracy"], values["trial_accuracy"]
     assert forecast.low < own.low < own.high < forecast.high
     assert [f.code for f in measured.findings] == ["PB501", "PB503"]
+
+
+def test_the_curve_has_a_row_a_batch():
+    unseen = Pass(
+        np.array([-1.0, 1.0, 3.0, 5.0]), np.zeros(4), np.array([0.1, 0.1, 0.3, 0.3]), "abcd", range(4)
+    )
+    assert curve(unseen) == [
+        {"step": 1, "unseen/accuracies": 0.5, "unseen/margins": 0.0},
+        {"step": 2, "unseen/accuracies": 1.0, "unseen/margins": 4.0},
+    ]
 
 
 def test_ties_count_half_and_chance_is_no_learning():
