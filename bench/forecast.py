@@ -17,10 +17,12 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import forecast_sets as sets
+from forecast_cells import decided
 from forecast_runs import Cell, Row, measure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,13 +83,11 @@ def _tables(options: argparse.Namespace, rows: list[Row]) -> int:
 
 
 def grid(rows: Sequence[Row]) -> list[Cell]:
-    """All cells, the most telling first; the methods that were decided come before the other methods."""
+    """All cells, the most telling first: of each set the probes, DPO, SFT and then what was decided."""
     names = list(sets.SETS)
-    decided = {(row["model"], row["set"]): row["stages"] for row in rows if row["method"] == "probes"}
-    cells = [*_core(SMALL, names[:6]), *(Cell(SMALL, s, "dpo", v) for s, v in FAILING[:2])]
-    cells += [*_core(SMALL, names[6:10]), *_decided(decided), *_core(SMALL, names[10:])]
-    cells += [Cell(SMALL, s, "dpo", v) for s, v in FAILING[2:]]
-    cells += [*_core(GEMMA, names), *_decided(decided)]
+    stages = {(row["model"], row["set"]): decided(row).stages for row in rows if row["method"] == "probes"}
+    small, gemma = ([_core(model, name, stages) for name in names] for model in (SMALL, GEMMA))
+    cells = [*chain(*small[:6]), *(Cell(SMALL, s, "dpo", v) for s, v in FAILING), *chain(*small[6:], *gemma)]
     cells += [Cell(SMALL, name, method) for method in METHODS for name in names]
     cells += [Cell(SMALL, name, "dpo", "early") for name in names]
     cells += [
@@ -96,13 +96,9 @@ def grid(rows: Sequence[Row]) -> list[Cell]:
     return list(dict.fromkeys(cells))
 
 
-def _core(model: str, names: Sequence[str]) -> Iterator[Cell]:
-    for name in names:
-        yield from (Cell(model, name, method) for method in ("probes", "dpo", "sft"))
-
-
-def _decided(decided: dict[tuple[str, str], list[str]]) -> Iterator[Cell]:
-    yield from (Cell(model, name, "+".join(stages)) for (model, name), stages in decided.items() if stages)
+def _core(model: str, name: str, stages: Mapping[tuple[str, str], Sequence[str]]) -> list[Cell]:
+    methods = ["probes", "dpo", "sft", "+".join(stages.get((model, name), ()))]
+    return [Cell(model, name, method) for method in methods if method]
 
 
 def run(store: Path, names: Sequence[str], models: dict[str, str | None], until: str | None) -> None:

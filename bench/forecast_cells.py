@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from forecast_stats import Outcome, Row, by_cell, outcome
+
+from probe.gate.decide import decide
+from probe.gate.judge import DONE, Settings
+from probe.records import BiasRow, Decision, Estimate, Finding, Run
 
 BASE, IMITATE = "dpo/short/0", "sft/short/0"
 NONE = "none"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cell:
     """One set on one model: what was known before, and the runs that have an outcome."""
 
@@ -25,11 +30,37 @@ class Cell:
         found = self.probes["estimates"].get(name)
         return found[0] if found else self.probes["baselines"].get(name)
 
+    @cached_property
+    def decision(self) -> Decision:
+        """What the decision table of today says of the stored probes."""
+        return decided(self.probes)
+
     @property
-    def decided(self) -> str:
+    def choice(self) -> str:
         """The run that the decision asks for, as `method/variant/seed`, or `NONE`."""
-        stages = self.probes["stages"]
-        return f"{'+'.join(stages)}/short/0" if stages else NONE
+        return f"{'+'.join(self.decision.stages)}/short/0" if self.decision.stages else NONE
+
+
+PROBES = ("data", "numerics", "bias", "negatives", "displacement", "trial")
+
+
+def decided(row: Row) -> Decision:
+    """The decision on stored probes: made anew, so that a changed table is scored without measuring again.
+
+    The numerics probe is taken as passed: every run here is LoRA in float32, and one that fails shows it.
+    """
+    run = Run(
+        "gate",
+        row["provenance"]["created"],
+        bias=tuple(BiasRow("all", verdict) for verdict in row["bias"]),
+        estimates=tuple(Estimate(k, *v, row["pairs"], None, "", "") for k, v in row["estimates"].items()),
+        findings=tuple(Finding(*f, "", "") for f in row["findings"] if not f[0].startswith("PB70")),
+        inputs={"model": row["model_facts"], "pairs": {"n": row["pairs"]}},
+        details={"probes": dict.fromkeys(PROBES, DONE)},
+    )
+    judged = decide(run, Settings()).decision
+    assert judged is not None
+    return judged
 
 
 def cells_of(rows: Sequence[Row]) -> list[Cell]:

@@ -15,7 +15,7 @@ def _by_win_rate(cell: Cell) -> str:
 
 
 RULES: dict[str, Callable[[Cell], str]] = {
-    "**decision table**": lambda cell: cell.decided,
+    "**decision table**": lambda cell: cell.choice,
     "always DPO": lambda cell: BASE,
     "always SFT": lambda cell: IMITATE,
     "never train": lambda cell: NONE,
@@ -26,11 +26,11 @@ RULES: dict[str, Callable[[Cell], str]] = {
 def decisions(cells: Sequence[Cell]) -> Iterator[str]:
     """Every rule on the cells where DPO, SFT and the decided method have all been run."""
     judged = [cell for cell in cells if {BASE, IMITATE} <= cell.runs.keys()]
-    having = [cell for cell in judged if cell.decided == NONE or cell.decided in cell.runs]
+    having = [cell for cell in judged if cell.choice == NONE or cell.choice in cell.runs]
     if not having:
         yield "No cell has both core runs and the decided one yet."
         return
-    made = Counter(cell.probes["decision"] for cell in having)
+    made = Counter(cell.decision.method for cell in having)
     yield (
         f"{len(having)} cells ({len(judged) - len(having)} more lack a run of the decided method). Decided: "
         + ", ".join(f"{method} {count}" for method, count in made.most_common()) + "."

@@ -103,7 +103,7 @@ def _sets(cells: Sequence[Cell]) -> str:
 def _known(cell: Cell, some: Outcome | None) -> str:
     before = (cell.known(name) for name in ("signal_accuracy", "trial_accuracy"))
     base = some and some.won_before.mean()
-    return " | ".join([number(base), *map(number, before), cell.probes["decision"]])
+    return " | ".join([number(base), *map(number, before), cell.decision.method])
 
 
 def _preferred(dpo: Outcome | None) -> str:

@@ -10,15 +10,12 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import forecast_sets as sets
 
 from probe.errors import ProbeError
-from probe.gate.judge import DONE
-from probe.gate.settings import GateOptions, judged
 from probe.probes.data_run import Request as DataRequest
 from probe.probes.data_run import measure as measure_data
 from probe.probes.flip_budget import flip_budget
@@ -91,18 +88,14 @@ def provenance() -> Row:
 
 
 def probed(train: Sequence[sets.Row], work: Path, model: str | None) -> Row:
-    """All estimates, findings and the decision; the baselines that need no model beside them."""
-    run = gated(Source.of(work / "train.jsonl", None, None, False), ModelOptions(model, device="cpu"))
-    assert run.decision is not None
+    """Estimates and findings, from which the decision follows; beside them baselines that need no model."""
+    run = measured(Source.of(work / "train.jsonl", None, None, False), ModelOptions(model, device="cpu"))
     return {
         "estimates": {
             e.name: [_short(v) for v in (e.value, e.low, e.high)] for e in run.estimates if e.group == "all"
         },
         "findings": [[f.code, f.severity] for f in run.findings],
         "bias": [row.verdict for row in run.bias if row.group == "all"],
-        "verdict": run.verdict.status,
-        "decision": run.decision.method,
-        "stages": list(run.decision.stages),
         "baselines": baselines(train),
         "pairs": len(train),
         "model_facts": {k: run.inputs["model"][k] for k in ("weights_sha256", "parameters", "template")},
@@ -122,8 +115,8 @@ def baselines(rows: Sequence[sets.Row]) -> Row:
     }
 
 
-def gated(source: Source, how: ModelOptions) -> Run:
-    """The gate on a small budget: fewer relabellings, gradients and trial steps, one template."""
+def measured(source: Source, how: ModelOptions) -> Run:
+    """The gate's probes on a small budget: fewer relabellings, gradients and trial steps, one template."""
     session = Session.open(source, how)
     bias = bias_run.measure_in(session, bias_run.BiasOptions(templates="none", corrected=False))
     budget = flip_budget(list(bias.scores))
@@ -133,12 +126,10 @@ def gated(source: Source, how: ModelOptions) -> Run:
     runs = [measure_data(DataRequest(source.path)), bias.run, trial]
     parts = [Measured(one.estimates, one.findings) for one in runs]
     whole = together([*parts, Measured(budget.estimates, budget.findings), *negatives.parts])
-    probes = dict.fromkeys(("data", "bias", "negatives", "displacement", "trial"), DONE)
-    run = Run(
+    return Run(
         "gate", now(), bias=bias.run.bias, estimates=whole.estimates, findings=whole.findings,
-        inputs=session.inputs(), details={"probes": probes},
+        inputs=session.inputs(),
     )  # fmt: skip
-    return judged(run, GateOptions(), date.today())
 
 
 # --- after ----------------------------------------------------------------------------------------------

@@ -47,12 +47,14 @@ def run_row(name, method="dpo", gains=(1.0,), start=0.0, variant="short"):
     }  # fmt: skip
 
 
-def probe_row(name, stages=("dpo",), **estimates):
-    method = {(): "do-not-train"}.get(tuple(stages), "+".join(stages))
+def probe_row(name, *, learns=True, **estimates):
+    """Probes of a set on which DPO is decided, or (`learns` False) nothing."""
+    known = {"trial_accuracy": [0.9, 0.8, 1.0] if learns else [0.4, 0.3, 0.5]}
     return {
         "key": f"m/{name}/probes/short/0", "model": "m", "set": name, "method": "probes", "variant": "short",
-        "seed": 0, "estimates": {k: [v, v - 0.1, v + 0.1] for k, v in estimates.items()},
-        "baselines": {"number of pairs": 40}, "decision": method, "stages": list(stages),
+        "seed": 0, "estimates": known | {k: [v, v - 0.1, v + 0.1] for k, v in estimates.items()},
+        "findings": [["PB705", "info"]], "bias": ["neutral"], "baselines": {"number of pairs": 40},
+        "pairs": 40, "model_facts": {"parameters": 135_000_000}, "provenance": {"created": "2026-01-01"},
     }  # fmt: skip
 
 
@@ -167,7 +169,7 @@ def test_decisions_are_scored_beside_fixed_rules():
     for i, name in enumerate(NAMES):
         good = i < 6
         rows += [
-            probe_row(name, stages=("dpo",) if good else (), win_rate=0.2),
+            probe_row(name, learns=good, win_rate=0.2),
             run_row(name, gains=[3.0] * 10 if good else [-3.0] * 10, start=-1.0 if good else 1.0),
             run_row(name, "sft", gains=[0.0] * 10, start=-1.0 if good else 1.0),
         ]
@@ -178,8 +180,18 @@ def test_decisions_are_scored_beside_fixed_rules():
     assert "4 of 10 cells even the untrained" in text
 
 
+def test_the_decision_is_todays():
+    """Stored probes are judged by the table as it is, as `probe gate RUN` does."""
+    assert cells.decided(probe_row("a")).method == "dpo"
+    assert cells.decided(probe_row("a", learns=False)).method == "do-not-train"
+    sinking = probe_row("a", entanglement=0.9)
+    assert cells.decided(sinking).method == "dpo+nll"
+    broken = probe_row("a") | {"findings": [["PB301", "error"]]}
+    assert cells.decided(broken).method == "fix-data"
+
+
 def test_a_decision_that_was_not_run_is_not_scored():
-    rows = [probe_row("set0", stages=("dpop",)), run_row("set0"), run_row("set0", "sft")]
+    rows = [probe_row("set0", entanglement=0.9), run_row("set0"), run_row("set0", "sft")]
     assert list(decision.decisions(cells.cells_of(rows))) == [
         "No cell has both core runs and the decided one yet."
     ]
@@ -198,11 +210,11 @@ def test_the_page_shows_the_stored_results(monkeypatch):
 
 
 def test_the_grid_names_each_cell_once_and_decided_methods_early():
-    row = probe_row("human", stages=("dpo_nll",)) | {"model": forecast.SMALL}
+    row = probe_row("human", entanglement=0.9) | {"model": forecast.SMALL}
     before, after = forecast.grid([]), forecast.grid([row])
     assert len({cell.key for cell in before}) == len(before)
     decided = runs.Cell(forecast.SMALL, "human", "dpo_nll")
-    assert after.index(decided) < before.index(decided)
+    assert after.index(decided) == 3 < before.index(decided)
     assert {cell.variant for cell in before} == set(runs.VARIANTS)
     assert {"dpo", "sft", "dpop", "dpo_nll", "orpo", "sft+dpo", "probes"} == {cell.method for cell in before}
 
