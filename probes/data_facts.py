@@ -65,6 +65,7 @@ class Flag(IntFlag):
     CHAT = 128
     HOLDS_CHOSEN = 256
     HOLDS_REJECTED = 512
+    PREFIX = 1024  # one side begins with all of the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,9 @@ _HOLDING_BACK = fold(HOLDING_BACK)
 
 def _flags(batch: list[Pair], texts: list[str], keys: UInts) -> npt.NDArray[np.int64]:
     flags = np.fromiter(map(_form, batch), np.int64, len(batch))
+    for i, (chosen, rejected) in enumerate(zip(texts[1::3], texts[2::3], strict=True)):
+        if chosen.startswith(rejected) or rejected.startswith(chosen):
+            flags[i] |= Flag.PREFIX
     for same in np.flatnonzero(keys[:, 1] == keys[:, 2]):
         if batch[same].chosen == batch[same].rejected:
             flags[same] |= Flag.IDENTICAL

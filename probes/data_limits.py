@@ -50,6 +50,7 @@ LIMITS: Mapping[str, Limit] = {
         "PB333", 0.1, "least share of the rarer direction in a conditional set, lower bound"
     ),
     "one_sided": Limit("PB334", 0.9, "largest share of one direction, lower bound"),
+    "prefix_sides": Limit("PB335", 0.01, "share of pairs in which one side begins with all of the other"),
     "identical_after_truncation": Limit("PB340", 0.0, "share of pairs the same after truncation"),
     "truncated": Limit("PB341", 0.05, "share of pairs with a side cut at --max-length"),
     "unequal_truncation": Limit("PB342", 0.05, "p of the test that both sides are cut equally often"),

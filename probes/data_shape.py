@@ -107,6 +107,31 @@ def too_alike(data: Data, limits: Limits) -> Result:
     )
 
 
+def prefix_sides(data: Data, limits: Limits) -> Result:
+    """Sides of which one is the other's beginning.
+
+    PB335 cut side: one response begins with all of the other.
+
+    Means: The longer side is the shorter one with something added, character by character.
+    Why: Mostly a response was cut off, or a text was appended to one side. The shared part cancels out, so
+    only "stop here" or "go on" is learned. In rows without a prompt field TRL takes nearly all of the
+    shorter side for the prompt.
+    Do: Mend the cut side or drop the pairs, unless when to stop is what they are to teach.
+    Source: TRL's `extract_prompt`; starting value of the limit.
+    """
+    columns = data.columns
+    full = (columns.words[:, 1:] > 0).all(axis=1)
+    return counted(
+        "prefix_sides",
+        np.asarray(columns.has(Flag.PREFIX) & full & ~columns.has(Flag.IDENTICAL)),
+        columns.lines,
+        limits,
+        severity="warning",
+        what="have one side that begins with all of the other",
+        remedy="Mend the cut side, or drop the pairs.",
+    )
+
+
 def hardly_related(data: Data, limits: Limits) -> Result:
     """Sides that have no more in common than sides of different pairs.
 
@@ -190,4 +215,4 @@ def directions(data: Data, limits: Limits) -> Result:
     return Result("conditional", k, limits["conditional"], (estimate,), finding)
 
 
-SHAPE_CHECKS = (length_gap, too_alike, hardly_related, directions)
+SHAPE_CHECKS = (length_gap, too_alike, hardly_related, directions, prefix_sides)

@@ -81,6 +81,7 @@ IN_PLACE: dict[str, Callable[[Row], Row | str]] = {
     "PB306": lambda row: {**row, "chosen": row["chosen"] + "\x07"},
     "PB307": lambda row: {**row, "rejected": row["rejected"] + " cafÃ©"},
     "PB309": lambda row: {**row, "id": "7000"},  # a row of that id is added
+    "PB335": lambda row: {**row, "rejected": row["chosen"][: len(row["chosen"]) // 2]},
     "PB308": lambda row: {**row, "chosen": row["prompt"] + row["chosen"]},
 }
 APPENDED: dict[str, Callable[[Row], Row]] = {
