@@ -51,7 +51,12 @@ ACCEPT_KEYS = (
     Key("until", (date,), None, "Last day on which it is accepted, e.g. 2027-03-31."),
 )
 # One-off acts and what they write are said each time, never by a file.
-NEVER_IN_FILE = frozenset({"help", "version", "show_config", "force", "reason", "out", "resume", "export"})
+NEVER_IN_FILE = frozenset(
+    {
+        *("help", "version", "show_config", "force", "reason", "out", "resume", "export"),
+        *("promote_to", "scores", "to", "replace_trivial"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

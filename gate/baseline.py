@@ -28,7 +28,7 @@ def compare(run: Run, baseline: Run, *, bound: float, alpha: float) -> Compared:
     lies above −`bound`, fails below it, and is inconclusive else; Bonferroni over the groups. Runs that
     cannot be compared give PB703, which fails the gate.
     """
-    if fact := _incomparable(run, baseline):
+    if fact := why_incomparable(run, baseline):
         return Compared(findings=(incomparable(fact),))
     estimates = _changes(_rows(run), _rows(baseline), alpha)
     conditions = tuple(_condition(e, bound) for e in estimates)
@@ -72,8 +72,8 @@ def worse(condition: Condition) -> Finding:
     )
 
 
-def _incomparable(run: Run, baseline: Run) -> str:
-    """The first fact that forbids the comparison, or ""."""
+def why_incomparable(run: Run, baseline: Run) -> str:
+    """The first fact that forbids comparing the two pair by pair, or ""."""
     for name, of in FACTS.items():
         then, now = of(baseline), of(run)
         if then != now:

@@ -48,8 +48,8 @@ def is_run(path: Path) -> bool:
 
 def from_config(**options: Any) -> GateOptions:
     """The typed options together with the config file's tables. Raises `ProbeError` for a wrong word."""
-    _one_of("--inconclusive", options.get("inconclusive", "fail"), ("fail", "warn"))
-    _one_of("--goal", options.get("goal", "auto"), get_args(Goal))
+    one_of("--inconclusive", options.get("inconclusive", "fail"), ("fail", "warn"))
+    one_of("--goal", options.get("goal", "auto"), get_args(Goal))
     return GateOptions(
         **options,
         limits=_underscored(config.section("gate.limits")),
@@ -82,7 +82,8 @@ def judged(run: Run, options: GateOptions, today: date) -> Run:
     )
 
 
-def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises `ProbeError` unless the flag's value is one of those allowed."""
     if value not in allowed:
         raise ProbeError(f'{flag} "{value}": there is no such choice. Use {", ".join(allowed)}.')
 

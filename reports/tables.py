@@ -158,7 +158,8 @@ def before_after(run: Run) -> Table:
         )
         for r in details(run, "before_after")
     )
-    return Table("before_after", "before → after training", columns, rows, limit=20)
+    title = "base → tuned" if run.command == "compare" else "before → after training"
+    return Table("before_after", title, columns, rows, limit=20)
 
 
 def guard(run: Run) -> Table:

@@ -167,6 +167,11 @@ def reproduce(run: Run) -> str:
     return shlex.join(str(word) for word in run.environment.get("argv") or ["probe", run.command])
 
 
+def _promoted(run: Run) -> str:
+    promotion = run.details.get("promotion") or {}
+    return f"{promotion['decision']}: {promotion['because']}" if promotion else ""
+
+
 def _judged(run: Run) -> str:
     conditions = run.verdict.conditions
     if not conditions:
@@ -261,7 +266,7 @@ def _with_findings(*parts: str, run: Run) -> str:
     return "; ".join([*parts, *([_counted(run)] if run.findings else [])]) if parts else ""
 
 
-TOLD = (_judged, _biased, _diagnosed, _compared, _trained, _tried, _counted)
+TOLD = (_promoted, _judged, _biased, _diagnosed, _compared, _trained, _tried, _counted)
 
 
 def details(run: Run, key: str) -> Any:

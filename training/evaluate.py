@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
+from ..probes.answers import repeated_share
 from ..probes.statistics import mean_estimate
 from ..scoring.engine import causal_lm
 from ..scoring.records import EncodedSide
@@ -158,13 +159,3 @@ def _until(ids: list[int], ends: set[int]) -> list[int]:
     """The ids up to and with the first end token."""
     stop = next((i + 1 for i, token in enumerate(ids) if token in ends), len(ids))
     return ids[:stop]
-
-
-def repeated_share(texts: Sequence[Sequence[int]]) -> float:
-    """The share of 3-grams that stood in the same text before."""
-    total = repeated = 0
-    for text in texts:
-        grams = [tuple(text[i : i + 3]) for i in range(len(text) - 2)]
-        total += len(grams)
-        repeated += len(grams) - len(set(grams))
-    return repeated / total if total else 0.0

@@ -1,0 +1,113 @@
+"""`probe compare`: did training make any group worse? Promote, roll back, or not yet known."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ProbeError
+from . import options
+
+if TYPE_CHECKING:
+    from ..gate.sides import Side
+    from ..records import Run
+
+
+def compare(
+    base: Annotated[
+        str, typer.Argument(help="The model now in use: a run.json, model, adapter, or embedded.")
+    ],
+    tuned: Annotated[str, typer.Argument(help="The model that may take its place, likewise.")],
+    pairs: Annotated[
+        Path | None, typer.Argument(help="Held-out pairs to measure both on; saved runs need none.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model below an adapter. Default: BASE, else the embedded one.")
+    ] = None,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Graded answers by id and group: letters or numbers. One file, or base's and tuned's."
+        ),
+    ] = None,
+    allowance: Annotated[
+        list[str] | None,
+        typer.Option(help="How far a quantity may get worse: gap=0.1, grade=1, grade:GROUP=0.5. Repeatable."),
+    ] = None,
+    watch: Annotated[Path | None, typer.Option(help="General texts whose perplexity must not rise.")] = None,
+    samples: Annotated[
+        int, typer.Option(help="Prompts that both models answer, for length, repetition, variety.", min=0)
+    ] = 32,
+    tokens: Annotated[int, typer.Option(help="Longest sampled answer in tokens.", min=1)] = 64,
+    promote_to: Annotated[
+        Path | None, typer.Option(help="Where the model in use lives: replaced in one step if all is well.")
+    ] = None,
+    inconclusive: Annotated[
+        str, typer.Option(help="What an open question does to the exit code: fail or warn.")
+    ] = "fail",
+    fields: options.Fields = None,
+    sides: options.Sides = None,
+    skip_bad: options.SkipBad = False,
+    template: options.Template = "auto",
+    max_length: options.MaxLength = None,
+    alpha: options.Alpha = 0.05,
+    bound: options.Bound = 0.1,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    dtype: options.DType = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
+    format: options.Format = None,
+    out: options.Out = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
+) -> int:
+    """Compare a tuned model with its base, group by group: exit code 0 (promote) or 1.
+
+    Example: probe compare embedded .probe/runs/RUN/adapter held-out.jsonl --watch notes.txt
+    """
+    from ..gate.compare import Settings
+    from ..gate.compare_run import Request
+    from ..gate.compare_run import compare as run_compare
+    from ..gate.promotion import allowances
+    from ..gate.settings import one_of
+    from ..gate.sides import sides_of
+    from ..pairs.grades import read_grades
+    from ..reports.emit import emit, parse_formats
+
+    parse_formats(format)
+    one_of("--inconclusive", inconclusive, ("fail", "warn"))
+    allowed = allowances(allowance or (), bound)
+    settings = Settings(allowed, alpha, "warn" if inconclusive == "warn" else "fail")
+    both = sides_of(base, tuned, model)
+    grades = read_grades(scores) if scores else None
+
+    request = None
+    if pairs is not None:
+        from ..scoring.session import ModelOptions, Source
+
+        how = ModelOptions(None, device, dtype, None, None, trust_remote_code, template, max_length, no_cache)
+        source = Source.of(pairs, fields, sides, skip_bad)
+        request = Request(source, how, watch, samples, tokens, seed)
+    elif not grades and not all(side.saved for side in both):
+        raise ProbeError(
+            "models are measured on pairs. Name the pair file as third argument, or give --scores."
+        )
+    run = run_compare(both, request, grades, settings)
+    emit(run, format, out, everything=everything)
+    if promote_to is not None:
+        print(_promoted(run, both[1], promote_to), file=sys.stderr)
+    return run.verdict.exit_code
+
+
+def _promoted(run: Run, tuned: Side, target: Path) -> str:
+    """Put the tuned model in place where the verdict says so; what was done, in a line."""
+    from ..gate.deploy import promote
+    from ..gate.sides import weights_of
+
+    if run.verdict.status != "pass":
+        return f"{target}: unchanged ({run.details['promotion']['decision']})"
+    done = promote(weights_of(tuned, run), target, note={"created": run.created, "inputs": run.inputs})
+    return f"{target}: now {done.now}; before: {done.before or 'nothing'}"

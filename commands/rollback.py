@@ -1,0 +1,21 @@
+"""`probe rollback`: the model that was in place before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def rollback(
+    place: Annotated[Path, typer.Argument(help="The place that `probe compare --promote-to` keeps.")],
+) -> None:
+    """Put the previous model back in place, in one step.
+
+    Example: probe rollback models/serve
+    """
+    from ..gate.deploy import rollback
+
+    done = rollback(place)
+    print(f"{place}: now {done.now}; before it: {done.before or 'nothing'}")

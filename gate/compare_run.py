@@ -1,0 +1,105 @@
+"""The run behind `probe compare`. Only a side that is a model loads torch; saved runs and grades do not."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import config
+from ..errors import ProbeError
+from ..pairs.fields import parse_fields
+from ..pairs.formats import fingerprint
+from ..pairs.grades import Grades
+from ..pairs.read import read_pairs
+from ..probes.bias import prompt_clusters
+from ..records import Run
+from ..runs import environment, now
+from .compare import Settings, compared
+from .sides import Measurement, Side, saved
+
+if TYPE_CHECKING:
+    from ..scoring.session import ModelOptions, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What models are measured on, and how: the pairs, texts to be watched, answers to so many prompts.
+
+    The model and adapter of `how` are those of each side.
+    """
+
+    source: Source
+    how: ModelOptions
+    watch: Path | None = None
+    samples: int = 0
+    tokens: int = 64
+    seed: int = 0
+
+
+def compare(
+    sides: tuple[Side, Side], request: Request | None, grades: Grades | None, settings: Settings
+) -> Run:
+    """The judged run of a comparison. `request` None: saved runs, or models of which only grades are known.
+
+    Raises `ProbeError` for sides that cannot be compared, `CannotMeasure` for numbers that are not finite.
+    """
+    created = now()
+    only_graded = request is None and not all(side.saved for side in sides)
+    both = None if only_graded else _both(sides, request)
+    prompts = _prompts(both[1].run) if both else {}
+    run = Run(
+        command="compare",
+        created=created,
+        inputs=_inputs(sides, both, grades),
+        config=config.current(),
+        environment=environment(),
+    )
+    return compared(run, both, grades, prompts, settings)
+
+
+def _both(sides: tuple[Side, Side], request: Request | None) -> tuple[Measurement, Measurement]:
+    """Both measured, one after the other, so that one model is held at a time."""
+    first, second = (_measured(side, request) for side in sides)
+    if bool(first.watched) != bool(second.watched) or len(first.answers) != len(second.answers):
+        first, second = (replace(side, watched=(), answers=()) for side in (first, second))
+        print("a saved run has neither watched texts nor answers; they are not compared.", file=sys.stderr)
+    return first, second
+
+
+def _measured(side: Side, request: Request | None) -> Measurement:
+    """A saved run as it stands; a model by running it."""
+    if side.saved is not None:
+        return saved(side.saved)
+    if request is None:
+        raise ProbeError(f"{side.name}: a model is measured on pairs. Name the pair file as third argument.")
+    from ..training.compare_run import measure_model
+
+    return measure_model(side, request)
+
+
+def _prompts(run: Run) -> dict[str, int]:
+    """A label of the prompt of each pair by id; empty where the run's pair file is not as it was."""
+    facts = run.inputs.get("pairs") or {}
+    path = Path(str(facts.get("path")))
+    if not path.is_file() or fingerprint(path) != facts.get("sha256"):
+        return {}
+    fields = parse_fields(run.config.get("fields"))
+    pairs = list(read_pairs(path, fields=fields, skip_bad=True))
+    labels = prompt_clusters(pair.prompt for pair in pairs)
+    return {pair.id: int(label) for pair, label in zip(pairs, labels, strict=True)}
+
+
+def _inputs(
+    sides: tuple[Side, Side],
+    both: tuple[Measurement, Measurement] | None,
+    grades: Grades | None,
+) -> dict[str, Any]:
+    names = [side.name for side in sides]
+    models = [m.run.inputs.get("model") or {} for m in both] if both else [{"name": n} for n in names]
+    graded = (
+        {"grades": {**grades.facts, "n": len(grades.items), "left_out": grades.left_out}} if grades else {}
+    )
+    pairs = both[1].run.inputs.get("pairs") or {} if both else {}
+    return {"pairs": pairs, "base": models[0], "model": models[1], "compared": names, **graded}

@@ -1,0 +1,123 @@
+"""Graded answers of two models: letters A to F or numbers, more is better, matched by id.
+
+A row is `{"id", "group", "model", "grade"}`, the model being base or tuned, or has both grades as
+`{"id", "group", "base", "tuned"}`; or there are two files, first the base's and then the tuned model's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProbeError
+from .formats import fingerprint, rows_of
+from .rows import BadRow, short
+
+MODELS = ("base", "tuned")
+WITH_E, WITHOUT_E = "FEDCBA", "FDCBA"  # where nobody gives an E, F is the grade below D
+STEP = {"+": 1 / 3, "-": -1 / 3, "−": -1 / 3, "": 0.0}
+
+Grade = str | float
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """The grades of one item by both models, in grades; several grades of one model are averaged."""
+
+    id: str
+    group: str | None
+    base: float
+    tuned: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grades:
+    """The items that both models were graded on, in the order of the file.
+
+    `letters`: the grades were letters, so that 1 is one letter. `left_out` counts items of one model only.
+    """
+
+    items: tuple[Graded, ...]
+    letters: bool
+    left_out: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_grades(paths: Sequence[Path]) -> Grades:
+    """The grades of one file for both models, or of two files in the order base, tuned.
+
+    Raises `ProbeError` with the line for a row without id or grade, and where no item has both grades.
+    """
+    if len(paths) > len(MODELS):
+        raise ProbeError(f"--scores: {len(paths)} files. Give one for both models, or base and tuned.")
+    owners = MODELS if len(paths) == len(MODELS) else (None,)
+    rows = [row for path, owner in zip(paths, owners, strict=True) for row in _rows(path, owner)]
+    letters = any(isinstance(grade, str) for *_, grade in rows)
+    if letters and not all(isinstance(grade, str) for *_, grade in rows):
+        raise ProbeError(f"{paths[0]}: some grades are letters and some numbers. Use one scale.")
+    values = _on_scale([grade for *_, grade in rows])
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, str | None] = {}
+    for (name, group, model, _), value in zip(rows, values, strict=True):
+        found[name][model].append(value)
+        groups[name] = groups.get(name) or group
+    items = [_item(name, groups[name], by) for name, by in found.items() if len(by) == len(MODELS)]
+    if not items:
+        raise ProbeError(
+            f"{paths[0]}: no item has a grade of both models. Write "
+            '{"id", "group", "base": "A", "tuned": "B"} on each line, or give two files.'
+        )
+    facts = {"path": [str(path) for path in paths], "sha256": [fingerprint(path) for path in paths]}
+    return Grades(tuple(items), letters, len(found) - len(items), facts)
+
+
+def _item(name: str, group: str | None, by: Mapping[str, Sequence[float]]) -> Graded:
+    base, tuned = (sum(by[model]) / len(by[model]) for model in MODELS)
+    return Graded(name, group, base, tuned)
+
+
+def _rows(path: Path, owner: str | None) -> Iterator[tuple[str, str | None, str, Grade]]:
+    """(id, group, model, grade) of each grade in the file."""
+    for line, row in rows_of(path):
+        try:
+            yield from _graded(row, owner)
+        except BadRow as error:
+            raise ProbeError(f"{path}:{line}: {error}") from error
+
+
+def _graded(row: Any, owner: str | None) -> Iterator[tuple[str, str | None, str, Grade]]:
+    if isinstance(row, BadRow):
+        raise row
+    if not isinstance(row, dict) or row.get("id") in (None, ""):
+        raise BadRow('no "id". Give each graded answer the id of its question.')
+    group = None if row.get("group") is None else str(row["group"])
+    given = {owner or row.get("model"): row["grade"]} if "grade" in row else {m: row.get(m) for m in MODELS}
+    for model, grade in given.items():
+        if model not in MODELS:
+            raise BadRow(f'"model" is {short(repr(model))}. Write base or tuned, or give two files.')
+        yield str(row["id"]), group, model, _grade(grade)
+
+
+def _grade(value: Any) -> Grade:
+    """A finite number, or a letter in upper case with its sign."""
+    if isinstance(value, str):
+        letter = value.strip().upper()
+        if letter[:1] in tuple(WITH_E) and letter[1:] in STEP:
+            return letter
+        try:
+            value = float(letter)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadRow(f"{short(repr(value))} is no grade. Write a letter from A to F, or a number.")
+    return float(value)
+
+
+def _on_scale(grades: Sequence[Grade]) -> list[float]:
+    """Grades as numbers: F is 0 and each letter above it 1 more; + and − are thirds."""
+    scale = WITH_E if any(isinstance(g, str) and g[0] == "E" for g in grades) else WITHOUT_E
+    return [g if isinstance(g, float) else scale.index(g[0]) + STEP[g[1:]] for g in grades]

@@ -1,0 +1,228 @@
+"""Answers drawn from a model in batches with a key-value cache, each from random numbers of its own.
+
+A row's tokens are found by inverting the cumulative distribution at uniform numbers that come from the row's
+seed alone. So what is drawn does not depend on which rows share its batch, but for float noise in the logits,
+which moves a token only where a number falls within that noise of a boundary.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from ..errors import CannotMeasure
+from .engine import causal_lm
+from .model import LoadedModel
+from .service import out_of_memory
+
+BATCH = 32
+COMPACT = 0.875  # rows that are done leave the cache when so few of its rows still run
+NUCLEUS = 1024  # likeliest tokens that are sorted first; all are where they do not hold top_p
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One answer to be drawn: token ids to go on from (not empty), a temperature (0 is greedy), a seed."""
+
+    context: tuple[int, ...]
+    temperature: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The ids drawn, without the end token; `ended`: the model ended it itself within the limit."""
+
+    ids: tuple[int, ...]
+    ended: bool
+
+
+def sample(
+    loaded: LoadedModel,
+    draws: Sequence[Draw],
+    *,
+    tokens: int,
+    top_p: float = 1.0,
+    batch: int = BATCH,
+) -> Iterator[dict[int, Answer]]:
+    """The answers, at most `tokens` long, by index into `draws`: a batch at a time, shortest contexts first.
+
+    The whole distribution is sampled, or with `top_p` < 1 the smallest set of tokens that holds so much of it
+    (Holtzman et al. 2020); the model's own sampling settings are not used. Out of memory halves the batch.
+    Raises `CannotMeasure` for logits that are not finite.
+    """
+    order = sorted(range(len(draws)), key=lambda i: (len(draws[i].context), draws[i].context))
+    at = 0
+    while at < len(order):
+        mine = order[at : at + batch]
+        try:
+            answers = _answers(loaded, [draws[i] for i in mine], tokens, top_p)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or batch == 1:
+                raise
+            batch //= 2
+            print(f"probe: out of memory; going on with {batch} answers at a time.", file=sys.stderr)
+            continue
+        yield dict(zip(mine, answers, strict=True))
+        at += len(mine)
+
+
+@torch.inference_mode()
+def _answers(loaded: LoadedModel, draws: Sequence[Draw], tokens: int, top_p: float) -> list[Answer]:
+    model: Any = causal_lm(loaded.model)
+    ends = end_ids(loaded)
+    uniforms = np.stack([np.random.default_rng(draw.seed).random(tokens) for draw in draws])
+    device = model.get_input_embeddings().weight.device
+    chooser = Chooser(
+        torch.tensor([draw.temperature for draw in draws], device=device, dtype=torch.float64),
+        torch.from_numpy(uniforms).to(device),
+        top_p,
+    )
+    if model._is_stateful:  # recurrent: a state has no place for padding
+        found = [_alone(model, draw, chooser.of([i]), tokens, ends) for i, draw in enumerate(draws)]
+    else:
+        found = _together(model, [draw.context for draw in draws], chooser, tokens, ends)
+    return [_answer(ids, ends) for ids in found]
+
+
+def end_ids(loaded: LoadedModel) -> frozenset[int]:
+    """The tokens that end an answer: the tokenizer's and those of the model's generation config."""
+    config = getattr(causal_lm(loaded.model), "generation_config", None)
+    listed = getattr(config, "eos_token_id", None)
+    known = listed if isinstance(listed, list) else [listed]
+    return frozenset(i for i in (*known, loaded.tokenizer.eos_token_id) if i is not None)
+
+
+def _answer(ids: Sequence[int], ends: frozenset[int]) -> Answer:
+    stop = next((i for i, token in enumerate(ids) if token in ends), None)
+    return Answer(tuple(ids[:stop]), stop is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """Picks each row's next token: `temperatures` [rows] float64, `uniforms` [rows, steps] in [0, 1)."""
+
+    temperatures: torch.Tensor
+    uniforms: torch.Tensor
+    top_p: float = 1.0
+
+    def of(self, rows: Sequence[int] | torch.Tensor) -> Chooser:
+        """The same for some of the rows."""
+        return Chooser(self.temperatures[rows], self.uniforms[rows], self.top_p)
+
+    def __call__(self, logits: torch.Tensor, step: int) -> torch.Tensor:
+        """Token ids [rows] from logits [rows, vocabulary]. Raises `CannotMeasure` unless they are finite."""
+        best = logits.argmax(-1)
+        peak = logits.gather(-1, best[:, None])
+        if not torch.isfinite(peak).all():
+            raise CannotMeasure("the model gives logits that are not finite. Try --dtype float32.")
+        warm = self.temperatures > 0
+        if not warm.any():
+            return best
+        scale = torch.where(warm, self.temperatures, 1.0)[:, None]
+        weights = ((logits - peak).double() / scale).exp()
+        drawn = self._drawn(weights, self.uniforms[:, step, None])
+        return torch.where(warm, drawn, best)
+
+    def _drawn(self, weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+        if self.top_p >= 1:
+            return _inverted(weights.cumsum(-1), uniform)
+        heaviest, ids = weights.topk(min(NUCLEUS, weights.shape[-1]), dim=-1)
+        total = weights.sum(-1, keepdim=True)
+        if (heaviest.sum(-1, keepdim=True) < self.top_p * total).any():
+            heaviest, ids = weights.sort(dim=-1, descending=True, stable=True)
+        before = heaviest.cumsum(-1) - heaviest
+        kept = torch.where(before < self.top_p * total, heaviest, 0.0)
+        return ids.gather(-1, _inverted(kept.cumsum(-1), uniform)[:, None])[:, 0]
+
+
+def _inverted(cumulative: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """The first index whose cumulative weight exceeds uniform · total; never one of weight 0."""
+    return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)[:, 0]
+
+
+def _together(
+    model: Any, contexts: Sequence[Sequence[int]], chooser: Chooser, tokens: int, ends: frozenset[int]
+) -> list[list[int]]:
+    """New ids after each context. Each distinct context is read once; rows that end leave the cache."""
+    logits, cache, mask, lengths = _read(model, contexts)
+    rows = torch.arange(len(contexts), device=mask.device)  # which draw each row of the cache is
+    done = torch.zeros(len(contexts), dtype=torch.bool, device=mask.device)
+    stop = torch.tensor(sorted(ends), device=mask.device)
+    found: list[list[int]] = [[] for _ in contexts]
+    placed = "position_ids" in inspect.signature(model.forward).parameters
+    for step in range(tokens):
+        chosen = chooser(logits, step)
+        for row, token, over in zip(rows.tolist(), chosen.tolist(), done.tolist(), strict=True):
+            if not over:
+                found[row].append(token)
+        done |= torch.isin(chosen, stop)
+        running = int((~done).sum())
+        if not running or step + 1 == tokens:
+            break
+        if running <= COMPACT * len(rows):
+            left = (~done).nonzero()[:, 0]
+            cache.batch_select_indices(left)
+            rows, chosen, mask, lengths = rows[left], chosen[left], mask[left], lengths[left]
+            chooser, done = chooser.of(left), done[left]
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        where = {"position_ids": (lengths + step)[:, None]} if placed else {}
+        output = model(
+            input_ids=chosen[:, None], attention_mask=mask, past_key_values=cache, use_cache=True, **where
+        )
+        logits = output.logits[:, -1]
+    return found
+
+
+def _read(
+    model: Any, contexts: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, DynamicCache, torch.Tensor, torch.Tensor]:
+    """The logits after each context, the cache, its mask [rows, width] (0: padding, on the left), lengths."""
+    distinct = list(dict.fromkeys(map(tuple, contexts)))
+    width = max(map(len, distinct))
+    device = model.get_input_embeddings().weight.device
+    ids = torch.tensor([[0] * (width - len(c)) + list(c) for c in distinct], device=device)
+    mask = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in distinct], device=device)
+    parameters = inspect.signature(model.forward).parameters
+    extra: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+    if "position_ids" in parameters:
+        extra["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config.get_text_config())
+    output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra)
+    place = {context: i for i, context in enumerate(distinct)}
+    rows = torch.tensor([place[tuple(c)] for c in contexts], device=device)
+    cache.batch_select_indices(rows)
+    return output.logits[:, -1][rows], cache, mask[rows], mask[rows].sum(-1)
+
+
+class _ByChooser(LogitsProcessor):  # type: ignore[misc]
+    """Leaves the chosen token alone with a finite score, so that greedy decoding takes it."""
+
+    def __init__(self, chooser: Chooser, start: int) -> None:
+        self.chooser, self.start = chooser, start
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        chosen = self.chooser(scores, input_ids.shape[1] - self.start)
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
+
+
+def _alone(model: Any, draw: Draw, chooser: Chooser, tokens: int, ends: frozenset[int]) -> list[int]:
+    """One draw by transformers' own loop, for models whose state is no key-value cache."""
+    config = GenerationConfig(
+        max_new_tokens=tokens, do_sample=False, eos_token_id=sorted(ends), pad_token_id=min(ends, default=0)
+    )
+    ids = torch.tensor([draw.context], device=chooser.uniforms.device)
+    output = model.generate(
+        input_ids=ids,
+        generation_config=config,
+        logits_processor=LogitsProcessorList([_ByChooser(chooser, ids.shape[1])]),
+    )
+    new: list[int] = output[0, ids.shape[1] :].tolist()
+    return new

@@ -1,0 +1,111 @@
+"""Batched sampling: against transformers' own loop, against the distribution, and against other batches."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from probe.errors import CannotMeasure
+from probe.scoring.sampling import Answer, Chooser, Draw, end_ids, sample
+
+CONTEXTS = [(5, 6, 7), (9, 10, 11, 12, 13, 14, 15), (8,), (5, 6, 7), (30, 31, 32, 33)]
+
+
+def drawn(loaded, draws, **options):
+    found = {}
+    for part in sample(loaded, draws, **options):
+        found |= part
+    return [found[i] for i in range(len(draws))]
+
+
+def by_transformers(model, context, tokens, ends):
+    config = GenerationConfig(
+        max_new_tokens=tokens, do_sample=False, eos_token_id=sorted(ends), pad_token_id=0
+    )
+    ids = torch.tensor([context])
+    new = model.generate(input_ids=ids, generation_config=config)[0, len(context) :].tolist()
+    ended = any(i in ends for i in new)
+    return Answer(tuple(i for i in new if i not in ends), ended)
+
+
+def test_greedy_is_transformers_own_greedy_on_every_architecture(packable, make_tokenizer, load):
+    loaded = load(packable, make_tokenizer())
+    ends = end_ids(loaded)
+    expected = [by_transformers(packable, c, 12, ends) for c in CONTEXTS]
+    assert drawn(loaded, [Draw(c, 0.0) for c in CONTEXTS], tokens=12) == expected
+
+
+def test_greedy_holds_for_models_that_cannot_be_packed(unpackable, make_tokenizer, load):
+    loaded = load(unpackable, make_tokenizer())
+    ends = end_ids(loaded)
+    expected = [by_transformers(unpackable, c, 8, ends) for c in CONTEXTS]
+    assert drawn(loaded, [Draw(c, 0.0) for c in CONTEXTS], tokens=8) == expected
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.8])
+def test_a_row_is_the_same_in_any_batch(tiny, make_tokenizer, load, top_p):
+    loaded = load(tiny, make_tokenizer())
+    draws = [Draw(c, t, len(c)) for c in CONTEXTS for t in (0.0, 1.3)]
+    whole = drawn(loaded, draws, tokens=12, top_p=top_p)
+    for batch in (1, 4):
+        assert drawn(loaded, draws, tokens=12, top_p=top_p, batch=batch) == whole
+    assert drawn(loaded, draws[::-1], tokens=12, top_p=top_p)[::-1] == whole
+
+
+def test_rows_end_by_themselves_and_leave_the_others_alone(tiny, make_tokenizer, load):
+    """Hot draws with forty end tokens end at many different steps; each must be its own single run's."""
+    tiny.generation_config.eos_token_id = list(range(2, 42))
+    loaded = load(tiny, make_tokenizer())
+    draws = [Draw(c, 30.0, seed) for c in CONTEXTS for seed in range(12)]
+    whole = drawn(loaded, draws, tokens=20)
+    assert len({len(a.ids) for a in whole if a.ended}) > 4 and not all(a.ended for a in whole)
+    for i in range(0, 60, 9):
+        assert drawn(loaded, [draws[i]], tokens=20) == [whole[i]]
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.7])
+def test_tokens_come_with_the_model_s_own_frequencies(top_p):
+    """20,000 uniform numbers through one known distribution, tempered to p² / Σp² by temperature ½."""
+    p = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
+    rows = 20_000
+    uniforms = torch.from_numpy(np.random.default_rng(0).random((rows, 1)))
+    chooser = Chooser(torch.full((rows,), 0.5, dtype=torch.float64), uniforms, top_p)
+    chosen = chooser(torch.from_numpy(np.log(p)).expand(rows, -1), 0).numpy()
+    expected = p**2 / (p**2).sum()  # .557 .313 .078 .035 .017: .557 + .313 is the first sum above .7
+    if top_p < 1:
+        expected = np.array([expected[0], expected[1], 0, 0, 0]) / expected[:2].sum()
+    found = np.bincount(chosen, minlength=5) / rows
+    assert np.abs(found - expected).max() < 4 * np.sqrt(0.25 / rows)
+
+
+def test_a_nucleus_wider_than_the_presorted_tokens_is_whole():
+    """3,000 equal tokens: half the mass is 1,500 of them, more than are sorted at first."""
+    uniforms = torch.linspace(0, 0.999, 500, dtype=torch.float64)[:, None]
+    chooser = Chooser(torch.ones(500, dtype=torch.float64), uniforms, 0.5)
+    chosen = chooser(torch.zeros(500, 3000), 0)
+    assert 1490 <= int(chosen.max()) <= 1500 and int(chosen.min()) == 0
+
+
+def test_logits_that_are_not_finite_are_told(tiny, make_tokenizer, load):
+    with torch.no_grad():
+        tiny.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(CannotMeasure, match="not finite"):
+        drawn(load(tiny, make_tokenizer()), [Draw((5, 6))], tokens=2)
+
+
+def test_out_of_memory_halves_the_batch(tiny, make_tokenizer, load, monkeypatch, capsys):
+    from probe.scoring import sampling
+
+    true = sampling._answers
+
+    def scarce(loaded, draws, *rest):
+        if len(draws) > 2:
+            raise torch.OutOfMemoryError("no memory left")
+        return true(loaded, draws, *rest)
+
+    loaded = load(tiny, make_tokenizer())
+    draws = [Draw(c, 1.0, 3) for c in CONTEXTS]
+    expected = drawn(loaded, draws, tokens=6)
+    monkeypatch.setattr(sampling, "_answers", scarce)
+    assert drawn(loaded, draws, tokens=6) == expected
+    assert "2 answers at a time" in capsys.readouterr().err

@@ -1,0 +1,298 @@
+"""`probe compare`: grades, allowances, the three words, and what may not be compared."""
+
+import json
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from probe.__main__ import main
+from probe.errors import ProbeError
+from probe.gate.baseline import why_incomparable
+from probe.gate.compare import Settings, compared
+from probe.gate.promotion import allowances, claims_of, judged
+from probe.gate.sides import Measurement, sides_of
+from probe.pairs.grades import read_grades
+from probe.probes.answers import distinct, distinct_change, repeated_share
+from probe.probes.compare import QUANTITIES, Paired, changes
+from probe.records import Run
+from probe.runs import load_run
+
+CREATED = "2026-11-21T12:00:00Z"
+
+
+def jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def fifth_account(path, n=14):
+    """Seven groups, better by a grade in six, two grades down in `dosage`: better on average."""
+    draw = random.Random(0)
+    rows = []
+    for group in ("history", "maths", "coding", "dosage", "travel", "law", "cooking"):
+        for i in range(n):
+            base, tuned = ("A", "C") if group == "dosage" else ("C", "B")
+            if draw.random() < 0.2:
+                tuned = "A" if tuned == "B" else "D"
+            rows.append({"id": f"{group}-{i}", "group": group, "base": base, "tuned": tuned})
+    return jsonl(path, rows)
+
+
+def change_of(base, tuned, groups=None, name="grade", clusters=None):
+    groups = groups or [None] * len(base)
+    columns = np.array(base, float), np.array(tuned, float)
+    return changes(Paired(QUANTITIES[name], *columns, groups, clusters))
+
+
+def result_of(differences, typed=(), name="grade"):
+    zero = [0.0] * len(differences)
+    (condition,) = judged(claims_of(change_of(zero, differences, name=name), allowances(typed, 0.1)))
+    return condition.result
+
+
+# --- grades ---------------------------------------------------------------------------------------------
+
+
+def test_letters_are_steps_of_one_and_signs_are_thirds(tmp_path):
+    rows = [{"id": "q", "base": "A-", "tuned": "b+"}, {"id": "r", "base": "D", "tuned": "F"}]
+    items = read_grades([jsonl(tmp_path / "g.jsonl", rows)]).items
+    assert items[0].base == pytest.approx(4 - 1 / 3) and items[0].tuned == pytest.approx(3 + 1 / 3)
+    assert (items[1].base, items[1].tuned) == (1, 0)
+
+
+def test_where_somebody_gives_an_e_it_lies_between_d_and_f(tmp_path):
+    rows = [{"id": "q", "base": "D", "tuned": "E"}, {"id": "r", "base": "A", "tuned": "F"}]
+    items = read_grades([jsonl(tmp_path / "g.jsonl", rows)]).items
+    assert [(i.base, i.tuned) for i in items] == [(2, 1), (5, 0)]
+
+
+def test_three_ways_to_write_the_same_grades(tmp_path):
+    one = jsonl(tmp_path / "1.jsonl", [{"id": 1, "group": "g", "base": 3, "tuned": 2.5}])
+    two = jsonl(
+        tmp_path / "2.jsonl",
+        [{"id": 1, "group": "g", "model": m, "grade": v} for m, v in (("base", 3), ("tuned", "2.5"))],
+    )
+    apart = [
+        jsonl(tmp_path / f"{m}.jsonl", [{"id": 1, "group": "g", "grade": v}])
+        for m, v in (("base", 3), ("tuned", 2.5))
+    ]
+    assert read_grades([one]).items == read_grades([two]).items == read_grades(apart).items
+
+
+def test_several_grades_of_one_answer_are_averaged_and_lone_ones_counted(tmp_path):
+    rows = [
+        *({"id": "q", "model": "base", "grade": g} for g in (1, 2)),
+        {"id": "q", "model": "tuned", "grade": 4},
+        {"id": "lone", "model": "tuned", "grade": 4},
+    ]
+    grades = read_grades([jsonl(tmp_path / "g.jsonl", rows)])
+    assert [(i.id, i.base, i.tuned) for i in grades.items] == [("q", 1.5, 4.0)] and grades.left_out == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "fact"),
+    [
+        ({"id": "q", "base": "G", "tuned": "A"}, "is no grade"),
+        ({"id": "q", "base": True, "tuned": 1}, "is no grade"),
+        ({"id": "q", "model": "other", "grade": 1}, '"model" is'),
+        ({"base": 1, "tuned": 1}, 'no "id"'),
+        ({"id": "q", "base": 1}, "is no grade"),
+    ],
+)
+def test_a_wrong_row_is_told_with_its_line(tmp_path, row, fact):
+    path = jsonl(tmp_path / "g.jsonl", [{"id": "ok", "base": 1, "tuned": 1}, row])
+    with pytest.raises(ProbeError, match=rf"g\.jsonl:2: .*{fact}"):
+        read_grades([path])
+
+
+def test_letters_and_numbers_do_not_mix(tmp_path):
+    with pytest.raises(ProbeError, match="Use one scale"):
+        read_grades([jsonl(tmp_path / "g.jsonl", [{"id": 1, "base": "A", "tuned": 3}])])
+
+
+# --- the judgement --------------------------------------------------------------------------------------
+
+
+def test_unanimous_items_are_judged_by_signs_and_six_are_the_least():
+    """All fell by 2 grades: d + 1 is negative for each, p = 2·2⁻ⁿ, which five cannot bring to .05."""
+    assert result_of([-2] * 5) == "inconclusive"
+    assert result_of([-2] * 6) == "fail"
+    assert result_of([0] * 6) == "pass"
+    assert result_of([-1] * 40) == "inconclusive"  # on the limit: nobody can say
+
+
+def test_a_fall_within_the_allowance_passes_and_a_tighter_one_fails():
+    draw = np.random.default_rng(0).normal(-0.5, 0.2, 40)
+    assert result_of(draw) == "pass"
+    assert result_of(draw, ["grade=0.3"]) == "fail"
+    assert result_of(draw, ["grade=0.5"]) == "inconclusive"
+
+
+def test_less_repetition_is_better():
+    draw = np.random.default_rng(0).normal(0.2, 0.05, 40)
+    assert result_of(draw, ["repetition=0.1"], "repetition") == "fail"
+    assert result_of(-draw, ["repetition=0.1"], "repetition") == "pass"
+
+
+def test_neither_error_exceeds_its_level_on_the_limit():
+    """300 comparisons of six groups, all truly on the limit, where each word is wrong.
+
+    `promote` needs all six to err at once; `roll back` is Holm's family error: both at most .05, + 3 s.e.
+    """
+    rng = np.random.default_rng(1)
+    groups = [str(k) for k in range(6) for _ in range(12)]
+    words = []
+    for _ in range(300):
+        found = change_of(np.zeros(72), rng.integers(-3, 2, 72), groups)
+        results = [c.result for c in judged(claims_of(found, allowances((), 0.1)))]
+        words.append("fail" if "fail" in results else "pass" if set(results) == {"pass"} else "open")
+    limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+    assert words.count("fail") / 300 <= limit and words.count("pass") / 300 <= limit
+
+
+def test_accuracy_has_mcnemar_s_exact_p():
+    """Of 12 pairs 7 turn to chosen, 1 turns away, 4 stay: p = 2·(C(8,0)+C(8,1))/2⁸ = 18/256."""
+    base, tuned = [0] * 7 + [1] + [1] * 4, [1] * 7 + [0] + [1] * 4
+    (change,) = change_of(base, tuned, name="accuracy")
+    assert change.estimate.p == pytest.approx(18 / 256)
+
+
+def test_an_allowance_wider_than_the_scale_is_refused(tmp_path):
+    rows = [{"id": i, "base": 1, "tuned": i % 2} for i in range(20)]
+    grades = read_grades([jsonl(tmp_path / "g.jsonl", rows)])
+    run = Run("compare", CREATED)
+    with pytest.raises(ProbeError, match="allow everything"):
+        compared(run, None, grades, {}, Settings(allowances((), 0.1)))
+    judged_run = compared(run, None, grades, {}, Settings(allowances(["grade=0.1"], 0.1)))
+    assert judged_run.details["promotion"]["decision"] == "roll back"
+
+
+@pytest.mark.parametrize("text", ["gap", "gap=-1", "gap=x", "length=1", "nothing=1", "grade:maths="])
+def test_what_is_no_allowance_is_told(text):
+    with pytest.raises(ProbeError, match="--allowance"):
+        allowances([text], 0.1)
+
+
+def test_an_allowance_for_a_group_that_is_not_there_is_told():
+    with pytest.raises(ProbeError, match="grade:mahts"):
+        claims_of(change_of([0], [0], ["maths"]), allowances(["grade:mahts=1"], 0.1))
+
+
+# --- two runs -------------------------------------------------------------------------------------------
+
+
+def shifted(run, by):
+    rows = [{**row, "gap": row["gap"] + by(row)} for row in run.details["pairs"]]
+    return Run("bias", CREATED, inputs=run.inputs, config=run.config, details={"pairs": rows})
+
+
+def side(run):
+    return Measurement(run, {str(row["id"]): row for row in run.details["pairs"]})
+
+
+def test_the_gap_of_one_group_decides(bias_run):
+    noise = {row["id"]: 0.02 * (i % 3) for i, row in enumerate(bias_run.details["pairs"])}
+    group = bias_run.details["pairs"][0]["group"]
+    worse = shifted(bias_run, lambda row: noise[row["id"]] + (-0.5 if row["group"] == group else 0.4))
+    settings = Settings(allowances((), 0.1))
+    run = compared(Run("compare", CREATED), (side(bias_run), side(worse)), None, {}, settings)
+    assert run.details["promotion"] == {"decision": "roll back", "because": f"worse: {group}"}
+    assert {"PB901", "PB903"} <= {f.code for f in run.findings} and run.verdict.exit_code == 1
+    better = shifted(bias_run, lambda row: noise[row["id"]] + 0.4)
+    run = compared(Run("compare", CREATED), (side(bias_run), side(better)), None, {}, settings)
+    assert run.details["promotion"]["decision"] == "promote" and run.verdict.exit_code == 0
+
+
+def test_runs_of_other_files_or_vocabularies_are_refused(bias_run):
+    settings = Settings(allowances((), 0.1))
+    for inputs in (
+        {"pairs": {**bias_run.inputs["pairs"], "sha256": "other"}},
+        {"model": {**bias_run.inputs.get("model", {}), "tokenizer_sha256": "other"}},
+    ):
+        other = Run(
+            "bias", CREATED, inputs={**bias_run.inputs, **inputs}, config=bias_run.config,
+            details=bias_run.details,
+        )  # fmt: skip
+        with pytest.raises(ProbeError, match="cannot be compared"):
+            compared(Run("compare", CREATED), (side(bias_run), side(other)), None, {}, settings)
+    assert why_incomparable(bias_run, bias_run) == ""
+
+
+def test_what_is_under_an_adapter(tmp_path):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
+    base, tuned = sides_of("embedded", str(adapter), None)
+    assert (base.model, tuned.model, tuned.adapter) == (None, None, str(adapter))
+    assert sides_of("org/name", str(adapter), None)[1].model == "org/name"
+    assert sides_of(str(adapter), str(adapter), "org/name")[0].model == "org/name"
+
+
+# --- sampled answers ------------------------------------------------------------------------------------
+
+
+def test_repetition_and_variety_by_hand():
+    """abcabc: abc bca cab abc, one of four repeated. ab, ac: both bigrams and 3 of 4 letters are distinct."""
+    assert repeated_share(["abcabc"]) == 1 / 4
+    assert distinct(["ab", "ac"], 1) == 3 / 4 and distinct(["ab", "ac"], 2) == 1
+    assert distinct(["a"], 2) is None
+
+
+def test_the_jackknife_of_variety_by_hand():
+    """Three texts of two letters each; the values without each text are worked below."""
+    base, tuned = ["aa", "aa", "bb"], ["ab", "cd", "ef"]
+    found = distinct_change(base, tuned, 1)
+    # distinct-1 of base: 2/6; tuned: 6/6. Without text i, base: 2/4, 2/4, 1/4; tuned: always 4/4.
+    left = np.array([1 - 2 / 4, 1 - 2 / 4, 1 - 1 / 4])
+    se = np.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
+    assert found.value == pytest.approx(1 - 2 / 6)
+    assert found.high - found.value == pytest.approx(4.302653 * se, rel=1e-5)  # t, df 2
+
+
+# --- the command ----------------------------------------------------------------------------------------
+
+
+def test_the_fifth_account_is_refused_with_its_group_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fifth_account(tmp_path / "graded.jsonl")
+    argv = [
+        "probe",
+        "compare",
+        "v6",
+        "v7",
+        "--scores",
+        "graded.jsonl",
+        "--out",
+        "run",
+        "--promote-to",
+        "serve",
+    ]
+    monkeypatch.setattr(sys, "argv", argv)
+    assert main() == 1
+    out, err = capsys.readouterr()
+    assert "roll back: worse: dosage" in out and "PB903" in out and "serve: unchanged" in err
+    run = load_run(tmp_path / "run")
+    whole = run.estimate("grade_change")
+    assert whole.low > 0 and run.estimate("grade_change", "dosage").high < -1
+    assert [f.group for f in run.findings if f.code == "PB901"] == ["dosage"]
+    assert not (tmp_path / "serve").exists()
+
+
+@pytest.mark.slow
+def test_exit_codes_of_the_three_words_through_a_real_process(tmp_path):
+    def code(rows, *extra):
+        jsonl(tmp_path / "g.jsonl", rows)
+        argv = [sys.executable, "-m", "probe", "compare", "a", "b", "--scores", "g.jsonl", *extra]
+        return subprocess.run(argv, cwd=tmp_path, capture_output=True, timeout=120).returncode
+
+    def row(i, base, tuned):
+        return {"id": i, "base": base, "tuned": tuned}
+
+    few = [row(i, "A", "B") for i in range(3)]
+    assert code([row(i, "B", "AB"[i % 2]) for i in range(20)]) == 0
+    assert code([row(i, "A", "CD"[i % 2]) for i in range(20)]) == 1
+    assert code(few) == 1 and code(few, "--inconclusive", "warn") == 0
+    assert code(few, "--inconclusive", "maybe") == 2
