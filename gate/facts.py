@@ -118,15 +118,17 @@ class Beyond:
     concern: bool = True
 
     def __call__(self, facts: Facts) -> Held | None:
-        """The estimate with its interval and the limit."""
-        measured, limit = facts.run.estimate(self.name), facts.thresholds[self.threshold].value
+        """The estimate with its interval, the limit, and where the limit comes from."""
+        measured, threshold = facts.run.estimate(self.name), facts.thresholds[self.threshold]
+        limit = threshold.value
         if measured is None or measured.value is None or measured.low is None or measured.high is None:
             return None
         held = measured.low > limit if self.side == "above" else measured.high < limit
         concern = Finding(self.code, "warning", "", "", estimate=measured)
         if self.concern and any(tolerates(entry, concern) for entry in facts.accepted):
             return None
-        return (Evidence(self.code, f"{say(measured)}, {self.side} {limit:g}", measured),) if held else None
+        text = f"{say(measured)}, {self.side} {limit:g} (limit: {threshold.provenance})"
+        return (Evidence(self.code, text, measured),) if held else None
 
     def __str__(self) -> str:
         limit = "its limit" if self.threshold == self.name else f"the limit of {self.threshold}"

@@ -188,7 +188,7 @@ def _message(claim: Claim, result: Result, settings: Settings, tests: int) -> st
     if estimate is None or estimate.value is None:
         return not_measured(rule, settings.states)
     if result != "inconclusive":
-        return ""
+        return f"limit: {rule.source}" if result == "fail" and claim.limit == rule.limit else ""
     if estimate.n < settings.minimum_n:
         return f"{estimate.n} of the {settings.minimum_n} pairs that an answer needs"
     edge = facing(rule, estimate.value, claim.limit)

@@ -36,7 +36,7 @@ THRESHOLDS: dict[str, Threshold] = {
         "below it preference training memorises",
     ),
     "trial_accuracy": Threshold(
-        _limit("trial_accuracy"), "share", "exact (chance)", "at it nothing is learned"
+        _limit("trial_accuracy"), "share", "exact, chance", "at it nothing is learned"
     ),
     "flip_budget_share": Threshold(
         _limit("flip_budget_share"),

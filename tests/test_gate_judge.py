@@ -61,6 +61,17 @@ def test_a_value_clearly_past_its_limit_fails(name, value):
     assert (judged.verdict.status, judged.verdict.exit_code) == ("fail", 1)
 
 
+def test_a_failed_condition_says_where_its_limit_comes_from():
+    bad = make_run(flip_budget_share=0.9)
+    own, typed = (
+        next(c for c in judge(bad, settings).verdict.conditions if c.name == "flip_budget_share")
+        for settings in (Settings(), Settings(limits={"flip_budget_share": 0.6}))
+    )
+    assert own.result == typed.result == "fail"
+    assert own.message == f"limit: {RULES['flip_budget_share'].source}"
+    assert not typed.message  # whoever set a limit knows where it comes from
+
+
 def test_near_the_limit_it_is_inconclusive_and_says_how_many_more():
     judged = judge(make_run(signal_accuracy=0.64), Settings(today=TODAY))
     condition = next(c for c in judged.verdict.conditions if c.name == "signal_accuracy")

@@ -96,6 +96,15 @@ def test_the_measured_number_stands_in_the_reason():
     assert reason.code == "PB202" and "0.97 [0.94, 1.00]" in reason.text and "moderate" in reason.source
 
 
+def test_a_reason_says_where_its_limit_comes_from():
+    measured = decide(CASES["no-signal"][0], Settings()).decision.reasons[0].text
+    assert f"below 0.6 (limit: {THRESHOLDS['signal_accuracy'].provenance})" in measured
+    configured = (
+        decide(CASES["no-signal"][0], Settings(limits={"signal_accuracy": 0.7})).decision.reasons[0].text
+    )
+    assert "below 0.7 (limit: config)" in configured
+
+
 def test_a_decision_without_evidence_says_that_it_has_none():
     run = decide(CASES["undecided"][0], Settings())
     assert run.decision.reasons[0].code == "PB705"
