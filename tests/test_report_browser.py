@@ -85,7 +85,7 @@ def test_the_console_is_silent_and_nothing_is_asked_for(page):
 
 
 def axe_core():
-    """The source of axe-core: what npm has installed (`make browser`), else the copy in its Python wrapper."""
+    """The source of axe-core: npm's (`make browser`), else the copy in its Python wrapper."""
     installed = ROOT / ".venv/node/node_modules/axe-core/axe.min.js"
     if not installed.exists():
         wrapper = pytest.importorskip(
