@@ -24,14 +24,14 @@ def negatives(
         bool, typer.Option(help="Length, openings, endings, n-grams, templates; no model.")
     ] = True,
     states: Annotated[
-        bool, typer.Option(help="Learnable signal, authorship, CHES: the model's states.")
+        bool, typer.Option(help="Learnable signal, authorship, CHES, flip budget: the model's states.")
     ] = True,
     alone: Annotated[bool, typer.Option(help="Read the responses without their prompt too.")] = True,
     gradients: Annotated[
         int, typer.Option(help="Pairs for gradient entanglement; 0 for none.", min=0, max=64)
     ] = 32,
     samples: Annotated[
-        int, typer.Option(help="Prompts to which the model writes its own responses, as a reference.", min=0)
+        int, typer.Option(help="Prompts that the model answers itself, sampled and greedily.", min=0)
     ] = 0,
     most: Annotated[
         int, typer.Option(help="Pairs that the model reads; a larger file is sampled.", min=2)
@@ -75,6 +75,7 @@ def negatives(
 
     Example: probe negatives pairs/listing_taste_hype.jsonl --no-states --gradients 0 --no-numerics
     """
+    from ..probes.flip_budget import budget_beta
     from ..probes.numerics import Plan
     from ..probes.trimming import export_trimmed as write_trimmed
     from ..probes.trimming import lines_to_drop, told
@@ -100,6 +101,7 @@ def negatives(
         samples=samples,
         most=most,
         plan=plan,
+        beta=budget_beta(method, beta),
     )
     measured = measure_negatives(source, how, chosen)
     emit(measured.run, format, out, everything=everything)

@@ -199,8 +199,7 @@ def _numerics(work: Work) -> Measured:
         lora_rank=None if request.full else values["lora_rank"],
     )
     encoded = [session.encoder(pair) for pair in session.survey.first[:NUMERICS_SAMPLE]]
-    plain = session.scorer.proof is not None and session.scorer.proof.plain
-    return judge_numerics(planned, first_step(session.loaded.model, encoded, planned, plain=plain))
+    return judge_numerics(planned, first_step(session.loaded.model, encoded, planned))
 
 
 def _bias(work: Work) -> Measured:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,21 +46,27 @@ def judge_authorship(
     own: dict[str, Writing] | None = None,
     alpha: float = 0.05,
 ) -> Measured:
-    """Estimates and findings for both sides; `own` holds the model's own samples (`sample`, `greedy`), one a
-    prompt, as a reference."""
+    """Estimates and findings for both sides, in each group too.
+
+    `own` holds what the model itself wrote (`sample`, `greedy`), one response to each of the first pairs'
+    prompts: the sides are compared with it pair by pair.
+    """
     sides = {"chosen": chosen, "rejected": rejected}
-    estimates = [e for side, w in sides.items() for e in _estimates(side, w, clusters, alpha)]
+    whole = {side: _estimates(side, w, clusters, alpha) for side, w in sides.items()}
+    estimates = [e for made in whole.values() for e in made]
     for name, writing in (own or {}).items():
-        estimates += _estimates(name, writing, None, alpha)
-    excess = {side: next(e for e in estimates if e.name == f"{side}_excess") for side in sides}
+        estimates += _estimates(name, writing, clusters[: len(writing.excess)], alpha)
+        estimates += [_over(side, w, name, writing, clusters, alpha) for side, w in sides.items()]
+    estimates += [e for side, w in sides.items() for e in _by_group(side, w, pairs, clusters, alpha)]
+    excess = {side: made[1] for side, made in whole.items()}
     checks = [
         check_chosen(excess["chosen"], chosen, pairs),
         check_peaky(excess["rejected"], rejected, pairs),
         check_squeezing(excess["rejected"], rejected, pairs),
     ]
-    written = [{"side": side, "writer": writer(excess[side], w)} for side, w in sides.items()]
-    details = {"authorship": written}
-    return Measured(tuple(estimates), tuple(f for f in checks if f), details)
+    rows = [_row(side, w, excess[side]) for side, w in sides.items()]
+    rows += [_row(name, w, None) for name, w in (own or {}).items()]
+    return Measured(tuple(estimates), tuple(f for f in checks if f), {"authorship": rows})
 
 
 def writer(excess: Estimate, writing: Writing) -> str:
@@ -135,7 +142,8 @@ def check_squeezing(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -
     return pointing(Finding("PB223", "info", text, remedy, estimate=excess), -writing.excess, pairs)
 
 
-def _estimates(side: str, writing: Writing, clusters: Clusters | None, alpha: float) -> list[Estimate]:
+def _estimates(side: str, writing: Writing, clusters: Clusters, alpha: float) -> list[Estimate]:
+    """Mean log-prob, excess and share of first choices of one side, in that order."""
     values = {
         f"{side}_mean_logps": (writing.mean_logps, "nats/token"),
         f"{side}_excess": (writing.excess, "nats/token"),
@@ -145,6 +153,52 @@ def _estimates(side: str, writing: Writing, clusters: Clusters | None, alpha: fl
         mean_estimate(array, name=name, units=units, clusters=clusters, alpha=alpha)
         for name, (array, units) in values.items()
     ]
+
+
+def _over(side: str, writing: Writing, name: str, own: Writing, clusters: Clusters, alpha: float) -> Estimate:
+    """How much likelier a side is, per token, than what the model wrote to the same prompts."""
+    n = len(own.mean_logps)
+    return mean_estimate(
+        writing.mean_logps[:n] - own.mean_logps,
+        name=f"{side}_over_{name}",
+        units="nats/token",
+        clusters=clusters[:n],
+        alpha=alpha,
+    )
+
+
+def _by_group(
+    side: str, writing: Writing, pairs: Sequence[Pair], clusters: Clusters, alpha: float
+) -> list[Estimate]:
+    """The excess of a side in each group, where there are groups."""
+    groups = np.array([pair.group or "" for pair in pairs])
+    named = [group for group in np.unique(groups) if group]
+    return [
+        mean_estimate(
+            writing.excess[groups == group],
+            name=f"{side}_excess",
+            units="nats/token",
+            clusters=clusters[groups == group],
+            alpha=alpha,
+            group=str(group),
+        )
+        for group in named
+        if len(named) > 1
+    ]
+
+
+def _row(side: str, writing: Writing, excess: Estimate | None) -> dict[str, Any]:
+    """A row of the report; the model's own text has no `excess` to be judged by."""
+    return {
+        "side": side,
+        "mean_logps": float(writing.mean_logps.mean()),
+        "excess": float(writing.excess.mean()),
+        "low": excess and excess.low,
+        "high": excess and excess.high,
+        "top": float(np.mean(writing.top)),
+        "n": len(writing.excess),
+        "writer": writer(excess, writing) if excess else "the model itself",
+    }
 
 
 def _told(e: Estimate) -> str:

@@ -26,12 +26,13 @@ def tokens(text: str) -> list[str]:
 def text_grams(chosen: Sequence[str], rejected: Sequence[str]) -> dict[str, Array]:
     """The Gram matrix [pairs, pairs] of each feature set; `surface` is the mean of all of them.
 
-    `length`: log of the number of characters. `opening`, `ending`: which one to five tokens stand at that
-    end. `words`: word 1- and 2-grams. `characters`: character 1- to 4-grams. The n-grams are tf-idf weighted,
-    each response scaled to length 1, so that they do not stand in for the length.
+    `length`: log of the number of characters, and which tenths of all lengths it exceeds. `opening`,
+    `ending`: which one to five tokens stand at that end. `words`: word 1- and 2-grams. `characters`:
+    character 1- to 4-grams. The n-grams are tf-idf weighted, each response scaled to length 1, so that they
+    do not stand in for the length.
     """
     grams = {
-        "length": gram(_lengths(chosen) - _lengths(rejected)),
+        "length": _length_gram(chosen, rejected),
         "opening": _sparse_gram(chosen, rejected, analyzer=prefixes),
         "ending": _sparse_gram(chosen, rejected, analyzer=suffixes),
         "words": _sparse_gram(chosen, rejected, analyzer=_word_ngrams),
@@ -58,8 +59,12 @@ def _word_ngrams(text: str) -> list[str]:
     return words + [f"{a} {b}" for a, b in pairwise(words)]
 
 
-def _lengths(texts: Sequence[str]) -> Array:
-    return np.log1p(np.array([len(text) for text in texts], dtype=np.float64))[:, None]
+def _length_gram(chosen: Sequence[str], rejected: Sequence[str]) -> Array:
+    """The log alone would miss a side that is cut to a limit, or is longer often and far shorter seldom."""
+    lengths = np.array([[len(text) for text in side] for side in (chosen, rejected)], dtype=np.float64)
+    tenths = np.quantile(lengths, np.linspace(0.1, 0.9, 9)) if lengths.size else np.zeros(9)
+    features = np.concatenate([np.log1p(lengths)[..., None], lengths[..., None] > tenths], axis=-1)
+    return gram(features[0] - features[1])
 
 
 def _sparse_gram(

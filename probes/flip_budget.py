@@ -22,6 +22,7 @@ from .resampling import tested_share
 from .statistics import Floats, Labels
 
 SHOWN = 5
+REFERENCE_FREE = frozenset({"orpo", "simpo", "sft"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ def flip_budget(
     )
     wrong = tested_share(excess > 0, clusters, name="misranked_share", alpha=alpha, seed=seed)
     return FlipBudget((budget, wrong), tuple(over_budget(scores, excess, budget, beta, alpha)))
+
+
+def budget_beta(method: str, beta: float) -> float | None:
+    """The beta to ask for: None where the method's loss has no reference model, or beta cannot train."""
+    return beta if method not in REFERENCE_FREE and 0 < beta < math.inf else None
 
 
 def reference_excess(scores: Sequence[PairScore]) -> Floats:

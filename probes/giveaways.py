@@ -12,7 +12,7 @@ from scipy import stats
 from .features import prefixes, suffixes, tokens
 
 SHOWN = 5
-LEAST = 0.2  # difference between the sides' shares that is worth a sentence
+LEAST = 0.1  # difference between the sides' shares that is worth a sentence
 SAME = 0.8  # features found in nearly the same pairs are told once
 VERBS = {"starts": "start with", "ends": "end with", "contains": "contain"}
 

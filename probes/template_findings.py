@@ -100,11 +100,17 @@ def share_of(template: Template, side: str, group: str, pairs: Sequence[Pair], a
 
 
 def check_templates(found: Templates, counted: Sequence[Pair], alpha: float) -> Iterator[Finding]:
-    """Templates of the whole set, and those of a group whose side has none in the whole set."""
-    whole = {side for (side, group), these in found.items() if group == "all" and telling(these)}
+    """Templates of the whole set, and those of a group that the set's own do not tell already."""
     for (side, group), these in found.items():
-        if group == "all" or side not in whole:
-            yield from (check_template(t, side, group, counted, alpha) for t in telling(these))
+        known = () if group == "all" else telling(found[side, "all"])
+        told = [t for t in telling(these) if not any(_covers(other, t) for other in known)]
+        yield from (check_template(t, side, group, counted, alpha) for t in told)
+
+
+def _covers(wide: Template, narrow: Template) -> bool:
+    """Whether most pairs of one template have the other too, at the same place; a frame is at both ends."""
+    shared = len(set(wide.rows).intersection(narrow.rows))
+    return wide.where in ("frame", narrow.where) and 2 * shared >= len(narrow.rows)
 
 
 def widest(found: Templates, counted: Sequence[Pair], alpha: float) -> Iterator[Estimate]:

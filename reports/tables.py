@@ -8,6 +8,7 @@ from typing import Any
 
 from ..records import Condition, Estimate, Run
 from .axis import ends
+from .negatives_tables import authorship, pairs
 from .numbers import NONE, change, change_interval, interval, measured, number, p_value, plain
 from .view import MARKS, Column, Interval, Table, details, findings, limit, named, sides
 
@@ -17,8 +18,8 @@ TEXT = Column("")
 def tables(run: Run) -> list[Table]:
     """Every table that this run has something for, in the order of the report."""
     makers = (
-        conditions, runs, recipe, groups, data_checks, ladder, before_after, guard, compared, others,
-        accepted, costs,
+        conditions, runs, recipe, groups, data_checks, ladder, authorship, before_after, guard, compared,
+        others, pairs, accepted, costs,
     )  # fmt: skip
     return [table for make in makers if (table := make(run)).rows]
 

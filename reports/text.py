@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..records import Run
-from . import tables
+from . import negatives_tables, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
 from .escape import ascii_text
 from .text_page import Page
@@ -84,10 +84,12 @@ SECTIONS: tuple[Section, ...] = (
     _table(tables.groups),
     _table(tables.data_checks),
     _triviality,
+    _table(negatives_tables.authorship),
     _table(tables.before_after),
     curve_lines,
     _table(tables.guard),
     _table(tables.others),
+    _table(negatives_tables.pairs),
     pair_lines,
     _table(tables.accepted),
     _table(tables.costs),

@@ -20,10 +20,13 @@ from ..progress import progress
 from ..records import Run
 from ..runs import environment, now
 from .encode import EXCLUDING
-from .negatives_states import Usable, must_be_plain, states
-from .negatives_work import NegativesOptions, Work
+from .negatives_read import must_be_plain, pace
+from .negatives_states import Usable, states
+from .negatives_work import NegativesOptions, Work, clocked, seconds, tokens
 from .records import EncodedPair
 from .session import ModelOptions, Session, Source
+
+PASSES = 4  # forward passes that a step takes as long as: forward, backward (two), forward
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,31 +111,35 @@ def _numerics(work: Work, session: Session, plan: Plan, codes: Sequence[EncodedP
     def measure() -> Measured:
         if not codes or any(f.code == "PB005" for f in judge_plan(plan)):
             return Measured(findings=judge_plan(plan))
-        return judge_numerics(
-            plan, first_step(session.loaded.model, codes, plan, plain=must_be_plain(session, codes))
-        )
+        return judge_numerics(plan, first_step(session.loaded.model, codes, plan))
 
     kind = "all weights" if plan.lora_rank is None else f"LoRA r{plan.lora_rank}"
     what = f"{PAIRS} pairs forward, backward, one {plan.method} step ({plan.dtype}, {kind}), forward"
+    if codes and plan.dtype == session.loaded.facts.get("dtype"):  # another dtype has another pace
+        what += f", {seconds(PASSES * pace(session, codes) * tokens(codes[:PAIRS]))}"
     work.timed("numerics", what, measure)
 
 
 def _gradients(work: Work, session: Session, some: Usable) -> None:
+    """The first pair is the warm-up that the forecast of seconds comes from."""
     from .gradients import gradient_products
 
     pairs, codes = [pair for pair, _ in some], [codes for _, codes in some]
+    if not codes:
+        return
+    loaded, plain = session.loaded, must_be_plain(session, codes)
+    first, taken = clocked(lambda: gradient_products(loaded, codes[:1], plain=plain))
 
     def measure() -> Measured:
         with progress("gradients", len(codes)) as advance:
-            rows = gradient_products(
-                session.loaded, codes, plain=must_be_plain(session, codes), advance=advance
-            )
-        found = Gradients(*np.array(rows, dtype=np.float64).reshape(-1, 3).T)
+            advance(1)
+            rest = gradient_products(loaded, codes[1:], plain=plain, advance=advance)
+        found = Gradients(*np.array([*first, *rest], dtype=np.float64).T)
         return judge_gradients(pairs, found, prompt_clusters(pairs), alpha=work.options.alpha)
 
-    work.timed(
-        "gradients", f"{2 * len(codes)} backward passes on LoRA weights of {len(codes)} pairs", measure
-    )
+    expected = seconds(taken / tokens(codes[:1]) * tokens(codes[1:]))
+    what = f"{2 * len(codes)} backward passes on LoRA weights of {len(codes)} pairs, {expected}"
+    work.timed("gradients", what, measure)
 
 
 def _finished(work: Work, created: str, inputs: Mapping[str, Any]) -> Measurement:

@@ -1,37 +1,33 @@
-"""One reading of the model's states, and all that is read from it: signal, authorship, CHES."""
+"""One reading of the model's states, and all that is read from it: signal, authorship, CHES, flip budget."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..pairs.record import Pair
 from ..probes.authorship import Writing, judge_authorship
+from ..probes.classify import Clusters
 from ..probes.displacement import ches, judge_ches
+from ..probes.flip_budget import flip_budget
 from ..probes.measured import Measured, together
 from ..probes.signal import Views, judge_signal, separate_views
 from ..probes.template_findings import prompt_clusters
 from ..probes.triviality import surface
-from ..progress import progress
-from .engine import causal_lm
-from .model import LoadedModel
-from .negatives_work import Work
-from .proof import prove
-from .readout import Readout, depths, read_out
-from .records import EncodedPair, EncodedSide
+from .negatives_read import both, must_be_plain, pace, read_own, read_sides
+from .negatives_work import Work, seconds, tokens
+from .readout import Readout
+from .records import EncodedPair, PairScore
+from .service import side_score
 from .session import Session
-
-WARM_UP = 2  # pairs read to estimate the seconds
-CHUNK = 32  # sides read between two steps of the progress bar
 
 Usable = Sequence[tuple[Pair, EncodedPair]]
 
 
 def states(work: Work, session: Session, some: Usable) -> None:
-    """Both contexts are read once; signal, authorship and CHES are read from what came."""
+    """Both contexts are read once; signal, authorship, CHES and flip budget are read from what came."""
     options = work.options
     pairs = [pair for pair, _ in some]
     if len(set(map(str, (pair.prompt for pair in pairs)))) < 2 and any(pair.prompt for pair in pairs):
@@ -42,91 +38,79 @@ def states(work: Work, session: Session, some: Usable) -> None:
     contexts = {"given the prompt": [codes for _, codes in some]}
     if options.alone and any(pair.prompt for pair in pairs):
         contexts["alone"] = session.encoder.many([session.encoder.neutral(pair) for pair in pairs])
-    read: dict[str, list[Readout]] = {}
 
     def measure() -> Measured:
-        for name, codes in contexts.items():
-            read[name] = _read(session, codes, name)
-        return _judged(work, session, pairs, read)
+        read = {
+            name: read_sides(session.loaded, both(codes), name, plain=must_be_plain(session, codes))
+            for name, codes in contexts.items()
+        }
+        session.scorer.new += sum(map(len, read.values()))
+        return _judged(work, session, some, read)
 
-    work.timed("states", _forecast(session, contexts), measure)
+    work.timed("states", _forecast(work, session, contexts), measure)
 
 
-def _forecast(session: Session, contexts: Mapping[str, Sequence[EncodedPair]]) -> str:
+def _forecast(work: Work, session: Session, contexts: Mapping[str, Sequence[EncodedPair]]) -> str:
     """The cost in words, with the seconds that a warm-up on the first pairs lets expect."""
-    first = next(iter(contexts.values()))
-    sample = [side for codes in first[:WARM_UP] for side in (codes.chosen, codes.rejected)]
-    start = time.perf_counter()
-    list(
-        read_out(
-            session.loaded.model, sample, depths(session.loaded.model), plain=must_be_plain(session, first)
-        )
-    )
-    pace = (time.perf_counter() - start) / max(_tokens(first[:WARM_UP]), 1)
-    total = sum(_tokens(codes) for codes in contexts.values())
+    total = sum(map(tokens, contexts.values()))
     passes = 2 * sum(map(len, contexts.values()))
-    return f"{passes:,} sequences ({total:,} tokens) forward, about {pace * total:.0f} s"
+    first = contexts["given the prompt"]
+    expected = seconds(pace(session, first) * total)
+    own = min(work.options.samples, len(first))
+    written = f", and {2 * own} responses of the model's own, a token at a time" if own else ""
+    return f"{passes:,} sequences ({total:,} tokens) forward, {expected}{written}"
 
 
-def _tokens(codes: Sequence[EncodedPair]) -> int:
-    """Tokens to be computed: the shared prompt once."""
-    return sum(len(c.chosen.ids) + len(c.rejected.ids) - c.rejected.start for c in codes)
+def _judged(work: Work, session: Session, some: Usable, read: Mapping[str, list[Readout]]) -> Measured:
+    options, pairs = work.options, [pair for pair, _ in some]
+    given, clusters = read["given the prompt"], prompt_clusters(pairs)
+    own = read_own(session, pairs[: options.samples], given, options.seed) if options.samples else {}
+    chosen, rejected = (_writing(given[k::2]) for k in (0, 1))
+    work.score("chosen_excess", pairs, chosen.excess)
+    work.score("rejected_excess", pairs, rejected.excess)
+    parts = [
+        _signal(work, pairs, clusters, read),
+        judge_authorship(
+            pairs,
+            chosen,
+            rejected,
+            clusters,
+            own={name: _writing(readouts) for name, readouts in own.items()},
+            alpha=options.alpha,
+        ),
+        _ches(work, pairs, clusters, given),
+    ]
+    if options.beta is not None:
+        scores = _scores(some, given)
+        budget = flip_budget(
+            scores, beta=options.beta, alpha=options.alpha, clusters=clusters, seed=options.seed
+        )
+        parts.append(Measured(budget.estimates, budget.findings))
+    return together(parts)
 
 
-def _read(session: Session, codes: Sequence[EncodedPair], name: str) -> list[Readout]:
-    sides = [side for pair in codes for side in (pair.chosen, pair.rejected)]
-    return read_sides(session.loaded, sides, name, plain=must_be_plain(session, codes))
-
-
-def read_sides(
-    loaded: LoadedModel, sides: Sequence[EncodedSide], name: str, *, plain: bool = False
-) -> list[Readout]:
-    """The readouts of all sides in their order, with progress on stderr."""
-    layers, result = depths(loaded.model), []
-    with progress(f"reading {name}", len(sides), "responses") as advance:
-        for first in range(0, len(sides), CHUNK):
-            some = sides[first : first + CHUNK]
-            read = dict(read_out(loaded.model, some, layers, plain=plain))
-            result += [read[i] for i in range(len(some))]
-            advance(len(some))
-    return result
-
-
-def _judged(
-    work: Work, session: Session, pairs: Sequence[Pair], read: Mapping[str, list[Readout]]
+def _signal(
+    work: Work, pairs: Sequence[Pair], clusters: Clusters, read: Mapping[str, list[Readout]]
 ) -> Measured:
-    options, clusters = work.options, prompt_clusters(pairs)
-    given = read["given the prompt"]
+    options = work.options
     seen = {name: _views(readouts) for name, readouts in read.items()}
     found = {
-        name: (v, separate_views(v, clusters, permutations=options.permutations, seed=options.seed))
-        for name, v in seen.items()
+        name: (views, separate_views(views, clusters, permutations=options.permutations, seed=options.seed))
+        for name, views in seen.items()
     }
+    given = found["given the prompt"]
+    work.score("gap", pairs, given[0].gaps)
+    work.score("signal", pairs, given[1].margins)
     texts = surface(pairs, permutations=0, seed=options.seed).separations["surface"]
-    first = found["given the prompt"]
-    chosen, rejected = (_writing(given[k::2]) for k in (0, 1))
-    scores = ches(
-        [r.summed for r in given[::2]],
-        [r.summed for r in given[1::2]],
-        [len(r.logps) for r in given[::2]],
-        [len(r.logps) for r in given[1::2]],
-    )
-    for name, values in {
-        "gap": first[0].gaps,
-        "signal": first[1].margins,
-        "ches": scores.normalised,
-        "chosen_excess": chosen.excess,
-        "rejected_excess": rejected.excess,
-    }.items():
-        work.score(name, pairs, values)
-    own = _own(work, session, pairs, given) if options.samples else None
-    return together(
-        [
-            judge_signal(pairs, first, found.get("alone"), texts, alpha=options.alpha),
-            judge_authorship(pairs, chosen, rejected, clusters, own=own, alpha=options.alpha),
-            judge_ches(pairs, scores, clusters, alpha=options.alpha),
-        ]
-    )
+    return judge_signal(pairs, given, found.get("alone"), texts, alpha=options.alpha)
+
+
+def _ches(work: Work, pairs: Sequence[Pair], clusters: Clusters, given: Sequence[Readout]) -> Measured:
+    sums = [[r.summed for r in given[k::2]] for k in (0, 1)]
+    counts = [[len(r.logps) for r in given[k::2]] for k in (0, 1)]
+    scores = ches(*sums, *counts)
+    work.score("ches", pairs, scores.normalised)
+    return judge_ches(pairs, scores, clusters, alpha=work.options.alpha)
 
 
 def _views(readouts: Sequence[Readout]) -> Views:
@@ -144,34 +128,15 @@ def _writing(readouts: Sequence[Readout]) -> Writing:
     return Writing(*(np.array(column, dtype=np.float64) for column in columns))
 
 
-def _own(work: Work, session: Session, pairs: Sequence[Pair], given: Sequence[Readout]) -> dict[str, Writing]:
-    """The model's own responses to the first prompts, as long as the file's: sampled, and greedy."""
-    from .generate import generate
-
-    codes = session.encoder.many(pairs[: work.options.samples])
-    contexts = [c.chosen.ids[: c.chosen.start] for c in codes]
-    tokens = int(np.median([len(r.logps) for r in given]))
-    writings = {}
-    for name, temperature in (("sample", 1.0), ("greedy", 0.0)):
-        with progress(f"generating {name}", len(contexts), "responses") as advance:
-            sides = generate(
-                session.loaded,
-                contexts,
-                temperature=temperature,
-                tokens=tokens,
-                seed=work.options.seed,
-                advance=advance,
-            )
-        writings[name] = _writing(
-            read_sides(session.loaded, sides, name, plain=must_be_plain(session, codes))
+def _scores(some: Usable, given: Sequence[Readout]) -> list[PairScore]:
+    """The pairs' scores as `probe bias` has them, from the same reading."""
+    return [
+        PairScore(
+            pair.id,
+            side_score(codes.chosen, chosen.logps),
+            side_score(codes.rejected, rejected.logps),
+            pair.group,
+            pair.line,
         )
-    return writings
-
-
-def must_be_plain(session: Session, codes: Sequence[EncodedPair]) -> bool:
-    """Whether this model must be run one sequence at a time; the self-proof is made once a session."""
-    scorer = session.scorer
-    if scorer.proof is None:
-        longest = max((len(s.ids) for c in codes for s in (c.chosen, c.rejected)), default=1)
-        scorer.proof = prove(causal_lm(session.loaded.model), session.loaded.dtype, longest)
-    return scorer.proof.plain
+        for (pair, codes), chosen, rejected in zip(some, given[::2], given[1::2], strict=True)
+    ]

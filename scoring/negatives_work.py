@@ -1,4 +1,4 @@
-"""What `probe negatives` is asked for, and what it has measured so far."""
+"""What `probe negatives` is asked for, what it has measured so far, and what measuring costs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ..pairs.record import Pair
 from ..probes.measured import Measured
 from ..probes.numerics import Plan
+from .records import EncodedPair
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class NegativesOptions:
-    """What is measured, on how many pairs: see `probe negatives --help`. `plan` None: no numerics."""
+    """What is measured, on how many pairs: see `probe negatives --help`.
+
+    `plan` None: no numerics. `beta` None: no flip budget.
+    """
 
     alpha: float = 0.05
     seed: int = 0
@@ -27,6 +34,7 @@ class NegativesOptions:
     samples: int = 0
     most: int = 300
     plan: Plan | None = field(default_factory=Plan)
+    beta: float | None = None
 
 
 @dataclass
@@ -42,11 +50,26 @@ class Work:
     def timed(self, probe: str, what: str, measure: Callable[[], Measured]) -> None:
         """State the cost, spend it, note the seconds."""
         print(f"{probe}: {what}", file=sys.stderr)
-        start = time.perf_counter()
-        part = measure()
-        cost = {"probe": probe, "what": what, "seconds": round(time.perf_counter() - start, 2)}
+        part, seconds = clocked(measure)
+        cost = {"probe": probe, "what": what, "seconds": round(seconds, 2)}
         self.parts += [part, Measured(details={"costs": [cost]})]
 
     def score(self, name: str, pairs: Sequence[Pair], values: Iterable[float]) -> None:
         """Keep a number a pair, by the pair's line."""
         self.scores[name] = {p.line: float(v) for p, v in zip(pairs, values, strict=True)}
+
+
+def clocked(work: Callable[[], T]) -> tuple[T, float]:
+    """What the work gives, and the seconds it took."""
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
+
+def tokens(codes: Iterable[EncodedPair]) -> int:
+    """Tokens to be computed for pairs: the prompt that both sides share once."""
+    return sum(len(c.chosen.ids) + len(c.rejected.ids) - c.rejected.start for c in codes)
+
+
+def seconds(expected: float) -> str:
+    """`about 3 min`, `about 12 s`: what a warm-up lets expect."""
+    return f"about {expected / 60:.0f} min" if expected >= 120 else f"about {max(expected, 1):.0f} s"

@@ -30,7 +30,7 @@ class Readout:
     `pooled` [layers · 2, hidden]: the mean over the response's tokens and the state at its last one, layer by
     layer. `summed` [hidden]: Σ of the final states from which each scored token is predicted, the end token
     among them. `logps`, `entropies` (nats) and `top` (the token is the model's first choice) are [scored
-    tokens].
+    tokens], the end token last when `has_end`.
     """
 
     pooled: Floats
@@ -38,11 +38,13 @@ class Readout:
     logps: Floats
     entropies: Floats
     top: npt.NDArray[np.bool_]
+    has_end: bool
 
     @property
     def mean_logps(self) -> float:
-        """Nats per scored token."""
-        return float(self.logps.mean(dtype=np.float64))
+        """Nats per token without the end token, as in `SideScore`; of the end token where it stands alone."""
+        body = self.logps[:-1] if self.has_end and len(self.logps) > 1 else self.logps
+        return float(body.mean(dtype=np.float64))
 
     @property
     def excess(self) -> float:
@@ -112,7 +114,9 @@ def _read(
             "The model gives log-probs that are not finite. Try --dtype float32; if that fails too, its "
             "weights are damaged."
         )
-    return Readout(_array(torch.stack(pooled)), _array(sources.float().sum(0)), logps, entropies, top)
+    return Readout(
+        _array(torch.stack(pooled)), _array(sources.float().sum(0)), logps, entropies, top, side.has_end
+    )
 
 
 def _tokens(

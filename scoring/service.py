@@ -121,7 +121,7 @@ class Scorer:
         advance(len(part.excluded))
         part.proof = self.proof
         for (pair, codes), chosen, rejected in zip(usable, logps[::2], logps[1::2], strict=True):
-            sides_scored = _score(codes.chosen, chosen), _score(codes.rejected, rejected)
+            sides_scored = side_score(codes.chosen, chosen), side_score(codes.rejected, rejected)
             part.scores.append(PairScore(pair.id, *sides_scored, pair.group, pair.line, codes.flags))
         return part
 
@@ -221,6 +221,7 @@ def open_store(loaded: LoadedModel, path: Path = STORE) -> Store:
     return Store(path, model_key(loaded.facts))
 
 
-def _score(side: EncodedSide, logps: Floats) -> SideScore:
+def side_score(side: EncodedSide, logps: Floats) -> SideScore:
+    """Log-probs of all scored tokens as a score, the end token's kept apart."""
     body, end = (logps[:-1], float(logps[-1])) if side.has_end else (logps, None)
     return SideScore(body, side.bytes, end)

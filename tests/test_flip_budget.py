@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from probe.errors import CannotMeasure, ProbeError
-from probe.probes.flip_budget import flip_budget, needed_loss, reference_excess
+from probe.probes.flip_budget import budget_beta, flip_budget, needed_loss, reference_excess
 from probe.scoring.records import PairScore, SideScore
 
 
@@ -78,3 +78,10 @@ def test_what_cannot_be_measured():
         flip_budget([])
     with pytest.raises(ProbeError):
         flip_budget(pairs([1.0]), beta=0.0)
+
+
+def test_beta_of_a_loss_without_reference_is_none():
+    assert budget_beta("dpo", 0.1) == 0.1
+    assert [
+        budget_beta(*case) for case in (("orpo", 0.1), ("sft", 0.1), ("dpo", 0.0), ("dpo", math.nan))
+    ] == [None] * 4

@@ -1,6 +1,7 @@
 """Judging signal, authorship and trimming from numbers: no model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from probe.probes.authorship import Writing, judge_authorship
 from probe.probes.classify import Separation
 from probe.probes.signal import Views, judge_signal, preference, separate_views
 from probe.probes.trimming import export_trimmed, lines_to_drop
+from probe.records import Run
+from probe.reports import negatives_tables
+from probe.reports.text import render
 
 N = 80
 PAIRS = [Pair(str(i), f"q{i}", "a", "b", line=i + 1) for i in range(N)]
@@ -96,6 +100,45 @@ def test_writers_in_words():
     lines = [row["writer"] for row in measured.details["authorship"]]
     assert lines[0].startswith("as probable as the model's own samples")
     assert lines[1].startswith("decoded greedily")
+
+
+def test_sides_are_compared_with_what_the_model_wrote_to_the_same_prompts():
+    """Of three prompts: chosen is likelier than the sample by 1 on average, rejected less likely by 1."""
+    chosen, rejected = (Writing(np.full(N, mean), np.zeros(N), np.zeros(N)) for mean in (-1.0, -3.0))
+    own = Writing(np.array([-1.0, -2.0, -3.0]), np.zeros(3), np.ones(3))
+    measured = judge_authorship(PAIRS, chosen, rejected, CLUSTERS, own={"sample": own})
+    found = {e.name: e for e in measured.estimates if e.group == "all"}
+    assert (found["chosen_over_sample"].value, found["rejected_over_sample"].value) == (1.0, -1.0)
+    assert found["chosen_over_sample"].n == 3
+    assert [row["side"] for row in measured.details["authorship"]] == ["chosen", "rejected", "sample"]
+
+
+def test_authorship_of_each_group():
+    pairs = [
+        Pair(p.id, p.prompt, p.chosen, p.rejected, "even" if i % 2 == 0 else "odd")
+        for i, p in enumerate(PAIRS)
+    ]
+    excess = np.where(np.arange(N) % 2 == 0, -1.0, 1.0)
+    mixed = Writing(np.zeros(N), excess, np.zeros(N))
+    measured = judge_authorship(pairs, mixed, mixed, CLUSTERS)
+    found = {e.group: e.value for e in measured.estimates if e.name == "chosen_excess"}
+    assert found == {"all": 0.0, "even": -1.0, "odd": 1.0}
+
+
+def test_the_report_tells_who_wrote_and_which_pairs_are_worst():
+    """Sorted by the probe's log-odds; a score that a pair lacks is a dash."""
+    scored = [
+        {"id": f"p{i}", "line": i, "group": None, "signal": s} for i, s in ((1, 2.0), (2, -1.5), (3, 0.5))
+    ]
+    scored[0]["gap"] = 0.25
+    authorship = judge_authorship(PAIRS, writing(0.0), writing(-1.0), CLUSTERS).details["authorship"]
+    run = Run("negatives", "2026-01-01T00:00:00Z", details={"negatives": scored, "authorship": authorship})
+    assert [row[1] for row in negatives_tables.pairs(run).rows] == ["p2", "p3", "p1"]
+    text = render(run, width=100)
+    assert "rejected" in text
+    assert "off-policy" in text
+    assert "gets most wrong first" in text
+    assert negatives_tables.authorship(replace(run, command="gate")).rows == ()
 
 
 def test_gap_is_trimmed_at_both_ends_and_others_at_the_top():

@@ -8,6 +8,7 @@ import pytest
 
 from probe.pairs.implicit import split_shared
 from probe.pairs.record import Pair
+from probe.probes.classify import cluster_ids, separate
 from probe.probes.features import text_grams, tokens
 from probe.probes.giveaways import find_giveaways, length_sentence
 from probe.probes.templates import find_templates
@@ -125,6 +126,26 @@ def test_a_template_of_one_group_is_found_there():
     assert shares["all"] == pytest.approx(1 / 3)
 
 
+def test_a_template_of_one_group_stands_beside_one_of_the_whole_set():
+    """All rejected end alike, and one group of three opens alike besides: both are told, once each."""
+    names = ["odd", "even", "third"]
+    frames = {"odd": "Of the odd it is said that "}
+    pairs = [
+        Pair(
+            p.id,
+            p.prompt,
+            p.chosen,
+            f"{frames.get(names[i % 3], '')}{p.rejected} Or so they say.",
+            names[i % 3],
+        )
+        for i, p in enumerate(plain_pairs())
+    ]
+    told = {
+        (f.code, f.group) for f in judged(pairs, permutations=0)[0].findings if f.code in ("PB211", "PB212")
+    }
+    assert told == {("PB212", "all"), ("PB211", "odd")}
+
+
 def test_white_space_is_found_as_what_it_is():
     pairs = [Pair(p.id, p.prompt, " " + p.chosen, p.rejected, line=p.line) for p in plain_pairs()]
     measured, codes = judged(pairs)
@@ -137,6 +158,17 @@ def test_length_alone_is_told_from_content():
     _, codes = judged(pairs)
     assert codes["PB201"].estimate.name == "length_accuracy"
     assert "chosen is the longer side in 100% of pairs" in codes["PB201"].message
+
+
+def test_a_length_limit_tells_although_the_mean_length_points_the_other_way():
+    """Rejected is a little longer in 3 of 4 pairs and far shorter in the rest: one weight on the log of the
+    length follows the few."""
+    rng = random.Random(3)
+    rows = [("x" * rng.randint(150, 190), "x" * (199 if i % 4 else 20)) for i in range(200)]
+    found = separate(
+        [text_grams(*zip(*rows, strict=True))["length"]], cluster_ids(range(200)), permutations=0
+    )
+    assert found.hits.mean() > 0.95
 
 
 def test_exchanging_the_sides_keeps_every_accuracy():

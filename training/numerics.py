@@ -20,13 +20,12 @@ from .shape import Shape
 PAIRS = 4
 
 
-def first_step(
-    model: torch.nn.Module, pairs: Sequence[EncodedPair], plan: Plan, *, plain: bool = False
-) -> FirstStep:
+def first_step(model: torch.nn.Module, pairs: Sequence[EncodedPair], plan: Plan) -> FirstStep:
     """Try the plan on the first `PAIRS` pairs that can be scored, on a copy of the model.
 
-    Dropout is off, as in DPO. Memory: the weights a second time, and AdamW's state for those that are
-    trained.
+    Sequence by sequence through the model's own forward, as a trainer runs it: packed attention is computed
+    in another way and may stay finite where the model's does not. Dropout is off, as in DPO. Memory: the
+    weights a second time, and AdamW's state for those that are trained.
     """
     empty = tuple(p.id for p in pairs if "nothing_left" in p.flags or _empty(p.chosen) or _empty(p.rejected))
     some = [p for p in pairs if p.id not in empty][:PAIRS]
@@ -35,10 +34,10 @@ def first_step(
     torch.manual_seed(0)
     tuned = _planned(model, plan)
     with torch.enable_grad():
-        logps = _logps(tuned, some, plain)
+        logps = _logps(tuned, some)
         if _finite(logps):
-            return _step(tuned, some, logps, plan, FirstStep(len(pairs), empty), plain)
-    bad, fine = _first_bad(tuned, some), _fine_in_float32(model, some, plain)
+            return _step(tuned, some, logps, plan, FirstStep(len(pairs), empty))
+    bad, fine = _first_bad(tuned, some), _fine_in_float32(model, some)
     return FirstStep(len(pairs), empty, bad_module=bad, fine_in_float32=fine)
 
 
@@ -48,7 +47,6 @@ def _step(
     logps: Logps,
     plan: Plan,
     so_far: FirstStep,
-    plain: bool,
 ) -> FirstStep:
     """From finite log-probs to the log-probs after one update."""
     loss = _loss(logps, plan)
@@ -64,7 +62,7 @@ def _step(
     alive, weights = sum(int(mask.sum()) for mask in live), sum(p.numel() for p in trained)
     after = _all_finite(trained)
     with torch.no_grad():
-        again = after and _finite(_logps(model, pairs, plain))
+        again = after and _finite(_logps(model, pairs))
     return replace(
         so_far,
         zero_gradients=weights - alive,
@@ -91,9 +89,9 @@ def _planned(model: torch.nn.Module, plan: Plan) -> torch.nn.Module:
     return cast(torch.nn.Module, get_peft_model(inner, config).eval())
 
 
-def _logps(model: torch.nn.Module, pairs: Sequence[EncodedPair], plain: bool) -> Logps:
+def _logps(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> Logps:
     sides = [side for pair in pairs for side in (pair.chosen, pair.rejected)]
-    sums = torch.stack([logps.sum() for logps in token_logps(model, sides, plain=plain)])
+    sums = torch.stack([logps.sum() for logps in token_logps(model, sides, plain=True)])
     tokens = torch.tensor([len(s.ids) - s.start for s in sides], device=sums.device)
     return Logps(sums[::2], sums[1::2], tokens[::2], tokens[1::2])
 
@@ -114,10 +112,10 @@ def _first_bad(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> str:
     return next((name for name in names if not name.startswith("the logits")), "the logits")
 
 
-def _fine_in_float32(model: torch.nn.Module, pairs: Sequence[EncodedPair], plain: bool) -> bool:
+def _fine_in_float32(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> bool:
     """Whether the weights as they were loaded give finite log-probs in float32."""
     with torch.no_grad():
-        return _finite(_logps(copy.deepcopy(causal_lm(model)).float(), pairs, plain))
+        return _finite(_logps(copy.deepcopy(causal_lm(model)).float(), pairs))
 
 
 def _empty(side: EncodedSide) -> bool:

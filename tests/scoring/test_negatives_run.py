@@ -7,12 +7,13 @@ import torch
 
 from probe.errors import ProbeError
 from probe.pairs.record import text_of
+from probe.probes.flip_budget import flip_budget
 from probe.probes.numerics import Plan
 from probe.scoring.generate import generate
 from probe.scoring.negatives_run import measure_negatives
 from probe.scoring.negatives_work import NegativesOptions
 from probe.scoring.readout import read_out
-from probe.scoring.session import ModelOptions, Source
+from probe.scoring.session import ModelOptions, Session, Source
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*")
 
@@ -50,7 +51,7 @@ def run(file, saved, monkeypatch, tmp_path, **options):
 
 @pytest.mark.slow
 def test_everything_at_once(file, saved, monkeypatch, tmp_path, capsys):
-    measured = run(file, saved, monkeypatch, tmp_path, samples=3)
+    measured = run(file, saved, monkeypatch, tmp_path, samples=3, beta=0.1)
     names = {e.name for e in measured.run.estimates}
     assert {
         "surface_accuracy",
@@ -61,7 +62,9 @@ def test_everything_at_once(file, saved, monkeypatch, tmp_path, capsys):
         "usable_information_ratio",
         "chosen_excess",
         "sample_mean_logps",
+        "chosen_over_greedy",
         "greedy_top_share",
+        "flip_budget_share",
         "ches_ln",
         "entanglement",
     } <= names
@@ -78,9 +81,24 @@ def test_everything_at_once(file, saved, monkeypatch, tmp_path, capsys):
     assert {"surface", "signal", "ches", "gap"} <= set(measured.run.details["negatives"][0])
     said = capsys.readouterr().err
     assert "80 sequences" in said  # stated before it is spent
-    assert "about" in said
+    assert "6 responses of the model's own" in said
+    assert "8 backward passes" in said
+    assert said.count(", about ") == 3  # numerics, states, gradients
+    assert measured.run.inputs["scores"]["new"] == 80
     codes = {f.code for f in measured.run.findings}
     assert "PB203" in codes  # the rejected sides lack the space in front
+
+
+@pytest.mark.slow
+def test_gaps_and_budget_are_those_of_bias(file, saved, monkeypatch, tmp_path):
+    """One reading serves both commands: the same gaps pair by pair, the same share over budget."""
+    measured = run(file, saved, monkeypatch, tmp_path, surface=False, gradients=0, plan=None, beta=0.1)
+    how = ModelOptions(saved, device="cpu", dtype="float32", no_cache=True)
+    scores = list(Session.open(Source.of(file, None, None, False), how).scores())
+    rows = {row["line"]: row["gap"] for row in measured.run.details["negatives"]}
+    assert rows == pytest.approx({score.line: score.gap for score in scores}, abs=1e-4)
+    (share, _) = flip_budget(scores, beta=0.1).estimates
+    assert measured.run.estimate("flip_budget_share").value == share.value
 
 
 def test_strip_measures_as_if_it_were_gone(file, saved, monkeypatch, tmp_path):

@@ -31,7 +31,7 @@ def small(build):
 
 def judged(model, pairs, **plan):
     made = Plan(**plan)
-    step = first_step(model, pairs, made, plain=True)
+    step = first_step(model, pairs, made)
     return {finding.code: finding for finding in judge_numerics(made, step).findings}, step
 
 
@@ -68,6 +68,26 @@ def test_float16_overflow_names_the_module(small, encoded):
     assert list(codes) == ["PB002"]
     assert step.bad_module.startswith("model.layers.")
     assert judged(small, encoded, dtype="bfloat16")[1].bad_module is None
+
+
+def test_float16_overflow_in_attention_scores(small, encoded):
+    """q·k beyond 65,504: infinite minus infinite in the softmax. No module's own output shows it."""
+    small.set_attn_implementation("eager")
+    attention = small.model.layers[1].self_attn
+    with torch.no_grad():
+        attention.q_proj.weight.mul_(3e3)
+        attention.k_proj.weight.mul_(3e3)
+    codes, step = judged(small, encoded, dtype="float16")
+    assert list(codes) == ["PB002"]
+    assert step.bad_module == "the input of model.layers.1.self_attn.o_proj"
+
+
+def test_float16_overflow_in_logits(small, encoded):
+    with torch.no_grad():
+        small.lm_head.weight.mul_(1e6)
+    codes, step = judged(small, encoded, dtype="float16")
+    assert list(codes) == ["PB002"]
+    assert step.bad_module == "lm_head"
 
 
 def test_damaged_weights_are_no_overflow(small, encoded):

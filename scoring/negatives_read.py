@@ -1,0 +1,80 @@
+"""What `probe negatives` reads from the model, and the seconds that a warm-up lets expect of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..pairs.record import Pair
+from ..progress import progress
+from .engine import causal_lm
+from .generate import generate
+from .model import LoadedModel
+from .negatives_work import clocked, tokens
+from .proof import prove
+from .readout import Readout, depths, read_out
+from .records import EncodedPair, EncodedSide
+from .session import Session
+
+WARM_UP = 2  # pairs read to estimate the seconds
+CHUNK = 32  # sides read between two steps of the progress bar
+TEMPERATURES = {"sample": 1.0, "greedy": 0.0}
+
+
+def pace(session: Session, codes: Sequence[EncodedPair]) -> float:
+    """Seconds a token of a forward pass, from a warm-up on the first pairs."""
+    some, layers = codes[:WARM_UP], depths(session.loaded.model)
+    sides, plain = both(some), must_be_plain(session, codes)
+    _, seconds = clocked(lambda: list(read_out(session.loaded.model, sides, layers, plain=plain)))
+    return seconds / max(tokens(some), 1)
+
+
+def both(codes: Sequence[EncodedPair]) -> list[EncodedSide]:
+    """Chosen and rejected side of each pair in turn."""
+    return [side for pair in codes for side in (pair.chosen, pair.rejected)]
+
+
+def read_sides(
+    loaded: LoadedModel, sides: Sequence[EncodedSide], name: str, *, plain: bool = False
+) -> list[Readout]:
+    """The readouts of all sides in their order, with progress on stderr."""
+    layers, result = depths(loaded.model), []
+    with progress(f"reading {name}", len(sides), "responses") as advance:
+        for first in range(0, len(sides), CHUNK):
+            some = sides[first : first + CHUNK]
+            read = dict(read_out(loaded.model, some, layers, plain=plain))
+            result += [read[i] for i in range(len(some))]
+            advance(len(some))
+    return result
+
+
+def read_own(
+    session: Session, pairs: Sequence[Pair], given: Sequence[Readout], seed: int
+) -> dict[str, list[Readout]]:
+    """The model's own responses to the pairs' prompts, sampled and greedy, no longer than `given` are."""
+    codes = session.encoder.many(pairs)
+    contexts = [c.chosen.ids[: c.chosen.start] for c in codes]
+    longest, plain = int(np.median([len(r.logps) for r in given])), must_be_plain(session, codes)
+    read = {}
+    for name, temperature in TEMPERATURES.items():
+        with progress(f"generating {name}", len(contexts), "responses") as advance:
+            sides = generate(
+                session.loaded,
+                contexts,
+                temperature=temperature,
+                tokens=longest,
+                seed=seed,
+                advance=advance,
+            )
+        read[name] = read_sides(session.loaded, sides, name, plain=plain)
+    return read
+
+
+def must_be_plain(session: Session, codes: Sequence[EncodedPair]) -> bool:
+    """Whether this model must be run one sequence at a time; the self-proof is made once a session."""
+    scorer = session.scorer
+    if scorer.proof is None:
+        longest = max((len(side.ids) for side in both(codes)), default=1)
+        scorer.proof = prove(causal_lm(session.loaded.model), session.loaded.dtype, longest)
+    return scorer.proof.plain
