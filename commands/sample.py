@@ -1,0 +1,104 @@
+"""`probe sample`: rejected sides from the model itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from ..errors import ProbeError
+from . import options
+
+
+def sample(
+    prompts: Annotated[
+        Path | None, typer.Argument(help="Prompts, with a chosen answer each to make pairs; or pairs.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="File for the pairs; must not exist. Default: NAME.sampled.jsonl here."),
+    ] = None,
+    model: options.Model = None,
+    fields: options.Fields = None,
+    temperatures: Annotated[
+        str, typer.Option(help="Temperatures to sample at; 0 is greedy.")
+    ] = "0.1,0.4,0.7,1.0",
+    n: Annotated[int, typer.Option(help="Answers at each temperature.", min=1)] = 1,
+    top_p: Annotated[
+        float, typer.Option(help="Sample from the likeliest tokens that hold so much mass.")
+    ] = 1.0,
+    tokens: Annotated[
+        int | None,
+        typer.Option(help="Longest answer in tokens. Default: 1.5 times the longest chosen.", min=1),
+    ] = None,
+    keep_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rule that a candidate must meet: contrast>=0.2, length-ratio<=2, gap>=-1. Repeatable."
+        ),
+    ] = None,
+    rejected: Annotated[
+        str, typer.Option(help="default (lowest temperature), worst (fewest words of the chosen), or all.")
+    ] = "default",
+    match_length: Annotated[
+        bool, typer.Option(help="Cut answers at the sentence end nearest to the chosen answer's length.")
+    ] = True,
+    replace_trivial: Annotated[
+        Path | None,
+        typer.Option(help="run.json of `probe negatives` or `gate`: replace what it calls trivial."),
+    ] = None,
+    alpha: options.Alpha = 0.05,
+    template: options.Template = "auto",
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    dtype: options.DType = None,
+    revision: options.Revision = None,
+    adapter: options.Adapter = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
+    format: options.Format = None,
+    out: options.Out = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
+) -> None:
+    """Sample answers from the model and make pairs: chosen as given, rejected the model's own.
+
+    Example: probe sample pairs/epistemic_stance.jsonl --temperatures 0.7,1.0 --to repaired.jsonl
+    """
+    from ..gate.settings import one_of
+    from ..pairs.fields import parse_fields
+    from ..probes.sampled import DEFAULT_RULES, Pick, parse_rules
+    from ..reports.emit import emit, parse_formats
+    from ..runs import load_run
+
+    parse_formats(format)
+    one_of("--rejected", rejected, get_args(Pick))
+    heat = parse_temperatures(temperatures)
+    if not 0 < top_p <= 1:
+        raise ProbeError(f"--top-p {top_p:g}: not a share. Give a number above 0, at most 1.")
+    rules = parse_rules(DEFAULT_RULES if keep_if is None else keep_if)
+    trivial = load_run(replace_trivial) if replace_trivial else None
+    path = prompts or (Path((trivial.inputs.get("pairs") or {}).get("path", "")) if trivial else None)
+    if path is None:
+        raise ProbeError("no prompts to answer. Name a file, or give --replace-trivial a run.")
+
+    from ..scoring.sample_run import SampleOptions, sample_run
+    from ..scoring.session import ModelOptions
+
+    target = to or Path(f"{path.stem}.sampled.jsonl")
+    chosen = next(pick for pick in get_args(Pick) if pick == rejected)
+    wanted = SampleOptions(target, heat, n, top_p, tokens, rules, chosen, match_length, trivial, alpha, seed)
+    how = ModelOptions(model, device, dtype, revision, adapter, trust_remote_code, template, None, no_cache)
+    run = sample_run(path, parse_fields(fields), how, wanted)
+    emit(run, format, out, everything=everything)
+
+
+def parse_temperatures(text: str) -> tuple[float, ...]:
+    """`0.1,0.7` as numbers, each once. Raises `ProbeError` for what is no temperature."""
+    try:
+        values = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError as error:
+        raise ProbeError(f"--temperatures {text}: not numbers. Write a list such as 0.1,0.7,1.0.") from error
+    if not all(0 <= value <= 10 for value in values):
+        raise ProbeError(f"--temperatures {text}: give numbers from 0 to 10.")
+    return values

@@ -1,0 +1,60 @@
+"""The journal of `probe sample`: every candidate that was drawn, on the disk as soon as its batch is.
+
+Its first line says what was drawn from and how; only the same settings may go on with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import CannotMeasure, ProbeError
+from ..probes.sampled import Candidate
+
+
+def read_journal(path: Path, head: Mapping[str, Any]) -> list[Candidate]:
+    """The candidates of an earlier, unfinished run; a last line that was cut off by a kill is left out.
+
+    Raises `ProbeError` for a journal that was drawn with other settings.
+    """
+    if not path.exists():
+        return []
+    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+    try:
+        first, *rows = [json.loads(line) for line in whole.splitlines()] or [head]
+        found = [Candidate(**row) for row in rows]
+    except (ValueError, TypeError) as error:
+        raise ProbeError(f"{path}: not candidates of `probe sample` ({error}). Move it away.") from error
+    if first != json.loads(json.dumps(head)):
+        other = [key for key in head if first.get(key) != json.loads(json.dumps(head[key]))]
+        named = ", ".join(other) or "setting"
+        raise ProbeError(f"{path}: drawn with another {named}. Move it away, or choose another --to.")
+    return found
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    c = candidate
+    return {"line": c.line, "text": c.text, "temperature": c.temperature, "draw": c.draw, "seed": c.seed,
+            "ended": c.ended}  # fmt: skip
+
+
+def append(path: Path, candidates: Iterable[Candidate], head: Mapping[str, Any]) -> None:
+    """Add rows to the journal and wait for the disk; what a kill left of a last line is cut off first."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            whole = file.read().rpartition("\n")
+            size = len((whole[0] + whole[1]).encode())
+            file.truncate(size)
+            for row in [*([] if size else [head]), *map(_row, candidates)]:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise CannotMeasure(
+            f"{path}: {error.strerror}. Free some space; the same command goes on."
+        ) from error
