@@ -89,7 +89,9 @@ class Stage:
                 self._evaluate(view)
             best = self._restore_best()
         self._write_log()
-        self.accelerator.end_training()
+        # Not `end_training()`: that parts the processes, which still have a stage and scores before them.
+        for tracker in self.accelerator.trackers if self.accelerator.is_main_process else ():
+            tracker.finish()
         return Result(self.progress.step, best, tuple(self.progress.rows), tuple(self.progress.events), stop)
 
     def _start(self) -> None:

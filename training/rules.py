@@ -113,7 +113,7 @@ def scattered(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
 def repeating(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
     """PB805 repetition: the model's own text repeats itself much more than before training.
 
-    Means: The share of repeated 3-grams in greedily sampled answers to held-out prompts rose by more than the
+    Means: The share of repeated 3-grams in answers sampled to held-out prompts rose by more than the
     limit.
     Why: Loops are how over-optimised models fail in use, and the training metrics do not show them.
     Do: Go back to the best state; a smaller learning rate, fewer steps, or an SFT term.

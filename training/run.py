@@ -15,10 +15,11 @@ from ..pairs.record import Pair
 from ..probes.before_after import before_after
 from ..records import Decision, Estimate, Finding, Reason, Run
 from ..runs import environment, new_run_dir, now
-from ..scoring.processes import rank
+from ..scoring.processes import exchange, rank
 from ..scoring.records import PairScore
 from ..scoring.service import Scorer
 from ..scoring.session import ModelOptions, Session, Source, score_row
+from .checks import check_device, check_options
 from .data import Example, examples, split_by_prompt
 from .plan import Material, Options
 from .recipes import Recipe, of_values, recipe, stages_of
@@ -85,8 +86,16 @@ def train_run(
     `CannotMeasure` for numbers or disks that fail, `KeyboardInterrupt` after a checkpoint.
     """
     created = now()
+    stages = decision.stages if decision else stages_of(options.method)
+    if options.replay and "sft" not in stages:
+        raise ProbeError(
+            f"--replay: texts are mixed into SFT batches, and {options.method} has no SFT stage."
+        )
+    check_options(options.changes, options.loop, options.held_out)
+    texts = [read_texts(path) if path else [] for path in (options.replay, options.watch)]
     # Trainable weights are float32; LoRA may sit on a model of any dtype.
     session = Session.open(source, how if how.dtype or not options.full else replace(how, dtype="float32"))
+    check_device(options.loop.mixed_precision, session.loaded.device.type)
     if gated is not None:
         check_model(gated, session.loaded.facts)
     pairs = list(source.pairs())
@@ -95,9 +104,13 @@ def train_run(
         examples(pairs, session.encoder, scores), options.held_out, options.loop.seed
     )
     recipes = recipes_for(options, session.loaded.facts.get("parameters"), len(train_items), decision)
-    directory = directory or _directory(source, created, options.loop.resume)
+    # The processes of a run start in different seconds: the first one's place is everyone's.
+    directory = exchange(
+        directory or _directory(source, created, options.loop.resume),
+        cpu=session.loaded.device.type == "cpu",
+    )[0]
     trained = train(
-        session.loaded, recipes, _material(session, options, train_items, held_out), options.loop, directory,
+        session.loaded, recipes, _material(session, texts, train_items, held_out), options.loop, directory,
         plain=session.scorer.proof is not None and session.scorer.proof.plain,
         checkpointing=options.checkpointing,
         fingerprint={"pairs_sha256": session.survey.facts["sha256"], "model": _identity(session)},
@@ -120,13 +133,10 @@ def train_run(
 
 
 def _material(
-    session: Session, options: TrainOptions, train_items: Sequence[Example], held_out: Sequence[Example]
+    session: Session, texts: Sequence[Sequence[Pair]], train: Sequence[Example], held_out: Sequence[Example]
 ) -> Material:
-    replay, watch = (
-        encoded_texts(read_texts(path), session.encoder) if path else []
-        for path in (options.replay, options.watch)
-    )
-    return Material(train_items, held_out, replay, watch)
+    replay, watch = (encoded_texts(given, session.encoder) for given in texts)
+    return Material(train, held_out, replay, watch)
 
 
 def _directory(source: Source, created: str, resume: bool) -> Path:

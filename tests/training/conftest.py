@@ -1,5 +1,7 @@
 """A tiny random Llama with its tokenizer, and pairs that it can learn, for everything that trains."""
 
+import os
+
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -47,9 +49,25 @@ def make_pairs(n=24):
     return rows
 
 
+LAUNCHERS = (
+    "ACCELERATE_",
+    "FSDP_",
+    "TORCHELASTIC_",
+    "RANK",
+    "LOCAL_",
+    "WORLD_SIZE",
+    "MASTER_",
+    "PMI_",
+    "OMPI_",
+)
+
+
 @pytest.fixture(autouse=True)
-def fresh_accelerator():
-    """accelerate keeps its settings for the life of a process; each test has its own."""
+def fresh_accelerator(monkeypatch):
+    """accelerate keeps settings for the life of a process, and in variables that children inherit: here each
+    test has its own."""
+    for name in [name for name in os.environ if name.startswith(LAUNCHERS)]:
+        monkeypatch.delenv(name)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
 

@@ -283,20 +283,7 @@ def script(out, method="dpo", extra="", resume=False):
 
 
 def run_python(path, *launcher):
-    """A script in an environment that no other test and no launcher has left its settings in."""
-    launchers = (
-        "ACCELERATE_",
-        "FSDP_",
-        "TORCHELASTIC_",
-        "RANK",
-        "LOCAL_",
-        "WORLD_SIZE",
-        "MASTER_",
-        "PMI_",
-        "OMPI_",
-    )
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(launchers)}
-    environment = {**clean, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
         [sys.executable, *launcher, str(path)], capture_output=True, text=True, timeout=240, env=environment
     )
