@@ -68,8 +68,8 @@ def transformers_batches(loaded: Any, pairs: Sequence[Any], batch: int) -> list[
     for at in range(0, len(order), 2 * batch):
         rows = [sides[i] for i in order[at : at + 2 * batch]]
         longest = max(len(r.ids) for r in rows)
-        ids = torch.tensor([[*r.ids, *[0] * (longest - len(r.ids))] for r in rows])
-        mask = torch.tensor([[1] * len(r.ids) + [0] * (longest - len(r.ids)) for r in rows])
+        ids = torch.tensor([[*r.ids, *[0] * (longest - len(r.ids))] for r in rows], device=loaded.device)
+        mask = (torch.arange(longest) < torch.tensor([[len(r.ids)] for r in rows])).long().to(loaded.device)
         table = torch.log_softmax(loaded.model(input_ids=ids, attention_mask=mask).logits[:, :-1].float(), -1)
         picked = table.gather(-1, ids[:, 1:, None])[..., 0]
         for i, row, values in zip(order[at : at + 2 * batch], rows, picked, strict=True):
@@ -88,7 +88,8 @@ def trl(loaded: Any, pairs: Sequence[Any], batch: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         arguments = DPOConfig(
             folder, per_device_train_batch_size=batch, precompute_ref_log_probs=True, max_length=None,
-            bf16=False, use_cpu=True, report_to=[], save_strategy="no", disable_tqdm=True, max_steps=1,
+            bf16=False, use_cpu=loaded.device.type == "cpu", report_to=[], save_strategy="no",
+            disable_tqdm=True, max_steps=1,
         )  # fmt: skip
         trainer = DPOTrainer(
             loaded.model,
@@ -139,7 +140,7 @@ def ladder_sides(loaded: Any, path: Path, prompts: int) -> list[Any]:
     for template in ("raw", "qa", "chat"):
         for i, row in enumerate(rows):
             answers = [v for k, v in row.items() if k.startswith(("chosen", "rejected")) and v]
-            pairs = [Pair(row["prompt"], answers[0], answer, id=f"{i}") for answer in answers[1:]]
+            pairs = [Pair(f"{i}", row["prompt"], answers[0], answer) for answer in answers[1:]]
             encode = make_encoder(loaded.tokenizer, pairs, template)
             codes = [encode(pair) for pair in pairs]
             sides += [codes[0].chosen, *(c.rejected for c in codes)]

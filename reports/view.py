@@ -266,7 +266,7 @@ def _with_findings(*parts: str, run: Run) -> str:
     return "; ".join([*parts, *([_counted(run)] if run.findings else [])]) if parts else ""
 
 
-TOLD = (_promoted, _judged, _biased, _diagnosed, _compared, _trained, _tried, _counted)
+TOLD = (_promoted, _judged, _biased, _trained, _tried, _diagnosed, _compared, _counted)
 
 
 def details(run: Run, key: str) -> Any:
