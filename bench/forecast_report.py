@@ -12,6 +12,7 @@ from forecast_cells import BASE, IMITATE, Cell, cells_of, number
 from forecast_decision import decisions
 from forecast_own import own_runs
 from forecast_stats import (
+    FEWEST,
     Outcome,
     Row,
     auc,
@@ -39,7 +40,7 @@ def tables(rows: Sequence[Row], planned: Sequence[object]) -> str:
         _coverage(rows, planned),
         "### What each set led to", _sets(cells),
         "### Runs that were meant to fail", _failing(rows),
-        f"### Will DPO rank held-out pairs? ({len(with_dpo)} runs)", *_accuracy(with_dpo),
+        "### Will DPO rank held-out pairs?", *_accuracy(with_dpo),
         "### Will the chosen responses fall?", *_displacement(with_dpo),
         "### Will it saturate?", _saturation(with_dpo),
         "### Does the early loss rank the pairs that end mis-ranked?", _early(rows),
@@ -75,7 +76,7 @@ def _coverage(rows: Sequence[Row], planned: Sequence[object]) -> str:
     state = "complete" if len(grid) >= len(planned) else "**incomplete**"
     head = (
         f"The grid is {state}: {len(grid)} of {len(planned)} rows are stored; probes of {probed}, "
-        f"{len(trained)} training runs."
+        f"training runs: {len(trained)}."
     )
     return "\n".join([head, "", "| model: method, variant | runs |", "|---|--:|", *lines])
 
@@ -203,6 +204,8 @@ def _forecasts(
     probes: Sequence[str], baselines: Sequence[str],
 ) -> str:  # fmt: skip
     """A line a predictor; the interval redraws sets, the errors leave each set out in turn."""
+    if len(cells) < FEWEST:
+        return f"Not said yet: {len(cells)} of the {FEWEST} DPO runs that are the least for it."
     happened = int(sum(bool(event(np.array(target(cell.runs[BASE])))) for cell in cells))
     lines = [
         f"Event: {said}, in {happened} of {len(cells)} runs.",
