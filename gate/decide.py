@@ -97,6 +97,7 @@ def _runner_up(row: Row, others: list[Row], facts: Facts, settings: Settings) ->
 
 
 def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:
+    """How many more would settle the row's open test, among as many tests as the conditions make."""
     if row.settles is None:
         return ""
     name, threshold = row.settles
@@ -104,7 +105,9 @@ def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:
     limit = facts.thresholds[threshold].value
     if measured is None or measured.value is None or measured.value <= limit:
         return ""
-    more = pairs_to_settle(measured, limit, settings.alpha, 1)
+    judged = [c for c in facts.run.verdict.conditions if c.gates and c.limit is not None and c.measured]
+    tests = sum(c.measured is not None and c.measured.n >= settings.minimum_n for c in judged)
+    more = pairs_to_settle(measured, limit, settings.alpha, tests)
     return (
         f"; with {more:,} more pairs, were the measured {measured.value:.2f} the true value" if more else ""
     )

@@ -66,6 +66,12 @@ class Facts:
         size = (self.run.inputs.get("model") or {}).get("parameters")
         return int(size) if size else None
 
+    def named(self, verdict: str) -> str:
+        """A bias verdict with the user's own names of the sides."""
+        for role, name in zip(("chosen", "rejected"), self.run.inputs.get("sides") or (), strict=False):
+            verdict = verdict.replace(f"favours {role}", f"favours {name}")
+        return verdict
+
     @property
     def pairs(self) -> int:
         """Pairs in the file."""
@@ -147,7 +153,7 @@ class Leaning:
             return None
         gap = facts.run.estimate("gap")
         number = f": {say(gap)}" if gap else ""
-        return (Evidence("PB101", f"the base model {self.verdict}{number}", gap),)
+        return (Evidence("PB101", f"the base model {facts.named(self.verdict)}{number}", gap),)
 
     def __str__(self) -> str:
         return f"the base model {self.verdict}"

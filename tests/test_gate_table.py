@@ -112,6 +112,22 @@ def test_a_decision_without_evidence_says_that_it_has_none():
     assert run.decision.runner_up["what_would_change_it"].endswith("were the measured 0.56 the true value")
 
 
+def test_decision_and_condition_ask_for_the_same_number_of_pairs():
+    estimates = {"trial_accuracy": (0.56, 0.46, 0.66), "surface_accuracy": (0.6, 0.5, 0.7)}
+    judged = decide(judge(make_run(estimates), Settings()), Settings())
+    (condition,) = (c for c in judged.verdict.conditions if c.name == "trial_accuracy")
+    number = condition.message.split()[0]
+    assert (
+        int(number) > 100 and f"with {number} more pairs" in judged.decision.runner_up["what_would_change_it"]
+    )
+
+
+def test_the_users_names_of_the_sides_stand_in_the_reasons():
+    run = make_run({**CERTAIN, **OVER}, leaning="favours rejected")
+    run = dataclasses.replace(run, inputs={**run.inputs, "sides": ["insulin", "CICO"]})
+    assert "The base model favours CICO." in [reason.text for reason in decision(run).reasons]
+
+
 def test_goal_taste_turns_a_matter_of_fact_into_two_stages():
     run = CASES["matter-of-fact"][0]
     assert decision(run, goal="taste").method == "sft+dpo"
