@@ -79,7 +79,7 @@ def lapsed(entries: Sequence[Accepted], today: date) -> list[Finding]:
         Finding(
             "PB701",
             "warning",
-            f"The acceptance of {entry.code} ended on {entry.until}: {entry.reason}",
+            f"the acceptance of {entry.code} ended on {entry.until}: {entry.reason}",
             "Mend the finding, or set a new `until` with a reason that still holds.",
             group=entry.group or "all",
         )
@@ -101,7 +101,7 @@ def unused(entries: Sequence[Accepted], used: Iterable[Accepted]) -> list[Findin
         Finding(
             "PB702",
             "warning",
-            f"{entry.code} is accepted{f' in {entry.group}' if entry.group else ''} but was not found.",
+            f"{entry.code} is accepted{f' in {entry.group}' if entry.group else ''} but was not found",
             "Correct the entry's code or group, or remove it.",
             group=entry.group or "all",
         )

@@ -75,7 +75,7 @@ def forced(decision: Decision, standing: list[Condition], reason: str) -> Findin
     return Finding(
         "PB706",
         "warning",
-        f"The gate was overruled ({names}): {reason}",
+        f"the gate was overruled ({names}): {reason}",
         "Compare the result with `probe compare` before using it.",
     )
 

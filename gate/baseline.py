@@ -49,7 +49,7 @@ def incomparable(fact: str) -> Finding:
     return Finding(
         "PB703",
         "error",
-        f"The baseline cannot be compared: {fact}.",
+        f"the baseline cannot be compared: {fact}",
         "Measure the baseline again on the same file with the same settings.",
     )
 
@@ -65,7 +65,7 @@ def worse(condition: Condition) -> Finding:
     return Finding(
         "PB704",
         "warning",
-        f"The gap fell by more than {abs(condition.limit or 0):g} nats/token since the baseline.",
+        f"the gap fell by more than {abs(condition.limit or 0):g} nats/token since the baseline",
         "Keep the earlier model until the worst pairs of the group are understood.",
         group=condition.group,
         estimate=condition.measured,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..records import Decision, Finding, Reason, Run
-from .conditions import pairs_to_settle
+from .conditions import RULES, pairs_to_settle
 from .facts import Evidence, Facts, Goal, Held, Threshold
 from .judge import Settings
 from .recipes import Tuning, recipe
@@ -105,8 +105,8 @@ def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:
     limit = facts.thresholds[threshold].value
     if measured is None or measured.value is None or measured.value <= limit:
         return ""
-    judged = [c for c in facts.run.verdict.conditions if c.gates and c.limit is not None and c.measured]
-    tests = sum(c.measured is not None and c.measured.n >= settings.minimum_n for c in judged)
+    gating = [c.measured for c in facts.run.verdict.conditions if c.gates and c.name in RULES]
+    tests = sum(estimate is not None and estimate.n >= settings.minimum_n for estimate in gating)
     more = pairs_to_settle(measured, limit, settings.alpha, tests)
     return (
         f"; with {more:,} more pairs, were the measured {measured.value:.2f} the true value" if more else ""
@@ -115,5 +115,5 @@ def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:
 
 def _missing(row: Row) -> Finding:
     return Finding(
-        "PB705", "info", f"No measurement speaks for training: {row.why}.", _capital(row.instead) + "."
+        "PB705", "info", f"no measurement speaks for training: {row.why}", _capital(row.instead) + "."
     )

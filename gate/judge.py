@@ -94,12 +94,13 @@ def probes_run(run: Run) -> set[str]:
     return {name for name, state in states(run).items() if state == DONE}
 
 
-def not_measured(rule: Rule, noted: Mapping[str, str]) -> str:
+def not_measured(rule: Rule, noted: Mapping[str, str], group: str = "all") -> str:
     """Why a condition has no measurement."""
     state = noted.get(rule.probe, "not run")
-    return (
-        f"not measured ({rule.probe}{'' if state == DONE else f': {state}'}); what was not run never passes"
-    )
+    if state == DONE and group != "all":
+        return f"{rule.probe} gives no number for this group: too few of its pairs, or none for any group"
+    why = "" if state == DONE else f": {state}"
+    return f"not measured ({rule.probe}{why}); what was not run never passes"
 
 
 def _claims(run: Run, settings: Settings) -> Iterator[Claim]:
@@ -186,7 +187,7 @@ def _judged(claim: Claim, sure: bool, settings: Settings, tests: int) -> Conditi
 def _message(claim: Claim, result: Result, settings: Settings, tests: int) -> str:
     estimate, rule = claim.estimate, claim.rule
     if estimate is None or estimate.value is None:
-        return not_measured(rule, settings.states)
+        return not_measured(rule, settings.states, claim.group)
     if result != "inconclusive":
         return f"limit: {rule.source}" if result == "fail" and claim.limit == rule.limit else ""
     if estimate.n < settings.minimum_n:
