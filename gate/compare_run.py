@@ -97,7 +97,7 @@ def _inputs(
     grades: Grades | None,
 ) -> dict[str, Any]:
     names = [side.name for side in sides]
-    models = [m.run.inputs.get("model") or {} for m in both] if both else [{"name": n} for n in names]
+    models = [m.run.inputs.get("model") or {} for m in both] if both else [{}, {}]
     graded = (
         {"grades": {**grades.facts, "n": len(grades.items), "left_out": grades.left_out}} if grades else {}
     )

@@ -105,13 +105,14 @@ def model_name(run: Run) -> str:
 
 
 def subject(run: Run) -> list[str]:
-    """What was measured with: program, model, number format and device, template."""
+    """What was measured with: program, model (or the two that were compared), format and device, template."""
     model = run.inputs.get("model") or {}
+    compared = " → ".join(PurePath(str(name)).name for name in run.inputs.get("compared") or ())
     template = model.get("template") or run.inputs.get("template") or run.config.get("template")
     machine = " ".join(
         str(model[key]).removeprefix("torch.") for key in ("dtype", "device") if model.get(key)
     )
-    parts = [f"probe {run.environment.get('probe', '')}".strip(), model_name(run), machine]
+    parts = [f"probe {run.environment.get('probe', '')}".strip(), compared or model_name(run), machine]
     return [part for part in parts if part] + ([f"template: {template}"] if template and model else [])
 
 
