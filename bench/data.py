@@ -3,8 +3,8 @@
     python bench/data.py [--pairs N] [--json FILE]
 
 Writes the file to a temporary directory, checks it in a fresh process with one thread, and prints pairs a
-second, peak memory and the time of each step. Then each part of the first pass is timed apart, on pairs in
-memory, beside a plain `str.split` and datasketch's MinHash with its index.
+second, peak memory and the time of each step and check. Then each part of the first pass is timed apart, on
+pairs in memory, beside a plain `str.split` and datasketch's MinHash with its index.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def write_pairs(path: Path, n: int) -> None:
 def whole(path: Path) -> dict[str, Any]:
     """All checks on the file, in this process."""
     from probe.pairs.read import read_pairs
-    from probe.probes.data import survey
+    from probe.probes import data as checks
     from probe.probes.data_limits import limits
 
     source = partial(read_pairs, path, skip_bad=True, lenient=True)
     cpu, wall = time.process_time(), time.perf_counter()
-    surveyed = survey(source, limits())
+    surveyed = checks.survey(source, limits())
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return {
         "pairs": surveyed.data.n,
@@ -65,6 +65,10 @@ def whole(path: Path) -> dict[str, Any]:
         "pairs_per_cpu_s": surveyed.data.n / cpu,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "wall_s_by_step": dict(surveyed.seconds),
+        "cpu_s_by_check": {
+            check.__name__: _seconds(partial(check, surveyed.data, limits()))
+            for check in (*checks.ROW_CHECKS, *checks.FILE_CHECKS, *checks.SHAPE_CHECKS)
+        },
         "findings": [result.finding.code for result in surveyed.results if result.finding],
     }
 
@@ -120,12 +124,14 @@ def _datasketch(texts: list[list[str]]) -> dict[str, Callable[[], Any]]:
     return {"peer: datasketch MinHash and LSH": run}
 
 
+def _seconds(run: Callable[[], Any]) -> float:
+    started = time.process_time()
+    run()
+    return time.process_time() - started
+
+
 def _microseconds(run: Callable[[], Any], n: int) -> float:
-    best = float("inf")
-    for _ in range(3):
-        started = time.process_time()
-        run()
-        best = min(best, time.process_time() - started)
+    best = min(_seconds(run) for _ in range(3))
     return 1e6 * best * getattr(run, "scale", 1.0) / n
 
 
