@@ -17,6 +17,7 @@ from ..pairs.audit import AnswerLog, Sample, all_logs, digest, log_path, questio
 from ..pairs.fields import parse_fields
 from ..pairs.read import read_pairs
 from ..probes.label_checks import judge_labels
+from ..probes.label_file import answers_to
 from ..probes.labels import Answers, audit, reasoning, row_of
 from ..probes.power import share_above_trials
 from ..records import MEASURED, Condition, Run, Status, Verdict
@@ -87,11 +88,7 @@ class Audit:
         """Every labeller's answers to the sampled pairs; those to other texts are left out."""
         wanted = {digest(pair) for pair in self.sample.pairs}
         logs = all_logs(self.options.pairs) | {self.options.name: self.log}
-        given = {
-            name: {key: answer for key, answer in log.answers.items() if key in wanted}
-            for name, log in logs.items()
-        }
-        return {name: answers for name, answers in given.items() if answers}
+        return answers_to(wanted, logs)
 
     def run(self) -> Run:
         """The result, judged once some labeller has answered the whole sample.

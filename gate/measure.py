@@ -17,6 +17,7 @@ from ..probes.measured import Measured, together
 from ..records import BiasRow, Run
 from ..runs import environment, now
 from . import kept, plan
+from .conditions import RULES
 from .judge import DONE
 from .recipes import recipe
 
@@ -169,7 +170,7 @@ def _part(run: Run) -> Measured:
 
 
 def _data(work: Work) -> Measured:
-    """The file's own checks; with those that count tokens where a model is loaded."""
+    """The file's own checks, with those that count tokens where a model is loaded, and what people said."""
     from ..probes.data_run import Request as DataRequest
     from ..probes.data_run import measure as measure_data
 
@@ -177,7 +178,18 @@ def _data(work: Work) -> Measured:
     encoder = work.session.encoder if work.loaded else None
     run = measure_data(DataRequest(asked.source.path, asked.fields, template=asked.how.template), encoder)
     work.inputs |= run.inputs
-    return _part(run)
+    return together([_part(run), _labelled(asked)])
+
+
+def _labelled(asked: Request) -> Measured:
+    """The answers of `probe label` to this file, where a whole sample has them; they cost no model."""
+    from ..probes.label_file import measure_labelled
+
+    limit = config.section("gate.limits").get("agreement", RULES["agreement"].limit)
+    if limit is False:
+        return Measured()
+    source = asked.source
+    return measure_labelled(source.path, source.pairs, limit=limit, alpha=asked.alpha, seed=asked.seed)
 
 
 def _numerics(work: Work) -> Measured:

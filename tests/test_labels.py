@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 from sklearn.metrics import cohen_kappa_score
 
-from probe.pairs.audit import Answer, digest
+from probe.gate.measure import Request, measure
+from probe.gate.settings import GateOptions
+from probe.gate.settings import judged as gated
+from probe.pairs.audit import Answer, AnswerLog, digest, log_path, questions, stratified_sample
+from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
 from probe.probes.agreement import cohen_kappa, krippendorff_alpha
 from probe.probes.label_checks import judge_labels
+from probe.probes.label_file import measure_labelled
 from probe.probes.labels import Audited, agreement, audit, judged, reasoning
+from probe.probes.measured import Measured
 from probe.probes.power import share_above_power, share_above_trials
+from probe.scoring.session import ModelOptions, Source
 
 
 def pairs_of(count: int, groups: Sequence[str] = ("a",)) -> list[Pair]:
@@ -251,3 +261,55 @@ class TestFindings:
         ]
         answers = {n: given(pairs, [row[i] for row in votes]) for i, n in enumerate(("x", "y", "z"))}
         assert [a.label for a in audit(pairs, answers)] == ["chosen", "tie", "skip", "tie", "rejected"]
+
+
+class TestSaved:
+    """What a gate makes of the answers that lie beside the file."""
+
+    def answered(self, directory: Path, labels: Sequence[str], of: int = 60) -> Path:
+        path = directory / "pairs.jsonl"
+        rows = ({"prompt": f"why {i}?", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(of))
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        asked = questions(stratified_sample(read_pairs(path), 30).pairs, "ann")
+        log = AnswerLog.open(log_path(path, "ann", directory / ".probe/labels"))
+        for question, label in zip(asked, labels, strict=False):
+            log.add(Answer(question.digest, question.pair.id, label, question.left, 1.0, ""))
+        return path
+
+    def measured(self, path: Path) -> Measured:
+        return measure_labelled(
+            path, lambda: read_pairs(path), limit=0.8, alpha=0.05, root=path.parent / ".probe/labels"
+        )
+
+    def test_whole_sample_is_measured(self, tmp_path: Path) -> None:
+        found = self.measured(self.answered(tmp_path, labels_of(29, 30)))
+        total = found.estimates[0]
+        assert (total.name, total.n, total.value) == ("agreement", 30, pytest.approx(29 / 30))
+
+    def test_part_of_a_sample_decides_nothing(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.measured(self.answered(tmp_path, labels_of(20, 25))) == Measured()
+        assert "no whole sample" in capsys.readouterr().err
+
+    def test_nobody_has_labelled(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.measured(self.answered(tmp_path, [])) == Measured()
+        assert capsys.readouterr().err == ""
+
+    def test_answers_to_texts_that_changed_decide_nothing(self, tmp_path: Path) -> None:
+        path = self.answered(tmp_path, labels_of(29, 30))
+        path.write_text(path.read_text().replace("good", "fine"))
+        assert self.measured(path) == Measured()
+
+    @pytest.mark.parametrize(("agree", "result"), [(29, "pass"), (14, "fail")])
+    def test_gate_judges_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agree: int, result: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        path = self.answered(tmp_path, labels_of(agree, 30))
+        off = frozenset({"numerics", "bias", "negatives", "displacement", "trial"})
+        request = Request(Source.of(path, None, None, False), ModelOptions(), off=off)
+        run = gated(measure(request)[0], GateOptions(), date(2026, 11, 21))
+        (condition,) = [c for c in run.verdict.conditions if c.name == "agreement"]
+        assert condition.result == result
+        assert (run.decision is not None and run.decision.method == "fix-data") == (result == "fail")
