@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,4 +32,6 @@ def report(
         from ..probes.compare_runs import side_by_side
 
         shown = side_by_side(loaded, created=max(run.created for run in loaded))
+        argv = ["probe", "report", *map(str, runs)]
+        shown = replace(shown, environment={**shown.environment, "argv": argv})
     show(shown, targets, everything=everything, summary=False)

@@ -78,7 +78,8 @@ def _options(command: typer.core.TyperCommand) -> str:
 
 def _row(parameter: typer.core.TyperOption | typer.core.TyperArgument) -> str:
     names = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
-    default = "" if parameter.default is None or parameter.default is False else f"`{parameter.default}`"
+    value = parameter.default
+    default = "" if value is None or value is False else "on" if value is True else f"`{value}`"
     names += getattr(parameter, "secondary_opts", [])
     return f"| {', '.join(f'`{name}`' for name in names)} | {escaped(parameter.help or '')} | {default} |"
 
@@ -96,8 +97,14 @@ def finding_page(page: Explanation) -> str:
         "What to do": page.do,
         "Source": page.source,
     }
-    body = "\n\n".join(f"## {title}\n\n{escaped(text)}" for title, text in parts.items())
+    body = "\n\n".join(f"## {title}\n\n{_linked(escaped(text), page.code)}" for title, text in parts.items())
     return f"# {page.code} {page.name}\n\n{escaped(page.summary)}\n\n{body}\n\nRaised by `{page.where}`.\n"
+
+
+def _linked(text: str, own: str) -> str:
+    """Text with the finding codes that have a page as links to it; those in code spans and its own stay."""
+    known = explanations().keys() - {own}
+    return re.sub(r"`[^`]*`|\bPB\d{3}\b", lambda m: f"[{m[0]}]({m[0]}.md)" if m[0] in known else m[0], text)
 
 
 def _index(pages: Iterable[Explanation]) -> str:

@@ -15,7 +15,19 @@ from . import plots, tables, tokens
 from .curves_svg import drawn_panels
 from .escape import visible
 from .numbers import number, plain, spans
-from .view import MARKS, TONES, details, files, findings, headline, model_name, reproduce, sides, subject
+from .view import (
+    MARKS,
+    TONES,
+    details,
+    files,
+    findings,
+    headline,
+    model_name,
+    notes,
+    reproduce,
+    sides,
+    subject,
+)
 
 HERE = Path(__file__).parent
 WORST, BEST = 8, 5  # pairs shown token by token
@@ -38,7 +50,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["prose"] = _prose
-    environment.globals.update(bar=plots.interval_bar, bar_axis=plots.interval_axis, spans=spans)
+    environment.globals.update(bar=plots.interval_bar, bar_axis=plots.interval_axis, notes=notes, spans=spans)
     return environment
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from .axis import label, ticks
 from .text_page import STYLES, Page, fill
-from .view import TONES, Column, Interval, Table
+from .view import TONES, Column, Interval, Table, notes
 
 GAP = 2
 PLOT = (13, 33)  # least and most cells of a plot column
@@ -110,8 +110,7 @@ def _row(table: Table, row: Row, fitted: Fitted, page: Page, total: bool) -> lis
 
 
 def _notes(table: Table, row: Row, page: Page) -> list[Text]:
-    notes = [cell for column, cell in zip(table.columns, row, strict=True) if column.align == "note"]
-    return [line for note in notes if note for line in page.wrap(str(note), indent=2, style="dim")]
+    return [line for note in notes(table, row) for line in page.wrap(note, indent=2, style="dim")]
 
 
 def _padded(text: str, width: int, align: str) -> str:

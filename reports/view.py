@@ -77,6 +77,13 @@ class Table:
     marks: tuple[float, ...] = ()
 
 
+def notes(table: Table, row: Sequence[str | Interval]) -> list[str]:
+    """What is to be said about a row beside its cells."""
+    return [
+        str(cell) for column, cell in zip(table.columns, row, strict=True) if column.align == "note" and cell
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Headline:
     """The one sentence of the report. `status` is the verdict's word."""

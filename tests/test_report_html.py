@@ -12,6 +12,7 @@ from probe.records import Estimate, Finding, Run, Verdict, run_from_json, run_to
 from probe.reports.html import render
 from probe.reports.text import render as text_report
 from probe.reports.tokens import token
+from probe.reports.view import headline
 
 VOID = {"meta", "br", "rect", "line", "circle", "polyline"}
 
@@ -158,7 +159,7 @@ def test_a_trial_draws_its_curve_and_says_what_it_ranked(bias_run):
 
 def test_a_trained_run_opens_with_what_changed(gate_run):
     judged = dataclasses.replace(gate_run, verdict=Verdict("measured", 0, ()), bias=())
-    assert "held-out gap +0.51 → +0.12 nats/token, −0.39 [−0.60, −0.20]; 1 error" in text_report(judged)
+    assert "held-out gap +0.51 → +0.12 nats/token, −0.39 [−0.60, −0.20]; 1 error" in headline(judged).text
 
 
 def test_backticks_become_code_and_nothing_else_becomes_markup(bias_run):
@@ -173,3 +174,13 @@ def test_marks_of_one_step_are_drawn_once(gate_run):
     training = gate_run.details["training"] | {"guard": guard}
     html = render(dataclasses.replace(gate_run, details=gate_run.details | {"training": training}))
     assert "stop PB806 +1</text>" in html and "warn PB809</text>" not in html
+
+
+def test_what_sets_runs_apart_stands_under_their_names(bias_run):
+    gap = {"value": 0.5, "low": 0.3, "high": 0.7, "n": 24}
+    rows = [
+        {"run": name, "model": "m", "pairs": "p.jsonl", "gap": gap, "verdict": "neutral", "apart": apart}
+        for name, apart in (("A", {"template": "chat"}), ("B", {"template": "qa"}))
+    ]
+    html = render(dataclasses.replace(bias_run, details={"runs": rows}))
+    assert 'A<br><small class="dim">template chat</small></th>' in html and "apart by" not in html
