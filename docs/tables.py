@@ -57,14 +57,17 @@ def decision_table() -> str:
         )
         for r in CONDITIONS
     )
-    notes = ((note.code, "; ".join(map(str, note.when)), note.text, note.source) for note in NOTES)
+    notes = (
+        (note.code, "; ".join(map(str, note.when)), ", ".join(note.stages) or "any", note.text, note.source)
+        for note in NOTES
+    )
     return TEMPLATE.format(
         rows=table(
             ("row", "when", "decision", "because", "source, evidence", "instead, or what changes it"), rows
         ),
         thresholds=table(("threshold", "value", "units", "meaning", "from"), thresholds),
         conditions=table(("condition", "passes", "probe", "gates", "judged", "what", "from"), conditions),
-        notes=table(("code", "when", "note", "source"), notes),
+        notes=table(("code", "when", "stages", "note", "source"), notes),
         recipes=table(("stage", "weights", "up to", "learning rate", "epochs", "loss", "from"), recipes()),
     )
 

@@ -77,7 +77,7 @@ def _reasons(row: Row, evidence: Held, facts: Facts) -> Iterator[Reason]:
     if not row.stages:
         return
     for note in NOTES:
-        if all(predicate(facts) is not None for predicate in note.when):
+        if note.speaks(row.stages, facts):
             yield Reason(note.code, note.text, note.source)
 
 

@@ -71,12 +71,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A reason that is added to whatever trains, when it holds."""
+    """A reason that is added to whatever trains, or trains one of `stages`, when it holds."""
 
     when: tuple[Predicate, ...]
     code: str
     text: str
     source: str
+    stages: tuple[str, ...] = ()
+
+    def speaks(self, stages: tuple[str, ...], facts: Facts) -> bool:
+        """Whether it belongs to a decision for these stages."""
+        concerned = not self.stages or bool(set(self.stages) & set(stages))
+        return concerned and Both(self.when)(facts) is not None
 
 
 # Findings by what they mean to the table.
@@ -285,6 +291,7 @@ NOTES: tuple[Note, ...] = (
         "PB4",
         "The anchored losses were published at 7B and above; below 1B they are untested.",
         "Pal et al. 2024; Pang et al. 2024",
+        ("dpop", "dpo_nll"),
     ),
 )
 

@@ -168,6 +168,12 @@ def test_small_anchored_models_and_alike_sides_carry_a_note():
     assert "untested" not in " ".join(reason.text for reason in decision(large).reasons)
 
 
+def test_a_note_on_anchored_losses_stays_with_them():
+    """Trivial pairs that would also be displaced are imitated, where no anchored loss is at work."""
+    made = decision(make_run({**CERTAIN, **SURFACE}, [finding("PB401")]))
+    assert made.method == "sft" and "anchored" not in " ".join(reason.text for reason in made.reasons)
+
+
 def test_two_stages_keep_their_values_apart():
     made = decision(CASES["off-policy"][0])
     assert stage_values(made, "sft")["learning_rate"] == 2e-4
