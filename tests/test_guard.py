@@ -148,6 +148,16 @@ def test_sampled_text_and_watched_text() -> None:
     assert events == []
 
 
+def test_mass_that_reached_the_chosen_side_is_not_scattered() -> None:
+    """SFT on other prose than the model's own spreads its text out: that is what it was asked for."""
+    state, _ = watch_held_out(State(), HeldOut(0, loss=3.63, top_mass=0.86, chosen_change=0.0), LIMITS)
+    state, events = watch_held_out(state, HeldOut(5, loss=3.28, top_mass=0.67, chosen_change=0.34), LIMITS)
+    assert [(e.code, e.action) for e in events] == [("PB804", "warn")]
+    assert state.best is not None and state.best.step == 5
+    _, events = watch_held_out(state, HeldOut(10, loss=3.4, top_mass=0.5, chosen_change=-0.1), LIMITS)
+    assert [(e.code, e.action) for e in events] == [("PB804", "rollback")]
+
+
 def test_warnings_come_once_and_rules_of_thumb_never_stop() -> None:
     """The public 7B run's numbers: margin 3.8 and loss .217."""
     state, seen = State(), []

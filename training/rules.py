@@ -98,15 +98,20 @@ def scattered(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
     """PB804 mass scattered: the likeliest tokens of the model's own text hold much less probability.
 
     Means: Along text that the model itself writes, the mass of its top tokens fell below a share of what it
-    was before training.
-    Why: Mass that leaves the top tokens goes to tokens that fit nowhere: the text turns to noise before any
-    metric on the pairs shows it.
-    Do: Go back to the best state; a smaller learning rate, a larger β, or an SFT term.
+    was before training. Where held-out chosen responses became likelier meanwhile, this is a warning only.
+    Why: Mass that leaves the top tokens and does not reach the chosen responses goes to tokens that fit
+    nowhere: the text turns to noise before any metric on the pairs shows it.
+    Do: Go back to the best state; a smaller learning rate, a larger β, or an SFT term. With a warning: read
+    some of the model's text; SFT on people's prose widens what an instruction-tuned model says.
     Source: Ren & Sutherland 2024 (where the mass goes); the limit is a starting point of ours.
     """
     if now.top_mass is None or not start.top_mass or now.top_mass >= limits.top_mass_share * start.top_mass:
         return None
     text = f"top-token mass of sampled text {start.top_mass:.2f} → {now.top_mass:.2f}"
+    if now.chosen_change is not None and now.chosen_change > 0:
+        return Event(
+            now.step, "PB804", "warn", f"{text}, held-out chosen {now.chosen_change:+.3g} nats/token"
+        )
     return Event(now.step, "PB804", "rollback", text)
 
 
