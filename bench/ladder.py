@@ -17,7 +17,6 @@ import numpy as np
 
 from probe.pairs.record import Pair
 from probe.probes.authorship import Writing, judge_authorship
-from probe.probes.classify import Separation
 from probe.probes.displacement import ches, judge_ches
 from probe.probes.measured import together
 from probe.probes.signal import Views, judge_signal, separate_views
@@ -88,7 +87,7 @@ def read_prompt(model, encoder, row) -> dict[str, np.ndarray]:
         "pooled": lambda r: r.pooled.astype(np.float16),
         "summed": lambda r: r.summed,
         "tokens": lambda r: len(r.logps),
-        "mean_logps": lambda r: r.mean_logps,
+        "mean_logps": lambda r: r.logps.mean(dtype=np.float64),  # the end token counted
         "excess": lambda r: r.excess,
         "top": lambda r: r.top.mean(),
     }
@@ -115,12 +114,12 @@ def measure(rows, read, rung: str):
     """Everything about one rung: on all its pairs for the text, on those that were read for the model."""
     whole = pairs_of(rows, rung, True)
     known = [p for p in whole if read[p.line - 1] is not None]
-    measured = [judge_surface(surface(whole))]
+    measured = [judge_surface(surface(whole, permutations=0))]  # no p is printed
     if len(known) < 20:
         return together(measured)
     here = [read[p.line - 1] for p in known]
     clusters = prompt_clusters(known)
-    surfaces = surface(known).separations["surface"]
+    surfaces = surface(known, permutations=0).separations["surface"]
     given, alone = views(here, rung, 0), views(here, rung, 1)
     found = [(v, separate_views(v, clusters)) for v in (given, alone)]
     measured.append(judge_signal(known, found[0], found[1], surfaces))
@@ -132,11 +131,6 @@ def measure(rows, read, rung: str):
     tokens = [side(here, f, 0, "tokens") for f in (CHOSEN, rung)]
     measured.append(judge_ches(known, ches(*sums, *tokens), clusters))
     return together(measured)
-
-
-def shuffled(found: Separation) -> float:
-    """The mean accuracy of the same classifiers with the sides exchanged at random."""
-    return float(found.null.mean())
 
 
 def table(path: Path, work: Path) -> None:

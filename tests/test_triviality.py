@@ -4,10 +4,13 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from probe.pairs.implicit import split_shared
-from probe.pairs.record import Pair
+from probe.pairs.read import read_pairs
+from probe.pairs.record import Pair, text_of
 from probe.probes.classify import cluster_ids, separate
 from probe.probes.features import text_grams, tokens
 from probe.probes.giveaways import find_giveaways, length_sentence
@@ -208,6 +211,26 @@ def test_texts_without_a_common_feature_give_silent_features():
     grams = text_grams(["a", "b"], ["c", "d"])
     assert all(gram.shape == (2, 2) for gram in grams.values())
     assert not grams["words"].any()
+
+
+@pytest.mark.parametrize("name", ["listing_taste_hype", "epistemic_stance"])
+def test_a_trivial_set_with_its_sides_shuffled_is_at_chance(name):
+    """200 shuffled copies of a set that is told apart in nearly all pairs: p ≤ α no oftener than a test of
+    that level allows (99.9%). A shuffle turns the sign of its pairs' rows and columns in the Gram matrix."""
+    pairs = list(read_pairs(Path(__file__).parents[1] / "pairs" / f"{name}.jsonl"))
+    sides = [text_of(p.chosen) for p in pairs], [text_of(p.rejected) for p in pairs]
+    gram = text_grams(*sides)["surface"]
+    clusters, rng = cluster_ids([p.id for p in pairs]), np.random.default_rng(5)
+    assert separate([gram], clusters, permutations=39).hits.mean() > 0.95
+    ps, hits = [], []
+    for shuffle in range(200):
+        turned = rng.choice([-1.0, 1.0], size=len(pairs))
+        found = separate([gram * np.outer(turned, turned)], clusters, permutations=39, seed=shuffle)
+        ps.append(found.p)
+        hits.append(found.hits.mean())
+    for alpha in (0.05, 0.2):
+        assert np.count_nonzero(np.array(ps) <= alpha) <= stats.binom.ppf(0.999, 200, alpha)
+    assert abs(np.mean(hits) - 0.5) < 0.03
 
 
 @needs_data
