@@ -1,18 +1,18 @@
-"""The five accounts as cases: `make cases` gates the bundled sets and writes the pages with what was printed.
+"""The five accounts as cases: `make cases` gates the bundled sets and writes a page a case from the output.
 
-Each step of cases.toml runs the real command on the embedded model, and the case fails when the decision or a
-finding that carries it is another than written there. Scores are stored, so a second run is quicker. One case
-alone: `python docs/cases/run.py SLUG`.
+Each step of cases.toml runs the real command on the embedded model. A case fails when the decision, or a
+finding that carries it, is another than written there. Runs are saved in .probe/cases: run.py --again writes
+the pages from them, judged anew and without the model. A case's name in place of none runs that one alone.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +20,48 @@ from probe.records import Run
 from probe.runs import load_run
 
 ROOT = Path(__file__).parents[2]
-CASES = tomllib.loads((Path(__file__).parent / "cases.toml").read_text(encoding="utf-8"))["case"]
+PAGES = Path(__file__).parent
+RUNS = ROOT / ".probe/cases"
+CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]
+MARKS = ("✗ ", "! ", "· ")  # what opens a finding
+KEPT = ("why ", "recipe: ", "conditions")  # sections shown, by how they open
+CUT = "[…]"
 
 
-def main(wanted: Sequence[str]) -> int:
+def main(words: Sequence[str]) -> int:
     """Run the cases of those names (none: all) and write their pages; 1 if one came out otherwise."""
-    failed = False
+    again, failed = "--again" in words, False
+    wanted = [word for word in words if word != "--again"]
     for case in CASES:
         if not wanted or case["slug"] in wanted:
-            text, wrong = page(case)
-            (ROOT / "docs/cases" / f"{case['slug']}.md").write_text(text, encoding="utf-8")
+            text, wrong = page(case, again)
+            (PAGES / f"{case['slug']}.md").write_text(text, encoding="utf-8")
             print(f"{case['slug']}: {'; '.join(wrong) or 'as expected'}", flush=True)
             failed |= bool(wrong)
     return int(failed)
 
 
-def page(case: Mapping[str, Any]) -> tuple[str, list[str]]:
+def page(case: Mapping[str, Any], again: bool) -> tuple[str, list[str]]:
     """The case's page, and what came out otherwise than expected."""
     parts, wrong = [f"# {case['title']}", case["account"].strip()], []
-    for step in case["step"]:
-        printed, run, code = done(step["run"])
+    for number, step in enumerate(case["step"], 1):
+        printed, run, code = done(step["run"], RUNS / f"{case['slug']}-{number}", again)
         wrong += [f"{step['run']}: {fact}" for fact in otherwise(step, run, code)]
-        shown = f"```text\n$ probe {step['run']}\n{printed.rstrip()}\n```"
-        parts += [step["say"].strip(), shown, f"Exit code {code}."]
-    return "\n\n".join([*parts, case["lesson"].strip()]) + "\n", wrong
+        shown = "\n".join(excerpt(printed, [*step.get("codes", ()), *step.get("show", ())]))
+        parts += [step["say"].strip(), f"```text\n$ probe {step['run']}\n{shown}\n```"]
+    return "\n\n".join([*parts, readings(case["reading"]), case["lesson"].strip()]) + "\n", wrong
 
 
-def done(command: str) -> tuple[str, Run, int]:
-    """What a command printed, its run and its exit code."""
-    with tempfile.TemporaryDirectory() as directory:
-        argv = [sys.executable, "-m", "probe", *shlex.split(command), "--out", directory]
-        finished = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-        return finished.stdout, load_run(Path(directory)), finished.returncode
+def done(command: str, directory: Path, again: bool) -> tuple[str, Run, int]:
+    """What a command printed, its run and its exit code; `again`: from the run that was saved."""
+    argv = [*shlex.split(command), "--out", str(directory)]
+    if again:
+        argv = ["gate" if command.startswith("gate ") else "report", str(directory)]
+    finished = subprocess.run(
+        [sys.executable, "-m", "probe", *argv],
+        cwd=ROOT, env={**os.environ, "COLUMNS": "80"}, stdout=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    return finished.stdout, load_run(directory), finished.returncode
 
 
 def otherwise(step: Mapping[str, Any], run: Run, code: int) -> list[str]:
@@ -61,6 +71,40 @@ def otherwise(step: Mapping[str, Any], run: Run, code: int) -> list[str]:
     facts += [f"decision {method}, not {step['method']}"] if step.get("method", method) != method else []
     found = {finding.code for finding in run.findings}
     return facts + [f"no {code}" for code in step.get("codes", ()) if code not in found]
+
+
+def excerpt(printed: str, codes: Sequence[str]) -> Iterator[str]:
+    """The report's lines with its verdict, the findings of those codes, the reasons, the exit code."""
+    shown: list[list[str]] = []
+    for i, block in enumerate(printed.strip().split("\n\n")):
+        lines = block.splitlines()
+        if i > 1 and "exit code" not in lines[-1] and not lines[0].startswith((*MARKS, *KEPT)):
+            shown += [[CUT]] if shown[-1][-1] != CUT else []
+        else:
+            found = lines[0].startswith(MARKS) and "exit code" not in lines[-1]
+            shown.append(list(_findings(lines, codes)) if found else lines)
+    for i, lines in enumerate(shown):
+        yield from ["", *lines] if i else lines
+
+
+def _findings(block: Sequence[str], codes: Sequence[str]) -> Iterator[str]:
+    """The findings of those codes, each over several lines, with a mark where others stood."""
+    shown = True
+    for line in block:
+        before = shown
+        if line.startswith(MARKS):
+            shown = line.split()[1] in codes
+        if shown:
+            yield line
+        elif before:
+            yield CUT
+
+
+def readings(rows: Sequence[Mapping[str, str]]) -> str:
+    """What the account concluded beside what was measured, as a table."""
+    lines = [("the account concluded", "`probe` says"), ("---", "---")]
+    lines += [(row["account"], row["probe"]) for row in rows]
+    return "\n".join(f"| {account} | {says} |" for account, says in lines)
 
 
 if __name__ == "__main__":
