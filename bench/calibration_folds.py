@@ -1,0 +1,125 @@
+"""Does the interval of a cross-validated accuracy cover? Simulates what `probe negatives` prints of a classifier.
+
+    python bench/calibration_folds.py           # simulate what is missing
+    python bench/calibration_folds.py --write   # put the table into docs/validity.md
+
+Differences are normal with one informative feature of mean `shift`; the truth is the mean accuracy over all
+replicates of a cell. Rows are kept in bench/results/calibration_folds.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probe.probes.classify import gram, separate
+from probe.probes.statistics import share_clustered
+from probe.runs import environment, now
+
+ROOT = Path(__file__).resolve().parents[1]
+STORE = ROOT / "bench/results/calibration_folds.jsonl"
+SIZES, FEATURES, SHIFTS = (20, 40, 100), (3, 30), (0.0, 0.35, 0.7, 1.2, 2.0)
+SEED = 8
+Row = dict[str, Any]
+
+
+def cell(n: int, features: int, shift: float, replicates: int) -> Row:
+    """Coverage of the 95% interval, each tail, and the accuracy's variance over the binomial one."""
+    clusters = np.arange(n)
+    accuracies = np.empty(replicates)
+    for i in range(replicates):
+        x = np.random.default_rng([SEED, n, features, i]).standard_normal((n, features))
+        x[:, 0] += shift
+        accuracies[i] = separate([gram(x)], clusters, permutations=0, seed=i).hits.mean()
+    truth = accuracies.mean()
+    ends = {hits: interval(hits, n) for hits in np.unique(np.rint(accuracies * n).astype(int)).tolist()}
+    bounds = np.array([ends[hits] for hits in np.rint(accuracies * n).astype(int).tolist()])
+    above, below = (bounds[:, 0] > truth).mean(), (bounds[:, 1] < truth).mean()
+    return {
+        "n": n, "features": features, "shift": shift, "replicates": replicates, "truth": round(truth, 4),
+        "low_above": float(above), "high_below": float(below), "coverage": float(1 - above - below),
+        "variance_ratio": round(float(accuracies.var() / (truth * (1 - truth) / n)), 3), "seed": SEED,
+    }  # fmt: skip
+
+
+def interval(hits: int, n: int) -> tuple[float, float]:
+    """The interval that the probes print for so many hits."""
+    wins = np.arange(n) < hits
+    made = share_clustered(wins.astype(float), np.arange(n), name="accuracy")
+    assert made.low is not None and made.high is not None
+    return made.low, made.high
+
+
+def simulate(store: Path, replicates: int) -> None:
+    """Append the cells that are missing."""
+    done = {(row["n"], row["features"], row["shift"]) for row in load(store)}
+    found = environment()
+    source = {"created": now(), "git": found["git"], "numpy": found["packages"]["numpy"]}
+    for key in ((n, d, shift) for n in SIZES for d in FEATURES for shift in SHIFTS):
+        if key not in done:
+            with store.open("a", encoding="utf-8") as out:
+                out.write(json.dumps({**cell(*key, replicates), "provenance": source}) + "\n")
+            print(*key, file=sys.stderr, flush=True)
+
+
+def load(store: Path) -> list[Row]:
+    """The rows stored so far."""
+    return (
+        [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
+        if store.exists()
+        else []
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """A line a cell, with what is still missing."""
+    lines = [
+        f"{len(rows)} of {len(SIZES) * len(FEATURES) * len(SHIFTS)} cells are stored.",
+        "",
+        "| pairs | features | true accuracy | coverage, % (nominal 95) | low end above the truth, % "
+        "| high end below it, % | variance over binomial |",
+        "|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in sorted(rows, key=lambda r: (r["n"], r["features"], r["shift"])):
+        error = 100 * math.sqrt(row["coverage"] * (1 - row["coverage"]) / row["replicates"])
+        tails = " | ".join(f"{100 * row[k]:.1f}" for k in ("low_above", "high_below"))
+        lines.append(
+            f"| {row['n']} | {row['features']} | {row['truth']:.2f} | {100 * row['coverage']:.1f} ± {error:.1f} "
+            f"| {tails} | {row['variance_ratio']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def with_table(text: str, rows: list[Row]) -> str:
+    """The page with its block made anew."""
+    begin, end = "<!-- folds:begin -->", "<!-- folds:end -->"
+    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n\n{table(rows)}\n{end}", text, flags=re.DOTALL)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--report", action="store_true", help="print the table, simulate nothing")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/validity.md")
+    parser.add_argument("--replicates", type=int, default=400)
+    options = parser.parse_args()
+    if not (options.report or options.write):
+        simulate(STORE, options.replicates)
+    rows = load(STORE)
+    if options.write:
+        page = ROOT / "docs/validity.md"
+        page.write_text(with_table(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
