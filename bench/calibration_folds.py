@@ -1,4 +1,4 @@
-"""Does the interval of a cross-validated accuracy cover? Simulates what `probe negatives` prints of a classifier.
+"""Does the interval of a cross-validated accuracy cover? Simulates what `probe negatives` prints.
 
     python bench/calibration_folds.py           # simulate what is missing
     python bench/calibration_folds.py --write   # put the table into docs/validity.md
@@ -39,13 +39,14 @@ def cell(n: int, features: int, shift: float, replicates: int) -> Row:
         x[:, 0] += shift
         accuracies[i] = separate([gram(x)], clusters, permutations=0, seed=i).hits.mean()
     truth = accuracies.mean()
+    binomial = max(truth * (1 - truth) / n, 1e-12)
     ends = {hits: interval(hits, n) for hits in np.unique(np.rint(accuracies * n).astype(int)).tolist()}
     bounds = np.array([ends[hits] for hits in np.rint(accuracies * n).astype(int).tolist()])
     above, below = (bounds[:, 0] > truth).mean(), (bounds[:, 1] < truth).mean()
     return {
         "n": n, "features": features, "shift": shift, "replicates": replicates, "truth": round(truth, 4),
         "low_above": float(above), "high_below": float(below), "coverage": float(1 - above - below),
-        "variance_ratio": round(float(accuracies.var() / (truth * (1 - truth) / n)), 3), "seed": SEED,
+        "variance_ratio": round(float(accuracies.var() / binomial), 3), "seed": SEED,
     }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def simulate(store: Path, replicates: int) -> None:
     done = {(row["n"], row["features"], row["shift"]) for row in load(store)}
     found = environment()
     source = {"created": now(), "git": found["git"], "numpy": found["packages"]["numpy"]}
-    for key in ((n, d, shift) for n in SIZES for d in FEATURES for shift in SHIFTS):
+    for key in ((n, d, shift) for d in FEATURES for shift in SHIFTS for n in SIZES):
         if key not in done:
             with store.open("a", encoding="utf-8") as out:
                 out.write(json.dumps({**cell(*key, replicates), "provenance": source}) + "\n")
@@ -71,11 +72,9 @@ def simulate(store: Path, replicates: int) -> None:
 
 def load(store: Path) -> list[Row]:
     """The rows stored so far."""
-    return (
-        [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
-        if store.exists()
-        else []
-    )
+    if not store.exists():
+        return []
+    return [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
 
 
 def table(rows: list[Row]) -> str:
@@ -91,8 +90,8 @@ def table(rows: list[Row]) -> str:
         error = 100 * math.sqrt(row["coverage"] * (1 - row["coverage"]) / row["replicates"])
         tails = " | ".join(f"{100 * row[k]:.1f}" for k in ("low_above", "high_below"))
         lines.append(
-            f"| {row['n']} | {row['features']} | {row['truth']:.2f} | {100 * row['coverage']:.1f} ± {error:.1f} "
-            f"| {tails} | {row['variance_ratio']:.2f} |"
+            f"| {row['n']} | {row['features']} | {row['truth']:.2f} "
+            f"| {100 * row['coverage']:.1f} ± {error:.1f} | {tails} | {row['variance_ratio']:.2f} |"
         )
     return "\n".join(lines) + "\n"
 

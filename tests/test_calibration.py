@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 
 import calibration  # noqa: E402
 import calibration_cells as simulation  # noqa: E402
+import calibration_folds as folds  # noqa: E402
 import calibration_report as report  # noqa: E402
 
 SEED = 20
@@ -106,3 +107,16 @@ def test_the_page_shows_the_stored_results():
     closed = [row for row in stored if row["kind"] in {"coverage", "false positives"}]
     assert min(row["replicates"] for row in closed) >= 2_000
     assert all(math.isfinite(row["mc_error"]) for row in stored)
+
+
+def test_the_page_shows_the_folds_that_were_simulated():
+    page = (ROOT / "docs/validity.md").read_text(encoding="utf-8")
+    assert folds.with_table(page, folds.load(folds.STORE)) == page
+
+
+def test_a_cell_of_folds_by_hand():
+    """A feature that says it all: every pair right, variance 0, and the exact interval ends at 1."""
+    row = folds.cell(20, 1, 50.0, 5)
+    assert (row["truth"], row["coverage"], row["variance_ratio"]) == (1.0, 1.0, 0.0)
+    low, high = folds.interval(20, 20)
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 20)), 1.0)
