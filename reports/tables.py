@@ -109,7 +109,8 @@ def data_checks(run: Run) -> Table:
         )
         for r in details(run, "data")
     )
-    return Table("data", "data checks", columns, rows, limit=30)
+    title = "candidates" if run.command == "sample" else "data checks"
+    return Table("data", title, columns, rows, limit=30)
 
 
 def ladder(run: Run) -> Table:

@@ -180,6 +180,14 @@ def _promoted(run: Run) -> str:
     return f"{promotion['decision']}: {promotion['because']}" if promotion else ""
 
 
+def _sampled(run: Run) -> str:
+    made = run.details.get("sampled") or {}
+    if not made:
+        return ""
+    written = f"{count(made['written'], 'sampled pair')} in {PurePath(str(made['pairs'])).name}"
+    return _with_findings(written if made["pairs"] else "candidates only: no chosen answers", run=run)
+
+
 def _judged(run: Run) -> str:
     conditions = run.verdict.conditions
     if not conditions:
@@ -274,7 +282,7 @@ def _with_findings(*parts: str, run: Run) -> str:
     return "; ".join([*parts, *([_counted(run)] if run.findings else [])]) if parts else ""
 
 
-TOLD = (_promoted, _judged, _biased, _trained, _tried, _diagnosed, _compared, _counted)
+TOLD = (_promoted, _sampled, _judged, _biased, _trained, _tried, _diagnosed, _compared, _counted)
 
 
 def details(run: Run, key: str) -> Any:

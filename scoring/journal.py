@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def read_journal(path: Path, head: Mapping[str, Any]) -> list[Candidate]:
     """
     if not path.exists():
         return []
-    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+    whole = _without_torn_line(path)
     try:
         first, *rows = [json.loads(line) for line in whole.splitlines()] or [head]
         found = [Candidate(**row) for row in rows]
@@ -41,20 +42,27 @@ def _row(candidate: Candidate) -> dict[str, Any]:
             "ended": c.ended}  # fmt: skip
 
 
+def _without_torn_line(path: Path) -> str:
+    """The text of the journal; what a kill left of a last line is cut off on the disk too."""
+    with path.open("r+b") as file:
+        whole = b"".join(file.read().rpartition(b"\n")[:2])
+        file.truncate(len(whole))
+    return whole.decode("utf-8")
+
+
 def append(path: Path, candidates: Iterable[Candidate], head: Mapping[str, Any]) -> None:
-    """Add rows to the journal and wait for the disk; what a kill left of a last line is cut off first."""
+    """Add candidates to the journal, opening a new one with `head`, and wait for the disk."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+", encoding="utf-8") as file:
-            file.seek(0)
-            whole = file.read().rpartition("\n")
-            size = len((whole[0] + whole[1]).encode())
-            file.truncate(size)
-            for row in [*([] if size else [head]), *map(_row, candidates)]:
+        with path.open("a", encoding="utf-8") as file:
+            for row in [*([] if file.tell() else [head]), *map(_row, candidates)]:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise CannotMeasure(
-            f"{path}: {error.strerror}. Free some space; the same command goes on."
-        ) from error
+        raise CannotMeasure(f"{path}: {error.strerror}. Free space; the same command goes on.") from error
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    drawn = asdict(candidate)
+    return {key: drawn[key] for key in ("line", "text", "temperature", "draw", "seed", "ended")}

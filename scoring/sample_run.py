@@ -49,7 +49,7 @@ TRIVIALITY = ("PB201", "PB202", "PB204", "PB211", "PB212", "PB213")
 
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
-    """What is drawn and what is kept of it: see `probe sample --help`. `lines` None: all rows."""
+    """What is drawn and what is kept of it: see `probe sample --help`."""
 
     target: Path
     temperatures: tuple[float, ...] = (0.1, 0.4, 0.7, 1.0)
@@ -91,12 +91,7 @@ def sample_run(path: Path, fields: Mapping[str, str], how: ModelOptions, options
     tokens = options.tokens or _room(encoder, asked)
     head = _head(path, loaded, encoder, options, tokens)
     candidates = _drawn(loaded, encoder, asked, options, tokens, head)
-    chosen = {pair.line: text_of(pair.chosen) for pair in asked}
-    kept, picks = Kept({}), {}
-    if any(chosen.values()):
-        kept = _kept(loaded, encoder, asked, candidates, options, how)
-        picks = {line: picked(kept.by_line.get(line, ()), chosen[line], options.pick) for line in chosen}
-        write_new([row for pair in pairs for row in rows(pair, picks.get(pair.line), head)], options.target)
+    kept, picks = _paired(loaded, encoder, pairs, asked, candidates, options, how, head)
     after = _surface(read_prompts(options.target), options) if any(picks.values()) else Measured()
     missing = [line for line, found in picks.items() if not found]
     return Run(
@@ -114,9 +109,34 @@ def sample_run(path: Path, fields: Mapping[str, str], how: ModelOptions, options
             "data": counts(candidates, kept, picks),
             "ladder": [*ladder(before, "before"), *ladder(after, "after" if before.estimates else "")],
             "giveaways": after.details.get("giveaways", []),
-            "sampled": {**head, "candidates": str(options.journal), "pairs": str(options.target)},
+            "sampled": {
+                **head,
+                "candidates": str(options.journal),
+                "pairs": str(options.target) if picks else None,
+                "written": sum(map(len, picks.values())),
+            },
         },
     )
+
+
+def _paired(
+    loaded: LoadedModel,
+    encoder: Encoder,
+    pairs: Sequence[Pair],
+    asked: Sequence[Pair],
+    candidates: Sequence[Candidate],
+    options: SampleOptions,
+    how: ModelOptions,
+    head: Mapping[str, Any],
+) -> tuple[Kept, dict[int, list[Candidate]]]:
+    """What was kept, and what was picked by line, written; nothing where no prompt has a chosen answer."""
+    chosen = {pair.line: text_of(pair.chosen) for pair in asked}
+    if not any(chosen.values()):
+        return Kept({}), {}
+    kept = _kept(loaded, encoder, asked, candidates, options, how)
+    picks = {line: picked(kept.by_line.get(line, ()), chosen[line], options.pick) for line in chosen}
+    write_new([row for pair in pairs for row in rows(pair, picks.get(pair.line), head)], options.target)
+    return kept, picks
 
 
 def _trivial(path: Path, pairs: Sequence[Pair], options: SampleOptions) -> tuple[Measured, set[int]]:
