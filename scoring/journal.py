@@ -36,12 +36,6 @@ def read_journal(path: Path, head: Mapping[str, Any]) -> list[Candidate]:
     return found
 
 
-def _row(candidate: Candidate) -> dict[str, Any]:
-    c = candidate
-    return {"line": c.line, "text": c.text, "temperature": c.temperature, "draw": c.draw, "seed": c.seed,
-            "ended": c.ended}  # fmt: skip
-
-
 def _without_torn_line(path: Path) -> str:
     """The text of the journal; what a kill left of a last line is cut off on the disk too."""
     with path.open("r+b") as file:
