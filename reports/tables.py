@@ -105,12 +105,19 @@ def data_checks(run: Run) -> Table:
             number(r.get("share"), "share"),
             interval(r.get("low"), r.get("high"), "share"),
             plain(r.get("limit")),
-            f"{r.get('code') or ''} {found.get(r.get('code'), '')}".strip(),
+            f"{r.get('code') or ''} {found.get(str(r.get('code')), '')}".strip(),
         )
-        for r in details(run, "data")
+        for r in _found_first(run, found)
     )
     title = "candidates" if run.command == "sample" else "data checks"
-    return Table("data", title, columns, rows, limit=30)
+    raised = sum(r.get("code") in found for r in details(run, "data"))
+    return Table("data", title, columns, rows, limit=max(4, raised) if run.command == "gate" else 30)
+
+
+def _found_first(run: Run, found: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """The rows of the checks. In a gate, where they are one part of many, those that found something lead."""
+    rows: list[Mapping[str, Any]] = details(run, "data")
+    return sorted(rows, key=lambda r: r.get("code") not in found) if run.command == "gate" else rows
 
 
 def ladder(run: Run) -> Table:

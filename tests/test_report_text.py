@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from probe.records import Estimate, Run, run_from_json, run_to_json
+from probe.records import Estimate, Finding, Run, run_from_json, run_to_json
 from probe.reports.text import render
 from probe.reports.text_training import sparkline
 
@@ -104,6 +104,15 @@ def test_cut_texts_take_the_room_that_is_left(gate_run):
         gate_run, details={"costs": [{"probe": "numerics", "what": what, "seconds": 1.0}]}
     )
     assert what in render(run, width=100) and what not in render(run, width=60)
+
+
+def test_clean_checks_give_way_where_the_file_is_one_part_of_many(gate_run):
+    rows = [{"check": f"check {i}", "code": f"PB30{i}", "count": 0, "share": 0.0} for i in range(9)]
+    finding = Finding("PB308", "warning", "found", "mend it")
+    for command, shown in (("gate", [8, 0, 1, 2]), ("data", range(9))):
+        run = dataclasses.replace(gate_run, command=command, findings=(finding,), details={"data": rows})
+        lines = [line for line in render(run).splitlines() if line.startswith("check ") and "PB30" in line]
+        assert [line[:7] for line in lines] == [f"check {i}" for i in shown]
 
 
 def test_an_empty_run_still_says_something():
