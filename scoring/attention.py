@@ -32,16 +32,16 @@ class Block:
     stop: int
     keys: tuple[slice, ...]
     allowed: torch.Tensor | None  # [queries, keys] bool; None: plain causal
-    distance: torch.Tensor | None  # [queries, keys] how far back a key is; None when allowed is
+    distance: torch.Tensor  # [queries, keys] how far back a key is
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How attention runs over one packed row. `masks` memoises what each sliding window allows."""
+    """How attention runs over one packed row. `masks` memoises them by block, sliding window and device."""
 
     blocks: tuple[Block, ...]
     longest: int
-    masks: dict[tuple[int, int], torch.Tensor] = field(default_factory=dict)
+    masks: dict[tuple[int, int | None, torch.device], torch.Tensor | None] = field(default_factory=dict)
 
 
 class LayoutMissing(RuntimeError):
@@ -82,7 +82,7 @@ def _block(tree: Tree, members: range, device: torch.device) -> Block:
     offset = nodes[members[0]].depth  # keys above
     seen = np.concatenate([np.arange(offset), tree.depths[start:stop]])
     distance = torch.from_numpy(tree.depths[start:stop, None] - seen[None]).to(device)
-    keys = (*above, slice(start, stop))
+    keys = tuple(_joined([*above, slice(start, stop)]))
     if len(members) == 1:
         return Block(start, stop, keys, None if not above else distance >= 0, distance)
     allowed = np.zeros((stop - start, offset + stop - start), dtype=bool)
@@ -94,6 +94,18 @@ def _block(tree: Tree, members: range, device: torch.device) -> Block:
             allowed[rows, offset + nodes[inside].start - start : offset + nodes[inside].stop - start] = True
         allowed[rows, offset + rows.start : offset + rows.stop] = np.tri(node.stop - node.start, dtype=bool)
     return Block(start, stop, keys, torch.from_numpy(allowed).to(device), distance)
+
+
+def _joined(parts: Sequence[slice]) -> Iterator[slice]:
+    """The same row positions in fewer slices: neighbours need no copy to stand side by side."""
+    whole = parts[0]
+    for part in parts[1:]:
+        if part.start == whole.stop:
+            whole = slice(whole.start, part.stop)
+        else:
+            yield whole
+            whole = part
+    yield whole
 
 
 def tree_attention(
@@ -126,7 +138,7 @@ def tree_attention(
     for number, block in enumerate(probe_layout.blocks):
         q = query[:, :, block.start : block.stop]
         k, v = (_gather(x, block.keys) for x in (key, value))
-        mask = _mask(probe_layout, number, window)
+        mask = _mask(probe_layout, number, window, q.device)
         if softcap is None:
             causal = mask is None
             out = scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=causal, scale=scaling)
@@ -142,15 +154,20 @@ def _gather(x: torch.Tensor, keys: Sequence[slice]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
-def _mask(layout: Layout, number: int, window: int | None) -> torch.Tensor | None:
-    block = layout.blocks[number]
-    if window is None or block.distance is None:
+def _mask(layout: Layout, number: int, window: int | None, device: torch.device) -> torch.Tensor | None:
+    """What block `number` may see in a layer with this window; on its device, since layers may be spread."""
+    key = (number, window, device)
+    if key not in layout.masks:
+        allowed = _allowed(layout.blocks[number], window)
+        layout.masks[key] = None if allowed is None else allowed.to(device)
+    return layout.masks[key]
+
+
+def _allowed(block: Block, window: int | None) -> torch.Tensor | None:
+    if window is None:
         return block.allowed
-    if (number, window) not in layout.masks:
-        near = block.distance < window
-        causal = block.distance >= 0 if block.allowed is None else block.allowed
-        layout.masks[number, window] = near & causal
-    return layout.masks[number, window]
+    causal = block.distance >= 0 if block.allowed is None else block.allowed
+    return (block.distance < window) & causal
 
 
 def _softcapped(

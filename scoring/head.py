@@ -68,4 +68,14 @@ def _chunk_logps(
     targets: torch.Tensor,
 ) -> torch.Tensor:
     logits = head(hidden).float()
-    return logits[rows, targets] - torch.logsumexp(logits, dim=-1)[rows]
+    rows, targets = rows.to(logits.device), targets.to(logits.device)  # the head may lie on another device
+    picked = logits[rows, targets]
+    return picked - _logsumexp(logits)[rows]
+
+
+def _logsumexp(logits: torch.Tensor) -> torch.Tensor:
+    """log Σ exp of each row; overwrites `logits` where no gradient needs them, to save their copy."""
+    if logits.requires_grad:
+        return torch.logsumexp(logits, dim=-1)
+    largest = logits.amax(dim=-1, keepdim=True)
+    return logits.sub_(largest).exp_().sum(dim=-1).log() + largest[:, 0]

@@ -77,6 +77,9 @@ UNPACKABLE = {
     "bloom-alibi": lambda: hf.BloomForCausalLM(
         hf.BloomConfig(vocab_size=400, hidden_size=48, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2)
     ),
+    "lfm2-hybrid": lambda: hf.Lfm2ForCausalLM(
+        hf.Lfm2Config(**SIZES, layer_types=["conv", "full_attention", "conv"])
+    ),
     "mamba-recurrent": lambda: hf.MambaForCausalLM(
         hf.MambaConfig(
             vocab_size=400,

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe.scoring.attention import NAME
+from probe.scoring.attention import NAME, make_layout, tree_attention
 from probe.scoring.encode import make_encoder
 from probe.scoring.engine import STRETCH, hidden_states, packs, plain_logps, token_logps
+from probe.scoring.head import _chunk_logps
 from probe.scoring.proof import prove
 from probe.scoring.records import EncodedSide
 from probe.scoring.tree import build_tree
@@ -151,6 +152,20 @@ def test_the_proof_passes_what_packs_and_fails_what_does_not(tiny, unpackable):
     proof = prove(unpackable, torch.float32)
     assert proof.plain
     assert proof.fact
+
+
+def test_layers_may_lie_on_other_devices_than_the_row(tiny):
+    """`device_map="auto"`: masks are made where the row is and follow the layer; shapes only."""
+    tree = build_tree([list(range(200)), [*range(50), 7, 8], [*range(50), 9]])
+    layout = make_layout(tree, torch.device("cpu"))
+    heads = [torch.empty(1, 4, len(tree.ids), 8, device="meta") for _ in range(3)]
+    for window in (None, 16):
+        out, _ = tree_attention(tiny, *heads, None, sliding_window=window, probe_layout=layout)
+        assert out.device.type == "meta" and out.shape == (1, len(tree.ids), 4, 8)
+    rows = torch.tensor([0, 0, 1])
+    head = torch.nn.Linear(8, 40, device="meta")
+    with torch.no_grad():
+        assert _chunk_logps(head, torch.empty(2, 8, device="meta"), rows, rows).shape == (3,)
 
 
 def test_the_proof_notices_a_head_it_does_not_know(tiny):
