@@ -85,11 +85,17 @@ def _answers(loaded: LoadedModel, draws: Sequence[Draw], tokens: int, top_p: flo
         torch.from_numpy(uniforms).to(device),
         top_p,
     )
-    if model._is_stateful:  # recurrent: a state has no place for padding
+    if _recurrent(model):
         found = [_alone(model, draw, chooser.of([i]), tokens, ends) for i, draw in enumerate(draws)]
     else:
         found = _together(model, [draw.context for draw in draws], chooser, tokens, ends)
     return [_answer(ids, ends) for ids in found]
+
+
+def _recurrent(model: Any) -> bool:
+    """Whether a layer keeps a state: it has no place for padding, and cannot be cut to some of the rows."""
+    layers = DynamicCache(config=model.config.get_text_config()).layers
+    return bool(model._is_stateful) or not all(hasattr(layer, "batch_select_indices") for layer in layers)
 
 
 def end_ids(loaded: LoadedModel) -> frozenset[int]:
