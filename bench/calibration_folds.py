@@ -1,4 +1,4 @@
-"""Does the interval of a cross-validated accuracy cover? Simulates what `probe negatives` prints.
+"""Does the interval of a cross-validated accuracy cover, and does its test hold? Simulates `probe negatives`.
 
     python bench/calibration_folds.py           # simulate what is missing
     python bench/calibration_folds.py --write   # put the table into docs/validity.md
@@ -20,42 +20,38 @@ from typing import Any
 import numpy as np
 
 from probe.probes.classify import gram, separate
-from probe.probes.statistics import share_clustered
+from probe.probes.intervals import accuracy
 from probe.runs import environment, now
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/calibration_folds.jsonl"
 SIZES, FEATURES, SHIFTS = (20, 40, 100), (3, 30), (0.0, 0.35, 0.7, 1.2, 2.0)
-SEED = 8
+SEED, PERMUTATIONS = 8, 199
 Row = dict[str, Any]
 
 
 def cell(n: int, features: int, shift: float, replicates: int) -> Row:
-    """Coverage of the 95% interval, each tail, and the accuracy's variance over the binomial one."""
-    clusters = np.arange(n)
-    accuracies = np.empty(replicates)
-    for i in range(replicates):
-        x = np.random.default_rng([SEED, n, features, i]).standard_normal((n, features))
-        x[:, 0] += shift
-        accuracies[i] = separate([gram(x)], clusters, permutations=0, seed=i).hits.mean()
+    """Coverage of the 95% interval, each tail, the accuracy's variance over the binomial one, and how often
+    the sign-flip test rejects at 5% (at shift 0: falsely)."""
+    made = np.array([estimate(n, features, shift, i) for i in range(replicates)])
+    accuracies, low, high, p = made.T
     truth = accuracies.mean()
-    binomial = max(truth * (1 - truth) / n, 1e-12)
-    ends = {hits: interval(hits, n) for hits in np.unique(np.rint(accuracies * n).astype(int)).tolist()}
-    bounds = np.array([ends[hits] for hits in np.rint(accuracies * n).astype(int).tolist()])
-    above, below = (bounds[:, 0] > truth).mean(), (bounds[:, 1] < truth).mean()
+    above, below = (low > truth).mean(), (high < truth).mean()
     return {
         "n": n, "features": features, "shift": shift, "replicates": replicates, "truth": round(truth, 4),
         "low_above": float(above), "high_below": float(below), "coverage": float(1 - above - below),
-        "variance_ratio": round(float(accuracies.var() / binomial), 3), "seed": SEED,
+        "variance_ratio": round(float(accuracies.var() / max(truth * (1 - truth) / n, 1e-12)), 3),
+        "width": round(float((high - low).mean()), 4), "rejected": float((p <= 0.05).mean()), "seed": SEED,
     }  # fmt: skip
 
 
-def interval(hits: int, n: int) -> tuple[float, float]:
-    """The interval that the probes print for so many hits."""
-    wins = np.arange(n) < hits
-    made = share_clustered(wins.astype(float), np.arange(n), name="accuracy")
-    assert made.low is not None and made.high is not None
-    return made.low, made.high
+def estimate(n: int, features: int, shift: float, replicate: int) -> tuple[float, float, float, float]:
+    """Accuracy, interval and p as the probes print them, for one drawn set."""
+    x = np.random.default_rng([SEED, n, features, replicate]).standard_normal((n, features))
+    x[:, 0] += shift
+    made = accuracy("accuracy", separate([gram(x)], np.arange(n), permutations=PERMUTATIONS, seed=replicate))
+    assert made.value is not None and made.low is not None and made.high is not None and made.p is not None
+    return made.value, made.low, made.high, made.p
 
 
 def simulate(store: Path, replicates: int) -> None:
@@ -83,15 +79,16 @@ def table(rows: list[Row]) -> str:
         f"{len(rows)} of {len(SIZES) * len(FEATURES) * len(SHIFTS)} cells are stored.",
         "",
         "| pairs | features | true accuracy | coverage, % (nominal 95) | low end above the truth, % "
-        "| high end below it, % | variance over binomial |",
-        "|--:|--:|--:|--:|--:|--:|--:|",
+        "| high end below it, % | mean width | variance over binomial | test rejects at 5%, % |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in sorted(rows, key=lambda r: (r["n"], r["features"], r["shift"])):
         error = 100 * math.sqrt(row["coverage"] * (1 - row["coverage"]) / row["replicates"])
         tails = " | ".join(f"{100 * row[k]:.1f}" for k in ("low_above", "high_below"))
         lines.append(
             f"| {row['n']} | {row['features']} | {row['truth']:.2f} "
-            f"| {100 * row['coverage']:.1f} ± {error:.1f} | {tails} | {row['variance_ratio']:.2f} |"
+            f"| {100 * row['coverage']:.1f} ± {error:.1f} | {tails} | {row['width']:.2f} "
+            f"| {row['variance_ratio']:.2f} | {100 * row['rejected']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -108,7 +105,7 @@ def main() -> int:
     )
     parser.add_argument("--report", action="store_true", help="print the table, simulate nothing")
     parser.add_argument("--write", action="store_true", help="put the table into docs/validity.md")
-    parser.add_argument("--replicates", type=int, default=400)
+    parser.add_argument("--replicates", type=int, default=2000)
     options = parser.parse_args()
     if not (options.report or options.write):
         simulate(STORE, options.replicates)

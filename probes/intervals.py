@@ -16,12 +16,21 @@ RESAMPLES = 2000
 def accuracy(name: str, separation: Separation, alpha: float = 0.05, group: str = "all") -> Estimate:
     """The cross-validated accuracy of a separation, with the one-sided sign-flip p of accuracy ½.
 
-    The interval is that of the predictions as they fell, over prompts; it does not know how they would fall
-    with other training folds.
+    Out-of-fold predictions share their training pairs, so their mean varies more than that of as many
+    independent ones: by how much is read off the relabellings, and the interval is widened by it.
     """
-    made = share_clustered(separation.hits, separation.clusters, name=name, alpha=alpha, group=group)
+    made = share_clustered(
+        separation.hits, separation.clusters, name=name, alpha=alpha, group=group, spread=spread(separation)
+    )
     test = f"one-sided sign-flip test, {len(separation.null)} refits"
     return replace(made, p=separation.p, method=f"grouped cross-validation, {made.method}; {test}")
+
+
+def spread(separation: Separation) -> float:
+    """The relabelled accuracies' variance over that of independent coins, one a cluster; at least 1."""
+    sizes = np.bincount(separation.clusters)
+    independent = float(np.square(sizes).sum()) / (4 * sizes.sum() ** 2)
+    return max(1.0, float(separation.null.var()) / independent) if len(separation.null) else 1.0
 
 
 def information(name: str, separation: Separation, alpha: float = 0.05) -> Estimate:

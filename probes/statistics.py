@@ -46,8 +46,7 @@ EQUIVALENCE_GUARD = Guard(0.75, math.inf)
 def finite(values: npt.ArrayLike) -> Floats:
     """The values as a float64 vector. Raises `CannotMeasure` naming the first that is not finite."""
     array = np.asarray(values, dtype=np.float64).ravel()
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
+    if (bad := np.flatnonzero(~np.isfinite(array))).size:
         raise CannotMeasure(
             f"{bad.size} of {array.size} values are not finite, the first at index {bad[0]}. "
             "Find out why the model gave none; leaving them out would change the result."
@@ -260,25 +259,26 @@ def share_clustered(
     name: str,
     alpha: float = 0.05,
     group: str = "all",
-    units: str = "share",
+    spread: float = 1.0,
 ) -> Estimate:
     """The share of hits (0 or 1) with Korn and Graubard's interval: Clopper–Pearson on the effective number.
 
-    That number is p(1 − p)/se², brought down to the degrees of freedom there are; where every cluster
-    agrees, each counts once. `p` is None: `resampling.sign_flip` tests such shares. Source: Korn and
-    Graubard 1998.
+    That number is p(1 − p)/se², brought down to the degrees of freedom there are; where every cluster agrees,
+    each counts once. `spread`: the variance of a share of ½ over that of independent clusters. `p` is None.
+    Source: Korn and Graubard 1998.
     """
     mean = summarise(hits, clusters)
     method = f"Korn–Graubard ({mean.clusters} clusters)"
     if mean.clusters < 2:
         value = mean.value if mean.n else None
-        return Estimate(name, value, None, None, mean.n, None, method, units, group)
+        return Estimate(name, value, None, None, mean.n, None, method, "share", group)
     effective = float(mean.clusters)
     if mean.se is not None and 0 < mean.value < 1:
         shrink = special.stdtrit(mean.n - 1, 0.975) / special.stdtrit(mean.clusters - 1, 0.975)
         effective = min(mean.n, mean.value * (1 - mean.value) / mean.se**2 * float(shrink) ** 2)
+    effective /= 1 + (spread - 1) * 4 * mean.value * (1 - mean.value)
     low, high = clopper_pearson(mean.value * effective, effective, alpha)
-    return Estimate(name, mean.value, low, high, mean.n, None, method, units, group)
+    return Estimate(name, mean.value, low, high, mean.n, None, method, "share", group)
 
 
 # --- several tests --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ..records import Estimate, Finding
 from .classify import Array, Separation, separate
 from .features import text_grams
 from .giveaways import find_giveaways, length_sentence
-from .intervals import accuracy, information
+from .intervals import accuracy, information, spread
 from .measured import Measured
 from .statistics import share_clustered
 from .template_findings import (
@@ -207,7 +207,9 @@ def check_white_space(pairs: Sequence[Pair]) -> Finding | None:
 
 
 def _within(name: str, separation: Separation, rows: np.typing.NDArray[np.bool_], alpha: float) -> Estimate:
-    made = share_clustered(separation.hits[rows], separation.clusters[rows], name=name, alpha=alpha)
+    made = share_clustered(
+        separation.hits[rows], separation.clusters[rows], name=name, alpha=alpha, spread=spread(separation)
+    )
     return replace(made, method=f"predictions of the whole set's classifier, {made.method}")
 
 

@@ -117,6 +117,15 @@ def test_the_page_shows_the_folds_that_were_simulated():
 def test_a_cell_of_folds_by_hand():
     """A feature that says it all: every pair right, variance 0, and the exact interval ends at 1."""
     row = folds.cell(20, 1, 50.0, 5)
-    assert (row["truth"], row["coverage"], row["variance_ratio"]) == (1.0, 1.0, 0.0)
-    low, high = folds.interval(20, 20)
-    assert (low, high) == (pytest.approx(0.025 ** (1 / 20)), 1.0)
+    assert (row["truth"], row["coverage"], row["variance_ratio"], row["rejected"]) == (1.0, 1.0, 0.0, 1.0)
+    low = 0.025 ** (1 / 20)
+    assert folds.estimate(20, 1, 50.0, 0) == (1.0, pytest.approx(low), 1.0, 1 / 200)
+    assert row["width"] == pytest.approx(1 - low, abs=1e-4)
+
+
+def test_a_cross_validated_interval_covers_where_the_predictions_lean_on_each_other():
+    """40 pairs at chance: as independent ones their interval covered 88%, below 92% only by a defect."""
+    row = folds.cell(40, 3, 0.0, 400)
+    assert row["coverage"] >= 0.92
+    assert row["variance_ratio"] > 1.3
+    assert row["rejected"] <= 0.085
