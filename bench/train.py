@@ -4,8 +4,8 @@
 
 The same pairs in the same order, the same model, LoRA on the same layers with the same start, AdamW with the
 same constant rate, float32, no dropout. Each contestant runs in a process of its own, for its peak memory;
-the first step warms up and is not counted. TRL runs with the reference computed along and with the reference
-computed before (`precompute_ref_log_probs`), whose time is given apart, as is ours.
+the first step warms up and is not counted, the mean of the others is. TRL runs with the reference computed
+along and computed before (`precompute_ref_log_probs`), whose time is given apart, as is ours.
 
 Pairs: HH harmless, from ../shared/data beside the checkout (`--pairs FILE` for others).
 """
@@ -150,7 +150,7 @@ def contend(name, arguments):
         json.dumps(
             {
                 "name": name,
-                "median_s": statistics.median(counted),
+                "step_s": statistics.fmean(counted),
                 "seconds": seconds,
                 "before_s": reference,
                 "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
@@ -167,9 +167,7 @@ def child(name):
     if done.returncode:
         sys.exit(f"{name}: {done.stderr[-3000:]}")
     row = json.loads(done.stdout.strip().splitlines()[-1])
-    print(
-        f"{name:16} {row['median_s']:.3g} s a step, {row['peak_gb']:.3g} GB, {row['before_s']:.3g} s before"
-    )
+    print(f"{name:16} {row['step_s']:.3g} s a step, {row['peak_gb']:.3g} GB, {row['before_s']:.3g} s before")
     return row
 
 
@@ -181,6 +179,7 @@ def main():
     parser.add_argument("--json", type=Path)
     parser.add_argument("--pairs", type=Path, default=HH)
     parser.add_argument("--model", help="default: the embedded SmolLM2-135M-Instruct")
+    parser.add_argument("--contestants", default=",".join(CONTESTANTS))
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rate", type=float, default=5e-5)
@@ -192,9 +191,9 @@ def main():
         return
     if not arguments.pairs.exists():
         sys.exit(f"{arguments.pairs}: not there. Give --pairs FILE.")
-    rounds = {name: child(name) for name in CONTESTANTS}
+    rounds = {name: child(name) for name in arguments.contestants.split(",")}
     ours = rounds["probe"]
-    ratios = {name: row["median_s"] / ours["median_s"] for name, row in rounds.items() if name != "probe"}
+    ratios = {name: row["step_s"] / ours["step_s"] for name, row in rounds.items() if name != "probe"}
     memory = {name: row["peak_gb"] / ours["peak_gb"] for name, row in rounds.items() if name != "probe"}
     apart = {
         name: max(abs(a - b) for a, b in zip(row["losses"], ours["losses"], strict=True))

@@ -1,12 +1,14 @@
 """From hidden states to log-probs: the LM head on chosen positions only, in chunks.
 
 log p = logit − logsumexp, in float32. A `[batch, time, vocabulary]` tensor is never made: a chunk holds at
-most `CHUNK_LOGITS` logits, and in training a chunk is computed again in the backward pass instead of kept.
+most `CHUNK_LOGITS` logits. In training none outlives its chunk either: under a frozen head the gradient for
+the hidden states is made on the way forward, under a trained one a chunk is computed again on the way back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -48,17 +50,65 @@ def target_logps(
     must be sorted.
     """
     chunk = max(16, CHUNK_LOGITS // vocabulary)
+    logps = _form(head, hidden)
     pieces = []
     for start in range(0, len(hidden), chunk):
         first, last = torch.searchsorted(
             rows, torch.tensor([start, start + chunk], device=rows.device)
         ).tolist()
         part = (hidden[start : start + chunk], rows[first:last] - start, targets[first:last])
-        if torch.is_grad_enabled():
-            pieces.append(checkpoint(_chunk_logps, head, *part, use_reentrant=False))
-        else:
-            pieces.append(_chunk_logps(head, *part))
+        pieces.append(logps(head, *part))
     return torch.cat(pieces) if pieces else hidden.new_zeros(0, dtype=torch.float32)
+
+
+def _form(head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor) -> Callable[..., torch.Tensor]:
+    """How a chunk is computed: without gradients, with those of the states alone, or with the head's too."""
+    if not torch.is_grad_enabled():
+        return _chunk_logps
+    if head(hidden[:0].detach()).requires_grad:  # asked of no rows: a weight of the head is trained
+        return lambda *part: checkpoint(_chunk_logps, *part, use_reentrant=False)
+    return _FrozenHead.apply
+
+
+class _FrozenHead(torch.autograd.Function):
+    """`_chunk_logps` with ∂ log p/∂ hidden = Jᵀ(e_target − softmax), J the head's Jacobian, made at once.
+
+    Each log-prob has one row of logits of its own, so the backward pass only scales what is kept, [targets,
+    hidden]: two products with the head in place of three, and no logits in between.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        head: Callable[..., torch.Tensor],
+        hidden: torch.Tensor,
+        rows: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> torch.Tensor:
+        states = hidden.detach()[rows].requires_grad_()
+        with torch.enable_grad():
+            logits = head(states)
+        slope = logits.detach().float()  # overwritten: no form of head keeps its result for the gradient
+        place = (torch.arange(len(rows), device=slope.device), targets.to(slope.device))
+        picked, largest = slope[place], slope.amax(dim=-1, keepdim=True)
+        total = slope.sub_(largest).exp_().sum(dim=-1, keepdim=True)
+        slope.div_(-total)
+        slope[place] += 1
+        (gradient,) = torch.autograd.grad(logits, states, slope.to(logits.dtype))
+        ctx.save_for_backward(gradient, rows)
+        ctx.positions = len(hidden)
+        return picked - (total.log() + largest)[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, slopes: torch.Tensor) -> tuple[None, torch.Tensor, None, None]:
+        gradient, rows = ctx.saved_tensors
+        scaled = gradient * slopes[:, None].to(gradient)
+        return (
+            None,
+            gradient.new_zeros(ctx.positions, gradient.shape[1]).index_add_(0, rows, scaled),
+            None,
+            None,
+        )
 
 
 def _chunk_logps(
