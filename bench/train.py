@@ -42,7 +42,9 @@ def load(arguments):
 
     loaded = load_model(arguments.model, device="cpu", dtype="float32")
     count = arguments.batch * arguments.steps
-    read = [pair for _, pair in zip(range(4 * count), read_pairs(arguments.pairs), strict=False)]
+    read = [
+        pair for _, pair in zip(range(4 * count), read_pairs(arguments.pairs, skip_bad=True), strict=False)
+    ]
     encoder = make_encoder(loaded.tokenizer, read, "raw", MAX_LENGTH)
     fit = [pair for pair, codes in zip(read, encoder.many(read), strict=True) if not codes.flags][:count]
     return loaded, encoder, fit

@@ -64,7 +64,10 @@ class TrainedRun:
 def recipes_for(
     options: TrainOptions, parameters: int | None, n: int, decision: Decision | None = None
 ) -> list[Recipe]:
-    """One recipe a stage: the decision's values where there is one, the shipped ones else; changes win."""
+    """One recipe a stage: the decision's values where there is one, the shipped ones else; changes win.
+
+    Its epochs are those that `--steps` comes to, where that is given: the report shows what was run.
+    """
     if decision is not None:
         from ..gate.decide import stage_values
 
@@ -72,7 +75,10 @@ def recipes_for(
     else:
         stages = stages_of(options.method)
         given = [recipe(stage, parameters, n=n, full=options.full) for stage in stages]
-    return [one.with_values(options.changes) for one in given]
+    made = [one.with_values(options.changes) for one in given]
+    if options.loop.steps is None:
+        return made
+    return [replace(one, epochs=round(options.loop.steps / -(-n // one.batch), 3)) for one in made]
 
 
 def train_run(

@@ -343,6 +343,33 @@ def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path):
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "after"), [(3, 0.02), (5, 0.0)])
+def test_kill_9_loses_no_more_than_the_steps_since_a_checkpoint(tmp_path, step, after):
+    """SIGKILL, once about where a checkpoint is written, once at a step: resuming gives the same weights."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for out in (whole, cut):
+        out.mkdir()
+    (whole / "train.py").write_text(script(whole))
+    assert run_python(whole / "train.py").returncode == 0
+    killed = (
+        "import os, signal, threading\n"
+        "taken = type(stage.step).__call__; n = [0]\n"
+        "kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"def step(self, *a):\n    n[0] += 1\n    n[0] == {step} and threading.Timer({after}, kill).start()\n"
+        "    return taken(self, *a)\n"
+        "type(stage.step).__call__ = step"
+    )
+    (cut / "train.py").write_text(script(cut, extra=killed))
+    assert run_python(cut / "train.py").returncode == -signal.SIGKILL
+    assert not (cut / "result.pt").exists()
+    (cut / "train.py").write_text(script(cut, resume=True))
+    assert run_python(cut / "train.py").returncode == 0
+    (one, rows, _), (two, other_rows, _) = (torch.load(out / "result.pt") for out in (whole, cut))
+    assert rows == other_rows
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
 def test_an_ignored_ctrl_c_stays_ignored():
     """What `nohup` and `&` in a script ask for; else the first one is remembered, the second interrupts."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -142,6 +142,11 @@ def test_a_decision_is_trained_as_it_says():
     assert stage_values(decision, "sft")["epochs"] == 2
 
 
+def test_steps_are_told_as_the_epochs_that_they_come_to():
+    (dpo,) = recipes_for(TrainOptions("dpo", changes={"batch": 4}, loop=Options(steps=5)), None, 10)
+    assert dpo.epochs == pytest.approx(5 / 3, abs=1e-3)
+
+
 def test_methods_and_stages_are_checked():
     assert stages_of("sft+dpo") == ("sft", "dpo")
     for wrong in ("ppo", "sft+", ""):
