@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from ..pairs.record import Pair
 from ..progress import progress
 from .engine import causal_lm
 from .generate import generate
-from .model import LoadedModel
 from .negatives_work import clocked, tokens
 from .proof import prove
 from .readout import Readout, depths, read_out
 from .records import EncodedPair, EncodedSide
+from .service import Scorer, out_of_memory
 from .session import Session
 
 WARM_UP = 2  # pairs read to estimate the seconds
@@ -36,17 +37,28 @@ def both(codes: Sequence[EncodedPair]) -> list[EncodedSide]:
 
 
 def read_sides(
-    loaded: LoadedModel, sides: Sequence[EncodedSide], name: str, *, plain: bool = False
+    scorer: Scorer, sides: Sequence[EncodedSide], name: str, *, plain: bool = False
 ) -> list[Readout]:
     """The readouts of all sides in their order, with progress on stderr."""
-    layers, result = depths(loaded.model), []
+    result: list[Readout] = []
     with progress(f"reading {name}", len(sides), "responses") as advance:
-        for first in range(0, len(sides), CHUNK):
-            some = sides[first : first + CHUNK]
-            read = dict(read_out(loaded.model, some, layers, plain=plain))
-            result += [read[i] for i in range(len(some))]
+        while some := sides[len(result) : len(result) + CHUNK]:
+            result += _read(scorer, some, plain)
             advance(len(some))
     return result
+
+
+def _read(scorer: Scorer, sides: Sequence[EncodedSide], plain: bool) -> list[Readout]:
+    """In packs of the scorer's budget, which out of memory halves."""
+    model = scorer.loaded.model
+    while True:
+        try:
+            read = dict(read_out(model, sides, depths(model), budget=scorer.budget, plain=plain))
+            return [read[i] for i in range(len(sides))]
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        scorer.halve()
 
 
 def read_own(
@@ -67,7 +79,7 @@ def read_own(
                 seed=seed,
                 advance=advance,
             )
-        read[name] = read_sides(session.loaded, sides, name, plain=plain)
+        read[name] = read_sides(session.scorer, sides, name, plain=plain)
     return read
 
 

@@ -41,7 +41,7 @@ def states(work: Work, session: Session, some: Usable) -> None:
 
     def measure() -> Measured:
         read = {
-            name: read_sides(session.loaded, both(codes), name, plain=must_be_plain(session, codes))
+            name: read_sides(session.scorer, both(codes), name, plain=must_be_plain(session, codes))
             for name, codes in contexts.items()
         }
         session.scorer.new += sum(map(len, read.values()))

@@ -125,7 +125,8 @@ def _tokens(
     """Log-probs, entropies and argmax agreement [tokens] from the states that predict the tokens."""
     logps, entropies, top = [], [], []
     for some, aims in zip(torch.split(sources, CHUNK), torch.split(targets, CHUNK), strict=True):
-        shifted = torch.log_softmax(head(some).float(), dim=-1)
+        logits = head(some).float()
+        shifted = logits - torch.logsumexp(logits, dim=-1, keepdim=True)  # log_softmax is less exact here
         logps.append(shifted.gather(-1, aims[:, None])[:, 0])
         entropies.append(-(shifted.exp() * shifted).nan_to_num().sum(-1))  # 0 · log 0 is 0
         top.append(shifted.argmax(-1) == aims)

@@ -169,7 +169,7 @@ class Scorer:
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-                self._halve()
+                self.halve()
             todo = sorted(left)
 
     def _pass(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[Floats]]]:
@@ -189,7 +189,8 @@ class Scorer:
             if self.proof.plain:
                 print(f"probe: {self.proof.fact}; scoring one sequence at a time.", file=sys.stderr)
 
-    def _halve(self) -> None:
+    def halve(self) -> None:
+        """Half the tokens a pack, told the first time. Raises `CannotMeasure` where none fit."""
         if self.budget <= 16:
             raise CannotMeasure(
                 f"out of memory on {self.loaded.device} even for single sequences. "

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,10 @@ from probe.errors import ProbeError
 from probe.pairs.record import text_of
 from probe.probes.flip_budget import flip_budget
 from probe.probes.numerics import Plan
+from probe.scoring import readout
+from probe.scoring.engine import BUDGET
 from probe.scoring.generate import generate
+from probe.scoring.negatives_read import both, read_sides
 from probe.scoring.negatives_run import measure_negatives
 from probe.scoring.negatives_work import NegativesOptions
 from probe.scoring.readout import read_out
@@ -47,6 +51,27 @@ def run(file, saved, monkeypatch, tmp_path, **options):
     source = Source.of(file, None, None, False)
     how = ModelOptions(saved, device="cpu", dtype="float32", no_cache=True)
     return measure_negatives(source, how, NegativesOptions(**options))
+
+
+def test_out_of_memory_halves_the_packs_that_are_read(file, saved, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    how = ModelOptions(saved, device="cpu", dtype="float32", no_cache=True)
+    session = Session.open(Source.of(file, None, None, False), how)
+    sides = both(session.encoder.many(list(session.source.pairs())))
+    whole = read_sides(session.scorer, sides, "whole")
+    packed, failures = readout.forward, iter([1, 0, 1])
+
+    def sometimes(*arguments, **options):
+        if next(failures, 0):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return packed(*arguments, **options)
+
+    monkeypatch.setattr(readout, "forward", sometimes)
+    for a, b in zip(whole, read_sides(session.scorer, sides, "short"), strict=True):
+        np.testing.assert_allclose(a.logps, b.logps, atol=5e-5)
+        np.testing.assert_allclose(a.pooled, b.pooled, atol=5e-5)
+    assert session.scorer.budget == BUDGET // 4
+    assert capsys.readouterr().err.count("out of memory") == 1
 
 
 @pytest.mark.slow
