@@ -19,6 +19,7 @@ from .accept import Accepted
 from .baseline import Compared
 from .conditions import CONDITIONS, Rule, facing, good_side, holm, p_against, pairs_to_settle
 
+MEASURED = {rule.code for rule in CONDITIONS if rule.sense != "clean"}  # codes that a condition measures
 DONE = "done"  # in `details.probes`; any other state says why a probe has no result
 
 
@@ -161,7 +162,8 @@ def _others(run: Run, estimated: Sequence[Condition], active: Sequence[Accepted]
     """A condition for every error code that no other condition has answered for."""
     answered = {c.code for c in estimated if c.gates and c.result in ("fail", "accepted")}
     prefixes = tuple(rule.code for rule in CONDITIONS if rule.sense == "clean")
-    codes = {f.code for f in run.findings if f.severity == "error" and not f.code.startswith(prefixes)}
+    errors = {f.code for f in run.findings if f.severity == "error"}
+    codes = {code for code in errors if code in MEASURED or not code.startswith(prefixes)}
     rules = (Rule(f"no {c}", "clean", None, c, run.command, "", "") for c in sorted(codes - answered))
     return [_clean(rule, run, active) for rule in rules]
 
@@ -219,7 +221,7 @@ def _excused(
 
 def _clean(rule: Rule, run: Run, active: Sequence[Accepted]) -> Condition:
     """Whether the run has no error finding of the rule's codes that is not accepted."""
-    errors = [f for f in run.findings if f.severity == "error" and f.code.startswith(rule.code)]
+    errors = [f for f in run.findings if f.severity == "error" and _speaks(rule, f.code)]
     left = [f for f in errors if not any(accept.tolerates(entry, f) for entry in active)]
     done = rule.probe in probes_run(run)
     result: Result = "fail" if left else "accepted" if errors else "pass" if done else "inconclusive"
@@ -227,6 +229,11 @@ def _clean(rule: Rule, run: Run, active: Sequence[Accepted]) -> Condition:
     message = left[0].message if left else missing
     code = left[0].code if left else rule.code
     return Condition(rule.name, "all", None, None, result, code, message, rule.gates, rule.sense)
+
+
+def _speaks(rule: Rule, code: str) -> bool:
+    """Whether the rule answers for a code: a prefix leaves out what a condition measures."""
+    return code == rule.code or (code.startswith(rule.code) and code not in MEASURED)
 
 
 def _row(entry: Accepted) -> dict[str, Any]:

@@ -46,6 +46,13 @@ def test_good_pairs_pass():
     assert (judged.verdict.status, judged.verdict.exit_code) == ("pass", 0)
 
 
+@pytest.mark.parametrize(("agreement", "failing"), [(0.5, "agreement"), (0.8, "no PB310")])
+def test_wrong_labels_fail_by_themselves_not_as_broken_data(agreement, failing):
+    found = results(judge(make_run([error("PB310")], agreement=agreement), Settings(today=TODAY)))
+    assert found["data"] == "pass"
+    assert [name for name, result in found.items() if result == "fail"] == [failing]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
