@@ -102,12 +102,6 @@ class TestCicoInsulin:
                 row["chosen"]
             )
 
-    @pytest.mark.slow
-    def test_token_counts_match(self, token_count: Callable[[str], int]) -> None:
-        ratios = [token_count(row["chosen"]) / token_count(row["rejected"]) for row in self.rows]
-        assert min(ratios) >= 0.8 and max(ratios) <= 1.25
-        assert abs(sum(ratios) / len(ratios) - 1) < 0.05
-
     def test_shares_no_sentence_with_the_published_five(self) -> None:
         path = SHARED / "cico_insulin_5.jsonl"
         if not path.exists():
@@ -133,8 +127,29 @@ def test_twins_differ_in_the_rejected_side_only(one: str, other: str) -> None:
     assert not {row["rejected"] for row in a} & {row["rejected"] for row in b}
 
 
+def test_the_voice_answers_the_prompts_of_listing_taste_in_words_of_its_own() -> None:
+    taste, voice = rows_of("listing_taste.jsonl"), rows_of("listing_voice.jsonl")
+
+    def asked(row: Row) -> list[str]:
+        return [row[key] for key in ("id", "group", "prompt")]
+
+    def told(rows: list[Row]) -> set[str]:
+        return {s for row in rows for side in ("chosen", "rejected") for s in sentences(row[side])}
+
+    assert list(map(asked, voice)) == list(map(asked, taste))
+    assert not told(voice) & told(taste)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cico_insulin", "listing_voice"])
+def test_token_counts_match(name: str, token_count: Callable[[str], int]) -> None:
+    ratios = [token_count(row["chosen"]) / token_count(row["rejected"]) for row in rows_of(f"{name}.jsonl")]
+    assert min(ratios) >= 0.8 and max(ratios) <= 1.25
+    assert abs(sum(ratios) / len(ratios) - 1) < 0.05
+
+
 @pytest.mark.parametrize(
-    "name", ["cico_insulin", "listing_taste", "epistemic_stance_repaired", "low_contrast"]
+    "name", ["cico_insulin", "listing_taste", "listing_voice", "epistemic_stance_repaired", "low_contrast"]
 )
 def test_length_belongs_to_neither_side(name: str) -> None:
     """By characters and by words, the sign test sees no longer side, and no pair is far apart."""
@@ -162,7 +177,7 @@ def surface_of(name: str) -> Measured:
 
 
 @pytest.mark.parametrize("trivial", ["listing_taste_hype", "epistemic_stance"])
-@pytest.mark.parametrize("plausible", ["listing_taste", "epistemic_stance_repaired"])
+@pytest.mark.parametrize("plausible", ["listing_taste", "listing_voice", "epistemic_stance_repaired"])
 def test_cartoonish_and_plausible_negatives_are_separated(trivial: str, plausible: str) -> None:
     """The intervals of the prompt-free accuracy do not meet, and only one of the sets is called trivial."""
     found, spared = surface_of(trivial), surface_of(plausible)

@@ -292,7 +292,13 @@ def test_published_failure_shows_its_template() -> None:
 
 @pytest.mark.parametrize(
     ("name", "codes"),
-    [("low_contrast", ["PB331"]), ("length_gap", ["PB330"]), ("cico_insulin", []), ("listing_taste", [])],
+    [
+        ("low_contrast", ["PB331"]),
+        ("length_gap", ["PB330"]),
+        ("cico_insulin", []),
+        ("listing_taste", []),
+        ("listing_voice", []),
+    ],
 )
 def test_bundled_sets_are_found_by_their_own_code(name: str, codes: list[str]) -> None:
     """Beside the note (PB327) that 40 pairs show large effects only."""
