@@ -11,7 +11,7 @@ from .conditions import RULES, pairs_to_settle
 from .facts import Evidence, Facts, Goal, Held, Threshold
 from .judge import Settings
 from .recipes import Tuning, recipe
-from .table import NOTES, ROWS, Row, unmeasured
+from .table import NOTES, ROWS, Row
 from .thresholds import THRESHOLDS
 
 MOST_REASONS = 5
@@ -117,3 +117,15 @@ def _missing(row: Row) -> Finding:
     return Finding(
         "PB705", "info", f"no measurement speaks for training: {row.why}", _capital(row.instead) + "."
     )
+
+
+def unmeasured() -> tuple[Evidence, ...]:
+    """PB705 evidence missing: the decision rests on what was not measured.
+
+    Means: No finding speaks for or against training: a probe was switched off, failed, or its interval is too
+    wide to tell.
+    Why: Recommending a method on the absence of findings would take what was not looked at for good.
+    Do: Run the probes that the gate's conditions name as not measured, on more pairs where it says so.
+    Source: The gate's rule that what was not run never passes.
+    """
+    return (Evidence("PB705", "no measurement speaks for training"),)

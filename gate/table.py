@@ -14,7 +14,6 @@ from .facts import (
     Beyond,
     Both,
     Either,
-    Evidence,
     Facts,
     Found,
     Held,
@@ -294,15 +293,3 @@ NOTES: tuple[Note, ...] = (
         ("dpop", "dpo_nll"),
     ),
 )
-
-
-def unmeasured() -> tuple[Evidence, ...]:
-    """PB705 evidence missing: the decision rests on what was not measured.
-
-    Means: No finding speaks for or against training: a probe was switched off, failed, or its interval is too
-    wide to tell.
-    Why: Recommending a method on the absence of findings would take what was not looked at for good.
-    Do: Run the probes that the gate's conditions name as not measured, on more pairs where it says so.
-    Source: The gate's rule that what was not run never passes.
-    """
-    return (Evidence("PB705", "no measurement speaks for training"),)
