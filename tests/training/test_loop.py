@@ -206,8 +206,9 @@ def test_float16_weights_are_refused_with_the_reason(loaded):
         assert {p.dtype for p in adapted.parameters() if p.requires_grad} == {torch.float32}
 
 
-def test_bf16_mixed_precision_trains_float32_weights(material, tmp_path):
-    run = stage(material, tmp_path, full=True, options=replace(OPTIONS, mixed_precision="bf16", steps=6))
+@pytest.mark.parametrize("full", [True, False])
+def test_bf16_mixed_precision_trains_float32_weights(material, tmp_path, full):
+    run = stage(material, tmp_path, full=full, options=replace(OPTIONS, mixed_precision="bf16", steps=6))
     result = run.run()
     assert result.stopped is None
     assert {p.dtype for p in run.policy.parameters()} == {torch.float32}
