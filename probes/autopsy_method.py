@@ -52,7 +52,9 @@ def recognise(log: Log) -> Method:
         return Method("reward model", "reward", LN2, True, "scores of a reward model")
     if log.has("kl") and not log.has("rewards/accuracies"):
         return Method("KTO", "unpaired", 0.5, False, "a KL column and no accuracies")
-    if not log.has("rewards/margins", "rewards/chosen", "logps/chosen"):
+    # An SFT run on pairs has their log-probs too, in evaluations only.
+    paired = any("logps/chosen" in row for row in log.train)
+    if not paired and not log.has("rewards/margins", "rewards/chosen"):
         return _from_loss_alone(log)
     return _reference_free(log) or _with_reference(log)
 

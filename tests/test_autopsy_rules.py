@@ -293,6 +293,12 @@ def test_methods_are_recognised(rows: list[dict[str, Any]], name: str) -> None:
     assert recognise(make_log("x", rows)).name == name
 
 
+def test_an_sft_run_that_watches_its_pairs_is_no_dpo() -> None:
+    evaluation = {"step": 0.0, "eval_loss": 3.6, "eval_logps/chosen": -125.0, "eval_logps/rejected": -217.0}
+    training = [{"step": step, "loss": 3.6 - 0.1 * step} for step in (1.0, 2.0, 3.0)]
+    assert recognise(make_log("x", [evaluation, *training])).name == "SFT"
+
+
 def test_the_summary_holds_what_the_interface_promises() -> None:
     told = summary(diagnosis(dpo(grad_norm=lambda i: 0.0)))
     assert {"main", "tags", "since_step", "evidence", "next"} <= told.keys()
