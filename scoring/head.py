@@ -7,6 +7,7 @@ the hidden states is made on the way forward, under a trained one a chunk is com
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+SHARDED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # how accelerate's launcher tells of them
 CHUNK_LOGITS = 1 << 24  # 64 MiB of float32
 
 
@@ -65,7 +67,10 @@ def _form(head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor) ->
     """How a chunk is computed: without gradients, with those of the states alone, or with the head's too."""
     if not torch.is_grad_enabled():
         return _chunk_logps
-    if head(hidden[:0].detach()).requires_grad:  # asked of no rows: a weight of the head is trained
+    # Sharded weights are whole only in a module's own forward and backward. Else the head is asked, with no
+    # rows, whether a weight of it is trained.
+    sharded = any(os.environ.get(name) == "true" for name in SHARDED)
+    if sharded or head(hidden[:0].detach()).requires_grad:
         return lambda *part: checkpoint(_chunk_logps, *part, use_reentrant=False)
     return _FrozenHead.apply
 

@@ -60,3 +60,13 @@ def test_a_frozen_head_computes_its_products_once(hidden):
     )
     gradients(logps, hidden)
     assert [n for n in calls if n] == [len(ROWS)]
+
+
+@pytest.mark.parametrize("launched", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_sharded_weights_are_left_to_autograd(hidden, monkeypatch, launched):
+    _, head = head_with(None, 1.0)
+    monkeypatch.setenv(launched, "true")
+    plain = _chunk_logps(head, hidden, ROWS, TARGETS)
+    found = target_logps(head, hidden, ROWS, TARGETS, WIDE)
+    assert "FrozenHead" not in type(found.grad_fn.next_functions[0][0]).__name__
+    torch.testing.assert_close(gradients(found, hidden), gradients(plain, hidden))
