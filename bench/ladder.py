@@ -114,12 +114,13 @@ def measure(rows, read, rung: str):
     """Everything about one rung: on all its pairs for the text, on those that were read for the model."""
     whole = pairs_of(rows, rung, True)
     known = [p for p in whole if read[p.line - 1] is not None]
-    measured = [judge_surface(surface(whole, permutations=0))]  # no p is printed
+    texts = surface(whole)
+    measured = [judge_surface(texts)]
     if len(known) < 20:
         return together(measured)
     here = [read[p.line - 1] for p in known]
     clusters = prompt_clusters(known)
-    surfaces = surface(known, permutations=0).separations["surface"]
+    surfaces = (texts if known == whole else surface(known, permutations=0)).separations["surface"]
     given, alone = views(here, rung, 0), views(here, rung, 1)
     found = [(v, separate_views(v, clusters)) for v in (given, alone)]
     measured.append(judge_signal(known, found[0], found[1], surfaces))

@@ -5,32 +5,44 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ..records import Estimate
 from .classify import Array, Clusters, Separation
 from .statistics import mean_estimate, share_clustered
 
+Rows = npt.NDArray[np.bool_]
 RESAMPLES = 2000
 
 
 def accuracy(name: str, separation: Separation, alpha: float = 0.05, group: str = "all") -> Estimate:
-    """The cross-validated accuracy of a separation, with the one-sided sign-flip p of accuracy ½.
-
-    Out-of-fold predictions share their training pairs, so their mean varies more than that of as many
-    independent ones: by how much is read off the relabellings, and the interval is widened by it.
-    """
-    made = share_clustered(
-        separation.hits, separation.clusters, name=name, alpha=alpha, group=group, spread=spread(separation)
-    )
+    """The cross-validated accuracy of a separation, with the one-sided sign-flip p of accuracy ½."""
+    made = out_of_fold(name, separation, slice(None), alpha, group)
     test = f"one-sided sign-flip test, {len(separation.null)} refits"
     return replace(made, p=separation.p, method=f"grouped cross-validation, {made.method}; {test}")
+
+
+def out_of_fold(
+    name: str, separation: Separation, rows: slice | Rows, alpha: float = 0.05, group: str = "all"
+) -> Estimate:
+    """The share of `rows` that their folds' classifiers get right, with its interval over prompts.
+
+    Out-of-fold predictions share their training pairs, so their mean varies more than that of as many
+    independent ones: by how much is read off the relabellings, and the interval is widened by it. Without
+    relabellings there is no interval.
+    """
+    hits, clusters = separation.hits[rows], separation.clusters[rows]
+    if len(separation.null) < 2:
+        made = share_clustered(hits, clusters, name=name, alpha=alpha, group=group)
+        return replace(made, low=None, high=None)
+    return share_clustered(hits, clusters, name=name, alpha=alpha, group=group, spread=spread(separation))
 
 
 def spread(separation: Separation) -> float:
     """The relabelled accuracies' variance over that of independent coins, one a cluster; at least 1."""
     sizes = np.bincount(separation.clusters)
     independent = float(np.square(sizes).sum()) / (4 * sizes.sum() ** 2)
-    return max(1.0, float(separation.null.var()) / independent) if len(separation.null) else 1.0
+    return max(1.0, float(separation.null.var()) / independent)
 
 
 def information(name: str, separation: Separation, alpha: float = 0.05) -> Estimate:

@@ -17,9 +17,8 @@ from ..records import Estimate, Finding
 from .classify import Array, Separation, separate
 from .features import text_grams
 from .giveaways import find_giveaways, length_sentence
-from .intervals import accuracy, information, spread
+from .intervals import accuracy, information, out_of_fold
 from .measured import Measured
-from .statistics import share_clustered
 from .template_findings import (
     TEMPLATE_LIMIT,
     WORST,
@@ -207,9 +206,7 @@ def check_white_space(pairs: Sequence[Pair]) -> Finding | None:
 
 
 def _within(name: str, separation: Separation, rows: np.typing.NDArray[np.bool_], alpha: float) -> Estimate:
-    made = share_clustered(
-        separation.hits[rows], separation.clusters[rows], name=name, alpha=alpha, spread=spread(separation)
-    )
+    made = out_of_fold(name, separation, rows, alpha)
     return replace(made, method=f"predictions of the whole set's classifier, {made.method}")
 
 

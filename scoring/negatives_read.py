@@ -25,9 +25,8 @@ TEMPERATURES = {"sample": 1.0, "greedy": 0.0}
 
 def pace(session: Session, codes: Sequence[EncodedPair]) -> float:
     """Seconds a token of a forward pass, from a warm-up on the first pairs."""
-    some, layers = codes[:WARM_UP], depths(session.loaded.model)
-    sides, plain = both(some), must_be_plain(session, codes)
-    _, seconds = clocked(lambda: list(read_out(session.loaded.model, sides, layers, plain=plain)))
+    some, plain = codes[:WARM_UP], must_be_plain(session, codes)
+    _, seconds = clocked(lambda: _read(session.scorer, both(some), plain))
     return seconds / max(tokens(some), 1)
 
 

@@ -174,6 +174,16 @@ def test_a_length_limit_tells_although_the_mean_length_points_the_other_way():
     assert found.hits.mean() > 0.95
 
 
+def test_without_relabellings_an_accuracy_has_no_interval():
+    """How far it can be off is read off them: an interval as of independent pairs would be too short."""
+    pairs = plain_pairs(30)
+    with_them, without = (judge_surface(surface(pairs, permutations=n)).estimates for n in (19, 0))
+    for a, b in zip(with_them, without, strict=True):
+        assert a.value == pytest.approx(b.value)
+        if a.name.endswith("_accuracy"):
+            assert a.low is not None and (b.low, b.high) == (None, None)
+
+
 def test_exchanging_the_sides_keeps_every_accuracy():
     pairs = plain_pairs(30)
     mirrored = [Pair(p.id, p.prompt, p.rejected, p.chosen, line=p.line) for p in pairs]

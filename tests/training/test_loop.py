@@ -317,14 +317,28 @@ def test_two_processes_train_what_one_trains(tmp_path, method):
         assert a[key] == pytest.approx(b[key], abs=1e-3)
 
 
+def cut_short(tmp_path, extra):
+    """A whole run, and one that `extra` cuts short: both places, and how the second ended."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for out, more in ((whole, ""), (cut, extra)):
+        out.mkdir()
+        (out / "train.py").write_text(script(out, extra=more))
+    assert run_python(whole / "train.py").returncode == 0
+    return whole, cut, run_python(cut / "train.py")
+
+
+def assert_resumes_alike(whole, cut):
+    """Resuming `cut` gives the rows and, bit for bit, the weights of `whole`."""
+    (cut / "train.py").write_text(script(cut, resume=True))
+    assert run_python(cut / "train.py").returncode == 0
+    (one, rows, _), (two, other_rows, _) = (torch.load(out / "result.pt") for out in (whole, cut))
+    assert rows == other_rows
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path):
     """SIGINT in the middle of a step: the step ends, a checkpoint is written, resuming gives the same run."""
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    for out in (whole, cut):
-        out.mkdir()
-    (whole / "train.py").write_text(script(whole))
-    assert run_python(whole / "train.py").returncode == 0
     at_step_4 = (
         # Whoever runs the tests may have had SIGINT ignored for them and all their children.
         "import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -333,26 +347,16 @@ def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path):
         "    return taken(self, *a)\n"
         "type(stage.step).__call__ = step"
     )
-    (cut / "train.py").write_text(script(cut, extra=at_step_4))
-    done = run_python(cut / "train.py")
+    whole, cut, done = cut_short(tmp_path, at_step_4)
     assert done.returncode == 130, done.stderr[-2000:]
     assert latest_checkpoint(cut).name == "checkpoint-4"
-    (cut / "train.py").write_text(script(cut, resume=True))
-    assert run_python(cut / "train.py").returncode == 0
-    (one, rows, _), (two, other_rows, _) = (torch.load(out / "result.pt") for out in (whole, cut))
-    assert rows == other_rows
-    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert_resumes_alike(whole, cut)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("step", "after"), [(3, 0.02), (5, 0.0)])
 def test_kill_9_loses_no_more_than_the_steps_since_a_checkpoint(tmp_path, step, after):
     """SIGKILL, once about where a checkpoint is written, once at a step: resuming gives the same weights."""
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    for out in (whole, cut):
-        out.mkdir()
-    (whole / "train.py").write_text(script(whole))
-    assert run_python(whole / "train.py").returncode == 0
     killed = (
         "import os, signal, threading\n"
         "taken = type(stage.step).__call__; n = [0]\n"
@@ -361,14 +365,10 @@ def test_kill_9_loses_no_more_than_the_steps_since_a_checkpoint(tmp_path, step, 
         "    return taken(self, *a)\n"
         "type(stage.step).__call__ = step"
     )
-    (cut / "train.py").write_text(script(cut, extra=killed))
-    assert run_python(cut / "train.py").returncode == -signal.SIGKILL
+    whole, cut, done = cut_short(tmp_path, killed)
+    assert done.returncode == -signal.SIGKILL
     assert not (cut / "result.pt").exists()
-    (cut / "train.py").write_text(script(cut, resume=True))
-    assert run_python(cut / "train.py").returncode == 0
-    (one, rows, _), (two, other_rows, _) = (torch.load(out / "result.pt") for out in (whole, cut))
-    assert rows == other_rows
-    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert_resumes_alike(whole, cut)
 
 
 def test_an_ignored_ctrl_c_stays_ignored():
