@@ -41,8 +41,8 @@ def out_of_fold(
 def spread(separation: Separation) -> float:
     """The relabelled accuracies' variance over that of independent coins, one a cluster; at least 1."""
     sizes = np.bincount(separation.clusters)
-    independent = float(np.square(sizes).sum()) / (4 * sizes.sum() ** 2)
-    return max(1.0, float(separation.null.var()) / independent)
+    independent = np.square(sizes).sum() / (4 * sizes.sum() ** 2)
+    return max(1.0, float(np.var(separation.null)) / float(independent))
 
 
 def information(name: str, separation: Separation, alpha: float = 0.05) -> Estimate:
