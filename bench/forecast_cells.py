@@ -18,12 +18,16 @@ NONE = "none"
 
 @dataclass
 class Cell:
-    """One set on one model: what was known before, and the runs that have an outcome."""
+    """One set on one model: what was known before, and the runs that have an outcome.
+
+    `elsewhere`: the same runs on pairs of the same prompts whose negatives are harder, where there are such.
+    """
 
     model: str
     set: str
     probes: Row
     runs: Mapping[str, Outcome]
+    elsewhere: Mapping[str, Outcome]
 
     def known(self, name: str) -> float | None:
         """An estimate's value, or a baseline's."""
@@ -67,11 +71,15 @@ def cells_of(rows: Sequence[Row]) -> list[Cell]:
     """The cells whose probes are stored."""
     return [
         Cell(
-            model, name, found["probes/short/0"], {k: outcome(r) for k, r in found.items() if "held_out" in r}
+            model, name, found["probes/short/0"], *(_outcomes(found, of) for of in ("held_out", "elsewhere"))
         )
         for (model, name), found in by_cell(rows).items()
         if "probes/short/0" in found
     ]
+
+
+def _outcomes(found: Mapping[str, Row], pairs_of: str) -> dict[str, Outcome]:
+    return {key: outcome(row, pairs_of) for key, row in found.items() if pairs_of in row}
 
 
 def number(value: float | None, form: str = ".2f") -> str:

@@ -1,13 +1,32 @@
-"""The decisions of the gate beside fixed rules, by what their methods led to."""
+"""The decisions of the gate beside fixed rules, by what their methods led to.
+
+Two measures. *Accuracy* by log-probs per token says whether the model now ranks the pairs; a short run hardly
+moves it. *Paid* asks the smaller thing that such a run can show, and charges a rule for training where
+nothing is learned. The second was written down when the twelve cells of `SEEN` were known and no other, so
+that only the cells since test it.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from forecast_cells import BASE, IMITATE, NONE, Cell
-from forecast_stats import mcnemar, share
+from forecast_stats import Outcome, mcnemar, share
+from scipy import stats
+
+from probe.training.records import Limits
+
+BUDGET = Limits().chosen_budget
+LEVEL = 0.05
+SEEN = {
+    ("SmolLM2-135M-Instruct", name)
+    for name in (
+        "human", "shuffled", "scrambled", "listing_taste", "blimp", "templated", "paraphrase",
+        "low_contrast", "irrelevant", "harmless", "cut", "cico_insulin",
+    )
+}  # fmt: skip
 
 
 def _by_win_rate(cell: Cell) -> str:
@@ -26,7 +45,7 @@ RULES: dict[str, Callable[[Cell], str]] = {
 def decisions(cells: Sequence[Cell]) -> Iterator[str]:
     """Every rule on the cells where DPO, SFT and the decided method have all been run."""
     judged = [cell for cell in cells if {BASE, IMITATE} <= cell.runs.keys()]
-    having = [cell for cell in judged if cell.choice == NONE or cell.choice in cell.runs]
+    having = judgeable(cells)
     if not having:
         yield "No cell has both core runs and the decided one yet."
         return
@@ -46,6 +65,85 @@ def decisions(cells: Sequence[Cell]) -> Iterator[str]:
         "Best: the highest accuracy by log-probs per token on held-out pairs, among the runs of the cell and "
         f"the untrained model. Within noise: McNemar's exact p above .05. In {powerless} of {len(having)} "
         "cells even the untrained model is within noise of the best, so these tell no rule from another."
+    )
+
+
+def judgeable(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells where DPO, SFT and the decided method, if any, have been run."""
+    return [cell for cell in cells if {BASE, IMITATE, cell.choice} - {NONE} <= cell.runs.keys()]
+
+
+def worth(cells: Sequence[Cell]) -> Iterator[str]:
+    """Did training pay just where a rule trained? Cells known before and since, apart."""
+    having = judgeable(cells)
+    known = [cell for cell in having if (cell.model, cell.set) in SEEN]
+    since = [cell for cell in having if (cell.model, cell.set) not in SEEN]
+    if not having:
+        return
+    yield (
+        "A run *paid* where more held-out margins rose than fell (two-sided sign test, p < .05) and the "
+        f"chosen side did not fall by more than {BUDGET:g} nats/token. A rule is right on a cell where its "
+        "run paid and is within noise of the one with most margins above 0 (McNemar's exact p above .05), or "
+        "where it trains nothing and neither DPO nor SFT nor the decided method paid."
+    )
+    lines = ["| rule | right, cells known when this was written down | right, cells since |", "|---|---|---|"]
+    for name, rule in RULES.items():
+        columns = (share(sum(right(cell, rule(cell)) for cell in part), len(part)) for part in (known, since))
+        lines.append(f"| {name} | {' | '.join(columns)} |")
+    yield "\n".join(lines)
+    wrong = [cell for cell in having if not right(cell, cell.choice)]
+    if wrong:
+        yield "Wrong: " + "; ".join(map(_fault, wrong)) + "."
+
+
+def right(cell: Cell, run: str) -> bool:
+    """Whether a choice was right, by what paid."""
+    runs = _considered(cell)
+    if run == NONE:
+        return not any(map(paid, runs.values()))
+    best = max(runs.values(), key=lambda got: got.reward_accuracy)
+    return paid(runs[run]) and mcnemar(best.margins > 0, runs[run].margins > 0) > LEVEL
+
+
+def paid(got: Outcome) -> bool:
+    """More margins rose than fell, beyond chance, and the chosen side held."""
+    up, down = int((got.margins > 0).sum()), int((got.margins < 0).sum())
+    learned = up > down and stats.binomtest(up, up + down).pvalue < LEVEL
+    return learned and got.chosen_change >= -BUDGET
+
+
+def _considered(cell: Cell) -> Mapping[str, Outcome]:
+    return {name: cell.runs[name] for name in (BASE, IMITATE, cell.choice) if name != NONE}
+
+
+def _fault(cell: Cell) -> str:
+    runs = (f"{name.split('/')[0]} {got.reward_accuracy:.2f}" for name, got in _considered(cell).items())
+    return (
+        f"{cell.set} ({cell.model.split('-')[0]}): {cell.decision.method}, reward accuracy {', '.join(runs)}"
+    )
+
+
+def elsewhere(cells: Sequence[Cell]) -> Iterator[str]:
+    """What training on easy negatives did to hard ones of the same prompts."""
+    having = [cell for cell in cells if cell.elsewhere]
+    if not having:
+        yield "Not measured yet."
+        return
+    lines = [
+        "| trained on | run | its own kind | harder pairs, same prompts | n | paid there |",
+        "|---|---|--:|--:|--:|---|",
+    ]
+    lines += [_there(cell, name) for cell in having for name in cell.elsewhere]
+    yield "Reward accuracy on held-out pairs."
+    yield "\n".join(lines)
+
+
+def _there(cell: Cell, name: str) -> str:
+    here, there = cell.runs[name], cell.elsewhere[name]
+    return (
+        f"| {cell.set} ({cell.model.split('-')[0]}) | {name.removesuffix('/short/0')} "
+        f"| {here.reward_accuracy:.2f} | {there.reward_accuracy:.2f} | {len(there.margins)} "
+        f"| {'yes' if paid(there) else 'no'} |"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from forecast_cells import BASE, IMITATE, Cell, cells_of, number
-from forecast_decision import decisions
+from forecast_decision import BUDGET, decisions, elsewhere, worth
 from forecast_own import own_runs
 from forecast_stats import (
     FEWEST,
@@ -25,11 +25,8 @@ from forecast_stats import (
     spearman,
 )
 
-from probe.training.records import Limits
-
 LEARNED = 0.6  # held-out reward accuracy that counts as learned: the gate's own limit on its forecast
 SATURATED = 0.95
-BUDGET = Limits().chosen_budget
 
 
 def tables(rows: Sequence[Row], planned: Sequence[object]) -> str:
@@ -44,7 +41,9 @@ def tables(rows: Sequence[Row], planned: Sequence[object]) -> str:
         "### Will the chosen responses fall?", *_displacement(with_dpo),
         "### Will it saturate?", _saturation(with_dpo),
         "### Does the early loss rank the pairs that end mis-ranked?", _early(rows),
+        "### Do easy negatives teach anything elsewhere?", *elsewhere(cells),
         "### Was the decision right?", *decisions(cells),
+        "### Did training pay?", *worth(cells),
         *own_runs(rows),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -71,6 +71,7 @@ def measure(cell: Cell, path: str | None) -> Row:
         train, test = sets.SETS[cell.set].split()
         sets.write(train, work / "train.jsonl")
         sets.write(test, work / "test.jsonl")
+        sets.write(sets.harder(cell.set, test), work / "elsewhere.jsonl")
         row = probed(train, work, path) if cell.method == "probes" else trained(cell, work, path)
     return {
         "key": cell.key, **asdict(cell), **row, "seconds": round(time.time() - started),
@@ -136,9 +137,8 @@ def measured(source: Source, how: ModelOptions) -> Run:
 
 
 def trained(cell: Cell, work: Path, model: str | None) -> Row:
-    """Train, then score the held-out pairs with the weights that were kept."""
+    """Train, then score held-out pairs, and harder ones where there are, with the weights that were kept."""
     how = ModelOptions(model, device="cpu", dtype="float16" if cell.variant == "float16" else None)
-    test = Source.of(work / "test.jsonl", None, None, False)
     try:
         done = train_run(
             Source.of(work / "train.jsonl", None, None, False), how, options_of(cell), work / "run"
@@ -146,12 +146,20 @@ def trained(cell: Cell, work: Path, model: str | None) -> Row:
     except ProbeError as error:
         return {"refused": str(error).splitlines()[0][:120]}
     training = done.run.details["training"]
-    before = Session.open(test, how).scores("held out")
     adapted = ModelOptions(model, device="cpu", adapter=str(training["weights"]))
-    return {
-        **trajectory(training),
-        "held_out": outcomes(before, list(Session.open(test, adapted).scores("held out"))),
-    }
+    pairs = {"held_out": work / "test.jsonl", "elsewhere": work / "elsewhere.jsonl"}
+    return trajectory(training) | {k: compared(file, how, adapted) for k, file in pairs.items() if _has(file)}
+
+
+def _has(file: Path) -> bool:
+    return file.stat().st_size > 0
+
+
+def compared(file: Path, before: ModelOptions, after: ModelOptions) -> list[list[float]]:
+    """The outcomes of a file's pairs on two states of a model."""
+    source = Source.of(file, None, None, False)
+    first, last = (Session.open(source, how).scores("held out") for how in (before, after))
+    return outcomes(first, list(last))
 
 
 def options_of(cell: Cell) -> TrainOptions:

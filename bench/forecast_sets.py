@@ -129,6 +129,21 @@ SETS = {
 }
 
 
+# Sets whose negatives are made easy, and the set of the same prompts whose negatives are not.
+HARDER = {
+    "scrambled": "human", "irrelevant": "human", "cut": "human", "paraphrase": "human",
+    "listing_hype": "listing_taste", "epistemic_stance": "epistemic_repaired",
+}  # fmt: skip
+
+
+def harder(name: str, test: Iterable[Row]) -> list[Row]:
+    """The held-out prompts of an easy set with the pairs of its harder one; empty where there is none."""
+    if name not in HARDER:
+        return []
+    prompts = {row.get("prompt") for row in test}
+    return [row for row in SETS[HARDER[name]].rows() if row.get("prompt") in prompts]
+
+
 def is_bundled(name: str) -> bool:
     """Whether the set comes with the package."""
     return SETS[name].rows.__qualname__.startswith("bundled")

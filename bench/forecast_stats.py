@@ -19,12 +19,14 @@ SEED = 8
 class Outcome:
     """Of one training run on its held-out pairs. `won_*`: bool [pairs], by log-probs per token.
 
-    `reward_accuracy`: share of pairs whose margin over the start (summed log-probs) is above 0, ties as half.
-    Changes in nats/token; `perplexity` and `repetition`: of neutral and of sampled text, last over first.
+    `margins`: [pairs], over the start, in nats of summed log-probs. `reward_accuracy`: the share of them
+    above 0, ties as half. Changes in nats/token; `perplexity` and `repetition`: of neutral and of sampled
+    text, last over first.
     """
 
     won_before: np.ndarray
     won_after: np.ndarray
+    margins: np.ndarray
     reward_accuracy: float
     margin: float
     chosen_change: float
@@ -34,9 +36,9 @@ class Outcome:
     finite: bool
 
 
-def outcome(row: Row) -> Outcome:
-    """The outcome of a row that holds a run."""
-    pairs = np.array(row["held_out"], dtype=np.float64)
+def outcome(row: Row, pairs_of: str = "held_out") -> Outcome:
+    """The outcome of a row that holds a run, on its held-out pairs or on the harder ones (`elsewhere`)."""
+    pairs = np.array(row[pairs_of], dtype=np.float64)
     before, after, tokens = pairs[:, 0:2], pairs[:, 2:4], pairs[:, 4:6]
     moved = after - before
     margins = moved[:, 0] - moved[:, 1]
@@ -46,6 +48,7 @@ def outcome(row: Row) -> Outcome:
     return Outcome(
         gaps[0] > 0,
         gaps[1] > 0,
+        margins,
         float(((np.sign(margins) + 1) / 2).mean()),
         float(margins.mean()),
         float(change[0]),

@@ -206,6 +206,48 @@ def test_the_page_shows_the_stored_results(monkeypatch):
     assert all({"created", "git", "python", "torch"} <= row["provenance"].keys() for row in stored)
 
 
+def cell_of(*rows, learns=True):
+    (cell,) = cells.cells_of([probe_row("set0", learns=learns), *rows])
+    return cell
+
+
+def test_what_paid_by_hand():
+    def paid(*gains):
+        return decision.paid(stats.outcome(run_row("a", gains=gains)))
+
+    assert paid(*[1.0] * 6)  # 2/64
+    assert not paid(*[1.0] * 5)  # 2/32
+    assert paid(*[1.0] * 9, -1.0) and not paid(*[1.0] * 8, -1.0, -1.0)
+    assert not paid(*[-1.0] * 10) and not paid(*[0.0] * 10)
+    sunk = run_row("a", gains=[1.0] * 10)
+    sunk["held_out"] = [[-1.0, -1.0, -1.6, -9.0, 1, 1]] * 10  # all margins rise while chosen falls by .6
+    assert not decision.paid(stats.outcome(sunk))
+
+
+def test_a_choice_is_right_where_it_paid_and_where_nothing_did():
+    up, flat = [1.0] * 10, [1.0, -1.0] * 5
+    taught = cell_of(run_row("set0", gains=up), run_row("set0", "sft", gains=flat))
+    assert taught.choice == cells.BASE
+    assert decision.right(taught, cells.BASE)
+    assert not decision.right(taught, cells.IMITATE) and not decision.right(taught, cells.NONE)
+    idle = cell_of(run_row("set0", gains=flat), run_row("set0", "sft", gains=flat), learns=False)
+    assert idle.choice == cells.NONE == "none"
+    assert decision.right(idle, cells.NONE) and not decision.right(idle, cells.BASE)
+    worse = cell_of(run_row("set0", gains=up), run_row("set0", "sft", gains=[*[1.0] * 9, -1.0]))
+    assert decision.right(worse, cells.IMITATE)  # it paid, and one pair is within noise
+    text = "\n".join(decision.worth([taught]))
+    assert "| **decision table** | – | 1 of 1" in text and "| always SFT | – | 0 of 1" in text
+    assert "Wrong" not in text
+
+
+def test_easy_pairs_are_scored_elsewhere_too():
+    easy = run_row("set0", gains=[1.0] * 10)
+    easy["elsewhere"] = run_row("set0", gains=[1.0, -1.0])["held_out"]
+    text = "\n".join(decision.elsewhere([cell_of(easy, run_row("set0", "sft"))]))
+    assert "| set0 (m) | dpo | 1.00 | 0.50 | 2 | no |" in text and "sft" not in text
+    assert list(decision.elsewhere([cell_of(run_row("set0"))])) == ["Not measured yet."]
+
+
 # --- the grid -------------------------------------------------------------------------------------------
 
 
@@ -264,6 +306,14 @@ def test_no_prompt_is_on_both_sides(name):
     assert not prompts[0] & prompts[1]
     assert len(train) >= 24 and len(test) >= 16
     assert (train, test) == sets.SETS[name].split()
+
+
+def test_the_harder_pairs_are_those_of_the_held_out_prompts():
+    _, test = sets.SETS["epistemic_stance"].split()
+    harder = sets.harder("epistemic_stance", test)
+    assert {row["prompt"] for row in harder} == {row["prompt"] for row in test}
+    assert {row["rejected"] for row in harder}.isdisjoint(row["rejected"] for row in test)
+    assert sets.harder("human", test) == []
 
 
 def test_shuffling_flips_about_half():
