@@ -18,6 +18,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from .products import fast_products
 from .tree import Node, Tree, ancestors
 
 NAME = "probe_tree"
@@ -194,13 +195,15 @@ AttentionInterface.register(NAME, tree_attention)
 def tree_attention_on(model: PreTrainedModel) -> Iterator[None]:
     """Run the model with tree attention inside the block, with its own implementation again after it.
 
-    Raises `LayoutMissing` for models that do not take their attention from transformers' interface.
+    The products of its linear layers are the faster ones there, too. Raises `LayoutMissing` for models that
+    do not take their attention from transformers' interface.
     """
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)  # warns and does nothing where the model's code has its own attention
     if model.config._attn_implementation != NAME:
         raise LayoutMissing(type(model).__name__)
     try:
-        yield
+        with fast_products(model):
+            yield
     finally:
         model.set_attn_implementation(before)
