@@ -2,8 +2,9 @@
 
 Two measures. *Accuracy* by log-probs per token says whether the model now ranks the pairs; a short run hardly
 moves it. *Paid* asks the smaller thing that such a run can show, and charges a rule for training where
-nothing is learned. The second was written down when the twelve cells of `SEEN` were known and no other, so
-that only the cells since test it.
+nothing is learned. It was written down when the cells of `SEEN` were known and no other, so that only the
+cells since test it. Its first form counted summed margins alone; the thirteenth cell, length_gap, showed that
+those count length (SFT: 1.00 of the margins up, .06 per token), so now both must rise.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ SEEN = {
     for name in (
         "human", "shuffled", "scrambled", "listing_taste", "blimp", "templated", "paraphrase",
         "low_contrast", "irrelevant", "harmless", "cut", "cico_insulin",
+        "length_gap",
     )
 }  # fmt: skip
 
@@ -81,7 +83,8 @@ def worth(cells: Sequence[Cell]) -> Iterator[str]:
     if not having:
         return
     yield (
-        "A run *paid* where more held-out margins rose than fell (two-sided sign test, p < .05) and the "
+        "A run *paid* where more held-out margins rose than fell (two-sided sign test, p < .05), summed and "
+        "per token, and the "
         f"chosen side did not fall by more than {BUDGET:g} nats/token. A rule is right on a cell where its "
         "run paid and is within noise of the one with most margins above 0 (McNemar's exact p above .05), or "
         "where it trains nothing and neither DPO nor SFT nor the decided method paid."
@@ -93,7 +96,7 @@ def worth(cells: Sequence[Cell]) -> Iterator[str]:
     yield "\n".join(lines)
     wrong = [cell for cell in having if not right(cell, cell.choice)]
     if wrong:
-        yield "Wrong: " + "; ".join(map(_fault, wrong)) + "."
+        yield "Wrong (share of margins up, summed / per token): " + "; ".join(map(_fault, wrong)) + "."
 
 
 def right(cell: Cell, run: str) -> bool:
@@ -101,15 +104,20 @@ def right(cell: Cell, run: str) -> bool:
     runs = _considered(cell)
     if run == NONE:
         return not any(map(paid, runs.values()))
-    best = max(runs.values(), key=lambda got: got.reward_accuracy)
-    return paid(runs[run]) and mcnemar(best.margins > 0, runs[run].margins > 0) > LEVEL
+    up = {name: (got.margins > 0) & (got.token_margins > 0) for name, got in runs.items()}
+    best = max(up.values(), key=lambda pairs: int(pairs.sum()))
+    return paid(runs[run]) and mcnemar(best, up[run]) > LEVEL
 
 
 def paid(got: Outcome) -> bool:
-    """More margins rose than fell, beyond chance, and the chosen side held."""
-    up, down = int((got.margins > 0).sum()), int((got.margins < 0).sum())
-    learned = up > down and stats.binomtest(up, up + down).pvalue < LEVEL
-    return learned and got.chosen_change >= -BUDGET
+    """More margins rose than fell, beyond chance, summed and per token, and the chosen side held."""
+    return rose(got.margins) and rose(got.token_margins) and got.chosen_change >= -BUDGET
+
+
+def rose(margins: np.ndarray) -> bool:
+    """More are above 0 than below, beyond chance."""
+    up, down = int((margins > 0).sum()), int((margins < 0).sum())
+    return up > down and bool(stats.binomtest(up, up + down).pvalue < LEVEL)
 
 
 def _considered(cell: Cell) -> Mapping[str, Outcome]:
@@ -117,10 +125,12 @@ def _considered(cell: Cell) -> Mapping[str, Outcome]:
 
 
 def _fault(cell: Cell) -> str:
-    runs = (f"{name.split('/')[0]} {got.reward_accuracy:.2f}" for name, got in _considered(cell).items())
-    return (
-        f"{cell.set} ({cell.model.split('-')[0]}): {cell.decision.method}, reward accuracy {', '.join(runs)}"
-    )
+    runs = ", ".join(f"{name.split('/')[0]} {_both(got)}" for name, got in _considered(cell).items())
+    return f"{cell.set} ({cell.model.split('-')[0]}) {cell.decision.method}, where {runs}"
+
+
+def _both(got: Outcome) -> str:
+    return f"{got.reward_accuracy:.2f} / {got.token_accuracy:.2f}"
 
 
 def elsewhere(cells: Sequence[Cell]) -> Iterator[str]:
@@ -134,7 +144,7 @@ def elsewhere(cells: Sequence[Cell]) -> Iterator[str]:
         "|---|---|--:|--:|--:|---|",
     ]
     lines += [_there(cell, name) for cell in having for name in cell.elsewhere]
-    yield "Reward accuracy on held-out pairs."
+    yield "Share of held-out margins above 0, summed / per token."
     yield "\n".join(lines)
 
 
@@ -142,7 +152,7 @@ def _there(cell: Cell, name: str) -> str:
     here, there = cell.runs[name], cell.elsewhere[name]
     return (
         f"| {cell.set} ({cell.model.split('-')[0]}) | {name.removesuffix('/short/0')} "
-        f"| {here.reward_accuracy:.2f} | {there.reward_accuracy:.2f} | {len(there.margins)} "
+        f"| {_both(here)} | {_both(there)} | {len(there.margins)} "
         f"| {'yes' if paid(there) else 'no'} |"
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from forecast_cells import BASE, IMITATE, Cell, cells_of, number
 from forecast_decision import BUDGET, decisions, elsewhere, worth
+from forecast_limits import limits
 from forecast_own import own_runs
 from forecast_stats import (
     FEWEST,
@@ -44,6 +45,7 @@ def tables(rows: Sequence[Row], planned: Sequence[object]) -> str:
         "### Do easy negatives teach anything elsewhere?", *elsewhere(cells),
         "### Was the decision right?", *decisions(cells),
         "### Did training pay?", *worth(cells),
+        "### Which limits do the runs support?", limits(cells),
         *own_runs(rows),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"

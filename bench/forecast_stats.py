@@ -19,15 +19,17 @@ SEED = 8
 class Outcome:
     """Of one training run on its held-out pairs. `won_*`: bool [pairs], by log-probs per token.
 
-    `margins`: [pairs], over the start, in nats of summed log-probs. `reward_accuracy`: the share of them
-    above 0, ties as half. Changes in nats/token; `perplexity` and `repetition`: of neutral and of sampled
-    text, last over first.
+    `margins`: [pairs], over the start, in nats of summed log-probs; `token_margins` in nats per token, which
+    length alone does not move. `reward_accuracy`, `token_accuracy`: the shares above 0, ties as half. Changes
+    in nats/token; `perplexity` and `repetition`: of neutral and of sampled text, last over first.
     """
 
     won_before: np.ndarray
     won_after: np.ndarray
     margins: np.ndarray
+    token_margins: np.ndarray
     reward_accuracy: float
+    token_accuracy: float
     margin: float
     chosen_change: float
     rejected_change: float
@@ -42,14 +44,16 @@ def outcome(row: Row, pairs_of: str = "held_out") -> Outcome:
     before, after, tokens = pairs[:, 0:2], pairs[:, 2:4], pairs[:, 4:6]
     moved = after - before
     margins = moved[:, 0] - moved[:, 1]
-    change = (moved / tokens).mean(axis=0)
+    per_token = moved / tokens
+    change, token_margins = per_token.mean(axis=0), per_token[:, 0] - per_token[:, 1]
     gaps = [(sums / tokens) @ (1.0, -1.0) for sums in (before, after)]
     first, last = row["evaluations"][0], row["evaluations"][-1]
     return Outcome(
         gaps[0] > 0,
         gaps[1] > 0,
         margins,
-        float(((np.sign(margins) + 1) / 2).mean()),
+        token_margins,
+        *(float(((np.sign(m) + 1) / 2).mean()) for m in (margins, token_margins)),
         float(margins.mean()),
         float(change[0]),
         float(change[1]),

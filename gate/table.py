@@ -43,8 +43,8 @@ class Row:
     """One rule: when all of `when` hold, do `method`.
 
     `why` completes the evidence's sentence; `instead` is for rows that do not train; `change` says what would
-    change the decision, `settles` names the (estimate, threshold) whose open test it waits for. `loss` is
-    the stage to use in place of the method's own.
+    change the decision, `settles` names the (estimate, threshold) whose open test it waits for. `loss`
+    takes the place of the method's last stage.
     """
 
     key: str
@@ -65,7 +65,8 @@ class Row:
     @property
     def stages(self) -> tuple[str, ...]:
         """What would be trained, in order."""
-        return (self.loss,) if self.loss else STAGES[self.method]
+        own = STAGES[self.method]
+        return (*own[:-1], self.loss) if self.loss else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,10 @@ NO_SIGNAL = Either(
 )
 IMPROBABLE = Found(("PB221",), ("warning", "info"))
 OVER_BUDGET = Beyond("flip_budget_share", "above", "flip_budget_share", "PB120")
-AGAINST = Either((IMPROBABLE, OVER_BUDGET))
-MATCHED = Not(
-    Either((Beyond("length_accuracy", "above", "length_accuracy", "PB201"), Found(("PB330",), ("warning",))))
-)
+LENGTH = Beyond("length_accuracy", "above", "length_accuracy", "PB201")
+MATCHED = Not(Either((LENGTH, Found(("PB330",), ("warning",)))))
+# The budget counts summed log-probs: where the sides differ in length it is a fact about length.
+AGAINST = Either((IMPROBABLE, Both((OVER_BUDGET, MATCHED))))
 DISPLACED = Either(
     (Found(("PB4", "PB503"), ("warning",)), Beyond("entanglement", "above", "entanglement", "PB420"))
 )
@@ -231,6 +232,16 @@ ROWS: tuple[Row, ...] = (
         "allowing two stages: then SFT, then DPO",
     ),
     Row(
+        "off-policy-length",
+        (LEARNS, AGAINST, LENGTH),
+        "sft+dpo",
+        "the chosen side is improbable, and length tells the sides apart: SFT first, then a loss per token",
+        "as the rows `off-policy` and `length`; that sums learn length alone is measured (docs/validity.md)",
+        "moderate",
+        "sides of matched length: then SFT and plain DPO",
+        loss="dpo_norm",
+    ),
+    Row(
         "off-policy",
         (LEARNS, AGAINST),
         "sft+dpo",
@@ -259,7 +270,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "length",
-        (LEARNS, Beyond("length_accuracy", "above", "length_accuracy", "PB201")),
+        (LEARNS, LENGTH),
         "dpo",
         "length alone tells the sides apart, so the loss counts log-probs per token",
         "Meng et al. 2024; open-instruct's length-normalised DPO",

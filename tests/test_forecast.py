@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 import forecast  # noqa: E402
 import forecast_cells as cells  # noqa: E402
 import forecast_decision as decision  # noqa: E402
+import forecast_limits as limits  # noqa: E402
 import forecast_own as own  # noqa: E402
 import forecast_report as report  # noqa: E402
 import forecast_runs as runs  # noqa: E402
@@ -222,6 +223,10 @@ def test_what_paid_by_hand():
     sunk = run_row("a", gains=[1.0] * 10)
     sunk["held_out"] = [[-1.0, -1.0, -1.6, -9.0, 1, 1]] * 10  # all margins rise while chosen falls by .6
     assert not decision.paid(stats.outcome(sunk))
+    long = run_row("a", gains=[1.0] * 10)
+    long["held_out"] = [[-20.0, -2.0, -18.0, -1.5, 20, 2]] * 10  # +2 on 20 tokens, +.5 on 2: length alone
+    assert stats.outcome(long).reward_accuracy == 1.0 and stats.outcome(long).token_accuracy == 0.0
+    assert not decision.paid(stats.outcome(long))
 
 
 def test_a_choice_is_right_where_it_paid_and_where_nothing_did():
@@ -244,8 +249,23 @@ def test_easy_pairs_are_scored_elsewhere_too():
     easy = run_row("set0", gains=[1.0] * 10)
     easy["elsewhere"] = run_row("set0", gains=[1.0, -1.0])["held_out"]
     text = "\n".join(decision.elsewhere([cell_of(easy, run_row("set0", "sft"))]))
-    assert "| set0 (m) | dpo | 1.00 | 0.50 | 2 | no |" in text and "sft" not in text
+    assert "| set0 (m) | dpo | 1.00 / 1.00 | 0.50 / 0.50 | 2 | no |" in text and "sft" not in text
     assert list(decision.elsewhere([cell_of(run_row("set0"))])) == ["Not measured yet."]
+
+
+def test_a_limit_is_read_off_and_held_to_left_out_sets():
+    x, y = np.array([0.1, 0.2, 0.6, 0.7, 0.9]), np.array([False, False, True, False, True])
+    assert limits.best_cut(x, y) == (0.2, 0.6)  # one error; so has .7 to .9, which is narrower
+    assert [limits.errors(x, y, cut) for cut in (0.05, 0.4, 0.8)] == [3, 1, 1]
+    clear = np.array([0.0, 0.1, 0.2, 0.3, 0.6, 0.7, 0.8, 0.9])
+    names = np.array(list("abcdefgh"))
+    assert limits.left_out(clear, clear > 0.5, names) == 0
+    assert limits.left_out(clear, np.arange(8) % 2 == 0, names) >= 4  # nothing to read off
+    text = limits.limits(cells.cells_of(known_grid()))
+    # 9 and 10 of 10 margins up are beyond chance, 8 are not
+    assert "| `signal_accuracy` | 0.6 | DPO paid | 2 of 10 | 2 | 0.80 to 0.90 | 0 |" in text
+    assert "trial_accuracy" in text and "surface_accuracy" not in text
+    assert limits.limits([]) == "Not said below 6 DPO runs."
 
 
 # --- the grid -------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ CASES = {
     "template": (make_run(findings=[finding("PB211", "error")]), {}, "do-not-train"),
     "undecided": (make_run({"trial_accuracy": (0.56, 0.46, 0.66)}), {}, "do-not-train"),
     "one-stage": (make_run({**CERTAIN, **OVER}, size=2e9), {"one_stage": True}, "orpo"),
+    "off-policy-length": (make_run({**CERTAIN, **LENGTH}, [finding("PB221")]), {}, "sft+dpo"),
     "off-policy": (make_run({**CERTAIN, **OVER}), {}, "sft+dpo"),
     "displaced-alike": (make_run(findings=[finding("PB401"), finding("PB331")]), {}, "dpop"),
     "displaced": (make_run(findings=[finding("PB401")]), {}, "dpo+nll"),
@@ -136,8 +137,17 @@ def test_goal_taste_turns_a_matter_of_fact_into_two_stages():
 
 def test_unmatched_sides_are_no_matter_of_fact_unless_said():
     run = make_run({**CERTAIN, **OVER, **LENGTH}, leaning="favours rejected")
-    assert decision(run).method == "sft+dpo"
+    assert decision(run).method == "dpo"
     assert decision(run, goal="fact").method == "do-not-train"
+
+
+def test_length_decides_the_loss_of_the_last_stage():
+    """The flip budget counts sums: with unmatched lengths it asks for no SFT. Improbable chosen sides do."""
+    over = make_run({**CERTAIN, **OVER, **LENGTH})
+    assert decision(over).stages == ("dpo_norm",)
+    improbable = decision(make_run({**CERTAIN, **LENGTH}, [finding("PB221")]))
+    assert improbable.stages == ("sft", "dpo_norm") and improbable.method == "sft+dpo"
+    assert improbable.hyperparameters["dpo_norm.beta"] == 5.0
 
 
 def test_orpo_needs_a_large_enough_model():

@@ -1,0 +1,99 @@
+"""Which limits of the decision table the stored runs support: those that an outcome speaks to.
+
+A limit cuts an estimate in two; an error is a cell whose outcome lies on the wrong side. The best cut is
+read off the same cells and flatters itself, so the errors with each set left out in turn stand beside it,
+and those of always giving the more frequent answer. Where a limit does not beat that answer, it is not
+supported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from forecast_cells import BASE, Cell
+from forecast_decision import paid, rose
+from forecast_stats import FEWEST, Outcome
+
+from probe.gate.thresholds import THRESHOLDS
+
+SATURATED = 0.95
+
+
+@dataclass(frozen=True)
+class Question:
+    """An estimate, and what is expected to happen under DPO where it lies above its limit."""
+
+    estimate: str
+    event: str
+    happened: Callable[[Outcome], bool]
+
+
+QUESTIONS = (
+    Question("signal_accuracy", "DPO paid", paid),
+    Question("trial_accuracy", "DPO paid", paid),
+    Question(
+        "surface_accuracy", f"reward accuracy ≥ {SATURATED}", lambda got: got.reward_accuracy >= SATURATED
+    ),
+    Question(
+        "states_accuracy", f"reward accuracy ≥ {SATURATED}", lambda got: got.reward_accuracy >= SATURATED
+    ),
+    Question(
+        "length_accuracy",
+        "summed margins rose, those per token did not",
+        lambda got: rose(got.margins) and not rose(got.token_margins),
+    ),
+    Question("flip_budget_share", "DPO did not pay", lambda got: not paid(got)),
+    Question("entanglement", "chosen fell", lambda got: got.chosen_change < 0),
+)
+
+
+def limits(cells: Sequence[Cell]) -> str:
+    """A line a limit."""
+    lines = [
+        "| limit | now | expected above it | happened | errors now | best cut | errors there "
+        "| set left out | more frequent answer |",
+        "|---|--:|---|---|--:|---|--:|--:|--:|",
+    ]
+    for asked in QUESTIONS:
+        known = [c for c in cells if BASE in c.runs and c.known(asked.estimate) is not None]
+        if len(known) >= FEWEST:
+            lines.append(_line(asked, known))
+    return "\n".join(lines) if len(lines) > 2 else f"Not said below {FEWEST} DPO runs."
+
+
+def _line(asked: Question, cells: Sequence[Cell]) -> str:
+    x = np.array([cell.known(asked.estimate) for cell in cells], float)
+    y = np.array([asked.happened(cell.runs[BASE]) for cell in cells], bool)
+    sets = np.array([cell.set for cell in cells])
+    now = THRESHOLDS[asked.estimate].value
+    low, high = best_cut(x, y)
+    columns = (
+        f"{now:g}", asked.event, f"{y.sum()} of {len(y)}", errors(x, y, now), f"{low:.2f} to {high:.2f}",
+        errors(x, y, (low + high) / 2), left_out(x, y, sets), min(y.sum(), (~y).sum()),
+    )  # fmt: skip
+    return f"| `{asked.estimate}` | " + " | ".join(map(str, columns)) + " |"
+
+
+def errors(x: np.ndarray, y: np.ndarray, cut: float) -> int:
+    """Cells whose event did not go with being above the cut."""
+    return int(((x > cut) != y).sum())
+
+
+def best_cut(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Between which neighbouring values a cut makes the fewest errors; of several such gaps the widest."""
+    values = np.unique(x)
+    gaps = [(low, high) for low, high in pairwise(values)] or [(values[0], values[0])]
+    low, high = min(gaps, key=lambda gap: (errors(x, y, gap[0]), gap[0] - gap[1]))
+    return float(low), float(high)
+
+
+def left_out(x: np.ndarray, y: np.ndarray, sets: np.ndarray) -> int:
+    """Errors when each set is judged by the best cut of the others."""
+    wrong = 0
+    for name in np.unique(sets):
+        out = sets == name
+        wrong += errors(x[out], y[out], sum(best_cut(x[~out], y[~out])) / 2)
+    return wrong
