@@ -2,8 +2,8 @@
 
     python bench/products.py
 
-oneDNN is reached through the operators that torch's compiler uses, which are private: this is to know what is
-left on the table, not a path that ships. GFLOP/s, the best of 40.
+oneDNN is reached through the operators that torch's compiler uses. Scoring takes them with plain weights
+(`scoring/products.py`); packed ones would be a second copy of the model. GFLOP/s, the best of 40.
 """
 
 from __future__ import annotations
