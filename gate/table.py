@@ -223,6 +223,16 @@ ROWS: tuple[Row, ...] = (
         settles=("trial_accuracy", "trial_accuracy"),
     ),
     Row(
+        "only-length",
+        (Found(("PB505",), ("warning",)),),
+        "do-not-train",
+        "what the trial learns is length: summed margins rise, margins per token do not",
+        "Park et al. 2024; measured on two sets (docs/validity.md): full runs did the same",
+        "moderate",
+        "sides of matched length, or a trial with `--method dpo_norm` that learns per token",
+        "match the lengths of the sides; `probe data` names the pairs that differ most (PB330)",
+    ),
+    Row(
         "one-stage",
         (LEARNS, AGAINST, Wanted("one stage"), Size("orpo_size")),
         "orpo",

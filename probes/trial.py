@@ -1,7 +1,7 @@
 """What a short trial says of a full run: accuracy on unseen pairs, margins, drift, noise, a forecast.
 
 Null hypothesis: training on other pairs does not help to rank a pair, so held-out accuracy is ½.
-Codes PB501–PB504.
+Codes PB501–PB505.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ FALL = 0.05  # nats/token: the pilot's healthy runs moved chosen responses by at
 class Pass:
     """Pairs that a trial measured while they were unseen; arrays [pairs].
 
-    `margins`: Δ log p(chosen) − Δ log p(rejected) from the starting model, in nats. `changes`: Δ log p of
-    chosen, in nats/token. `rates`: Σ of the learning rates of the updates before a pair was scored.
-    `prompts` are the clusters, `lines` the lines of the file.
+    `margins`: Δ log p(chosen) − Δ log p(rejected) from the starting model, in nats; `token_margins`: the same
+    difference in nats/token. `changes`: Δ log p of chosen, in nats/token. `rates`: Σ of the learning rates of
+    the updates before a pair was scored. `prompts` are the clusters, `lines` the lines of the file.
     """
 
     margins: Floats
+    token_margins: Floats
     changes: Floats
     rates: Floats
     prompts: Sequence[str]
@@ -70,12 +71,15 @@ def trial(measured: Trial, alpha: float = 0.05) -> Measured:
     """Estimates, findings and the details of a trial."""
     accuracy = _accuracy(measured.prequential, "trial_accuracy", alpha)
     halves = _accuracy(measured.halves, "trial_half_accuracy", alpha)
+    tokens = replace(measured.halves, margins=measured.halves.token_margins)
+    per_token = _accuracy(tokens, "trial_token_accuracy", alpha)
     change = _mean(measured.halves.changes, measured.halves, "trial_chosen_change", "nats/token", alpha)
     slope = _mean(
         measured.halves.margins / measured.steps, measured.halves, "trial_margin_slope", "nats/step", alpha
     )
-    estimates = [accuracy, halves, slope, change, *_forecast(measured, accuracy, change, alpha)]
+    estimates = [accuracy, halves, per_token, slope, change, *_forecast(measured, accuracy, change, alpha)]
     findings = [nothing_learned(accuracy), trivial(halves, measured.steps), chosen_falls(change)]
+    findings.append(only_length(measured.halves, halves, per_token, alpha))
     if measured.noise is not None and (scale := noise_scale(measured.noise)) is not None:
         estimates.append(_noise_estimate(scale, len(measured.noise.singles)))
         findings.append(noisy(scale, measured.batch))
@@ -225,6 +229,34 @@ def chosen_falls(change: Estimate) -> Finding | None:
         "PB503", "warning",
         f"unseen chosen responses change by {change.value:+.3f} nats/token (at most {change.high:+.3f})",
         "Train with --method dpop or dpo_nll, or SFT first (sft+dpo).", estimate=change,
+    )  # fmt: skip
+
+
+def only_length(unseen: Pass, sums: Estimate, per_token: Estimate, alpha: float) -> Finding | None:
+    """PB505 only length is learned: summed margins of unseen pairs rise, margins per token do not.
+
+    Means: After the trial's steps on one half, the other half is ranked right by summed log-probs and not by
+    log-probs per token, and more pairs by the first than by the second (sign-flip test by prompt).
+    Why: Any change of all tokens alike moves the sum of the longer side further. The reward accuracy that
+    trainers log counts sums, so it rises to 1 while the answers are ranked no better than before.
+    Do: Match the lengths of the sides (PB330 names the pairs), or see whether a loss per token learns more:
+    `probe trial PAIRS --method dpo_norm`.
+    Source: Park et al. 2024 (length exploitation in DPO); measured on two sets (docs/validity.md), where full
+    DPO runs had .80 and 1.00 of the held-out margins up by sums, .45 and .25 per token.
+    """
+    if sums.low is None or per_token.low is None or per_token.value is None or sums.value is None:
+        return None
+    by_sum, by_token = (np.sign(margins) for margins in (unseen.margins, unseen.token_margins))
+    if sums.low <= 0.5 or per_token.low > 0.5:
+        return None
+    p = sign_flip(by_sum - by_token, unseen.prompts).p
+    if p is None or p > alpha:
+        return None
+    return Finding(
+        "PB505", "warning",
+        f"{sums.value:.0%} of unseen pairs are ranked right by summed log-probs, {per_token.value:.0%} "
+        f"[{per_token.low:.0%}, {per_token.high:.0%}] per token: what is learned is length",
+        "Match the lengths of the sides, or try `probe trial --method dpo_norm`.", estimate=per_token,
     )  # fmt: skip
 
 

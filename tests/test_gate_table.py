@@ -55,6 +55,7 @@ CASES = {
     "trivial": (make_run({**CERTAIN, **SURFACE}, [finding("PB202", "error")]), {}, "sft"),
     "template": (make_run(findings=[finding("PB211", "error")]), {}, "do-not-train"),
     "undecided": (make_run({"trial_accuracy": (0.56, 0.46, 0.66)}), {}, "do-not-train"),
+    "only-length": (make_run(findings=[finding("PB505")]), {}, "do-not-train"),
     "one-stage": (make_run({**CERTAIN, **OVER}, size=2e9), {"one_stage": True}, "orpo"),
     "off-policy-length": (make_run({**CERTAIN, **LENGTH}, [finding("PB221")]), {}, "sft+dpo"),
     "off-policy": (make_run({**CERTAIN, **OVER}), {}, "sft+dpo"),

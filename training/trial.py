@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -134,7 +134,7 @@ class Bench:
         self.accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
         self.policy = self.accelerator.prepare(Policy(model, plain=plain))
         self.start = {name: weight.clone() for name, weight in trainable_weights(model).items()}
-        self.seen: list[tuple[Example, float, float]] = []  # pair, margin, change; before its update
+        self.seen: list[Moved] = []  # before the pair's update
 
     def prequential(self, items: Sequence[Example], advance: Advance) -> Pass:
         """One pass: each batch's own forward scores it before its update."""
@@ -161,7 +161,7 @@ class Bench:
             advance(1)
         sums = side_sums(self.policy, self.accelerator, sides_of(unseen), self.options.micro_tokens)
         rows = [
-            (item, *_moved(item, chosen, rejected))
+            _moved(item, chosen, rejected)
             for item, chosen, rejected in zip(unseen, sums[::2], sums[1::2], strict=True)
         ]
         return _pass(rows, [spent] * len(rows))
@@ -206,7 +206,7 @@ class Bench:
     def _see(self, items: Sequence[Example], batch: PairLogps) -> None:
         chosen, rejected = batch.policy.chosen.tolist(), batch.policy.rejected.tolist()
         for item, c, r in zip(items, chosen, rejected, strict=True):
-            self.seen.append((item, *_moved(item, c, r)))
+            self.seen.append(_moved(item, c, r))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,26 +215,38 @@ class _Counted:
     total: int
 
 
-def _moved(item: Example, chosen: float, rejected: float) -> tuple[float, float]:
-    """Margin in nats and change of the chosen side in nats/token, from the reference."""
+class Moved(NamedTuple):
+    """A pair, its margin in nats and in nats/token, and its chosen side's change in nats/token."""
+
+    item: Example
+    margin: float
+    token_margin: float
+    change: float
+
+
+def _moved(item: Example, chosen: float, rejected: float) -> Moved:
+    """How far summed log-probs have gone from the reference."""
     assert item.reference is not None
-    moved = chosen - item.reference[0]
-    return moved - (rejected - item.reference[1]), moved / item.tokens[0]
+    moved = chosen - item.reference[0], rejected - item.reference[1]
+    per_token = moved[0] / item.tokens[0], moved[1] / item.tokens[1]
+    return Moved(item, moved[0] - moved[1], per_token[0] - per_token[1], per_token[0])
 
 
-def _pass(rows: Sequence[tuple[Example, float, float]], rates: Sequence[float]) -> Pass:
+def _pass(rows: Sequence[Moved], rates: Sequence[float]) -> Pass:
     return Pass(
-        np.array([margin for _, margin, _ in rows]),
-        np.array([change for _, _, change in rows]),
+        np.array([row.margin for row in rows]),
+        np.array([row.token_margin for row in rows]),
+        np.array([row.change for row in rows]),
         np.array(rates, dtype=np.float64),
-        [item.prompt for item, _, _ in rows],
-        [item.line for item, _, _ in rows],
+        [row.item.prompt for row in rows],
+        [row.item.line for row in rows],
     )
 
 
 def _joined(passes: Sequence[Pass]) -> Pass:
     return Pass(
         np.concatenate([one.margins for one in passes]),
+        np.concatenate([one.token_margins for one in passes]),
         np.concatenate([one.changes for one in passes]),
         np.concatenate([one.rates for one in passes]),
         [prompt for one in passes for prompt in one.prompts],

@@ -8,15 +8,19 @@ from probe.pairs.record import Pair
 from probe.probes.trial import Noise, Pass, Trial, curve, noise_scale, trial
 from probe.training.policy import trainable_model
 from probe.training.recipes import recipe
-from probe.training.trial import Bench, TrialOptions, run_trial, sample_by_prompt
+from probe.training.trial import Bench, TrialOptions, _moved, run_trial, sample_by_prompt
 
 
-def passed(margins, changes=None, rate=1.0):
+def passed(margins, changes=None, rate=1.0, per_token=None):
     n = len(margins)
     return Pass(
-        np.array(margins, float), np.array(changes if changes is not None else [0.0] * n, float),
-        np.full(n, rate), [str(i) for i in range(n)], list(range(n)),
-    )  # fmt: skip
+        np.array(margins, float),
+        np.array(margins if per_token is None else per_token, float),
+        np.array(changes if changes is not None else [0.0] * n, float),
+        np.full(n, rate),
+        [str(i) for i in range(n)],
+        list(range(n)),
+    )
 
 
 def named(measured):
@@ -39,7 +43,12 @@ def test_numbers_by_hand():
 
 def test_the_curve_has_a_row_a_batch():
     unseen = Pass(
-        np.array([-1.0, 1.0, 3.0, 5.0]), np.zeros(4), np.array([0.1, 0.1, 0.3, 0.3]), "abcd", range(4)
+        np.array([-1.0, 1.0, 3.0, 5.0]),
+        np.zeros(4),
+        np.zeros(4),
+        np.array([0.1, 0.1, 0.3, 0.3]),
+        "abcd",
+        range(4),
     )
     assert curve(unseen) == [
         {"step": 1, "unseen/accuracies": 0.5, "unseen/margins": 0.0},
@@ -57,6 +66,27 @@ def test_trivial_pairs_are_told():
     measured = trial(Trial(passed([3.0] * 100), passed([3.0] * 100), 10, 8, 1.0))
     assert [f.code for f in measured.findings] == ["PB502"]
     assert named(measured)["trial_accuracy"].low > 0.95
+
+
+def test_what_is_only_length_is_told():
+    """All sums right; per token a quarter, then all but one in ten, then no fewer than chance could make."""
+
+    def codes(per_token, sums=(1.0,) * 20):
+        halves = passed(sums, per_token=per_token)
+        return {f.code for f in trial(Trial(passed(sums), halves, 30, 8, 1.0)).findings}
+
+    assert "PB505" in codes([0.1] * 5 + [-0.1] * 15)
+    assert "PB505" not in codes([0.1] * 18 + [-0.1] * 2)
+    # Sums just shown, tokens just not: two pairs of difference do not make it length.
+    assert "PB505" not in codes([0.1] * 13 + [-0.1] * 7, [1.0] * 15 + [-1.0] * 5)
+
+
+def test_margins_per_token_by_hand(material, pairs):
+    _, items = material(given=pairs)
+    (chosen, rejected), (long, short) = items[0].reference, items[0].tokens
+    got = _moved(items[0], chosen + 2.0, rejected - 1.0)
+    assert got.margin == pytest.approx(3.0) and got.change == pytest.approx(2.0 / long)
+    assert got.token_margin == pytest.approx(2.0 / long + 1.0 / short)
 
 
 def test_noise_scale_recovers_what_was_simulated():
