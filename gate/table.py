@@ -103,8 +103,10 @@ IMPROBABLE = Found(("PB221",), ("warning", "info"))
 OVER_BUDGET = Beyond("flip_budget_share", "above", "flip_budget_share", "PB120")
 LENGTH = Beyond("length_accuracy", "above", "length_accuracy", "PB201")
 MATCHED = Not(Either((LENGTH, Found(("PB330",), ("warning",)))))
+# Measured (docs/validity.md): where DPO alone moves unseen pairs so surely, SFT before it took from that.
+STRONG = Beyond("trial_accuracy", "above", "strong_trial", "PB501", concern=False)
 # The budget counts summed log-probs: where the sides differ in length it is a fact about length.
-AGAINST = Either((IMPROBABLE, Both((OVER_BUDGET, MATCHED))))
+AGAINST = Either((Both((IMPROBABLE, Not(STRONG))), Both((OVER_BUDGET, MATCHED))))
 DISPLACED = Either(
     (Found(("PB4", "PB503"), ("warning",)), Beyond("entanglement", "above", "entanglement", "PB420"))
 )

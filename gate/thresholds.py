@@ -38,6 +38,12 @@ THRESHOLDS: dict[str, Threshold] = {
     "trial_accuracy": Threshold(
         _limit("trial_accuracy"), "share", "exact, chance", "at it nothing is learned"
     ),
+    "strong_trial": Threshold(
+        0.8,
+        "share",
+        "measured on 2 sets, SmolLM2-135M-Instruct",
+        "above it DPO alone did no worse than SFT, then DPO",
+    ),
     "flip_budget_share": Threshold(
         _limit("flip_budget_share"),
         "share",

@@ -142,6 +142,14 @@ def test_unmatched_sides_are_no_matter_of_fact_unless_said():
     assert decision(run, goal="fact").method == "do-not-train"
 
 
+def test_a_strong_trial_needs_no_sft_for_an_improbable_chosen_side():
+    found = [finding("PB221")]
+    assert decision(make_run({"trial_accuracy": (0.7, 0.6, 0.8)}, found)).method == "sft+dpo"
+    strong = {"trial_accuracy": (0.98, 0.9, 1.0)}
+    assert decision(make_run(strong, found)).method == "dpo"
+    assert decision(make_run({**strong, **OVER}, found)).method == "sft+dpo"  # the budget stands in nats
+
+
 def test_length_decides_the_loss_of_the_last_stage():
     """The flip budget counts sums: with unmatched lengths it asks for no SFT. Improbable chosen sides do."""
     over = make_run({**CERTAIN, **OVER, **LENGTH})
