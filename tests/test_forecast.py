@@ -242,6 +242,8 @@ def test_a_choice_is_right_where_it_paid_and_where_nothing_did():
     assert decision.right(worse, cells.IMITATE)  # it paid, and one pair is within noise
     text = "\n".join(decision.worth([taught]))
     assert "| **decision table** | – | 1 of 1" in text and "| always SFT | – | 0 of 1" in text
+    taught.model = decision.SEEN
+    assert "| **decision table** | 1 of 1" in "\n".join(decision.worth([taught]))
     assert "Wrong" not in text
 
 
