@@ -21,6 +21,7 @@ from forecast_stats import (
     by_cell,
     early_auc,
     left_out,
+    mean_over_sets,
     outcome,
     share,
     spearman,
@@ -211,31 +212,48 @@ def _forecasts(
     lines = [
         f"Event: {said}, in {happened} of {len(cells)} runs.",
         "",
-        "| known before | n | rank correlation | AUC of the event | error, set left out | of their mean |",
-        "|---|--:|---|---|--:|--:|",
+        "| known before | n | rank correlation | AUC of the event | error, set left out | of their mean "
+        "| less error than the best baseline |",
+        "|---|--:|---|---|--:|--:|---|",
     ]
     for name in (*probes, *baselines):
         having = [cell for cell in cells if cell.known(name) is not None]
-        x = [float(cell.known(name) or 0.0) for cell in having]
-        y = np.array([target(cell.runs[BASE]) for cell in having])
-        sets = [cell.set for cell in having]
-        errors = left_out(x, y.tolist(), sets)
+        x, y, sets = _columns(having, target, name)
+        errors = left_out(x, y, sets)
+        means = (None, None) if errors is None else errors.mean(axis=0)
         columns = [
             str(len(having)),
-            _interval(bootstrap(x, y.tolist(), sets, spearman)),
-            _interval(bootstrap(x, event(y).tolist() if len(y) else [], sets, auc)),
-            *(number(error, ".3f") for error in errors or (None, None)),
+            _interval(bootstrap(x, y, sets, spearman)),
+            _interval(bootstrap(x, event(np.array(y)).tolist() if y else [], sets, auc)),
+            *(number(error, ".3f") for error in means),
+            _gain(having, target, errors, baselines) if name in probes else "",
         ]
         label = name.replace("_", " ")
         lines.append(f"| {label if name in probes else f'*{label}*'} | " + " | ".join(columns) + " |")
     return "\n".join(lines)
 
 
-def _interval(found: Sequence[float | None]) -> str:
+def _columns(cells: Sequence[Cell], target: Target, name: str) -> tuple[list[float], list[float], list[str]]:
+    """What was known, what came of it, and the sets."""
+    x = [float(cell.known(name) or 0.0) for cell in cells]
+    return x, [target(cell.runs[BASE]) for cell in cells], [cell.set for cell in cells]
+
+
+def _gain(cells: Sequence[Cell], target: Target, errors: np.ndarray | None, baselines: Sequence[str]) -> str:
+    """How far a probe's left-out error is below that of the best baseline, or of the mean, on its cells."""
+    if errors is None:
+        return "–"
+    of = [left_out(*_columns(cells, target, name)) for name in baselines]
+    others = [errors[:, 1], *(found[:, 0] for found in of if found is not None)]
+    best = min(others, key=lambda column: float(column.mean()))
+    return _interval(mean_over_sets(best - errors[:, 0], [cell.set for cell in cells]), "+.3f")
+
+
+def _interval(found: Sequence[float | None], form: str = ".2f") -> str:
     value, low, high = found
     if value is None:
         return "–"
-    return f"{value:.2f}" + ("" if low is None or high is None else f" [{low:.2f}, {high:.2f}]")
+    return f"{value:{form}}" + ("" if low is None or high is None else f" [{low:{form}}, {high:{form}}]")
 
 
 def _early(rows: Sequence[Row]) -> str:

@@ -121,8 +121,8 @@ def bootstrap(
     return [value, float(low), float(high)]
 
 
-def left_out(x: Sequence[float], y: Sequence[float], sets: Sequence[str]) -> tuple[float, float] | None:
-    """Mean absolute errors when each set is forecast from the others: by a line in x, by their mean."""
+def left_out(x: Sequence[float], y: Sequence[float], sets: Sequence[str]) -> np.ndarray | None:
+    """Absolute errors [runs, 2] when each set is forecast from the others: by a line in x, by their mean."""
     x, y, names = np.asarray(x, float), np.asarray(y, float), np.asarray(sets)
     if len(set(sets)) < FEWEST:
         return None
@@ -132,7 +132,12 @@ def left_out(x: Sequence[float], y: Sequence[float], sets: Sequence[str]) -> tup
         slope, intercept = np.polyfit(x[rest], y[rest], 1) if np.ptp(x[rest]) > 0 else (0.0, y[rest].mean())
         errors[out, 0] = np.abs(slope * x[out] + intercept - y[out])
         errors[out, 1] = np.abs(y[rest].mean() - y[out])
-    return float(errors[:, 0].mean()), float(errors[:, 1].mean())
+    return errors
+
+
+def mean_over_sets(values: np.ndarray, sets: Sequence[str]) -> list[float | None]:
+    """[mean, low, high]: a 95% percentile interval over redrawn sets."""
+    return bootstrap(values.tolist(), values.tolist(), sets, lambda x, _: float(x.mean()))
 
 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> float:

@@ -109,10 +109,10 @@ def test_sets_are_redrawn_whole():
 
 def test_a_line_is_forecast_without_error_and_its_own_set_is_left_out():
     x = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-    line, mean = stats.left_out(x, [2 * v + 1 for v in x], NAMES[:6])
+    line, mean = stats.left_out(x, [2 * v + 1 for v in x], NAMES[:6]).mean(axis=0)
     assert line == pytest.approx(0) and mean > 1
     spike = [0.0, 0.0, 0.0, 0.0, 0.0, 10.0]
-    assert stats.left_out(x, spike, NAMES[:6])[1] >= 10 / 6  # the spike cannot forecast itself
+    assert stats.left_out(x, spike, NAMES[:6]).mean(axis=0)[1] >= 10 / 6  # the spike cannot forecast itself
     assert stats.left_out(x, spike, ["a"] * 6) is None
 
 
@@ -151,6 +151,7 @@ def test_tables_find_the_predictor_that_knows():
     assert "**incomplete**: 30 of 99" in text
     signal, gap = line_of(text, "| signal accuracy"), line_of(text, "| *gap*")
     assert "| 1.00 [1.00, 1.00] | 1.00 [1.00, 1.00] | 0.000 |" in signal
+    assert "| +0.000 [+0.000, +0.000] |" in signal  # `gap` knows as much, backwards
     assert "-1.00" in gap
     assert "| 10 | – | 0.50 [0.50, 0.50] |" in line_of(text, "| *number of pairs*")  # it does not vary
     assert "**incomplete**" not in report.tables(known_grid(), range(30))
