@@ -88,11 +88,12 @@ def grid(rows: Sequence[Row]) -> list[Cell]:
     stages = {(row["model"], row["set"]): decided(row).stages for row in rows if row["method"] == "probes"}
     small, gemma = ([_core(model, name, stages) for name in names] for model in (SMALL, GEMMA))
     cells = [*chain(*small[:6]), *(Cell(SMALL, s, "dpo", v) for s, v in FAILING), *chain(*small[6:], *gemma)]
+    cells += [Cell(SMALL, name, "dpo", "early") for name in names[:8]]
+    cells += [
+        Cell(SMALL, name, m, "short", s) for m in ("dpo", "sft") for s in CORE_SEEDS for name in names[:8]
+    ]
     cells += [Cell(SMALL, name, method) for method in METHODS for name in names]
     cells += [Cell(SMALL, name, "dpo", "early") for name in names]
-    cells += [
-        Cell(SMALL, name, m, "short", s) for s in CORE_SEEDS for m in ("dpo", "sft") for name in names[:8]
-    ]
     return list(dict.fromkeys(cells))
 
 
