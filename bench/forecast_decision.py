@@ -131,6 +131,29 @@ def _both(got: Outcome) -> str:
     return f"{got.reward_accuracy:.2f} / {got.token_accuracy:.2f}"
 
 
+def methods(cells: Sequence[Cell]) -> str:
+    """A line a method, over the cells where it and DPO were run with the shipped recipe."""
+    compared = [cell for cell in cells if BASE in cell.runs]
+    found = Counter(name for cell in compared for name in cell.runs if name.endswith("/short/0"))
+    lines = [
+        "| method | cells | paid | paid where DPO did not | did not where DPO did "
+        "| chosen, nats/token, median | accuracy, change, mean |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, count in found.most_common():
+        having = [cell for cell in compared if name in cell.runs]
+        runs = [cell.runs[name] for cell in having]
+        own, base = ([paid(cell.runs[key]) for cell in having] for key in (name, BASE))
+        more = sum(a and not b for a, b in zip(own, base, strict=True))
+        less = sum(b and not a for a, b in zip(own, base, strict=True))
+        change = np.mean([got.won_after.mean() - got.won_before.mean() for got in runs])
+        lines.append(
+            f"| {name.split('/')[0]} | {count} | {sum(own)} | {more} | {less} "
+            f"| {np.median([got.chosen_change for got in runs]):+.3f} | {change:+.3f} |"
+        )
+    return "\n".join(lines)
+
+
 def elsewhere(cells: Sequence[Cell]) -> Iterator[str]:
     """What training on easy negatives did to hard ones of the same prompts."""
     having = [cell for cell in cells if cell.elsewhere]

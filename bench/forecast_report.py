@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from forecast_cells import BASE, IMITATE, Cell, cells_of, number
-from forecast_decision import BUDGET, decisions, elsewhere, worth
+from forecast_decision import BUDGET, decisions, elsewhere, methods, worth
 from forecast_limits import limits
 from forecast_own import own_runs
 from forecast_stats import (
@@ -44,6 +44,7 @@ def tables(rows: Sequence[Row], planned: Sequence[object]) -> str:
         "### Will it saturate?", _saturation(with_dpo),
         "### Does the early loss rank the pairs that end mis-ranked?", _early(rows),
         "### Do easy negatives teach anything elsewhere?", *elsewhere(cells),
+        "### Which method did best?", methods(cells),
         "### Was the decision right?", *decisions(cells),
         "### Did training pay?", *worth(cells),
         "### Which limits do the runs support?", limits(cells),

@@ -248,6 +248,15 @@ def test_a_choice_is_right_where_it_paid_and_where_nothing_did():
     assert "Wrong" not in text
 
 
+def test_methods_are_counted_beside_dpo():
+    up, flat = [1.0] * 10, [1.0, -1.0] * 5
+    rows = [probe_row("set0"), run_row("set0", gains=up), run_row("set0", "sft", gains=flat)]
+    rows += [probe_row("set1"), run_row("set1", gains=flat), run_row("set1", "sft", gains=up)]
+    rows += [probe_row("set2"), run_row("set2", "orpo", gains=up)]  # no DPO to compare with
+    text = decision.methods(cells.cells_of(rows))
+    assert "| dpo | 2 | 1 | 0 | 0 |" in text and "| sft | 2 | 1 | 1 | 1 |" in text and "orpo" not in text
+
+
 def test_easy_pairs_are_scored_elsewhere_too():
     easy = run_row("set0", gains=[1.0] * 10)
     easy["elsewhere"] = run_row("set0", gains=[1.0, -1.0])["held_out"]
