@@ -17,7 +17,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -48,6 +48,7 @@ def main() -> int:
     parser.add_argument("--gate", type=Path, help="the gate of the same file, made before it")
     parser.add_argument("--store", type=Path, default=STORE)
     parser.add_argument("--sets", help="only these, by name: a,b,c (several processes can share the grid)")
+    parser.add_argument("--core", action="store_true", help="only the probes, DPO, SFT and what was decided")
     parser.add_argument("--until", help="start nothing after this time of day, HH:MM")
     options = parser.parse_args()
     rows = load(options.store)
@@ -63,6 +64,7 @@ def main() -> int:
             chosen,
             {SMALL: None, **({GEMMA: str(options.gemma)} if options.gemma else {})},
             options.until,
+            core if options.core else grid,
         )
     return 0
 
@@ -85,8 +87,7 @@ def _tables(options: argparse.Namespace, rows: list[Row]) -> int:
 def grid(rows: Sequence[Row]) -> list[Cell]:
     """All cells, the most telling first: of each set the probes, DPO, SFT and then what was decided."""
     names = list(sets.SETS)
-    stages = {(row["model"], row["set"]): decided(row).stages for row in rows if row["method"] == "probes"}
-    small, gemma = ([_core(model, name, stages) for name in names] for model in (SMALL, GEMMA))
+    small, gemma = _cores(rows)
     cells = [*chain(*small[:6]), *(Cell(SMALL, s, "dpo", v) for s, v in FAILING), *chain(*small[6:], *gemma)]
     cells += [Cell(SMALL, name, "dpo", "early") for name in names[:8]]
     cells += [
@@ -97,15 +98,29 @@ def grid(rows: Sequence[Row]) -> list[Cell]:
     return list(dict.fromkeys(cells))
 
 
+def core(rows: Sequence[Row]) -> list[Cell]:
+    """Of each set on both models: the probes, DPO, SFT and then what was decided."""
+    return list(dict.fromkeys(chain(*(cells for model in _cores(rows) for cells in model))))
+
+
+def _cores(rows: Sequence[Row]) -> list[list[list[Cell]]]:
+    """By model and set."""
+    stages = {(row["model"], row["set"]): decided(row).stages for row in rows if row["method"] == "probes"}
+    return [[_core(model, name, stages) for name in sets.SETS] for model in (SMALL, GEMMA)]
+
+
 def _core(model: str, name: str, stages: Mapping[tuple[str, str], Sequence[str]]) -> list[Cell]:
     methods = ["probes", "dpo", "sft", "+".join(stages.get((model, name), ()))]
     return [Cell(model, name, method) for method in methods if method]
 
 
-def run(store: Path, names: Sequence[str], models: dict[str, str | None], until: str | None) -> None:
+def run(
+    store: Path, names: Sequence[str], models: dict[str, str | None], until: str | None,
+    cells: Callable[[Sequence[Row]], Sequence[Cell]],
+) -> None:  # fmt: skip
     """Measure cell after cell until none is missing. A cell that raises is told and left for another time."""
     failed: set[str] = set()
-    while (cell := _next(load(store), names, models, failed)) is not None:
+    while (cell := _next(load(store), names, models, failed, cells)) is not None:
         if until and time.strftime("%H:%M") >= until:
             return
         print(f"=== {cell.key}", file=sys.stderr, flush=True)
@@ -117,14 +132,15 @@ def run(store: Path, names: Sequence[str], models: dict[str, str | None], until:
 
 
 def _next(
-    rows: Sequence[Row], names: Sequence[str], models: dict[str, str | None], failed: set[str]
-) -> Cell | None:
+    rows: Sequence[Row], names: Sequence[str], models: dict[str, str | None], failed: set[str],
+    cells: Callable[[Sequence[Row]], Sequence[Cell]],
+) -> Cell | None:  # fmt: skip
     done = {row["key"] for row in rows} | failed
     there = (sets.SHARED / "helpful_ladder.jsonl").exists()
     return next(
         (
             cell
-            for cell in grid(rows)
+            for cell in cells(rows)
             if cell.key not in done
             and cell.model in models
             and cell.set in names

@@ -290,6 +290,9 @@ def test_the_grid_names_each_cell_once_and_decided_methods_early():
     decided = runs.Cell(forecast.SMALL, "human", "dpo_nll")
     assert after.index(decided) == 3 < before.index(decided)
     assert {cell.variant for cell in before} == set(runs.VARIANTS)
+    core = forecast.core([row])
+    assert set(core) <= set(after) and decided in core
+    assert {(cell.variant, cell.seed) for cell in core} == {("short", 0)}
     assert {"dpo", "sft", "dpop", "dpo_nll", "orpo", "sft+dpo", "probes"} == {cell.method for cell in before}
 
 
@@ -307,11 +310,10 @@ def test_a_killed_grid_goes_on(tmp_path, monkeypatch):
 
     core = [runs.Cell("m", s, m) for s in ("cico_insulin", "length_gap") for m in ("probes", "sft", "dpo")]
     monkeypatch.setattr(forecast, "measure", measure)
-    monkeypatch.setattr(forecast, "grid", lambda rows: core)
     store = tmp_path / "rows.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        forecast.run(store, list(sets.SETS), {"m": None}, None)
-    forecast.run(store, list(sets.SETS), {"m": None}, None)
+        forecast.run(store, list(sets.SETS), {"m": None}, None, lambda rows: core)
+    forecast.run(store, list(sets.SETS), {"m": None}, None, lambda rows: core)
     stored = [row["key"] for row in forecast.load(store)]
     assert sorted(stored) == sorted(cell.key for cell in core if cell.method != "sft")
     assert asked.count("m/cico_insulin/probes/short/0") == 1  # what is stored is not measured again
