@@ -107,9 +107,11 @@ MATCHED = Not(Either((LENGTH, Found(("PB330",), ("warning",)))))
 STRONG = Beyond("trial_accuracy", "above", "strong_trial", "PB501", concern=False)
 # The budget counts summed log-probs: where the sides differ in length it is a fact about length.
 AGAINST = Either((Both((IMPROBABLE, Not(STRONG))), Both((OVER_BUDGET, MATCHED))))
-DISPLACED = Either(
-    (Found(("PB4", "PB503"), ("warning",)), Beyond("entanglement", "above", "entanglement", "PB420"))
-)
+# The trial's own change of the chosen side forecast that of full runs (docs/validity.md); what is computed
+# from single gradients or from hidden states did not. So the trial has the last word.
+SINKING = Either((Found(("PB4",), ("warning",)), Beyond("entanglement", "above", "entanglement", "PB420")))
+RISES = Beyond("trial_chosen_change", "above", "chosen_rises", "PB503", concern=False)
+DISPLACED = Either((Found(("PB503",), ("warning",)), Both((SINKING, Not(RISES)))))
 ALIKE = Found(("PB331",), ("warning",))
 
 ROWS: tuple[Row, ...] = (

@@ -150,6 +150,15 @@ def test_a_strong_trial_needs_no_sft_for_an_improbable_chosen_side():
     assert decision(make_run({**strong, **OVER}, found)).method == "sft+dpo"  # the budget stands in nats
 
 
+def test_the_trials_own_change_outweighs_what_is_computed_before_it():
+    sinking = [finding("PB401")]
+    rises = {**CERTAIN, "trial_chosen_change": (0.02, 0.01, 0.03)}
+    assert decision(make_run(rises, sinking)).method == "dpo"
+    unsure = {**CERTAIN, "trial_chosen_change": (0.02, -0.01, 0.05)}
+    assert decision(make_run(unsure, sinking)).method == "dpo+nll"
+    assert decision(make_run(rises, [finding("PB503")])).method == "dpo+nll"
+
+
 def test_length_decides_the_loss_of_the_last_stage():
     """The flip budget counts sums: with unmatched lengths it asks for no SFT. Improbable chosen sides do."""
     over = make_run({**CERTAIN, **OVER, **LENGTH})
