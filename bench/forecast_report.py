@@ -12,6 +12,7 @@ from forecast_cells import BASE, IMITATE, Cell, cells_of, number
 from forecast_decision import BUDGET, decisions, elsewhere, methods, worth
 from forecast_limits import limits
 from forecast_own import own_runs
+from forecast_seeds import seeds
 from forecast_stats import (
     FEWEST,
     Outcome,
@@ -47,6 +48,7 @@ def tables(rows: Sequence[Row], planned: Sequence[object]) -> str:
         "### Which method did best?", methods(cells),
         "### Was the decision right?", *decisions(cells),
         "### Did training pay?", *worth(cells),
+        "### How far do seeds differ?", seeds(rows),
         "### Which limits do the runs support?", limits(cells),
         *own_runs(rows),
     ]  # fmt: skip

@@ -24,6 +24,7 @@ import forecast_limits as limits  # noqa: E402
 import forecast_own as own  # noqa: E402
 import forecast_report as report  # noqa: E402
 import forecast_runs as runs  # noqa: E402
+import forecast_seeds as seeds  # noqa: E402
 import forecast_sets as sets  # noqa: E402
 import forecast_stats as stats  # noqa: E402
 
@@ -246,6 +247,14 @@ def test_a_choice_is_right_where_it_paid_and_where_nothing_did():
     taught.model = decision.SEEN
     assert "| **decision table** | 1 of 1" in "\n".join(decision.worth([taught]))
     assert "Wrong" not in text
+
+
+def test_seeds_are_shown_side_by_side():
+    runs = [run_row("set0", gains=[1.0] * k + [-1.0] * (10 - k)) | {"seed": i} for i, k in enumerate((6, 8))]
+    text = seeds.seeds([*runs, run_row("set1")])
+    assert "| set0 (m) | dpo | 0.60 / 0.60, 0.80 / 0.80 |" in text and "set1" not in text
+    assert "between seeds: 0.141 of" in text  # √(2 · .1²)
+    assert seeds.seeds([run_row("set1")]) == "One seed only so far."
 
 
 def test_methods_are_counted_beside_dpo():
