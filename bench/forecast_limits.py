@@ -18,8 +18,11 @@ from forecast_decision import paid, rose
 from forecast_stats import FEWEST, Outcome
 
 from probe.gate.thresholds import THRESHOLDS
+from probe.probes.trial import TRIVIAL
 
 SATURATED = 0.95
+# Limits of single findings that are no threshold of the decision table.
+OF_FINDINGS = {"trial_half_accuracy": TRIVIAL}
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,23 @@ class Question:
     event: str
     happened: Callable[[Outcome], bool]
 
+    @property
+    def now(self) -> float:
+        """The limit as it ships."""
+        known = THRESHOLDS.get(self.estimate)
+        return known.value if known else OF_FINDINGS[self.estimate]
+
+
+def _saturated(got: Outcome) -> bool:
+    return got.reward_accuracy >= SATURATED
+
 
 QUESTIONS = (
     Question("signal_accuracy", "DPO paid", paid),
     Question("trial_accuracy", "DPO paid", paid),
-    Question(
-        "surface_accuracy", f"reward accuracy ≥ {SATURATED}", lambda got: got.reward_accuracy >= SATURATED
-    ),
-    Question(
-        "states_accuracy", f"reward accuracy ≥ {SATURATED}", lambda got: got.reward_accuracy >= SATURATED
-    ),
+    Question("surface_accuracy", f"reward accuracy ≥ {SATURATED}", _saturated),
+    Question("states_accuracy", f"reward accuracy ≥ {SATURATED}", _saturated),
+    Question("trial_half_accuracy", f"reward accuracy ≥ {SATURATED}", _saturated),
     Question(
         "length_accuracy",
         "summed margins rose, those per token did not",
@@ -53,9 +63,9 @@ QUESTIONS = (
 def limits(cells: Sequence[Cell]) -> str:
     """A line a limit."""
     lines = [
-        "| limit | now | expected above it | happened | errors now | best cut | errors there "
-        "| set left out | more frequent answer |",
-        "|---|--:|---|---|--:|---|--:|--:|--:|",
+        "| limit | now | expected above it | happened above it | below it | errors now | best cut "
+        "| errors there | set left out | more frequent answer |",
+        "|---|--:|---|---|---|--:|---|--:|--:|--:|",
     ]
     for asked in QUESTIONS:
         known = [c for c in cells if BASE in c.runs and c.known(asked.estimate) is not None]
@@ -68,13 +78,18 @@ def _line(asked: Question, cells: Sequence[Cell]) -> str:
     x = np.array([cell.known(asked.estimate) for cell in cells], float)
     y = np.array([asked.happened(cell.runs[BASE]) for cell in cells], bool)
     sets = np.array([cell.set for cell in cells])
-    now = THRESHOLDS[asked.estimate].value
     low, high = best_cut(x, y)
     columns = (
-        f"{now:g}", asked.event, f"{y.sum()} of {len(y)}", errors(x, y, now), f"{low:.2f} to {high:.2f}",
+        f"{asked.now:g}", asked.event, _share(y[x > asked.now]), _share(y[x <= asked.now]),
+        errors(x, y, asked.now),
+        f"{low:.2f} to {high:.2f}",
         errors(x, y, (low + high) / 2), left_out(x, y, sets), min(y.sum(), (~y).sum()),
     )  # fmt: skip
     return f"| `{asked.estimate}` | " + " | ".join(map(str, columns)) + " |"
+
+
+def _share(happened: np.ndarray) -> str:
+    return f"{happened.sum()} of {len(happened)}"
 
 
 def errors(x: np.ndarray, y: np.ndarray, cut: float) -> int:

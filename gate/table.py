@@ -25,7 +25,7 @@ from .facts import (
     Wanted,
 )
 
-Strength = Literal["certain", "good", "moderate", "pilot", "reasoned"]
+Strength = Literal["certain", "good", "moderate", "reasoned"]
 STAGES: dict[str, tuple[str, ...]] = {
     "do-not-train": (),
     "fix-data": (),
@@ -160,8 +160,8 @@ ROWS: tuple[Row, ...] = (
         (NO_SIGNAL,),
         "do-not-train",
         "nothing in these pairs generalises to pairs that were not trained on",
-        "pilot: below .6 DPO memorised, held-out accuracy stayed at chance (docs/methods.md)",
-        "pilot",
+        "below .6 DPO taught nothing that held-out pairs show (docs/validity.md)",
+        "moderate",
         "clearer or cleaner pairs that lift the forecast above the limit",
         "write clearer pairs or more of them; if only the chosen side is wanted, SFT on it; else a prompt",
     ),
@@ -201,7 +201,7 @@ ROWS: tuple[Row, ...] = (
         ),
         "sft",
         "preference training would learn what tells the sides apart; the chosen side can be imitated",
-        "Ren & Sutherland 2024; the pilot's templated set saturated in one epoch",
+        "Ren & Sutherland 2024; above .9 DPO saturated (docs/validity.md)",
         "moderate",
         "negatives that need the prompt to be told apart: `probe sample` draws them from the model",
     ),

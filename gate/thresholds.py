@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .conditions import RULES
+from .conditions import MEASURED, RULES
 from .facts import Threshold
 
 
@@ -14,13 +14,13 @@ THRESHOLDS: dict[str, Threshold] = {
     "surface_accuracy": Threshold(
         _limit("surface_accuracy"),
         "share",
-        "convention",
+        MEASURED,
         "above it the sides are told apart without the prompt",
     ),
     "states_accuracy": Threshold(
         _limit("states_accuracy"),
         "share",
-        "convention",
+        MEASURED,
         "above it the model tells the sides apart unprompted",
     ),
     "length_accuracy": Threshold(
@@ -32,7 +32,7 @@ THRESHOLDS: dict[str, Threshold] = {
     "signal_accuracy": Threshold(
         _limit("signal_accuracy"),
         "share",
-        "measured on eight sets, SmolLM2-135M-Instruct, one seed (pilot)",
+        MEASURED,
         "below it preference training memorises",
     ),
     "trial_accuracy": Threshold(

@@ -22,8 +22,8 @@ from .measured import Measured
 from .statistics import mean_estimate
 from .triviality import pointing
 
-ON_POLICY = 0.25  # nats/token; to be calibrated
-IMPROBABLE = -0.50  # nats/token; to be calibrated
+ON_POLICY = 0.25  # nats/token; convention
+IMPROBABLE = -0.50  # nats/token; convention
 GREEDY = 0.90  # share of tokens that are the model's first choice
 
 
@@ -93,7 +93,7 @@ def check_chosen(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -> F
     Why: preference losses look at the difference only. Where the chosen side is far from the policy, both
     sides sink and the difference still grows; the mass goes to text that is on neither side.
     Do: SFT on the chosen side first, then DPO with the SFT model as reference.
-    Source: Ren and Sutherland 2024; Tunstall et al. 2023 (SFT then DPO). Limit to be calibrated.
+    Source: Ren and Sutherland 2024; Tunstall et al. 2023 (SFT then DPO). The limit is a convention.
     """
     if excess.high is None or excess.high >= IMPROBABLE:
         return None
@@ -111,7 +111,7 @@ def check_peaky(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -> Fi
     mistakes; and a base-model "bias" for such rejected sides only says who wrote them.
     Do: sample rejected sides at temperature 1 or from another model; read the bias with this in mind.
     Source: derived here: −entropy is what a model gives its own samples, more than that its greedy text. A
-    published bias test had this confound. Limit to be calibrated.
+    published bias test had this confound. The limit is a convention.
     """
     if excess.low is None or excess.low <= ON_POLICY:
         return None
@@ -132,8 +132,8 @@ def check_squeezing(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -
     choices, more the less probable the text is: the distribution sharpens, and chosen responses sink too.
     Do: use rejected sides from the model itself (`probe sample`), or a loss with an anchor on the chosen
     side.
-    Source: Ren and Sutherland 2024, "Learning dynamics of LLM finetuning" (squeezing). Limit to be
-    calibrated.
+    Source: Ren and Sutherland 2024, "Learning dynamics of LLM finetuning" (squeezing). The
+    limit is a convention.
     """
     if excess.high is None or excess.high >= IMPROBABLE:
         return None

@@ -19,7 +19,7 @@ from .agreement import cohen_kappa, krippendorff_alpha
 from .power import share_above_power, share_above_trials
 from .statistics import share, share_clustered
 
-TIE_LIMIT = 0.2  # to be calibrated
+TIE_LIMIT = 0.2  # convention
 EXPECTED = 0.9
 
 Answers = Mapping[str, Mapping[str, Answer]]  # by labeller, then by the pair's digest

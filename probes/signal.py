@@ -22,7 +22,7 @@ from .measured import Measured
 from .statistics import share_clustered
 from .triviality import TRIVIAL, by_group, ladder_row, pointing
 
-LEARNABLE = 0.60  # pilot: below it DPO memorises
+LEARNABLE = 0.60  # measured (docs/validity.md): below it DPO taught nothing
 PREFERS = 0.65  # prompt-free preference worth a word
 MOSTLY = 0.80  # share of usable information on the surface
 REGIONS = [["no signal", 0.0, LEARNABLE], ["learnable", LEARNABLE, TRIVIAL], ["trivial", TRIVIAL, 1.0]]
@@ -112,7 +112,7 @@ def check_states(measured: Estimate, found: Separation, pairs: Sequence[Pair]) -
     """PB204 trivial to the model: its states on the response alone tell which side it is.
 
     Means: a linear probe on the frozen model's hidden states, computed without the prompt, tells the sides
-    apart with an accuracy whose lower bound is above the limit (.90, a starting value).
+    apart with an accuracy whose lower bound is above the limit (.90).
     Why: whatever separates the sides (a writer's style, a format) is already one direction in the model.
     Preference training will move along it and needs nothing of the prompt to do so.
     Do: take both sides from one writer, best from the model itself (`probe sample`); SFT on the chosen side.
@@ -184,12 +184,12 @@ def check_signal(
 
     Means: the probe on hidden-state differences given the prompt stays below .60 on held-out prompts (upper
     bound: a warning), or cannot be told from guessing (information only).
-    Why: it is the forecast of held-out accuracy. Below about .6 preference training still reaches training
-    accuracy 1, by memorising; in a pilot shuffled labels did so too.
+    Why: it is the forecast of held-out accuracy. Below .6 preference training still reaches training accuracy
+    1, by memorising; shuffled labels do so too.
     Do: do not train on these pairs. Use more, cleaner or clearer ones; SFT if the chosen side alone is
     wanted.
-    Source: pilot on eight sets, SmolLM2-135M, one seed: Spearman .96 with held-out DPO accuracy. Limit to be
-    calibrated.
+    Source: measured by training on 16 sets (docs/validity.md): it ranks held-out reward accuracy, and no
+    set below the limit taught anything.
 
     PB241 saturated signal: a linear probe given the prompt already tells nearly all pairs apart.
 
@@ -197,7 +197,7 @@ def check_signal(
     Why: preference training on such pairs saturates within an epoch: margin grows, nothing more is learnt. It
     is harmless where the prompt is needed for it (see PB242), and a giveaway where it is not (PB202, PB204).
     Do: one epoch or less with a guard; harder negatives teach more (`probe sample`).
-    Source: pilot, as PB240.
+    Source: as PB240.
     """
     if measured.value is None or measured.low is None or measured.high is None:
         return None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from probe.errors import ProbeError
+from probe.gate.conditions import MEASURED
 from probe.records import Decision, Estimate, Run
 from probe.runs import save_run
 
@@ -284,9 +285,24 @@ def test_a_limit_is_read_off_and_held_to_left_out_sets():
     assert limits.left_out(clear, np.arange(8) % 2 == 0, names) >= 4  # nothing to read off
     text = limits.limits(cells.cells_of(known_grid()))
     # 9 and 10 of 10 margins up are beyond chance, 8 are not
-    assert "| `signal_accuracy` | 0.6 | DPO paid | 2 of 10 | 2 | 0.80 to 0.90 | 0 |" in text
+    assert "| `signal_accuracy` | 0.6 | DPO paid | 2 of 4 | 0 of 6 | 2 | 0.80 to 0.90 | 0 |" in text
     assert "trial_accuracy" in text and "surface_accuracy" not in text
     assert limits.limits([]) == "Not said below 6 DPO runs."
+
+
+def test_limits_called_measured_are_borne_out_by_the_stored_runs():
+    """Below the limit of the signal nothing pays; above the others their event is the rule."""
+    judged = [c for c in cells.cells_of(forecast.load(forecast.STORE)) if cells.BASE in c.runs]
+    places = f"{len({c.set for c in judged})} sets × {len({c.model for c in judged})} models"
+    assert f"measured on {places}" == MEASURED
+    named = {name for name, limit in limits.THRESHOLDS.items() if limit.provenance == MEASURED}
+    asked = {one.estimate: one for one in limits.QUESTIONS}
+    assert named == {"signal_accuracy", "surface_accuracy", "states_accuracy"}
+    for name in named | set(limits.OF_FINDINGS):
+        sides = {True: [], False: []}
+        for cell in (c for c in judged if c.known(name) is not None):
+            sides[cell.known(name) > asked[name].now].append(asked[name].happened(cell.runs[cells.BASE]))
+        assert not any(sides[False]) if name == "signal_accuracy" else np.mean(sides[True]) > 0.8
 
 
 # --- the grid -------------------------------------------------------------------------------------------

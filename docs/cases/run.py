@@ -61,7 +61,9 @@ def done(command: str, directory: Path, again: bool) -> tuple[str, Run, int]:
         [sys.executable, "-m", "probe", *argv],
         cwd=ROOT, env={**os.environ, "COLUMNS": "80"}, stdout=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
-    return finished.stdout, load_run(directory), finished.returncode
+    run = load_run(directory)
+    judged = not again or argv[0] == "gate"  # `report` only prints
+    return finished.stdout, run, finished.returncode if judged else run.verdict.exit_code
 
 
 def otherwise(step: Mapping[str, Any], run: Run, code: int) -> list[str]:
