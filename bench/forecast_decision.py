@@ -30,8 +30,12 @@ def _by_win_rate(cell: Cell) -> str:
     return BASE if (cell.known("win_rate") or 0.0) >= 0.5 else IMITATE
 
 
+def _decided(cell: Cell) -> str:
+    return cell.choice
+
+
 RULES: dict[str, Callable[[Cell], str]] = {
-    "**decision table**": lambda cell: cell.choice,
+    "**decision table**": _decided,
     "always DPO": lambda cell: BASE,
     "always SFT": lambda cell: IMITATE,
     "never train": lambda cell: NONE,
@@ -85,12 +89,16 @@ def worth(cells: Sequence[Cell]) -> Iterator[str]:
         "where it trains nothing and neither DPO nor SFT nor the decided method paid."
     )
     lines = [
-        "| rule | right, first model (the table was changed on it) | right, second model (unseen) |",
-        "|---|---|---|",
+        "| rule | right, first model (the table was changed on it) | right, second model (unseen) "
+        "| only the table right, only the rule right |",
+        "|---|---|---|---|",
     ]
+    own = np.array([right(cell, cell.choice) for cell in having])
     for name, rule in RULES.items():
+        theirs = np.array([right(cell, rule(cell)) for cell in having])
         columns = (share(sum(right(cell, rule(cell)) for cell in part), len(part)) for part in (known, since))
-        lines.append(f"| {name} | {' | '.join(columns)} |")
+        between = f"{(own & ~theirs).sum()}, {(theirs & ~own).sum()} (p {mcnemar(own, theirs):.3f})"
+        lines.append(f"| {name} | {' | '.join(columns)} | {'' if rule is _decided else between} |")
     yield "\n".join(lines)
     wrong = [cell for cell in having if not right(cell, cell.choice)]
     if wrong:
