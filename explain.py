@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from .files import sources
+
 HEADING = re.compile(r"^(PB\d{3}) ([^:\n]+): (.+)$", re.MULTILINE)
 FIELD = re.compile(r"^(Means|Why|Do|Source): ", re.MULTILINE)
 
@@ -52,15 +54,17 @@ def explanations() -> dict[str, Explanation]:
 
 
 def _pages(root: Path) -> Iterator[Explanation]:
-    for path in sorted(root.glob("*/*.py")):
-        if path.parent.name in {"tests", "bench", "docs", "build"}:
-            continue
+    for path in sources(root):
         text = path.read_text(encoding="utf-8")
         if not HEADING.search(_dedented(text)):
             continue
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef) and (doc := ast.get_docstring(node)):
-                yield from _blocks(doc, f"probe.{path.parent.name}.{path.stem}.{node.name}")
+                yield from _blocks(doc, f"{_module(path, root)}.{node.name}")
+
+
+def _module(path: Path, root: Path) -> str:
+    return ".".join(["probe", *path.relative_to(root).with_suffix("").parts])
 
 
 def _dedented(text: str) -> str:

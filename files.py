@@ -47,6 +47,14 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
+def sources(root: Path) -> Iterator[Path]:
+    """The modules of the package at `root`, sorted, those of its sub-packages after its own."""
+    yield from sorted(root.glob("*.py"))
+    for path in sorted(root.iterdir()):
+        if (path / "__init__.py").is_file():
+            yield from sources(path)
+
+
 def sha256_file(path: Path) -> str:
     """The hexadecimal SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:

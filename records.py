@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -106,6 +106,14 @@ class Decision:
     runner_up: Mapping[str, Any] | None = None
 
 
+def stage_values(decision: Decision, stage: str) -> dict[str, Any]:
+    """The hyper-parameters of one stage of a decision: flat for one stage, `stage.key` for several."""
+    if len(decision.stages) == 1:
+        return dict(decision.hyperparameters)
+    mark = f"{stage}."
+    return {k.removeprefix(mark): v for k, v in decision.hyperparameters.items() if k.startswith(mark)}
+
+
 @dataclass(frozen=True, slots=True)
 class BiasRow:
     """The bias verdict of one group; `pairs_to_settle` is how many pairs in all an open case needs."""
@@ -134,6 +142,30 @@ class Run:
     def estimate(self, name: str, group: str = "all") -> Estimate | None:
         """The estimate of that name and group, or None."""
         return next((e for e in self.estimates if e.name == name and e.group == group), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The part of a `Run` that one probe contributes; `details` are sections as the renderers read them."""
+
+    estimates: tuple[Estimate, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def together(parts: Iterable[Measured]) -> Measured:
+    """All parts as one, in order; sections that are lists are joined, others are taken from the last."""
+    parts = list(parts)
+    details: dict[str, Any] = {}
+    for part in parts:
+        for name, section in part.details.items():
+            joined = isinstance(section, list) and name in details
+            details[name] = [*details[name], *section] if joined else section
+    return Measured(
+        tuple(e for part in parts for e in part.estimates),
+        tuple(f for part in parts for f in part.findings),
+        details,
+    )
 
 
 def to_json(value: Any) -> Any:

@@ -15,8 +15,9 @@ from typing import Any
 from . import __version__
 from .errors import ProbeError
 from .files import atomic, write_text
-from .records import SCHEMA_VERSION, Run, run_from_json, run_to_json
+from .records import SCHEMA_VERSION, Run, run_from_json, run_to_json, to_json
 
+LAST = Path(".probe/last.json")  # the last gate of this project
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "scipy", "scikit-learn", "tokenizers")
 
 
@@ -106,3 +107,22 @@ def _git() -> dict[str, Any] | None:
 
 def _output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def note_last(run: Run, path: Path) -> None:
+    """Remember a gate, and what it judged, for `probe train --method auto`."""
+    note = {"run": str(path.resolve()), "pairs": run.inputs.get("pairs"), "model": run.inputs.get("model")}
+    write_text(LAST, json.dumps(to_json(note), ensure_ascii=False, indent=1) + "\n")
+
+
+def check_model(run: Run, facts: Mapping[str, Any]) -> None:
+    """Raises `ProbeError` where the loaded model's weights are not those that were gated."""
+    gated = run.inputs.get("model") or {}
+    for key in ("weights_sha256", "adapter_sha256", "tokenizer_sha256"):
+        if gated.get(key) != facts.get(key):
+            raise stale(f"the model's {key.removesuffix('_sha256')} changed")
+
+
+def stale(fact: str) -> ProbeError:
+    """The error of a gate that speaks of something else than what is to be trained."""
+    return ProbeError(f"the last gate does not hold any more: {fact}. Run `probe gate PAIRS` again.")

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import autopsy_runs
 
-from probe.probes.autopsy import diagnose
-from probe.probes.autopsy_log import make_log
-from probe.probes.autopsy_read import read_log
+from probe.probes.autopsy.diagnose import diagnose
+from probe.probes.autopsy.log import make_log
+from probe.probes.autopsy.read import read_log
 
 LABELS = ("numerics", "diverged", "stuck", "overfit", "saturated", "displaced", "healthy")
 

@@ -13,11 +13,11 @@ from functools import cache
 import numpy as np
 from scipy import special
 
-from probe.probes import power, sequential
-from probe.probes import statistics as s
-from probe.probes.bias_evidence import Case, Settings
-from probe.probes.bias_verdict import verdicts
-from probe.probes.resampling import Interval, PValue, bootstrap_mean, sign_flip, signed_rank, tested_share
+from probe.probes.bias.evidence import Case, Settings
+from probe.probes.bias.verdict import verdicts
+from probe.stats import power, sequential
+from probe.stats import statistics as s
+from probe.stats.resampling import Interval, PValue, bootstrap_mean, sign_flip, signed_rank, tested_share
 
 ALPHA = 0.05
 SIZES = (5, 10, 20, 50, 100, 500)

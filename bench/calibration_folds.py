@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from probe.probes.classify import gram, separate
-from probe.probes.intervals import accuracy
+from probe.probes.negatives.classify import gram, separate
+from probe.probes.negatives.intervals import accuracy
 from probe.runs import environment, now
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -51,8 +51,8 @@ def write_pairs(path: Path, n: int) -> None:
 def whole(path: Path) -> dict[str, Any]:
     """All checks on the file, in this process."""
     from probe.pairs.read import read_pairs
-    from probe.probes import data as checks
-    from probe.probes.data_limits import limits
+    from probe.probes.data import survey as checks
+    from probe.probes.data.limits import limits
 
     source = partial(read_pairs, path, skip_bad=True, lenient=True)
     cpu, wall = time.process_time(), time.perf_counter()
@@ -77,9 +77,9 @@ def parts(path: Path) -> dict[str, float]:
     """Microseconds of processor time a pair for each part of the first pass, and for peers of two of them."""
     from probe.pairs.read import read_pairs
     from probe.pairs.record import text_of
-    from probe.probes import data_facts as facts
-    from probe.probes.near import bands
-    from probe.probes.words import Words, hash_words
+    from probe.probes.data import columns as facts
+    from probe.probes.data.near import bands
+    from probe.probes.data.words import Words, hash_words
 
     pairs = list(islice(read_pairs(path), SAMPLE))
     batches = [pairs[i : i + facts.BATCH] for i in range(0, len(pairs), facts.BATCH)]
@@ -104,7 +104,7 @@ def parts(path: Path) -> dict[str, float]:
 
 
 def _datasketch(texts: list[list[str]]) -> dict[str, Callable[[], Any]]:
-    from probe.probes.near import BANDS, ROWS
+    from probe.probes.data.near import BANDS, ROWS
 
     try:
         from datasketch import MinHash, MinHashLSH

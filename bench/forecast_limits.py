@@ -18,7 +18,7 @@ from forecast_decision import paid, rose
 from forecast_stats import FEWEST, Outcome
 
 from probe.gate.thresholds import THRESHOLDS
-from probe.probes.trial import TRIVIAL
+from probe.probes.trial.judge import TRIVIAL
 
 SATURATED = 0.95
 # Limits of single findings that are no threshold of the decision table.

@@ -16,20 +16,20 @@ from typing import Any
 import forecast_sets as sets
 
 from probe.errors import ProbeError
-from probe.probes.data_run import Request as DataRequest
-from probe.probes.data_run import measure as measure_data
-from probe.probes.flip_budget import flip_budget
-from probe.probes.measured import Measured, together
-from probe.records import Run
+from probe.probes.bias import run as bias_run
+from probe.probes.data.run import Request as DataRequest
+from probe.probes.data.run import measure as measure_data
+from probe.probes.negatives import run as negatives_run
+from probe.probes.negatives.flip_budget import flip_budget
+from probe.probes.negatives.work import NegativesOptions
+from probe.probes.trial.run import TrialOptions, trial_in
+from probe.records import Measured, Run, together
 from probe.runs import environment, now
-from probe.scoring import bias_run, negatives_run
-from probe.scoring.negatives_work import NegativesOptions
 from probe.scoring.records import PairScore
 from probe.scoring.session import ModelOptions, Session, Source
 from probe.training.plan import Options
 from probe.training.recipes import recipe
 from probe.training.run import TrainOptions, train_run
-from probe.training.trial import TrialOptions, trial_in
 
 NEUTRAL = Path(__file__).with_name("neutral.txt")
 SHORT = {"batch": 4, "epochs": 2}  # as many updates as a small set and one core allow

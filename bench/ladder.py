@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from probe.pairs.record import Pair
-from probe.probes.authorship import Writing, judge_authorship
-from probe.probes.displacement import ches, judge_ches
-from probe.probes.measured import together
-from probe.probes.signal import Views, judge_signal, separate_views
-from probe.probes.template_findings import prompt_clusters
-from probe.probes.triviality import judge_surface, surface
+from probe.probes.negatives.authorship import Writing, judge_authorship
+from probe.probes.negatives.displacement import ches, judge_ches
+from probe.probes.negatives.pattern_findings import prompt_clusters
+from probe.probes.negatives.signal import Views, judge_signal, separate_views
+from probe.probes.negatives.triviality import judge_surface, surface
+from probe.records import together
 
 CHOSEN = "chosen"
 RUNGS = {

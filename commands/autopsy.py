@@ -24,8 +24,8 @@ def autopsy(
 
     Example: probe autopsy checkpoint-500/trainer_state.json
     """
-    from ..probes.autopsy import diagnose, to_run
-    from ..probes.autopsy_read import read_log
+    from ..probes.autopsy.diagnose import diagnose, to_run
+    from ..probes.autopsy.read import read_log
     from ..reports.emit import emit, parse_formats, show
 
     targets = parse_formats(format)

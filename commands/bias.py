@@ -45,8 +45,8 @@ def bias(
 
     Example: probe bias pairs/cico_insulin.jsonl --sides CICO,insulin
     """
+    from ..probes.bias.run import BiasOptions, measure_bias
     from ..reports.emit import emit, parse_formats
-    from ..scoring.bias_run import BiasOptions, measure_bias
     from ..scoring.session import ModelOptions, Source
 
     parse_formats(format)

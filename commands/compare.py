@@ -12,7 +12,7 @@ from ..errors import ProbeError
 from . import options
 
 if TYPE_CHECKING:
-    from ..gate.sides import Side
+    from ..gate.promote.sides import Side
     from ..records import Run
 
 
@@ -68,12 +68,12 @@ def compare(
 
     Example: probe compare embedded .probe/runs/RUN/adapter held-out.jsonl --watch notes.txt
     """
-    from ..gate.compare import Settings
-    from ..gate.compare_run import Request
-    from ..gate.compare_run import compare as run_compare
-    from ..gate.promotion import allowances
+    from ..gate.promote.claims import allowances
+    from ..gate.promote.judge import Settings
+    from ..gate.promote.run import Request
+    from ..gate.promote.run import compare as run_compare
+    from ..gate.promote.sides import sides_of
     from ..gate.settings import one_of
-    from ..gate.sides import sides_of
     from ..pairs.grades import read_grades
     from ..reports.emit import emit, parse_formats
 
@@ -104,8 +104,8 @@ def compare(
 
 def _promoted(run: Run, tuned: Side, target: Path) -> str:
     """Put the tuned model in place where the verdict says so; what was done, in a line."""
-    from ..gate.deploy import promote
-    from ..gate.sides import weights_of
+    from ..gate.promote.deploy import promote
+    from ..gate.promote.sides import weights_of
 
     if run.verdict.status != "pass":
         return f"{target}: unchanged ({run.details['promotion']['decision']})"

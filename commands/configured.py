@@ -12,6 +12,7 @@ import typer
 
 from .. import config
 from ..errors import ProbeError
+from .config_tables import SECTIONS, TABLES
 
 SHOW = Annotated[bool, typer.Option("--show-config", help="Print each setting with its origin and exit.")]
 
@@ -24,7 +25,7 @@ def use_file(context: typer.Context) -> None:
         name: [p.name for p in command.params if p.param_type_name == "option"]
         for name, command in commands.items()
     }
-    context.default_map = dict(config.defaults_for(file, options))
+    context.default_map = dict(config.defaults_for(file, options, TABLES))
     context.obj = file
     for name, command in commands.items():
         for parameter in command.params:
@@ -75,7 +76,7 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
 def _resolve(context: typer.Context, values: dict[str, Any]) -> config.Config:
     file: config.ConfigFile = context.obj or config.ConfigFile()
     return config.Config(
-        file, {name: (value, _origin(context, name, file)) for name, value in values.items()}
+        file, {name: (value, _origin(context, name, file)) for name, value in values.items()}, SECTIONS
     )
 
 

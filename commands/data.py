@@ -33,7 +33,7 @@ def data(
 
     Example: probe data pairs.jsonl --against test.jsonl
     """
-    from ..probes.data_run import Request, measure
+    from ..probes.data.run import Request, measure
     from ..reports.emit import emit, parse_formats
 
     parse_formats(format)

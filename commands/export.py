@@ -18,7 +18,7 @@ def export(
 
     Example: probe export .probe/runs/RUN --to trl
     """
-    from ..gate.export import export as write
+    from ..gate.export.export import export as write
     from ..runs import load_run
 
     for path in write(load_run(run), to, out or Path(f"export-{to}"), pairs):

@@ -20,7 +20,7 @@ def init(
     """
     from .. import config
     from ..files import write_text
-    from ..gate.init_files import files, hook
+    from .init_files import files, hook
 
     configured = config.find(Path.cwd()).path
     for name, content in files(pairs, model).items():

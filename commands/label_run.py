@@ -16,12 +16,12 @@ from ..files import sha256_file
 from ..pairs.audit import AnswerLog, Sample, all_logs, digest, log_path, questions, stratified_sample
 from ..pairs.fields import parse_fields
 from ..pairs.read import read_pairs
-from ..probes.label_checks import judge_labels
-from ..probes.label_file import answers_to
-from ..probes.labels import Answers, audit, reasoning, row_of
-from ..probes.power import share_above_trials
+from ..probes.label.audit import Answers, audit, reasoning, row_of
+from ..probes.label.checks import judge_labels
+from ..probes.label.file import answers_to
 from ..records import MEASURED, Condition, Run, Status, Verdict
 from ..runs import environment, now
+from ..stats.power import share_above_trials
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,13 +75,13 @@ def negatives(
 
     Example: probe negatives pairs/listing_taste_hype.jsonl --no-states --gradients 0 --no-numerics
     """
-    from ..probes.flip_budget import budget_beta
-    from ..probes.numerics import Plan
-    from ..probes.trimming import export_trimmed as write_trimmed
-    from ..probes.trimming import lines_to_drop, told
+    from ..probes.negatives.flip_budget import budget_beta
+    from ..probes.negatives.run import measure_negatives
+    from ..probes.negatives.trimming import export_trimmed as write_trimmed
+    from ..probes.negatives.trimming import lines_to_drop, told
+    from ..probes.negatives.work import NegativesOptions
+    from ..probes.numerics.judge import Plan
     from ..reports.emit import emit, parse_formats
-    from ..scoring.negatives_run import measure_negatives
-    from ..scoring.negatives_work import NegativesOptions
     from ..scoring.session import ModelOptions, Source
 
     parse_formats(format)

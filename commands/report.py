@@ -29,7 +29,7 @@ def report(
     loaded = [load_run(path) for path in runs]
     shown = loaded[0]
     if len(loaded) > 1:
-        from ..probes.compare_runs import side_by_side
+        from ..stats.paired_runs import side_by_side
 
         shown = side_by_side(loaded, created=max(run.created for run in loaded))
         argv = ["probe", "report", *map(str, runs)]

@@ -15,7 +15,7 @@ def rollback(
 
     Example: probe rollback models/serve
     """
-    from ..gate.deploy import rollback
+    from ..gate.promote.deploy import rollback
 
     done = rollback(place)
     print(f"{place}: now {done.now}; before it: {done.before or 'nothing'}")

@@ -67,7 +67,7 @@ def sample(
     """
     from ..gate.settings import one_of
     from ..pairs.fields import parse_fields
-    from ..probes.sampled import DEFAULT_RULES, Pick, parse_rules
+    from ..probes.sample.select import DEFAULT_RULES, Pick, parse_rules
     from ..reports.emit import emit, parse_formats
     from ..runs import load_run
 
@@ -82,7 +82,7 @@ def sample(
     if path is None:
         raise ProbeError("no prompts to answer. Name a file, or give --replace-trivial a run.")
 
-    from ..scoring.sample_run import SampleOptions, sample_run
+    from ..probes.sample.run import SampleOptions, sample_run
     from ..scoring.session import ModelOptions
 
     target = to or Path(f"{path.stem}.sampled.jsonl")

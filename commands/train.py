@@ -109,7 +109,7 @@ def train(
     notes: tuple[Finding, ...] = ()
     if method == "auto":
         from ..gate.auto import gated, refusal, settled
-        from ..gate.holds import taken
+        from ..gate.last import taken
         from ..gate.measure import Request
 
         gate = gated(pairs, lambda path: Request(source_of(path), how, fields, full=full, seed=seed))

@@ -39,9 +39,9 @@ def trial(
 
     Example: probe trial pairs/style.jsonl --pairs 64
     """
+    from ..probes.trial.run import TrialOptions, trial_run
     from ..reports.emit import emit, parse_formats
     from ..scoring.session import ModelOptions, Source
-    from ..training.trial import TrialOptions, trial_run
 
     parse_formats(format)
     changes = {"learning_rate": learning_rate, "beta": beta, "batch": batch}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from probe.config import ACCEPT_KEYS, NEVER_IN_FILE, Key
 from probe.gate.conditions import CONDITIONS, LIMIT_KEYS
-from probe.gate.recipes import RECIPES, VARIANTS
 from probe.gate.table import NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS
+from probe.training.shipped import RECIPES, VARIANTS
 
 DOCS = Path(__file__).parent
 
@@ -103,7 +103,7 @@ TEMPLATE = """\
 # The decision table
 
 Written by `docs/tables.py` from `gate/table.py`, `gate/thresholds.py`, `gate/conditions.py` and
-`gate/recipes.py`: what this page says is what the gate does.
+`training/shipped.py`: what this page says is what the gate does.
 
 The first row that holds decides. What forbids training stands above what recommends it, and rows that
 recommend it rest on measured estimates or warnings, never on errors: adding an error finding cannot lead to

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from ..errors import ProbeError
 from ..records import Condition, Decision, Finding, Run
 from ..runs import new_run_dir, save_run
+from ..training.shipped import Tuning
 from .decide import hyperparameters
-from .facts import Facts
-from .holds import PROBES, in_file, last_gate
-from .recipes import Tuning
+from .last import PROBES, in_file, last_gate
+from .predicates import Facts
 from .settings import from_config, judged
 from .table import STAGES
 
@@ -98,7 +98,7 @@ def gated(pairs: Path | None, request: Callable[[Path], Request]) -> Run:
         if pairs is None:
             raise
         print(f"{stale} Gating {pairs} now.", file=sys.stderr)
-    from ..reports.emit import note_last
+    from ..runs import note_last
 
     run = _measured(request(pairs))
     note_last(run, save_run(run, new_run_dir("gate", pairs.stem, run.created)))

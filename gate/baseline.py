@@ -104,7 +104,7 @@ def _changes(
     now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping[str, Any]], alpha: float
 ) -> list[Estimate]:
     """The mean change of the whole and of each group, clusters being the pairs of one prompt if known."""
-    from ..probes.statistics import mean_estimate
+    from ..stats.statistics import mean_estimate
 
     groups = sorted({str(row.get("group") or "all") for row in now.values()} - {"all"})
     members = {"all": list(now), **{g: [i for i in now if now[i].get("group") == g] for g in groups}}

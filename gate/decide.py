@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..records import Decision, Finding, Reason, Run
+from ..training.shipped import Tuning, recipe
 from .conditions import RULES, pairs_to_settle
-from .facts import Evidence, Facts, Goal, Held, Threshold
 from .judge import Settings
-from .recipes import Tuning, recipe
+from .predicates import Evidence, Facts, Goal, Held, Threshold
 from .table import NOTES, ROWS, Row
 from .thresholds import THRESHOLDS
 
@@ -39,14 +39,6 @@ def decide(
     )
     notes = () if evidence else (_missing(row),)
     return dataclasses.replace(run, decision=decision, findings=(*run.findings, *notes))
-
-
-def stage_values(decision: Decision, stage: str) -> dict[str, Any]:
-    """The hyper-parameters of one stage of a decision: flat for one stage, `stage.key` for several."""
-    if len(decision.stages) == 1:
-        return dict(decision.hyperparameters)
-    mark = f"{stage}."
-    return {k.removeprefix(mark): v for k, v in decision.hyperparameters.items() if k.startswith(mark)}
 
 
 def _thresholds(limits: Mapping[str, float | bool]) -> dict[str, Threshold]:

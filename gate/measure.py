@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..errors import ProbeError
-from ..probes.measured import Measured, together
-from ..records import BiasRow, Run
+from ..records import BiasRow, Measured, Run, together
 from ..runs import environment, now
-from . import kept, plan
+from ..training.shipped import recipe
+from . import cache as kept
+from . import plan
 from .conditions import RULES
 from .judge import DONE
-from .recipes import recipe
 
 NUMERICS_SAMPLE = 16  # looked at; the step itself takes the first four that can be scored
 
@@ -171,8 +171,8 @@ def _part(run: Run) -> Measured:
 
 def _data(work: Work) -> Measured:
     """The file's own checks, with those that count tokens where a model is loaded, and what people said."""
-    from ..probes.data_run import Request as DataRequest
-    from ..probes.data_run import measure as measure_data
+    from ..probes.data.run import Request as DataRequest
+    from ..probes.data.run import measure as measure_data
 
     asked = work.request
     encoder = work.session.encoder if work.loaded else None
@@ -183,7 +183,7 @@ def _data(work: Work) -> Measured:
 
 def _labelled(asked: Request) -> Measured:
     """The answers of `probe label` to this file, where a whole sample has them; they cost no model."""
-    from ..probes.label_file import measure_labelled
+    from ..probes.label.file import measure_labelled
 
     limit = config.section("gate.limits").get("agreement", RULES["agreement"].limit)
     if limit is False:
@@ -194,8 +194,8 @@ def _labelled(asked: Request) -> Measured:
 
 def _numerics(work: Work) -> Measured:
     """One step of DPO as the recipe for this model would take it, in the dtype that is asked for."""
-    from ..probes.numerics import Plan, judge_numerics
-    from ..training.numerics import first_step
+    from ..probes.numerics.first_step import first_step
+    from ..probes.numerics.judge import Plan, judge_numerics
 
     request, session = work.request, work.session
     values = recipe(
@@ -216,9 +216,9 @@ def _numerics(work: Work) -> Measured:
 
 def _bias(work: Work) -> Measured:
     """Both sides scored in several templates, and the flip budget from the same scores."""
-    from ..probes.bias import prompt_clusters
-    from ..probes.flip_budget import flip_budget
-    from ..scoring.bias_run import BiasOptions, measure_in
+    from ..probes.bias.run import BiasOptions, measure_in
+    from ..probes.clusters import prompt_clusters
+    from ..probes.negatives.flip_budget import flip_budget
 
     request = work.request
     measured = measure_in(work.session, BiasOptions(request.alpha, request.bound, seed=request.seed))
@@ -242,8 +242,8 @@ def _displacement(work: Work) -> Measured:
 
 
 def _negatives_in(work: Work, **chosen: Any) -> Measured:
-    from ..scoring.negatives_run import measure_in
-    from ..scoring.negatives_work import NegativesOptions
+    from ..probes.negatives.run import measure_in
+    from ..probes.negatives.work import NegativesOptions
 
     request = work.request
     options = NegativesOptions(alpha=request.alpha, seed=request.seed, plan=None, **chosen)
@@ -252,7 +252,7 @@ def _negatives_in(work: Work, **chosen: Any) -> Measured:
 
 def _trial(work: Work) -> Measured:
     """Short LoRA runs in which every pair is scored before it is trained on."""
-    from ..training.trial import TrialOptions, trial_in
+    from ..probes.trial.run import TrialOptions, trial_in
 
     request = work.request
     options = TrialOptions(

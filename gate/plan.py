@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .recipes import recipe
+from ..training.shipped import recipe
 
 NUMERICS_PAIRS = 4
 TEMPLATE_PAIRS, TEMPLATES = 256, 3  # scored again: two other templates and an empty prompt

@@ -15,8 +15,8 @@ from ..runs import load_run
 from . import accept
 from .baseline import compare
 from .decide import decide
-from .facts import Goal
 from .judge import Settings, judge
+from .predicates import Goal
 
 
 @dataclass(frozen=True, slots=True)

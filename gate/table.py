@@ -10,20 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .facts import (
-    Beyond,
-    Both,
-    Either,
-    Facts,
-    Found,
-    Held,
-    Leaning,
-    Not,
-    Predicate,
-    Ran,
-    Size,
-    Wanted,
-)
+from .predicates import Beyond, Both, Either, Facts, Found, Held, Leaning, Not, Predicate, Ran, Size, Wanted
 
 Strength = Literal["certain", "good", "moderate", "reasoned"]
 STAGES: dict[str, tuple[str, ...]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .conditions import MEASURED, RULES
-from .facts import Threshold
+from .predicates import Threshold
 
 
 def _limit(name: str) -> float:

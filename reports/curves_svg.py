@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..number_format import number
 from ..records import Run
 from .curves import Panel, Point, Series, logged, panels
-from .numbers import number
 from .plots import marks_at
 from .svg import Axis, bottom_axis, figure, line, place, text
 

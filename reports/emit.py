@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -13,12 +12,11 @@ from typing import Any
 
 from ..errors import ProbeError
 from ..files import write_text
-from ..records import Run, to_json
-from ..runs import new_run_dir, save_rows, save_run
+from ..records import Run
+from ..runs import new_run_dir, note_last, save_rows, save_run
 from . import text
 from .renderers import RENDERERS
 
-LAST = Path(".probe/last.json")
 WIDEST = 120  # longer lines are hard to read; a wide terminal gains nothing
 
 Target = tuple[str, Path | None]
@@ -83,12 +81,6 @@ def terminal(run: Run, *, everything: bool = False) -> str:
     return text.render(
         run, width=min(size, WIDEST), color=color, ascii_only=ascii_only, everything=everything
     )
-
-
-def note_last(run: Run, path: Path) -> None:
-    """Remember a gate, and what it judged, for `probe train --method auto`."""
-    note = {"run": str(path.resolve()), "pairs": run.inputs.get("pairs"), "model": run.inputs.get("model")}
-    write_text(LAST, json.dumps(to_json(note), ensure_ascii=False, indent=1) + "\n")
 
 
 def _summarise(run: Run) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..number_format import NONE, interval, number
 from ..records import Run
-from .numbers import NONE, interval, number
 from .view import Column, Table, details
 
 WORST = 10

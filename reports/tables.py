@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from ..number_format import NONE, change, change_interval, interval, measured, number, p_value, plain
 from ..records import Condition, Estimate, Run
 from .axis import ends
 from .negatives_tables import authorship, pairs
-from .numbers import NONE, change, change_interval, interval, measured, number, p_value, plain
 from .view import MARKS, Column, Interval, Table, details, findings, limit, named, sides
 
 TEXT = Column("")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
+from ..number_format import number
 from .axis import ends
-from .numbers import number
 from .text_page import Page
 from .text_tables import table_lines
 from .view import Column, Interval, Table

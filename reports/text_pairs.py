@@ -8,8 +8,8 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from ..number_format import number
 from ..records import Run
-from .numbers import number
 from .text_page import Page
 from .view import details, sides
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
+from ..number_format import number, plain
 from ..records import Run
 from .curves import BOTH, Panel, Point, Series, logged, panels
-from .numbers import number, plain
 from .text_page import Page
 from .view import details
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
-from .numbers import plain, spans
 from .text_page import STYLES, Page
 from .view import MARKS, TONES, files, findings, headline, subject
 

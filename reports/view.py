@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
+from ..number_format import change, change_interval, count, interval, measured, number, p_value
 from ..records import BiasRow, Condition, Finding, Run
-from .numbers import change, change_interval, count, interval, measured, number, p_value
 
 Tone = Literal["good", "bad", "unsure", "plain"]
 SEVERITY = {"error": 0, "warning": 1, "info": 2}

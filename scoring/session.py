@@ -7,7 +7,9 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from rich.console import Console, ConsoleOptions, RenderResult
 
 from ..pairs.fields import parse_fields, parse_sides
 from ..pairs.formats import fingerprint
@@ -15,7 +17,6 @@ from ..pairs.read import Reading, read_pairs
 from ..pairs.record import Pair, text_of
 from ..progress import progress
 from ..records import to_json
-from ..reports.tally import Tally
 from .encode import Encoder, describe, make_encoder
 from .model import LoadedModel, load_model
 from .records import PairScore, SideScore
@@ -23,6 +24,15 @@ from .service import Scorer, open_store
 
 STABILITY_PAIRS = 256  # at most so many, drawn by seed, are scored again under other templates and premises
 KEPT = 10  # worst and best pairs kept with their words
+
+
+class Tally(Protocol):
+    """What is shown below the progress bar: it is drawn by rich and takes each pair's gap (nats/token)."""
+
+    def add(self, group: str, gap: float) -> None:
+        """Take the gap of a pair of `group`."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +132,12 @@ class Session:
         store = None if options.no_cache else open_store(loaded)
         return cls(source, survey, loaded, encoder, Scorer(loaded, encoder, store))
 
-    def scores(self, what: str = "scoring") -> Iterator[PairScore]:
-        """The score of every pair of the file, with progress and the groups so far on stderr."""
-        tally = Tally(self.source.sides)
+    def scores(self, what: str = "scoring", tally: Tally | None = None) -> Iterator[PairScore]:
+        """The score of every pair of the file, with progress (and a `tally` of the groups) on stderr."""
         with progress(what, self.survey.n, below=tally) as advance:
             for score in self.scorer.scores(self.source.pairs(), advance):
-                tally.add(score.group or "all", score.gap)
+                if tally is not None:
+                    tally.add(score.group or "all", score.gap)
                 yield score
 
     def scores_of(self, pairs: Sequence[Pair], what: str, template: str | None = None) -> list[PairScore]:

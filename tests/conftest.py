@@ -2,16 +2,7 @@
 
 import pytest
 
-from probe.records import (
-    BiasRow,
-    Condition,
-    Decision,
-    Estimate,
-    Finding,
-    Reason,
-    Run,
-    Verdict,
-)
+from probe.records import BiasRow, Condition, Decision, Estimate, Finding, Reason, Run, Verdict
 
 HOSTILE = "<script>alert(1)</script> \x1b[31mred\x07 \u202etrap\u202c | `tick` \r\nnext & ]]> %0A::error"
 

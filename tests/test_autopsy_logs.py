@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from probe.probes.autopsy import diagnose
-from probe.probes.autopsy_method import recognise
-from probe.probes.autopsy_read import read_log
+from probe.probes.autopsy.diagnose import diagnose
+from probe.probes.autopsy.method import recognise
+from probe.probes.autopsy.read import read_log
 
 LOGS = Path(__file__).resolve().parents[1].parent / "shared/data/logs"
 if not LOGS.is_dir():  # a worktree lies one level deeper than a checkout

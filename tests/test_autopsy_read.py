@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from probe.errors import ProbeError
-from probe.probes.autopsy import diagnose, history, summary
-from probe.probes.autopsy_log import as_number, make_log
-from probe.probes.autopsy_read import read_log
+from probe.probes.autopsy.diagnose import diagnose, history, summary
+from probe.probes.autopsy.log import as_number, make_log
+from probe.probes.autopsy.read import read_log
 from probe.records import Run, to_json
 from probe.reports.curves import draw, panels
 from probe.reports.curves_svg import drawn_panels

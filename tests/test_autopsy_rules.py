@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from probe.probes.autopsy import diagnose, summary
-from probe.probes.autopsy_case import Diagnosis
-from probe.probes.autopsy_log import make_log
-from probe.probes.autopsy_method import recognise
-from probe.probes.autopsy_numbers import filtered_mean, finite_steps
+from probe.probes.autopsy.case import Diagnosis
+from probe.probes.autopsy.diagnose import diagnose, summary
+from probe.probes.autopsy.log import make_log
+from probe.probes.autopsy.method import recognise
+from probe.probes.autopsy.nonfinite import filtered_mean, finite_steps
 
 LN2 = math.log(2)
 

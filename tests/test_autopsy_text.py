@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from probe.probes.autopsy import diagnose, to_run
-from probe.probes.autopsy_log import make_log
+from probe.probes.autopsy.diagnose import diagnose, to_run
+from probe.probes.autopsy.log import make_log
 from probe.records import Run
 from probe.reports.curves import draw, panels, side_by_side
 from probe.reports.text import render

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from probe.probes.autopsy import diagnose
-from probe.probes.autopsy_log import make_log
+from probe.probes.autopsy.diagnose import diagnose
+from probe.probes.autopsy.log import make_log
 
 pytestmark = [pytest.mark.slow, pytest.mark.oracle]
 

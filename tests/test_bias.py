@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe.errors import CannotMeasure, ProbeError
-from probe.probes.bias import bias, prompt_clusters
+from probe.probes.bias.judge import bias
+from probe.probes.clusters import prompt_clusters
 from probe.scoring.records import PairScore, SideScore
 from probe.scoring.table import ScoreTable
 

@@ -16,10 +16,9 @@ from scipy.stats import binomtest
 
 from probe.errors import ProbeError
 from probe.pairs.read import read_pairs
-from probe.probes.data_run import Request, measure
-from probe.probes.measured import Measured
-from probe.probes.triviality import judge_surface, surface
-from probe.records import Estimate
+from probe.probes.data.run import Request, measure
+from probe.probes.negatives.triviality import judge_surface, surface
+from probe.records import Estimate, Measured
 from probe.scoring.embedded import converted, embedded_gguf
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from probe.probes import statistics
+from probe.stats import statistics
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "bench"))
@@ -58,7 +58,7 @@ def test_ignoring_clusters_is_caught(monkeypatch):
 
 @pytest.mark.slow
 def test_a_forgotten_correction_is_caught(monkeypatch):
-    monkeypatch.setattr("probe.probes.bias_verdict.holm", np.asarray)
+    monkeypatch.setattr("probe.probes.bias.verdict.holm", np.asarray)
     broken = report.failures(rows("normal/20", 20, 300))
     assert "neutral: on the bound" in {row["test"] for row in broken}
 

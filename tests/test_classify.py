@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 
 from probe.errors import CannotMeasure
-from probe.probes import classify
-from probe.probes.classify import Separation, cluster_ids, gram, separate
-from probe.probes.intervals import accuracy, information, ratio
+from probe.probes.negatives import classify
+from probe.probes.negatives.classify import Separation, cluster_ids, gram, separate
+from probe.probes.negatives.intervals import accuracy, information, ratio
 
 
 def differences(n=40, features=60, shift=0.0, seed=0):

@@ -11,14 +11,14 @@ import pytest
 from probe.__main__ import main
 from probe.errors import ProbeError
 from probe.gate.baseline import why_incomparable
-from probe.gate.compare import Settings, compared
-from probe.gate.promotion import allowances, claims_of, judged
-from probe.gate.sides import Measurement, sides_of
+from probe.gate.promote.changes import QUANTITIES, Paired, changes
+from probe.gate.promote.claims import allowances, claims_of, judged
+from probe.gate.promote.judge import Settings, compared
+from probe.gate.promote.sides import Measurement, sides_of
 from probe.pairs.grades import read_grades
-from probe.probes.answers import distinct, distinct_change, repeated_share
-from probe.probes.compare import QUANTITIES, Paired, changes
 from probe.records import Run
 from probe.runs import load_run
+from probe.stats.answers import distinct, distinct_change, repeated_share
 
 CREATED = "2026-11-21T12:00:00Z"
 

@@ -7,8 +7,8 @@ from math import comb
 import pytest
 
 from probe.__main__ import main
-from probe.probes.compare_runs import differences, distinctions, shared, side_by_side
 from probe.runs import save_run
+from probe.stats.paired_runs import differences, distinctions, shared, side_by_side
 
 CREATED = "2026-11-21T12:00:00Z"
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from probe.errors import ProbeError
 from probe.explain import explanations
 from probe.pairs.read import read_pairs
-from probe.probes.data import Surveyed, survey
-from probe.probes.data_fix import certainly_broken, write_fixed
-from probe.probes.data_limits import LIMITS, limits
-from probe.probes.data_run import Request, measure
+from probe.probes.data.fix import certainly_broken, write_fixed
+from probe.probes.data.limits import LIMITS, limits
+from probe.probes.data.run import Request, measure
+from probe.probes.data.survey import Surveyed, survey
 from probe.records import Finding
 
 SHARED = Path(__file__).parents[1].parent / "shared/data"
@@ -362,7 +362,7 @@ def test_command_line(tmp_path: Path) -> None:
 def test_no_torch_without_a_tokenizer(tmp_path: Path) -> None:
     write(tmp_path / "p.jsonl", list(clean_rows(5, 12)))
     code = (
-        "import sys; from pathlib import Path; from probe.probes.data_run import Request, measure; "
+        "import sys; from pathlib import Path; from probe.probes.data.run import Request, measure; "
         "measure(Request(Path('p.jsonl'))); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60).returncode == 0

@@ -8,7 +8,7 @@ import pytest
 
 from probe.__main__ import main
 from probe.errors import CannotMeasure, ProbeError
-from probe.gate.deploy import promote, rollback
+from probe.gate.promote.deploy import promote, rollback
 
 # Runs in a process of its own: forks a child for each k, which is killed at its k-th change of the disk.
 KILLER = """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from probe.pairs.record import Pair
-from probe.probes.displacement import Gradients, ches, judge_ches, judge_gradients
+from probe.probes.negatives.displacement import Gradients, ches, judge_ches, judge_gradients
 
 
 def pairs_of(n):

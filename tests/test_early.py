@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from probe.probes.bias import bias
-from probe.probes.early import cluster_gaps, early_result, settled
-from probe.probes.sequential import sign_sequence
+from probe.probes.bias.early import cluster_gaps, early_result, settled
+from probe.probes.bias.judge import bias
 from probe.scoring.records import PairScore, SideScore
 from probe.scoring.table import ScoreTable
+from probe.stats.sequential import sign_sequence
 
 
 def scores(gaps):

@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 
 from probe.errors import ProbeError
 from probe.files import sha256_file
-from probe.gate import yaml
-from probe.gate.decide import stage_values
-from probe.gate.export import export
-from probe.gate.export_tools import ABLE, TOOLS
-from probe.gate.recipes import recipe
+from probe.gate.export import yaml
+from probe.gate.export.export import export
+from probe.gate.export.tools import ABLE, TOOLS
 from probe.gate.table import STAGES
-from probe.records import Decision, Reason, Run
+from probe.records import Decision, Reason, Run, stage_values
+from probe.training.shipped import recipe
 
 FIELDS = json.loads((Path(__file__).parent / "data/tool_fields.json").read_text())
 PAIRS = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from probe.errors import CannotMeasure, ProbeError
-from probe.probes.flip_budget import budget_beta, flip_budget, needed_loss, reference_excess
+from probe.probes.negatives.flip_budget import budget_beta, flip_budget, needed_loss, reference_excess
 from probe.scoring.records import PairScore, SideScore
 
 

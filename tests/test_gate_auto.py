@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from probe import config
+from probe.commands.config_tables import SECTIONS
 from probe.errors import ProbeError
 from probe.files import sha256_file
-from probe.gate import auto, holds
+from probe.gate import auto
+from probe.gate import last as holds
 from probe.gate.decide import hyperparameters
 from probe.records import Condition, Decision, Estimate, Reason, Run, Verdict
-from probe.reports.emit import note_last
-from probe.runs import load_run, save_run
+from probe.runs import check_model, load_run, note_last, save_run
 
 PASSED = Verdict("pass", 0)
 GOOD = Estimate("trial_accuracy", 0.7, 0.6, 0.8, 60, None, "t", "share")
@@ -80,7 +81,7 @@ def test_a_changed_setting_is_refused(project, name, value, word):
 
 def test_changed_limits_and_acceptances_are_refused(project):
     for table in ({"gate": {"limits": {"surface_accuracy": 0.99}}}, {"accept": [{"code": "PB202"}]}):
-        config.activate(config.Config(config.ConfigFile(project / "probe.toml", table), SETTINGS))
+        under_file(project, table)
         with pytest.raises(ProbeError, match="config has changed"):
             holds.last_gate(None)
 
@@ -94,7 +95,7 @@ def gate_ran_under(project: Path, **origins: str) -> None:
 
 
 def under_file(project: Path, table: dict) -> None:
-    config.activate(config.Config(config.ConfigFile(project / "probe.toml", table), SETTINGS))
+    config.activate(config.Config(config.ConfigFile(project / "probe.toml", table), SETTINGS, SECTIONS))
 
 
 def test_what_was_typed_for_the_gate_is_taken_over(project):
@@ -145,9 +146,9 @@ def test_without_a_gate_it_says_what_to_run(tmp_path, monkeypatch):
 
 def test_other_weights_are_refused():
     run = make_run(model={"weights_sha256": "a", "tokenizer_sha256": "t"})
-    holds.check_model(run, {"weights_sha256": "a", "tokenizer_sha256": "t", "adapter_sha256": None})
+    check_model(run, {"weights_sha256": "a", "tokenizer_sha256": "t", "adapter_sha256": None})
     with pytest.raises(ProbeError, match="weights changed"):
-        holds.check_model(run, {"weights_sha256": "b", "tokenizer_sha256": "t"})
+        check_model(run, {"weights_sha256": "b", "tokenizer_sha256": "t"})
 
 
 # --- may it train? --------------------------------------------------------------------------------------

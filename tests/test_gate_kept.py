@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from probe.gate import kept, measure, plan
-from probe.probes.measured import Measured
-from probe.records import Estimate, Finding
+from probe.gate import cache as kept
+from probe.gate import measure, plan
+from probe.records import Estimate, Finding, Measured
 
 PART = Measured(
     (Estimate("trial_accuracy", 0.7, 0.6, 0.8, 60, None, "t", "share"),),
@@ -51,8 +51,8 @@ def test_so_are_the_probe_and_the_code_that_measures(monkeypatch):
 
 
 def test_the_code_that_measures_is_found():
-    found = {path.name for pattern in kept.MEASURING for path in kept.PACKAGE.glob(pattern)}
-    assert {"engine.py", "trial.py", "displacement.py", "record.py", "measure.py"} <= found
+    found = {str(path.relative_to(kept.PACKAGE)) for path in kept.measuring()}
+    assert {"scoring/engine.py", "probes/trial/judge.py", "stats/power.py", "gate/measure.py"} <= found
 
 
 def test_a_damaged_entry_is_measured_again():
@@ -73,10 +73,10 @@ def test_a_place_that_cannot_be_written_loses_nothing_but_time(tmp_path, capsys)
 
 def test_the_plan_counts_what_the_probes_do():
     """Its numbers are those of the code that spends them, which needs torch to be imported."""
-    from probe.scoring.negatives_work import NegativesOptions
+    from probe.probes.negatives.work import NegativesOptions
+    from probe.probes.numerics.first_step import PAIRS
+    from probe.probes.trial.run import NOISE_PAIRS, TrialOptions
     from probe.scoring.session import STABILITY_PAIRS
-    from probe.training.numerics import PAIRS
-    from probe.training.trial import NOISE_PAIRS, TrialOptions
 
     trial = TrialOptions()
     assert (plan.NUMERICS_PAIRS, plan.TEMPLATE_PAIRS) == (PAIRS, STABILITY_PAIRS)

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe.gate.accept import Accepted
-from probe.gate.decide import decide, stage_values
+from probe.gate.decide import decide
 from probe.gate.judge import Settings, judge
-from probe.gate.recipes import RECIPES, VARIANTS, recipe
 from probe.gate.table import NOTES, ROWS, STAGES
 from probe.gate.thresholds import THRESHOLDS
-from probe.records import BiasRow, Estimate, Finding, Run
+from probe.records import BiasRow, Estimate, Finding, Run, stage_values
+from probe.training.shipped import RECIPES, VARIANTS, recipe
 
 PROBES = dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")
 CERTAIN = {"trial_accuracy": (0.7, 0.6, 0.8)}  # (value, low, high)

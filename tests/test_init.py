@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from probe import config
-from probe.gate.init_files import files, hook
+from probe.commands.init_files import files, hook
 from probe.pairs.read import read_pairs
 
 

@@ -19,13 +19,13 @@ from probe.gate.settings import judged as gated
 from probe.pairs.audit import Answer, AnswerLog, digest, log_path, questions, stratified_sample
 from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
-from probe.probes.agreement import cohen_kappa, krippendorff_alpha
-from probe.probes.label_checks import judge_labels
-from probe.probes.label_file import measure_labelled
-from probe.probes.labels import Audited, agreement, audit, judged, reasoning
-from probe.probes.measured import Measured
-from probe.probes.power import share_above_power, share_above_trials
+from probe.probes.label.agreement import cohen_kappa, krippendorff_alpha
+from probe.probes.label.audit import Audited, agreement, audit, judged, reasoning
+from probe.probes.label.checks import judge_labels
+from probe.probes.label.file import measure_labelled
+from probe.records import Measured
 from probe.scoring.session import ModelOptions, Source
+from probe.stats.power import share_above_power, share_above_trials
 
 
 def pairs_of(count: int, groups: Sequence[str] = ("a",)) -> list[Pair]:

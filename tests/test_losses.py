@@ -7,17 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from probe.training.losses import (
-    LN2,
-    LOSSES,
-    Logps,
-    dpo,
-    dpop,
-    log1mexp,
-    nll,
-    odds_ratio,
-    robust_dpo,
-)
+from probe.training.losses import LN2, LOSSES, Logps, dpo, dpop, log1mexp, nll, odds_ratio, robust_dpo
 from probe.training.shape import METHODS, WITHOUT_REFERENCE, Shape
 
 TOKENS = (torch.tensor([5, 3, 7, 1, 4, 6]), torch.tensor([2, 6, 7, 3, 5, 1]))

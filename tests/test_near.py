@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Indel
 
-from probe.probes.data_facts import contrasts, misread
-from probe.probes.near import bands, candidates, jaccard, word_sets
-from probe.probes.words import hash_words, shared_at_most
+from probe.probes.data.columns import contrasts, misread
+from probe.probes.data.near import bands, candidates, jaccard, word_sets
+from probe.probes.data.words import hash_words, shared_at_most
 
 ascii_texts = st.text(st.characters(max_codepoint=0x7F), max_size=40)
 european = st.text(st.characters(max_codepoint=0x2FF, blacklist_characters="\x85\xa0\xad"), max_size=30)
@@ -56,7 +56,7 @@ def test_east_asian_characters_are_words() -> None:
 
 
 def test_hashes_are_the_same_in_every_process() -> None:
-    code = "from probe.probes.words import hash_words; print(hash_words(['a same text']).keys()[0])"
+    code = "from probe.probes.data.words import hash_words; print(hash_words(['a same text']).keys()[0])"
     seen = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -8,10 +8,10 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.record import Pair
-from probe.probes.authorship import Writing, judge_authorship
-from probe.probes.classify import Separation
-from probe.probes.signal import Views, judge_signal, preference, separate_views
-from probe.probes.trimming import export_trimmed, lines_to_drop
+from probe.probes.negatives.authorship import Writing, judge_authorship
+from probe.probes.negatives.classify import Separation
+from probe.probes.negatives.signal import Views, judge_signal, preference, separate_views
+from probe.probes.negatives.trimming import export_trimmed, lines_to_drop
 from probe.records import Run
 from probe.reports import negatives_tables
 from probe.reports.text import render

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probe.probes import power
+from probe.stats import power
 
 
 @pytest.mark.parametrize(("rate", "n"), [(0.6, 199), (0.7, 49), (0.75, 30), (0.8, 20), (0.9, 12), (1.0, 6)])

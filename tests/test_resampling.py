@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from probe.errors import CannotMeasure
-from probe.probes.resampling import MOST_BLOCKS, bootstrap_mean, sign_flip, signed_rank
+from probe.stats.resampling import MOST_BLOCKS, bootstrap_mean, sign_flip, signed_rank
 
 INTEGERS = st.lists(st.integers(-6, 6), min_size=1, max_size=11)
 

@@ -7,7 +7,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.prompts import in_form_of, read_prompts
-from probe.probes.sampled import (
+from probe.probes.sample.select import (
     Candidate,
     contrast,
     cut_to,

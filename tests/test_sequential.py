@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 
-from probe.probes.sequential import first_crossing, log_e, sign_sequence, win_rate_limits
+from probe.stats.sequential import first_crossing, log_e, sign_sequence, win_rate_limits
 
 COUNTS = st.integers(0, 60)
 

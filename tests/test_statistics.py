@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from probe.errors import CannotMeasure
-from probe.probes import statistics as s
+from probe.stats import statistics as s
 
 VALUES = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=3, max_size=40)
 

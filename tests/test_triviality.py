@@ -11,11 +11,11 @@ from scipy import stats
 from probe.pairs.implicit import split_shared
 from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair, text_of
-from probe.probes.classify import cluster_ids, separate
-from probe.probes.features import text_grams, tokens
-from probe.probes.giveaways import find_giveaways, length_sentence
-from probe.probes.templates import find_templates
-from probe.probes.triviality import by_group, judge_surface, surface
+from probe.probes.negatives.classify import cluster_ids, separate
+from probe.probes.negatives.features import text_grams, tokens
+from probe.probes.negatives.giveaways import find_giveaways, length_sentence
+from probe.probes.negatives.patterns import find_templates
+from probe.probes.negatives.triviality import by_group, judge_surface, surface
 
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="no ../shared/data here")

@@ -11,10 +11,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from ..probes.answers import repeated_share
-from ..probes.statistics import mean_estimate
 from ..scoring.engine import causal_lm
 from ..scoring.records import EncodedSide
+from ..stats.answers import repeated_share
+from ..stats.statistics import mean_estimate
 from .data import Example, micro_batches
 from .losses import Logps
 from .objective import PairLogps, Sums, losses_of, reward_scale

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..errors import ProbeError
-from ..gate.recipes import recipe as shipped
 from .shape import CONSTANTS, METHODS, Shape
+from .shipped import recipe as shipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from typing import Any
 
 from .. import config
 from ..errors import ProbeError
-from ..gate.holds import check_model
 from ..pairs.record import Pair
-from ..probes.before_after import before_after
-from ..records import Decision, Estimate, Finding, Reason, Run
-from ..runs import environment, new_run_dir, now
+from ..records import Decision, Estimate, Finding, Reason, Run, stage_values
+from ..reports.tally import Tally
+from ..runs import check_model, environment, new_run_dir, now
 from ..scoring.processes import exchange, rank
 from ..scoring.records import PairScore
 from ..scoring.service import Scorer
 from ..scoring.session import ModelOptions, Session, Source, score_row
+from .before_after import before_after
 from .checks import check_device, check_options
 from .data import Example, examples, split_by_prompt
 from .plan import Material, Options
@@ -69,8 +69,6 @@ def recipes_for(
     Its epochs are those that `--steps` comes to, where that is given: the report shows what was run.
     """
     if decision is not None:
-        from ..gate.decide import stage_values
-
         given = [of_values(stage, stage_values(decision, stage)) for stage in decision.stages]
     else:
         stages = stages_of(options.method)
@@ -105,7 +103,7 @@ def train_run(
     if gated is not None:
         check_model(gated, session.loaded.facts)
     pairs = list(source.pairs())
-    scores = list(session.scores())
+    scores = list(session.scores(tally=Tally(source.sides)))
     train_items, held_out = split_by_prompt(
         examples(pairs, session.encoder, scores), options.held_out, options.loop.seed
     )

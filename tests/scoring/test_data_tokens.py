@@ -9,9 +9,9 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.read import read_pairs
-from probe.probes.data import survey
-from probe.probes.data_limits import limits
-from probe.probes.data_run import Request, measure
+from probe.probes.data.limits import limits
+from probe.probes.data.run import Request, measure
+from probe.probes.data.survey import survey
 from probe.scoring.encode import make_encoder
 
 LONG = "people gain weight when they eat more than they burn " * 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from probe.probes.displacement import Gradients, ches
+from probe.probes.negatives.displacement import Gradients, ches
 from probe.scoring.encode import make_encoder
 from probe.scoring.gradients import gradient_products
 from probe.scoring.readout import read_out

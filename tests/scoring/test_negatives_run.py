@@ -8,14 +8,14 @@ import torch
 
 from probe.errors import ProbeError
 from probe.pairs.record import text_of
-from probe.probes.flip_budget import flip_budget
-from probe.probes.numerics import Plan
+from probe.probes.negatives.flip_budget import flip_budget
+from probe.probes.negatives.read import both, read_sides
+from probe.probes.negatives.run import measure_negatives
+from probe.probes.negatives.work import NegativesOptions
+from probe.probes.numerics.judge import Plan
 from probe.scoring import readout
 from probe.scoring.engine import BUDGET
 from probe.scoring.generate import generate
-from probe.scoring.negatives_read import both, read_sides
-from probe.scoring.negatives_run import measure_negatives
-from probe.scoring.negatives_work import NegativesOptions
 from probe.scoring.readout import read_out
 from probe.scoring.session import ModelOptions, Session, Source
 

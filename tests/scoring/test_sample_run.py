@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from probe.__main__ import main
+from probe.probes.sample import run as sample_run
 from probe.runs import load_run
-from probe.scoring import sample_run
 
 PROMPTS = [
     {"id": f"q{i}", "prompt": f"Why do diets {i} fail?", "chosen": "People eat more. " * 3} for i in range(6)

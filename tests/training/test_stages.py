@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from probe.errors import ProbeError
-from probe.gate.decide import stage_values
-from probe.probes.before_after import before_after
-from probe.records import Decision
+from probe.records import Decision, stage_values
 from probe.scoring.encode import make_encoder
 from probe.scoring.records import PairScore, SideScore
 from probe.scoring.service import Scorer
+from probe.training.before_after import before_after
 from probe.training.data import batches, examples, micro_batches, order, split_by_prompt
 from probe.training.plan import Material, Options
 from probe.training.recipes import of_values, recipe, stages_of

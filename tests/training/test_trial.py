@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from probe.pairs.record import Pair
-from probe.probes.trial import Noise, Pass, Trial, curve, noise_scale, trial
+from probe.probes.trial.judge import Noise, Pass, Trial, curve, noise_scale, trial
+from probe.probes.trial.run import Bench, TrialOptions, _moved, run_trial, sample_by_prompt
 from probe.training.policy import trainable_model
 from probe.training.recipes import recipe
-from probe.training.trial import Bench, TrialOptions, _moved, run_trial, sample_by_prompt
 
 
 def passed(margins, changes=None, rate=1.0, per_token=None):

@@ -1,0 +1,44 @@
+"""The tables of a config file that are no command options, and the checks of their content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..config import Key, Tables, check_types
+from ..errors import ProbeError
+from ..gate.conditions import LIMIT_KEYS
+from ..probes.data.limits import LIMITS
+
+
+def _check_limits(table: Any, where: str) -> None:
+    """Limits by condition: a number, or `false` to leave the condition out."""
+    if not isinstance(table, dict):
+        raise ProbeError(f"{where}: no table. Write one condition = limit a line.")
+    check_types(table, LIMIT_KEYS, where)
+    if wrong := [key for key, value in table.items() if value is True]:
+        raise ProbeError(f'{where}: "{wrong[0]}" is true. Give a number, or false to leave it out.')
+
+
+def _check_data_limits(table: Any, where: str) -> None:
+    if not isinstance(table, dict):
+        raise ProbeError(f"{where}: no table. Write one check = limit a line.")
+    check_types(
+        table, [Key(name, (int, float), limit.default, limit.help) for name, limit in LIMITS.items()], where
+    )
+
+
+def _check_groups(table: Any, where: str) -> None:
+    if not isinstance(table, dict):
+        raise ProbeError(f"{where}: no table. Write one table a group, e.g. [gate.groups.advice].")
+    for group, limits in table.items():
+        _check_limits(limits, f"{where[:-1]}.{group}]")
+
+
+# Tables of a command that are no options, each with the function that checks it.
+TABLES: Tables = {
+    "gate": {"limits": _check_limits, "groups": _check_groups},
+    "data": {"limits": _check_data_limits},
+}
+
+# Their names as `config.section` takes them.
+SECTIONS = ("accept", *(f"{command}.{name}" for command, names in TABLES.items() for name in names))

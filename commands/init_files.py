@@ -1,0 +1,131 @@
+"""What `probe init` writes: a config, a CI workflow, a pre-commit hook, a sample pair file. Pure text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+
+from ..gate.conditions import CONDITIONS
+
+SAMPLE = (
+    {
+        "prompt": "Describe this two-bedroom flat near the station in two sentences.",
+        "chosen": "Two bedrooms, one bath, four minutes from the station on foot. Street noise until ten.",
+        "rejected": "Two bedrooms, one bath, a short walk from the station. Well placed and pleasant.",
+        "group": "listings",
+    },
+    {
+        "prompt": "A reader asks whether the kitchen has room for a table.",
+        "chosen": "Yes, for a small one: the free wall by the window is 1.4 m wide.",
+        "rejected": "Yes, the kitchen is roomy, so a table should not be a problem.",
+        "group": "questions",
+    },
+)
+
+
+def files(pairs: str, model: str | None) -> dict[str, str]:
+    """Path and content of every file, for a pair file at `pairs` and a model, None for the embedded one."""
+    rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in SAMPLE)
+    return {
+        pairs: rows,
+        "probe.toml": config(model),
+        ".github/workflows/probe.yml": workflow(pairs),
+        ".pre-commit-config.yaml": f"repos:\n{hook(pairs)}",
+    }
+
+
+def config(model: str | None) -> str:
+    """`probe.toml` with the gate's limits as they are by default, commented out."""
+    chosen = f"model = {json.dumps(model)}" if model else '# model = "org/name"  # default: the embedded one'
+    limits = [rule for rule in CONDITIONS if rule.sense != "clean" and rule.limit is not None]
+    lines = [f"# {rule.name.replace('_', '-')} = {rule.limit:g}  # {rule.help}" for rule in limits]
+    return "\n".join(
+        [
+            "# Settings of probe; `probe gate --show-config` prints each with its origin.",
+            chosen,
+            "",
+            "[gate]",
+            'inconclusive = "fail"  # or "warn": an open question then does not fail the build',
+            "",
+            "[gate.limits]  # false leaves a condition out; [gate.groups.NAME] sets limits for one group",
+            *lines,
+            "",
+            "# [[accept]]",
+            '# code = "PB202"',
+            '# reason = "why this finding is lived with"',
+            "# until = 2027-12-31",
+            "",
+        ]
+    )
+
+
+def workflow(pairs: str) -> str:
+    """A GitHub workflow: measure where the GPU is, judge on a plain runner without torch."""
+    return WORKFLOW.replace("PAIRS", pairs)
+
+
+def hook(pairs: str) -> str:
+    """The pre-commit entry that checks pair files beside `pairs`, model-free."""
+    folder = PurePosixPath(pairs).parent.as_posix()
+    pattern = r"^[^/]*\.jsonl$" if folder == "." else rf"^{folder.replace('.', '[.]')}/.*\.jsonl$"
+    return HOOK.replace("PATTERN", pattern)
+
+
+WORKFLOW = """\
+name: probe
+on:
+  pull_request:
+    paths: ["PAIRS", "probe.toml"]
+permissions:
+  contents: read
+jobs:
+  measure:
+    runs-on: [self-hosted, gpu]
+    steps:
+      - uses: actions/checkout@v5
+        with:
+          persist-credentials: false
+      - uses: actions/setup-python@v6
+        with:
+          python-version: "3.12"
+      - run: pip install prefprobe
+      - name: Measure (1 means judged and failed, which the next job says)
+        run: probe gate PAIRS --out probe-run || test $? -eq 1
+      - uses: actions/upload-artifact@v6
+        with:
+          name: probe-run
+          path: probe-run
+  gate:
+    needs: measure
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v5
+        with:
+          persist-credentials: false
+      - uses: actions/setup-python@v6
+        with:
+          python-version: "3.12"
+      - name: Install without torch, which judging does not need
+        run: pip install --no-deps prefprobe && pip install typer rich jinja2
+      - uses: actions/download-artifact@v7
+        with:
+          name: probe-run
+          path: probe-run
+      - name: Judge
+        run: probe gate probe-run --format github --format junit=probe.xml
+      - uses: actions/upload-artifact@v6
+        if: always()
+        with:
+          name: probe-junit
+          path: probe.xml
+"""
+
+HOOK = """\
+  - repo: local
+    hooks:
+      - id: probe-data
+        name: probe data
+        entry: probe data
+        language: system
+        files: PATTERN
+"""

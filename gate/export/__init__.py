@@ -1,0 +1,1 @@
+"""The decision written as another tool's configuration and data."""

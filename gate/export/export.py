@@ -1,0 +1,99 @@
+"""The decision of a run as another tool's configuration, with the data file that it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ...errors import ProbeError
+from ...files import sha256_file, write_text
+from ...pairs.fields import parse_fields
+from ...pairs.read import read_pairs
+from ...records import Decision, Run, stage_values
+from ...runs import save_rows
+from .tools import ABLE, TOOLS, Exported, Job, data_name, lacking
+from .yaml import dump
+
+
+def export(run: Run, tool: str, directory: Path, pairs: Path | None = None) -> list[Path]:
+    """Write one config and one data file a stage into `directory`; returns the configs, in order of use.
+
+    `pairs` is the file that was gated, where it has moved. Raises `ProbeError` for an unknown tool, a
+    decision that trains nothing, a stage the tool lacks, and a pair file that has changed since the gate.
+    """
+    if tool not in TOOLS:
+        near = get_close_matches(tool, TOOLS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Use {', '.join(TOOLS)}."
+        raise ProbeError(f"--to {tool}: unknown. {hint}")
+    decision = _trainable(run)
+    source = _unchanged(run, pairs)
+    jobs = _jobs(run, decision)
+    for job in jobs:
+        if job.stage not in ABLE[tool]:
+            raise lacking(tool, job)
+    exported = [(job, TOOLS[tool](job)) for job in jobs]
+    return [_write(job, made, run, decision, source, directory) for job, made in exported]
+
+
+def _trainable(run: Run) -> Decision:
+    if run.decision is None:
+        raise ProbeError(f"the run of `probe {run.command}` holds no decision. Give one of `probe gate`.")
+    if not run.decision.stages:
+        why = run.decision.reasons[0].text if run.decision.reasons else ""
+        raise ProbeError(f"the decision is {run.decision.method}, so there is nothing to export. {why}")
+    return run.decision
+
+
+def _unchanged(run: Run, moved: Path | None) -> Path:
+    gated = run.inputs.get("pairs") or {}
+    path = moved or Path(str(gated.get("path")))
+    if not path.exists():
+        raise ProbeError(f"{path}: not there. Name the gated pair file with --pairs.")
+    if sha256_file(path) != gated.get("sha256"):
+        raise ProbeError(f"{path}: changed since it was gated. Run `probe gate` again.")
+    return path
+
+
+def _jobs(run: Run, decision: Decision) -> list[Job]:
+    """A job a stage; each starts from the output of the one before."""
+    model: Mapping[str, Any] = run.inputs.get("model") or {}
+    template = str(model.get("template") or run.config.get("template") or "chat")
+    length = run.config.get("max_length") or (run.inputs.get("scores") or {}).get("max_length")
+    n = int((run.inputs.get("pairs") or {}).get("n") or 0)
+    start, jobs = str(model.get("name")), []
+    for stage in decision.stages:
+        values = stage_values(decision, stage)
+        dtype = str(model.get("dtype") or "float32")
+        jobs.append(Job(stage, values, start, template, length, dtype, n))
+        start = jobs[-1].output
+    return jobs
+
+
+def _write(job: Job, made: Exported, run: Run, decision: Decision, source: Path, directory: Path) -> Path:
+    fields = parse_fields(run.config.get("fields"))
+    pairs = read_pairs(source, fields=fields, skip_bad=bool(run.config.get("skip_bad")))
+    save_rows((made.row(pair, job.template) for pair in pairs), directory / data_name(job))
+    for name, content in made.beside.items():
+        write_text(directory / name, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+    hosted = "training_file" in made.settings
+    path = directory / f"{job.stage}.{'json' if hosted else 'yaml'}"
+    if hosted:  # JSON has no comments: the request must be sent as it stands
+        write_text(path, json.dumps(made.settings, indent=2) + "\n")
+    else:
+        write_text(path, dump(made.settings, _comments(job, made, run, decision)))
+    return path
+
+
+def _comments(job: Job, made: Exported, run: Run, decision: Decision) -> list[str]:
+    """The head of a config: where it comes from, why, and how it is run."""
+    merged = job.model.startswith("out-") and job.lora
+    return [
+        f"Stage {job.stage} of {decision.method}, decided by probe gate on {run.created}.",
+        *(f"{reason.code}: {reason.text}" for reason in decision.reasons),
+        f"Values: {job.values.get('source', '')}.",
+        *([f"Merge the adapter in {job.model} into the model before this stage."] if merged else []),
+        f"Run in this directory: {made.command}",
+    ]

@@ -1,0 +1,82 @@
+"""Pairs in the row forms of other tools. Chat templates are left to the tool; any other template is applied.
+
+`template` is the resolved name that the run was measured under: `chat`, `raw`, `qa` or a text with {prompt}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...pairs.record import Content, Pair, text_of
+
+Row = dict[str, Any]
+MakeRow = Callable[[Pair, str], Row]
+
+
+def messages(content: Content | None, role: str) -> list[Row]:
+    """Chat messages: those of the file, or the text as one message of `role`."""
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [{"role": role, "content": content}]
+    return [dict(message) for message in content]
+
+
+def prompt_text(pair: Pair, template: str) -> str:
+    """The text before the response, template applied; for raw the file's own words."""
+    from ...scoring.templates import QA
+
+    text = text_of(pair.prompt)
+    frame = {"raw": "{prompt}", "qa": QA}.get(template, template)
+    return frame.replace("{prompt}", text)
+
+
+def preference(pair: Pair, template: str) -> Row:
+    """`prompt`, `chosen`, `rejected`: messages under `chat`, else text."""
+    if template == "chat":
+        sides = {"chosen": pair.chosen, "rejected": pair.rejected}
+        turns = {name: messages(content, "assistant") for name, content in sides.items()}
+        return {"prompt": messages(pair.prompt, "user"), **turns}
+    words = {"chosen": text_of(pair.chosen), "rejected": text_of(pair.rejected)}
+    return {"prompt": prompt_text(pair, template), **words}
+
+
+def completion(pair: Pair, template: str) -> Row:
+    """`prompt` and `completion` (the chosen side): messages under `chat`, else text."""
+    row = preference(pair, template)
+    return {"prompt": row["prompt"], "completion": row["chosen"]}
+
+
+def dialogue(pair: Pair, template: str = "chat") -> Row:
+    """`messages`: the prompt and the chosen side as one dialogue."""
+    return {"messages": [*messages(pair.prompt, "user"), *messages(pair.chosen, "assistant")]}
+
+
+def dialogues(pair: Pair, template: str = "chat") -> Row:
+    """`chosen` and `rejected` as two whole dialogues, the prompt in both."""
+    prompt = messages(pair.prompt, "user")
+    return {
+        "chosen": [*prompt, *messages(pair.chosen, "assistant")],
+        "rejected": [*prompt, *messages(pair.rejected, "assistant")],
+    }
+
+
+def ranked(pair: Pair, template: str) -> Row:
+    """LlamaFactory's ranking form: `messages` before, one message a side; text columns without chat."""
+    if template != "chat":
+        return preference(pair, template)
+    last = {
+        "chosen": messages(pair.chosen, "assistant")[-1],
+        "rejected": messages(pair.rejected, "assistant")[-1],
+    }
+    return {"messages": messages(pair.prompt, "user"), **last}
+
+
+def hosted(pair: Pair, template: str = "chat") -> Row:
+    """The hosted services' preference form."""
+    return {
+        "input": {"messages": messages(pair.prompt, "user")},
+        "preferred_output": messages(pair.chosen, "assistant"),
+        "non_preferred_output": messages(pair.rejected, "assistant"),
+    }

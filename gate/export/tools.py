@@ -1,0 +1,290 @@
+"""One function a tool: a stage of the decision as that tool's own settings.
+
+Versions read: TRL 1.16, Axolotl 0.19, LlamaFactory 0.9.5, alignment-handbook 0.3, the hosted form of 2025.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import ProbeError
+from . import rows
+
+MICRO_BATCH = 4  # pairs a device sees at once; what is left of the batch is accumulated
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stage to train. `values` are its hyper-parameters, `model` a name or the stage before's output."""
+
+    stage: str
+    values: Mapping[str, Any]
+    model: str
+    template: str
+    max_length: int | None
+    dtype: str
+    pairs: int
+
+    @property
+    def warmup_steps(self) -> int:
+        """Optimizer steps of warm-up: a number, since transformers 4 and 5 name the share differently."""
+        steps = math.ceil(self.pairs / int(self.values["batch"])) * float(self.values["epochs"])
+        return round(steps * float(self.values["warmup"]))
+
+    @property
+    def micro(self) -> int:
+        """Pairs in one forward pass."""
+        return min(MICRO_BATCH, int(self.values["batch"]))
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes to an optimizer step."""
+        return max(1, int(self.values["batch"]) // self.micro)
+
+    @property
+    def lora(self) -> bool:
+        """Whether an adapter is trained, not all weights."""
+        return not self.values.get("full")
+
+    @property
+    def output(self) -> str:
+        """Where the tool is to write."""
+        return f"out-{self.stage}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Settings, the form of the data's rows, the command that runs it, and files that go beside it."""
+
+    settings: Mapping[str, Any]
+    row: rows.MakeRow
+    command: str
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+
+def data_name(job: Job) -> str:
+    """The data file of a stage, in a folder that dataset loaders accept by itself."""
+    return f"data-{job.stage}/train.jsonl"
+
+
+def lacking(tool: str, job: Job) -> ProbeError:
+    """The error for a stage that a tool cannot do, with those that can."""
+    able = [name for name, stages in ABLE.items() if job.stage in stages and name != tool]
+    return ProbeError(f"{tool} has no {job.stage}. Use {', '.join([*able, '`probe train`'])}.")
+
+
+TRL_LOSS = {
+    "dpo": {"loss_type": ["sigmoid"]},
+    "dpo_nll": {"loss_type": ["sigmoid", "sft"]},
+    "dpo_norm": {"loss_type": ["sigmoid_norm"]},
+    "cdpo": {"loss_type": ["sigmoid"]},
+    "ipo": {"loss_type": ["ipo"]},
+}
+AXOLOTL_LOSS: dict[str, dict[str, Any]] = {
+    **{k: {"rl": "dpo", "dpo_loss_type": v["loss_type"]} for k, v in TRL_LOSS.items()},
+    "orpo": {"rl": "orpo"},
+}
+FACTORY_LOSS = {"dpo": "sigmoid", "dpo_nll": "sigmoid", "cdpo": "sigmoid", "ipo": "ipo", "orpo": "orpo"}
+ABLE = {
+    "trl": {"sft", *TRL_LOSS},
+    "axolotl": {"sft", *AXOLOTL_LOSS},
+    "llamafactory": {"sft", *FACTORY_LOSS},
+    "alignment-handbook": {"sft", "dpo", "orpo"},
+    "openai": {"sft", "dpo"},
+}
+
+
+def trl(job: Job) -> Exported:
+    """`trl sft|dpo --config FILE`, TRL 1.x."""
+    values, sft = job.values, job.stage == "sft"
+    weights = {"loss_weights": [1.0, values["nll_weight"]]} if job.stage == "dpo_nll" else {}
+    loss: Mapping[str, Any] = (
+        {"completion_only_loss": True} if sft else {"beta": values["beta"], **TRL_LOSS[job.stage], **weights}
+    )
+    settings = {
+        "model_name_or_path": job.model,
+        "dataset_name": data_name(job).rpartition("/")[0],
+        **_transformers(job),
+        **loss,
+        "max_length": job.max_length,
+        **({"use_peft": True, **_lora(job), "lora_target_modules": ["all-linear"]} if job.lora else {}),
+    }
+    row = rows.completion if sft else rows.preference
+    return Exported(settings, row, f"trl {'sft' if sft else 'dpo'} --config {job.stage}.yaml")
+
+
+def handbook(job: Job) -> Exported:
+    """The handbook's recipe form; it always applies the model's chat template."""
+    if job.template != "chat":
+        raise ProbeError(
+            f"alignment-handbook applies a chat template, this run was measured under {job.template!r}. "
+            "Export to trl, or measure again with --template chat."
+        )
+    preference = {"beta": job.values.get("odds_weight" if job.stage == "orpo" else "beta")}
+    settings = {
+        "model_name_or_path": job.model,
+        "torch_dtype": job.dtype,
+        "dataset_mixer": {data_name(job).rpartition("/")[0]: 1.0},
+        "dataset_splits": ["train"],
+        "auto_insert_empty_system_msg": False,
+        **_transformers(job),
+        **({} if job.stage == "sft" else preference),
+        ("max_seq_length" if job.stage == "sft" else "max_length"): job.max_length,
+        "do_eval": False,
+        **({"use_peft": True, **_lora(job)} if job.lora else {}),
+    }
+    row = rows.dialogue if job.stage == "sft" else rows.dialogues
+    return Exported(settings, row, f"accelerate launch scripts/run_{job.stage}.py {job.stage}.yaml")
+
+
+def axolotl(job: Job) -> Exported:
+    """`axolotl train FILE`."""
+    values, chat = job.values, job.template == "chat"
+    if job.stage == "orpo" and not chat:
+        raise ProbeError(
+            "axolotl's ORPO reads chat messages only. Export to llamafactory, or use `probe train`."
+        )
+    settings = {
+        "base_model": job.model,
+        "datasets": [{"path": data_name(job), "ds_type": "json", "split": "train", **_axolotl_data(job)}],
+        **({} if job.stage == "sft" else _axolotl_loss(job)),
+        **({"chat_template": "tokenizer_default"} if chat else {}),
+        **({"adapter": "lora", **_lora(job), "lora_target_linear": True} if job.lora else {}),
+        "sequence_len": job.max_length,
+        "learning_rate": values["learning_rate"],
+        "num_epochs": values["epochs"],
+        "micro_batch_size": job.micro,
+        "gradient_accumulation_steps": job.accumulation,
+        "lr_scheduler": values["schedule"],
+        "warmup_ratio": values["warmup"],
+        "max_grad_norm": values["clip"],
+        "weight_decay": values["weight_decay"],
+        "optimizer": "adamw_torch",
+        "bf16": job.dtype == "bfloat16",
+        "output_dir": job.output,
+    }
+    row = _axolotl_row(job.stage, chat)
+    return Exported(settings, row, f"axolotl train {job.stage}.yaml")
+
+
+def _axolotl_loss(job: Job) -> dict[str, Any]:
+    weights = {"dpo_loss_weights": [1.0, job.values["nll_weight"]]} if job.stage == "dpo_nll" else {}
+    own = (
+        {"orpo_alpha": job.values["odds_weight"]} if job.stage == "orpo" else {"rl_beta": job.values["beta"]}
+    )
+    return {**AXOLOTL_LOSS[job.stage], **own, **weights}
+
+
+def _axolotl_data(job: Job) -> dict[str, Any]:
+    chat = job.template == "chat"
+    if job.stage == "sft":
+        asks = "{instruction}"
+        fields = {
+            "field_instruction": "prompt",
+            "field_output": "completion",
+            "format": asks,
+            "no_input_format": asks,
+        }
+        return {"type": "chat_template", "field_messages": "messages"} if chat else {"type": fields}
+    if job.stage == "orpo":
+        return {"type": "chat_template.argilla"}
+    names = {"field_prompt": "prompt", "field_chosen": "chosen", "field_rejected": "rejected"}
+    return {"type": "chat_template.default", "field_messages": "prompt"} if chat else {"type": names}
+
+
+def _axolotl_row(stage: str, chat: bool) -> rows.MakeRow:
+    if stage == "sft":
+        return rows.dialogue if chat else rows.completion
+    return rows.dialogues if stage == "orpo" else rows.preference
+
+
+def llamafactory(job: Job) -> Exported:
+    """`llamafactory-cli train FILE`, with its `dataset_info.json`. It tokenises prompt and response apart."""
+    values, chat, sft = job.values, job.template == "chat", job.stage == "sft"
+    if sft:
+        loss: dict[str, Any] = {}
+    else:
+        beta = values["odds_weight"] if job.stage == "orpo" else values["beta"]
+        loss = {"pref_loss": FACTORY_LOSS[job.stage], "pref_beta": beta}
+        loss |= {"pref_ftx": values["nll_weight"]} if job.stage == "dpo_nll" else {}
+    settings = {
+        "model_name_or_path": job.model,
+        "stage": "sft" if sft else "dpo",
+        "do_train": True,
+        "dataset": "probe_pairs",
+        "dataset_dir": ".",
+        **({} if chat else {"template": "empty"}),  # without a name it takes the tokenizer's own template
+        "finetuning_type": "lora" if job.lora else "full",
+        **(
+            {"lora_rank": values["lora_rank"], "lora_alpha": values["lora_alpha"], "lora_target": "all"}
+            if job.lora
+            else {}
+        ),
+        **loss,
+        **_transformers(job),
+        "cutoff_len": job.max_length,
+    }
+    row = (rows.dialogue if chat else rows.completion) if sft else rows.ranked
+    beside = {"dataset_info.json": {"probe_pairs": _factory_info(job)}}
+    return Exported(settings, row, f"llamafactory-cli train {job.stage}.yaml", beside)
+
+
+def _factory_info(job: Job) -> dict[str, Any]:
+    """The entry of `dataset_info.json`: chat messages, or plain text columns."""
+    sides = {} if job.stage == "sft" else {"chosen": "chosen", "rejected": "rejected"}
+    info: dict[str, Any] = {"file_name": data_name(job), "ranking": job.stage != "sft"}
+    if job.template != "chat":
+        columns = {"prompt": "prompt", **(sides or {"response": "completion"})}
+        return {**info, "formatting": "alpaca", "columns": columns}
+    tags = {
+        "role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
+        "system_tag": "system",
+    }  # fmt: skip
+    return {**info, "formatting": "sharegpt", "columns": {"messages": "messages", **sides}, "tags": tags}
+
+
+def openai(job: Job) -> Exported:
+    """The request of a hosted fine-tuning job; upload the data file and put its id in."""
+    given: dict[str, Any] = {"n_epochs": int(job.values["epochs"]), "batch_size": int(job.values["batch"])}
+    kind = "supervised" if job.stage == "sft" else "dpo"
+    if kind == "dpo":
+        given["beta"] = job.values["beta"]
+    method = {"type": kind, kind: {"hyperparameters": given}}
+    settings = {"model": "MODEL-OF-THE-SERVICE", "training_file": "FILE-ID", "method": method}
+    row = rows.dialogue if job.stage == "sft" else rows.hosted
+    return Exported(
+        settings, row, f"upload {data_name(job)}, then POST {job.stage}.json to /v1/fine_tuning/jobs"
+    )
+
+
+def _transformers(job: Job) -> dict[str, Any]:
+    """Fields of transformers' TrainingArguments, which three of the tools read."""
+    return {
+        "learning_rate": job.values["learning_rate"],
+        "num_train_epochs": job.values["epochs"],
+        "per_device_train_batch_size": job.micro,
+        "gradient_accumulation_steps": job.accumulation,
+        "lr_scheduler_type": job.values["schedule"],
+        "warmup_steps": job.warmup_steps,
+        "max_grad_norm": job.values["clip"],
+        "weight_decay": job.values["weight_decay"],
+        "bf16": job.dtype == "bfloat16",
+        "logging_steps": 1,
+        "output_dir": job.output,
+    }
+
+
+def _lora(job: Job) -> dict[str, Any]:
+    return {"lora_r": job.values["lora_rank"], "lora_alpha": job.values["lora_alpha"]}
+
+
+TOOLS: dict[str, Callable[[Job], Exported]] = {
+    "trl": trl,
+    "axolotl": axolotl,
+    "llamafactory": llamafactory,
+    "alignment-handbook": handbook,
+    "openai": openai,
+}

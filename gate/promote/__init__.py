@@ -1,0 +1,1 @@
+"""Whether a tuned model may replace its base: comparison, promotion and deployment."""

@@ -1,0 +1,147 @@
+"""May the tuned model take the base's place? Changes held against allowances: promote, roll back, or open.
+
+The question is of non-inferiority: H0, per group, is that the quantity got worse by its allowance. All groups
+must reject it for "nothing got worse", which is an intersection–union test and needs no correction (Berger
+1982). "This group got worse" is claimed of any group, and is corrected by Holm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import ProbeError
+from ...records import Condition, Result
+from ...stats.power import least_clusters
+from ...stats.resampling import sign_flip
+from ...stats.statistics import holm, summarise, tail_ps
+from ..conditions import pairs_to_settle
+from .changes import QUANTITIES, Change
+
+WORDS = {"pass": "promote", "fail": "roll back", "inconclusive": "inconclusive"}
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """How far each quantity may get worse: by its name, or by (name, group), which wins. None: not judged."""
+
+    general: Mapping[str, float | None]
+    groups: Mapping[tuple[str, str], float]
+
+    def of(self, change: Change) -> float | None:
+        """The allowance for one change; None where it is shown and not judged."""
+        name = change.quantity.name
+        return self.groups.get((name, change.group), self.general[name])
+
+
+def allowances(typed: Sequence[str], bound: float) -> Allowances:
+    """The defaults with what was typed: `gap=0.05`, `grade:billing=0.5`. The gap's default is `bound`.
+
+    Raises `ProbeError` for what is no allowance, and for a quantity that cannot get worse.
+    """
+    general = {name: q.allowance for name, q in QUANTITIES.items()} | {"gap": bound}
+    groups: dict[tuple[str, str], float] = {}
+    for text in typed:
+        place, _, number = text.rpartition("=")
+        name, _, group = place.partition(":")
+        value = _number(number)
+        if name not in QUANTITIES or not QUANTITIES[name].better or value is None:
+            known = ", ".join(name for name, q in QUANTITIES.items() if q.better)
+            raise ProbeError(
+                f"--allowance {text}: no allowance. Write NAME=NUMBER or NAME:GROUP=NUMBER; names: {known}."
+            )
+        if group:
+            groups[name, group] = value
+        else:
+            general[name] = value
+    return Allowances(general, groups)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < math.inf else None
+
+
+def claims_of(changed: Sequence[Change], allowed: Allowances) -> list[Claim]:
+    """Every change that has an allowance, with it. Raises `ProbeError` for a group that is not there."""
+    present = {(change.quantity.name, change.group) for change in changed}
+    if missing := [place for place in allowed.groups if place not in present]:
+        name, group = missing[0]
+        raise ProbeError(
+            f"--allowance {name}:{group}: nothing of that kind was measured. Check the group's name."
+        )
+    return [Claim(c, allowance) for c in changed if (allowance := allowed.of(c)) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A change held against how far it may get worse, in the quantity's units and ≥ 0."""
+
+    change: Change
+    allowance: float
+
+    @property
+    def limit(self) -> float:
+        """The value that the change must not pass: negative where more is better."""
+        return -self.change.quantity.better * self.allowance
+
+    def worse(self) -> bool:
+        """Whether the measured change lies beyond the allowance."""
+        value = self.change.estimate.value
+        return value is not None and self.change.quantity.better * (value - self.limit) < 0
+
+    def p(self) -> float | None:
+        """Two-sided p of H0 "the change equals the limit": the larger of t's and of the exact sign-flip's.
+
+        Sign flips alone where all items changed alike, which leaves no variance for t; None where no item
+        could tell.
+        """
+        beyond, clusters = self.change.differences - self.limit, self.change.clusters
+        flipped = sign_flip(beyond, clusters)
+        if not flipped.units:
+            return None
+        tails = tail_ps(summarise(beyond, clusters))
+        return flipped.p if tails is None else max(flipped.p, min(1.0, 2 * min(tails)))
+
+
+def judged(claims: Sequence[Claim], alpha: float = 0.05) -> list[Condition]:
+    """A condition a claim. It passes when its own test rejects the limit on the good side, fails when the
+    test rejects it on the bad side after Holm's correction over all claims, and is inconclusive else."""
+    ps = [claim.p() for claim in claims]
+    bad = [1.0 if p is None or not c.worse() else p for c, p in zip(claims, ps, strict=True)]
+    adjusted = holm(bad) if bad else np.array([])
+    return [_condition(c, p, float(q), alpha) for c, p, q in zip(claims, ps, adjusted, strict=True)]
+
+
+def _condition(claim: Claim, p: float | None, adjusted: float, alpha: float) -> Condition:
+    result: Result = "inconclusive"
+    if claim.worse():
+        result = "fail" if adjusted <= alpha else "inconclusive"
+    elif p is not None and p <= alpha:
+        result = "pass"
+    message = "" if result != "inconclusive" else _open(claim, alpha)
+    sense = ">=" if claim.change.quantity.better > 0 else "<="
+    estimate = claim.change.estimate
+    return Condition(
+        estimate.name, estimate.group, estimate, claim.limit, result, "PB901", message, sense=sense
+    )
+
+
+def _open(claim: Claim, alpha: float) -> str:
+    """Why a claim stays open, and how many items would close it."""
+    change = claim.change
+    count, least = len(np.unique(change.clusters)), least_clusters(alpha)
+    if count < least:
+        return f"{count} independent items; fewer than {least} cannot show anything, however alike"
+    more = pairs_to_settle(change.estimate, claim.limit, alpha, 1)
+    return (
+        f"{more:,} more items would settle it, were the measured value the true one"
+        if more
+        else ("the measured value lies on the limit, or has no interval")
+    )

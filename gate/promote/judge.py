@@ -1,0 +1,195 @@
+"""From two measured sides to a judged run: changes, conditions, the word. Pure, and torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ...errors import ProbeError
+from ...pairs.grades import Grades
+from ...records import Estimate, Run, Verdict
+from ...stats.answers import distinct, distinct_change, repeated_share
+from ...stats.statistics import Floats, mean_estimate
+from ..baseline import why_incomparable
+from ..judge import verdict_of
+from .changes import QUANTITIES, Change, Paired, changes, rows
+from .claims import WORDS, Allowances, claims_of, judged
+from .findings import promotion_findings
+from .sides import Measurement, Row
+
+NGRAMS = (1, 2)  # the distinct-n that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a comparison is judged. `inconclusive` decides the exit code only, never the word."""
+
+    allowed: Allowances
+    alpha: float = 0.05
+    inconclusive: Literal["fail", "warn"] = "fail"
+
+
+def compared(
+    run: Run,
+    sides: tuple[Measurement, Measurement] | None,
+    grades: Grades | None,
+    prompts: Mapping[str, int],
+    settings: Settings,
+) -> Run:
+    """`run` with what `sides` and `grades` show. `prompts` labels pairs by id; equal: they share a prompt.
+
+    Raises `ProbeError` where the sides did not measure the same thing, or there is nothing to judge.
+    """
+    pairs = [*_of_scores(*sides, prompts), *_of_texts(*sides), *_of_answers(*sides)] if sides else []
+    paired = [*([_of_grades(grades, settings)] if grades else []), *pairs]
+    changed = [change for one in paired for change in changes(one, settings.alpha)]
+    conditions = judged(claims_of(changed, settings.allowed), settings.alpha)
+    verdict = verdict_of(conditions, settings.inconclusive)
+    variety = _variety(*sides, settings.alpha) if sides else []
+    perplexities = _perplexities(*sides, changed, settings.alpha) if sides else []
+    return Run(
+        command=run.command,
+        created=run.created,
+        verdict=verdict,
+        estimates=(*(c.estimate for c in changed), *(e for e, _ in variety), *perplexities),
+        findings=tuple(promotion_findings(conditions, changed)),
+        inputs=run.inputs,
+        config=run.config,
+        environment=run.environment,
+        details={
+            **run.details,
+            "promotion": {"decision": WORDS[verdict.status], "because": because(verdict)},
+            "before_after": [*rows(changed), *(row for _, row in variety)],
+        },
+    )
+
+
+def because(verdict: Verdict) -> str:
+    """The groups that decided a verdict, in words."""
+    decisive = [c for c in verdict.conditions if c.result == verdict.status]
+    if verdict.status == "pass":
+        return f"all {len(decisive)} conditions hold"
+    groups = ", ".join(dict.fromkeys(c.group for c in decisive))
+    return f"{'worse' if verdict.status == 'fail' else 'open'}: {groups}"
+
+
+def check_comparable(base: Run, tuned: Run) -> None:
+    """Raises `ProbeError` naming the first fact that forbids comparing two runs pair by pair."""
+    fact = why_incomparable(tuned, base)
+    vocabularies = [(run.inputs.get("model") or {}).get("tokenizer_sha256") for run in (base, tuned)]
+    if not fact and vocabularies[0] != vocabularies[1]:
+        fact = "the tokenizers differ, so that nats/token are not the same unit"
+    if fact:
+        raise ProbeError(f"the two sides cannot be compared: {fact}. Measure both in the same way.")
+
+
+def _of_scores(base: Measurement, tuned: Measurement, prompts: Mapping[str, int]) -> list[Paired]:
+    """The quantities of the pairs' own scores; the log-probs of a side only where both sides have them."""
+    check_comparable(base.run, tuned.run)
+    ids = [i for i in base.rows if i in tuned.rows]
+    both = [[side.rows[i] for i in ids] for side in (base, tuned)]
+    groups = [row.get("group") for row in both[0]]
+    clusters = [prompts.get(i, i) for i in ids]
+    gaps = [np.array([gap_of(row) for row in part]) for part in both]
+    columns = {"gap": gaps, "accuracy": [(gap > 0).astype(float) for gap in gaps]}
+    for name in ("chosen", "rejected"):
+        if all(isinstance(row.get(name), Mapping) for part in both for row in part):
+            columns[name] = [np.array([row[name]["mean_logps"] for row in part]) for part in both]
+    return [
+        Paired(QUANTITIES[name], first, second, groups, clusters) for name, (first, second) in columns.items()
+    ]
+
+
+def gap_of(row: Row) -> float:
+    """The gap of one pair, nats/token, from a row of `scores.jsonl` or of a run."""
+    if "gap" in row:
+        return float(row["gap"])
+    return float(row["chosen"]["mean_logps"]) - float(row["rejected"]["mean_logps"])
+
+
+def _of_grades(grades: Grades, settings: Settings) -> Paired:
+    base, tuned = (np.array([getattr(item, side) for item in grades.items]) for side in ("base", "tuned"))
+    span = float(np.ptp([base, tuned]))
+    allowance = settings.allowed.general["grade"]
+    if not grades.letters and allowance is not None and 0 < span <= allowance:
+        raise ProbeError(
+            f"the grades span {span:g}, so that an allowance of {allowance:g} would allow everything. "
+            "Give one on their scale, such as --allowance grade=0.05."
+        )
+    groups = [item.group for item in grades.items]
+    return Paired(QUANTITIES["grade"], base, tuned, groups)
+
+
+def _of_texts(base: Measurement, tuned: Measurement) -> list[Paired]:
+    """Watched texts token by token, each text a cluster."""
+    if not base.watched:
+        return []
+    clusters = [i for i, text in enumerate(base.watched) for _ in text]
+    first, second = (np.concatenate(side.watched) for side in (base, tuned))
+    return [Paired(QUANTITIES["watched"], first, second, [None] * len(clusters), clusters)]
+
+
+def _of_answers(base: Measurement, tuned: Measurement) -> list[Paired]:
+    if not base.answers:
+        return []
+    nobody = [None] * len(base.answers)
+    return [
+        Paired(QUANTITIES[name], _column(base.answers, of), _column(tuned.answers, of), nobody)
+        for name, of in ANSWERS.items()
+    ]
+
+
+def _repetition(text: Sequence[int]) -> float:
+    return repeated_share([text])
+
+
+def _tokens(text: Sequence[int]) -> float:
+    return len(text)
+
+
+ANSWERS: Mapping[str, Callable[[Sequence[int]], float]] = {"repetition": _repetition, "length": _tokens}
+
+
+def _column(texts: Sequence[Sequence[int]], of: Callable[[Sequence[int]], float]) -> Floats:
+    return np.array([of(text) for text in texts], dtype=np.float64)
+
+
+def _variety(base: Measurement, tuned: Measurement, alpha: float) -> list[tuple[Estimate, Mapping[str, Any]]]:
+    """distinct-n of the sampled answers: its change, and the row of the report."""
+    found: list[tuple[Estimate, Mapping[str, Any]]] = []
+    for n in NGRAMS:
+        change = distinct_change(base.answers, tuned.answers, n, alpha=alpha) if base.answers else None
+        if change is not None:
+            row = {
+                "name": f"distinct {n}", "group": "all", "before": distinct(base.answers, n),
+                "after": distinct(tuned.answers, n), "change": change.value, "low": change.low,
+                "high": change.high, "p": None, "units": "share",
+            }  # fmt: skip
+            found.append((change, row))
+    return found
+
+
+def _perplexities(
+    base: Measurement, tuned: Measurement, changed: Sequence[Change], alpha: float
+) -> list[Estimate]:
+    """Perplexity of the watched texts under each model, and their ratio: exp of −log-probs and its ends."""
+    if not base.watched:
+        return []
+    clusters = [i for i, text in enumerate(base.watched) for _ in text]
+    means = {
+        f"perplexity_{name}": mean_estimate(
+            np.concatenate(side.watched), name=name, units="nats/token", clusters=clusters, alpha=alpha
+        )
+        for name, side in (("base", base), ("tuned", tuned))
+    }
+    ratio = next(c.estimate for c in changed if c.quantity.name == "watched")
+    return [_exponential(e, name) for name, e in {**means, "perplexity_ratio": ratio}.items()]
+
+
+def _exponential(e: Estimate, name: str) -> Estimate:
+    """exp(−e): the mean log-prob a token as a perplexity, the ends of the interval changing places."""
+    value, low, high = (None if x is None else float(np.exp(-x)) for x in (e.value, e.high, e.low))
+    return Estimate(name, value, low, high, e.n, e.p, e.method, "", e.group)

@@ -1,0 +1,141 @@
+"""The run behind `probe compare`. Only a side that is a model loads torch; saved runs and grades do not."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ... import config
+from ...errors import ProbeError
+from ...pairs.fields import parse_fields
+from ...pairs.formats import fingerprint
+from ...pairs.grades import Grades
+from ...pairs.read import read_pairs
+from ...pairs.record import text_of
+from ...probes.clusters import prompt_clusters
+from ...records import Run
+from ...runs import environment, now
+from .judge import Settings, compared
+from .sides import Measurement, Side, by_id, saved
+
+if TYPE_CHECKING:
+    from ...scoring.sampling import Answer
+    from ...scoring.session import ModelOptions, Session, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What models are measured on, and how: the pairs, texts to be watched, answers to so many prompts.
+
+    The model and adapter of `how` are those of each side.
+    """
+
+    source: Source
+    how: ModelOptions
+    watch: Path | None = None
+    samples: int = 0
+    tokens: int = 64
+    seed: int = 0
+
+
+def compare(
+    sides: tuple[Side, Side], request: Request | None, grades: Grades | None, settings: Settings
+) -> Run:
+    """The judged run of a comparison. `request` None: saved runs, or models of which only grades are known.
+
+    Raises `ProbeError` for sides that cannot be compared, `CannotMeasure` for numbers that are not finite.
+    """
+    created = now()
+    only_graded = request is None and not all(side.saved for side in sides)
+    both = None if only_graded else _both(sides, request)
+    prompts = _prompts(both[1].run) if both else {}
+    run = Run(
+        command="compare",
+        created=created,
+        inputs=_inputs(sides, both, grades),
+        config=config.current(),
+        environment=environment(),
+    )
+    return compared(run, both, grades, prompts, settings)
+
+
+def _both(sides: tuple[Side, Side], request: Request | None) -> tuple[Measurement, Measurement]:
+    """Both measured, one after the other, so that one model is held at a time."""
+    first, second = (_measured(side, request) for side in sides)
+    if bool(first.watched) != bool(second.watched) or len(first.answers) != len(second.answers):
+        first, second = (replace(side, watched=(), answers=()) for side in (first, second))
+        print("a saved run has neither watched texts nor answers; they are not compared.", file=sys.stderr)
+    return first, second
+
+
+def _measured(side: Side, request: Request | None) -> Measurement:
+    """A saved run as it stands; a model by running it."""
+    if side.saved is not None:
+        return saved(side.saved)
+    if request is None:
+        raise ProbeError(f"{side.name}: a model is measured on pairs. Name the pair file as third argument.")
+    return _measure_model(side, request)
+
+
+def _measure_model(side: Side, request: Request) -> Measurement:
+    """Score the pairs and the watched texts, and sample answers. Raises as `probe bias` does."""
+    from ...probes.bias.run import BiasOptions, measure_in
+    from ...scoring.session import Session, score_row
+    from ...training.stages import encoded_texts
+    from ...training.texts import read_texts
+
+    how = replace(request.how, model=side.model, adapter=side.adapter)
+    session = Session.open(request.source, how, request.seed)
+    plain = BiasOptions(templates="none", corrected=False, seed=request.seed)
+    found = measure_in(session, plain)
+    texts = encoded_texts(read_texts(request.watch), session.encoder) if request.watch else []
+    watched = [logps.astype(np.float64) for logps in session.scorer.side_logps(texts)]
+    rows = by_id(map(score_row, found.scores))
+    return Measurement(found.run, rows, watched, _answers(session, request))
+
+
+def _answers(session: Session, request: Request) -> list[tuple[int, ...]]:
+    """One answer at temperature 1 to each of the first prompts, each drawn from the same numbers for both."""
+    from ...progress import progress
+    from ...scoring.sampling import Draw, sample
+
+    prompts = {text_of(pair.prompt): pair for pair in session.survey.first if pair.prompt}
+    some = list(prompts.values())[: request.samples]
+    codes = [encoded.chosen for encoded in session.encoder.many(some)]
+    draws = [Draw(code.ids[: code.start], 1.0, request.seed + i) for i, code in enumerate(codes)]
+    found: dict[int, Answer] = {}
+    with progress("sampling", len(draws), "answers") as advance:
+        for part in sample(session.loaded, draws, tokens=request.tokens):
+            found |= part
+            advance(len(part))
+    return [found[i].ids for i in range(len(draws))]
+
+
+def _prompts(run: Run) -> dict[str, int]:
+    """A label of the prompt of each pair by id; empty where the run's pair file is not as it was."""
+    facts = run.inputs.get("pairs") or {}
+    path = Path(str(facts.get("path")))
+    if not path.is_file() or fingerprint(path) != facts.get("sha256"):
+        return {}
+    fields = parse_fields(run.config.get("fields"))
+    pairs = list(read_pairs(path, fields=fields, skip_bad=True))
+    labels = prompt_clusters(pair.prompt for pair in pairs)
+    return {pair.id: int(label) for pair, label in zip(pairs, labels, strict=True)}
+
+
+def _inputs(
+    sides: tuple[Side, Side],
+    both: tuple[Measurement, Measurement] | None,
+    grades: Grades | None,
+) -> dict[str, Any]:
+    names = [side.name for side in sides]
+    models = [m.run.inputs.get("model") or {} for m in both] if both else [{}, {}]
+    graded = (
+        {"grades": {**grades.facts, "n": len(grades.items), "left_out": grades.left_out}} if grades else {}
+    )
+    pairs = both[1].run.inputs.get("pairs") or {} if both else {}
+    return {"pairs": pairs, "base": models[0], "model": models[1], "compared": names, **graded}

@@ -1,0 +1,115 @@
+"""The two sides of a comparison: what was named on the command line, and what was measured of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import ProbeError
+from ...pairs.jsonl import json_lines
+from ...records import Run
+from ...runs import load_run
+from ...stats.statistics import Floats
+from ..settings import is_run
+
+EMBEDDED = "embedded"  # what the command line calls the default model
+ADAPTER = "adapter_config.json"  # peft's file, by which a directory is known to be an adapter
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A saved run, or a model (None: the embedded one) with an adapter or without."""
+
+    name: str
+    saved: Path | None = None
+    model: str | None = None
+    adapter: str | None = None
+
+
+def sides_of(base: str, tuned: str, below: str | None) -> tuple[Side, Side]:
+    """What BASE and TUNED name. `below` is the model under adapters; under TUNED it is BASE if that is one.
+
+    An adapter without a named model gets the one that its own config names, if that is a directory here,
+    else the embedded one.
+    """
+    first = _side(base, below)
+    under = below or (None if first.saved or first.adapter else first.model or EMBEDDED)
+    second = _side(tuned, under)
+    return first, second
+
+
+def _side(name: str, below: str | None) -> Side:
+    path = Path(name)
+    if is_run(path):
+        return Side(name, saved=path)
+    if (path / ADAPTER).is_file():
+        return Side(name, model=_plain(below or _base_of(path)), adapter=name)
+    return Side(name, model=_plain(name))
+
+
+def _plain(model: str | None) -> str | None:
+    return None if model == EMBEDDED else model
+
+
+def _base_of(adapter: Path) -> str | None:
+    """The directory of the model that an adapter says it was trained on; None if it names none here."""
+    try:
+        name = json.loads((adapter / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ProbeError(f"{adapter / ADAPTER}: not readable ({error}). Save the adapter again.") from error
+    return name if name and Path(name).is_dir() else None
+
+
+def weights_of(side: Side, run: Run) -> Path:
+    """The directory with a side's own weights, to be promoted: its adapter, else its model.
+
+    For a saved run it is the one that was measured. Raises `ProbeError` where there is none on this disk.
+    """
+    model = run.inputs.get("model") or {}
+    recorded = model.get("adapter") or model.get("name")
+    name = side.adapter or side.model or (recorded if side.saved else None)
+    if name is None or not Path(name).is_dir():
+        raise ProbeError(f"{side.name}: no directory with weights to promote. Name the tuned model's.")
+    return Path(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is known of one side. `rows`: the scores of each pair by id, as in `scores.jsonl`, or where only
+    the run was kept its gaps. `watched`: log-probs a token of each watched text. `answers`: the token ids of
+    a sampled answer to each prompt, without the end token.
+    """
+
+    run: Run
+    rows: Mapping[str, Row]
+    watched: Sequence[Floats] = ()
+    answers: Sequence[Sequence[int]] = ()
+
+
+def saved(path: Path) -> Measurement:
+    """A saved run with its scores. Raises `ProbeError` when it is no run, or holds no scores of pairs."""
+    run = load_run(path)
+    scores = (path if path.is_dir() else path.parent) / "scores.jsonl"
+    rows = _rows(scores) if scores.is_file() else run.details.get("pairs") or ()
+    known = by_id(rows)
+    if not known:
+        raise ProbeError(f"{path}: holds no scores by pair. Give a run of `probe bias` or `probe gate`.")
+    return Measurement(run, known)
+
+
+def by_id(rows: Iterable[Row]) -> dict[str, Row]:
+    """Rows by their pair's id."""
+    return {str(row["id"]): row for row in rows}
+
+
+def _rows(path: Path) -> list[Row]:
+    with path.open("rb") as file:
+        rows = [row for _, row in json_lines(file)]
+    if bad := next((row for row in rows if not isinstance(row, dict) or "id" not in row), None):
+        raise ProbeError(f"{path}: a row is no score of a pair ({str(bad)[:60]}). Measure again.")
+    return rows

@@ -1,0 +1,122 @@
+"""The rule for runs that got worse: three ways a loss shows it, and the reward of online methods."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, median
+
+from .case import Case, Sign
+from .curve import Curve
+
+WORSE = 1.5
+SPIKE = 50.0
+ZERO = 0.02  # a loss under this is about 0, and its ups and downs are noise
+
+
+def diverged(case: Case) -> Sign | None:
+    """The sign of a run that got worse and stayed so, or None.
+
+    PB852 diverged: the loss ended far above where it had been, and did not come back.
+
+    Means: the mean loss of the last tenth is at least 1.5 times that of the first and the last entries
+    agree; or it lost everything it had learned and rose 1.5 times above its best stretch; or a gradient 50
+    times the median struck, and the loss stayed 1.5 times higher from then on. A spike with recovery is
+    none of these.
+    Why: the final weights are worse than the first ones; an earlier checkpoint may be sound.
+    Do: go back to the last checkpoint before the given step; lower the learning rate by 3 to 10, warm up
+    longer, clip gradients at 1.
+    Source: design rule; spikes as in the training logs of public 7B runs.
+    """
+    if case.method.family == "online":
+        return _reward_collapse(case)
+    loss = case.curve("loss")
+    if len(loss) < 3:
+        return None
+    return _above_start(case, loss) or _lost_again(loss) or _after_spike(case, loss)
+
+
+NEXT_DIVERGED = (
+    "Take the last checkpoint before that step; repeat with a 3 to 10 times lower learning rate, "
+    "longer warm-up and gradients clipped at 1."
+)
+
+
+def _above_start(case: Case, loss: Curve) -> Sign | None:
+    first, last = _start(case, loss), loss.last(10)
+    limit = WORSE * first
+    tail = median(
+        loss.values[-max(1, min(3, len(loss) // 3)) :]
+    )  # after a late spike the last entries are low
+    if first <= 0.0 or last < limit or tail < limit or last < ZERO:
+        return None
+    since = loss.since(lambda v: v >= limit)
+    text = f"mean loss {first:.4g} at the start, {last:.4g} in the last tenth ({last / first:.1f} times)"
+    return Sign("diverged", "PB852", since or loss.steps[-1], text, NEXT_DIVERGED)
+
+
+def _start(case: Case, loss: Curve) -> float:
+    """The mean loss of the first tenth; ln 2 where DPO began there but was already off within that tenth."""
+    idle = case.method.idle if case.method.sigmoid else None
+    began = idle is not None and loss.values[0] < WORSE * idle
+    return min(loss.first(10), idle) if began and idle else loss.first(10)
+
+
+def _lost_again(loss: Curve) -> Sign | None:
+    """A run that had learned and ended no better than it began: comparing with the start misses it."""
+    k = loss.window(5)
+    if len(loss) < 20 or min(loss.values) <= 0.0:
+        return None
+    best, at = min((median(loss.values[i : i + k]), i) for i in range(len(loss) - k + 1))
+    start, end = median(loss.values[:k]), median(loss.values[-loss.window(10) :])
+    if end < start or end < WORSE * best:
+        return None
+    since = loss.since(lambda v: v >= WORSE * best) or loss.steps[-1]
+    text = (
+        f"loss {start:.4g} at first, {best:.4g} around step {loss.steps[at + k // 2]:g}, {end:.4g} at the end"
+    )
+    return Sign("diverged", "PB852", since, text, NEXT_DIVERGED)
+
+
+def _after_spike(case: Case, loss: Curve) -> Sign | None:
+    norms = case.curve("grad_norm")
+    limit = SPIKE * median(norms.values) if norms.values else math.inf
+    spikes = [(s, v) for s, v in zip(norms.steps, norms.values, strict=True) if v > limit > 0.0]
+    for step, norm in spikes:
+        before = [v for s, v in zip(loss.steps, loss.values, strict=True) if s < step][-loss.window(5) :]
+        after = [v for s, v in zip(loss.steps, loss.values, strict=True) if s >= step]
+        if len(before) < 3 or not after or median(before) <= 0.0:
+            continue
+        if min(median(after), after[-1]) >= max(ZERO, WORSE * median(before)):
+            text = (
+                f"grad_norm {norm:.4g} at step {step:g}, {norm / median(norms.values):.0f} times its median; "
+                f"loss {median(before):.4g} before, {median(after):.4g} from there on"
+            )
+            return Sign("diverged", "PB852", step, text, NEXT_DIVERGED)
+    return None
+
+
+def _reward_collapse(case: Case) -> Sign | None:
+    """Online methods: the loss starts at 0 and means little; the reward says whether the run got worse.
+
+    A fall counts when it exceeds three standard errors and takes back half of the gain, or a fifth of the
+    reward where there was no gain.
+    """
+    reward = case.curve("reward")
+    k = reward.window(5)
+    if len(reward) < 10:
+        return None
+    start, end = reward.values[:k], reward.values[-k:]
+    best = max((reward.values[i : i + k] for i in range(len(reward) - k + 1)), key=fmean)
+    fall = fmean(best) - fmean(end)
+    gain = max(fmean(best) - fmean(start), 0.4 * abs(fmean(best)))
+    if fall <= 3.0 * math.sqrt((_variance(best) + _variance(end)) / k) or fall < 0.5 * gain:
+        return None
+    limit = fmean(best) - 0.5 * gain
+    since = reward.since(lambda v: v < limit) or reward.steps[-k]
+    text = f"mean reward {fmean(start):.4g} at first, {fmean(best):.4g} at best, {fmean(end):.4g} at last"
+    return Sign("diverged", "PB852", since, text, NEXT_DIVERGED + " Raise the KL weight if `kl` ran away.")
+
+
+def _variance(values: tuple[float, ...]) -> float:
+    mean = fmean(values)
+    return sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)

@@ -1,0 +1,156 @@
+"""Which training method wrote a log, told from its columns and its first loss, and what holds for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median, pstdev
+from typing import Literal
+
+from .curve import Row, curve
+from .log import Log
+
+LN2 = math.log(2.0)
+
+Family = Literal["supervised", "reference", "reference-free", "unpaired", "reward", "online"]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A recognised method.
+
+    `idle` is the loss of a policy that has learned nothing (ln 2 for DPO; None: not known), `sigmoid` says
+    that the loss is −log σ(margin), so that Jensen bounds it by the mean margin, `why` is the evidence.
+    """
+
+    name: str
+    family: Family
+    idle: float | None
+    sigmoid: bool
+    why: str
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether an accuracy of ½ means that the two sides are not told apart."""
+        return self.family in ("reference", "reference-free", "reward")
+
+
+SFT = Method("SFT", "supervised", None, False, "a loss and no rewards")
+ODDS = ("log_odds_chosen", "log_odds_ratio", "odds_ratio_loss")
+ONLINE = ("reward", "reward_std", "objective/rlhf_reward", "objective/scores", "objective/kl")
+
+
+def recognise(log: Log) -> Method:
+    """The method of `log`: by columns only one method writes, else by how rewards and loss relate."""
+    if log.has(*ONLINE):
+        name = "PPO" if log.has("objective/kl", "objective/rlhf_reward") else "GRPO"
+        return Method(name, "online", None, False, "rewards of sampled completions")
+    if log.has(*ODDS):
+        return Method("ORPO", "reference-free", None, False, "odds-ratio columns")
+    if log.has("min_reward", "mean_reward"):
+        return Method("reward model", "reward", LN2, True, "scores of a reward model")
+    if log.has("kl") and not log.has("rewards/accuracies"):
+        return Method("KTO", "unpaired", 0.5, False, "a KL column and no accuracies")
+    # An SFT run on pairs has their log-probs too, in evaluations only.
+    paired = any("logps/chosen" in row for row in log.train)
+    if not paired and not log.has("rewards/margins", "rewards/chosen"):
+        return _from_loss_alone(log)
+    return _reference_free(log) or _with_reference(log)
+
+
+def _from_loss_alone(log: Log) -> Method:
+    losses = log.curve("loss").values  # an accuracy in training: a classifier has it in evaluations only
+    if losses and len(curve(log.train, "rewards/accuracies")) and abs(losses[0] - LN2) < 0.03:
+        return Method("DPO", "reference", LN2, True, "an accuracy, and a loss that starts at ln 2")
+    return SFT
+
+
+def _reference_free(log: Log) -> Method | None:
+    """ORPO, SimPO or CPO: without a reference the reward is β · logps, so their ratio is one constant."""
+    betas = [
+        row["rewards/chosen"] / row["logps/chosen"]
+        for row in log.rows
+        if math.isfinite(row.get("rewards/chosen", math.nan))
+        and math.isfinite(row.get("logps/chosen", math.nan))
+        and row["logps/chosen"] != 0.0
+    ]
+    beta = median(betas) if betas else 0.0
+    if beta <= 0.0 or len(betas) < 2 or pstdev(betas) > 0.02 * beta:
+        return None
+    why = f"rewards are {beta:.3g} × logps: no reference"
+    # The papers' ranges do not meet: ORPO's λ is at most 1, SimPO's β (on per-token logps) 2 to 10.
+    per_token = _per_token(log.rows)
+    name = "CPO" if not per_token else "ORPO" if beta < 1.0 else "SimPO"
+    return Method(name, "reference-free", None, False, why)
+
+
+def _per_token(rows: Sequence[Row]) -> bool:
+    """Whether logps are means over tokens: below ln 100,000 nats, more than a uniform guess would cost."""
+    logps = curve(rows, "logps/chosen").values
+    return bool(logps) and -median(logps) < math.log(100_000)
+
+
+def _with_reference(log: Log) -> Method:
+    if any(row.get("nll_loss", 0.0) > 0.0 for rows in (log.train, *log.evals.values()) for row in rows):
+        return Method("MPO", "reference", None, False, "a preference loss mixed with an SFT term")
+    losses = curve(log.rows, "loss").values
+    if losses and min(losses) < 0.0:
+        return _variant(None, "a loss below 0, which −log σ cannot be")
+    start = _start(log)
+    if start is None:
+        return Method("DPO", "reference", LN2, True, "rewards against a reference")
+    return _from_start(log, *start)
+
+
+def _start(log: Log) -> tuple[float, float] | None:
+    """Loss and margin of the first entry, if the rewards there are still about 0: the policy is at rest."""
+    row = log.rows[0]
+    loss, margin = row.get("loss", math.nan), row.get("rewards/margins", math.nan)
+    rest = abs(margin) < 0.1 and all(
+        abs(row.get(f"rewards/{side}", 0.0)) < 0.25 for side in ("chosen", "rejected")
+    )
+    return (loss, margin) if rest and math.isfinite(loss) else None
+
+
+def _from_start(log: Log, loss: float, margin: float) -> Method:
+    """The loss function, from its value where the margin is still about 0."""
+    expected = math.log1p(math.exp(-margin))
+    if abs(loss - expected) < 0.05 or loss == 0.0:
+        return Method("DPO", "reference", LN2, True, "a loss that starts at ln 2")
+    if loss < LN2 and not _steady(loss, log):
+        return Method("DPO", "reference", LN2, True, "rewards against a reference")
+    if _scaled(loss, log) and not _per_token(log.rows):
+        return _variant(loss, f"a loss that starts at {loss / LN2:.3g} × ln 2")
+    beta = abs(0.5 - margin) / math.sqrt(loss)
+    if _written(beta) and (loss > 3.0 or _per_token(log.rows)):
+        why = f"a loss that starts at {loss:.3g} = (½ / β)², β {beta:.2g}"
+        return Method("IPO", "reference", 0.25 / beta**2, False, why)
+    return _variant(loss, f"a loss that starts at {loss:.3g}, not ln 2")
+
+
+def _steady(loss: float, log: Log) -> bool:
+    """Whether every entry near margin 0 has about the loss of the first.
+
+    Another loss function has another value there (EXO lies under ln 2); averaged NaN has any, and then 0.
+    """
+    near = [
+        row["loss"] for row in log.train if abs(row.get("rewards/margins", math.nan)) < 0.1 and "loss" in row
+    ]
+    return len(near) > 1 and all(abs(other - loss) < 0.25 * loss for other in near)
+
+
+def _written(beta: float) -> bool:
+    """Whether somebody would write this β: one digit, or a multiple of .05."""
+    return any(abs(b - beta) < 0.01 * beta for b in (float(f"{beta:.0e}"), round(20.0 * beta) / 20.0))
+
+
+def _scaled(loss: float, log: Log) -> bool:
+    """Whether the loss is ln 2 times or over a power of two: accumulation counted wrong, or two terms."""
+    power = round(math.log2(loss / LN2))
+    lasting = median(curve(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a scale
+    return lasting and 0 < abs(power) <= 6 and abs(loss / LN2 / 2.0**power - 1.0) < 0.005
+
+
+def _variant(idle: float | None, why: str) -> Method:
+    return Method("DPO variant", "reference", idle, False, why)

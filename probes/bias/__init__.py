@@ -1,0 +1,1 @@
+"""Which side the model already prefers: the scores judged, the verdict, its findings and their wording."""

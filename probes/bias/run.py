@@ -1,0 +1,185 @@
+"""The run behind `probe bias`: scores, the same pairs in other templates and without prompt, the verdict."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ... import config
+from ...errors import ProbeError
+from ...pairs.record import Pair
+from ...progress import progress
+from ...records import Run
+from ...reports.tally import Tally
+from ...runs import environment, now
+from ...scoring.processes import rank
+from ...scoring.records import PairScore
+from ...scoring.session import Extremes, ModelOptions, Session, Source, score_row
+from ...scoring.table import ScoreTable
+from ...stats.sequential import sign_sequence
+from ..clusters import prompt_clusters
+from .early import cluster_gaps, early_result, settled
+from .judge import BiasResult, bias
+
+OTHER_TEMPLATES = {
+    # What else a prompt could look like to this model; the resolved template itself comes first.
+    "chat": ("qa", "{prompt}\n"),
+    "qa": ("{prompt}\n", "Q: {prompt}\nA: "),
+    "raw": ("chat", "qa"),
+}
+
+
+LOOK_EVERY = 32  # prompts between two looks at the anytime-valid test
+
+
+@dataclass(frozen=True, slots=True)
+class BiasOptions:
+    """How the scores are judged: see `probe bias --help`."""
+
+    alpha: float = 0.05
+    bound: float = 0.1
+    templates: str = "auto"
+    corrected: bool = True
+    stop_early: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A finished run, the rows of its `scores.jsonl`, and the scores for whoever asks more of them."""
+
+    run: Run
+    rows: Iterable[Mapping[str, Any]]
+    scores: ScoreTable
+
+
+def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Measured | None:
+    """Score the file and judge it; None in all processes but the first.
+
+    Raises `ProbeError` for bad input, `CannotMeasure` for bad numbers.
+    """
+    measured = measure_in(Session.open(source, how, options.seed), options)
+    return None if rank() else measured
+
+
+def measure_in(session: Session, options: BiasOptions) -> Measured:
+    """The same in an open session: `probe gate` runs its other probes in it too."""
+    created, source = now(), session.source
+    extremes = Extremes()
+    stream = (
+        shuffled_until_settled(session, options)
+        if options.stop_early
+        else session.scores(tally=Tally(source.sides))
+    )
+    scores = ScoreTable(extremes.watch(stream))
+    if not scores:
+        raise ProbeError(
+            f"{source.path}: none of its {session.survey.n} pairs can be scored "
+            f"({_excluded(session)}). Look at the file with `probe data`."
+        )
+    result = _judged(session, scores, options)
+    run = Run(
+        command="bias",
+        created=created,
+        bias=result.rows,
+        estimates=result.estimates,
+        findings=result.findings,
+        inputs=session.inputs(),
+        config=config.current(),
+        environment=environment(),
+        details={**result.details, **extremes.rows(session)},
+    )
+    return Measured(run, map(score_row, scores), scores)
+
+
+def _judged(session: Session, scores: ScoreTable, options: BiasOptions) -> BiasResult:
+    """The verdict on these scores, with the same pairs or a sample in other templates and without prompt."""
+    source, scored = session.source, set(scores.lines)
+    again = [pair for pair in session.survey.sample if pair.line in scored]
+    clusters = _clusters(source, scores)
+    result = bias(
+        scores,
+        sides=source.sides,
+        alpha=options.alpha,
+        bound=options.bound,
+        clusters=clusters,
+        by_template=_by_template(session, again, options.templates),
+        neutral=_neutral(session, again) if options.corrected else None,
+        noise_floor=session.noise_floor(),
+        seed=options.seed,
+    )
+    if not options.stop_early:
+        return result
+    gaps = cluster_gaps(scores, clusters.tolist(), session.noise_floor())
+    return early_result(result, gaps, len(scores), session.survey.n, source.sides, options.alpha)
+
+
+def _clusters(source: Source, scores: ScoreTable) -> npt.NDArray[np.int64]:
+    """A label a score: equal for pairs that share a prompt."""
+    scored = set(scores.lines)
+    lines = [pair.line for pair in source.pairs() if pair.line in scored]
+    labels = prompt_clusters(pair.prompt for pair in source.pairs() if pair.line in scored)
+    by_line = dict(zip(lines, labels.tolist(), strict=True))
+    return np.array([by_line[line] for line in scores.lines], dtype=np.int64)
+
+
+def shuffled_until_settled(session: Session, options: BiasOptions) -> Iterator[PairScore]:
+    """Scores in random order, prompt by prompt, until the anytime-valid test has settled the question.
+
+    The order is that of the seed, so the answer can be repeated. All pairs are held in memory.
+    """
+    prompts: dict[int, list[Pair]] = {}
+    pairs = list(session.source.pairs())
+    for pair, label in zip(pairs, prompt_clusters(p.prompt for p in pairs).tolist(), strict=True):
+        prompts.setdefault(label, []).append(pair)
+    order = list(prompts.values())
+    random.Random(options.seed).shuffle(order)
+    gaps: list[float] = []
+    with progress("scoring until settled", len(pairs)) as advance:
+        for start in range(0, len(order), LOOK_EVERY):
+            for group in _batch_gaps(session, order[start : start + LOOK_EVERY]):
+                yield from group
+                gaps.append(sum(score.gap for score in group))
+            advance(sum(map(len, order[start : start + LOOK_EVERY])))
+            if gaps and settled(sign_sequence(gaps, options.alpha), options.alpha):
+                return
+
+
+def _batch_gaps(session: Session, prompts: Sequence[Sequence[Pair]]) -> Iterator[list[PairScore]]:
+    """The scores of each prompt's pairs, from one packed pass over all of them."""
+    scores = {score.line: score for score in session.scorer.scores([p for group in prompts for p in group])}
+    for group in prompts:
+        if found := [scores[pair.line] for pair in group if pair.line in scores]:
+            yield found
+
+
+def _by_template(session: Session, pairs: Sequence[Pair], asked: str) -> dict[str, list[PairScore]]:
+    """The pairs scored in each other template; none where there is no prompt to put into one."""
+    if asked == "none" or not any(pair.prompt for pair in pairs):
+        return {}
+    own = session.encoder.template
+    if asked == "auto":
+        names: Sequence[str] = OTHER_TEMPLATES.get(own, ("qa", "{prompt}\n"))
+        if not session.loaded.tokenizer.chat_template:
+            names = [name for name in (*names, "{prompt}\n", "Q: {prompt}\nA: ") if name != "chat"][:2]
+    else:
+        names = asked.split(",")
+    others = dict.fromkeys(name for name in names if name != own)
+    return {name: session.scores_of(pairs, f"template {name!r}", name) for name in others}
+
+
+def _neutral(session: Session, pairs: Sequence[Pair]) -> list[PairScore] | None:
+    """The pairs under an empty prompt (Holtzman et al. 2021, domain-conditional PMI)."""
+    if not any(pair.prompt for pair in pairs):
+        return None
+    empty = [session.encoder.neutral(pair) for pair in pairs]
+    return session.scores_of(empty, "without prompt", session.encoder.template)
+
+
+def _excluded(session: Session) -> str:
+    return ", ".join(sorted({why.replace("_", " ") for _, why in session.scorer.excluded}))

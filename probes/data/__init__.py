@@ -1,0 +1,1 @@
+"""Whether the pair file is sound: checks of rows, columns, tokens and the whole file, without a model."""

@@ -1,0 +1,282 @@
+"""What one reading of a pair file leaves behind: columns of numbers, a row a pair, no texts.
+
+The checks in `data_rows`, `data_file` and `data_shape` are functions of these columns, so a million pairs
+take a few hundred megabytes and most checks are a line or two of NumPy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntFlag
+from itertools import islice, pairwise
+
+import numpy as np
+import numpy.typing as npt
+from rapidfuzz.distance import Indel
+
+from ...pairs.implicit import USER
+from ...pairs.record import Content, Message, Pair, text_of
+from .limits import LEAST_ALIKE
+from .near import bands
+from .words import Ints, UInts, Words, fold, hash_words, shared_at_most
+
+BATCH = 256  # pairs; what fits a core's cache
+SAMPLE = 256  # pairs whose texts are kept for the checks of templates
+STRANGERS = 16  # beyond the first batches, one pair in so many is compared with another pair's side
+CATEGORIES = ("category", "topic", "type", "label", "domain", "subset", "bias_type", "source", "task")
+MOST_CATEGORIES = 50  # more values than that are no grouping
+ECHO_WORDS = 5  # a shorter prompt may well open an answer by chance
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "model", "tool", "function", "ipython"})
+ANSWERING = frozenset({"assistant", "model"})
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
+_CONTROL_BYTES = bytes({*range(32), 127} - {9, 10, 13})
+# UTF-8 of Western letters and punctuation that was read as Windows-1252 or Latin-1; other lead bytes are
+# left out, since "é »" in French has that form too. And what cannot be text in any encoding.
+BROKEN = re.compile(r"[\x80-\x9f\ufffd]")
+MISREAD = re.compile(r"[ÂÃâ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]{1,2}")
+
+# Words that open an answer which holds back: it declines, doubts or objects.
+HOLDING_BACK = tuple(
+    re.findall(
+        r"\S+",
+        """can't can’t cannot won't won’t unable sorry sorry, sorry. disagree decline refuse refuse. unsure
+        however however, actually actually, unfortunately unfortunately, no, no. wouldn't wouldn’t shouldn't
+        shouldn’t wrong incorrect wait, reconsider caution hesitate concern concerns""",
+    )
+)
+OPENING = 12  # words
+
+
+class Flag(IntFlag):
+    """What one pair shows by itself."""
+
+    NO_PROMPT = 1
+    IDENTICAL = 2
+    SPACED = 4  # white space stands between the prompt and both responses
+    HALF_SPACED = 8  # … and one of them only
+    CONTROL = 16
+    MOJIBAKE = 32
+    ODD_TURNS = 64
+    CHAT = 128
+    HOLDS_CHOSEN = 256
+    HOLDS_REJECTED = 512
+    PREFIX = 1024  # one side begins with all of the other
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """One row a pair. The last axis of [n, 3] is prompt, chosen, rejected."""
+
+    lines: Ints  # [n]
+    ids: Ints  # [n] hashes, which differ between processes
+    keys: UInts  # [n, 3] equal for equal words in equal order
+    words: Ints  # [n, 3]
+    chars: Ints  # [n, 3]
+    echo: npt.NDArray[np.bool_]  # [n] a response opens with the whole prompt
+    alike: npt.NDArray[np.float32]  # [n] 2·LCS/(n + m) of the two sides' words; see `contrasts`
+    stranger: npt.NDArray[np.float32]  # [n] the same with another pair's rejected; NaN: not looked at
+    bands: UInts  # [n, BANDS]
+    flags: npt.NDArray[np.int64]  # [n]
+    groups: Ints  # [n] index into Facts.groups
+
+    def has(self, flag: Flag) -> npt.NDArray[np.bool_]:
+        """Which rows carry any of the flags; shape [n]."""
+        return np.asarray((self.flags & int(flag)) != 0)
+
+    @staticmethod
+    def joined(parts: Sequence[Columns]) -> Columns:
+        """The rows of all parts, in order."""
+        names = [f.name for f in dataclasses.fields(Columns)]
+        return Columns(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass
+class Sample:
+    """Every k-th pair of a stream, k doubling so that at most `most` are kept; all pairs of a small file."""
+
+    most: int = SAMPLE
+    pairs: list[Pair] = field(default_factory=list)
+    _stride: int = 1
+    _seen: int = 0
+
+    def add(self, batch: Iterable[Pair]) -> None:
+        """Pass some more pairs of the stream."""
+        for pair in batch:
+            if self._seen % self._stride == 0:
+                self.pairs.append(pair)
+            self._seen += 1
+            if len(self.pairs) > self.most:
+                self.pairs, self._stride = self.pairs[::2], 2 * self._stride
+
+
+@dataclass
+class Facts:
+    """Reads pairs into columns. `groups` are the names met; `categories` the values of group-like fields."""
+
+    sample: Sample = field(default_factory=Sample)
+    groups: dict[str, int] = field(default_factory=dict)
+    categories: dict[str, Counter[str]] = field(default_factory=dict)
+    grouped: int = 0  # pairs that name a group
+
+    def read(self, pairs: Iterable[Pair], advance: Callable[[int], None] = lambda _: None) -> Columns:
+        """The columns of all pairs. Raises whatever the iteration raises."""
+        parts = []
+        for number, batch in enumerate(_batches(pairs)):
+            self.sample.add(batch)
+            parts.append(self._columns(batch, 1 if number < 16 else STRANGERS))
+            advance(len(batch))
+        return Columns.joined(parts)
+
+    def _columns(self, batch: list[Pair], stride: int) -> Columns:
+        texts = [text_of(side) for pair in batch for side in (pair.prompt, pair.chosen, pair.rejected)]
+        words = hash_words(texts)
+        counts = words.counts.reshape(-1, 3)
+        keys = words.keys().reshape(-1, 3)
+        flags = _flags(batch, texts, keys) | _stances(words)
+        alike, stranger = contrasts(words, stride)
+        return Columns(
+            lines=np.fromiter((pair.line for pair in batch), np.int64, len(batch)),
+            ids=np.fromiter((hash(pair.id) for pair in batch), np.int64, len(batch)),
+            keys=keys,
+            words=counts,
+            chars=np.fromiter(map(len, texts), np.int64, len(texts)).reshape(-1, 3),
+            echo=_echoes(words, counts, keys),
+            alike=alike,
+            stranger=stranger,
+            bands=bands(Words(words.hashes, words.offsets[::3])),
+            flags=flags,
+            groups=np.fromiter(map(self._group, batch), np.int64, len(batch)),
+        )
+
+    def _group(self, pair: Pair) -> int:
+        self.grouped += pair.group is not None
+        for name in CATEGORIES:
+            if name in pair.meta and isinstance(value := pair.meta[name], str):
+                counter = self.categories.setdefault(name, Counter())
+                if len(counter) <= MOST_CATEGORIES:
+                    counter[value] += 1
+        return self.groups.setdefault(pair.group or "all", len(self.groups))
+
+
+def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+    stream = iter(pairs)
+    while batch := list(islice(stream, BATCH)):
+        yield batch
+
+
+def contrasts(words: Words, stride: int = 1) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """How alike each pair's sides are, and its chosen side and the next pair's rejected; shapes [n].
+
+    Exact for every `stride`-th pair and wherever sides may share half of their words; elsewhere an upper
+    bound below one half.
+    """
+    alike = shared_at_most(words).astype(np.float32)
+    n = len(alike)
+    exact = alike >= LEAST_ALIKE
+    exact[::stride] = True
+    for i in np.flatnonzero(exact).tolist():
+        alike[i] = _likeness(words, i, i)
+    stranger = np.full(n, np.nan, dtype=np.float32)
+    if n > 1:
+        for i in range(0, n, stride):
+            stranger[i] = _likeness(words, i, (i + 1) % n)
+    return alike, stranger
+
+
+def _likeness(words: Words, pair: int, other: int) -> float:
+    """2·LCS/(n + m) of one pair's chosen side and another's rejected."""
+    chosen, rejected = words.sequence(3 * pair + 1), words.sequence(3 * other + 2)
+    return float(Indel.normalized_similarity(chosen, rejected))
+
+
+def _echoes(words: Words, counts: Ints, keys: UInts) -> npt.NDArray[np.bool_]:
+    lengths = counts[:, 0]
+    opening = words.prefix_keys(np.repeat(lengths, 3)).reshape(-1, 3)
+    echoed = (opening[:, 1:] == keys[:, :1]) & (counts[:, 1:] >= lengths[:, None])
+    return np.asarray((lengths >= ECHO_WORDS) & echoed.any(axis=1))
+
+
+def _stances(words: Words) -> npt.NDArray[np.int64]:
+    """HOLDS_CHOSEN and HOLDS_REJECTED, by the first words of each side."""
+    early = np.flatnonzero(words.places < OPENING)
+    early = early[np.isin(words.hashes[early], _HOLDING_BACK)]
+    holds = np.zeros(len(words.counts), dtype=bool)
+    holds[np.searchsorted(words.offsets, early, side="right") - 1] = True
+    sides = holds.reshape(-1, 3)
+    held = sides[:, 1] * int(Flag.HOLDS_CHOSEN) + sides[:, 2] * int(Flag.HOLDS_REJECTED)
+    return np.asarray(held, dtype=np.int64)
+
+
+_HOLDING_BACK = fold(HOLDING_BACK)
+
+
+def _flags(batch: list[Pair], texts: list[str], keys: UInts) -> npt.NDArray[np.int64]:
+    flags = np.fromiter(map(_form, batch), np.int64, len(batch))
+    for i, (chosen, rejected) in enumerate(zip(texts[1::3], texts[2::3], strict=True)):
+        if chosen.startswith(rejected) or rejected.startswith(chosen):
+            flags[i] |= Flag.PREFIX
+    for same in np.flatnonzero(keys[:, 1] == keys[:, 2]):
+        if batch[same].chosen == batch[same].rejected:
+            flags[same] |= Flag.IDENTICAL
+    for i, text in _suspects(texts):
+        if CONTROL.search(text):
+            flags[i // 3] |= Flag.CONTROL
+        if not text.isascii() and misread(text):
+            flags[i // 3] |= Flag.MOJIBAKE
+    return flags
+
+
+def _suspects(texts: list[str]) -> Iterator[tuple[int, str]]:
+    """Texts worth a closer look; most batches are cleared by one pass over their bytes."""
+    data = "".join(texts).encode("utf-8", "surrogatepass")
+    dirty = len(data) != len(data.translate(None, _CONTROL_BYTES))
+    return ((i, text) for i, text in enumerate(texts) if dirty or not text.isascii())
+
+
+def misread(text: str) -> bool:
+    """Whether some of the text was decoded with the wrong encoding."""
+    return bool(BROKEN.search(text)) or any(map(_is_utf8, MISREAD.findall(text)))
+
+
+def _is_utf8(run: str) -> bool:
+    for encoding in ("cp1252", "latin-1"):
+        for stop in (2, 3):
+            try:
+                if len(run[:stop].encode(encoding).decode("utf-8")) == 1:
+                    return True
+            except UnicodeError:
+                continue
+    return False
+
+
+def _form(pair: Pair) -> int:
+    if not isinstance(pair.chosen, str) and not isinstance(pair.rejected, str):
+        wrong = any(odd_turns(pair.prompt, side) for side in (pair.chosen, pair.rejected))
+        return Flag.CHAT | (Flag.ODD_TURNS if wrong else 0) | (0 if pair.prompt else Flag.NO_PROMPT)
+    chosen, rejected = str(pair.chosen), str(pair.rejected)
+    odd = Flag.ODD_TURNS if chosen.startswith(_USER) or rejected.startswith(_USER) else 0
+    if not pair.prompt:
+        return Flag.NO_PROMPT | odd
+    if str(pair.prompt)[-1:].isspace():
+        return Flag.SPACED | odd
+    spaced = chosen[:1].isspace() + rejected[:1].isspace()
+    return (0, Flag.HALF_SPACED, Flag.SPACED)[spaced] | odd
+
+
+_USER = tuple(USER)
+
+
+def odd_turns(prompt: Content | None, side: tuple[Message, ...]) -> bool:
+    """Whether a chat breaks the order: system first, users and assistants in turn, assistant last."""
+    before = prompt if isinstance(prompt, tuple) else ()
+    roles = [str(message["role"]) for message in (*before, *side)]
+    if not ROLES.issuperset(roles) or roles[-1] not in ANSWERING or roles[len(before)] not in ANSWERING:
+        return True
+    if any(role in ("system", "developer") for role in roles[1:]):
+        return True
+    return any(a == b and a in ("user", *ANSWERING) for a, b in pairwise(roles))

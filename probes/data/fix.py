@@ -1,0 +1,68 @@
+"""`--fix`: the file without the rows that are certainly broken, and a log of what was left out and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import ProbeError
+from ...files import atomic
+from ...pairs.formats import rows_of
+from ...pairs.rows import BadRow
+from .columns import Flag
+from .file_checks import contradictions, duplicated
+from .result import Data
+
+REASONS = {
+    "PB300": "holds no pair",
+    "PB301": "has an empty side",
+    "PB302": "has identical sides",
+    "PB320": "says the opposite of another pair",
+    "PB321": "repeats an earlier pair",
+}
+
+
+def certainly_broken(data: Data) -> dict[int, str]:
+    """The lines that no decision can save, each with the code of the first reason."""
+    columns = data.columns
+    empty = (columns.words[:, 1:] == 0).any(axis=1)
+    found = {
+        "PB321": duplicated(data),
+        "PB320": contradictions(data),
+        "PB302": columns.has(Flag.IDENTICAL),
+        "PB301": empty,
+    }
+    broken = {int(line): code for code, hits in found.items() for line in columns.lines[hits]}
+    return broken | {bad.line: "PB300" for bad in data.bad}
+
+
+def write_fixed(source: Path, target: Path, broken: Mapping[int, str]) -> Path:
+    """Write the rows of `source` that are not broken as JSON Lines to `target`; returns the log's path.
+
+    The log `TARGET.dropped.jsonl` has a row a dropped line: line, code, reason and the row itself.
+    Raises `ProbeError` when `target` is `source`, or nothing would be left.
+    """
+    log = target.with_name(f"{target.name}.dropped.jsonl")
+    if source.exists() and any(path.exists() and path.samefile(source) for path in (target, log)):
+        raise ProbeError(f"--fix {target}: is the file itself. Give another name; the original is kept.")
+    kept = 0
+    with atomic(target) as good, atomic(log) as dropped:
+        for line, row in rows_of(source):
+            if line not in broken:
+                kept += 1
+                good.write(_json(row))
+            else:
+                code = broken[line]
+                reason = str(row) if isinstance(row, BadRow) else REASONS[code]
+                plain = None if isinstance(row, BadRow) else row
+                dropped.write(_json({"line": line, "code": code, "reason": reason, "row": plain}))
+        if not kept:
+            raise ProbeError(f"--fix {target}: nothing would be left of {source}. Mend the rows by hand.")
+    return log
+
+
+def _json(row: Any) -> str:
+    # Parquet and datasets hold dates and the like in other fields.
+    return json.dumps(row, ensure_ascii=False, default=str) + "\n"

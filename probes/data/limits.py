@@ -1,0 +1,77 @@
+"""The checks' limits, each with its code and default; `[tool.probe.data.limits]` changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...errors import ProbeError
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A check's limit: a finding is raised beyond `default`. `help` says of what."""
+
+    code: str
+    default: float
+    help: str
+
+
+LEAST_ALIKE = 0.5  # below it the likeness of two sides is not measured exactly
+
+LIMITS: Mapping[str, Limit] = {
+    "malformed_lines": Limit("PB300", 0.0, "share of lines that hold no pair"),
+    "empty_sides": Limit("PB301", 0.0, "share of pairs with a side without words"),
+    "identical_sides": Limit("PB302", 0.0, "share of pairs whose sides are the same"),
+    "same_words": Limit("PB303", 0.0, "share of pairs whose sides differ in case, width or spacing only"),
+    "odd_turns": Limit("PB304", 0.0, "share of chats with unknown roles or turns out of order"),
+    "boundary_space": Limit("PB305", 0.0, "share of pairs without the white space that the others have"),
+    "control_characters": Limit("PB306", 0.0, "share of pairs with control characters"),
+    "mojibake": Limit("PB307", 0.0, "share of pairs with wrongly decoded text"),
+    "echoed_prompt": Limit("PB308", 0.01, "share of pairs in which a response opens with the prompt"),
+    "repeated_ids": Limit("PB309", 0.0, "share of pairs with the id of another pair"),
+    "contradicting_labels": Limit("PB320", 0.0, "share of pairs that another pair says the other way round"),
+    "duplicates": Limit("PB321", 0.0, "share of pairs that repeat an earlier one"),
+    "near_duplicates": Limit("PB322", 0.01, "share of pairs nearly like an earlier one"),
+    "leaked": Limit("PB323", 0.0, "share of pairs whose prompt stands in the --against file"),
+    "near_leaked": Limit("PB324", 0.01, "share of pairs nearly like one of the --against file"),
+    "effective_prompts": Limit("PB325", 0.1, "least effective number of prompts, as a share of the pairs"),
+    "largest_prompt": Limit("PB325", 0.1, "largest share of pairs with one and the same prompt"),
+    "group_ratio": Limit("PB326", 10.0, "largest group over smallest"),
+    "too_few_pairs": Limit("PB327", 200.0, "least number of pairs"),
+    "length_ratio": Limit("PB330", 1.5, "mean length ratio of the sides in words, either way"),
+    "longer_wins": Limit("PB330", 0.65, "accuracy of choosing by length alone, lower bound"),
+    "too_alike": Limit("PB331", 0.1, "share of pairs whose sides agree in `alike` of their words"),
+    "alike": Limit("PB331", 0.9, "agreement of two sides, 2·LCS/(n + m) of their words"),
+    "hardly_related": Limit(
+        "PB332", 0.6, "least share of pairs whose sides are more alike than strangers, upper bound"
+    ),
+    "conditional": Limit(
+        "PB333", 0.1, "least share of the rarer direction in a conditional set, lower bound"
+    ),
+    "one_sided": Limit("PB334", 0.9, "largest share of one direction, lower bound"),
+    "prefix_sides": Limit("PB335", 0.01, "share of pairs in which one side begins with all of the other"),
+    "identical_after_truncation": Limit("PB340", 0.0, "share of pairs the same after truncation"),
+    "truncated": Limit("PB341", 0.05, "share of pairs with a side cut at --max-length"),
+    "unequal_truncation": Limit("PB342", 0.05, "p of the test that both sides are cut equally often"),
+    "merged_boundary": Limit("PB343", 0.05, "share of pairs with a token across prompt and response"),
+}
+
+Limits = Mapping[str, float]
+
+
+def limits(changed: Mapping[str, object] | None = None) -> Limits:
+    """The defaults with `changed` over them. Raises `ProbeError` for an unknown name or no number."""
+    values = {name: limit.default for name, limit in LIMITS.items()}
+    for key, value in (changed or {}).items():
+        name = key.replace("-", "_")
+        if name not in LIMITS:
+            raise ProbeError(f'data.limits: no limit "{key}". docs/commands/data.md lists them.')
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ProbeError(f'data.limits: "{key}" is {value!r}. Give a number.')
+        values[name] = float(value)
+    if values["alike"] < LEAST_ALIKE:
+        raise ProbeError(
+            f'data.limits: "alike" is under {LEAST_ALIKE}. Sides less alike are not compared exactly.'
+        )
+    return values

@@ -1,0 +1,159 @@
+"""Is the file fit to train on? One pass for the columns, further ones only where something is suspected."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...pairs.read import Reading
+from ...pairs.record import Pair, text_of
+from ...progress import progress
+from .columns import Columns, Facts, Flag
+from .file_checks import AGAINST_CHECKS, FILE_CHECKS, Bools, combined
+from .limits import Limits
+from .near import Matches, Sets, candidates, confirmed, word_sets
+from .result import Data, Result
+from .row_checks import ROW_CHECKS
+from .shape_checks import SHAPE_CHECKS
+from .token_checks import TOKEN_CHECKS, token_length
+from .tokens import token_columns
+from .words import Ints, UInts
+
+if TYPE_CHECKING:
+    from ...scoring.encode import Encoder
+
+Source = Callable[[], Reading]  # a fresh reading of the file
+Check = Callable[[Data, Limits], Result]
+NEAR = 0.8  # share of words, of each text, that makes a near duplicate
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What was measured, an even sample of the pairs, and how many seconds each step took."""
+
+    data: Data
+    sample: Sequence[Pair]
+    results: Sequence[Result]
+    seconds: Mapping[str, float]
+
+
+def survey(
+    source: Source,
+    limits: Limits,
+    *,
+    against: Source | None = None,
+    encoder: Callable[[Iterable[Pair]], Encoder] | None = None,
+) -> Surveyed:
+    """Read the file and run every check that its contents and the options allow.
+
+    `source` must allow empty sides and skip bad lines. `encoder` makes an encoder from a sample of pairs.
+    Raises `ProbeError` when nothing can be read.
+    """
+    seconds: dict[str, float] = {}
+    clock = _Clock(seconds)
+    reading = source()
+    facts = Facts()
+    with progress("reading", None) as advance:
+        columns = facts.read(reading, advance)
+    clock.lap("reading and columns")
+    near = _near(columns, source)
+    clock.lap("near duplicates")
+    leaks = _leaks(columns, source, against) if against else _Leaks()
+    clock.lap("against")
+    tokens = token_columns(source(), encoder(source())) if encoder else None
+    clock.lap("tokens")
+    data = Data(
+        columns=columns,
+        groups=list(facts.groups),
+        grouped=facts.grouped == columns.lines.size,
+        categories=facts.categories,
+        bad=reading.bad,
+        near=near,
+        leaked=leaks.exact,
+        near_leaked=leaks.near,
+        tokens=tokens,
+        against=leaks.name,
+    )
+    checks = _checks(data)
+    results = [check(data, limits) for check in checks]
+    if tokens is not None:
+        results.append(Result("length_ratio", None, limits["length_ratio"], (token_length(data),)))
+    clock.lap("checks")
+    return Surveyed(data, facts.sample.pairs, results, seconds)
+
+
+def _checks(data: Data) -> list[Check]:
+    checks: list[Check] = [*ROW_CHECKS, *FILE_CHECKS, *SHAPE_CHECKS]
+    if data.leaked is not None:
+        checks += AGAINST_CHECKS
+    if data.tokens is not None:
+        checks += TOKEN_CHECKS
+    return checks
+
+
+class _Clock:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.started = seconds, time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name], self.started = now - self.started, now
+
+
+def _near(columns: Columns, source: Source) -> Matches:
+    """Near duplicates within the file, without those that repeat or swap an earlier pair exactly."""
+    found = candidates(columns.bands)
+    prompt, chosen, rejected = columns.keys.T
+    straight, swapped = combined(prompt, chosen, rejected), combined(prompt, rejected, chosen)
+    earlier, later = found.T
+    fresh = (straight[earlier] != straight[later]) & (straight[earlier] != swapped[later])
+    found = found[fresh]
+    if not found.size:
+        return Matches()
+    sets = _sets(source, columns.lines, np.unique(found))
+    return confirmed(found, sets, sets, NEAR)
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaks:
+    """What of the file also stands in the other: by prompt, shape [n], and nearly."""
+
+    exact: Bools | None = None
+    near: Matches | None = None
+    name: str = ""
+
+
+def _leaks(columns: Columns, source: Source, against: Source) -> _Leaks:
+    reading = against()
+    with progress("reading the other file", None) as advance:
+        other = Facts().read(reading, advance)
+    leaked = np.isin(_identity(columns), _identity(other))
+    m = other.lines.size
+    found = candidates(np.concatenate([other.bands, columns.bands]), first=m)
+    found[:, 1] -= m
+    found = found[~leaked[found[:, 1]]]
+    if not found.size:
+        return _Leaks(leaked, Matches(), str(reading.path))
+    sets = _sets(source, columns.lines, np.unique(found[:, 1]))
+    others = _sets(against, other.lines, np.unique(found[:, 0]))
+    return _Leaks(leaked, confirmed(found, sets, others, NEAR), str(reading.path))
+
+
+def _identity(columns: Columns) -> UInts:
+    """What must not stand in two files: the prompt, or both sides where there is none."""
+    prompt, chosen, rejected = columns.keys.T
+    return np.where(columns.has(Flag.NO_PROMPT), combined(chosen, rejected), prompt)
+
+
+def _sets(source: Source, lines: Ints, rows: Ints) -> dict[int, Sets]:
+    """The word sets of some rows, by row; one more pass over the file."""
+    row_of = {int(lines[row]): int(row) for row in rows}
+    return {
+        row_of[pair.line]: word_sets([text_of(pair.prompt), text_of(pair.chosen), text_of(pair.rejected)])
+        for pair in source()
+        if pair.line in row_of
+    }

@@ -1,0 +1,1 @@
+"""How trivial the rejected side is, who wrote it, and what training on it would displace."""

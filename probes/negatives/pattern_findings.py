@@ -1,0 +1,153 @@
+"""Templates as findings: what one side has and the other lacks. Codes PB211–PB213."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...pairs.record import Pair, text_of
+from ...records import Estimate, Finding
+from ...stats.statistics import share_clustered
+from .classify import Clusters, cluster_ids
+from .patterns import Template, find_templates
+
+TEMPLATE_LIMIT = 0.50
+WORST = 10
+LEAST = 5  # pairs of a group in which templates are looked for
+
+Templates = Mapping[tuple[str, str], tuple[Template, ...]]  # by side and group, `all` first
+
+
+def templates_of(pairs: Sequence[Pair], sides: tuple[str, str]) -> Templates:
+    """The commonest openings, endings and frames of both sides, in the whole set and in each group."""
+    chosen, rejected = [text_of(p.chosen) for p in pairs], [text_of(p.rejected) for p in pairs]
+    return {
+        (side, group): tuple(found)
+        for group, rows in {"all": range(len(pairs)), **_groups(pairs)}.items()
+        for side, found in zip(sides, _both(chosen, rejected, rows), strict=True)
+    }
+
+
+def prompt_clusters(pairs: Sequence[Pair]) -> Clusters:
+    """Cluster numbers [pairs]: pairs of one prompt together, a pair without a prompt on its own."""
+    return cluster_ids([text_of(p.prompt) or ("no prompt", i) for i, p in enumerate(pairs)])
+
+
+def telling(templates: Sequence[Template]) -> list[Template]:
+    """The templates above the limit that the other side lacks; a frame quotes its opening and ending."""
+    over = [t for t in templates if t.share >= TEMPLATE_LIMIT and 2 * t.other < len(t.rows)]
+    frames = [t for t in over if t.where == "frame"]
+    return frames or over
+
+
+def check_template(template: Template, side: str, group: str, pairs: Sequence[Pair], alpha: float) -> Finding:
+    """PB211 shared opening: most responses of one side start with the same words.
+
+    Means: at least half of the responses of that side open with the quoted text, and less than half as many
+    of the other side do. Counted exactly, token by token.
+    Why: the first tokens decide the comparison before the content begins, and the loss is earned there.
+    Do: vary or cut the opening, or sample the negatives from the model.
+    Source: exact count; starting limit one half.
+
+    PB212 shared ending: most responses of one side end with the same words.
+
+    Means: at least half of the responses of that side close with the quoted text, and less than half as many
+    of the other side do. Counted exactly, token by token.
+    Why: a fixed ending tells the side apart whatever stands before it.
+    Do: vary or cut the ending, or sample the negatives from the model.
+    Source: exact count; starting limit one half.
+
+    PB213 filled template: most responses of one side are the other side's text in a fixed frame.
+
+    Means: the longest piece copied from the same pair's other response is surrounded by the quoted frame, in
+    at least half of the pairs.
+    Why: nothing but the frame differs, so nothing but the frame is taught: the model learns to avoid (or to
+    use) those words, on every topic.
+    Do: write or sample negatives that differ in substance; keep the chosen side for SFT.
+    Source: exact alignment; the negatives of a published failed DPO run were made this way.
+    """
+    code, verb = {
+        "start": ("PB211", "start with"),
+        "end": ("PB212", "end with"),
+        "frame": ("PB213", "are the other side's text in the frame"),
+    }[template.where]
+    rows = [pairs[i] for i in template.rows[:WORST]]
+    place = "" if group == "all" else f" in {group}"
+    return Finding(
+        code,
+        "warning",
+        f"{template.share:.0%} of {side}{place} ({len(template.rows)} of {template.n}) {verb} "
+        f'"{_quoted(template.text)}"',
+        "Sample negatives from the model with `probe sample`, or vary the template.",
+        group=group,
+        estimate=share_of(template, side, group, pairs, alpha),
+        lines=tuple(pair.line for pair in rows if pair.line),
+        worst_pairs=tuple(pair.id for pair in rows),
+    )
+
+
+def share_of(template: Template, side: str, group: str, pairs: Sequence[Pair], alpha: float) -> Estimate:
+    """The template's share of its side in that group, with an interval over prompts."""
+    inside = np.array([group in ("all", pair.group) for pair in pairs])
+    hits = np.zeros(len(pairs))
+    hits[list(template.rows)] = 1
+    clusters = prompt_clusters([pair for pair, here in zip(pairs, inside, strict=True) if here])
+    made = share_clustered(hits[inside], clusters, name="template_share", alpha=alpha, group=group)
+    return replace(made, method=f"exact count, {template.where} of {side}; {made.method}")
+
+
+def check_templates(found: Templates, counted: Sequence[Pair], alpha: float) -> Iterator[Finding]:
+    """Templates of the whole set, and those of a group that the set's own do not tell already."""
+    for (side, group), these in found.items():
+        known = () if group == "all" else telling(found[side, "all"])
+        told = [t for t in telling(these) if not any(_covers(other, t) for other in known)]
+        yield from (check_template(t, side, group, counted, alpha) for t in told)
+
+
+def _covers(wide: Template, narrow: Template) -> bool:
+    """Whether most pairs of one template have the other too, at the same place; a frame is at both ends."""
+    shared = len(set(wide.rows).intersection(narrow.rows))
+    return wide.where in ("frame", narrow.where) and 2 * shared >= len(narrow.rows)
+
+
+def widest(found: Templates, counted: Sequence[Pair], alpha: float) -> Iterator[Estimate]:
+    """The most widespread template that one side has and the other lacks, in the whole set and each group."""
+    for wanted in dict.fromkeys(group for _, group in found):
+        told = [
+            (t, side)
+            for (side, group), these in found.items()
+            for t in these
+            if group == wanted and 2 * t.other < len(t.rows)
+        ]
+        if told:
+            template, side = max(told, key=lambda item: len(item[0].rows))
+            yield share_of(template, side, wanted, counted, alpha)
+
+
+def _groups(pairs: Sequence[Pair]) -> dict[str, list[int]]:
+    """Row numbers by group; groups of fewer than `LEAST` pairs have no templates to speak of."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for i, pair in enumerate(pairs):
+        if pair.group:
+            rows[pair.group].append(i)
+    return {group: these for group, these in sorted(rows.items()) if len(these) >= LEAST}
+
+
+def _both(
+    chosen: Sequence[str], rejected: Sequence[str], rows: Sequence[int]
+) -> tuple[list[Template], list[Template]]:
+    """Templates of either side among those rows, numbered as in the whole."""
+    a, b = [chosen[i] for i in rows], [rejected[i] for i in rows]
+    placed = [
+        [replace(t, rows=tuple(rows[i] for i in t.rows)) for t in find_templates(*sides)]
+        for sides in ((a, b), (b, a))
+    ]
+    return placed[0], placed[1]
+
+
+def _quoted(text: str) -> str:
+    text = text.replace("\n", "\\n")
+    return text if len(text) <= 160 else f"{text[:100]} … {text[-50:]}"

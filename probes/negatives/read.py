@@ -1,0 +1,91 @@
+"""What `probe negatives` reads from the model, and the seconds that a warm-up lets expect of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ...pairs.record import Pair
+from ...progress import progress
+from ...scoring.engine import causal_lm
+from ...scoring.generate import generate
+from ...scoring.proof import prove
+from ...scoring.readout import Readout, depths, read_out
+from ...scoring.records import EncodedPair, EncodedSide
+from ...scoring.service import Scorer, out_of_memory
+from ...scoring.session import Session
+from .work import clocked, tokens
+
+WARM_UP = 2  # pairs read to estimate the seconds
+CHUNK = 32  # sides read between two steps of the progress bar
+TEMPERATURES = {"sample": 1.0, "greedy": 0.0}
+
+
+def pace(session: Session, codes: Sequence[EncodedPair]) -> float:
+    """Seconds a token of a forward pass, from a warm-up on the first pairs."""
+    some, plain = codes[:WARM_UP], must_be_plain(session, codes)
+    _, seconds = clocked(lambda: _read(session.scorer, both(some), plain))
+    return seconds / max(tokens(some), 1)
+
+
+def both(codes: Sequence[EncodedPair]) -> list[EncodedSide]:
+    """Chosen and rejected side of each pair in turn."""
+    return [side for pair in codes for side in (pair.chosen, pair.rejected)]
+
+
+def read_sides(
+    scorer: Scorer, sides: Sequence[EncodedSide], name: str, *, plain: bool = False
+) -> list[Readout]:
+    """The readouts of all sides in their order, with progress on stderr."""
+    result: list[Readout] = []
+    with progress(f"reading {name}", len(sides), "responses") as advance:
+        while some := sides[len(result) : len(result) + CHUNK]:
+            result += _read(scorer, some, plain)
+            advance(len(some))
+    return result
+
+
+def _read(scorer: Scorer, sides: Sequence[EncodedSide], plain: bool) -> list[Readout]:
+    """In packs of the scorer's budget, which out of memory halves."""
+    model = scorer.loaded.model
+    while True:
+        try:
+            read = dict(read_out(model, sides, depths(model), budget=scorer.budget, plain=plain))
+            return [read[i] for i in range(len(sides))]
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        scorer.halve()
+
+
+def read_own(
+    session: Session, pairs: Sequence[Pair], given: Sequence[Readout], seed: int
+) -> dict[str, list[Readout]]:
+    """The model's own responses to the pairs' prompts, sampled and greedy, no longer than `given` are."""
+    codes = session.encoder.many(pairs)
+    contexts = [c.chosen.ids[: c.chosen.start] for c in codes]
+    longest, plain = int(np.median([len(r.logps) for r in given])), must_be_plain(session, codes)
+    read = {}
+    for name, temperature in TEMPERATURES.items():
+        with progress(f"generating {name}", len(contexts), "responses") as advance:
+            sides = generate(
+                session.loaded,
+                contexts,
+                temperature=temperature,
+                tokens=longest,
+                seed=seed,
+                advance=advance,
+            )
+        read[name] = read_sides(session.scorer, sides, name, plain=plain)
+    return read
+
+
+def must_be_plain(session: Session, codes: Sequence[EncodedPair]) -> bool:
+    """Whether this model must be run one sequence at a time; the self-proof is made once a session."""
+    scorer = session.scorer
+    if scorer.proof is None:
+        longest = max((len(side.ids) for side in both(codes)), default=1)
+        scorer.proof = prove(causal_lm(session.loaded.model), session.loaded.dtype, longest)
+    return scorer.proof.plain

@@ -1,0 +1,142 @@
+"""One reading of the model's states, and all that is read from it: signal, authorship, CHES, flip budget."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...pairs.record import Pair
+from ...records import Measured, together
+from ...scoring.readout import Readout
+from ...scoring.records import EncodedPair, PairScore
+from ...scoring.service import side_score
+from ...scoring.session import Session
+from .authorship import Writing, judge_authorship
+from .classify import Clusters
+from .displacement import ches, judge_ches
+from .flip_budget import flip_budget
+from .pattern_findings import prompt_clusters
+from .read import both, must_be_plain, pace, read_own, read_sides
+from .signal import Views, judge_signal, separate_views
+from .triviality import surface
+from .work import Work, seconds, tokens
+
+Usable = Sequence[tuple[Pair, EncodedPair]]
+
+
+def states(work: Work, session: Session, some: Usable) -> None:
+    """Both contexts are read once; signal, authorship, CHES and flip budget are read from what came."""
+    options = work.options
+    pairs = [pair for pair, _ in some]
+    if len(set(map(str, (pair.prompt for pair in pairs)))) < 2 and any(pair.prompt for pair in pairs):
+        print(
+            "states: all pairs share one prompt, so nothing can be held out; not measured.", file=sys.stderr
+        )
+        return
+    contexts = {"given the prompt": [codes for _, codes in some]}
+    if options.alone and any(pair.prompt for pair in pairs):
+        contexts["alone"] = session.encoder.many([session.encoder.neutral(pair) for pair in pairs])
+
+    def measure() -> Measured:
+        read = {
+            name: read_sides(session.scorer, both(codes), name, plain=must_be_plain(session, codes))
+            for name, codes in contexts.items()
+        }
+        session.scorer.new += sum(map(len, read.values()))
+        return _judged(work, session, some, read)
+
+    work.timed("states", _forecast(work, session, contexts), measure)
+
+
+def _forecast(work: Work, session: Session, contexts: Mapping[str, Sequence[EncodedPair]]) -> str:
+    """The cost in words, with the seconds that a warm-up on the first pairs lets expect."""
+    total = sum(map(tokens, contexts.values()))
+    passes = 2 * sum(map(len, contexts.values()))
+    first = contexts["given the prompt"]
+    expected = seconds(pace(session, first) * total)
+    own = min(work.options.samples, len(first))
+    written = f", and {2 * own} responses of the model's own, a token at a time" if own else ""
+    return f"{passes:,} sequences ({total:,} tokens) forward, {expected}{written}"
+
+
+def _judged(work: Work, session: Session, some: Usable, read: Mapping[str, list[Readout]]) -> Measured:
+    options, pairs = work.options, [pair for pair, _ in some]
+    given, clusters = read["given the prompt"], prompt_clusters(pairs)
+    own = read_own(session, pairs[: options.samples], given, options.seed) if options.samples else {}
+    chosen, rejected = (_writing(given[k::2]) for k in (0, 1))
+    work.score("chosen_excess", pairs, chosen.excess)
+    work.score("rejected_excess", pairs, rejected.excess)
+    parts = [
+        _signal(work, pairs, clusters, read),
+        judge_authorship(
+            pairs,
+            chosen,
+            rejected,
+            clusters,
+            own={name: _writing(readouts) for name, readouts in own.items()},
+            alpha=options.alpha,
+        ),
+        _ches(work, pairs, clusters, given),
+    ]
+    if options.beta is not None:
+        scores = _scores(some, given)
+        budget = flip_budget(
+            scores, beta=options.beta, alpha=options.alpha, clusters=clusters, seed=options.seed
+        )
+        parts.append(Measured(budget.estimates, budget.findings))
+    return together(parts)
+
+
+def _signal(
+    work: Work, pairs: Sequence[Pair], clusters: Clusters, read: Mapping[str, list[Readout]]
+) -> Measured:
+    options = work.options
+    seen = {name: _views(readouts) for name, readouts in read.items()}
+    found = {
+        name: (views, separate_views(views, clusters, permutations=options.permutations, seed=options.seed))
+        for name, views in seen.items()
+    }
+    given = found["given the prompt"]
+    work.score("gap", pairs, given[0].gaps)
+    work.score("signal", pairs, given[1].margins)
+    texts = surface(pairs, permutations=0, seed=options.seed).separations["surface"]
+    return judge_signal(pairs, given, found.get("alone"), texts, alpha=options.alpha)
+
+
+def _ches(work: Work, pairs: Sequence[Pair], clusters: Clusters, given: Sequence[Readout]) -> Measured:
+    sums = [[r.summed for r in given[k::2]] for k in (0, 1)]
+    counts = [[len(r.logps) for r in given[k::2]] for k in (0, 1)]
+    scores = ches(*sums, *counts)
+    work.score("ches", pairs, scores.normalised)
+    return judge_ches(pairs, scores, clusters, alpha=work.options.alpha)
+
+
+def _views(readouts: Sequence[Readout]) -> Views:
+    means = np.array([r.mean_logps for r in readouts])
+    pooled = np.stack([r.pooled for r in readouts])
+    return Views(pooled[::2], pooled[1::2], means[::2] - means[1::2])
+
+
+def _writing(readouts: Sequence[Readout]) -> Writing:
+    columns = (
+        [r.mean_logps for r in readouts],
+        [r.excess for r in readouts],
+        [r.top.mean() for r in readouts],
+    )
+    return Writing(*(np.array(column, dtype=np.float64) for column in columns))
+
+
+def _scores(some: Usable, given: Sequence[Readout]) -> list[PairScore]:
+    """The pairs' scores as `probe bias` has them, from the same reading."""
+    return [
+        PairScore(
+            pair.id,
+            side_score(codes.chosen, chosen.logps),
+            side_score(codes.rejected, rejected.logps),
+            pair.group,
+            pair.line,
+        )
+        for (pair, codes), chosen, rejected in zip(some, given[::2], given[1::2], strict=True)
+    ]

@@ -1,0 +1,75 @@
+"""What `probe negatives` is asked for, what it has measured so far, and what measuring costs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ...pairs.record import Pair
+from ...records import Measured
+from ...scoring.records import EncodedPair
+from ..numerics.judge import Plan
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NegativesOptions:
+    """What is measured, on how many pairs: see `probe negatives --help`.
+
+    `plan` None: no numerics. `beta` None: no flip budget.
+    """
+
+    alpha: float = 0.05
+    seed: int = 0
+    permutations: int = 199
+    strip: bool = False
+    surface: bool = True
+    states: bool = True
+    alone: bool = True
+    gradients: int = 32
+    samples: int = 0
+    most: int = 300
+    plan: Plan | None = field(default_factory=Plan)
+    beta: float | None = None
+
+
+@dataclass
+class Work:
+    """One run under way: what it measured so far and what that cost."""
+
+    options: NegativesOptions
+    pairs: Sequence[Pair]
+    sides: tuple[str, str]
+    parts: list[Measured] = field(default_factory=list)
+    scores: dict[str, dict[int, float]] = field(default_factory=dict)
+
+    def timed(self, probe: str, what: str, measure: Callable[[], Measured]) -> None:
+        """State the cost, spend it, note the seconds."""
+        print(f"{probe}: {what}", file=sys.stderr)
+        part, seconds = clocked(measure)
+        cost = {"probe": probe, "what": what, "seconds": round(seconds, 2)}
+        self.parts += [part, Measured(details={"costs": [cost]})]
+
+    def score(self, name: str, pairs: Sequence[Pair], values: Iterable[float]) -> None:
+        """Keep a number a pair, by the pair's line."""
+        self.scores[name] = {p.line: float(v) for p, v in zip(pairs, values, strict=True)}
+
+
+def clocked(work: Callable[[], T]) -> tuple[T, float]:
+    """What the work gives, and the seconds it took."""
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
+
+def tokens(codes: Iterable[EncodedPair]) -> int:
+    """Tokens to be computed for pairs: the prompt that both sides share once."""
+    return sum(len(c.chosen.ids) + len(c.rejected.ids) - c.rejected.start for c in codes)
+
+
+def seconds(expected: float) -> str:
+    """`about 3 min`, `about 12 s`: what a warm-up lets expect."""
+    return f"about {expected / 60:.0f} min" if expected >= 120 else f"about {max(expected, 1):.0f} s"

@@ -1,0 +1,1 @@
+"""Whether the first training step would produce NaN or infinity."""

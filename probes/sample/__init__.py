@@ -1,0 +1,1 @@
+"""Rejected responses drawn from the model itself."""

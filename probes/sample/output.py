@@ -1,0 +1,66 @@
+"""What `probe sample` writes: the pairs, each with where its rejected side came from, and the counts."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import CannotMeasure, ProbeError
+from ...pairs.prompts import in_form_of, plain
+from ...pairs.record import Pair
+from ...records import Measured
+from ...runs import save_rows
+from .select import Candidate, Kept
+
+
+def rows(pair: Pair, found: Sequence[Candidate] | None, head: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """The rows of one pair: as it was where it was not asked for (None), else one a picked candidate."""
+    named = {"id": pair.id, **({"group": pair.group} if pair.group else {}), "prompt": plain(pair.prompt)}
+    meta = {key: value for key, value in pair.meta.items() if key != "sampled"}
+    if found is None:
+        yield {**named, "chosen": plain(pair.chosen), "rejected": plain(pair.rejected), **pair.meta}
+        return
+    shared = {k: head[k] for k in ("model", "weights_sha256", "adapter_sha256", "template", "top_p", "probe")}
+    for k, c in enumerate(found):
+        source = {**shared, "temperature": c.temperature, "draw": c.draw, "seed": c.seed, "cut": c.cut}
+        yield {
+            **named, "id": pair.id if len(found) == 1 else f"{pair.id}.{k + 1}",
+            "chosen": plain(pair.chosen), "rejected": in_form_of(pair.chosen, c.text), **meta,
+            "sampled": source,
+        }  # fmt: skip
+
+
+def write_new(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
+    """Write the pairs where nothing is; two writers cannot both succeed."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        save_rows(rows, partial)
+        os.link(partial, target)  # unlike a rename, it never replaces
+    except FileExistsError as error:
+        raise ProbeError(f"{target}: has appeared meanwhile. Choose another name with --to.") from error
+    except OSError as error:
+        raise CannotMeasure(f"{target}: {error.strerror}. Choose another place with --to.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def counts(
+    candidates: Sequence[Candidate], kept: Kept, picks: Mapping[int, Sequence[Candidate]]
+) -> list[dict[str, Any]]:
+    """How many candidates were drawn, dropped by reason, kept, and made pairs: rows of `details["data"]`."""
+    total = len(candidates)
+    words = [len(c.text.split()) for c in candidates]
+    counted = {"candidates": total, **{f"dropped: {why}": n for why, n in kept.dropped.most_common()}}
+    counted["kept"] = sum(map(len, kept.by_line.values()))
+    counted["sampled pairs written"] = sum(map(len, picks.values()))
+    rows = [{"check": name, "count": n, "share": n / total if total else None} for name, n in counted.items()]
+    return [*rows, {"check": "words a candidate, median", "count": int(statistics.median(words or [0]))}]
+
+
+def ladder(measured: Measured, when: str) -> list[dict[str, Any]]:
+    """Rows of the report's ladder, each marked before or after."""
+    rows = measured.details.get("ladder", [])
+    return [{**row, "feature": f"{row['feature']}, {when}" if when else row["feature"]} for row in rows]

@@ -1,0 +1,206 @@
+"""From sampled answers to rejected sides: cut to length, kept or dropped by stated rules, chosen. No model.
+
+Codes PB911–PB913.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from rapidfuzz.distance import Indel
+
+from ...errors import ProbeError
+from ...records import Estimate, Finding
+from ..negatives.triviality import TRIVIAL
+
+Pick = Literal["default", "worst", "all"]
+NEAR = 0.1  # candidates of one prompt that differ in less of their words are near-duplicates
+DEFAULT_RULES = ("contrast>=0.2", "length-ratio<=2")
+SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n""")
+MEASURES = {"contrast", "length-ratio", "gap"}
+OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One sampled answer to the prompt of pair `line`; `gap` in nats/token where it was asked for."""
+
+    line: int
+    text: str
+    temperature: float
+    draw: int
+    seed: int
+    ended: bool
+    cut: bool = False
+    gap: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A condition that a candidate must meet, such as contrast>=0.2."""
+
+    measure: str
+    sign: str
+    limit: float
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        return f"{self.measure}{self.sign}{self.limit:g}"
+
+    def holds(self, candidate: Candidate, chosen: str) -> bool:
+        """Whether the candidate meets it, beside the chosen answer to its prompt."""
+        return OPERATORS[self.sign](measured(self.measure, candidate, chosen), self.limit)
+
+
+def parse_rules(typed: Iterable[str]) -> tuple[Rule, ...]:
+    """`contrast>=0.2` and the like. Raises `ProbeError` for what is no rule."""
+    return tuple(_rule(text) for text in typed)
+
+
+def _rule(text: str) -> Rule:
+    match = re.fullmatch(r"\s*([a-z-]+)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)\s*", text)
+    if match is None or match[1] not in MEASURES:
+        known = ", ".join(sorted(MEASURES))
+        raise ProbeError(f"--keep-if {text}: no rule. Write one such as contrast>=0.2; measures: {known}.")
+    return Rule(match[1], match[2], float(match[3]))
+
+
+def contrast(one: str, other: str) -> float:
+    """1 − the share of words that two texts have in common and in order: 0 for the same words, 1 for none."""
+    return 1 - Indel.normalized_similarity(one.casefold().split(), other.casefold().split())
+
+
+def measured(measure: str, candidate: Candidate, chosen: str) -> float:
+    """`contrast` to the chosen answer; `length-ratio`, longer over shorter in words; `gap` as scored."""
+    if measure == "contrast":
+        return contrast(candidate.text, chosen)
+    if measure == "length-ratio":
+        words = sorted(len(text.split()) for text in (candidate.text, chosen))
+        return words[1] / max(words[0], 1)
+    if candidate.gap is None:
+        raise ValueError("the candidate's gap was not measured")
+    return candidate.gap
+
+
+def cut_to(candidate: Candidate, words: int) -> Candidate:
+    """The candidate up to the end of the sentence or line that brings it nearest to `words` words.
+
+    An answer that was not ended by the model and has no such end comes back empty.
+    """
+    ends = [match.end() for match in SENTENCE_END.finditer(candidate.text)]
+    ends += [len(candidate.text)] if candidate.ended else []
+    best = min(ends, key=lambda end: abs(len(candidate.text[:end].split()) - words), default=0)
+    text = candidate.text[:best].rstrip()
+    return replace(candidate, text=text, cut=text != candidate.text.rstrip())
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of the candidates: those kept, by line, and why the others were dropped."""
+
+    by_line: Mapping[int, Sequence[Candidate]]
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+def keep(candidates: Iterable[Candidate], chosen: Mapping[int, str], rules: Sequence[Rule]) -> Kept:
+    """Candidates, in the order given, that are whole, meet all rules, and repeat no earlier one."""
+    by_line: dict[int, list[Candidate]] = {}
+    dropped: Counter[str] = Counter()
+    for candidate in candidates:
+        mine = by_line.setdefault(candidate.line, [])
+        why = _why_not(candidate, chosen[candidate.line], rules, mine)
+        if why:
+            dropped[why] += 1
+        else:
+            mine.append(candidate)
+    return Kept(by_line, dropped)
+
+
+def _why_not(candidate: Candidate, chosen: str, rules: Sequence[Rule], earlier: Sequence[Candidate]) -> str:
+    if not candidate.text.strip():
+        return "no finished sentence"
+    if failed := next((rule for rule in rules if not rule.holds(candidate, chosen)), None):
+        return f"not {failed}"
+    if any(contrast(candidate.text, other.text) < NEAR for other in earlier):
+        return "near-duplicate"
+    return ""
+
+
+def picked(kept: Sequence[Candidate], chosen: str, pick: Pick) -> list[Candidate]:
+    """The rejected sides for one prompt: the `default`, of the lowest temperature drawn first; the `worst`,
+    with the fewest words in common with the chosen answer; or `all`."""
+    if not kept or pick == "all":
+        return list(kept)
+    if pick == "worst":
+        return [max(kept, key=lambda candidate: contrast(candidate.text, chosen))]
+    return [min(kept, key=lambda candidate: (candidate.temperature, candidate.draw))]
+
+
+def without_pair(lines: Sequence[int], asked: int) -> Finding | None:
+    """PB911 prompts without a pair: no candidate of these prompts was kept.
+
+    Means: every sampled answer was dropped by the rules of --keep-if, as a near-duplicate, or as unfinished.
+    Why: these prompts are not in the file that was written; which ones are missing is no accident: the
+    model answers them like the chosen side, or at another length.
+    Do: sample more (--n, a higher temperature), loosen --keep-if, or leave them out.
+    Source: counts of this run.
+    """
+    if not lines:
+        return None
+    return Finding(
+        "PB911",
+        "warning",
+        f"{len(lines)} of {asked} prompts have no candidate that was kept; their pairs are left out",
+        "Sample more answers, or loosen --keep-if.",
+        lines=tuple(lines),
+    )
+
+
+def mostly_dropped(kept: Kept) -> Finding | None:
+    """PB912 most candidates dropped: fewer than half of the sampled answers can be used.
+
+    Means: the rules, near-duplicates and unfinished answers took more than half of what was drawn.
+    Why: what is left is a selection; at low temperatures it may be one answer many times over.
+    Do: look at the counts by reason; raise --tokens for unfinished answers, the temperature for duplicates.
+    Source: counts of this run.
+    """
+    lost = kept.dropped.total()
+    total = lost + sum(map(len, kept.by_line.values()))
+    if 2 * lost <= total:
+        return None
+    reasons = ", ".join(f"{n} {why}" for why, n in kept.dropped.most_common())
+    return Finding(
+        "PB912", "warning", f"{lost} of {total} candidates were dropped: {reasons}", "Look at the reasons."
+    )
+
+
+def still_trivial(after: Estimate) -> Finding | None:
+    """PB913 still trivial: the sampled negatives can be told by their text alone.
+
+    Means: a classifier of the text without its prompt tells chosen from sampled in more pairs than the limit,
+    by the lower bound of its interval.
+    Why: sampled text has the sampler's manner. Where the chosen side is by another author, the two manners
+    can be as easy to tell apart as any template.
+    Do: look at what gives them away; write the chosen side in the model's manner (let it rewrite them), or
+    take both sides from samples and label them.
+    Source: as PB202.
+    """
+    if after.low is None or after.low <= TRIVIAL:
+        return None
+    return Finding(
+        "PB913",
+        "warning",
+        f"the sampled side is still told by its text alone in {after.value:.0%} of {after.n} pairs",
+        "Take both sides from one author: sample both, and label them.",
+        estimate=after,
+    )

@@ -1,0 +1,1 @@
+"""Whether a short trial learns anything that generalises to unseen pairs."""
