@@ -102,13 +102,16 @@ class Probe:
     keeps: bool = True  # False: cheap, or kept pair by pair in the store of scores
 
 
-def measure(request: Request) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
+def measure(
+    request: Request, session: Session | None = None
+) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
     """Run every probe that is not off; returns the run, not yet judged, and the rows of its `scores.jsonl`.
 
-    After an error of the numerics nothing else runs on the same broken arithmetic. Raises `ProbeError` for
-    bad input and `CannotMeasure` for numbers that are not finite.
+    `session` is one at hand already; without it the model of `request.how` is loaded. After an error of the
+    numerics nothing else runs on the same broken arithmetic. Raises `ProbeError` for bad input and
+    `CannotMeasure` for numbers that are not finite.
     """
-    created, work = now(), Work(request)
+    created, work = now(), Work(request, _session=session)
     states = {probe.name: "off" if probe.name in request.off else DONE for probe in PROBES}
     if any(probe.model and states[probe.name] == DONE for probe in PROBES):
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once

@@ -211,12 +211,20 @@ def _facts(
             source, config._commit_hash if hasattr(config, "_commit_hash") else None
         ),
         "adapter_sha256": weights_hash(adapter, None) if adapter else None,
-        "tokenizer_sha256": _text_hash(_tokenizer_state(tokenizer)),
-        "template_sha256": _text_hash(str(tokenizer.chat_template)) if tokenizer.chat_template else None,
+        **tokenizer_facts(tokenizer),
         "architecture": type(causal_lm(model)).__name__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "dtype": str(dtype).removeprefix("torch."),
         "device": _device_name(device),
+    }
+
+
+def tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """The hashes of a tokenizer and of its chat template."""
+    template = tokenizer.chat_template
+    return {
+        "tokenizer_sha256": _text_hash(_tokenizer_state(tokenizer)),
+        "template_sha256": _text_hash(str(template)) if template else None,
     }
 
 

@@ -103,6 +103,17 @@ class ModelOptions:
     no_cache: bool = False
 
 
+def _loaded(options: ModelOptions) -> LoadedModel:
+    return load_model(
+        options.model,
+        device=options.device,
+        dtype=options.dtype,
+        revision=options.revision,
+        adapter=options.adapter,
+        trust_remote_code=options.trust_remote_code,
+    )
+
+
 @dataclass
 class Session:
     """A loaded model with the encoder and store for one pair file."""
@@ -114,22 +125,20 @@ class Session:
     scorer: Scorer
 
     @classmethod
-    def open(cls, source: Source, options: ModelOptions, seed: int = 0) -> Session:
-        """Survey the file, load the model, settle the template. Raises `ProbeError` for bad input."""
+    def open(
+        cls, source: Source, options: ModelOptions, seed: int = 0, loaded: LoadedModel | None = None
+    ) -> Session:
+        """Survey the file, load the model, settle the template. Raises `ProbeError` for bad input.
+
+        `loaded` is a model at hand, which `options` then does not name; nothing measured on it is stored.
+        """
         survey = source.survey(seed)
-        loaded = load_model(
-            options.model,
-            device=options.device,
-            dtype=options.dtype,
-            revision=options.revision,
-            adapter=options.adapter,
-            trust_remote_code=options.trust_remote_code,
-        )
+        given, loaded = loaded is not None, loaded or _loaded(options)
         lengths = [n for n in (options.max_length, loaded.max_length) if n]
         encoder = make_encoder(
             loaded.tokenizer, survey.first, options.template, min(lengths) if lengths else None
         )
-        store = None if options.no_cache else open_store(loaded)
+        store = None if options.no_cache or given else open_store(loaded)
         return cls(source, survey, loaded, encoder, Scorer(loaded, encoder, store))
 
     def scores(self, what: str = "scoring", tally: Tally | None = None) -> Iterator[PairScore]:

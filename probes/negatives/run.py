@@ -47,10 +47,10 @@ def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptio
         work = Work(options, stripped(source.pairs(), options.strip), source.sides)
         if options.surface:
             _surface(work)
-        return _finished(work, created, {"pairs": dict(survey.facts), "sides": list(source.sides)})
+        return finished(work, created, {"pairs": dict(survey.facts), "sides": list(source.sides)})
     session = Session.open(source, how, options.seed)
     work = measure_in(session, options)
-    return _finished(work, created, session.inputs())
+    return finished(work, created, session.inputs())
 
 
 def measure_in(session: Session, options: NegativesOptions) -> Work:
@@ -141,7 +141,8 @@ def _gradients(work: Work, session: Session, some: Usable) -> None:
     work.timed("gradients", what, measure)
 
 
-def _finished(work: Work, created: str, inputs: Mapping[str, Any]) -> Measurement:
+def finished(work: Work, created: str, inputs: Mapping[str, Any]) -> Measurement:
+    """The run of all that was measured. Raises `ProbeError` where every probe is switched off."""
     whole = together(work.parts)
     if not work.parts:
         raise ProbeError("every probe is switched off, so there is nothing to measure. Leave one on.")

@@ -118,9 +118,7 @@ def run_trial(
             halves = [bench.half(a, b, advance) for a, b in ((one, other), (other, one))]
             noise = bench.noise(items[:NOISE_PAIRS])
     finally:
-        loaded_model: Any = bench.model
-        if hasattr(loaded_model, "unload"):
-            loaded_model.unload()
+        bench.put_away(loaded.model)
     steps = full.epochs * -(-everything // full.batch)
     rate = full.learning_rate * steps * (0.5 + 0.5 * full.warmup if full.schedule == "cosine" else 1.0)
     return Trial(prequential, _joined(halves), options.steps, full.batch, rate, noise)
@@ -135,6 +133,14 @@ class Bench:
         self.policy = self.accelerator.prepare(Policy(model, plain=plain))
         self.start = {name: weight.clone() for name, weight in trainable_weights(model).items()}
         self.seen: list[Moved] = []  # before the pair's update
+
+    def put_away(self, model: torch.nn.Module) -> None:
+        """Give `model` its own weights back; an adapter that it came with stays on it."""
+        mine: Any = self.model
+        if mine is not model and hasattr(mine, "unload"):
+            mine.unload()
+        else:
+            put_weights(mine, self.start)
 
     def prequential(self, items: Sequence[Example], advance: Advance) -> Pass:
         """One pass: each batch's own forward scores it before its update."""

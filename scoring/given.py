@@ -1,0 +1,118 @@
+"""A model that somebody else has loaded: measured as it is, and handed back as it was."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import ProbeError
+from .engine import causal_lm
+from .model import LoadedModel, tokenizer_facts
+
+
+def as_loaded(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None) -> LoadedModel:
+    """`model` (a `PreTrainedModel` or `PeftModel`) as the measuring code takes it; nothing is copied.
+
+    Its weights have no hash: they live in memory, may change, and nothing measured on them is stored. Raises
+    `ProbeError` without a tokenizer or without weights.
+    """
+    if tokenizer is None:
+        raise ProbeError("a loaded model was given without its tokenizer. Pass tokenizer=… too.")
+    first = next(iter(model.parameters()), None)
+    if first is None:
+        raise ProbeError("the given model has no weights. Give a loaded causal language model.")
+    config: Any = causal_lm(model).config
+    name = str(getattr(config, "_name_or_path", "") or type(causal_lm(model)).__name__)
+    facts = {
+        "name": name,
+        "revision": getattr(config, "_commit_hash", None),
+        "adapter": ", ".join(_adapters(model)) or None,
+        "weights_sha256": None,
+        "adapter_sha256": None,
+        **tokenizer_facts(tokenizer),
+        "architecture": type(causal_lm(model)).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "dtype": str(first.dtype).removeprefix("torch."),
+        "device": first.device.type,
+        "given": True,
+    }
+    return LoadedModel(model, tokenizer, name, first.device, first.dtype, facts)
+
+
+@contextmanager
+def untouched(model: torch.nn.Module) -> Iterator[None]:
+    """In the block the model is in evaluation mode; after it, it is bit for bit what it was.
+
+    Put back: the mode of each module, which weights are trainable, their values and gradients, dropout rates,
+    the active adapters, and the state of all random generators.
+    """
+    modes = {name: module.training for name, module in model.named_modules()}
+    rates = {name: _dropout(module) for name, module in model.named_modules()}
+    grads = {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()}
+    values = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    config = dict(vars(causal_lm(model).config))
+    use_cache = config.get("use_cache")
+    was_peft = hasattr(model, "peft_config")
+    generators = _random_state()
+    for parameter in model.parameters():
+        parameter.grad = None
+    model.eval()
+    try:
+        yield
+    finally:
+        if not was_peft and "peft_config" in vars(model):
+            del model.peft_config  # what a trial's adapter leaves behind
+        _restore_weights(model, grads, values)
+        for name, module in model.named_modules():
+            if name in modes:
+                module.training = modes[name]
+                for key, value in rates[name].items():
+                    setattr(module, key, value)
+        vars(causal_lm(model).config).update(config | {"use_cache": use_cache})
+        _set_random_state(generators)
+
+
+def _adapters(model: torch.nn.Module) -> list[str]:
+    active = getattr(model, "active_adapters", []) if hasattr(model, "peft_config") else []
+    return list(active() if callable(active) else active)
+
+
+def _dropout(module: torch.nn.Module) -> dict[str, float]:
+    """The dropout rates that a module carries: its own (`p`) and those that attention reads."""
+    own = {"p": float(module.p)} if isinstance(module, torch.nn.Dropout) else {}
+    attention = getattr(module, "attention_dropout", None)
+    return own | ({"attention_dropout": attention} if isinstance(attention, float) else {})
+
+
+def _restore_weights(
+    model: torch.nn.Module,
+    grads: Mapping[str, tuple[bool, torch.Tensor | None]],
+    values: Mapping[str, torch.Tensor],
+) -> None:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name not in grads:
+                continue
+            if name in values and not torch.equal(parameter, values[name]):
+                parameter.copy_(values[name])
+            parameter.requires_grad_(grads[name][0])
+            parameter.grad = grads[name][1]
+
+
+def _random_state() -> tuple[Any, ...]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+
+
+def _set_random_state(state: tuple[Any, ...]) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
+    if state[3] is not None:
+        torch.cuda.set_rng_state_all(state[3])

@@ -1,0 +1,154 @@
+"""`probe` from Python: the commands' numbers on lists and loaded models, which come back as they were."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+import probe
+from probe.errors import ProbeError
+
+torch = pytest.importorskip("torch")
+
+ROWS = [
+    {
+        "prompt": f"question {i % 12} about the garden",
+        "chosen": f"answer one {i} grows well in {'sun' if i % 2 else 'shade'}",
+        "rejected": f"reply two {i} dies {'slowly' if i % 3 else 'at once'}",
+    }
+    for i in range(24)
+]
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A tiny model with a byte-level tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"</s>": 0} | {letter: i for i, letter in enumerate(alphabet, 1)}
+    backend = Tokenizer(models.BPE(vocabulary, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", bos_token="</s>")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256, attention_dropout=0.1,
+    )  # fmt: skip
+    return LlamaForCausalLM(config), tokenizer
+
+
+def state_of(model):
+    return {
+        "weights": {n: p.detach().clone() for n, p in model.named_parameters()},
+        "trainable": {n: p.requires_grad for n, p in model.named_parameters()},
+        "grads": {n: None if p.grad is None else p.grad.clone() for n, p in model.named_parameters()},
+        "modes": {n: m.training for n, m in model.named_modules()},
+        "dropout": [m.attention_dropout for m in model.modules() if hasattr(m, "attention_dropout")],
+        "config": model.config.to_dict() if hasattr(model.config, "to_dict") else {},
+        "random": torch.get_rng_state(),
+        "peft": hasattr(model, "peft_config"),
+    }
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    return a == b
+
+
+def test_a_list_and_a_loaded_model_give_the_commands_numbers(given, tmp_path):
+    import json
+
+    model, tokenizer = given
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    named = probe.bias(tmp_path / "pairs.jsonl", str(tmp_path / "model"), dtype="float32", device="cpu")
+    loaded = probe.bias(ROWS, model.eval(), tokenizer)
+    for name in ("gap", "win_rate"):
+        assert loaded.estimate(name).value == pytest.approx(named.estimate(name).value, abs=1e-6)
+    assert [row["line"] for row in loaded.rows] == list(range(1, 25))
+    assert loaded.inputs["pairs"]["path"] == "list in memory"
+
+
+@pytest.mark.parametrize("kind", ["plain", "adapter"])
+@pytest.mark.parametrize("call", ["bias", "negatives", "trial", "gate"])
+def test_a_loaded_model_comes_back_as_it_was(given, kind, call):
+    model, tokenizer = given
+    if kind == "adapter":
+        from peft import LoraConfig, get_peft_model
+
+        model = get_peft_model(model, LoraConfig(r=2, lora_dropout=0.1, target_modules="all-linear"))
+    model.train()
+    next(p for p in model.parameters() if p.requires_grad).grad = None
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.ones_like(parameter)
+            break
+    options = {
+        "negatives": {"options": {"gradients": 2, "plan": None}},
+        "trial": {"options": {"steps": 2}},
+        "gate": {"off": ("negatives", "displacement")},
+    }.get(call, {})
+    before = state_of(model)
+    run = getattr(probe, call)(ROWS, model, tokenizer, **options)
+    after = state_of(model)
+    assert run.estimates
+    for part in before:
+        assert same(before[part], after[part]), part
+
+
+def test_nothing_is_written_unless_asked(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, tokenizer = given
+    run = probe.bias(ROWS, model, tokenizer)
+    assert not list(tmp_path.iterdir())
+    run.save("here")
+    assert {p.name for p in (tmp_path / "here").iterdir()} == {"run.json", "report.html", "scores.jsonl"}
+
+
+def test_a_result_shows_itself(given):
+    run = probe.data(ROWS)
+    assert "PB" in str(run) or "pairs" in str(run)
+    assert run._repr_html_().startswith("<iframe srcdoc=")
+    assert set(run.to_pandas("findings")["code"]) == {f.code for f in run.findings}
+    with pytest.raises(ProbeError, match="no such table"):
+        run.to_pandas("nothing")
+
+
+def test_autopsy_takes_a_log_history():
+    log = [{"step": i, "loss": 0.69 if i < 5 else float("nan"), "learning_rate": 1e-5} for i in range(1, 12)]
+    assert probe.autopsy(log).details["autopsy"]["main"] == "numerics"
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda m, t: probe.bias(ROWS, m), "without its tokenizer"),
+        (lambda m, t: probe.bias(ROWS, m, t, dtype="float16"), "a loaded model has its own"),
+        (lambda m, t: probe.bias(["text"], m, t), "pair 1 is a str"),
+        (lambda m, t: probe.trial(ROWS, m, t, options={"stepz": 1}), "no stepz"),
+        (lambda m, t: probe.bias([{**ROWS[0], "chosen": {1}}], m, t), "pair 1"),
+    ],
+)
+def test_bad_calls_are_told_in_a_line(given, call, says):
+    with pytest.raises(ProbeError, match=says):
+        call(*given)
+
+
+def test_importing_probe_is_quick_and_loads_no_torch():
+    script = "import sys, probe; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    best = min(_seconds(script) - _seconds("pass") for _ in range(3))
+    assert best < 0.05
+
+
+def _seconds(script):
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", script], check=True)
+    return time.perf_counter() - start
