@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 
 from .errors import Exit, ProbeError
+from .escape import visible
+from .streams import guarded
 
 
 def main() -> int:
     """Run `probe` on `sys.argv`; returns the exit code. A crash is 3, never 1: 1 is a failed gate."""
-    from .cli import app
+    with guarded() as codes:
+        codes[0] = _run()
+    return codes[0]
 
+
+def _run() -> int:
     try:
+        from .cli import app
+
         code = int(app(standalone_mode=False) or Exit.OK)
         return _interrupted() if code == Exit.INTERRUPTED else code  # typer swallows Ctrl-C
     except ProbeError as error:
         print(f"probe: {error}", file=sys.stderr)
         return error.code
-    except BrokenPipeError:
-        # The reader (head, less) has gone; stdout must not be flushed again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
     except Exception as error:
         return _usage(error) or _crash()
     except KeyboardInterrupt:
@@ -37,7 +40,7 @@ def _usage(error: Exception) -> int | None:
         return None
     context = getattr(error, "ctx", None)
     hint = f" See `{context.command_path} --help`." if context else ""
-    print(f"probe: {error.format_message().rstrip('.')}.{hint}", file=sys.stderr)
+    print(f"probe: {visible(error.format_message()).rstrip('.')}.{hint}", file=sys.stderr)
     return Exit.USAGE
 
 

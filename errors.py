@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from .escape import visible
+
 
 class Exit(IntEnum):
     """Exit codes of every command; the only place where they are given numbers."""
@@ -14,9 +16,16 @@ class Exit(IntEnum):
 
 
 class ProbeError(Exception):
-    """An expected failure, told in one line: place, fact, remedy. Ends a command with `code`."""
+    """An expected failure, told in one line: place, fact, remedy. Ends a command with `code`.
+
+    Each argument is a line of its own. Texts of the user's (names, ids, paths) may stand in it as they are:
+    nothing in them ends a line or reaches a terminal as a control character.
+    """
 
     code = Exit.USAGE
+
+    def __str__(self) -> str:
+        return "\n".join(visible(str(line)) for line in self.args)
 
 
 class CannotMeasure(ProbeError):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .streams import plain
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -46,7 +48,7 @@ def _bar(what: str, total: int | None, unit: str, below: RenderableType | None =
         TimeRemainingColumn(compact=True),
     )
     started = time.monotonic()
-    console = Console(stderr=True)
+    console = Console(file=plain(sys.stderr))
     bar = Progress(*columns, console=console)
     shown = Group(bar, below) if below else bar
     with Live(shown, console=console, transient=True, refresh_per_second=5):

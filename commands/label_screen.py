@@ -20,10 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import ProbeError
+from ..escape import visible
 from ..pairs.audit import Answer, AnswerLog, Key, Question
 from ..pairs.record import Content
-from ..reports.escape import visible
 from ..runs import now
+from ..streams import plain
 
 ANSWERS: dict[str, Key] = {
     "left": "left", "l": "left", "1": "left", "right": "right", "r": "right", "2": "right",
@@ -45,7 +46,7 @@ def ask_all(asked: Sequence[Question], log: AnswerLog) -> None:
     """Ask what is open until nothing is left or the labeller quits. Raises `ProbeError` off a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ProbeError("label asks on a terminal, and there is none. --report judges the saved answers.")
-    console = Console(stderr=True, highlight=False)
+    console = Console(file=plain(sys.stderr), highlight=False)
     if all(question.digest in log.answers for question in asked):
         return
     with keyboard() as keys, console.screen(hide_cursor=True):

@@ -71,7 +71,7 @@ class Reading:
             more = len(self.bad) - len(shown)
             if more:
                 shown.append(f"{self.path}: and {more} more bad lines. --skip-bad goes on without them.")
-            raise ProbeError("\n".join(shown))
+            raise ProbeError(*shown)
         if not self.n:
             raise ProbeError(f"{self.path}: holds no pairs. Write one JSON object a line.")
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError
+from ..escape import inert
 from ..files import write_text
 from ..records import Run
 from ..runs import new_run_dir, note_last, save_rows, save_run
+from ..streams import report, utf8
 from . import text
 from .renderers import RENDERERS
 
@@ -65,9 +67,9 @@ def show(run: Run, targets: Sequence[Target], *, everything: bool = False, summa
         if path is not None:
             write_text(path, RENDERERS[name](run))
         elif name == "text":
-            sys.stdout.write(terminal(run, everything=everything))
+            report(_told(name, terminal(run, everything=everything)))
         else:
-            _utf8(RENDERERS[name](run))
+            utf8(_told(name, RENDERERS[name](run)))
     if summary:
         _summarise(run)
 
@@ -104,11 +106,11 @@ def _target(value: str) -> Target:
     return name, Path(path) if path else None
 
 
-def _utf8(content: str) -> None:
-    # XML, HTML and JSON are UTF-8 whatever the terminal's encoding is.
-    sys.stdout.flush()
-    sys.stdout.buffer.write(content.encode("utf-8", "backslashreplace"))
-    sys.stdout.buffer.flush()
+def _told(name: str, content: str) -> str:
+    """`content` as it may stand in the log of a CI, where only `--format github` gives commands."""
+    if not os.environ.get("GITHUB_ACTIONS") or name in ("github", "json"):  # a line of JSON opens otherwise
+        return content
+    return inert(content) if name == "text" else inert(content, colon="&#58;", mark="#&#35;[")
 
 
 def _stem(run: Run) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..escape import visible
 from ..records import Condition, Finding, Run
-from .escape import visible
 from .view import fact, fails, findings, headline
 
 LEVEL = {"error": "error", "warning": "warning", "info": "notice"}

@@ -10,11 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ..escape import visible
 from ..number_format import number, plain, spans
 from ..records import Run
 from . import plots, tables, tokens
 from .curves_svg import drawn_panels
-from .escape import visible
 from .view import (
     MARKS,
     TONES,

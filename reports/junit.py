@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
+from ..escape import visible
 from ..records import Condition, Run
-from .escape import visible
 from .view import fact, fails, findings, headline, reproduce
 
 NO_XML = re.compile("[\ufffe\uffff]")

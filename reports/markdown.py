@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..escape import visible
 from ..number_format import NONE, number, plain, spans
 from ..records import Finding, Run
-from .escape import visible
 from .tables import tables
 from .view import MARKS, Interval, Table, details, files, findings, headline, reproduce, sides, subject
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
+from ..escape import visible
 from .axis import label, ticks
-from .escape import visible
 
 Axis = tuple[float, float]
 

@@ -8,10 +8,10 @@ from io import StringIO
 from rich.console import Console
 from rich.text import Text
 
+from ..escape import ascii_text
 from ..records import Run
 from . import negatives_tables, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
-from .escape import ascii_text
 from .text_page import Page
 from .text_pairs import pair_lines
 from .text_tables import table_lines

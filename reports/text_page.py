@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from .escape import ascii_text, visible
+from ..escape import ascii_text, visible
 
 STYLES = {"good": "green", "bad": "bold red", "unsure": "yellow", "plain": "cyan"}
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from probe.escape import JOINERS, visible
 from probe.records import run_from_json, run_to_json
-from probe.reports.escape import JOINERS, visible
 from probe.reports.renderers import RENDERERS
 from probe.reports.text import render
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..streams import plain
 from .records import Event
 
 SHOWN = {
@@ -88,7 +89,7 @@ def shown(view: View, *, main: bool = True) -> Iterator[View]:
         from rich.live import Live
 
         view.terminal = True
-        with Live(view, console=Console(stderr=True), refresh_per_second=2, transient=True):
+        with Live(view, console=Console(file=plain(sys.stderr)), refresh_per_second=2, transient=True):
             yield view
         return
     view.terminal = not main  # silent

@@ -25,6 +25,17 @@ def visible(text: str, newline: str = "↵") -> str:
     return newline.join(_line(line) for line in re.split("\r\n?|\n", text))
 
 
+def inert(text: str, at_start: bool = True, colon: str = r"\x3a", mark: str = r"#\x23[") -> str:
+    """`text` in which GitHub's runner finds no workflow command: neither `::` first on a line, nor `##[`.
+
+    `at_start`: nothing but white space precedes `text` on its line. `colon` replaces the first colon, `mark`
+    replaces `##[`, in the spelling of the format.
+    """
+    begin = r"(^|\n)" if at_start else r"(\n)"
+    shown = re.sub(begin + r"([^\S\n]*):(?=:)", lambda found: found[1] + found[2] + colon, text)
+    return shown.replace("##[", mark)
+
+
 def ascii_text(text: str) -> str:
     """`text` in ASCII: signs by their usual spelling, everything else as a backslash escape."""
     return text.translate(ASCII).encode("ascii", "backslashreplace").decode("ascii")
