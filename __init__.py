@@ -7,13 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import Result, autopsy, bias, data, gate, negatives, trial
+    from .preflight import Preflight, PreflightFailed
     from .training.callback import GuardCallback as Guard
 
 __version__ = "0.1.0"
-__all__ = ["Guard", "Result", "autopsy", "bias", "data", "gate", "negatives", "trial"]
+__all__ = [
+    "Guard",
+    "Preflight",
+    "PreflightFailed",
+    "Result",
+    "autopsy",
+    "bias",
+    "data",
+    "gate",
+    "negatives",
+    "trial",
+]
 
 # Where each public name lives; the modules are imported at first use, so that `import probe` costs nothing.
-_HOMES = {"Guard": ("training.callback", "GuardCallback")}
+_HOMES = {
+    "Guard": ("training.callback", "GuardCallback"),
+    "Preflight": ("preflight", "Preflight"),
+    "PreflightFailed": ("preflight", "PreflightFailed"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,195 @@
+"""`probe.Preflight`: one line in a training script that gates the run before its first step.
+
+trainer = DPOTrainer(..., callbacks=[probe.Preflight()])
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .api import Result, autopsy, gate
+from .errors import ProbeError
+from .probes.trainer.checks import Setup, judge_setup
+from .probes.trainer.read import IDS, method_of, read_setup
+from .records import Finding
+from .scoring.given import untouched
+from .training.callback import GuardCallback
+
+PAIRED = ("prompt", "chosen", "rejected")
+
+
+class PreflightFailed(ProbeError):
+    """The run was stopped before its first step; `result` is the gate's run, where the gate came to one."""
+
+    def __init__(self, message: str, findings: Sequence[Finding], result: Result | None) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
+        self.result = result
+
+
+class Preflight(TrainerCallback):  # type: ignore[misc]
+    """Looks at the trainer's own model, reference, batches and arguments, then gates its pairs.
+
+    For TRL's DPO, ORPO, CPO, KTO, SFT and Reward trainers. A set-up that cannot train is refused in seconds:
+    a reference that is not the starting policy, an adapter that is frozen, labels all masked, float16 weights
+    under AdamW. Then `probe.gate` runs on the training set with the trainer's model, where it holds pairs.
+    `on_fail`: "stop" raises `PreflightFailed`, "warn" prints and trains. `off` names probes of the gate not
+    to run. With `guard` the run is watched by `probe.Guard` and its log diagnosed at the end.
+
+    The model, its gradients and adapters and the random state are afterwards what they were, bit for bit.
+    `setup`, `findings` and `result` hold what was found.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_fail: Literal["stop", "warn"] = "stop",
+        off: Sequence[str] = (),
+        limits: Mapping[str, float | bool] | None = None,
+        guard: bool = True,
+        seed: int = 0,
+    ) -> None:
+        if on_fail not in ("stop", "warn"):
+            raise ProbeError(f'on_fail="{on_fail}": there is no such choice. Use "stop" or "warn".')
+        self.on_fail, self.off, self.limits, self.seed = on_fail, tuple(off), limits, seed
+        self.guard = GuardCallback() if guard else None
+        self.setup: Setup | None = None
+        self.findings: tuple[Finding, ...] = ()
+        self.result: Result | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Judge the set-up, then the pairs. Raises `PreflightFailed` where one fails and may stop."""
+        trainer = calling_trainer()
+        if state.global_step == 0:  # a resumed run was judged when it started
+            with untouched(trainer.model):
+                self.setup = read_setup(trainer)
+            self.findings = judge_setup(self.setup)
+            self._decide([f for f in self.findings if f.severity == "error"], None)
+            self._gate(trainer)
+        if self.guard is not None:
+            self.guard.on_train_begin(args, state, control, **kwargs)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Hand the row to the guard."""
+        if self.guard is not None:
+            self.guard.on_log(args, state, control, **kwargs)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Let the guard put weights back where it must, and say in a line what the log shows."""
+        if self.guard is None:
+            return
+        self.guard.on_train_end(args, state, control, **kwargs)
+        if state.is_world_process_zero and (told := _diagnosis(state.log_history)):
+            print(f"probe autopsy: {told}", file=sys.stderr)
+
+    def _gate(self, trainer: Any) -> None:
+        rows = text_pairs(trainer)
+        if not rows:
+            return
+        off = {*self.off, "numerics"}  # the set-up's own numbers were judged already
+        if "Reward" in type(trainer).__name__:
+            off |= {"bias", "negatives", "displacement", "trial"}  # no language model is trained
+        length = getattr(trainer.args, "max_length", None)
+        self.result = _with_findings(
+            gate(
+                rows, trainer.model, trainer.processing_class, off=sorted(off), limits=self.limits,
+                beta=float(getattr(trainer.args, "beta", None) or 0.1), seed=self.seed, max_length=length,
+            ),
+            self.findings,
+        )  # fmt: skip
+        _track(trainer, self.result)
+        if self.result.verdict.status == "fail":
+            self._decide(_reasons(self.result), self.result)
+        elif trainer.state.is_world_process_zero:
+            print(f"probe preflight: {self.result.verdict.status}; training starts.", file=sys.stderr)
+
+    def _decide(self, findings: Sequence[Finding], result: Result | None) -> None:
+        if not findings and result is None:
+            return
+        told = "; ".join(f"{f.code} {f.message}" for f in findings[:3])
+        remedy = findings[0].remedy if findings else "Read the report: print(preflight.result)."
+        advice = f" The gate advises {result.decision.method}." if result and result.decision else ""
+        message = f"preflight: {told or 'the gate failed'}.{advice} {remedy}"
+        if self.on_fail == "stop":
+            raise PreflightFailed(message, findings, result)
+        print(f"probe {message}", file=sys.stderr)
+
+
+def calling_trainer() -> Any:
+    """The trainer in whose `train` this is called: transformers hands callbacks its model, not itself.
+
+    Raises `ProbeError` outside of a trainer.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Trainer):
+            return owner
+        frame = frame.f_back  # type: ignore[assignment]
+    raise ProbeError("Preflight is a trainer's callback. Pass it as callbacks=[probe.Preflight()].")
+
+
+def text_pairs(trainer: Any) -> list[dict[str, Any]]:
+    """The training set as pairs of text or messages: its own columns, else its token ids as text.
+
+    Empty for a set without pairs.
+    """
+    dataset = trainer.train_dataset
+    columns = getattr(dataset, "column_names", None) or ()
+    if "chosen" in columns and "rejected" in columns:
+        names = [c for c in (*PAIRED, "tools", "chat_template_kwargs") if c in columns]
+        eos = trainer.processing_class.eos_token or ""
+        return [
+            {name: _without(row[name], eos) for name in names if row[name] is not None} for row in dataset
+        ]
+    if all(name in columns for name in IDS):
+        decode = trainer.processing_class.decode
+        return [{side: decode(row[f"{side}_ids"]) for side in PAIRED} for row in dataset]
+    method_of(trainer)  # an unknown trainer is told, not passed over
+    return []
+
+
+def _without(value: Any, eos: str) -> Any:
+    """A text without the end token that TRL has put behind it; probe adds its own."""
+    return value.removesuffix(eos) if isinstance(value, str) else value
+
+
+def _reasons(result: Result) -> list[Finding]:
+    """The findings that the failed conditions rest on, errors first."""
+    failed = {c.code for c in result.verdict.conditions if c.result == "fail" and c.gates}
+    found = [f for f in result.findings if f.code in failed or f.severity == "error"]
+    return sorted(found, key=lambda f: f.severity != "error")
+
+
+def _with_findings(result: Result, findings: Sequence[Finding]) -> Result:
+    return replace(result, findings=(*findings, *result.findings))
+
+
+def _track(trainer: Any, result: Result) -> None:
+    """Send the main numbers to the trainer's trackers."""
+    shown = ("win_rate", "gap", "surface_accuracy", "trial_accuracy")
+    found = {
+        f"probe/{name}": e.value for name in shown if (e := result.estimate(name)) and e.value is not None
+    }
+    if found:
+        trainer.log({**found, "probe/exit_code": float(result.verdict.exit_code)})
+
+
+def _diagnosis(history: Sequence[Mapping[str, Any]]) -> str:
+    try:
+        found = autopsy([row for row in history if not any(key.startswith("probe/") for key in row)])
+    except ProbeError:
+        return ""  # too short a run to have logged anything
+    said = found.details["autopsy"]
+    return f"{said['main']}: {said['evidence']}"

@@ -1,0 +1,171 @@
+"""`probe.Preflight` in a TRL script: what cannot train is stopped, the rest is left as it is."""
+
+import pytest
+
+import probe
+from probe.errors import ProbeError
+
+torch = pytest.importorskip("torch")
+trl = pytest.importorskip("trl")
+datasets = pytest.importorskip("datasets")
+
+NOUNS = ("tree", "stone", "river", "cloud", "lamp", "road", "bird", "door", "leaf", "boat", "wall", "seed")
+VERBS = ("grows", "falls", "turns", "waits", "shines", "bends", "sings", "opens")
+
+
+def taste(n=24):
+    """Pairs whose sides are of one kind: neither template nor length tells them apart."""
+    return [
+        {
+            "prompt": f"What does the {NOUNS[i % 12]} do on day {i}?",
+            "chosen": f" It {VERBS[i % 8]} beside the {NOUNS[(i + 5) % 12]} number {i}.",
+            "rejected": f" It {VERBS[(i + 3) % 8]} beside the {NOUNS[(i + 7) % 12]} number {i}.",
+        }
+        for i in range(n)
+    ]
+
+
+def templated(n=60):
+    return [
+        {**row, "rejected": f" Sorry, nothing can be said about {i}. Please ask the support team."}
+        for i, row in enumerate(taste(n))
+    ]
+
+
+@pytest.fixture
+def parts():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"</s>": 0} | {letter: i for i, letter in enumerate(alphabet, 1)}
+    backend = Tokenizer(models.BPE(vocabulary, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="</s>", bos_token="</s>", pad_token="</s>"
+    )
+
+    def model(seed=0, dtype=torch.float32):
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            vocab_size=len(vocabulary), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+            num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=512,
+        )  # fmt: skip
+        return LlamaForCausalLM(config).to(dtype)
+
+    return model, tokenizer
+
+
+@pytest.fixture
+def trainer_of(parts, tmp_path):
+    def make(rows, callback, *, policy=None, reference=None, **changes):
+        model, tokenizer = parts
+        settings = {
+            "output_dir": str(tmp_path), "max_steps": 2, "per_device_train_batch_size": 4, "report_to": [],
+            "learning_rate": 1e-4, "logging_steps": 1, "use_cpu": True, "bf16": False, "seed": 3,
+            "gradient_checkpointing": False, "save_strategy": "no", "disable_tqdm": True,
+        }  # fmt: skip
+        return trl.DPOTrainer(
+            model=policy if policy is not None else model(),
+            ref_model=reference if reference is not None else model(),
+            args=trl.DPOConfig(**{**settings, **changes}),
+            train_dataset=datasets.Dataset.from_list(rows),
+            processing_class=tokenizer,
+            callbacks=[callback] if callback else [],
+        )
+
+    return make
+
+
+def quick(**options):
+    return probe.Preflight(off=("negatives", "displacement", "trial"), **options)
+
+
+def test_a_good_run_goes_on_bit_for_bit_as_without_it(trainer_of):
+    losses = []
+    for callback in (None, quick()):
+        trainer = trainer_of(taste(), callback)
+        trainer.train()
+        losses.append([row["loss"] for row in trainer.state.log_history if "loss" in row])
+    assert losses[0] == losses[1]
+    assert callback.result.verdict.status != "fail" and callback.setup.reference_gap == 0
+
+
+def test_the_trial_leaves_no_trace_either(trainer_of):
+    losses = []
+    for callback in (None, probe.Preflight(off=("negatives", "displacement"), on_fail="warn")):
+        trainer = trainer_of(taste(), callback)
+        trainer.train()
+        losses.append([row["loss"] for row in trainer.state.log_history if "loss" in row])
+    assert losses[0] == losses[1] and callback.result.estimate("trial_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("float16", "PB001"), ("reference", "PB011"), ("frozen", "PB012")]
+)
+def test_a_set_up_that_cannot_train_is_stopped(trainer_of, parts, kind, code):
+    model, callback = parts[0], quick()
+    options = {
+        "float16": {"policy": model(dtype=torch.float16), "reference": model(dtype=torch.float16)},
+        "reference": {"reference": model(seed=1)},
+        "frozen": {"policy": model().requires_grad_(False)},
+    }[kind]
+    trainer = trainer_of(taste(), callback, **options)
+    if kind == "frozen":  # the optimizer refuses to be made without weights; what is asked is the finding
+        from probe.probes.trainer.checks import judge_setup
+        from probe.probes.trainer.read import read_setup
+
+        assert code in {f.code for f in judge_setup(read_setup(trainer))}
+        return
+    with pytest.raises(probe.PreflightFailed, match=code):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
+def test_an_sft_adapter_without_its_reference_is_named(trainer_of, parts):
+    from peft import LoraConfig, get_peft_model
+
+    policy = get_peft_model(parts[0](), LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    for name, weight in policy.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    trainer = trainer_of(taste(), quick(), policy=policy)
+    trainer.ref_model = None  # as ref_model=None leaves it; TRL would look for a checkpoint of this name
+    with pytest.raises(probe.PreflightFailed, match="PB011"):
+        trainer.train()
+
+
+def test_templated_negatives_are_stopped(trainer_of):
+    callback = probe.Preflight(off=("displacement", "trial", "bias"))
+    with pytest.raises(probe.PreflightFailed) as stopped:
+        trainer_of(templated(), callback).train()
+    assert stopped.value.result.verdict.status == "fail"
+    assert any(f.code.startswith("PB2") for f in stopped.value.findings)
+
+
+def test_a_warning_lets_the_run_go(trainer_of, parts, capsys):
+    trainer = trainer_of(taste(), quick(on_fail="warn"), reference=parts[0](seed=1))
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert "PB011" in capsys.readouterr().err
+
+
+def test_rows_that_the_trainer_masks_wholly_are_counted():
+    from probe.probes.numerics.judge import Plan
+    from probe.probes.trainer.checks import Setup, judge_setup
+
+    def codes(**facts):
+        return {
+            f.code: f.severity for f in judge_setup(Setup(Plan(lora_rank=None), 10, 10, "float32", **facts))
+        }
+
+    assert codes(unlabelled=8, looked_at=8)["PB013"] == "error"
+    assert codes(unlabelled=1, looked_at=8)["PB013"] == "warning"
+    assert "PB013" not in codes(unlabelled=0, looked_at=8)
+    assert codes(cut=6, rows=100)["PB014"] == "warning" and "PB014" not in codes(cut=5, rows=100)
+
+
+def test_outside_of_a_trainer_it_says_so():
+    with pytest.raises(ProbeError, match="trainer's callback"):
+        probe.Preflight().on_train_begin(None, type("S", (), {"global_step": 0})(), None)
