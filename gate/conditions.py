@@ -163,27 +163,29 @@ CONDITIONS: tuple[Rule, ...] = (
     ),
 )
 RULES = {rule.name: rule for rule in CONDITIONS}
+BY_CODE = {rule.code: rule for rule in CONDITIONS if rule.sense != "clean"}
 LIMIT_KEYS = tuple(
     Key(rule.name, (int, float, bool), rule.limit, rule.help) for rule in CONDITIONS if rule.sense != "clean"
 )
 
 
-def p_against(estimate: Estimate, limit: float, alpha: float) -> float | None:
-    """Two-sided p of H0 "the quantity equals `limit`", read off the estimate's 1 − `alpha` interval.
+def p_against(estimate: Estimate, limit: float, level: float) -> float | None:
+    """Two-sided p of H0 "the quantity equals `limit`", read off the estimate's 1 − `level` interval.
 
-    It equals `alpha` where the interval ends at the limit. Beyond, shares fall off exponentially (exact at
-    0 and 1 of a binomial, conservative between), everything else like a normal tail (Altman & Bland 2011,
+    `level` is the one that the interval was measured at, whatever alpha it is judged by later. p equals it
+    where the interval ends at the limit. Beyond, shares fall off exponentially (exact at 0 and 1 of a
+    binomial, conservative between), everything else like a normal tail (Altman & Bland 2011,
     BMJ 343:d2304). None where the estimate has no interval.
     """
-    distance = _distance(estimate, limit, alpha)
+    distance = _distance(estimate, limit)
     if distance is None:
         return None
     if estimate.units == "share":
-        return min(1.0, 2.0 * math.pow(alpha / 2, distance))
-    return 2 * NORMAL.cdf(NORMAL.inv_cdf(alpha / 2) * distance)
+        return min(1.0, 2.0 * math.pow(level / 2, distance))
+    return 2 * NORMAL.cdf(NORMAL.inv_cdf(level / 2) * distance)
 
 
-def _distance(estimate: Estimate, limit: float, alpha: float) -> float | None:
+def _distance(estimate: Estimate, limit: float) -> float | None:
     """From the value to the limit, in half-widths of the interval's side that faces it."""
     value, low, high = estimate.value, estimate.low, estimate.high
     if value is None or low is None or high is None or not high > low:
@@ -205,15 +207,18 @@ def holm(ps: Sequence[float | None], alpha: float) -> list[bool]:
     return rejected
 
 
-def pairs_to_settle(estimate: Estimate, limit: float, alpha: float, tests: int) -> int | None:
+def pairs_to_settle(
+    estimate: Estimate, limit: float, alpha: float, tests: int, level: float | None = None
+) -> int | None:
     """Further pairs for 80% power to tell the estimate from `limit`, were the measured value the true one.
 
-    `tests` is the number of conditions that share `alpha`. None when the value lies on the limit.
+    `tests` is the number of conditions that share `alpha`; the interval was measured at `level` (None:
+    alpha). None when the value lies on the limit.
     """
-    distance = _distance(estimate, limit, alpha)
+    distance = _distance(estimate, limit)
     if not distance or math.isinf(distance):
         return None
-    z = -NORMAL.inv_cdf(alpha / 2)
+    z = -NORMAL.inv_cdf((level or alpha) / 2)
     needed = (-NORMAL.inv_cdf(alpha / (2 * max(tests, 1))) + NORMAL.inv_cdf(POWER)) / (z * distance)
     return max(1, math.ceil(estimate.n * needed**2) - estimate.n)
 

@@ -11,6 +11,7 @@ from ..training.shipped import Tuning, recipe
 from .conditions import RULES, pairs_to_settle
 from .judge import Settings
 from .predicates import Evidence, Facts, Goal, Held, Threshold
+from .restated import level_of
 from .table import NOTES, ROWS, Row
 from .thresholds import THRESHOLDS
 
@@ -22,11 +23,12 @@ def decide(
 ) -> Run:
     """`run` with the decision that its findings and estimates lead to.
 
-    Limits that the config sets for the whole file replace the table's thresholds of the same name. A decision
-    that no measurement carries adds finding PB705.
+    Limits that the config sets for the whole file replace the table's thresholds of the same name; what it
+    switches off raises no concern. A decision that no measurement carries adds finding PB705.
     """
     active = [entry for entry in settings.accepted if not entry.lapsed(settings.today)]
-    facts = Facts(run, _thresholds(settings.limits), goal, one_stage, active)
+    off = frozenset(name for name, limit in settings.limits.items() if limit is False)
+    facts = Facts(run, _thresholds(settings.limits), goal, one_stage, active, settings.alpha, off)
     held = [(row, evidence) for row in ROWS if (evidence := row.holds(facts)) is not None]
     (row, evidence), others = held[0], [other for other, _ in held[1:] if other.method != held[0][0].method]
     carried = evidence or unmeasured()
@@ -99,7 +101,7 @@ def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:
         return ""
     gating = [c.measured for c in facts.run.verdict.conditions if c.gates and c.name in RULES]
     tests = sum(estimate is not None and estimate.n >= settings.minimum_n for estimate in gating)
-    more = pairs_to_settle(measured, limit, settings.alpha, tests)
+    more = pairs_to_settle(measured, limit, settings.alpha, tests, level_of(facts.run))
     return (
         f"; with {more:,} more pairs, were the measured {measured.value:.2f} the true value" if more else ""
     )

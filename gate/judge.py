@@ -18,6 +18,7 @@ from . import accept
 from .accept import Accepted
 from .baseline import Compared
 from .conditions import CONDITIONS, Rule, facing, good_side, holm, p_against, pairs_to_settle
+from .restated import followed, level_of, restates
 
 MEASURED = {rule.code for rule in CONDITIONS if rule.sense != "clean"}  # codes that a condition measures
 DONE = "done"  # in `details.probes`; any other state says why a probe has no result
@@ -28,7 +29,7 @@ class Settings:
     """How to judge. `limits` and `groups` override the table's limits; False leaves a condition out.
 
     `minimum_n`: below it an interval is not relied on (coverage falls short under 20, docs/validity.md).
-    `states` is the judge's own: what became of each probe.
+    `states` and `level` are the judge's own: what became of each probe, and the alpha of the run's intervals.
     """
 
     alpha: float = 0.05
@@ -39,6 +40,7 @@ class Settings:
     accepted: Sequence[Accepted] = ()
     today: date = date.max
     states: Mapping[str, str] = field(default_factory=dict)
+    level: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,19 @@ def judge(run: Run, settings: Settings, compared: Compared | None = None) -> Run
     `compared` is what a baseline adds. Raises `ProbeError` for a limit under the scores' own noise.
     """
     compared = compared or Compared()
-    measured = tuple(f for f in run.findings if not f.code.startswith("PB70"))
-    found = (*measured, *compared.findings)
+    own, rows = followed(run, settings)
+    found = (*(f for f in own if not f.code.startswith("PB70")), *compared.findings)
     run = dataclasses.replace(run, findings=found)
     active = [entry for entry in settings.accepted if not entry.lapsed(settings.today)]
-    settings = dataclasses.replace(settings, states=states(run))
+    settings = dataclasses.replace(settings, states=states(run), level=level_of(run))
     claims = list(_claims(run, settings))
     _check_noise(claims, run)
     conditions, used = _conditions(run, claims, settings, active)
     notes = [*accept.lapsed(settings.accepted, settings.today), *accept.unused(active, used)]
     verdict = verdict_of([*conditions, *compared.conditions], settings.inconclusive)
-    details = {k: v for k, v in run.details.items() if k != "differences" or run.command != "gate"}
+    stale = {"followed", *(["differences"] if run.command == "gate" else [])}
+    details = {k: v for k, v in run.details.items() if k not in stale}
+    details |= {"followed": rows} if rows else {}
     details |= {"accepted": to_json([_row(entry) for entry in used])}
     details |= {"differences": list(compared.rows)} if compared.rows else {}
     return dataclasses.replace(run, verdict=verdict, findings=(*found, *notes), details=details)
@@ -159,10 +163,15 @@ def _conditions(
 
 
 def _others(run: Run, estimated: Sequence[Condition], active: Sequence[Accepted]) -> list[Condition]:
-    """A condition for every error code that no other condition has answered for."""
+    """A condition for every error code that no other condition has answered for.
+
+    One that judges the same estimate has, whatever its result; else only one that does not let it pass.
+    """
     answered = {c.code for c in estimated if c.gates and c.result in ("fail", "accepted")}
+    judged = {(c.code, c.group) for c in estimated if c.gates}
     prefixes = tuple(rule.code for rule in CONDITIONS if rule.sense == "clean")
-    errors = {f.code for f in run.findings if f.severity == "error"}
+    left = [f for f in run.findings if not (restates(f) and (f.code, f.group) in judged)]
+    errors = {f.code for f in left if f.severity == "error"}
     codes = {code for code in errors if code in MEASURED or not code.startswith(prefixes)}
     rules = (Rule(f"no {c}", "clean", None, c, run.command, "", "") for c in sorted(codes - answered))
     return [_clean(rule, run, active) for rule in rules]
@@ -172,7 +181,7 @@ def _p(claim: Claim, settings: Settings) -> float | None:
     estimate = claim.estimate
     if claim.rule.exact or estimate is None or estimate.value is None or estimate.n < settings.minimum_n:
         return None
-    return p_against(estimate, facing(claim.rule, estimate.value, claim.limit), settings.alpha)
+    return p_against(estimate, facing(claim.rule, estimate.value, claim.limit), settings.level)
 
 
 def _judged(claim: Claim, sure: bool, settings: Settings, tests: int) -> Condition:
@@ -195,7 +204,7 @@ def _message(claim: Claim, result: Result, settings: Settings, tests: int) -> st
     if estimate.n < settings.minimum_n:
         return f"{estimate.n} of the {settings.minimum_n} pairs that an answer needs"
     edge = facing(rule, estimate.value, claim.limit)
-    more = pairs_to_settle(estimate, edge, settings.alpha, tests)
+    more = pairs_to_settle(estimate, edge, settings.alpha, tests, settings.level)
     return (
         f"{more:,} more pairs would settle it, were the measured value the true one"
         if more

@@ -2,7 +2,8 @@
 
 Each predicate is data: it can be printed for the documentation, and applied to `Facts`. It answers a tuple of
 evidence (what it rests on, with the measured number), or None where it does not hold. A number counts as
-above or below a limit only when its whole interval is.
+above or below a limit only when the test against it rejects at alpha: at the alpha of the measurement, when
+its whole interval is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Literal, Protocol
 
 from ..records import Estimate, Finding, Run, Severity
 from .accept import Accepted, tolerates
+from .conditions import p_against
 from .judge import probes_run
+from .restated import level_of
 
 Goal = Literal["auto", "taste", "fact", "correctness"]
 
@@ -41,7 +44,8 @@ class Evidence:
 class Facts:
     """A run as the decision table sees it: what is accepted is left out, thresholds are as configured.
 
-    `goal` is what the pairs are to teach, where the user has said so; `one_stage`: no SFT stage is wanted.
+    `goal` is what the pairs are to teach, where the user has said so; `one_stage`: no SFT stage is wanted;
+    `off`: thresholds that the config switches off.
     """
 
     run: Run
@@ -49,6 +53,8 @@ class Facts:
     goal: Goal = "auto"
     one_stage: bool = False
     accepted: Sequence[Accepted] = field(default=())
+    alpha: float = 0.05
+    off: frozenset[str] = frozenset()
 
     def findings(self, prefixes: tuple[str, ...], severities: tuple[Severity, ...]) -> list[Finding]:
         """Findings of those codes and severities that are not accepted."""
@@ -112,9 +118,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """An estimate of the whole file whose interval lies wholly on one side of a threshold.
+    """An estimate of the whole file that is shown to lie on one side of a threshold.
 
-    A `concern` is not raised where the config accepts its code; good news has none to accept.
+    A `concern` is not raised where the config accepts its code or switches its limit off; good news has
+    none to accept.
     """
 
     name: str
@@ -127,9 +134,13 @@ class Beyond:
         """The estimate with its interval, the limit, and where the limit comes from."""
         measured, threshold = facts.run.estimate(self.name), facts.thresholds[self.threshold]
         limit = threshold.value
-        if measured is None or measured.value is None or measured.low is None or measured.high is None:
+        if measured is None or measured.value is None:
             return None
-        held = measured.low > limit if self.side == "above" else measured.high < limit
+        beyond = measured.value > limit if self.side == "above" else measured.value < limit
+        p = p_against(measured, limit, level_of(facts.run))
+        held = beyond and p is not None and p < facts.alpha
+        if self.concern and self.threshold in facts.off:
+            return None
         concern = Finding(self.code, "warning", "", "", estimate=measured)
         if self.concern and any(tolerates(entry, concern) for entry in facts.accepted):
             return None

@@ -1,0 +1,70 @@
+"""Error findings that say what a condition says: one measurement has one result, by the condition's limit.
+
+A probe raises such a finding by the shipped limit. Where the config sets another, the finding follows it: it
+becomes a piece of information, and what it was is kept in `details.followed`, so that judging again with
+other limits starts from what was measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProbeError
+from ..records import Finding, Run
+from .conditions import BY_CODE, facing, good_side, p_against
+
+if TYPE_CHECKING:
+    from .judge import Settings
+
+SHIPPED_LEVEL = 0.05  # of runs that were saved without their alpha
+
+
+def level_of(run: Run) -> float:
+    """The alpha of the intervals of `run`, as it was measured. Raises `ProbeError` where it is none."""
+    level = run.config.get("alpha", SHIPPED_LEVEL)
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
+        raise ProbeError(f"config.alpha of the run is {level!r}, which is no error rate. Measure again.")
+    return float(level)
+
+
+def restates(finding: Finding) -> bool:
+    """Whether a condition judges the very estimate that the finding rests on."""
+    rule = BY_CODE.get(finding.code)
+    return rule is not None and finding.estimate is not None and finding.estimate.name == rule.name
+
+
+def measured(run: Run) -> tuple[Finding, ...]:
+    """The findings as the probes raised them, whatever an earlier judgement made of them."""
+    rows: list[Mapping[str, Any]] = run.details.get("followed") or []
+    was = {(row["code"], row["group"]): {k: row[k] for k in ("severity", "message")} for row in rows}
+    return tuple(dataclasses.replace(f, **was.get((f.code, f.group), {})) for f in run.findings)
+
+
+def followed(run: Run, settings: Settings) -> tuple[tuple[Finding, ...], list[dict[str, Any]]]:
+    """The findings under the configured limits, and a row for each that is no error under its own."""
+    findings, rows = [], []
+    for finding in measured(run):
+        if why := _excuse(finding, settings, level_of(run)):
+            rows.append({key: getattr(finding, key) for key in ("code", "group", "severity", "message")})
+            finding = dataclasses.replace(finding, severity="info", message=f"{finding.message} ({why})")
+        findings.append(finding)
+    return tuple(findings), rows
+
+
+def _excuse(finding: Finding, settings: Settings, level: float) -> str:
+    """Why an error finding is none under the limit of the condition that it restates; "" where it stands."""
+    if finding.severity != "error" or not restates(finding):
+        return ""
+    rule, estimate = BY_CODE[finding.code], finding.estimate
+    assert estimate is not None
+    own = settings.groups.get(finding.group, {})
+    limit = own.get(rule.name, settings.limits.get(rule.name, rule.limit))
+    if limit is False:
+        return "its condition is switched off"
+    if limit is None or limit == rule.limit or estimate.value is None:
+        return ""
+    p = p_against(estimate, facing(rule, estimate.value, float(limit)), level)
+    past = not good_side(rule, estimate.value, float(limit)) and p is not None and p <= settings.alpha
+    return "" if past else f"not shown to be past the limit of {limit:g} that is set"
