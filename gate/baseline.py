@@ -40,7 +40,7 @@ def incomparable(fact: str) -> Finding:
     """PB703 baseline not comparable: the two runs did not measure the same thing.
 
     Means: The pairs, the template or the length limit of the baseline differ from this run's, or one of the
-    runs holds no gaps by pair.
+    runs holds no gaps by pair, or does not say which pairs share a prompt.
     Why: A difference between them would mix the change that is asked about with the change in how it was
     measured.
     Do: Measure the baseline again with the settings of this run, on the same file.
@@ -81,6 +81,8 @@ def why_incomparable(run: Run, baseline: Run) -> str:
     for label, rows in (("the baseline", _rows(baseline)), ("this run", _rows(run))):
         if not rows:
             return f"{label} holds no gaps by pair"
+    if any(row.get("cluster") is None for row in _rows(run).values()):
+        return "this run does not say which pairs share a prompt; an older probe saved it"
     ids, before = set(_rows(run)), set(_rows(baseline))
     return "" if ids == before else f"{len(ids ^ before)} pairs are in one of the runs only"
 
@@ -103,7 +105,7 @@ def _rows(run: Run) -> dict[str, Mapping[str, Any]]:
 def _changes(
     now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping[str, Any]], alpha: float
 ) -> list[Estimate]:
-    """The mean change of the whole and of each group, clusters being the pairs of one prompt if known."""
+    """The mean change of the whole and of each group, clusters being the pairs of one prompt."""
     from ..stats.statistics import mean_estimate
 
     groups = sorted({str(row.get("group") or "all") for row in now.values()} - {"all"})
@@ -124,7 +126,7 @@ def _changes(
 
 
 def _clusters(rows: Mapping[str, Mapping[str, Any]], ids: Iterable[str]) -> list[str]:
-    return [str(rows[i].get("cluster") or i) for i in ids]
+    return [str(rows[i]["cluster"]) for i in ids]
 
 
 def _condition(change: Estimate, bound: float) -> Condition:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..errors import ProbeError
 from ..records import Estimate, Run, to_json
 from .statistics import mean_estimate, share
 
@@ -94,9 +95,14 @@ def _win_change(pairs: Sequence[tuple[Row, Row]], group: str, alpha: float) -> E
     """The change of the win rate: McNemar's exact test, and its interval given how many winners changed.
 
     With t of n pairs turned, of them a share θ towards chosen, the change is (2θ − 1)·t/n; θ has the
-    Clopper–Pearson interval. Pairs count as independent.
+    Clopper–Pearson interval. Where pairs share prompts, the mean turn with its cluster-robust interval.
     """
     turns = [(after["gap"] > 0) - (before["gap"] > 0) for before, after in pairs]
+    clusters = _clusters(pairs)
+    if len(set(clusters)) < len(clusters):
+        return mean_estimate(
+            turns, name="win rate", units="share", clusters=clusters, alpha=alpha, group=group
+        )
     turned = len(turns) - turns.count(0)
     up = share(turns.count(1), turned, name="turned", alpha=alpha)
 
@@ -111,7 +117,13 @@ def _win_change(pairs: Sequence[tuple[Row, Row]], group: str, alpha: float) -> E
 
 
 def _clusters(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
-    return [str(after.get("cluster") or after["id"]) for _, after in pairs]
+    """The label of each pair's prompt. Raises `ProbeError` for rows of a version that did not save it."""
+    if any(after.get("cluster") is None for _, after in pairs):
+        raise ProbeError(
+            "a saved run does not say which of its pairs share a prompt, so no difference can be judged. "
+            "Measure it again with this version."
+        )
+    return [str(after["cluster"]) for _, after in pairs]
 
 
 def _rows(run: Run) -> dict[str, Row]:

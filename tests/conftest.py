@@ -83,6 +83,7 @@ def bias_pairs():
             "id": f"{group}-{i}",
             "line": i + 1,
             "group": group,
+            "cluster": i,
             "gap": round(0.1 * (i % 13) - 0.3, 3),
             "gap_sum": 0.8 * (i % 13) - 3,
             "gap_byte": 0.02 * (i % 13) - 0.06,

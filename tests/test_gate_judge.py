@@ -266,7 +266,7 @@ def test_every_condition_has_its_own_name_and_help():
 
 
 def with_pairs(gaps, **inputs) -> Run:
-    rows = [{"id": f"p{i}", "gap": gap, "group": "ab"[i % 2]} for i, gap in enumerate(gaps)]
+    rows = [{"id": f"p{i}", "gap": gap, "group": "ab"[i % 2], "cluster": i} for i, gap in enumerate(gaps)]
     return Run("bias", "now", details={"pairs": rows}, inputs={"pairs": {"sha256": "1"}, **inputs})
 
 

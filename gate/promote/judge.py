@@ -92,7 +92,7 @@ def _of_scores(base: Measurement, tuned: Measurement, prompts: Mapping[str, int]
     ids = [i for i in base.rows if i in tuned.rows]
     both = [[side.rows[i] for i in ids] for side in (base, tuned)]
     groups = [row.get("group") for row in both[0]]
-    clusters = [prompts.get(i, i) for i in ids]
+    clusters = [_cluster(tuned.rows[i], prompts.get(i)) for i in ids]
     gaps = [np.array([gap_of(row) for row in part]) for part in both]
     columns = {"gap": gaps, "accuracy": [(gap > 0).astype(float) for gap in gaps]}
     for name in ("chosen", "rejected"):
@@ -101,6 +101,17 @@ def _of_scores(base: Measurement, tuned: Measurement, prompts: Mapping[str, int]
     return [
         Paired(QUANTITIES[name], first, second, groups, clusters) for name, (first, second) in columns.items()
     ]
+
+
+def _cluster(row: Row, prompt: int | None) -> int:
+    """The label of a pair's prompt: as it was saved, else of the pair file that is still what it was."""
+    label = row.get("cluster", prompt)
+    if label is None:
+        raise ProbeError(
+            "the tuned side's run does not say which pairs share a prompt, and its pair file has changed. "
+            "Measure it again with this version."
+        )
+    return int(label)
 
 
 def gap_of(row: Row) -> float:

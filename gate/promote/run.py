@@ -84,7 +84,7 @@ def _measured(side: Side, request: Request | None) -> Measurement:
 def _measure_model(side: Side, request: Request) -> Measurement:
     """Score the pairs and the watched texts, and sample answers. Raises as `probe bias` does."""
     from ...probes.bias.run import BiasOptions, measure_in
-    from ...scoring.session import Session, score_row
+    from ...scoring.session import Session
     from ...training.stages import encoded_texts
     from ...training.texts import read_texts
 
@@ -94,7 +94,7 @@ def _measure_model(side: Side, request: Request) -> Measurement:
     found = measure_in(session, plain)
     texts = encoded_texts(read_texts(request.watch), session.encoder) if request.watch else []
     watched = [logps.astype(np.float64) for logps in session.scorer.side_logps(texts)]
-    rows = by_id(map(score_row, found.scores))
+    rows = by_id(found.rows)
     return Measurement(found.run, rows, watched, _answers(session, request))
 
 

@@ -110,6 +110,7 @@ def _pair_row(score: PairScore, table: Table, i: int) -> dict[str, Any]:
         "id": score.id,
         "line": score.line,
         "group": score.group,
+        "cluster": int(table.codes[i]),
         "gap": float(table.gap[i]),
         "gap_sum": float(table.other["gap_sum"][0][i]),
         "gap_byte": float(table.other["gap_byte"][0][i]),

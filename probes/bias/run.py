@@ -82,7 +82,8 @@ def measure_in(session: Session, options: BiasOptions) -> Measured:
             f"{source.path}: none of its {session.survey.n} pairs can be scored "
             f"({_excluded(session)}). Look at the file with `probe data`."
         )
-    result = _judged(session, scores, options)
+    clusters = _clusters(source, scores)
+    result = _judged(session, scores, clusters, options)
     run = Run(
         command="bias",
         created=created,
@@ -94,14 +95,16 @@ def measure_in(session: Session, options: BiasOptions) -> Measured:
         environment=environment(),
         details={**result.details, **extremes.rows(session)},
     )
-    return Measured(run, map(score_row, scores), scores)
+    rows = ({**score_row(score), "cluster": int(c)} for score, c in zip(scores, clusters, strict=True))
+    return Measured(run, rows, scores)
 
 
-def _judged(session: Session, scores: ScoreTable, options: BiasOptions) -> BiasResult:
+def _judged(
+    session: Session, scores: ScoreTable, clusters: npt.NDArray[np.int64], options: BiasOptions
+) -> BiasResult:
     """The verdict on these scores, with the same pairs or a sample in other templates and without prompt."""
     source, scored = session.source, set(scores.lines)
     again = [pair for pair in session.survey.sample if pair.line in scored]
-    clusters = _clusters(source, scores)
     result = bias(
         scores,
         sides=source.sides,

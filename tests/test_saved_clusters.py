@@ -1,0 +1,92 @@
+"""Saved runs compared pair by pair: pairs of one prompt are one observation, and rows must say which are."""
+
+import dataclasses
+import random
+
+import pytest
+
+from probe.errors import ProbeError
+from probe.gate import baseline
+from probe.gate.promote.claims import allowances
+from probe.gate.promote.judge import Settings, compared
+from probe.gate.promote.sides import Measurement
+from probe.probes.bias.judge import bias
+from probe.records import Run
+from probe.scoring.records import PairScore, SideScore
+from probe.stats.paired_runs import side_by_side
+
+PROMPTS, EACH = 4, 10
+
+
+def saved(gap_of, clustered=True, known=True):
+    """Four prompts of ten pairs each; `gap_of(prompt, pair)`."""
+    rows = [
+        {
+            "id": f"{p}-{i}", "line": p * EACH + i + 1, "group": None, "gap": gap_of(p, i),
+            **({"cluster": p if clustered else p * EACH + i} if known else {}),
+        }
+        for p in range(PROMPTS)
+        for i in range(EACH)
+    ]  # fmt: skip
+    return Run("bias", "2026-11-26T12:00:00Z", details={"pairs": rows}, inputs={"pairs": {"sha256": "1"}})
+
+
+def two(**how):
+    """A run and a later one whose pairs fell by 0.1 to 0.7, all pairs of a prompt by nearly the same."""
+    draw = random.Random(0)
+    noise = {(p, i): draw.gauss(0, 0.02) for p in range(PROMPTS) for i in range(EACH)}
+    fell = (0.05, 0.3, 0.15, 0.75)
+    then = saved(lambda p, i: 0.3 + 0.01 * i, **how)
+    return then, saved(lambda p, i: 0.3 + 0.01 * i - fell[p] + noise[p, i], **how)
+
+
+def of_baseline(then, now):
+    found = baseline.compare(now, then, bound=0.1, alpha=0.05)
+    assert not found.findings or found.findings[0].code == "PB704", found.findings[0].message
+    return found.conditions[0].result
+
+
+def of_report(then, now):
+    rows = side_by_side([then, now], created=now.created).details["differences"]
+    ends = [(row["low"], row["high"]) for row in rows]
+    return "inconclusive" if all(low < 0 < high for low, high in ends) else "fail"
+
+
+def of_compare(then, now):
+    sides = tuple(Measurement(run, {row["id"]: row for row in run.details["pairs"]}) for run in (then, now))
+    settings = Settings(allowances(["accuracy=1"], 0.1))
+    run = compared(Run("compare", now.created), sides, None, {}, settings)
+    return next(c.result for c in run.verdict.conditions if c.name.startswith("gap"))
+
+
+WAYS = {"gate --baseline": of_baseline, "report A B": of_report, "compare": of_compare}
+
+
+@pytest.mark.parametrize("judge", WAYS.values(), ids=WAYS)
+def test_ten_pairs_of_a_prompt_are_one_observation(judge):
+    assert judge(*two(clustered=True)) == "inconclusive"
+    assert judge(*two(clustered=False)) == "fail"
+
+
+def test_rows_without_their_cluster_are_refused():
+    then, now = two(known=False)
+    found = baseline.compare(now, then, bound=0.1, alpha=0.05)
+    assert [f.code for f in found.findings] == ["PB703"] and not found.conditions
+    for judge in (of_report, of_compare):
+        with pytest.raises(ProbeError, match="share a prompt"):
+            judge(then, now)
+    half = dataclasses.replace(
+        now, details={"pairs": [*two()[1].details["pairs"][:-1], now.details["pairs"][-1]]}
+    )
+    assert baseline.compare(half, half, bound=0.1, alpha=0.05).findings[0].code == "PB703"
+
+
+def test_bias_saves_the_cluster_of_each_pair():
+    import numpy as np
+
+    def side(value):
+        return SideScore(token_logps=np.array([value, value]), bytes=5)
+
+    scores = [PairScore(f"{i}", side(-1 - i / 9), side(-2), None, i) for i in range(1, 9)]
+    result = bias(scores, clusters=[0, 0, 1, 1, 2, 2, 3, 4])
+    assert [row["cluster"] for row in result.details["pairs"]] == [0, 0, 1, 1, 2, 2, 3, 4]
