@@ -75,14 +75,14 @@ def _convert(gguf: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    try:
-        source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-        tokenizer = AutoTokenizer.from_pretrained(**source)
-        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
-        raise ProbeError(
-            f"{gguf}: transformers cannot read this GGUF ({error}). Give its safetensors with --model."
-        ) from error
+    from .loaded import check_model, reading
+
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    how = (str(gguf), "transformers cannot read this GGUF", "Give its safetensors with --model.")
+    tokenizer = reading(*how, lambda: AutoTokenizer.from_pretrained(**source))
+    more = {"dtype": torch.float32, "output_loading_info": True}
+    model, info = reading(*how, lambda: AutoModelForCausalLM.from_pretrained(**source, **more))
+    check_model(str(gguf), info, model)
     # transformers refuses to save what it calls quantized; the weights are plain float32 by now.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from ..errors import ProbeError
 from .attention import make_layout, tree_attention_on
 from .head import head_of, target_logps
 from .records import EncodedSide
@@ -44,9 +45,20 @@ def causal_lm(model: torch.nn.Module) -> PreTrainedModel:
     return cast(PreTrainedModel, inner)
 
 
+def check_ids(model: PreTrainedModel, largest: int) -> None:
+    """Raises `ProbeError` for a token id that the model has no embedding of."""
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    if largest >= rows:
+        raise ProbeError(
+            f"the tokenizer gives token id {largest}, and the model has {rows} ids: it was made for another "
+            "model, or tokens were added without resizing the embedding. Use the model's own tokenizer."
+        )
+
+
 def forward(model: PreTrainedModel, sides: Sequence[EncodedSide], *, every_layer: bool = False) -> Packed:
     """Run the decoder once over the prefix tree of `sides`. Tree attention must be on."""
     tree = build_tree([side.ids for side in sides])
+    check_ids(model, int(tree.ids.max(initial=0)))
     device = model.get_input_embeddings().weight.device
     outputs = model.base_model(
         input_ids=torch.from_numpy(tree.ids).to(device)[None],
@@ -86,6 +98,7 @@ def packed_logps(model: PreTrainedModel, sides: Sequence[EncodedSide]) -> list[t
 def plain_logps(model: PreTrainedModel, side: EncodedSide) -> torch.Tensor:
     """The same numbers the plain way: one sequence, the model's own attention, all its logits."""
     device = model.get_input_embeddings().weight.device
+    check_ids(model, max(side.ids))
     ids = torch.tensor([side.ids], device=device)
     logits = model(input_ids=ids, use_cache=False).logits[0, side.start - 1 : -1].float()
     targets = ids[0, side.start :]

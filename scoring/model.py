@@ -5,22 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
+from huggingface_hub import snapshot_download
 from huggingface_hub.utils import logging as hub_logging
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
-from ..errors import CannotMeasure, ProbeError
-from ..files import cache_dir, sha256_file, write_text
+from ..errors import ProbeError
 from .embedded import EMBEDDED_NAME, converted, embedded_gguf
 from .engine import causal_lm
+from .loaded import check_adapter, check_config, check_model, check_runs, first_line, reading
 from .processes import local_rank, world
+from .weights import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    INDEX,
+    adapter_files,
+    check_name,
+    model_files,
+    shards,
+    tensor_names,
+    weights_hash,
+)
+
+T = TypeVar("T")
+MPS_SHARE = 0.6  # of the memory that Apple advises; activations, logits and an adapter take the rest
 
 DTYPES = {
     "float32": torch.float32,
@@ -70,24 +86,34 @@ def load_model(
     """
     _quiet()
     where = torch.device(_device(device))
-    kind = _dtype(dtype, where)
-    source = _source(name)
+    source, shown = _source(name), name or f"{EMBEDDED_NAME} (embedded)"
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     placed = {"device_map": "auto"} if device == "auto" else {}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=kind, use_safetensors=True, **options, **placed
-        )
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise _unreadable(name, source, error) from error
+    local = Path(source).is_dir()
+    tensors = len(tensor_names(model_files(Path(source)))) if local else None
+    if not local:
+        _check_hub(source, revision)
+
+    def read(make: Callable[..., T], **more: Any) -> T:
+        return reading(*_unreadable(name, source), lambda: make(source, **options, **more))
+
+    config = read(AutoConfig.from_pretrained)
+    check_config(shown, config, tensors)
+    kind = _dtype(dtype, where, config)
+    tokenizer = read(AutoTokenizer.from_pretrained)
+    model, info = read(
+        AutoModelForCausalLM.from_pretrained,
+        dtype=kind, use_safetensors=True, output_loading_info=True, **placed,
+        ignore_mismatched_sizes=True,  # refused below, by name
+    )  # fmt: skip
+    unused = check_model(shown, info, model)
     full = with_adapter(model, adapter)
     full.eval()
     if not placed:
-        full.to(where)
-    shown = name or f"{EMBEDDED_NAME} (embedded)"
+        reading(shown, "not loadable", "Try another --device.", lambda: full.to(where))
+    check_runs(shown, full, tokenizer)
     facts = _facts(full, tokenizer, source, shown, revision, adapter, where, kind)
-    return LoadedModel(full, tokenizer, shown, where, kind, facts)
+    return LoadedModel(full, tokenizer, shown, where, kind, {**facts, "unused_weights": len(unused)})
 
 
 def _quiet() -> None:
@@ -105,51 +131,95 @@ def with_adapter(model: torch.nn.Module, adapter: str | None) -> torch.nn.Module
         return model
     from peft import PeftConfig, PeftModel
 
-    try:
-        config = PeftConfig.from_pretrained(adapter)
-        if config.is_prompt_learning:
-            raise ProbeError(
-                f"{adapter}: {config.peft_type} adds virtual tokens, which shift every position. "
-                "Give a LoRA adapter or merged weights."
-            )
-        if Path(adapter).is_dir() and not list(Path(adapter).glob("*.safetensors")):
-            raise ProbeError(
-                f"{adapter}: no safetensors. Save the adapter again with safe_serialization=True."
-            )
-        wrapped: torch.nn.Module = PeftModel.from_pretrained(model, adapter)
-        return wrapped
-    except (OSError, ValueError, KeyError) as error:
+    directory = adapter_directory(adapter)
+    files = adapter_files(directory)
+    how = (
+        adapter,
+        "not a peft adapter of this model",
+        "Give the directory of a saved adapter and its model.",
+    )
+    config = reading(*how, lambda: PeftConfig.from_pretrained(str(directory)))
+    if config.is_prompt_learning:
         raise ProbeError(
-            f"{adapter}: not a peft adapter ({_first_line(error)}). Give its directory."
-        ) from error
+            f"{adapter}: {config.peft_type} adds virtual tokens, which shift every position. "
+            "Give a LoRA adapter or merged weights."
+        )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # refused below, by name
+        wrapped: PeftModel = reading(*how, lambda: PeftModel.from_pretrained(model, str(directory)))
+        info = reading(*how, lambda: wrapped.load_adapter(str(directory), "default"))
+    check_adapter(adapter, wrapped, info, tensor_names(files))
+    return cast(torch.nn.Module, wrapped)
+
+
+def adapter_directory(adapter: str) -> Path:
+    """The directory of an adapter; one on the hub is fetched, config and safetensors alone, at its commit."""
+    path = Path(adapter).expanduser()
+    if path.is_dir():
+        return path
+    if adapter.count("/") > 1 or adapter.startswith((".", "/", "~")):
+        raise ProbeError(f"{adapter}: no such directory. Give the directory of an adapter, or a hub name.")
+    how = (
+        adapter,
+        "neither a directory nor an adapter on the hub or in its cache",
+        "Check name and network.",
+    )
+    return Path(reading(*how, lambda: snapshot_download(adapter, allow_patterns=[ADAPTER_CONFIG, ADAPTER])))
+
+
+def _check_hub(name: str, revision: str | None) -> None:
+    """Raises `ProbeError` where a hub model's index names anything but safetensors, or it is an adapter."""
+    quiet = dict.fromkeys(("gated_repo", "missing_entries", "connection_errors"), False)
+    options = {f"_raise_exceptions_for_{key}": value for key, value in quiet.items()}
+    found = {}
+    for file in (INDEX, ADAPTER_CONFIG):
+        with suppress(OSError, ValueError):  # what is no model is told when its config is read
+            found[file] = cached_file(name, file, revision=revision, **options)
+    if found.get(ADAPTER_CONFIG):
+        raise ProbeError(f"{name}: is an adapter. Name it with --adapter and its base model with --model.")
+    if found.get(INDEX):
+        for shard in shards(Path(str(found[INDEX]))):
+            check_name(shard)
 
 
 def _device(asked: str | None) -> str:
+    """The device asked for, where a number can be put on it; the best there is by default."""
     if asked not in (None, "auto"):
         try:
-            torch.device(str(asked))
-        except RuntimeError as error:
+            torch.zeros(1, device=str(asked)).item()
+        except Exception as error:  # each backend has its own error for not being there
             raise ProbeError(
-                f"--device {asked}: {_first_line(error)}. Try cpu, cuda, cuda:0, mps, auto."
+                f"--device {asked}: {first_line(error)}. torch {torch.__version__} cannot use it here; "
+                "try --device cpu."
             ) from error
-        if str(asked).startswith("cuda") and not torch.cuda.is_available():
-            raise ProbeError(
-                f"--device {asked}: torch {torch.__version__} sees no CUDA device. Try --device cpu."
-            )
         return str(asked)
     if torch.cuda.is_available():
         return f"cuda:{local_rank()}" if world() > 1 else "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _dtype(asked: str | None, device: torch.device) -> torch.dtype:
+def _dtype(asked: str | None, device: torch.device, config: Any = None) -> torch.dtype:
+    """The dtype asked for; by default the widest that is fast on the device and fits it."""
     if asked is None:
+        if device.type == "mps":
+            return _mps_dtype(config)
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if has_bf16 else torch.float32
     kind = DTYPES.get(SHORT.get(asked, asked))
     if kind is None:
         raise ProbeError(f"--dtype {asked}: unknown. Use {', '.join(DTYPES)}.")
+    if kind == torch.float64 and device.type == "mps":
+        raise ProbeError("--dtype float64: Apple's GPUs have none. Use float32, or --device cpu.")
     return kind
+
+
+def _mps_dtype(config: Any) -> torch.dtype:
+    """float32 where the weights leave room in the memory that Apple advises, else a half type."""
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    if 4 * parameters <= MPS_SHARE * torch.mps.recommended_max_memory():
+        return torch.float32
+    return torch.bfloat16 if torch.backends.mps.is_macos_or_newer(14, 0) else torch.float16
 
 
 def _source(name: str | None) -> str:
@@ -166,29 +236,18 @@ def _source(name: str | None) -> str:
             raise ProbeError(
                 f"{name}: no config.json in this directory. Give the directory of a saved model."
             )
-        if not list(path.glob("*.safetensors")):
-            raise ProbeError(
-                f"{name}: no safetensors weights. Pickled weights are not read, since they can run code; "
-                "convert with `save_pretrained(…, safe_serialization=True)`."
-            )
         return str(path)
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ProbeError(f"{name}: no such directory. Give a model directory, a GGUF file or a hub name.")
     return name
 
 
-def _unreadable(name: str | None, source: str, error: Exception) -> ProbeError:
+def _unreadable(name: str | None, source: str) -> tuple[str, str, str]:
+    """What, fact and remedy for a model that transformers cannot read."""
     if Path(source).is_dir():
-        return ProbeError(f"{name or source}: not a readable model ({_first_line(error)}). Save it again.")
-    return ProbeError(
-        f"{name}: not a local directory, not a GGUF file, and not loadable from the hub or its local cache "
-        f"({_first_line(error)}). Check the name, the network, and that it has safetensors weights."
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[0].rstrip(".")[:160]
+        return name or source, "not a readable model", "Save it again."
+    fact = "not a local directory, not a GGUF file, and not loadable from the hub or its local cache"
+    return source, fact, "Check the name, the network, and that it has safetensors weights."
 
 
 def _facts(
@@ -207,10 +266,8 @@ def _facts(
         "name": name,
         "revision": commit or revision,
         "adapter": adapter,
-        "weights_sha256": weights_hash(
-            source, config._commit_hash if hasattr(config, "_commit_hash") else None
-        ),
-        "adapter_sha256": weights_hash(adapter, None) if adapter else None,
+        "weights_sha256": weights_hash(source, commit),
+        "adapter_sha256": weights_hash(str(adapter_directory(adapter))) if adapter else None,
         **tokenizer_facts(tokenizer),
         "architecture": type(causal_lm(model)).__name__,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -241,31 +298,3 @@ def _tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _text_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def weights_hash(source: str, commit: str | None) -> str:
-    """A hash of a model's weights: of the safetensors' bytes when local, of name and commit for the hub.
-
-    The bytes of a large file are hashed once; the answer is remembered under its path, size and time.
-    """
-    path = Path(source)
-    if not path.is_dir():
-        return _text_hash(f"{source}@{commit}")
-    files = [path / "config.json", *sorted(path.glob("*.safetensors"))]
-    return _text_hash("".join(_remembered_hash(file) for file in files if file.exists()))
-
-
-def _remembered_hash(file: Path) -> str:
-    stat = file.stat()
-    key = _text_hash(f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}")
-    memo = cache_dir() / "hashes" / key
-    try:
-        if len(known := memo.read_text()) == 64:
-            return known
-    except OSError:
-        pass
-    value = sha256_file(file)
-    if stat.st_size > 1 << 20:
-        with suppress(CannotMeasure):  # a cache that cannot be written costs time, not the run
-            write_text(memo, value)
-    return value

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
 from ..pairs.record import Content, Message, Pair, text_of
+from .bounded import rendered, row_options
+from .loaded import first_line
 
 QA = "Question: {prompt}\nAnswer: "
 SENTINEL = "probe-response-\u2063-sentinel"  # an invisible separator keeps it out of any real text
@@ -134,9 +135,16 @@ def _chat(
 def _apply(
     tokenizer: PreTrainedTokenizerBase, chat: Sequence[Message], options: Mapping[str, Any], **extra: Any
 ) -> str:
+    own = row_options(tokenizer, options)
     try:
-        return str(tokenizer.apply_chat_template(list(chat), tokenize=False, **dict(options), **extra))
-    except (TemplateError, ValueError, TypeError, KeyError) as error:
+        return rendered(
+            str(tokenizer.chat_template),
+            lambda: tokenizer.apply_chat_template(list(chat), tokenize=False, **own, **extra),
+        )
+    except ProbeError:
+        raise
+    except Exception as error:  # a template is a program: it may raise anything
         raise ProbeError(
-            f"the chat template refuses these messages ({error}). Mend their roles, or use --template raw."
+            f"the chat template refuses these messages ({first_line(error)}). Mend their roles, or use "
+            "--template raw."
         ) from error

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import ProbeError
 from ...pairs.record import Pair
 
 if TYPE_CHECKING:
@@ -39,16 +38,11 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     from ...scoring.embedded import converted
+    from ...scoring.loaded import reading
 
     source = str(converted(Path(name))) if name.endswith(".gguf") else name
-    try:
-        return AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ProbeError(
-            f"--model {name}: no tokenizer that can be loaded ({reason[:160].rstrip('.')}). "
-            "Give a model directory, a GGUF file or a hub name."
-        ) from error
+    fact, remedy = "no tokenizer that can be loaded", "Give a model directory, a GGUF file or a hub name."
+    return reading(f"--model {name}", fact, remedy, lambda: AutoTokenizer.from_pretrained(source))
 
 
 def token_columns(pairs: Iterable[Pair], encoder: Encoder) -> TokenColumns:

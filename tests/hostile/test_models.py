@@ -1,0 +1,146 @@
+"""Models and adapters that are damaged, foreign or hostile: one line and exit 2, never a score."""
+
+import json
+import pickle
+import shutil
+import struct
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from .models import ADAPTERS, LFS, MODELS, PAGE, WEIGHTS, Bomb, added, config
+
+
+@pytest.fixture
+def model(tmp_path, tiny_model_dir):
+    return shutil.copytree(tiny_model_dir, tmp_path / "model")
+
+
+@pytest.fixture(scope="session")
+def sound_adapter(tmp_path_factory, tiny_model_dir):
+    directory = tmp_path_factory.mktemp("adapter")
+    base = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
+    wrapped = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    wrapped.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture
+def adapter(tmp_path, sound_adapter):
+    return shutil.copytree(sound_adapter, tmp_path / "adapter")
+
+
+def refused(done, *words):
+    assert done.code == 2 and done.out == "", done
+    assert done.line.startswith("probe: ") and all(word in done.line for word in words), done.line
+    assert len(done.line) < 700, done.line
+
+
+def test_the_sound_ones_are_measured(probe, pair_file, model, adapter):
+    assert probe("bias", pair_file, "--model", model, "--templates", "none").code == 0
+    done = probe("bias", pair_file, "--model", model, "--adapter", adapter, "--templates", "none")
+    assert done.code == 0, done
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model(probe, pair_file, model, name):
+    damage, words = MODELS[name]
+    damage(model)
+    done = probe("bias", pair_file, "--model", model, "--templates", "none")
+    if words is None and done.code == 0:  # what the libraries put right by themselves
+        return
+    refused(done, *(words or ()))
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_an_adapter(probe, pair_file, model, adapter, name):
+    damage, words = ADAPTERS[name]
+    damage(adapter)
+    refused(probe("bias", pair_file, "--model", model, "--adapter", adapter, "--templates", "none"), *words)
+
+
+@pytest.mark.parametrize("command", ["bias", "negatives", "trial", "gate", "train", "sample"])
+@pytest.mark.parametrize("name", ["no-head", "index-to-pickle", "cut-0.3"])
+def test_every_command_refuses_them(probe, pair_file, model, command, name):
+    damage, words = MODELS[name]
+    damage(model)
+    refused(probe(command, pair_file, "--model", model), *words)
+
+
+def test_compare_refuses_them(probe, pair_file, model, adapter, tiny_model_dir):
+    damage, words = MODELS["no-head"]
+    damage(model)
+    refused(probe("compare", tiny_model_dir, model, pair_file), *words)
+    damage, words = ADAPTERS["no-b"]
+    damage(adapter)
+    refused(probe("compare", tiny_model_dir, adapter, pair_file), *words)
+
+
+# --- what only shows when it runs -----------------------------------------------------------------------
+
+
+def test_a_tokenizer_of_a_larger_model(probe, pair_file, model):
+    tensors = load_file(model / WEIGHTS)
+    small = {k: v[:200].clone() if v.shape[0] == 300 else v for k, v in tensors.items()}
+    save_file(small, model / WEIGHTS, {"format": "pt"})
+    config(vocab_size=200)(model)
+    refused(probe("bias", pair_file, "--model", model), "another model")
+
+
+def test_tokens_added_beyond_the_model_are_told_where_they_come_up(probe, tmp_path, model):
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens([f"z{i}z" for i in range(100)])
+    tokenizer.save_pretrained(model)
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"Say {i}:", "chosen": " yes z99z", "rejected": f" no {i}"} for i in range(8)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for command in ("bias", "negatives", "train"):
+        refused(probe(command, path, "--model", model), "token id", "300 ids")
+
+
+def test_weights_that_are_not_numbers(probe, pair_file, model):
+    tensors = load_file(model / WEIGHTS)
+    tensors["model.layers.1.mlp.up_proj.weight"][:] = float("nan")
+    save_file(tensors, model / WEIGHTS, {"format": "pt"})
+    done = probe("bias", pair_file, "--model", model)
+    assert done.code == 3 and "layers.1.mlp.up_proj" in done.line, done
+
+
+@pytest.mark.parametrize(
+    "device", ["mps", "cuda", "cuda:7", "cuda:x", "xpu", "hpu", "meta", "abacus", "", "cpu:1:2", "-1"]
+)
+def test_a_device_that_is_not_there(probe, pair_file, model, device):
+    if device.partition(":")[0] in ("cuda", "mps") and (
+        torch.cuda.is_available() or torch.backends.mps.is_available()
+    ):
+        pytest.skip("this machine may have the device")
+    refused(probe("bias", pair_file, "--model", model, "--device", device), f"--device {device}")
+
+
+@pytest.mark.parametrize("name", ["empty", "cut", "noise", "page", "lfs"])
+def test_a_gguf(probe, pair_file, tmp_path, name):
+    whole = b"GGUF" + struct.pack("<IQQ", 3, 2, 3) + b"\x04\x00\x00\x00\x00\x00\x00\x00name"
+    data = {"empty": b"", "cut": whole, "noise": bytes(range(256)) * 9, "page": PAGE, "lfs": LFS}[name]
+    (tmp_path / "model.gguf").write_bytes(data)
+    refused(probe("bias", pair_file, "--model", tmp_path / "model.gguf"), "GGUF")
+
+
+def test_nothing_is_unpickled(probe, pair_file, model, adapter, monkeypatch):
+    """Whatever lies beside the weights: no library is asked to load a pickle."""
+    read = []
+    monkeypatch.setattr(torch, "load", lambda *a, **k: read.append(a))
+    for directory in (model, adapter):
+        for name in ("pytorch_model.bin", "adapter_model.bin", "training_args.bin", "model.pt"):
+            (directory / name).write_bytes(pickle.dumps(Bomb()))
+    assert probe("bias", pair_file, "--model", model, "--adapter", adapter).code == 0
+    assert not read
+
+
+def test_an_unused_head_is_told(probe, pair_file, model):
+    """What has nothing to do with the model's own modules (a value head) is no wrong answer, and is said."""
+    added("v_head.summary.weight", "model.norm.weight")(model)
+    done = probe("bias", pair_file, "--model", model, "--templates", "none")
+    assert done.code == 0 and "1 weight in its files are not used (v_head.summary.weight)" in done.err
