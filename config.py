@@ -19,6 +19,7 @@ The tables that are no options (`commands/config_tables.py`) are read with `conf
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -215,6 +216,8 @@ def _check_accepted(file: ConfigFile) -> None:
         check_types(row, ACCEPT_KEYS, where)
         if missing := [name for name in ("code", "reason") if not row.get(name)]:
             raise ProbeError(f'{where}: "{missing[0]}" is missing. Say what is accepted and why.')
+        if not math.isfinite(row.get("limit") or 0):
+            raise ProbeError(f'{where}: "limit" is {row["limit"]}. Give a finite number.')
 
 
 def show(config: Config) -> str:

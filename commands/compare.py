@@ -39,9 +39,9 @@ def compare(
     ] = None,
     watch: Annotated[Path | None, typer.Option(help="General texts whose perplexity must not rise.")] = None,
     samples: Annotated[
-        int, typer.Option(help="Prompts that both models answer, for length, repetition, variety.", min=0)
+        int, typer.Option(help="Prompts that both models answer, for length, repetition, variety.")
     ] = 32,
-    tokens: Annotated[int, typer.Option(help="Longest sampled answer in tokens.", min=1)] = 64,
+    tokens: Annotated[int, typer.Option(help="Longest sampled answer in tokens.")] = 64,
     promote_to: Annotated[
         Path | None, typer.Option(help="Where the model in use lives: replaced in one step if all is well.")
     ] = None,

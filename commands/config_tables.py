@@ -8,6 +8,7 @@ from ..config import Key, Tables, check_types
 from ..errors import ProbeError
 from ..gate.conditions import LIMIT_KEYS
 from ..probes.data.limits import LIMITS
+from ..ranges import check_limit
 
 
 def _check_limits(table: Any, where: str) -> None:
@@ -17,6 +18,8 @@ def _check_limits(table: Any, where: str) -> None:
     check_types(table, LIMIT_KEYS, where)
     if wrong := [key for key, value in table.items() if value is True]:
         raise ProbeError(f'{where}: "{wrong[0]}" is true. Give a number, or false to leave it out.')
+    for key, value in table.items():
+        check_limit(key, value, where)
 
 
 def _check_data_limits(table: Any, where: str) -> None:
@@ -25,6 +28,8 @@ def _check_data_limits(table: Any, where: str) -> None:
     check_types(
         table, [Key(name, (int, float), limit.default, limit.help) for name, limit in LIMITS.items()], where
     )
+    for key, value in table.items():
+        check_limit(key, value, where)
 
 
 def _check_groups(table: Any, where: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from .. import config
+from .. import config, ranges
 from ..errors import ProbeError
 from .config_tables import SECTIONS, TABLES
 
@@ -59,6 +59,8 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
         if show:
             print(config.show(resolved))
             return None
+        for name, (value, origin) in resolved.settings.items():
+            ranges.check(name, value, "" if origin == config.FLAG else _place(name, value, origin))
         return function(**values)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -71,6 +73,11 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
     del command.__wrapped__
     return command
+
+
+def _place(name: str, value: Any, origin: str) -> str:
+    """Where a value that was not typed stands."""
+    return f'{origin}: "{name.replace("_", "-")}" is {value}'
 
 
 def _resolve(context: typer.Context, values: dict[str, Any]) -> config.Config:

@@ -13,11 +13,9 @@ from . import options
 def label(
     pairs: options.PairsFile,
     name: Annotated[str, typer.Option(help="Who labels; each name has answers of its own.")] = "labeller",
-    n: Annotated[int | None, typer.Option(min=1, help="Pairs to label. Default: by power.")] = None,
-    agreement: Annotated[float, typer.Option(min=0.01, max=0.99, help="Agreement to be shown.")] = 0.8,
-    expect: Annotated[
-        float, typer.Option(min=0.02, max=1, help="Agreement you hope for; decides the default of --n.")
-    ] = 0.9,
+    n: Annotated[int | None, typer.Option(help="Pairs to label. Default: by power.")] = None,
+    agreement: Annotated[float, typer.Option(help="Agreement to be shown.")] = 0.8,
+    expect: Annotated[float, typer.Option(help="Agreement you hope for; decides the default of --n.")] = 0.9,
     report: Annotated[
         bool, typer.Option("--report", help="Ask nothing; report on the answers that there are.")
     ] = False,

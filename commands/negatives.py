@@ -27,15 +27,11 @@ def negatives(
         bool, typer.Option(help="Learnable signal, authorship, CHES, flip budget: the model's states.")
     ] = True,
     alone: Annotated[bool, typer.Option(help="Read the responses without their prompt too.")] = True,
-    gradients: Annotated[
-        int, typer.Option(help="Pairs for gradient entanglement; 0 for none.", min=0, max=64)
-    ] = 32,
+    gradients: Annotated[int, typer.Option(help="Pairs for gradient entanglement; 0 for none.")] = 32,
     samples: Annotated[
-        int, typer.Option(help="Prompts that the model answers itself, sampled and greedily.", min=0)
+        int, typer.Option(help="Prompts that the model answers itself, sampled and greedily.")
     ] = 0,
-    most: Annotated[
-        int, typer.Option(help="Pairs that the model reads; a larger file is sampled.", min=2)
-    ] = 300,
+    most: Annotated[int, typer.Option(help="Pairs that the model reads; a larger file is sampled.")] = 300,
     numerics: Annotated[
         bool, typer.Option(help="Try one step of the run described by the next options.")
     ] = True,

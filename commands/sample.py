@@ -24,13 +24,13 @@ def sample(
     temperatures: Annotated[
         str, typer.Option(help="Temperatures to sample at; 0 is greedy.")
     ] = "0.1,0.4,0.7,1.0",
-    n: Annotated[int, typer.Option(help="Answers at each temperature.", min=1)] = 1,
+    n: Annotated[int, typer.Option(help="Answers at each temperature.")] = 1,
     top_p: Annotated[
         float, typer.Option(help="Sample from the likeliest tokens that hold so much mass.")
     ] = 1.0,
     tokens: Annotated[
         int | None,
-        typer.Option(help="Longest answer in tokens. Default: 1.5 times the longest chosen.", min=1),
+        typer.Option(help="Longest answer in tokens. Default: 1.5 times the longest chosen."),
     ] = None,
     keep_if: Annotated[
         list[str] | None,
@@ -74,8 +74,6 @@ def sample(
     parse_formats(format)
     one_of("--rejected", rejected, get_args(Pick))
     heat = parse_temperatures(temperatures)
-    if not 0 < top_p <= 1:
-        raise ProbeError(f"--top-p {top_p:g}: not a share. Give a number above 0, at most 1.")
     rules = parse_rules(DEFAULT_RULES if keep_if is None else keep_if)
     trivial = load_run(replace_trivial) if replace_trivial else None
     path = prompts or (Path((trivial.inputs.get("pairs") or {}).get("path", "")) if trivial else None)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from .. import config
 from ..errors import ProbeError
+from ..ranges import check
 from ..records import Run
 from ..runs import load_run
 from . import accept
@@ -60,6 +61,8 @@ def from_config(**options: Any) -> GateOptions:
 
 def judged(run: Run, options: GateOptions, today: date) -> Run:
     """`run` with verdict, decision and gate findings: a pure function but for reading the baseline."""
+    for name in ("alpha", "bound", "minimum_n"):
+        check(name, getattr(options, name))
     settings = Settings(
         options.alpha,
         options.minimum_n,

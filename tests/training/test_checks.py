@@ -10,8 +10,9 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.record import Pair
+from probe.ranges import RANGES, SCHEDULES
 from probe.scoring.session import ModelOptions, Source
-from probe.training.checks import RANGES, SCHEDULES, check_device, check_options
+from probe.training.checks import check_device, check_options
 from probe.training.plan import Options
 from probe.training.recipes import recipe
 from probe.training.records import Limits
