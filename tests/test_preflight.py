@@ -136,6 +136,54 @@ def test_an_sft_adapter_without_its_reference_is_named(trainer_of, parts):
         trainer.train()
 
 
+def others():
+    """Trainer, configuration and rows of each other kind that this TRL has."""
+    from importlib import import_module
+
+    pairs, texts = taste(), [{"prompt": r["prompt"], "completion": r["chosen"]} for r in taste()]
+    marked = [{**row, "label": i % 2 == 0} for i, row in enumerate(texts)]
+    for place, kind, rows in (
+        ("trl", "SFT", texts), ("trl", "Reward", pairs), ("trl", "KTO", marked),
+        ("trl.experimental.kto", "KTO", marked), ("trl.experimental.orpo", "ORPO", pairs),
+        ("trl.experimental.cpo", "CPO", pairs),
+    ):  # fmt: skip
+        try:
+            module = import_module(place)
+            yield kind, getattr(module, f"{kind}Trainer"), getattr(module, f"{kind}Config"), rows
+        except (ImportError, AttributeError, RuntimeError):
+            continue
+
+
+@pytest.mark.parametrize("kind", ["SFT", "Reward", "KTO", "ORPO", "CPO"])
+def test_other_trainers_are_read_and_let_go(parts, tmp_path, kind):
+    known = {name: rest for name, *rest in others()}
+    if kind not in known:
+        pytest.skip(f"this TRL has no {kind}Trainer")
+    trainer_of, config, rows = known[kind]
+    model, tokenizer = parts[0](), parts[1]
+    if kind == "Reward":
+        from transformers import LlamaForSequenceClassification
+
+        model.config.num_labels, model.config.pad_token_id = 1, 0
+        model = LlamaForSequenceClassification(model.config)
+    callback = quick(guard=False)
+    args = config(
+        output_dir=str(tmp_path), max_steps=1, per_device_train_batch_size=2, report_to=[], use_cpu=True,
+        bf16=False, logging_steps=1, save_strategy="no", disable_tqdm=True, gradient_checkpointing=False,
+    )  # fmt: skip
+    reference = {"ref_model": parts[0]()} if kind == "KTO" else {}
+    trainer = trainer_of(
+        model=model, args=args, train_dataset=datasets.Dataset.from_list(rows), processing_class=tokenizer,
+        callbacks=[callback], **reference,
+    )  # fmt: skip
+    trainer.train()
+    assert trainer.state.global_step == 1
+    assert callback.setup.trainable == callback.setup.weights > 0
+    assert callback.setup.looked_at == (0 if kind == "Reward" else 8) and callback.setup.unlabelled == 0
+    assert (callback.result is None) == (kind in ("SFT", "KTO"))
+    assert callback.setup.reference_gap == (0 if kind == "KTO" else None)
+
+
 def test_templated_negatives_are_stopped(trainer_of):
     callback = probe.Preflight(off=("displacement", "trial", "bias"))
     with pytest.raises(probe.PreflightFailed) as stopped:

@@ -10,7 +10,7 @@ import torch
 
 from ...errors import ProbeError
 from ...scoring.engine import token_logps
-from ...scoring.records import EncodedPair, EncodedSide
+from ...scoring.records import EncodedSide
 from ..numerics.judge import DType, Plan
 from .checks import Setup
 
@@ -25,6 +25,7 @@ METHODS = {
     "Reward": "sft",
 }
 IDS = ("prompt_ids", "chosen_ids", "rejected_ids")
+RESPONSES = ("chosen_ids", "rejected_ids", "completion_ids")
 
 
 def read_setup(trainer: Any) -> Setup:
@@ -88,32 +89,30 @@ def first_rows(trainer: Any, most: int) -> list[Mapping[str, Any]]:
     return rows
 
 
-def encoded(row: Mapping[str, Any], number: int, max_length: int | None) -> EncodedPair:
-    """A processed row of DPOTrainer as the scorer takes it: the trainer's own ids, cut where it cuts them."""
-    prompt = list(row["prompt_ids"])
+def sides_of(row: Mapping[str, Any], max_length: int | None) -> list[EncodedSide]:
+    """The responses of a row as DPOTrainer and KTOTrainer process it: their ids, cut where they cut them."""
+    prompt = list(row.get("prompt_ids") or ())
     sides = []
-    for name in ("chosen_ids", "rejected_ids"):
-        ids = [*prompt, *row[name]][:max_length]
-        sides.append(EncodedSide(tuple(ids), max(1, min(len(prompt), len(ids))), 0))
-    return EncodedPair(str(number), sides[0], sides[1])
+    for name in RESPONSES:
+        if name in row:
+            ids = [*prompt, *row[name]][:max_length]
+            sides.append(EncodedSide(tuple(ids), max(1, min(len(prompt), len(ids))), 0))
+    return sides
 
 
 def reference_gap(trainer: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[float | None, int]:
-    """Mean |log p policy − log p reference|, nats/token, and how many pairs were compared.
+    """Mean |log p policy − log p reference|, nats/token, and how many rows were compared.
 
     The reference is what the trainer would use: its own reference model, precomputed columns, the adapter
     named `ref`, or the model without its adapter. None where the trainer has no reference.
     """
-    if method_of(trainer) != "dpo" or not rows or not all(name in rows[0] for name in IDS):
-        return None, 0
     length = getattr(trainer.args, "max_length", None)
-    pairs = [encoded(row, i, length) for i, row in enumerate(rows, 1)]
-    usable = [(p, r) for p, r in zip(pairs, rows, strict=True) if _scored(p)]
-    if not usable:
+    usable = [(row, sides) for row in rows if (sides := sides_of(row, length)) and all(map(_scored, sides))]
+    if not hasattr(trainer, "ref_model") or not usable:
         return None, 0
-    sides = [side for pair, _ in usable for side in (pair.chosen, pair.rejected)]
+    sides = [side for _, some in usable for side in some]
     policy = _sums(trainer.model, sides)
-    reference = _stored([row for _, row in usable])
+    reference = _stored([row for row, _ in usable])
     if reference is None:
         with _reference_model(trainer) as model:
             if model is None:
@@ -124,8 +123,8 @@ def reference_gap(trainer: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[floa
     return sum(apart) / len(apart), len(usable)
 
 
-def _scored(pair: EncodedPair) -> bool:
-    return all(len(side.ids) > side.start for side in (pair.chosen, pair.rejected))
+def _scored(side: EncodedSide) -> bool:
+    return len(side.ids) > side.start
 
 
 def _sums(model: torch.nn.Module, sides: Sequence[EncodedSide]) -> list[float]:
@@ -167,13 +166,18 @@ def _unlabelled(trainer: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[int, i
             batch = trainer.data_collator([dict(row)])
         except (KeyError, ValueError, TypeError, IndexError):
             return 0, 0  # a collator of another form: nothing is claimed
-        mask = batch.get("completion_mask")
-        labels = batch.get("labels")
-        if mask is not None:
-            counted.append(int(mask.sum(-1).min()))
-        elif labels is not None and labels.dim() > 1:
-            counted.append(int((labels != -100).sum()))
+        sizes = [n for key, value in batch.items() if (n := _counted(key, value)) is not None]
+        counted += [min(sizes)] if sizes else []
     return sum(n == 0 for n in counted), len(counted)
+
+
+def _counted(key: str, value: Any) -> int | None:
+    """Tokens that count, of the response with the fewest; None for what is no mask and no labels."""
+    if getattr(value, "ndim", 0) != 2:
+        return None
+    if key.endswith("labels"):
+        return int((value != -100).sum(-1).min())
+    return int(value.sum(-1).min()) if key.endswith("completion_mask") else None
 
 
 def _cut(trainer: Any) -> tuple[int, int]:
