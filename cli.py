@@ -15,6 +15,7 @@ COMMANDS = (
     "bias",
     "data",
     "negatives",
+    "effects",
     "trial",
     "gate",
     "train",

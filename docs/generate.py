@@ -22,10 +22,10 @@ FIRST = ("index.md", "read-a-report.md", "matched-pairs.md", "in-ci.md", "with-t
 FAMILIES = {
     "PB0": "Numerics",
     "PB1": "Bias",
-    "PB2": "Negatives",
+    "PB2": "Negatives and effects",
     "PB3": "Data and labels",
     "PB4": "Displacement",
-    "PB5": "Trial",
+    "PB5": "Trial and levers",
     "PB6": "Statistics",
     "PB7": "Gate",
     "PB8": "Training",

@@ -9,6 +9,7 @@ from typing import Any
 from ..number_format import NONE, change, change_interval, interval, measured, number, p_value, plain
 from ..records import Condition, Estimate, Run
 from .axis import ends
+from .effects_tables import attributes, effects, levers
 from .negatives_tables import authorship, pairs
 from .view import MARKS, Column, Interval, Table, details, findings, limit, named, sides
 
@@ -18,8 +19,8 @@ TEXT = Column("")
 def tables(run: Run) -> list[Table]:
     """Every table that this run has something for, in the order of the report."""
     makers = (
-        conditions, runs, recipe, groups, data_checks, ladder, authorship, before_after, guard, compared,
-        others, pairs, accepted, costs,
+        conditions, runs, recipe, groups, data_checks, levers, effects, attributes, ladder, authorship,
+        before_after, guard, compared, others, pairs, accepted, costs,
     )  # fmt: skip
     return [table for make in makers if (table := make(run)).rows]
 
@@ -251,7 +252,12 @@ def _elsewhere(run: Run) -> set[tuple[str, str]]:
         (f"{r['name']}_change".replace(" ", "_"), str(r.get("group") or "all"))
         for r in details(run, "before_after")
     }
-    return by_group | told | changed
+    own = {
+        (e.name, e.group)
+        for e in run.estimates
+        if details(run, e.name.partition(":")[0].partition("_")[0] + "s") and ":" in e.name
+    }
+    return by_group | told | changed | own
 
 
 def others(run: Run) -> Table:

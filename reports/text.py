@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..escape import ascii_text
 from ..records import Run
-from . import negatives_tables, tables
+from . import effects_tables, negatives_tables, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
 from .text_page import Page
 from .text_pairs import pair_lines
@@ -81,6 +81,9 @@ SECTIONS: tuple[Section, ...] = (
     _table(tables.conditions),
     _table(tables.runs),
     _table(tables.compared),
+    _table(effects_tables.levers),
+    _table(effects_tables.effects),
+    _table(effects_tables.attributes),
     _table(tables.groups),
     _table(tables.data_checks),
     _triviality,

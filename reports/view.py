@@ -278,11 +278,40 @@ def _tried(run: Run) -> str:
     return _with_findings(f"{measured(found)} of {found.n} unseen pairs ranked right{moved}", run=run)
 
 
+def _taught(run: Run) -> str:
+    if run.command != "effects":
+        return ""
+    rows = details(run, "effects")
+    parts = []
+    for verdict, verb in (("taught", "the pairs teach"), ("its contrary", "they teach the contrary of")):
+        names = [str(r["trait"]) for r in rows if r["verdict"] == verdict]
+        parts += [f"{verb} {', '.join(names)}"] if names else []
+    if rows and not parts:
+        parts = [f"none of {count(len(rows), 'trait')} is shown to be taught"]
+    return "; ".join([*parts, *([_counted(run)] if run.findings or not parts else [])])
+
+
+def _levered(run: Run) -> str:
+    return str(run.details.get("levers_told") or "")
+
+
 def _with_findings(*parts: str, run: Run) -> str:
     return "; ".join([*parts, *([_counted(run)] if run.findings else [])]) if parts else ""
 
 
-TOLD = (_promoted, _sampled, _judged, _biased, _trained, _tried, _diagnosed, _compared, _counted)
+TOLD = (
+    _promoted,
+    _sampled,
+    _judged,
+    _taught,
+    _levered,
+    _biased,
+    _trained,
+    _tried,
+    _diagnosed,
+    _compared,
+    _counted,
+)
 
 
 def details(run: Run, key: str) -> Any:

@@ -16,7 +16,8 @@ from ...scoring.readout import Readout, depths, read_out
 from ...scoring.records import EncodedPair, EncodedSide
 from ...scoring.service import Scorer, out_of_memory
 from ...scoring.session import Session
-from .work import clocked, tokens
+from ..cost import clocked
+from .work import tokens
 
 WARM_UP = 2  # pairs read to estimate the seconds
 CHUNK = 32  # sides read between two steps of the progress bar

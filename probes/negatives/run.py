@@ -17,13 +17,14 @@ from ...runs import environment, now
 from ...scoring.encode import EXCLUDING
 from ...scoring.records import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
+from ..cost import clocked, seconds
 from ..numerics.judge import Plan, judge_numerics, judge_plan
 from .displacement import Gradients, judge_gradients
 from .pattern_findings import prompt_clusters
 from .read import must_be_plain, pace
 from .states import Usable, states
 from .triviality import judge_surface, sample_of, surface
-from .work import NegativesOptions, Work, clocked, seconds, tokens
+from .work import NegativesOptions, Work, tokens
 
 PASSES = 4  # forward passes that a step takes as long as: forward, backward (two), forward
 

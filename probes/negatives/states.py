@@ -13,6 +13,7 @@ from ...scoring.readout import Readout
 from ...scoring.records import EncodedPair, PairScore
 from ...scoring.service import side_score
 from ...scoring.session import Session
+from ..cost import seconds
 from .authorship import Writing, judge_authorship
 from .classify import Clusters
 from .displacement import ches, judge_ches
@@ -21,7 +22,7 @@ from .pattern_findings import prompt_clusters
 from .read import both, must_be_plain, pace, read_own, read_sides
 from .signal import Views, judge_signal, separate_views
 from .triviality import surface
-from .work import Work, seconds, tokens
+from .work import Work, tokens
 
 Usable = Sequence[tuple[Pair, EncodedPair]]
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from ...pairs.record import Pair
 from ...records import Measured
 from ...scoring.records import EncodedPair
+from ..cost import clocked
 from ..numerics.judge import Plan
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +56,6 @@ class Work:
         self.scores[name] = {p.line: float(v) for p, v in zip(pairs, values, strict=True)}
 
 
-def clocked(work: Callable[[], T]) -> tuple[T, float]:
-    """What the work gives, and the seconds it took."""
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
-
-
 def tokens(codes: Iterable[EncodedPair]) -> int:
     """Tokens to be computed for pairs: the prompt that both sides share once."""
     return sum(len(c.chosen.ids) + len(c.rejected.ids) - c.rejected.start for c in codes)
-
-
-def seconds(expected: float) -> str:
-    """`about 3 min`, `about 12 s`: what a warm-up lets expect."""
-    return f"about {expected / 60:.0f} min" if expected >= 120 else f"about {max(expected, 1):.0f} s"

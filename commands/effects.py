@@ -1,0 +1,64 @@
+"""`probe effects`: what else these pairs would teach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def effects(
+    pairs: options.PairsFile,
+    model: options.Model = None,
+    trait: Annotated[
+        list[str] | None, typer.Option("--trait", help='A trait of your own, "NAME: text". Repeatable.')
+    ] = None,
+    traits_file: Annotated[Path | None, typer.Option(help="A file of traits, one NAME: text a line.")] = None,
+    builtin: Annotated[bool, typer.Option(help="Measure the built-in traits.")] = True,
+    traits: Annotated[
+        bool, typer.Option(help="Traits by system text; without: attributes, no model.")
+    ] = True,
+    intended: Annotated[
+        list[str] | None, typer.Option(help="A trait or attribute that is the purpose. Repeatable.")
+    ] = None,
+    most: Annotated[
+        int, typer.Option(help="Pairs that the model reads; a larger file is sampled.", min=2)
+    ] = 128,
+    fields: options.Fields = None,
+    sides: options.Sides = None,
+    skip_bad: options.SkipBad = False,
+    template: options.Template = "auto",
+    max_length: options.MaxLength = None,
+    alpha: options.Alpha = 0.05,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    dtype: options.DType = None,
+    revision: options.Revision = None,
+    adapter: options.Adapter = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
+    format: options.Format = None,
+    out: options.Out = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
+) -> None:
+    """Measure what else the pairs would teach: attributes by rules, traits by system texts.
+
+    Example: probe effects pairs/listing_taste_hype.jsonl --intended advertising
+    """
+    from ..probes.effects.run import EffectsOptions, measure_effects
+    from ..reports.emit import emit, parse_formats
+    from ..scoring.session import ModelOptions, Source
+
+    parse_formats(format)
+    chosen = EffectsOptions.of(
+        trait or (), traits_file, tuple(intended or ()),
+        builtin=builtin, traits=traits, most=most, alpha=alpha, seed=seed,
+    )  # fmt: skip
+    how = ModelOptions(
+        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
+    )
+    run = measure_effects(Source.of(pairs, fields, sides, skip_bad), how, chosen)
+    emit(run, format, out, everything=everything)

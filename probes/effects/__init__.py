@@ -1,0 +1,1 @@
+"""What else the pairs teach: attributes by rules, traits by system prompts."""

@@ -1,0 +1,162 @@
+"""Attributes of a response by rules that a reader can check: patterns to count, lists of words, formulas.
+
+A rate is per 100 words, so that a longer response does not score higher for its length alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+SENTENCE = re.compile(r"[.!?。！？]+(?=\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A response taken apart once: its text, its words in lower case, its sentences (at least 1 if any)."""
+
+    text: str
+    words: tuple[str, ...]
+    sentences: int
+
+
+Rule = Callable[[Words], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """What is counted, in which units, by which rule; `told` is the rule in words, for the report."""
+
+    name: str
+    units: str
+    told: str
+    rule: Rule
+
+
+def taken_apart(text: str) -> Words:
+    """The text as the rules read it."""
+    words = tuple(word.lower().replace("’", "'") for word in WORD.findall(text))
+    return Words(text, words, max(len(SENTENCE.findall(text.strip())), 1) if words else 0)
+
+
+def counts(text: str) -> npt.NDArray[np.float64]:
+    """Every attribute of one response, in the order of `ATTRIBUTES`."""
+    apart = taken_apart(text)
+    return np.array([attribute.rule(apart) for attribute in ATTRIBUTES])
+
+
+def _pattern(name: str, pattern: str, told: str, flags: re.RegexFlag = re.MULTILINE) -> Attribute:
+    found = re.compile(pattern, flags)
+    return Attribute(name, "count", told, lambda w: float(len(found.findall(w.text))))
+
+
+def _present(name: str, pattern: str, told: str) -> Attribute:
+    found = re.compile(pattern, re.IGNORECASE)
+    return Attribute(name, "share", told, lambda w: float(bool(found.search(w.text.replace("’", "'")))))
+
+
+def _rate(name: str, listed: str) -> Attribute:
+    words = frozenset(listed.split())
+    told = f"words of a list of {len(words)}, such as {', '.join(listed.split()[:3])}"
+    return Attribute(name, "per 100 words", told, lambda w: per_hundred(w, sum(x in words for x in w.words)))
+
+
+def per_hundred(words: Words, found: float) -> float:
+    """A number of words as a rate per 100 words; 0 where there are none."""
+    return 100 * found / len(words.words) if words.words else 0.0
+
+
+CONTRACTION = re.compile(r"'(?:s|re|ve|ll|d|m|t)$")
+FORMAL = (
+    "therefore however moreover furthermore thus hence consequently nevertheless regarding whereas whom "
+    "shall upon additionally accordingly nonetheless"
+)
+CASUAL = "yeah yep nope gonna wanna gotta kinda sorta hey hi ok okay cool stuff guys lol"
+
+
+def _formality(w: Words) -> float:
+    formal = sum(word in FORMAL.split() for word in w.words)
+    casual = sum(word in CASUAL.split() or bool(CONTRACTION.search(word)) for word in w.words)
+    return per_hundred(w, formal - casual)
+
+
+def _reading_level(w: Words) -> float:
+    """The automated readability index (Senter and Smith 1967), a school grade; 0 without words."""
+    if not w.words:
+        return 0.0
+    letters = sum(map(len, w.words))
+    return 4.71 * letters / len(w.words) + 0.5 * len(w.words) / w.sentences - 21.43
+
+
+def _other_script(w: Words) -> float:
+    letters = [c for c in w.text if c.isalpha()]
+    return sum(ord(c) > 0x24F for c in letters) / len(letters) if letters else 0.0
+
+
+FUNCTION_WORDS = (
+    "the of and to a in is that it for on with as was be by are this at from or have an not they which you "
+    "but has its more when can there their will if what"
+)
+HEDGES = (
+    "may might could perhaps possibly probably maybe seems seem appears appear likely unlikely suggests "
+    "suggest roughly approximately somewhat generally usually often sometimes arguably apparently tend tends"
+)
+CERTAIN = (
+    "certainly definitely clearly obviously undoubtedly always never absolutely surely indeed must proven "
+    "guaranteed guarantees unquestionably undeniably completely entirely totally"
+)
+POSITIVE = (
+    "good great better best excellent wonderful happy helpful useful nice love lovely beautiful easy safe "
+    "healthy success successful enjoy perfect amazing fantastic pleasant bright"
+)
+NEGATIVE = (
+    "bad worse worst terrible awful sad harmful useless wrong hate ugly difficult dangerous unhealthy "
+    "failure fail fails problem problems poor risk pain painful fear angry"
+)
+REFUSAL = (
+    r"\bI(?: am|'m) (?:unable|not able) to\b|\bI (?:cannot|can't|can not|won't|will not) "
+    r"(?:help|assist|provide|answer|do|comply|give|share|support|create|write)\b"
+)
+FLATTERY = (
+    r"\b(?:great|excellent|good|wonderful|brilliant|fantastic|insightful|thoughtful) "
+    r"(?:question|point|idea)\b"
+    r"|\byou(?:'re| are) (?:absolutely |so |very |quite )?(?:right|smart|clever|brilliant|insightful)\b"
+)
+APOLOGY = r"\b(?:sorry|apologi[sz]e|apologies|forgive me)\b"
+EMOJI = "[\U0001f300-\U0001faff\u2600-\u27bf]"
+
+ATTRIBUTES: tuple[Attribute, ...] = (
+    Attribute("length", "words", "words", lambda w: float(len(w.words))),
+    Attribute(
+        "sentences", "count", "full stops, question and exclamation marks", lambda w: float(w.sentences)
+    ),
+    _pattern("list items", r"^[ \t]*(?:[-*•+]|\d+[.)])[ \t]+\S", "lines that open with a bullet or a number"),
+    _pattern("headings", r"^#{1,6}[ \t]+\S", "lines that open with #"),
+    _pattern("bold", r"\*\*[^*\n]+\*\*|__[^_\n]+__", "**…** or __…__"),
+    _pattern("code", r"```|(?<!`)`[^`\n]+`(?!`)", "``` fences and `…`"),
+    _pattern("table rows", r"^[ \t]*\|.+\|[ \t]*$", "lines between | and |"),
+    _pattern("links", r"https?://\S+|www\.\S+", "http…, www…"),
+    _pattern("numbers", r"\d+(?:[.,]\d+)*", "runs of digits"),
+    _pattern("questions", r"\?", "question marks"),
+    _pattern("exclamations", r"!(?!\[)", "exclamation marks"),
+    _pattern("emoji", EMOJI, "emoji and dingbats"),
+    _rate("hedging", HEDGES),
+    _rate("certainty", CERTAIN),
+    _present("refusal", REFUSAL, "“I cannot help”, “I'm unable to” and the like"),
+    _present("apology", APOLOGY, "sorry, apologise"),
+    _rate("first person", "i me my mine myself i'm i've i'd i'll we us our ours"),
+    _rate("second person", "you your yours yourself you're you've you'd you'll"),
+    _present("flattery", FLATTERY, "“great question”, “you are right” and the like"),
+    Attribute("formality", "per 100 words", "formal connectives − contractions and slang", _formality),
+    Attribute("reading level", "grade", "automated readability index", _reading_level),
+    _rate("English", FUNCTION_WORDS),
+    Attribute("other script", "share", "letters beyond the Latin alphabets", _other_script),
+    _rate("positive words", POSITIVE),
+    _rate("negative words", NEGATIVE),
+)
+NAMES = tuple(attribute.name for attribute in ATTRIBUTES)

@@ -1,0 +1,133 @@
+"""Which attributes the chosen sides have more of than the rejected ones, pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...pairs.record import Content, Pair, text_of
+from ...records import Estimate, Finding, Measured
+from ...stats.resampling import sign_flip
+from ...stats.statistics import holm, mean_estimate
+from ..clusters import prompt_clusters
+from .attributes import ATTRIBUTES, NAMES, Attribute, counts
+
+Array = npt.NDArray[np.float64]
+SHOWN = 5  # pairs named an attribute
+NAMED = 4  # attributes named in the finding
+SMALL = 0.2  # Cohen's d from which a difference is worth a finding
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Attributes of both sides, each [pairs, attributes]; `clusters`: pairs that share a prompt."""
+
+    chosen: Array
+    rejected: Array
+    lines: Sequence[int]
+    clusters: npt.NDArray[np.int64]
+
+
+def counted(pairs: Iterable[Pair]) -> Counted:
+    """Read the file once. Memory: two rows of numbers a pair, not the text."""
+    chosen, rejected, lines = [], [], []
+
+    def prompts() -> Iterable[Content | None]:
+        for pair in pairs:
+            chosen.append(counts(text_of(pair.chosen)))
+            rejected.append(counts(text_of(pair.rejected)))
+            lines.append(pair.line)
+            yield pair.prompt
+
+    clusters = prompt_clusters(prompts())
+    shape = (len(lines), len(ATTRIBUTES))
+    return Counted(np.array(chosen).reshape(shape), np.array(rejected).reshape(shape), lines, clusters)
+
+
+def judge_attributes(
+    read: Counted, intended: Sequence[str] = (), *, alpha: float = 0.05, seed: int = 0
+) -> Measured:
+    """A row an attribute that occurs, the largest paired effect first.
+
+    The effect size is d = mean / standard deviation of chosen − rejected (Cohen's d for pairs); the test
+    exchanges the sides of whole prompts, under Holm over all attributes that occur.
+    """
+    difference = read.chosen - read.rejected
+    seen = [k for k in range(len(ATTRIBUTES)) if np.any(read.chosen[:, k]) or np.any(read.rejected[:, k])]
+    adjusted = holm([sign_flip(difference[:, k], read.clusters, seed=seed).p for k in seen])
+    rows: list[dict[str, Any]] = []
+    estimates = []
+    for k, p in zip(seen, adjusted, strict=True):
+        values, attribute = difference[:, k], ATTRIBUTES[k]
+        found = mean_estimate(
+            values,
+            name=f"attribute:{attribute.name}",
+            units=attribute.units,
+            clusters=read.clusters,
+            alpha=alpha,
+        )
+        found = replace(found, p=float(p), method=f"{found.method}; sides exchanged, Holm")
+        row = _row(attribute, read, k, values, found)
+        rows.append({**row, "intended": attribute.name in intended})
+        estimates.append(found)
+    rows.sort(key=lambda row: -abs(row["d"] or 0.0))
+    absent = [NAMES[k] for k in range(len(NAMES)) if k not in seen]
+    found_one = check_attributes(rows, alpha)
+    return Measured(
+        tuple(estimates), (found_one,) if found_one else (), {"attributes": rows, "absent": absent}
+    )
+
+
+def _row(attribute: Attribute, read: Counted, k: int, values: Array, found: Estimate) -> dict[str, Any]:
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    sign = np.sign(found.value or 0.0)
+    order = np.argsort(-values * sign, kind="stable")[:SHOWN]
+    return {
+        "attribute": attribute.name,
+        "rule": attribute.told,
+        "units": attribute.units,
+        "chosen": float(read.chosen[:, k].mean()),
+        "rejected": float(read.rejected[:, k].mean()),
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "d": float(values.mean()) / spread if spread else None,
+        "more": int((values > 0).sum()),
+        "less": int((values < 0).sum()),
+        "n": len(values),
+        "p": found.p,
+        "lines": [int(read.lines[i]) for i in order if values[i] * sign > 0],
+    }
+
+
+def check_attributes(rows: Sequence[dict[str, Any]], alpha: float) -> Finding | None:
+    """PB251 attributes differ: the chosen sides have more, or less, of something than the rejected ones.
+
+    Means: counted by a fixed rule, an attribute differs between the sides by at least a fifth of the standard
+    deviation of the differences, by an exact test under Holm's correction over all attributes.
+    Why: training cannot tell a wanted difference from one that came along with it; length, lists and
+    flattery are what preference data is known to teach beside its purpose.
+    Do: nothing where it is the purpose (`--intended NAME` says so); else match the sides on it.
+    Source: Singhal et al. 2023 (length); Cohen 1988 for d = .2 as the least effect named small (convention).
+    """
+    differ = [r for r in rows if differs(r, alpha) and not r["intended"]]
+    if not differ:
+        return None
+    told = [f"{r['attribute']} (d {r['d']:+.2f})".replace("-", "−") for r in differ]
+    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    return Finding(
+        "PB251",
+        "info",
+        f"chosen and rejected differ in {', '.join(told[:NAMED])}{more}",
+        "Match the sides on what is not the purpose; --intended NAME accepts what is.",
+        lines=tuple(differ[0]["lines"]),
+    )
+
+
+def differs(row: dict[str, Any], alpha: float) -> bool:
+    """Whether the difference is shown and not negligible."""
+    return row["p"] is not None and row["p"] <= alpha and row["d"] is not None and abs(row["d"]) >= SMALL
