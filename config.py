@@ -139,12 +139,18 @@ def find(start: Path) -> ConfigFile:
 
 def _read(path: Path) -> ConfigFile | None:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes() if path.is_file() else b""
+        data = tomllib.loads(raw.decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        if path.name == "pyproject.toml" and b"probe" not in raw:
+            return None  # another tool's fault, which is no concern of ours
         raise ProbeError(f"{path}: not TOML that can be read ({error}). Mend it.") from error
-    table = data if path.name == "probe.toml" else data.get("tool", {}).get("probe")
+    if path.name == "probe.toml":
+        return ConfigFile(path, data) if raw or path.is_file() else None
+    tool = data.get("tool", {})
+    table = tool.get("probe") if isinstance(tool, dict) else None
     if table is not None and not isinstance(table, dict):
         raise ProbeError(f"{path}: tool.probe is no table. Write `[tool.probe]`.")
     return None if table is None else ConfigFile(path, table)

@@ -5,20 +5,74 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
-from .errors import CannotMeasure
+from .errors import CannotMeasure, ProbeError
+
+_inputs: ContextVar[tuple[Path, ...]] = ContextVar("probe_inputs", default=())
+
+
+def protect(inputs: Iterable[Path]) -> None:
+    """From now on no writer replaces any of `inputs`, files or what stands in directories.
+
+    Raises `ProbeError` for a pipe or a device among them: inputs are read more than once.
+    """
+    _inputs.set(tuple(path for path in inputs if path.exists()))
+    for path in _inputs.get():
+        if not (path.is_file() or path.is_dir()):
+            raise ProbeError(
+                f"{path}: a pipe or device, and inputs are read twice. Write it to a file first."
+            )
+
+
+def writable(path: Path) -> Path:
+    """The file that a writer may replace: `path`, or where its symbolic link leads.
+
+    Raises `ProbeError` for a link that leads nowhere, for what is no regular file, and for an input.
+    """
+    if path.is_symlink() and not path.exists():
+        raise ProbeError(f"{path}: a symbolic link that leads nowhere. Remove it, or write elsewhere.")
+    real = path.resolve() if path.is_symlink() else path
+    if not real.exists():
+        return real
+    if not real.is_file():
+        kind = "a directory" if real.is_dir() else "a pipe or device"
+        raise ProbeError(f"{path}: {kind}, not a file that can be replaced. Choose another name.")
+    for given in _inputs.get():
+        inside = given.is_dir() and real.resolve().is_relative_to(given.resolve())
+        if inside or (given.exists() and real.samefile(given)):
+            raise ProbeError(f"{path}: an input of this command, which is kept. Choose another name.")
+    return real
+
+
+def check_target(path: Path) -> None:
+    """Raises `ProbeError` where `path` could not be written as a file; nothing is written."""
+    check_directory(writable(path).parent)
+
+
+def check_directory(path: Path) -> None:
+    """Raises `ProbeError` where no file could be written into `path`, which need not exist yet."""
+    there = next((place for place in (path, *path.absolute().parents) if place.exists()), path)
+    if not there.is_dir():
+        raise ProbeError(f"{there}: not a directory. Choose another place.")
+    try:  # the one answer that holds for root, read-only mounts and odd file systems
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise ProbeError(f"{there}: cannot be written ({error.strerror}). Choose another place.") from error
 
 
 @contextmanager
 def atomic(path: Path, mode: str = "w") -> Iterator[IO[str]]:
     """A text file that appears under `path` only when the block ends without an error.
 
-    Raises `CannotMeasure` when the disk is full or the place cannot be written; what stood there stays.
+    Raises `CannotMeasure` when the disk is full or the place cannot be written, and as `writable` does; what
+    stood there stays.
     """
+    path = writable(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -10,15 +10,28 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from .. import config, ranges
+from .. import config, files, ranges
 from ..errors import ProbeError
 from .config_tables import SECTIONS, TABLES
 
+OUTPUTS = ("export", "to", "fix", "export_trimmed")  # parameters that name a file to be written
+PLACES = ("promote_to", "place")  # what `deploy` keeps
+WITHOUT_FILE = ("explain",)  # commands that no config file can stop
 SHOW = Annotated[bool, typer.Option("--show-config", help="Print each setting with its origin and exit.")]
 
 
 def use_file(context: typer.Context) -> None:
-    """Load the config file and make its values the defaults of all commands under `context`."""
+    """Load the config file and make its values the defaults of all commands under `context`.
+
+    What is wrong with it is told by the command that would use it: --help and `explain` need no file.
+    """
+    try:
+        _use_file(context)
+    except ProbeError as error:
+        context.obj, context.default_map = error, {}
+
+
+def _use_file(context: typer.Context) -> None:
     commands = getattr(context.command, "commands", {})
     file = config.find(Path.cwd())
     options = {
@@ -61,6 +74,7 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
             return None
         for name, (value, origin) in resolved.settings.items():
             ranges.check(name, value, "" if origin == config.FLAG else _place(name, value, origin))
+        _check_files(resolved, values)
         return function(**values)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -75,13 +89,37 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:
+    """Before anything is spent: inputs are protected, and what is to be written can be."""
+    listed = {
+        k: v if isinstance(v, list) else [v] for k, v in values.items() if k not in (*OUTPUTS, *PLACES, "out")
+    }
+    named = (Path(v) for items in listed.values() for v in items if isinstance(v, str | Path) and str(v))
+    files.protect([*filter(_exists, named), *filter(None, [resolved.file.path])])
+    for name in OUTPUTS:
+        if isinstance(values.get(name), Path):
+            files.check_target(values[name])
+    if isinstance(out := values.get("out"), Path):
+        files.check_directory(out)
+        files.check_target(out / "run.json")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a text that is no path: a template, say
+        return False
+
+
 def _place(name: str, value: Any, origin: str) -> str:
     """Where a value that was not typed stands."""
     return f'{origin}: "{name.replace("_", "-")}" is {value}'
 
 
 def _resolve(context: typer.Context, values: dict[str, Any]) -> config.Config:
-    file: config.ConfigFile = context.obj or config.ConfigFile()
+    if isinstance(context.obj, ProbeError) and context.info_name not in WITHOUT_FILE:
+        raise context.obj
+    file = context.obj if isinstance(context.obj, config.ConfigFile) else config.ConfigFile()
     return config.Config(
         file, {name: (value, _origin(context, name, file)) for name, value in values.items()}, SECTIONS
     )

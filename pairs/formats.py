@@ -35,6 +35,8 @@ def rows_of(path: Path) -> Rows:
     kind = suffixes[-1] if suffixes and suffixes[-1] in KINDS else ""
     if path.is_dir() or not (path.exists() or kind or packed):
         return _dataset(path)
+    if path.exists() and not path.is_file():
+        raise ProbeError(f"{path}: a pipe or device, and pairs are read twice. Write it to a file first.")
     return _file(path, OPENERS.get(packed, _plain), KINDS.get(kind, _json))
 
 
@@ -65,10 +67,39 @@ def _gzip(path: Path) -> gzip.GzipFile:
 def _zstd(path: Path) -> Iterator[IO[bytes]]:
     zstandard = _need("zstandard", f"{path}: .zst")
     try:
-        with zstandard.open(path, "rb") as file, io.BufferedReader(file) as buffered:
-            yield buffered
+        with path.open("rb") as file, io.BufferedReader(_Frames(file, zstandard.ZstdDecompressor())) as whole:
+            yield whole
     except zstandard.ZstdError as error:
         raise EOFError(str(error)) from error
+
+
+class _Frames(io.RawIOBase):
+    """The content of a Zstandard file. Unlike the library's own reader it says when the file is cut off."""
+
+    def __init__(self, file: IO[bytes], decompressor: Any) -> None:
+        self._file, self._decompressor = file, decompressor
+        self._frame: Any = None  # the frame that is under way
+        self._packed, self._plain = b"", memoryview(b"")
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` from the next content; 0 at the end. Raises `EOFError` inside a frame."""
+        while not self._plain:
+            data = self._packed or self._file.read(4096)
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("it is cut off")
+                return 0
+            frame = self._frame or self._decompressor.decompressobj()
+            self._plain = memoryview(frame.decompress(data))
+            self._frame = None if frame.eof else frame
+            self._packed = frame.unused_data if frame.eof else b""
+        n = min(len(buffer), len(self._plain))
+        buffer[:n], self._plain = self._plain[:n], self._plain[n:]
+        return n
 
 
 def _json(file: IO[bytes]) -> Rows:

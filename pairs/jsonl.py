@@ -13,6 +13,7 @@ import jsonlines
 from .rows import BadRow, short
 
 MAX_LINE = 64 * 2**20  # bytes; beyond that it is no line of pairs
+MAX_ARRAY = 2 * 2**30  # bytes
 TOO_LONG = "\0too long"  # stands for such a line; no JSON begins so
 REMEDY = "Write one JSON object a line."
 
@@ -22,7 +23,7 @@ Rows = Iterator[tuple[int, Any]]  # (line, the decoded value or the BadRow that 
 def json_lines(file: IO[bytes]) -> Rows:
     """The rows of JSON Lines, one line in memory at a time; blank lines are passed over."""
     lines = _Lines(file)
-    reader = jsonlines.Reader(lines, loads=_loads)
+    reader = jsonlines.Reader(lines, loads=strict_loads)
     while True:
         try:
             row = reader.read(skip_empty=True, allow_none=True)
@@ -40,7 +41,11 @@ def json_array(file: IO[bytes]) -> Rows:
 
     Where several rows share a line, rows are numbered instead of lines.
     """
-    data = file.read()
+    data = file.read(MAX_ARRAY + 1)
+    if len(data) > MAX_ARRAY:
+        return iter(
+            [(1, BadRow(f"an array of more than {MAX_ARRAY // 2**30} GiB is not read whole. {REMEDY}"))]
+        )
     try:
         rows = list(_elements(data.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
@@ -104,7 +109,7 @@ class _Lines:
         self.ended = True
 
 
-def _loads(text: str) -> Any:
+def strict_loads(text: str) -> Any:
     """JSON as its standard has it: no NaN, no repeated key, no half of a surrogate pair."""
     if text == TOO_LONG:
         raise BadRow(f"the line is longer than {MAX_LINE // 2**20} MiB. {REMEDY}")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ..errors import CannotMeasure, ProbeError
 from .fields import FieldNames
 from .formats import rows_of
+from .jsonl import strict_loads
 from .record import Pair
 from .rows import BadRow, pair_of, short
 
@@ -99,6 +100,17 @@ class _Ids:
             raise CannotMeasure(
                 f"line {line}: its id cannot be kept in a temporary file ({error}). Free some space."
             ) from error
+
+
+class Strict:
+    """What reading a file of these rows would refuse, row by row: for whoever writes such a file."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._reading, self._names, self._ids = Reading(Path(), fields), FieldNames.of(fields), _Ids()
+
+    def check(self, text: str, line: int) -> None:
+        """Raises `BadRow` where `text` could not be read as the pair of that line."""
+        self._reading._pair(strict_loads(text), line, self._names, self._ids)
 
 
 def read_pairs(

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ProbeError
 from ..escape import inert
-from ..files import write_text
+from ..files import check_target, writable, write_text
 from ..records import Run
 from ..runs import new_run_dir, note_last, save_rows, save_run
 from ..streams import report, utf8
@@ -27,9 +27,12 @@ Target = tuple[str, Path | None]
 def parse_formats(formats: Sequence[str] | None) -> list[Target]:
     """`--format` values as (format, file or None for stdout); text goes to stdout when nothing else does.
 
-    Raises `ProbeError` for a format there is not: call it before measuring.
+    Raises `ProbeError` for a format there is not, or a file that cannot be written: call it before measuring.
     """
     targets = [_target(value) for value in formats or ()]
+    for _, path in targets:
+        if path is not None:
+            check_target(path)
     return targets if any(path is None for _, path in targets) else [("text", None), *targets]
 
 
@@ -48,17 +51,30 @@ def emit(
     """
     targets = parse_formats(formats)
     directory = directory or new_run_dir(run.command, _stem(run), run.created)
+    try:
+        wrote = _saved(run, directory, rows)
+    except ProbeError:
+        show(run, targets, everything=everything)  # what was measured is told, though it cannot be kept
+        raise
+    if run.decision is not None and run.command != "train":
+        try:
+            note_last(run, wrote[0])
+        except ProbeError as error:
+            print(f"probe: not noted for `probe train --method auto`: {error}", file=sys.stderr)
+    show(run, targets, everything=everything)
+    print(f"Wrote {directory}{os.sep} ({', '.join(path.name for path in wrote)})", file=sys.stderr)
+    return directory
+
+
+def _saved(run: Run, directory: Path, rows: Iterable[Mapping[str, Any]] | None) -> list[Path]:
+    """The files of a run's directory, written."""
     wrote = [save_run(run, directory)]
     if rows is not None:
         wrote.append(directory / "scores.jsonl")
         save_rows(rows, wrote[-1])
     wrote.append(directory / "report.html")
     write_text(wrote[-1], RENDERERS["html"](run))
-    if run.decision is not None and run.command != "train":
-        note_last(run, wrote[0])
-    show(run, targets, everything=everything)
-    print(f"Wrote {directory}{os.sep} ({', '.join(path.name for path in wrote)})", file=sys.stderr)
-    return directory
+    return wrote
 
 
 def show(run: Run, targets: Sequence[Target], *, everything: bool = False, summary: bool = True) -> None:
@@ -91,10 +107,12 @@ def _summarise(run: Run) -> None:
     if not path:
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as file:
+        with writable(Path(path)).open("a", encoding="utf-8") as file:
             file.write(RENDERERS["markdown"](run))
     except OSError as error:
         print(f"{path}: {error.strerror}; the step summary was not written.", file=sys.stderr)
+    except ProbeError as error:
+        print(f"{error} The step summary was not written.", file=sys.stderr)
 
 
 def _target(value: str) -> Target:

@@ -57,7 +57,7 @@ class Store:
             with self.connection:
                 self.connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
         except sqlite3.Error as error:
-            self._give_up(f"{error}; scoring goes on without keeping scores")
+            self._failed(error, "scoring goes on without keeping scores")
 
     def close(self) -> None:
         """Release the file."""
@@ -71,7 +71,7 @@ class Store:
             query = self.connection.execute("SELECT crc, logps FROM scores WHERE key = ?", (self._key(side),))
             row = query.fetchone()
         except sqlite3.Error as error:
-            self._give_up(f"{error}; stored scores are not used")
+            self._failed(error, "stored scores are not used")
             return None
         if row is None or zlib.crc32(row[1]) != row[0]:
             return None
@@ -124,6 +124,16 @@ class Store:
             return None
         _say(f"{self.path}: {fact}; set aside as {aside.name}, a new store is begun.")
         return connection
+
+    def _failed(self, error: sqlite3.Error, instead: str) -> None:
+        """Damage that shows only now: the file is set aside as one that was found damaged on opening."""
+        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        if not damaged or self.connection is None:
+            self._give_up(f"{error}; {instead}")
+            return
+        self.connection.close()
+        self.connection = None
+        self.connection = self._anew(str(error))
 
     def _give_up(self, fact: str) -> None:
         self.broken = fact

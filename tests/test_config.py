@@ -154,7 +154,7 @@ def test_every_real_command_starts_under_a_config(tmp_path):
     (tmp_path / "probe.toml").write_text("nonsense = 1")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "probe", "explain", "PB101"],
+        [sys.executable, "-m", "probe", "report", "run.json"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")

@@ -224,7 +224,7 @@ def test_fix_drops_what_is_certainly_broken_and_says_why(tmp_path: Path) -> None
     before = path.read_bytes()
     broken = certainly_broken(check(path).data)
     assert broken == {5: "PB301", 21: "PB321", 10: "PB320", 22: "PB320", 23: "PB300"}
-    log = write_fixed(path, tmp_path / "out.jsonl", broken)
+    log, _, _ = write_fixed(path, tmp_path / "out.jsonl", broken)
     assert path.read_bytes() == before
     kept = [json.loads(line) for line in (tmp_path / "out.jsonl").open(encoding="utf-8")]
     assert kept == [row for i, row in enumerate(rows, 1) if i not in broken]

@@ -103,7 +103,8 @@ def large_run(n: int) -> Run:
     draw = random.Random(0)
     keys = ("gap", "gap_sum", "gap_byte", "chosen_tokens", "rejected_tokens")
     rows = [
-        {"id": f"p{i}", "line": i + 1, "group": f"g{i % 8}"} | {key: draw.gauss(0, 9) for key in keys}
+        {"id": f"p{i}", "line": i + 1, "group": f"g{i % 8}", "cluster": i}
+        | {key: draw.gauss(0, 9) for key in keys}
         for i in range(n)
     ]
     values = {

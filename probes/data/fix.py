@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import ProbeError
 from ...files import atomic
 from ...pairs.formats import rows_of
+from ...pairs.read import Strict
 from ...pairs.rows import BadRow
 from .columns import Flag
 from .file_checks import contradictions, duplicated
@@ -38,8 +39,13 @@ def certainly_broken(data: Data) -> dict[int, str]:
     return broken | {bad.line: "PB300" for bad in data.bad}
 
 
-def write_fixed(source: Path, target: Path, broken: Mapping[int, str]) -> Path:
-    """Write the rows of `source` that are not broken as JSON Lines to `target`; returns the log's path.
+def write_fixed(
+    source: Path, target: Path, broken: Mapping[int, str], fields: Mapping[str, str] | None = None
+) -> tuple[Path, int, int]:
+    """Write the rows of `source` that are not broken as JSON Lines to `target`.
+
+    Returns the log's path, and how many rows were kept and dropped. What `probe` would refuse to read under
+    the same `fields` is dropped as well.
 
     The log `TARGET.dropped.jsonl` has a row a dropped line: line, code, reason and the row itself.
     Raises `ProbeError` when `target` is `source`, or nothing would be left.
@@ -47,20 +53,25 @@ def write_fixed(source: Path, target: Path, broken: Mapping[int, str]) -> Path:
     log = target.with_name(f"{target.name}.dropped.jsonl")
     if source.exists() and any(path.exists() and path.samefile(source) for path in (target, log)):
         raise ProbeError(f"--fix {target}: is the file itself. Give another name; the original is kept.")
-    kept = 0
+    kept, lost, strict = 0, 0, Strict(fields or {})
     with atomic(target) as good, atomic(log) as dropped:
         for line, row in rows_of(source):
-            if line not in broken:
-                kept += 1
-                good.write(_json(row))
-            else:
-                code = broken[line]
-                reason = str(row) if isinstance(row, BadRow) else REASONS[code]
-                plain = None if isinstance(row, BadRow) else row
-                dropped.write(_json({"line": line, "code": code, "reason": reason, "row": plain}))
+            code, reason = broken.get(line), ""
+            if code is None:
+                try:
+                    strict.check(text := _json(row), kept + 1)
+                    good.write(text)
+                    kept += 1
+                    continue
+                except (BadRow, ValueError) as error:
+                    code, reason = "PB300", str(error)
+            lost += 1
+            reason = reason or (str(row) if isinstance(row, BadRow) else REASONS[code])
+            plain = None if isinstance(row, BadRow) else row
+            dropped.write(_json({"line": line, "code": code, "reason": reason, "row": plain}))
         if not kept:
             raise ProbeError(f"--fix {target}: nothing would be left of {source}. Mend the rows by hand.")
-    return log
+    return log, kept, lost
 
 
 def _json(row: Any) -> str:

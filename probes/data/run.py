@@ -82,10 +82,9 @@ def _encoder(request: Request) -> Callable[[Iterable[Pair]], Encoder] | None:
 def _fix(request: Request, surveyed: Surveyed) -> dict[str, Any]:
     assert request.fix is not None
     broken = certainly_broken(surveyed.data)
-    log = write_fixed(request.pairs, request.fix, broken)
-    kept = surveyed.data.n + len(surveyed.data.bad) - len(broken)
-    print(f"Wrote {request.fix}: {kept:,} rows kept, {len(broken):,} dropped ({log})", file=sys.stderr)
-    return {"path": str(request.fix), "log": str(log), "kept": kept, "dropped": len(broken)}
+    log, kept, dropped = write_fixed(request.pairs, request.fix, broken, parse_fields(request.fields))
+    print(f"Wrote {request.fix}: {kept:,} rows kept, {dropped:,} dropped ({log})", file=sys.stderr)
+    return {"path": str(request.fix), "log": str(log), "kept": kept, "dropped": dropped}
 
 
 def _run(request: Request, surveyed: Surveyed, created: str, fixed: Mapping[str, Any] | None) -> Run:

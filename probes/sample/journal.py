@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CannotMeasure, ProbeError
+from ...files import writable
 from .select import Candidate
 
 
@@ -47,6 +48,7 @@ def _without_torn_line(path: Path) -> str:
 def append(path: Path, candidates: Iterable[Candidate], head: Mapping[str, Any]) -> None:
     """Add candidates to the journal, opening a new one with `head`, and wait for the disk."""
     try:
+        path = writable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             for row in [*([] if file.tell() else [head]), *map(_row, candidates)]:

@@ -34,13 +34,20 @@ def rows(pair: Pair, found: Sequence[Candidate] | None, head: Mapping[str, Any])
 
 
 def write_new(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
-    """Write the pairs where nothing is; two writers cannot both succeed."""
+    """Write the pairs where nothing is; two writers cannot both succeed.
+
+    A file of these very pairs is what a killed run left, and stays. Raises `ProbeError` for another one.
+    """
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         save_rows(rows, partial)
         os.link(partial, target)  # unlike a rename, it never replaces
     except FileExistsError as error:
-        raise ProbeError(f"{target}: has appeared meanwhile. Choose another name with --to.") from error
+        if target.is_file() and target.read_bytes() == partial.read_bytes():
+            return
+        raise ProbeError(
+            f"{target}: exists, and holds other pairs than these. Choose another name with --to."
+        ) from error
     except OSError as error:
         raise CannotMeasure(f"{target}: {error.strerror}. Choose another place with --to.") from error
     finally:

@@ -75,7 +75,7 @@ def sample_run(path: Path, fields: Mapping[str, str], how: ModelOptions, options
     journal of other settings, `CannotMeasure` for numbers or disks that fail.
     """
     created = now()
-    if options.target.exists():
+    if options.target.exists() and not options.journal.exists():
         raise ProbeError(
             f"{options.target}: exists, and nothing is overwritten. Choose another name with --to."
         )

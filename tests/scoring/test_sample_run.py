@@ -87,6 +87,11 @@ def test_a_killed_run_goes_on_and_comes_to_the_same(home, probe, monkeypatch):
     assert sorted(journal.read_text().splitlines()) == sorted(
         (home / "whole.candidates.jsonl").read_text().splitlines()
     )
+    # Killed after its pairs are written, before its report is: the same command goes on.
+    written = (home / "new.jsonl").stat()
+    assert probe("--to", "new.jsonl") == 0 and (home / "new.jsonl").stat() == written
+    (home / "new.jsonl").write_text("mine")
+    assert probe("--to", "new.jsonl") == 2 and (home / "new.jsonl").read_text() == "mine"
 
 
 def test_a_journal_of_other_settings_is_refused(home, probe, capsys):

@@ -1,0 +1,244 @@
+"""What a command may write over, what it may read, and what is checked before it starts."""
+
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from probe import files
+from probe.__main__ import main
+from probe.errors import ProbeError
+from probe.pairs.read import read_pairs
+from probe.runs import save_run
+
+PAIRS = [
+    {"prompt": f"What is {i}?", "chosen": f"It is the number {i} itself.", "rejected": f"No idea {i} at all."}
+    for i in range(8)
+]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield
+    files.protect([])
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    return path
+
+
+@pytest.fixture
+def run_file(gate_run, tmp_path):
+    return save_run(gate_run, tmp_path / "run")
+
+
+def probe(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["probe", *map(str, arguments)])
+    code = main()
+    return code, *capsys.readouterr()
+
+
+def snapshot(root):
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+WRITERS = {
+    "bias --format": ("bias", "pairs.jsonl", "--format", "json=pairs.jsonl"),
+    "by another name": ("bias", "pairs.jsonl", "--format", "json=./run/../pairs.jsonl"),
+    "by a link": ("bias", "pairs.jsonl", "--format", "json=link"),
+    "data --fix": ("data", "pairs.jsonl", "--fix", "pairs.jsonl"),
+    "data --fix, against": ("data", "pairs.jsonl", "--against", "other.jsonl", "--fix", "other.jsonl"),
+    "label --export": ("label", "pairs.jsonl", "--report", "--export", "pairs.jsonl"),
+    "negatives --export-trimmed": ("negatives", "pairs.jsonl", "--export-trimmed", "pairs.jsonl"),
+    "sample --to": ("sample", "pairs.jsonl", "--to", "pairs.jsonl"),
+    "report": ("report", "run/run.json", "--format", "html=run/run.json"),
+    "report of a directory": ("report", "run", "--format", "html=run/run.json"),
+    "gate --out": ("gate", "run", "--out", "run"),
+    "gate --baseline": ("gate", "pairs.jsonl", "--baseline", "run", "--format", "json=run/run.json"),
+    "the config": ("report", "run", "--format", "json=probe.toml"),
+    "autopsy": ("autopsy", "run/run.json", "--out", "run"),
+}
+
+
+@pytest.mark.parametrize("arguments", WRITERS.values(), ids=WRITERS)
+def test_an_input_is_never_overwritten(arguments, pairs, run_file, tmp_path, monkeypatch, capsys):
+    (tmp_path / "other.jsonl").write_text(pairs.read_text())
+    (tmp_path / "probe.toml").write_text("seed = 1\n")
+    (tmp_path / "link").symlink_to("pairs.jsonl")
+    before = snapshot(tmp_path)
+    code, out, err = probe(monkeypatch, capsys, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert snapshot(tmp_path) == before
+
+
+def test_a_link_is_followed_and_stays_a_link(run_file, tmp_path, monkeypatch, capsys):
+    (tmp_path / "target.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("target.json")
+    assert probe(monkeypatch, capsys, "report", run_file, "--format", "json=link.json")[0] == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "target.json").read_text())["schema_version"] == 1
+
+
+@pytest.mark.parametrize("kind", ["fifo", "dangling", "device", "directory", "loop"])
+def test_what_is_no_file_is_never_replaced(kind, run_file, tmp_path, monkeypatch, capsys):
+    place = tmp_path / "place"
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind in ("dangling", "loop"):
+        place.symlink_to("nothing" if kind == "dangling" else "place")
+    elif kind == "device":
+        place = Path("/dev/null")
+    else:
+        place.mkdir()
+    before = os.lstat(place)
+    code, _, err = probe(monkeypatch, capsys, "report", run_file, "--format", f"json={place}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert stat.S_IFMT(os.lstat(place).st_mode) == stat.S_IFMT(before.st_mode)
+    assert os.lstat(place).st_ino == before.st_ino
+
+
+@pytest.mark.parametrize(
+    "command", ["bias", "data", "gate", "negatives", "label", "sample", "report", "autopsy"]
+)
+@pytest.mark.parametrize("kind", ["fifo", "/dev/zero", "/dev/null"])
+def test_a_pipe_or_device_is_refused_at_once(command, kind, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "pipe.jsonl" if kind == "fifo" else Path(kind)
+    if kind == "fifo":
+        os.mkfifo(path)
+    code, out, err = probe(monkeypatch, capsys, command, path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "pipe or device" in err
+    with pytest.raises(ProbeError, match="pipe or device"):
+        list(read_pairs(path))
+
+
+def test_out_is_checked_before_anything_is_read(pairs, run_file, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    for out in ("file", "file/below", "/proc/nowhere/x"):
+        for command in (("bias", "pairs.jsonl"), ("gate", "pairs.jsonl"), ("data", "pairs.jsonl")):
+            code, printed, err = probe(monkeypatch, capsys, *command, "--out", out)
+            assert (code, printed, err.count("\n")) == (2, "", 1), err
+    assert not (tmp_path / ".probe").exists()
+
+
+def test_a_gate_is_reported_though_it_cannot_be_noted(pairs, tmp_path, monkeypatch, capsys):
+    """A working directory that cannot be written: `.probe` is a file there, which stops root as well."""
+    (tmp_path / ".probe").write_text("")
+    off = [f"--no-{name}" for name in ("numerics", "bias", "negatives", "displacement", "trial")]
+    code, out, err = probe(monkeypatch, capsys, "gate", pairs, *off, "--out", tmp_path / "elsewhere")
+    assert code == 1
+    assert "inconclusive" in out.lower() and (tmp_path / "elsewhere" / "run.json").exists()
+    assert "not noted" in err
+    code, out, err = probe(monkeypatch, capsys, "data", pairs)
+    assert code == 3 and "8 pairs" in out
+
+
+@pytest.mark.parametrize("text", ["[tool.other\nx", "\xff\xfe", "a = [" * 2000])
+def test_another_tools_broken_pyproject_stops_nothing(text, pairs, tmp_path, monkeypatch, capsys):
+    (tmp_path / "pyproject.toml").write_bytes(text.encode("latin-1"))
+    assert probe(monkeypatch, capsys, "data", pairs)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[tool.probe]\nx = = 1", "[tool.probe]\nnonsense = 1", '[tool.probe]\nalpha = "a"', "[tool]\nprobe = 1"],
+)
+def test_our_own_broken_config_stops_what_needs_it_only(text, pairs, tmp_path, monkeypatch, capsys):
+    (tmp_path / "pyproject.toml").write_text(text)
+    code, out, err = probe(monkeypatch, capsys, "data", pairs)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert probe(monkeypatch, capsys, "explain", "PB101")[0] == 0
+    assert probe(monkeypatch, capsys, "data", "--help")[0] == 0
+
+
+def test_a_truncated_zst_is_an_error_wherever_it_ends(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    content = "".join(
+        json.dumps({**row, "prompt": os.urandom(64).hex()}) + "\n" for row in PAIRS * 400
+    ).encode()
+    frame = zstandard.ZstdCompressor().compress(content)
+    path = tmp_path / "p.jsonl.zst"
+    for whole in (frame, frame + frame.replace(b"", b"")):
+        path.write_bytes(whole)
+        assert sum(1 for _ in read_pairs(path)) == 3200 * (len(whole) // len(frame))
+    for end in {1, 5, len(frame) // 3, len(frame) // 2, len(frame) - 5, len(frame) - 1}:
+        path.write_bytes(frame[:end])
+        with pytest.raises(ProbeError, match="cannot be unpacked"):
+            list(read_pairs(path))
+    path.write_bytes(frame + frame[: len(frame) // 2])
+    with pytest.raises(ProbeError, match="cannot be unpacked"):
+        list(read_pairs(path))
+
+
+BROKEN = [
+    *PAIRS,
+    {"id": "3", **PAIRS[0], "prompt": "an id that a line number takes"},
+    {"id": "twice", **PAIRS[1], "prompt": "a"},
+    {"id": "twice", **PAIRS[2], "prompt": "b"},
+    {"prompt": "p", "chosen": "  ", "rejected": "x y"},
+    {"prompt": "p", "chosen": "...", "rejected": "x y"},
+    {"prompt": "p", "chosen": 5, "rejected": "x y"},
+    {"prompt": "p", "chosen": "a b"},
+]
+
+
+def test_what_fix_writes_is_read(tmp_path, monkeypatch, capsys):
+    path, fixed = tmp_path / "b.jsonl", tmp_path / "fixed.jsonl"
+    lines = [json.dumps(row) for row in BROKEN]
+    path.write_text(
+        "\n".join([*lines, '{"prompt": "p", "chosen": "q r", "rejected": "x y", "m": NaN}', "{"]) + "\n"
+    )
+    code, _, err = probe(monkeypatch, capsys, "data", path, "--fix", fixed)
+    assert code == 0, err
+    kept = list(read_pairs(fixed))
+    log = [json.loads(line) for line in Path(f"{fixed}.dropped.jsonl").read_text().splitlines()]
+    assert len(kept) + len(log) == len(BROKEN) + 2
+    assert f"{len(kept)} rows kept, {len(log)} dropped" in err
+    assert all(row["reason"] for row in log)
+
+
+def test_a_store_that_turns_out_damaged_is_set_aside(tmp_path):
+    import numpy as np
+
+    from probe.scoring.records import EncodedSide
+    from probe.scoring.store import Store
+
+    sides = [EncodedSide(tuple(range(i, i + 40)), 4, 90) for i in range(400)]
+    values = [np.full(36, -1, dtype=np.float32) for _ in sides]
+    path = tmp_path / "scores.sqlite"
+    store = Store(path, b"key")
+    store.put(sides, values)
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xa5" * (len(data) - 4096)  # the header and the schema stay whole
+    path.write_bytes(data)
+    store = Store(path, b"key")
+    assert store.get(sides[:3]) == [None] * 3
+    assert path.with_name("scores.sqlite.bad").exists()
+    store.put(sides, values)
+    assert all(found is not None for found in store.get(sides))
+    store.close()
+
+
+def test_pairs_that_a_killed_sample_left_are_its_own(tmp_path):
+    from probe.probes.sample.output import write_new
+
+    target = tmp_path / "to.jsonl"
+    write_new(PAIRS, target)
+    before = target.stat()
+    write_new(PAIRS, target)  # the same command again
+    assert target.stat() == before
+    with pytest.raises(ProbeError, match="other pairs"):
+        write_new(PAIRS[:-1], target)
+    assert [path.name for path in tmp_path.iterdir()] == ["to.jsonl"]
