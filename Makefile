@@ -87,7 +87,7 @@ screenshots: $(VENV)/docs $(VENV)/demo
 # report.html in Chromium: overflow, console, requests, print, and axe-core from npm where there is an npm.
 browser: $(VENV)/docs $(VENV)/dev
 	-npm install --silent --no-save --prefix $(VENV)/node axe-core@4
-	$(BIN)/python -m pytest tests/test_report_browser.py
+	$(BIN)/python -m pytest tests/reports/test_browser.py
 
 $(VENV)/docs: $(VENV)/package
 	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[docs]"

@@ -1,6 +1,6 @@
 """Writes docs/decision-table.md and docs/config.md from the tables in the code: `python docs/tables.py`.
 
-tests/test_docs_tables.py fails when a page has fallen behind.
+tests/docs/test_tables.py fails when a page has fallen behind.
 """
 
 from __future__ import annotations

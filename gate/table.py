@@ -2,7 +2,7 @@
 
 Order carries the safety: what forbids training stands above what recommends it, and rows that recommend it
 rest on measured estimates or on warnings, never on errors. So adding an error finding never leads to more
-training (tests/test_gate_table.py holds this for generated runs).
+training (tests/gate/test_table.py holds this for generated runs).
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def numerics(case: Case) -> Sign | None:
     Do: load weights in float32 or bfloat16, not float16; look for empty or fully truncated responses; log
     every step of the first ten.
     Source: transformers `Trainer`, `logging_nan_inf_filter`; the arithmetic is checked in
-    tests/test_autopsy.py.
+    tests/probes/autopsy/test_rules.py.
     """
     bad = [
         (row["step"], prefix, names)

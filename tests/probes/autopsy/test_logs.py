@@ -10,9 +10,9 @@ from probe.probes.autopsy.diagnose import diagnose
 from probe.probes.autopsy.method import recognise
 from probe.probes.autopsy.read import read_log
 
-LOGS = Path(__file__).resolve().parents[1].parent / "shared/data/logs"
+LOGS = Path(__file__).resolve().parents[3].parent / "shared/data/logs"
 if not LOGS.is_dir():  # a worktree lies one level deeper than a checkout
-    LOGS = Path(__file__).resolve().parents[3] / "shared/data/logs"
+    LOGS = Path(__file__).resolve().parents[5] / "shared/data/logs"
 pytestmark = pytest.mark.skipif(not LOGS.is_dir(), reason="the public logs are not in this checkout")
 
 

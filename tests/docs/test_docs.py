@@ -11,7 +11,7 @@ import pytest
 from probe.cli import app
 from probe.explain import explanations
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytest.importorskip("material", reason="mkdocs-material builds the site; it is not installed")
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import pytest
 from probe.explain import explanations
 from probe.gate.table import STAGES
 
-PAGES = Path(__file__).parents[1] / "docs/cases"
+PAGES = Path(__file__).parents[2] / "docs/cases"
 CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]
 STEPS = [(case, step) for case in CASES for step in case["step"]]
 

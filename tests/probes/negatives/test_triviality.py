@@ -17,7 +17,7 @@ from probe.probes.negatives.giveaways import find_giveaways, length_sentence
 from probe.probes.negatives.patterns import find_templates
 from probe.probes.negatives.triviality import by_group, judge_surface, surface
 
-SHARED = Path(__file__).parents[1].parent / "shared/data"
+SHARED = Path(__file__).parents[3].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="no ../shared/data here")
 
 NOUNS = [
@@ -227,7 +227,7 @@ def test_texts_without_a_common_feature_give_silent_features():
 def test_a_trivial_set_with_its_sides_shuffled_is_at_chance(name):
     """200 shuffled copies of a set that is told apart in nearly all pairs: p ≤ α no oftener than a test of
     that level allows (99.9%). A shuffle turns the sign of its pairs' rows and columns in the Gram matrix."""
-    pairs = list(read_pairs(Path(__file__).parents[1] / "pairs" / f"{name}.jsonl"))
+    pairs = list(read_pairs(Path(__file__).parents[3] / "pairs" / f"{name}.jsonl"))
     sides = [text_of(p.chosen) for p in pairs], [text_of(p.rejected) for p in pairs]
     gram = text_grams(*sides)["surface"]
     clusters, rng = cluster_ids([p.id for p in pairs]), np.random.default_rng(5)

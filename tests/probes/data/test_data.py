@@ -24,7 +24,7 @@ from probe.probes.data.run import Request, measure
 from probe.probes.data.survey import Surveyed, survey
 from probe.records import Finding
 
-SHARED = Path(__file__).parents[1].parent / "shared/data"
+SHARED = Path(__file__).parents[3].parent / "shared/data"
 WORDS = [
     f"{a}{b}{c}"
     for a in "bdfgklmnprst"
@@ -252,7 +252,7 @@ def test_every_limit_has_an_explained_code() -> None:
 
 
 def test_every_limit_is_documented() -> None:
-    page = (Path(__file__).parents[1] / "docs/commands/data.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/commands/data.md").read_text(encoding="utf-8")
     for name, limit in LIMITS.items():
         (line,) = [row for row in page.splitlines() if row.startswith(f"| {limit.code} ")]
         assert name.replace("_", "-") in line
@@ -302,7 +302,7 @@ def test_published_failure_shows_its_template() -> None:
 )
 def test_bundled_sets_are_found_by_their_own_code(name: str, codes: list[str]) -> None:
     """Beside the note (PB327) that 40 pairs show large effects only."""
-    path = Path(__file__).parents[1] / f"pairs/{name}.jsonl"
+    path = Path(__file__).parents[3] / f"pairs/{name}.jsonl"
     run = measure(Request(path, templates=True))
     assert sorted(finding.code for finding in run.findings) == sorted(["PB327", *codes])
 

@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
 ]
 VIEWS = [(width, scheme) for width in (1280, 360) for scheme in ("light", "dark")]
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHOTS = os.environ.get("PROBE_SCREENSHOTS")
 
 

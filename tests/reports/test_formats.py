@@ -16,7 +16,7 @@ from probe.reports.renderers import RENDERERS
 from probe.reports.text import render
 
 HERE = Path(__file__).parent
-SCHEMA = json.loads((HERE.parent / "docs/schema/run-1.json").read_text())
+SCHEMA = json.loads((HERE.parents[1] / "docs/schema/run-1.json").read_text())
 CREATED = "2026-11-21T10:52:00Z"
 
 

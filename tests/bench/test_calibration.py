@@ -12,7 +12,7 @@ from scipy import special
 
 from probe.stats import statistics
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 
 import calibration  # noqa: E402

@@ -19,7 +19,7 @@ LN2 = math.log(2)
 
 
 def simulator() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "bench/autopsy_runs.py"
+    path = Path(__file__).resolve().parents[3] / "bench/autopsy_runs.py"
     spec = importlib.util.spec_from_file_location("autopsy_runs", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -20,7 +20,7 @@ from probe.pairs.implicit import split_shared
 from probe.pairs.read import Reading, read_pairs
 from probe.pairs.record import Pair
 
-SHARED = Path(__file__).parents[1].parent / "shared/data"
+SHARED = Path(__file__).parents[2].parent / "shared/data"
 GOOD = {"prompt": "Why is the sky blue?", "chosen": "It scatters light.", "rejected": "It is paint."}
 
 

@@ -17,7 +17,7 @@ from probe.pairs.fields import parse_fields
 from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
 
-SHARED = Path(__file__).parents[1].parent / "shared/data"
+SHARED = Path(__file__).parents[2].parent / "shared/data"
 ROWS = [
     {"prompt": "Why, though?", "chosen": 'Because\nof "light".', "rejected": "Ünïcödé", "group": "sky"},
     {"prompt": "Who\tthen?", "chosen": "Nobody.", "rejected": "Some one.", "group": "people"},

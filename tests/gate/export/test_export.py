@@ -98,7 +98,7 @@ def test_every_tool_gets_every_method_it_can_do(tool, method, gated, tmp_path):
 @pytest.mark.parametrize("template", ["chat", "raw"])
 @pytest.mark.parametrize("method", ["sft", "dpo", "dpo+nll", "orpo"])
 def test_only_published_fields_are_written(tool, template, method, gated, tmp_path):
-    """The fields are those of the released packages (tests/data/tool_fields.json), with transformers' own."""
+    """The fields are those of the released packages (data/tool_fields.json here), with transformers' own."""
     if not set(STAGES[method]) <= ABLE[tool] or (
         template == "raw" and (tool[:2], method) in [("ax", "orpo")]
     ):

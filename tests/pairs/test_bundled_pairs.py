@@ -21,7 +21,7 @@ from probe.probes.negatives.triviality import judge_surface, surface
 from probe.records import Estimate, Measured
 from probe.scoring.embedded import converted, embedded_gguf
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared/data"
 FILES = sorted((ROOT / "pairs").glob("*.jsonl"))
 FIELDS = ["id", "group", "prompt", "chosen", "rejected"]

@@ -15,7 +15,7 @@ from probe.gate.conditions import MEASURED
 from probe.records import Decision, Estimate, Run
 from probe.runs import save_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 
 import forecast  # noqa: E402
