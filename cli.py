@@ -16,6 +16,7 @@ COMMANDS = (
     "data",
     "negatives",
     "effects",
+    "levers",
     "trial",
     "gate",
     "train",

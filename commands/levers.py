@@ -1,0 +1,63 @@
+"""`probe levers`: would something cheaper than training do it?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def levers(
+    pairs: options.PairsFile,
+    model: options.Model = None,
+    system: Annotated[str | None, typer.Option(help="A system text, or a file that holds it.")] = None,
+    context: Annotated[str | None, typer.Option(help="A passage before each prompt, or its file.")] = None,
+    context_field: Annotated[str | None, typer.Option(help="The field with each row's own passage.")] = None,
+    shots: Annotated[
+        int, typer.Option(help="Chosen sides of other prompts shown first; 0 for none.", min=0)
+    ] = 4,
+    draws: Annotated[int, typer.Option(help="Draws of the shots.", min=1)] = 3,
+    steering: Annotated[bool, typer.Option(help="A vector from the sides' states.")] = True,
+    strength: Annotated[float, typer.Option(help="Times the mean difference of the states.")] = 2.0,
+    trial: Annotated[int, typer.Option(help="LoRA steps to compare with; 0 for none.", min=0)] = 0,
+    most: Annotated[int, typer.Option(help="Pairs that are tried; a larger file is sampled.", min=2)] = 64,
+    fields: options.Fields = None,
+    sides: options.Sides = None,
+    skip_bad: options.SkipBad = False,
+    template: options.Template = "auto",
+    max_length: options.MaxLength = None,
+    alpha: options.Alpha = 0.05,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    dtype: options.DType = None,
+    revision: options.Revision = None,
+    adapter: options.Adapter = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
+    format: options.Format = None,
+    out: options.Out = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
+) -> None:
+    """Measure what a prompt, examples or a vector do to the same pairs, beside a short training run.
+
+    Example: probe levers pairs/cico_insulin.jsonl --system "You explain weight by calories."
+    """
+    from ..errors import ProbeError
+    from ..probes.levers.run import LeversOptions, measure_levers, text_of_option
+    from ..reports.emit import emit, parse_formats
+    from ..scoring.session import ModelOptions, Source
+
+    parse_formats(format)
+    if context is not None and context_field is not None:
+        raise ProbeError("--context and --context-field: both give the passage. Keep one.")
+    chosen = LeversOptions(
+        text_of_option(system, "--system"), text_of_option(context, "--context"), context_field,
+        shots, draws, steering, strength, trial, most, alpha, seed,
+    )  # fmt: skip
+    how = ModelOptions(
+        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
+    )
+    run = measure_levers(Source.of(pairs, fields, sides, skip_bad), how, chosen)
+    emit(run, format, out, everything=everything)

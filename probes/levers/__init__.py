@@ -1,0 +1,1 @@
+"""What something cheaper than training does to the same pairs."""
