@@ -11,10 +11,17 @@ from . import options
 
 def trial(
     pairs: options.PairsFile,
-    method: Annotated[str, typer.Option(help="dpo, ipo, cdpo, robust, dpop, dpo_nll or dpo_norm.")] = "dpo",
+    method: Annotated[
+        str, typer.Option(help="dpo, ipo, cdpo, robust, dpop, dpo_nll, dpo_norm, sft, a+b.")
+    ] = "dpo",
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Race these on the same halves, e.g. dpo,sft,sft+dpo; the first is forecast."),
+    ] = None,
     model: options.Model = None,
     most: Annotated[int, typer.Option("--pairs", help="Pairs drawn, by prompt; more is surer.")] = 128,
-    steps: Annotated[int, typer.Option(help="Optimizer steps on each half.")] = 16,
+    steps: Annotated[int, typer.Option(help="Optimizer steps on each half.")] = 24,
+    samples: Annotated[int, typer.Option(help="Samples a prompt, before and after; 0: none.")] = 2,
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
@@ -57,6 +64,8 @@ def trial(
             tuple((k, v) for k, v in changes.items() if v is not None),
             alpha=alpha,
             seed=seed,
+            methods=tuple(part.strip() for part in methods.split(",")) if methods else (),
+            samples=samples,
         ),
     )
     emit(run, format, out, everything=everything)

@@ -15,7 +15,7 @@ NUMERICS_PAIRS = 4
 TEMPLATE_PAIRS, TEMPLATES = 256, 3  # scored again: two other templates and an empty prompt
 STATES_PAIRS = 300
 GRADIENT_PAIRS = 32
-TRIAL_STEPS, NOISE_PAIRS = 16, 16
+TRIAL_STEPS, NOISE_PAIRS = 24, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Cost:
 def costs(n: int, trial_pairs: int = 128) -> tuple[Cost, ...]:
     """The cost of every probe on a file of `n` pairs, in the order in which they run."""
     scored, read, asked = min(n, TEMPLATE_PAIRS), min(n, STATES_PAIRS), min(n, trial_pairs)
-    batch = int(recipe("dpo", parameters=None, n=n)["batch"])
+    batch = int(recipe("dpo", parameters=None, n=asked // 2)["batch"])  # the recipe at a half's size
     return (
         Cost("data", 0, 0, "one reading of the file"),
         Cost(
@@ -46,8 +46,8 @@ def costs(n: int, trial_pairs: int = 128) -> tuple[Cost, ...]:
         Cost(
             "trial",
             asked,
-            asked + 2 * TRIAL_STEPS * min(batch, asked) + min(asked, NOISE_PAIRS),
-            f"a LoRA pass over {asked} pairs, then {TRIAL_STEPS} steps on each half",
+            2 * TRIAL_STEPS * min(batch, asked) + min(asked, NOISE_PAIRS),
+            f"up to {TRIAL_STEPS} LoRA steps on each half of {asked} pairs, samples on the other",
         ),
     )
 

@@ -11,6 +11,7 @@ from ..records import Condition, Estimate, Run
 from .axis import ends
 from .effects_tables import attributes, effects, levers
 from .negatives_tables import authorship, pairs
+from .raced import candidates
 from .view import MARKS, Column, Interval, Table, details, findings, limit, named, sides
 
 TEXT = Column("")
@@ -19,8 +20,8 @@ TEXT = Column("")
 def tables(run: Run) -> list[Table]:
     """Every table that this run has something for, in the order of the report."""
     makers = (
-        conditions, runs, recipe, groups, data_checks, levers, effects, attributes, ladder, authorship,
-        before_after, guard, compared, others, pairs, accepted, costs,
+        conditions, candidates, runs, recipe, groups, data_checks, levers, effects, attributes, ladder,
+        authorship, before_after, guard, compared, others, pairs, accepted, costs,
     )  # fmt: skip
     return [table for make in makers if (table := make(run)).rows]
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..escape import ascii_text
 from ..records import Run
-from . import effects_tables, negatives_tables, tables
+from . import effects_tables, negatives_tables, raced, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
 from .text_page import Page
 from .text_pairs import pair_lines
@@ -79,6 +79,7 @@ SECTIONS: tuple[Section, ...] = (
     _table(tables.recipe),
     autopsy_lines,
     _table(tables.conditions),
+    _table(raced.candidates),
     _table(tables.runs),
     _table(tables.compared),
     _table(effects_tables.levers),

@@ -275,7 +275,19 @@ def _tried(run: Run) -> str:
         return ""
     fell = run.estimate("trial_chosen_change")
     moved = f", chosen {measured(fell)} {fell.units}" if fell else ""
-    return _with_findings(f"{measured(found)} of {found.n} unseen pairs ranked right{moved}", run=run)
+    text = f"{measured(found)} of {found.n} unseen pairs ranked right{moved}{written(run)}"
+    return _with_findings(text, run=run)
+
+
+def written(run: Run) -> str:
+    """What samples on unseen prompts did, for the method that the race prefers."""
+    rows = details(run, "race")
+    told = next((row for row in rows if row["won"]), rows[0] if rows else {})
+    if "up" not in told:
+        return ""
+    if not told["judged"]:
+        return "; behaviour not judged"
+    return f"; {told['method']} moves {told['up']} prompts up, {told['down']} down"
 
 
 def _taught(run: Run) -> str:

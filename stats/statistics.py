@@ -260,11 +260,13 @@ def share_clustered(
     alpha: float = 0.05,
     group: str = "all",
     spread: float = 1.0,
+    null: float | None = None,
 ) -> Estimate:
     """The share of hits (0 or 1) with Korn and Graubard's interval: Clopper–Pearson on the effective number.
 
     That number is p(1 − p)/se², brought down to the degrees of freedom there are; where every cluster agrees,
-    each counts once. `spread`: the variance of a share of ½ over that of independent clusters. `p` is None.
+    each counts once. `spread`: the variance of a share of ½ over that of independent clusters. `p` is the
+    interval's own for a share of `null` (the level at which it ends there), None without one.
     Source: Korn and Graubard 1998.
     """
     mean = summarise(hits, clusters)
@@ -278,7 +280,19 @@ def share_clustered(
         effective = min(mean.n, mean.value * (1 - mean.value) / mean.se**2 * float(shrink) ** 2)
     effective /= 1 + (spread - 1) * 4 * mean.value * (1 - mean.value)
     low, high = clopper_pearson(mean.value * effective, effective, alpha)
-    return Estimate(name, mean.value, low, high, mean.n, None, method, "share", group)
+    p = None if null is None else binomial_p(mean.value * effective, effective, null)
+    return Estimate(name, mean.value, low, high, mean.n, p, method, "share", group)
+
+
+def binomial_p(successes: float, trials: float, null: float = 0.5) -> float:
+    """Twice the smaller tail of a binomial with that share, which is when `clopper_pearson` ends at `null`.
+
+    `trials` may be an effective, fractional number.
+    """
+    failures = trials - successes
+    above = 1.0 if successes <= 0 else float(special.betainc(successes, failures + 1, null))
+    below = 1.0 if failures <= 0 else float(special.betainc(failures, successes + 1, 1 - null))
+    return min(1.0, 2 * min(above, below))
 
 
 # --- several tests --------------------------------------------------------------------------------------

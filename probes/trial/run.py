@@ -2,86 +2,142 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
-from accelerate import Accelerator
-from transformers import get_scheduler
 
 from ... import config
 from ...errors import ProbeError
 from ...progress import Advance, progress
-from ...records import Run
+from ...records import Measured, Run, together
 from ...runs import environment, now
 from ...scoring.model import LoadedModel
 from ...scoring.session import ModelOptions, Session, Source
-from ...training.checkpoint import put_weights, trainable_weights
-from ...training.data import Example, batches, examples, split_by_prompt
-from ...training.evaluate import side_sums
-from ...training.objective import PairLogps, sides_of
-from ...training.policy import Policy, trainable_model
-from ...training.recipes import Recipe, recipe
+from ...training.behaviour import (
+    PROMPTS,
+    SAMPLES,
+    TOKENS,
+    Sampling,
+    Written,
+    asked,
+    written,
+)
+from ...training.data import Example, examples, split_by_prompt
+from ...training.policy import trainable_model
+from ...training.recipes import Recipe, recipe, stages_of
 from ...training.shape import WITHOUT_REFERENCE
-from ...training.step import Stepper
-from .judge import Noise, Pass, Trial
+from .bench import SIDES, Bench, joined, schedule
+from .judge import Pass, Trial
 from .judge import trial as judged
+from .material import Material
+from .race import Candidate, race
 
 NOISE_PAIRS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class TrialOptions:
-    """How long the trial is. `pairs` are drawn by prompt; `steps` updates are made on each half."""
+    """How long the trial is. `pairs` are drawn by prompt; `steps` updates are made on each half.
+
+    `methods`: candidates of a race, on the same halves under one budget; empty: `method` alone. `most`: where
+    the first draw settles nothing, one more of at most so many pairs is made, and both are judged at half of
+    `alpha`; None: one draw. `samples` a prompt (0: behaviour is not looked at) of `tokens` tokens on
+    at most `prompts` prompts.
+    """
 
     method: str = "dpo"
     pairs: int = 128
-    steps: int = 16
+    steps: int = 24
     changes: tuple[tuple[str, Any], ...] = ()
     micro_tokens: int = 1024
     alpha: float = 0.05
     seed: int = 0
+    methods: tuple[str, ...] = ()
+    most: int | None = None
+    samples: int = SAMPLES
+    tokens: int = TOKENS
+    prompts: int = PROMPTS
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The methods that are tried, once each; the first is the one that is forecast."""
+        return tuple(dict.fromkeys(self.methods or (self.method,)))
 
 
 def trial_run(source: Source, how: ModelOptions, options: TrialOptions) -> Run:
     """Score the pairs, make the short runs, forecast the full one.
 
-    Raises `ProbeError` for a method without a reference and for too few prompts.
+    Raises `ProbeError` for a method that is none, or that a trial cannot judge, and for too few prompts.
     """
-    if options.method in WITHOUT_REFERENCE:
-        raise ProbeError(
-            f"--method {options.method}: a trial needs a method that compares with a reference: dpo."
-        )
+    check_methods(options.candidates)
     return trial_in(Session.open(source, how, options.seed), options)
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    """Raises `ProbeError` unless every method can be raced: margins need a loss with a reference, or SFT."""
+    for method in methods:
+        for stage in stages_of(method):
+            if stage in WITHOUT_REFERENCE and stage != "sft":
+                raise ProbeError(
+                    f"--methods {method}: a trial compares with the starting model, and {stage} is tried by "
+                    "none of its measures at a trial's length. Use dpo, sft, sft+dpo or another loss with a "
+                    "reference."
+                )
 
 
 def trial_in(session: Session, options: TrialOptions) -> Run:
     """The same in an open session, whose model has its own weights again afterwards."""
-    created, started, source = now(), time.monotonic(), session.source
-    pairs = list(source.pairs())
+    created, started = now(), time.monotonic()
+    pairs = list(session.source.pairs())
     everything = len(pairs)
-    drawn = sample_by_prompt(examples(pairs, session.encoder), options.pairs, options.seed)
-    lines = {item.line for item in drawn}
-    chosen = [pair for pair in pairs if pair.line in lines]
-    items = examples(chosen, session.encoder, session.scores_of(chosen, "scoring"))
-    full = recipe(options.method, session.loaded.facts.get("parameters"), n=everything)
-    full = full.with_values(dict(options.changes))
-    plain = session.scorer.proof is not None and session.scorer.proof.plain
-    measured = judged(run_trial(session.loaded, items, full, options, everything, plain=plain), options.alpha)
-    cost = {"probe": "trial", "what": f"{len(items)} pairs", "seconds": time.monotonic() - started}
+    most = min(options.most or options.pairs, everything)
+    looks = [options.pairs, *([most] if most > 1.25 * options.pairs else [])]
+    measured, n = Measured(), 0
+    for look, asked_for in enumerate(looks, 1):
+        own = replace(
+            options, pairs=asked_for, steps=round(options.steps * asked_for / options.pairs),
+            alpha=options.alpha / len(looks),
+        )  # fmt: skip
+        measured, n = _look(session, pairs, own)
+        if settled(measured) or look == len(looks):
+            break
+        print(f"trial: {n} pairs settle nothing; {looks[look]} are tried.", file=sys.stderr)
+    cost = {"probe": "trial", "what": f"{n} pairs", "seconds": time.monotonic() - started}
+    facts = [one.facts() for one in recipes_of(session.loaded, options.candidates[0], options, everything)]
     return Run(
         command="trial",
         created=created,
         estimates=measured.estimates,
         findings=measured.findings,
-        inputs={**session.inputs(), "trial": {"pairs": len(items), "of": everything, "recipe": full.facts()}},
+        inputs={
+            **session.inputs(),
+            "trial": {"pairs": n, "of": everything, "recipe": facts[-1], "methods": list(options.candidates)},
+        },
         config=config.current(),
         environment=environment(),
         details={**measured.details, "costs": [cost]},
     )
+
+
+def settled(measured: Measured) -> bool:
+    """Whether something was shown: pairs ranked better than chance or samples moved, either way."""
+    told = [e for e in measured.estimates if e.name in ("trial_accuracy", "behaviour_up")]
+    return any(e.low is not None and e.high is not None and not e.low <= 0.5 <= e.high for e in told)
+
+
+def _look(session: Session, pairs: Sequence[Any], options: TrialOptions) -> tuple[Measured, int]:
+    """One draw of pairs, tried and judged; with its number of pairs."""
+    drawn = sample_by_prompt(examples(pairs, session.encoder), options.pairs, options.seed)
+    lines = {item.line for item in drawn}
+    chosen = [pair for pair in pairs if pair.line in lines]
+    items = examples(chosen, session.encoder, session.scores_of(chosen, "scoring"))
+    plain = session.scorer.proof is not None and session.scorer.proof.plain
+    first, candidates = run_trial(session.loaded, items, options.candidates, options, len(pairs), plain=plain)
+    return together([judged(first, options.alpha), race(candidates, options.alpha)]), len(items)
 
 
 def sample_by_prompt(items: Sequence[Example], most: int, seed: int) -> list[Example]:
@@ -99,162 +155,105 @@ def sample_by_prompt(items: Sequence[Example], most: int, seed: int) -> list[Exa
 
 
 def run_trial(
-    loaded: LoadedModel, items: Sequence[Example], full: Recipe, options: TrialOptions, everything: int,
-    *, plain: bool = False,
-) -> Trial:  # fmt: skip
-    """One prequential pass over all pairs, then each half trained and scored on the other.
+    loaded: LoadedModel, items: Sequence[Example], methods: Sequence[str], options: TrialOptions,
+    everything: int, *, plain: bool = False,
+) -> tuple[Trial, list[Candidate]]:  # fmt: skip
+    """Each method trained on either half and measured on the other; the first one is `Trial`.
 
     The model has its own weights again afterwards. `everything`: pairs of the whole file, whose full run is
     to be forecast.
     """
-    one, other = split_by_prompt(items, 0.5, options.seed)
+    halves = split_by_prompt(items, 0.5, options.seed)
+    stages = {method: recipes_of(loaded, method, options, min(map(len, halves))) for method in methods}
+    steps = {m: schedule(s, min(map(len, halves)), options.steps) for m, s in stages.items()}
+    how = Sampling(options.samples, options.tokens, options.prompts, options.seed)
+    questions = [asked(half, replace(how, prompts=-(-how.prompts // 2))) for half in halves]
+    before = [written(loaded, some, how) if how.samples else [] for some in questions]
     bench = Bench(
-        trainable_model(loaded.model, replace(full, full=False), seed=options.seed), full, options, plain
-    )
-    total = -(-len(items) // full.batch) + 2 * options.steps
+        trainable_model(loaded.model, next(iter(stages.values()))[0], seed=options.seed),
+        seed=options.seed, micro_tokens=options.micro_tokens, plain=plain,
+    )  # fmt: skip
+    tuned = replace(loaded, model=bench.model)
+    done: dict[str, Tried] = {}
     try:
-        with progress("trial", total, "steps") as advance:
-            prequential = bench.prequential(items, advance)
-            halves = [bench.half(a, b, advance) for a, b in ((one, other), (other, one))]
-            noise = bench.noise(items[:NOISE_PAIRS])
+        with progress("trial", 2 * sum(map(sum, steps.values())), "steps") as advance:
+            for method, recipes in stages.items():
+                turn = Turn(bench, tuned, recipes, steps[method], how, advance)
+                done[method] = turn.both(halves, questions)
+            noise = bench.noise(stages[methods[0]][-1], items[:NOISE_PAIRS])
     finally:
-        bench.put_away(loaded.model)
-    steps = full.epochs * -(-everything // full.batch)
-    rate = full.learning_rate * steps * (0.5 + 0.5 * full.warmup if full.schedule == "cosine" else 1.0)
-    return Trial(prequential, _joined(halves), options.steps, full.batch, rate, noise)
-
-
-class Bench:
-    """A LoRA model that can be put back to its start, to make one short run after the other."""
-
-    def __init__(self, model: torch.nn.Module, full: Recipe, options: TrialOptions, plain: bool) -> None:
-        self.model, self.recipe, self.options = model, full, options
-        self.accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
-        self.policy = self.accelerator.prepare(Policy(model, plain=plain))
-        self.start = {name: weight.clone() for name, weight in trainable_weights(model).items()}
-        self.seen: list[Moved] = []  # before the pair's update
-
-    def put_away(self, model: torch.nn.Module) -> None:
-        """Give `model` its own weights back; an adapter that it came with stays on it."""
-        mine: Any = self.model
-        if mine is not model and hasattr(mine, "unload"):
-            mine.unload()
-        else:
-            put_weights(mine, self.start)
-
-    def prequential(self, items: Sequence[Example], advance: Advance) -> Pass:
-        """One pass: each batch's own forward scores it before its update."""
-        self.seen = []
-        stepper, rates = self._stepper(-(-len(items) // self.recipe.batch)), []
-        spent = 0.0
-        for _, indices in batches(len(items), self.recipe.batch, self.options.seed, stepper.total):
-            before = len(self.seen)
-            rate = stepper.step.scheduler.get_last_lr()[0]
-            stepper.step([items[i] for i in indices])
-            rates += [spent] * (len(self.seen) - before)
-            spent += rate
-            advance(1)
-        # Nothing had been learned when the first batch was scored: its margins are 0 by construction.
-        learned = [row for row, rate in zip(self.seen, rates, strict=True) if rate > 0]
-        return _pass(learned, [rate for rate in rates if rate > 0])
-
-    def half(self, train: Sequence[Example], unseen: Sequence[Example], advance: Advance) -> Pass:
-        """Some steps on one half, then the other half's scores."""
-        stepper, spent = self._stepper(self.options.steps), 0.0
-        for _, indices in batches(len(train), self.recipe.batch, self.options.seed, stepper.total):
-            spent += stepper.step.scheduler.get_last_lr()[0]
-            stepper.step([train[i] for i in indices])
-            advance(1)
-        sums = side_sums(self.policy, self.accelerator, sides_of(unseen), self.options.micro_tokens)
-        rows = [
-            _moved(item, chosen, rejected)
-            for item, chosen, rejected in zip(unseen, sums[::2], sums[1::2], strict=True)
-        ]
-        return _pass(rows, [spent] * len(rows))
-
-    def noise(self, items: Sequence[Example]) -> Noise | None:
-        """Gradients of single pairs at the start of training."""
-        if len(items) < 2:
-            return None
-        stepper = self._stepper(1)
-        total: list[torch.Tensor] | None = None
-        singles = []
-        parameters = [p for p in self.policy.parameters() if p.requires_grad]
-        for item in items:
-            stepper.step.gradients([item])
-            gradient = [
-                torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in parameters
-            ]
-            stepper.step.optimizer.zero_grad()
-            singles.append(sum(float(g.double().square().sum()) for g in gradient))
-            total = gradient if total is None else [a + b for a, b in zip(total, gradient, strict=True)]
-        mean = sum(float((g.double() / len(items)).square().sum()) for g in total or ())
-        return Noise(np.array(singles), mean)
-
-    def _stepper(self, steps: int) -> _Counted:
-        put_weights(self.model, self.start)
-        trained = [p for p in self.policy.parameters() if p.requires_grad]
-        optimizer = self.accelerator.prepare(
-            torch.optim.AdamW(trained, lr=self.recipe.learning_rate, weight_decay=0.0)
+        model: Any = bench.model
+        if hasattr(model, "unload"):
+            model.unload()
+    first, own = done[methods[0]], stages[methods[0]][-1]
+    trial = Trial(
+        first.early, first.unseen, steps[methods[0]][-1], own.batch, full_rate(own, everything), noise
+    )
+    material = Material(loaded, halves, questions, before, how, plain)
+    judged_halves = material.halves({m: tried.after for m, tried in done.items()}) if how.samples else {}
+    return trial, [
+        Candidate(
+            m,
+            run_cost(stages[m], everything),
+            steps[m],
+            tried.unseen,
+            judged_halves.get(m, ()),
+            tried.seconds,
         )
-        scheduler = get_scheduler("constant", optimizer)  # a warm-up starts at 0: no step to waste
-        step = Stepper(
-            self.accelerator,
-            self.policy,
-            optimizer,
-            scheduler,
-            self.recipe,
-            self.options.micro_tokens,
-            self._see,
-        )
-        return _Counted(step, steps)
+        for m, tried in done.items()
+    ]
 
-    def _see(self, items: Sequence[Example], batch: PairLogps) -> None:
-        chosen, rejected = batch.policy.chosen.tolist(), batch.policy.rejected.tolist()
-        for item, c, r in zip(items, chosen, rejected, strict=True):
-            self.seen.append(_moved(item, c, r))
+
+def recipes_of(loaded: LoadedModel, method: str, options: TrialOptions, n: int) -> list[Recipe]:
+    """The shipped recipe of each stage for a run on `n` pairs, in LoRA, with the options' changes."""
+    parameters = loaded.facts.get("parameters")
+    made = [recipe(stage, parameters, n=n) for stage in stages_of(method)]
+    # A learning rate that is asked for is that of the method under trial, not of a stage before it.
+    own, shared = dict(options.changes), {k: v for k, v in options.changes if k == "batch"}
+    asked_for = method == options.candidates[0]
+    last = len(made) - 1
+    return [one.with_values(own if i == last and asked_for else shared) for i, one in enumerate(made)]
+
+
+def full_rate(one: Recipe, n: int) -> float:
+    """Σ of the learning rates of the full run on `n` pairs."""
+    steps = one.epochs * -(-n // one.batch)
+    return one.learning_rate * steps * (0.5 + 0.5 * one.warmup if one.schedule == "cosine" else 1.0)
+
+
+def run_cost(stages: Sequence[Recipe], n: int) -> float:
+    """Responses that the full run of these stages reads."""
+    return sum(one.epochs * n * SIDES.get(one.method, 2) for one in stages)
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
-    step: Stepper
-    total: int
+class Tried:
+    """One method's halves: pairs before their first update, unseen pairs and samples after training."""
+
+    early: Pass
+    unseen: Pass
+    after: list[Written]
+    seconds: float
 
 
-class Moved(NamedTuple):
-    """A pair, its margin in nats and in nats/token, and its chosen side's change in nats/token."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One method's turn on the bench."""
 
-    item: Example
-    margin: float
-    token_margin: float
-    change: float
+    bench: Bench
+    tuned: LoadedModel
+    recipes: Sequence[Recipe]
+    steps: Sequence[int]
+    how: Sampling
+    advance: Advance
 
-
-def _moved(item: Example, chosen: float, rejected: float) -> Moved:
-    """How far summed log-probs have gone from the reference."""
-    assert item.reference is not None
-    moved = chosen - item.reference[0], rejected - item.reference[1]
-    per_token = moved[0] / item.tokens[0], moved[1] / item.tokens[1]
-    return Moved(item, moved[0] - moved[1], per_token[0] - per_token[1], per_token[0])
-
-
-def _pass(rows: Sequence[Moved], rates: Sequence[float]) -> Pass:
-    return Pass(
-        np.array([row.margin for row in rows]),
-        np.array([row.token_margin for row in rows]),
-        np.array([row.change for row in rows]),
-        np.array(rates, dtype=np.float64),
-        [row.item.prompt for row in rows],
-        [row.item.line for row in rows],
-    )
-
-
-def _joined(passes: Sequence[Pass]) -> Pass:
-    return Pass(
-        np.concatenate([one.margins for one in passes]),
-        np.concatenate([one.token_margins for one in passes]),
-        np.concatenate([one.changes for one in passes]),
-        np.concatenate([one.rates for one in passes]),
-        [prompt for one in passes for prompt in one.prompts],
-        [line for one in passes for line in one.lines],
-    )
+    def both(self, halves: Sequence[Sequence[Example]], questions: Sequence[Sequence[Example]]) -> Tried:
+        """Train on either half, score and sample the other."""
+        started, early, unseen, after = time.monotonic(), [], [], []
+        for train, other, ask in zip(halves, halves[::-1], questions[::-1], strict=True):
+            first, spent = self.bench.train(self.recipes, self.steps, train, self.advance)
+            early.append(first)
+            unseen.append(self.bench.unseen(other, spent))
+            self.tuned.model.eval()
+            after.append(written(self.tuned, ask, self.how) if self.how.samples else [])
+        return Tried(joined(early), joined(unseen), after, time.monotonic() - started)

@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from probe.pairs.record import Pair
+from probe.probes.trial.bench import Bench, _moved, schedule
 from probe.probes.trial.judge import Noise, Pass, Trial, curve, noise_scale, trial
-from probe.probes.trial.run import Bench, TrialOptions, _moved, run_trial, sample_by_prompt
+from probe.probes.trial.race import race
+from probe.probes.trial.run import TrialOptions, run_trial, sample_by_prompt
+from probe.stats.statistics import clopper_pearson
 from probe.training.policy import trainable_model
 from probe.training.recipes import recipe
 
@@ -20,6 +23,7 @@ def passed(margins, changes=None, rate=1.0, per_token=None):
         np.full(n, rate),
         [str(i) for i in range(n)],
         list(range(n)),
+        np.zeros(n),
     )
 
 
@@ -32,13 +36,22 @@ def test_numbers_by_hand():
     halves = passed([1.0, 2.0, 3.0, 4.0], [-0.2, -0.21, -0.19, -0.2], rate=2.0)
     measured = trial(Trial(passed([1.0] * 6 + [-1.0] * 2), halves, steps=5, batch=2, full_rate=20.0))
     values = named(measured)
-    assert values["trial_accuracy"].value == 0.75 and values["trial_half_accuracy"].value == 1.0
+    assert values["trial_pass_accuracy"].value == 0.75 and values["trial_accuracy"].value == 1.0
     assert values["trial_margin_slope"].value == pytest.approx(0.5)
     assert values["trial_chosen_change"].value == pytest.approx(-0.2)
     assert values["forecast_chosen_change"].value == pytest.approx(-2.0)
     forecast, own = values["forecast_accuracy"], values["trial_accuracy"]
-    assert forecast.low < own.low < own.high < forecast.high
+    assert forecast.low < own.low < own.high <= forecast.high
     assert [f.code for f in measured.findings] == ["PB501", "PB503"]
+
+
+def test_both_halves_count_as_one_half():
+    """75 of 100 right over two halves that judge each other: the interval and the p of 37.5 of 50."""
+    measured = trial(Trial(passed([1.0]), passed([1.0] * 75 + [-1.0] * 25), 5, 2, 1.0))
+    found = named(measured)["trial_accuracy"]
+    effective = 100 / (1 + 4 * 0.75 * 0.25)
+    assert (found.low, found.high) == pytest.approx(clopper_pearson(0.75 * effective, effective), abs=0.01)
+    assert 0 < found.p < 0.05 and found.low > 0.5
 
 
 def test_the_curve_has_a_row_a_batch():
@@ -102,11 +115,13 @@ def test_noise_scale_recovers_what_was_simulated():
     assert noise_scale(Noise(np.array([1.0, 1.0]), 0.0)) is None
 
 
-def trained(material, pairs, **settings):
+def trained(material, pairs, methods=("dpo",), **settings):
+    """A trial with large learning rates; the model has its own weights again afterwards."""
     loaded, items = material(given=pairs)
-    full = recipe("dpo", 10**6, n=len(items)).with_values({"learning_rate": 1e-2, "batch": 4})
     before = {name: p.clone() for name, p in loaded.model.named_parameters()}
-    measured = run_trial(loaded, items, full, TrialOptions(steps=10, **settings), len(items))
+    changes = (("learning_rate", 1e-2), ("batch", 4))
+    options = TrialOptions(steps=9, changes=changes, methods=methods, tokens=6, **settings)
+    measured = run_trial(loaded, items, methods, options, len(items))
     after = dict(loaded.model.named_parameters())
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -114,13 +129,38 @@ def trained(material, pairs, **settings):
 
 
 def test_learnable_pairs_are_learned_both_ways(material, pairs):
-    measured = trained(material, pairs)
+    measured, (candidate,) = trained(material, pairs)
     values = named(trial(measured))
     assert len(measured.halves.margins) == len(pairs)
-    assert values["trial_half_accuracy"].value > 0.9
-    assert len(measured.prequential.margins) == len(pairs) - 4  # the first batch came before any update
-    assert values["trial_accuracy"].value > 0.7
+    assert values["trial_accuracy"].value > 0.9
+    assert len(measured.prequential.margins) == len(pairs) - 8  # a half's first batch came before any update
     assert measured.noise is not None and measured.noise.singles.min() > 0
+    judge = named(race([candidate]))["behaviour_judge"]
+    assert judge.value > 0.9  # good … . against bad … ?
+
+
+def test_candidates_share_halves_and_samples(material, pairs):
+    _, found = trained(material, pairs, ("dpo", "sft", "sft+dpo"))
+    assert [candidate.method for candidate in found] == ["dpo", "sft", "sft+dpo"]
+    assert [candidate.steps for candidate in found] == [[9], [9], [9, 4]]
+    assert len({tuple(candidate.halves.lines) for candidate in found}) == 1
+    befores = {tuple(one.ids for half in c.written for some in half.before for one in some) for c in found}
+    assert len(befores) == 1
+    assert found[1].cost < found[0].cost < found[2].cost
+    measured = race(found)
+    names = {estimate.name for estimate in measured.estimates}
+    assert {"behaviour_up", "behaviour_judge@sft", "ranking_change@dpo", "trial_accuracy@sft+dpo"} <= names
+    assert sum(row["won"] for row in measured.details["race"]) <= 1
+
+
+def test_untrained_samples_are_unchanged(material, pairs):
+    """With a learning rate of 0 the same random numbers write the same text, and nothing has moved."""
+    loaded, items = material(given=pairs)
+    options = TrialOptions(steps=2, changes=(("learning_rate", 0.0),), tokens=6)
+    _, (candidate,) = run_trial(loaded, items, ("dpo",), options, len(items))
+    values = named(race([candidate]))
+    assert values["behaviour_unchanged"].value == 1.0
+    assert values["behaviour_up"].value is None
 
 
 def test_shuffled_labels_are_not_learned(material, pairs):
@@ -129,18 +169,26 @@ def test_shuffled_labels_are_not_learned(material, pairs):
     swapped = [
         Pair(p.id, p.prompt, p.rejected, p.chosen, line=p.line) if rng.integers(2) else p for p in pairs
     ]
-    measured = trial(trained(material, swapped))
-    assert "PB501" in {f.code for f in measured.findings}
+    measured, _ = trained(material, swapped)
+    assert "PB501" in {f.code for f in trial(measured).findings}
 
 
-def test_prequential_scores_come_before_the_update(material, pairs):
-    """The second batch's margins are those of the model after exactly one update."""
+def test_scores_before_an_update_come_before_it(material, pairs):
+    """The second batch's margins are those of the model after one update; the first batch has none."""
     loaded, items = material(given=pairs)
-    full = recipe("dpo", 10**6, n=24).with_values({"learning_rate": 1e-2, "batch": 4, "warmup": 0.0})
-    bench = Bench(trainable_model(loaded.model, full), full, TrialOptions(), plain=False)
-    measured = bench.prequential(items, lambda _: None)
+    full = recipe("dpo", 10**6, n=24).with_values({"learning_rate": 1e-2, "batch": 4})
+    bench = Bench(trainable_model(loaded.model, full))
+    measured, spent = bench.train([full], [7], items, lambda _: None)
+    assert spent == pytest.approx(7e-2) and len(measured.margins) == len(items) - 4
     assert measured.rates[:4].tolist() == [1e-2] * 4 and measured.rates[4] == pytest.approx(2e-2)
     assert (np.abs(measured.margins[:4]) > 0).all()
+
+
+def test_a_budget_is_shared_by_stages_and_ends_with_the_recipe():
+    dpo, sft = recipe("dpo", 10**8, n=64), recipe("sft", 10**8, n=64)
+    assert schedule([dpo], 64, 16) == [16] and schedule([sft], 64, 16) == [24]
+    assert schedule([sft, dpo], 64, 16) == [16, 8]
+    assert schedule([dpo], 64, 100) == [24]  # 3 epochs of 8 batches
 
 
 def test_pairs_are_drawn_by_prompt(material, pairs):

@@ -1,0 +1,32 @@
+"""What a trial's candidates did: a sentence for the head of a report, a table of them."""
+
+from __future__ import annotations
+
+from ..number_format import NONE, number
+from ..records import Run
+from .view import Column, Table, details
+
+
+def candidates(run: Run) -> Table:
+    """A row a candidate: ranking of unseen pairs, and the prompts whose samples moved."""
+    columns = (
+        Column("method"), Column("ranked right", "right"), Column("per token", "right", drop=3),
+        Column("up", "right"), Column("down", "right"), Column("same", "right", drop=2),
+        Column("form up:down", "right", drop=4), Column("words", "right", drop=4), Column("judge", "right"),
+        Column("", "note"),
+    )  # fmt: skip
+    rows = tuple(
+        (
+            str(r["method"]),
+            number(r.get("accuracy"), "share"),
+            number(r.get("ranking"), "share"),
+            *(str(r[k]) if r.get("judged") else NONE for k in ("up", "down")),
+            str(r.get("unchanged", NONE)),
+            f"{r['form_up']}:{r['form_down']}" if "form_up" in r else NONE,
+            f"{r['before_words']:.1f} → {r['after_words']:.1f}" if "after_words" in r else NONE,
+            number(r.get("judge"), "share"),
+            "preferred" if r["won"] else "" if r["eligible"] else "nothing shown",
+        )
+        for r in details(run, "race")
+    )
+    return Table("race", "unseen pairs ranked; prompts whose samples moved", columns, rows, limit=20)

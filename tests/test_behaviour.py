@@ -1,0 +1,112 @@
+"""Behaviour: a judge that sees what it was taught and says when it sees nothing; an exact test of moves."""
+
+import numpy as np
+import pytest
+
+from probe.probes.trial.judge import Pass
+from probe.probes.trial.race import Candidate, race
+from probe.stats.behaviour import Half, Judge, Writing, behaviour, form_of
+
+WORDS = [f"w{i}" for i in range(40)]
+
+
+def write(words, ended=True):
+    text = " ".join(words)
+    return Writing(text, ended, tuple(hash(word) % 10**6 for word in words))
+
+
+def texts(rng, n, mark, share=1.0):
+    return [write([*rng.choice(WORDS, 5), *([mark] if rng.random() < share else [])]) for _ in range(n)]
+
+
+def half(rng, n=40, mark=("kind", "rude"), before=None, after=None):
+    """`n` pairs to fit on and `n` unseen ones; a prompt's sample gains what `after` adds to `before`."""
+    base = [[write(rng.choice(WORDS, 5))] for _ in range(n)] if before is None else before
+    moved = [[write([*one.text.split(), *after(i)]) for one in some] for i, some in enumerate(base)]
+    sides = [texts(rng, n, mark[k % 2]) for k in range(4)]
+    return Half(*sides, [str(i) for i in range(n)], base, moved)
+
+
+def values(found):
+    return {estimate.name: estimate for estimate in found.estimates}
+
+
+def test_moves_to_the_chosen_kind_are_counted_by_prompt():
+    rng = np.random.default_rng(0)
+    found = behaviour([half(rng, after=lambda i: ["kind"] if i < 20 else ["rude"] if i < 25 else [])])
+    assert found.judged and (found.row["up"], found.row["down"], found.row["unchanged"]) == (20, 5, 15)
+    up = values(found)["behaviour_up"]
+    assert up.value == 0.8 and up.n == 25 and up.p == pytest.approx(0.00408, rel=0.02)
+    assert values(found)["behaviour_unchanged"].value == 15 / 40
+
+
+def test_a_judge_at_chance_judges_nothing():
+    rng = np.random.default_rng(1)
+    found = behaviour([half(rng, mark=("same", "same"), after=lambda i: ["kind"])])
+    assert not found.judged and values(found)["behaviour_up"].value is None
+    assert "not judged" in values(found)["behaviour_up"].method
+
+
+def test_form_is_told_apart_from_content():
+    """Chosen writings are short and nothing else: the form judge sees it."""
+    rng = np.random.default_rng(2)
+    chosen, rejected = ([write(rng.choice(WORDS, k)) for _ in range(60)] for k in (3, 12))
+    short, long = ([write(rng.choice(WORDS, k)) for _ in range(30)] for k in (3, 12))
+    judge = Judge(chosen, rejected, "form")
+    assert (judge.scores(short) > judge.scores(long)).mean() > 0.95
+    assert form_of(long)["words"] == 12
+
+
+def test_lists_and_repetition_are_counted():
+    listed = Writing("- one\n- two", True, (1, 2, 3))
+    same = Writing("a a a a a", False, (7, 7, 7, 7, 7))
+    found = form_of([listed, same])
+    assert found["lists"] == 0.5 and found["ended"] == 0.5 and found["repetition"] == pytest.approx(2 / 4)
+
+
+def test_no_prompt_is_an_error_not_a_zero():
+    with pytest.raises(ValueError, match="no prompt"):
+        behaviour([])
+
+
+def candidate(method, cost, halves, right=60):
+    n = 80
+    margins = np.where(np.arange(n) < right, 1.0, -1.0)
+    unseen = Pass(
+        margins, margins / 9, margins * 0, margins * 0 + 1, [str(i) for i in range(n)], range(n), margins * 0
+    )
+    return Candidate(method, cost, [8], unseen, halves)
+
+
+def raced(*added):
+    """Candidates of rising cost whose samples gain what is given, on the same prompts by the same judge."""
+    made = []
+    for k, after in enumerate(added):
+        rng = np.random.default_rng(3)
+        made.append(candidate(("sft", "dpo", "sft+dpo")[k], k + 1, [half(rng, n=60, after=after)]))
+    return {row["method"]: row for row in race(made).details["race"]}
+
+
+def test_the_cheaper_wins_unless_the_dearer_is_better_beyond_noise():
+    few, most = (lambda i: ["kind"] if i < 30 else []), (lambda i: ["kind"] if i < 55 else [])
+    same = raced(few, few, few)
+    assert same["sft"]["won"] and not same["sft+dpo"]["won"] and same["sft+dpo"]["eligible"]
+    assert raced(few, few, most)["sft+dpo"]["won"]
+    little_more = lambda i: ["kind"] if i < 33 else []  # noqa: E731
+    assert raced(few, few, little_more)["sft"]["won"]
+
+
+def test_a_candidate_that_moves_away_never_wins():
+    rows = raced(lambda i: ["rude"], lambda i: ["kind"])
+    assert not rows["sft"]["eligible"] and rows["dpo"]["won"]
+
+
+def test_without_a_judge_margins_speak_for_what_compares_sides():
+    made = []
+    for method, cost in (("sft", 1), ("dpo", 2)):
+        rng = np.random.default_rng(4)
+        made.append(candidate(method, cost, [half(rng, mark=("x", "x"), after=lambda i: ["y"])]))
+    rows = {row["method"]: row for row in race(made).details["race"]}
+    assert not rows["sft"]["judged"]
+    # Margins from gaps of 0 are ranking too: both are shown, and the cheaper one is taken.
+    assert rows["sft"]["won"] and rows["dpo"]["eligible"]

@@ -1,0 +1,95 @@
+"""What a model writes on given prompts, with random numbers that are the same before and after training."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..scoring.model import LoadedModel
+from ..scoring.readout import depths, read_out
+from ..scoring.records import EncodedSide
+from ..scoring.sampling import Answer, Draw, sample
+from ..stats.behaviour import Writing
+from .data import Example
+
+SAMPLES, TOKENS, PROMPTS = 2, 24, 96
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How much is written: `samples` a prompt of at most `tokens` tokens, on at most `prompts` prompts."""
+
+    samples: int = SAMPLES
+    tokens: int = TOKENS
+    prompts: int = PROMPTS
+    seed: int = 0
+
+
+Written = list[list[Writing]]  # [prompts][samples]
+
+
+def asked(items: Sequence[Example], how: Sampling) -> list[Example]:
+    """One pair of each prompt, in the order of the items, at most `how.prompts` of them."""
+    first: dict[str, Example] = {}
+    for item in items:
+        if item.codes.chosen.start > 0:
+            first.setdefault(item.prompt, item)
+    return list(first.values())[: how.prompts]
+
+
+def context(item: Example) -> tuple[int, ...]:
+    """The tokens before the response."""
+    return tuple(item.codes.chosen.ids[: item.codes.chosen.start])
+
+
+def written(loaded: LoadedModel, items: Sequence[Example], how: Sampling) -> Written:
+    """Samples at temperature 1 of each item's prompt, by numbers that follow from prompt and seed alone."""
+    draws = [
+        Draw(context(item), 1.0, zlib.crc32(f"{how.seed}/{k}/{item.prompt}".encode()))
+        for item in items
+        for k in range(how.samples)
+    ]
+    answers: dict[int, Answer] = {}
+    for some in sample(loaded, draws, tokens=how.tokens, batch=BATCH):
+        answers |= some
+    rows = [
+        Writing(
+            loaded.tokenizer.decode(answers[i].ids, skip_special_tokens=True),
+            answers[i].ended,
+            answers[i].ids,
+        )
+        for i in range(len(draws))
+    ]
+    return [rows[i : i + how.samples] for i in range(0, len(rows), how.samples)]
+
+
+def as_writing(loaded: LoadedModel, side: EncodedSide, how: Sampling) -> Writing:
+    """A response of the file, cut to the length of a sample, so that the judge sees both alike."""
+    body = side.ids[side.start : len(side.ids) - int(side.has_end)]
+    kept = tuple(int(i) for i in body[: how.tokens])
+    return Writing(loaded.tokenizer.decode(kept, skip_special_tokens=True), len(body) < how.tokens, kept)
+
+
+def with_states(
+    loaded: LoadedModel, contexts: Sequence[Sequence[int]], writings: Sequence[Writing], *, plain: bool
+) -> list[Writing]:
+    """The writings with the model's mean states over them, of the half-way layer, given their contexts.
+
+    Equal writings on equal contexts are read once. An empty writing has the state of nothing: zeros.
+    """
+    keys = [(tuple(c), one.ids) for c, one in zip(contexts, writings, strict=True)]
+    distinct = [key for key in dict.fromkeys(keys) if key[1]]
+    sides = [EncodedSide((*c, *ids), len(c), 0, False) for c, ids in distinct]
+    layers = depths(loaded.model)
+    middle = layers[len(layers) // 2 - 1 : len(layers) // 2] or layers[:1]
+    read = {}
+    for i, readout in read_out(loaded.model, sides, middle, plain=plain):
+        read[distinct[i]] = np.asarray(readout.pooled[0], dtype=np.float64)
+    size = next(iter(read.values())).shape if read else (1,)
+    return [
+        replace(one, states=read.get(key, np.zeros(size))) for key, one in zip(keys, writings, strict=True)
+    ]
