@@ -18,7 +18,7 @@ LIGHT = ("pairs", "stats", "gate", "reports", "probes", "commands")
 HEAVY = {
     *("probes/bias/run.py", "probes/negatives/read.py", "probes/negatives/run.py"),
     *("probes/negatives/states.py", "probes/numerics/first_step.py", "probes/sample/run.py"),
-    *("probes/trainer/read.py", "probes/trial/run.py"),
+    *("probes/trainer/read.py", "probes/trial/run.py", "probes/trial/bench.py", "probes/trial/material.py"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +48,14 @@ class Bench:
         self.policy = self.accelerator.prepare(Policy(model, plain=plain))
         self.start = {name: weight.clone() for name, weight in trainable_weights(model).items()}
         self._seen: list[Moved] = []
+
+    def put_away(self, model: torch.nn.Module) -> None:
+        """Give `model` its own weights back; an adapter that it came with stays on it."""
+        mine: Any = self.model
+        if mine is not model and hasattr(mine, "unload"):
+            mine.unload()
+        else:
+            put_weights(mine, self.start)
 
     def train(
         self, recipes: Sequence[Recipe], steps: Sequence[int], items: Sequence[Example], advance: Advance

@@ -182,9 +182,7 @@ def run_trial(
                 done[method] = turn.both(halves, questions)
             noise = bench.noise(stages[methods[0]][-1], items[:NOISE_PAIRS])
     finally:
-        model: Any = bench.model
-        if hasattr(model, "unload"):
-            model.unload()
+        bench.put_away(loaded.model)
     first, own = done[methods[0]], stages[methods[0]][-1]
     trial = Trial(
         first.early, first.unseen, steps[methods[0]][-1], own.batch, full_rate(own, everything), noise
