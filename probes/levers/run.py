@@ -235,17 +235,15 @@ def _trial(
 ) -> Lever:
     """LoRA steps on each half, scored on the other: what the gaps of unseen pairs come to."""
     from ...training.data import examples
-    from ...training.recipes import recipe
     from ..trial.run import TrialOptions, run_trial
 
     lines = {pair.line for pair in pairs}
     items = examples(pairs, session.encoder, [score for score in plain if score.line in lines])
-    full = recipe("dpo", session.loaded.facts.get("parameters"), n=session.survey.n)
-    asked = TrialOptions(steps=options.trial, alpha=options.alpha, seed=options.seed)
+    asked = TrialOptions(steps=options.trial, alpha=options.alpha, seed=options.seed, samples=0)
     proof = session.scorer.proof
-    made, seconds = clocked(
+    (made, _), seconds = clocked(
         lambda: run_trial(
-            session.loaded, items, full, asked, session.survey.n, plain=bool(proof and proof.plain)
+            session.loaded, items, ("dpo",), asked, session.survey.n, plain=bool(proof and proof.plain)
         )
     )
     moved = dict(zip(made.halves.lines, made.halves.token_margins, strict=True))
