@@ -39,6 +39,9 @@ def gate(
     baseline: Annotated[
         Path | None, typer.Option(help="An earlier run.json: no group of the same pairs may get worse.")
     ] = None,
+    levers: Annotated[
+        Path | None, typer.Option(help="A run of probe levers on these pairs, named where not to train.")
+    ] = None,
     alpha: options.Alpha = 0.05,
     bound: options.Bound = 0.1,
     beta: Annotated[float, typer.Option(help="DPO's beta, for flip budget, numerics and trial.")] = 0.1,
@@ -61,6 +64,7 @@ def gate(
     from datetime import date
 
     from ..gate import measure
+    from ..gate.levers import with_levers
     from ..gate.plan import costs, lines
     from ..gate.settings import from_config, is_run, judged
     from ..pairs.fields import parse_fields
@@ -80,7 +84,8 @@ def gate(
         baseline=baseline,
     )
     if is_run(path):
-        run = judged(load_run(path), judging, date.today())
+        saved = load_run(path)
+        run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
         if out is None:
             show(run, targets, everything=everything)
         else:
@@ -109,6 +114,7 @@ def gate(
     source = Source.of(path, fields, sides, skip_bad)
     request = measure.Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs)
     measured, rows = measure.measure(request)
+    measured = with_levers(measured, levers) if levers else measured
     run = judged(measured, judging, date.today())
     emit(run, format, out, rows=rows, everything=everything)
     return run.verdict.exit_code

@@ -10,6 +10,7 @@ from ..records import Decision, Finding, Reason, Run
 from ..training.shipped import Tuning, recipe
 from .conditions import RULES, pairs_to_settle
 from .judge import Settings
+from .levers import told
 from .predicates import Evidence, Facts, Goal, Held, Threshold
 from .restated import level_of
 from .table import NOTES, ROWS, Row
@@ -87,7 +88,9 @@ def _runner_up(row: Row, others: list[Row], facts: Facts, settings: Settings) ->
     """The next row's method, what would change the decision, and what to do in place of training."""
     then = next((other.method for other in others), "do-not-train" if row.stages else "none")
     shown = {"method": then, "what_would_change_it": row.change + _more_pairs(row, facts, settings)}
-    return {**shown, "instead": row.instead} if row.instead else shown
+    lever = told(facts.run)
+    instead = f"{lever}; else {row.instead}" if lever else row.instead
+    return {**shown, "instead": instead} if row.instead else shown
 
 
 def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:

@@ -15,6 +15,11 @@ from .raced import candidates
 from .view import MARKS, Column, Interval, Table, details, findings, limit, named, sides
 
 TEXT = Column("")
+# Which section shows the estimates of a family, whose names go on with a colon.
+SHOWN = {
+    "effect": "effects", "weight": "effects", "attribute": "attributes",
+    "lever": "levers", "lever_turned": "levers",
+}  # fmt: skip
 
 
 def tables(run: Run) -> list[Table]:
@@ -253,11 +258,7 @@ def _elsewhere(run: Run) -> set[tuple[str, str]]:
         (f"{r['name']}_change".replace(" ", "_"), str(r.get("group") or "all"))
         for r in details(run, "before_after")
     }
-    own = {
-        (e.name, e.group)
-        for e in run.estimates
-        if details(run, e.name.partition(":")[0].partition("_")[0] + "s") and ":" in e.name
-    }
+    own = {(e.name, e.group) for e in run.estimates if details(run, SHOWN.get(e.name.split(":")[0], ""))}
     return by_group | told | changed | own
 
 

@@ -88,9 +88,9 @@ def _effect(
 ) -> Effect:  # fmt: skip
     excess = w - controls.mean(axis=0)
     method = f"system text against {len(controls)} controls"
-    mean = mean_estimate(w, name=f"effect:{name}", units=UNITS, clusters=clusters, alpha=alpha)
+    mean = mean_estimate(w, name=f"weight:{name}", units=UNITS, clusters=clusters, alpha=alpha)
     mean = replace(mean, p=p, method=f"{mean.method}; sides exchanged, Holm; {method}")
-    beyond = mean_estimate(excess, name=f"effect_excess:{name}", units=UNITS, clusters=clusters, alpha=alpha)
+    beyond = mean_estimate(excess, name=f"effect:{name}", units=UNITS, clusters=clusters, alpha=alpha)
     beyond = replace(beyond, p=p, method=mean.method)
     largest = float(np.abs(controls.mean(axis=1)).max())
     signs = {float(np.sign(w.mean())), float(np.sign(excess.mean()))}
@@ -147,5 +147,5 @@ def check_trait(effect: Effect, n: int) -> Finding | None:
         f"controls, above 0 in {effect.share:.0%} of {n} pairs",
         f'Read the named pairs; accept it with --intended "{effect.trait}".',
         lines=effect.lines,
-        estimate=effect.mean,
+        estimate=effect.excess,
     )

@@ -1,0 +1,50 @@
+"""What `probe levers` measured of the same pairs, taken into a gate, so that "do not train" can name it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProbeError
+from ..records import Run
+from ..runs import load_run
+
+
+def with_levers(run: Run, path: Path) -> Run:
+    """`run` with the estimates, findings and rows of a saved run of `probe levers`.
+
+    Raises `ProbeError` where that run is of another command, file, model, template or reading of the fields:
+    what was measured there says nothing here.
+    """
+    measured = load_run(path)
+    if measured.command != "levers":
+        raise ProbeError(f"{path}: a run of probe {measured.command}. Give one of probe levers.")
+    ours, theirs = _identity(run), _identity(measured)
+    if apart := [name for name, value in ours.items() if theirs[name] != value]:
+        raise ProbeError(
+            f"{path}: measured with another {' and '.join(apart)}. Run probe levers on what is gated."
+        )
+    rows = {"levers": measured.details.get("levers") or []}
+    return dataclasses.replace(
+        run,
+        estimates=(*(e for e in run.estimates if not e.name.startswith("lever")), *measured.estimates),
+        findings=(*(f for f in run.findings if not f.code.startswith("PB53")), *measured.findings),
+        details={**run.details, **rows},
+    )
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    """All that must be the same for the levers to speak of these pairs and this model."""
+    model, pairs = run.inputs.get("model") or {}, run.inputs.get("pairs") or {}
+    return {
+        "pair file": pairs.get("sha256"),
+        "model": [model.get(key) for key in ("weights_sha256", "adapter_sha256")],
+        "template": model.get("template"),
+        "reading of the fields (--fields)": run.config.get("fields"),
+    }
+
+
+def told(run: Run) -> str:
+    """The lever that was measured to work, as PB530 says it; "" where none was."""
+    return next((f.message for f in run.findings if f.code == "PB530"), "")
