@@ -105,9 +105,10 @@ def compare(
 def _promoted(run: Run, tuned: Side, target: Path) -> str:
     """Put the tuned model in place where the verdict says so; what was done, in a line."""
     from ..gate.promote.deploy import promote
-    from ..gate.promote.sides import weights_of
+    from ..gate.promote.sides import measured_weights, weights_of
 
     if run.verdict.status != "pass":
         return f"{target}: unchanged ({run.details['promotion']['decision']})"
-    done = promote(weights_of(tuned, run), target, note={"created": run.created, "inputs": run.inputs})
+    note = {"created": run.created, "inputs": run.inputs}
+    done = promote(weights_of(tuned, run), target, note, measured_weights(run))
     return f"{target}: now {done.now}; before: {done.before or 'nothing'}"

@@ -87,8 +87,8 @@ def packed_logps(model: PreTrainedModel, sides: Sequence[EncodedSide]) -> list[t
     logps = target_logps(
         head_of(model),
         packed.hidden[torch.from_numpy(positions).to(device)],
-        torch.from_numpy(rows[order]).to(device),
-        torch.from_numpy(targets[order]).to(device),
+        torch.from_numpy(rows[order]),
+        torch.from_numpy(targets[order]),
         model.get_output_embeddings().weight.shape[0],
     )
     back = torch.from_numpy(np.argsort(order, kind="stable")).to(device)

@@ -42,7 +42,8 @@ def _gradient(
 ) -> torch.Tensor:
     (logps,) = token_logps(model, [side], plain=plain)  # type: ignore[list-item]
     parts = torch.autograd.grad(logps.sum(), weights, allow_unused=True)
-    return torch.cat([part.flatten().double() for part in parts if part is not None])
+    # Summed in float64, which not every device has: on the CPU.
+    return torch.cat([part.flatten() for part in parts if part is not None]).cpu().double()
 
 
 @contextmanager

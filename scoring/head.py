@@ -49,15 +49,15 @@ def target_logps(
     """Log-probs [n], float32, of `targets[i]` at the position whose hidden state is `hidden[rows[i]]`.
 
     `hidden` [positions, hidden]: each position is projected once, however many targets ask for it. `rows`
-    must be sorted.
+    must be sorted, and lie on the CPU: where a chunk's targets end is then known without asking the device.
     """
     chunk = max(16, CHUNK_LOGITS // vocabulary)
     logps = _form(head, hidden)
     pieces = []
-    for start in range(0, len(hidden), chunk):
-        first, last = torch.searchsorted(
-            rows, torch.tensor([start, start + chunk], device=rows.device)
-        ).tolist()
+    starts = range(0, len(hidden), chunk)
+    ends = torch.searchsorted(rows, torch.tensor([*starts, starts.stop + chunk])).tolist()
+    rows, targets = rows.to(hidden.device), targets.to(hidden.device)
+    for start, first, last in zip(starts, ends, ends[1:], strict=False):
         part = (hidden[start : start + chunk], rows[first:last] - start, targets[first:last])
         pieces.append(logps(head, *part))
     return torch.cat(pieces) if pieces else hidden.new_zeros(0, dtype=torch.float32)

@@ -292,7 +292,7 @@ def _device_name(device: torch.device) -> str:
 def _tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        return str(backend.to_str())
+        return str(backend.to_str()) + json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
     return json.dumps(tokenizer.get_vocab(), sort_keys=True)
 
 

@@ -24,6 +24,8 @@ from .service import out_of_memory
 
 BATCH = 32
 COMPACT = 0.875  # rows that are done leave the cache when so few of its rows still run
+BLOCK = 512  # weights whose sum is made at once
+BELOW_ONE = 1 - 2.0**-23  # the largest float32 below 1 by which every float32 is made smaller
 NUCLEUS = 1024  # likeliest tokens that are sorted first; all are where they do not hold top_p
 
 
@@ -81,8 +83,8 @@ def _answers(loaded: LoadedModel, draws: Sequence[Draw], tokens: int, top_p: flo
     uniforms = np.stack([np.random.default_rng(draw.seed).random(tokens) for draw in draws])
     device = model.get_input_embeddings().weight.device
     chooser = Chooser(
-        torch.tensor([draw.temperature for draw in draws], device=device, dtype=torch.float64),
-        torch.from_numpy(uniforms).to(device),
+        torch.tensor([draw.temperature for draw in draws], device=device),
+        torch.from_numpy(np.minimum(uniforms, BELOW_ONE).astype(np.float32)).to(device),
         top_p,
     )
     if _recurrent(model):
@@ -113,7 +115,10 @@ def _answer(ids: Sequence[int], ends: frozenset[int]) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Chooser:
-    """Picks each row's next token: `temperatures` [rows] float64, `uniforms` [rows, steps] in [0, 1)."""
+    """Picks each row's next token: `temperatures` [rows], `uniforms` [rows, steps] in [0, 1), both float32.
+
+    Sums are made in blocks, so that float32 suffices: Apple's GPUs have no float64.
+    """
 
     temperatures: torch.Tensor
     uniforms: torch.Tensor
@@ -124,34 +129,48 @@ class Chooser:
         return Chooser(self.temperatures[rows], self.uniforms[rows], self.top_p)
 
     def __call__(self, logits: torch.Tensor, step: int) -> torch.Tensor:
-        """Token ids [rows] from logits [rows, vocabulary]. Raises `CannotMeasure` unless they are finite."""
+        """Token ids [rows] from logits [rows, vocabulary]; −1 for a row whose logits are not finite."""
         best = logits.argmax(-1)
         peak = logits.gather(-1, best[:, None])
-        if not torch.isfinite(peak).all():
-            raise CannotMeasure("the model gives logits that are not finite. Try --dtype float32.")
         warm = self.temperatures > 0
-        if not warm.any():
-            return best
         scale = torch.where(warm, self.temperatures, 1.0)[:, None]
-        weights = ((logits - peak).double() / scale).exp()
+        weights = ((logits - peak).float() / scale).exp()
         drawn = self._drawn(weights, self.uniforms[:, step, None])
-        return torch.where(warm, drawn, best)
+        return torch.where(torch.isfinite(peak[:, 0]), torch.where(warm, drawn, best), -1)
 
     def _drawn(self, weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
         if self.top_p >= 1:
-            return _inverted(weights.cumsum(-1), uniform)
+            return _inverted(weights, uniform)
         heaviest, ids = weights.topk(min(NUCLEUS, weights.shape[-1]), dim=-1)
         total = weights.sum(-1, keepdim=True)
         if (heaviest.sum(-1, keepdim=True) < self.top_p * total).any():
             heaviest, ids = weights.sort(dim=-1, descending=True, stable=True)
         before = heaviest.cumsum(-1) - heaviest
         kept = torch.where(before < self.top_p * total, heaviest, 0.0)
-        return ids.gather(-1, _inverted(kept.cumsum(-1), uniform)[:, None])[:, 0]
+        return ids.gather(-1, _inverted(kept, uniform)[:, None])[:, 0]
 
 
-def _inverted(cumulative: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """The first index whose cumulative weight exceeds uniform · total; never one of weight 0."""
-    return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)[:, 0]
+def _inverted(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """The first index [rows] up to which more than uniform · total lies; never one of weight 0.
+
+    First the block, then the place in it: no running sum is longer than a few hundred terms.
+    """
+    missing = -weights.shape[-1] % BLOCK
+    blocks = torch.nn.functional.pad(weights, (0, missing)).unflatten(-1, (-1, BLOCK))
+    until = blocks.sum(-1).cumsum(-1)
+    target = uniform * until[:, -1:]
+    block = torch.searchsorted(until, target, right=True).clamp(max=until.shape[-1] - 1)
+    before = torch.where(block > 0, until.gather(-1, (block - 1).clamp(min=0)), 0.0)
+    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, BLOCK))[:, 0].cumsum(-1)
+    rest = torch.minimum(target - before, inside[:, -1:] * BELOW_ONE).clamp(min=0)
+    return (block * BLOCK + torch.searchsorted(inside, rest, right=True))[:, 0]
+
+
+def _finite(ids: list[int]) -> list[int]:
+    """The ids chosen. Raises `CannotMeasure` where the logits were not finite."""
+    if min(ids) < 0:
+        raise CannotMeasure("the model gives logits that are not finite. Try --dtype float32.")
+    return ids
 
 
 def _together(
@@ -159,25 +178,25 @@ def _together(
 ) -> list[list[int]]:
     """New ids after each context. Each distinct context is read once; rows that end leave the cache."""
     logits, cache, mask, lengths = _read(model, contexts)
-    rows = torch.arange(len(contexts), device=mask.device)  # which draw each row of the cache is
-    done = torch.zeros(len(contexts), dtype=torch.bool, device=mask.device)
-    stop = torch.tensor(sorted(ends), device=mask.device)
+    rows = list(range(len(contexts)))  # which draw each row of the cache is
+    done = [False] * len(rows)
     found: list[list[int]] = [[] for _ in contexts]
     placed = "position_ids" in inspect.signature(model.forward).parameters
     for step in range(tokens):
         chosen = chooser(logits, step)
-        for row, token, over in zip(rows.tolist(), chosen.tolist(), done.tolist(), strict=True):
+        picked = _finite(chosen.tolist())  # the one transfer of a step
+        for row, token, over in zip(rows, picked, done, strict=True):
             if not over:
                 found[row].append(token)
-        done |= torch.isin(chosen, stop)
-        running = int((~done).sum())
+        done = [over or token in ends for token, over in zip(picked, done, strict=True)]
+        running = [i for i, over in enumerate(done) if not over]
         if not running or step + 1 == tokens:
             break
-        if running <= COMPACT * len(rows):
-            left = (~done).nonzero()[:, 0]
+        if len(running) <= COMPACT * len(rows):
+            left = torch.tensor(running, device=mask.device)
             cache.batch_select_indices(left)
-            rows, chosen, mask, lengths = rows[left], chosen[left], mask[left], lengths[left]
-            chooser, done = chooser.of(left), done[left]
+            chosen, mask, lengths, chooser = chosen[left], mask[left], lengths[left], chooser.of(left)
+            rows, done = [rows[i] for i in running], [False] * len(running)
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         where = {"position_ids": (lengths + step)[:, None]} if placed else {}
         output = model(
@@ -216,6 +235,7 @@ class _ByChooser(LogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         chosen = self.chooser(scores, input_ids.shape[1] - self.start)
+        _finite(chosen.tolist())
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 
 

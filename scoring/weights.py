@@ -23,6 +23,7 @@ from ..files import cache_dir, sha256_file, write_text
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 WHOLE, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"
+GENERATION = "generation_config.json"  # its end tokens end what is sampled
 NAMED = "transformers_weights"  # a config's own name for its weight file
 SETTLED = 2.0  # seconds after which a file's times tell whether it was written again
 SAVE_AGAIN = "convert with `save_pretrained(…, safe_serialization=True)`"
@@ -148,7 +149,7 @@ def weights_hash(source: str, commit: str | None = None, *, remembered: bool = T
 
 def _hashed(directory: Path) -> Iterator[Path]:
     """The files whose bytes decide what is computed: config, the model's own code, index, weights."""
-    for name in (CONFIG, ADAPTER_CONFIG, INDEX):
+    for name in (CONFIG, ADAPTER_CONFIG, INDEX, GENERATION):
         if (directory / name).is_file():
             yield directory / name
     yield from sorted((*directory.glob("*.py"), *directory.glob("*.safetensors")))

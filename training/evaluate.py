@@ -40,7 +40,9 @@ def side_sums(
         for part in micro_batches([len(sides[i].ids) for i in mine], budget):
             indices = [mine[j] for j in part]
             values = policy([sides[i] for i in indices])
-            found += [(i, float(logps.double().sum())) for i, logps in zip(indices, values, strict=True)]
+            together = torch.cat(values).cpu().numpy().astype(np.float64)  # not every device has float64
+            parts = np.split(together, np.cumsum([len(logps) for logps in values[:-1]]))
+            found += [(i, float(part.sum())) for i, part in zip(indices, parts, strict=True)]
     everyone = gather_object(found) if accelerator.num_processes > 1 else found
     known = dict(everyone)
     return [known[i] for i in range(len(sides))]

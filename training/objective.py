@@ -74,8 +74,6 @@ class Sums:
             chosen_rewards, rejected_rewards = rewards(batch, method, shape)
             values = (
                 losses.sum(),
-                torch.tensor(float(len(losses))),
-                torch.tensor(float(len(losses))),
                 (chosen_rewards > rejected_rewards).sum(),
                 (chosen_rewards - rejected_rewards).sum(),
                 chosen_rewards.sum(),
@@ -83,7 +81,8 @@ class Sums:
                 batch.policy.chosen.sum(),
                 batch.policy.rejected.sum(),
             )
-        return cls(*(float(value) for value in values))
+            loss, *rest = torch.stack([value.to(losses.dtype) for value in values]).tolist()  # one transfer
+        return cls(loss, float(len(losses)), float(len(losses)), *rest)
 
     def tensor(self, device: torch.device) -> Tensor:
         """The fields as float64 [9], to be reduced over processes."""

@@ -62,6 +62,8 @@ class Stepper:
         sums += (
             self._backward(parts[-1], weight) if parts else self._backward([batch[0]], weight, nothing=True)
         )
+        if accelerator.num_processes == 1:
+            return sums
         return Sums.from_tensor(accelerator.reduce(sums.tensor(accelerator.device), "sum"))
 
     def _update(self, sums: Sums) -> Outcome:

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +41,18 @@ class Placed:
     before: str | None
 
 
-def promote(source: Path, place: Path, note: Mapping[str, Any] | None = None) -> Placed:
+def promote(
+    source: Path,
+    place: Path,
+    note: Mapping[str, Any] | None = None,
+    check: Callable[[Path], None] = lambda _: None,
+) -> Placed:
     """Copy the model in `source` and put it in place; the previous one is kept for `rollback`.
 
     Promoting what is in place already changes nothing. A plain directory at `place` is kept as the first
-    version. Raises `ProbeError` for a source without weights, `CannotMeasure` when the disk refuses.
+    version. `check` looks at the copy before it is put in place, and raises for one that may not be: what
+    is copied is what was checked. Raises `ProbeError` for a source without weights, `CannotMeasure` when the
+    disk refuses.
     """
     if not any(source.glob("*.safetensors")):
         raise ProbeError(f"{source}: no safetensors weights. Name the directory of a saved model or adapter.")
@@ -54,8 +61,9 @@ def promote(source: Path, place: Path, note: Mapping[str, Any] | None = None) ->
         before = _current(place, versions) or _adopted(place, versions)
         name = _name(versions, source)
         if before and before.partition("-")[2] == name.partition("-")[2]:
+            check(versions / before)
             return Placed(before, _previous(versions, before))
-        _copied(source, versions / name, {**(note or {}), "previous": before, "source": str(source)})
+        _copied(source, versions / name, {**(note or {}), "previous": before, "source": str(source)}, check)
         _swap(versions / name, place)
         return Placed(name, before)
 
@@ -72,8 +80,9 @@ def rollback(place: Path) -> Placed:
             raise ProbeError(
                 f"{place}: {name or 'what is there'} has no version before it. Nothing was changed."
             )
+        placed = Placed(before, _previous(versions, before))  # its note is read before anything is changed
         _swap(versions / before, place)
-        return Placed(before, _previous(versions, before))
+        return placed
 
 
 @contextmanager
@@ -139,10 +148,17 @@ def _name(versions: Path, source: Path) -> str:
     return f"{last + 1:04d}-{digest}"
 
 
-def _copied(source: Path, version: Path, note: Mapping[str, Any]) -> None:
+def _copied(
+    source: Path, version: Path, note: Mapping[str, Any], check: Callable[[Path], None] = lambda _: None
+) -> None:
     """A copy of `source` that appears under the version's name only when it is whole and on the disk."""
     partial = version.with_name(f"{PARTIAL}{version.name}")
     shutil.copytree(source, partial, ignore=shutil.ignore_patterns(NOTE))
+    try:
+        check(partial)
+    except ProbeError:
+        shutil.rmtree(partial)
+        raise
     write_text(partial / NOTE, json.dumps(to_json({"promoted": now(), **note}), indent=1) + "\n")
     for path in (*partial.rglob("*"), partial):
         _flush(path)
@@ -162,10 +178,13 @@ def _previous(versions: Path, name: str) -> str | None:
     """The version that a version's note says was in place before it, if it is still there."""
     try:
         previous = json.loads((versions / name / NOTE).read_text(encoding="utf-8")).get("previous")
-    except (OSError, ValueError) as error:
+        known = previous is None or isinstance(previous, str)
+    except (OSError, ValueError, AttributeError) as error:
         raise ProbeError(
-            f"{versions / name / NOTE}: not readable ({error}). Promote a model anew."
+            f"{versions / name / NOTE}: not readable ({error}). Nothing was changed; promote a model anew."
         ) from error
+    if not known or previous != (previous and Path(previous).name):
+        raise ProbeError(f"{versions / name / NOTE}: names no version. Nothing was changed; promote anew.")
     return previous if previous and (versions / previous).is_dir() else None
 
 

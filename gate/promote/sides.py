@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,26 @@ def weights_of(side: Side, run: Run) -> Path:
     if name is None or not Path(name).is_dir():
         raise ProbeError(f"{side.name}: no directory with weights to promote. Name the tuned model's.")
     return Path(name)
+
+
+def measured_weights(run: Run) -> Callable[[Path], None]:
+    """A check that a directory holds the bytes that `run` measured; it raises `ProbeError` where it does not.
+
+    A run that does not say which weights it measured (grades alone) holds nothing to be compared with.
+    """
+    model = run.inputs.get("model") or {}
+    known = model.get("adapter_sha256") if model.get("adapter") else model.get("weights_sha256")
+
+    def check(directory: Path) -> None:
+        from ...scoring.weights import weights_hash
+
+        if known and weights_hash(str(directory), remembered=False) != known:
+            raise ProbeError(
+                f"{model.get('adapter') or model.get('name')}: holds other weights than those that were "
+                "measured. Nothing was changed; measure what lies there now, and compare again."
+            )
+
+    return check
 
 
 @dataclass(frozen=True, slots=True)

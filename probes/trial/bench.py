@@ -102,9 +102,9 @@ class Bench:
         put_weights(self.model, self.start)
         singles, total = [], None
         for gradient in self._gradients(self._stepper(recipe), items):
-            singles.append(sum(float(g.double().square().sum()) for g in gradient))
+            singles.append(sum(float(g.cpu().double().square().sum()) for g in gradient))
             total = gradient if total is None else [a + b for a, b in zip(total, gradient, strict=True)]
-        mean = sum(float((g.double() / len(items)).square().sum()) for g in total or ())
+        mean = sum(float((g.cpu().double() / len(items)).square().sum()) for g in total or ())
         return Noise(np.array(singles), mean)
 
     def _gradients(self, stepper: Stepper, items: Sequence[Example]) -> Iterator[list[torch.Tensor]]:

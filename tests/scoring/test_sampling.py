@@ -68,8 +68,8 @@ def test_tokens_come_with_the_model_s_own_frequencies(top_p):
     """20,000 uniform numbers through one known distribution, tempered to p² / Σp² by temperature ½."""
     p = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
     rows = 20_000
-    uniforms = torch.from_numpy(np.random.default_rng(0).random((rows, 1)))
-    chooser = Chooser(torch.full((rows,), 0.5, dtype=torch.float64), uniforms, top_p)
+    uniforms = torch.from_numpy(np.random.default_rng(0).random((rows, 1), dtype=np.float32))
+    chooser = Chooser(torch.full((rows,), 0.5, dtype=torch.float32), uniforms, top_p)
     chosen = chooser(torch.from_numpy(np.log(p)).expand(rows, -1), 0).numpy()
     expected = p**2 / (p**2).sum()  # .557 .313 .078 .035 .017: .557 + .313 is the first sum above .7
     if top_p < 1:
@@ -80,8 +80,8 @@ def test_tokens_come_with_the_model_s_own_frequencies(top_p):
 
 def test_a_nucleus_wider_than_the_presorted_tokens_is_whole():
     """3,000 equal tokens: half the mass is 1,500 of them, more than are sorted at first."""
-    uniforms = torch.linspace(0, 0.999, 500, dtype=torch.float64)[:, None]
-    chooser = Chooser(torch.ones(500, dtype=torch.float64), uniforms, 0.5)
+    uniforms = torch.linspace(0, 0.999, 500, dtype=torch.float32)[:, None]
+    chooser = Chooser(torch.ones(500, dtype=torch.float32), uniforms, 0.5)
     chosen = chooser(torch.zeros(500, 3000), 0)
     assert 1490 <= int(chosen.max()) <= 1500 and int(chosen.min()) == 0
 

@@ -14,7 +14,7 @@ from probe.gate.promote.deploy import promote, rollback
 KILLER = """
 import os, shutil, signal, sys
 from pathlib import Path
-from probe.gate.deploy import promote, rollback
+from probe.gate.promote.deploy import promote, rollback
 
 EVENTS = {"os.rename", "os.symlink", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.copyfile",
           "ctypes.dlsym", "os.chmod", "os.utime", "tempfile.mkstemp", "shutil.rmtree"}
@@ -190,3 +190,44 @@ def test_the_rollback_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["probe", "rollback", str(place)])
     assert main() == 0 and "now 0001-" in capsys.readouterr().out and content(place) == "one"
     assert main() == 2 and "no version before it" in capsys.readouterr().err
+
+
+def test_what_is_put_in_place_was_measured(tmp_path):
+    """Weights that changed after the run are refused, those that did not are promoted."""
+    from probe.gate.promote.sides import measured_weights
+    from probe.records import Run
+    from probe.scoring.weights import weights_hash
+
+    one, two, place = model(tmp_path / "one", "one"), model(tmp_path / "two", "two"), tmp_path / "serve"
+    facts = {"name": "base", "adapter": str(two), "adapter_sha256": weights_hash(str(two))}
+    check = measured_weights(Run("bias", "now", inputs={"model": facts}))
+    promote(one, place)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        before = (two / name).read_text()
+        (two / name).write_text(before.replace("two", "owt"))
+        with pytest.raises(ProbeError, match="other weights than those that were measured"):
+            promote(two, place, check=check)
+        assert content(place) == "one" and not list((tmp_path / "serve.versions").glob(".partial-*"))
+        (two / name).write_text(before)
+    promote(two, place, check=check)
+    assert content(place) == "two"
+    with pytest.raises(ProbeError, match="other weights"):
+        promote(one, place, check=check)
+    (two / "adapter_config.json").write_text("{}")
+    promote(model(tmp_path / "three", "one"), tmp_path / "else")
+    with pytest.raises(ProbeError, match="other weights"):  # also where the same bytes are in place already
+        promote(one, tmp_path / "else", check=check)
+
+
+@pytest.mark.parametrize("note", ["{", "[]", '{"previous": 3}', '{"previous": "../one"}', None])
+def test_rollback_reads_its_notes_before_it_switches(tmp_path, note):
+    place = tmp_path / "serve"
+    first = promote(model(tmp_path / "one", "one"), place)
+    promote(model(tmp_path / "two", "two"), place)
+    path = tmp_path / "serve.versions" / first.now / "promotion.json"
+    path.unlink()
+    if note is not None:
+        path.write_text(note)
+    with pytest.raises(ProbeError, match=r"promotion\.json"):
+        rollback(place)
+    assert content(place) == "two"

@@ -1,0 +1,72 @@
+"""Everything that changes a kept part changes its name: each field of what was asked for, one by one."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from probe.gate import cache, measure, plan
+from probe.scoring.session import ModelOptions, Source
+
+SOURCE = Source(Path("pairs.jsonl"), {"prompt": "prompt"}, ("chosen", "rejected"))
+REQUEST = measure.Request(SOURCE, ModelOptions())
+FACTS = dict.fromkeys(
+    ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256", "dtype", "device"), "a"
+)
+OTHER = {
+    "alpha": 0.01, "beta": 0.2, "full": True, "seed": 1, "trial_pairs": 64,
+    "source": replace(SOURCE, fields={"prompt": "question"}),
+}  # fmt: skip
+# What reaches a kept part by another way, or not at all.
+ELSEWHERE = {
+    "how": "as the loaded model's facts and the encoder",
+    "fields": "as `source.fields`, what it was parsed to",
+    "off": "a probe that is off has no part",
+    "bound": "of `probe bias`, whose part is not kept",
+}
+
+
+def name(request=REQUEST, facts=FACTS, sha="s", template="raw", length=512):
+    session = SimpleNamespace(
+        survey=SimpleNamespace(facts={"sha256": sha}),
+        loaded=SimpleNamespace(facts=facts),
+        encoder=SimpleNamespace(template=template, max_length=length),
+    )
+    return cache.name_of("trial", measure.Work(request, _session=session).depends())
+
+
+def test_every_field_of_a_request_is_accounted_for():
+    assert {field.name for field in fields(measure.Request)} == set(OTHER) | set(ELSEWHERE)
+    assert not any(probe.keeps for probe in measure.PROBES if probe.name in ("bias", "data"))
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_a_field_of_the_request(field):
+    assert name(replace(REQUEST, **{field: OTHER[field]})) != name()
+
+
+@pytest.mark.parametrize("change", [{"sides": ("a", "b")}, {"skip_bad": True}, {"fields": {}}])
+def test_how_the_file_is_read(change):
+    assert name(replace(REQUEST, source=replace(SOURCE, **change))) != name()
+
+
+@pytest.mark.parametrize("field", FACTS)
+def test_a_fact_of_the_model(field):
+    assert name(facts={**FACTS, field: "b"}) != name()
+    assert name(facts={**FACTS, field: None}) != name()
+
+
+@pytest.mark.parametrize("change", [{"sha": "t"}, {"template": "qa"}, {"length": 256}, {"length": None}])
+def test_the_pairs_and_their_encoding(change):
+    assert name(**change) != name()
+
+
+def test_the_plan_follows_the_pairs_of_the_trial_and_the_file():
+    """40 of 1,000 pairs in the trial: 40 scored, 40 + 2 · 16 · 32 + 16 trained; of 5 pairs 5."""
+    trial = plan.costs(1000, trial_pairs=40)[-1]
+    assert (trial.forward, trial.backward) == (40, 40 + 2 * 16 * 32 + 16)
+    few = {cost.probe: (cost.forward, cost.backward) for cost in plan.costs(5)}
+    assert few["numerics"] == (4, 4) and few["bias"] == (5 + 3 * 5, 0) and few["negatives"] == (10, 0)
+    assert few["displacement"] == (0, 5) and few["trial"][0] == 5
+    assert plan.costs(0)[2].forward == 0

@@ -1,0 +1,112 @@
+"""The hash of a model's and an adapter's weights, and the key of their scores."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from probe.scoring import weights
+from probe.scoring.model import load_model
+from probe.scoring.store import IDENTITY, model_key
+from probe.scoring.weights import weights_hash
+
+
+@pytest.fixture
+def model(tmp_path, tiny_model_dir, monkeypatch):
+    monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "cache"))
+    return shutil.copytree(tiny_model_dir, tmp_path / "model")
+
+
+@pytest.fixture
+def adapter(tmp_path, model):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(model)
+    wrapped = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False))
+    wrapped.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+@pytest.mark.parametrize("key", ["lora_alpha", "use_rslora", "alpha_pattern"])
+def test_an_adapter_s_config_is_part_of_its_identity(model, adapter, key):
+    before = load_model(str(model), adapter=str(adapter)).facts
+    path = adapter / "adapter_config.json"
+    whole = json.loads(path.read_text())
+    whole[key] = {"lora_alpha": 99, "use_rslora": True, "alpha_pattern": {"q_proj": 3}}[key]
+    path.write_text(json.dumps(whole))
+    after = load_model(str(model), adapter=str(adapter)).facts
+    assert after["adapter_sha256"] != before["adapter_sha256"]
+    assert model_key(after) != model_key(before)
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors"])
+def test_every_file_that_is_computed_with_is_hashed(model, name):
+    before = weights_hash(str(model))
+    data = bytearray((model / name).read_bytes())
+    data[-2] ^= 1
+    (model / name).write_bytes(data)
+    assert weights_hash(str(model)) != before
+
+
+def test_a_file_of_code_is_hashed(model):
+    before = weights_hash(str(model))
+    (model / "modeling.py").write_text("scale = 2")
+    assert weights_hash(str(model)) != before
+
+
+def test_a_file_under_the_same_path_size_and_time_is_told(tmp_path, monkeypatch):
+    """Its time of change is another, or its inode; and a file just written is not remembered at all."""
+    monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(weights, "SETTLED", -1.0)
+    directory = tmp_path / "model"
+    directory.mkdir()
+    file = directory / "model.safetensors"
+    file.write_bytes(b"a" * (2 << 20))
+    stat = file.stat()
+    before = weights_hash(str(directory))
+    assert weights_hash(str(directory)) == before and list((tmp_path / "cache").rglob("*"))
+    for _ in range(2):
+        other = tmp_path / "other"
+        other.write_bytes(b"b" * (2 << 20))
+        os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        other.replace(file)
+        assert weights_hash(str(directory)) != before
+        file.write_bytes(b"a" * (2 << 20))
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert weights_hash(str(directory)) == before
+
+
+def test_a_file_just_written_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "model.safetensors").write_bytes(b"a" * (2 << 20))
+    weights_hash(str(tmp_path))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_hub_name_is_known_by_its_commit_alone():
+    assert (
+        weights_hash("org/name", "abc") == weights_hash("org/name", "abc") != weights_hash("org/name", "abd")
+    )
+    assert weights_hash("org/name", None) != weights_hash("org/name", None)
+
+
+def test_every_part_of_the_identity_changes_the_key():
+    facts = dict.fromkeys(IDENTITY, "a")
+    keys = {model_key(facts), *(model_key({**facts, name: "b"}) for name in IDENTITY)}
+    keys |= {model_key({**facts, name: None}) for name in IDENTITY} | {model_key(facts, kind="x")}
+    assert len(keys) == 2 + 2 * len(IDENTITY)
+
+
+def test_an_adapter_of_the_hub_is_fetched_at_a_commit_and_known_by_its_bytes(model, adapter, monkeypatch):
+    from probe.scoring import model as loading
+
+    asked = []
+    monkeypatch.setattr(
+        loading, "snapshot_download", lambda name, **how: asked.append((name, how)) or adapter
+    )
+    facts = load_model(str(model), adapter="org/adapter").facts
+    assert facts["adapter_sha256"] == weights_hash(str(adapter))
+    assert {name for name, _ in asked} == {"org/adapter"}
+    assert asked[0][1] == {"allow_patterns": ["adapter_config.json", "adapter_model.safetensors"]}
