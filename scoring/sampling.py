@@ -156,7 +156,7 @@ def _inverted(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     First the block, then the place in it: no running sum is longer than a few hundred terms.
     """
     missing = -weights.shape[-1] % BLOCK
-    blocks = torch.nn.functional.pad(weights, (0, missing)).unflatten(-1, (-1, BLOCK))
+    blocks = torch.nn.functional.pad(weights, (0, missing)).view(len(weights), -1, BLOCK)
     until = blocks.sum(-1).cumsum(-1)
     target = uniform * until[:, -1:]
     block = torch.searchsorted(until, target, right=True).clamp(max=until.shape[-1] - 1)
