@@ -74,7 +74,10 @@ def levers(run: Run) -> Table:
         Column("how", "note"),
     )  # fmt: skip
     span = ends((x for r in rows for x in (r["change"], r["low"], r["high"])), None)
-    return Table("levers", "levers, the cheapest request first", columns, tuple(map(_lever, rows)), axis=span)
+    facts = run.details.get("levers_on") or {}
+    on = f" on {facts['read']} pairs, {facts['left_out']} left out" if facts else ""
+    title = f"levers{on}, the cheapest request first"
+    return Table("levers", title, columns, tuple(map(_lever, rows)), axis=span)
 
 
 def _lever(r: Mapping[str, Any]) -> tuple[str | Interval, ...]:

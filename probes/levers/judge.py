@@ -112,10 +112,20 @@ def sentence(rows: Sequence[dict[str, Any]]) -> str:
     against = f"the trial {trial['turned']} of {wrong}"
     if best is None:
         return f"{against} pairs that the model ranks wrong"
-    if trial["turned"] > best["turned"]:
-        return f"{told}, {against}: training does more than anything tried"
-    equal = [row for row in prompts if row["turned"] >= trial["turned"]]
-    return f"{told}, {against}: {equal[0]['lever']} does as much as the trial, without training"
+    return f"{told}, {against}: {_compared(prompts, trial['turned'])}"
+
+
+def _compared(levers: Sequence[dict[str, Any]], trial: int) -> str:
+    """How the levers stand to the pairs that the trial turned; rows the cheapest first."""
+    best = max(levers, key=lambda row: row["turned"])
+    if not max(best["turned"], trial):
+        return "nothing tried works"
+    if trial > best["turned"]:
+        return "training does more than anything tried"
+    if not trial:
+        return f"{best['lever']} does more than the trial, without training"
+    first = next(row["lever"] for row in levers if row["turned"] >= trial)
+    return f"{first} does as much as the trial, without training"
 
 
 def check_works(

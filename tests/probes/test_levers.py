@@ -166,6 +166,16 @@ def test_the_sentence_compares_with_the_trial():
     assert told.endswith("system does as much as the trial, without training")
 
 
+def test_a_lever_that_turns_nothing_never_does_as_much_as_a_trial_that_turns_nothing():
+    base = Base(-np.ones(12), np.arange(12), 10.0)
+    system = Lever("system", -np.ones(12), 9, None, None, "")
+    trial = Lever("trial", -np.ones(12), 0, 5.0, None, "")
+    shots = Lever("shots", np.r_[np.ones(4), -np.ones(8)], 90, None, None, "")
+    assert judge_levers(base, [system, trial]).details["levers_told"].endswith("nothing tried works")
+    told = judge_levers(base, [system, shots, trial]).details["levers_told"]
+    assert told == "shots turns 4 of 12, the trial 0 of 12: shots does more than the trial, without training"
+
+
 def test_the_whole_run_in_every_format(session, monkeypatch):
     opened = session(sample())
     monkeypatch.setattr(Session, "open", classmethod(lambda *_: opened))
