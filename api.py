@@ -335,11 +335,15 @@ def _result(
     run: Run, out: str | Path | None, pairs: Pairs, rows: tuple[Mapping[str, Any], ...] = ()
 ) -> Result:
     """The run with its rows, saved where `out` says; pairs that were no file are named as such."""
+    from .reports.answer import answered
+
     inputs = dict(run.inputs)
     if not isinstance(pairs, str | Path) and "pairs" in inputs:
         inputs["pairs"] = {**inputs["pairs"], "path": f"{type(pairs).__name__} in memory"}
     parts = {field.name: getattr(run, field.name) for field in fields(run)}
-    made = replace(Result(**parts, rows=rows), inputs=inputs)
+    made = answered(replace(Result(**parts, rows=rows), inputs=inputs))
+    if not isinstance(pairs, str | Path):
+        made = replace(made, next=None)  # a command takes a file
     if out is not None:
         made.save(out)
     return made

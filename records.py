@@ -125,7 +125,10 @@ class BiasRow:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One measurement, saved. `details` holds what only some commands have, by section name."""
+    """One measurement, saved. `details` holds what only some commands have, by section name.
+
+    `summary` answers in two to four sentences, `next` is the one command to run now; see `reports.answer`.
+    """
 
     command: str
     created: str
@@ -138,6 +141,8 @@ class Run:
     config: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    summary: tuple[str, ...] = ()
+    next: str | None = None
 
     def estimate(self, name: str, group: str = "all") -> Estimate | None:
         """The estimate of that name and group, or None."""
@@ -204,6 +209,8 @@ def run_from_json(data: Mapping[str, Any]) -> Run:
         estimates=tuple(_record(Estimate, row) for row in data.get("estimates", ())),
         findings=tuple(_finding(row) for row in data.get("findings", ())),
         **{key: data.get(key) or {} for key in ("inputs", "config", "environment", "details")},
+        summary=tuple(data.get("summary") or ()),
+        next=data.get("next"),
     )
 
 

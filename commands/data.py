@@ -28,6 +28,7 @@ def data(
     fix: Fix = None,
     format: Format = None,
     out: Out = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every check and finding.")] = False,
 ) -> None:
     """Check the pair file itself: broken rows, duplicates, leaks, lengths, contrast. No model is run.
 
@@ -38,4 +39,4 @@ def data(
 
     parse_formats(format)
     run = measure(Request(pairs, fields, against, model, template, max_length, fix, templates=True))
-    emit(run, format, out)
+    emit(run, format, out, everything=everything)

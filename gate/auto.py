@@ -18,18 +18,10 @@ from .last import PROBES, in_file, last_gate
 from .predicates import Facts
 from .settings import from_config, judged
 from .table import STAGES
+from .unanswered import unanswered
 
 if TYPE_CHECKING:
     from .measure import Request
-
-# What a method answers: failing these conditions is why it was chosen, so they do not forbid it.
-ANSWERS: dict[str, tuple[str, ...]] = {
-    "sft": ("PB12", "PB2", "PB4", "PB5"),
-    "sft+dpo": ("PB12",),
-    "orpo": ("PB12",),
-    "dpop": ("PB4",),
-    "dpo+nll": ("PB4",),
-}
 
 
 def settled(run: Run, force: bool, reason: str | None) -> tuple[Decision | None, tuple[Finding, ...]]:
@@ -51,15 +43,6 @@ def settled(run: Run, force: bool, reason: str | None) -> tuple[Decision | None,
     if not force:
         return None, ()
     return _trainable(decision, run), (forced(decision, standing, str(reason)),)
-
-
-def unanswered(run: Run) -> list[Condition]:
-    """The conditions that keep the gate from passing and that the decided method does not answer."""
-    if run.verdict.exit_code == 0:
-        return []
-    answers = ANSWERS.get(run.decision.method if run.decision else "", ())
-    open_ = [c for c in run.verdict.conditions if c.gates and c.result in ("fail", "inconclusive")]
-    return [c for c in open_ if not (c.code.startswith(answers) and (c.result == "fail" or c.measured))]
 
 
 def forced(decision: Decision, standing: list[Condition], reason: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,6 +19,7 @@ from .baseline import compare
 from .decide import decide
 from .judge import Settings, judge
 from .predicates import Goal
+from .unanswered import unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +78,15 @@ def judged(run: Run, options: GateOptions, today: date) -> Run:
     if options.baseline is not None:
         compared = compare(run, load_run(options.baseline), bound=options.bound, alpha=options.alpha)
     goal: Goal = next(g for g in get_args(Goal) if g == options.goal)
-    return decide(
+    decided = decide(
         judge(run, settings, compared),
         settings,
         goal=goal,
         one_stage=options.one_stage,
         tuning="full" if options.full else "lora",
     )
+    open_ = [condition.name for condition in unanswered(decided)]
+    return dataclasses.replace(decided, details={**decided.details, "unanswered": open_})
 
 
 def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:

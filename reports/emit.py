@@ -17,6 +17,7 @@ from ..records import Run
 from ..runs import new_run_dir, note_last, save_rows, save_run
 from ..streams import report, utf8
 from . import text
+from .answer import answered
 from .renderers import RENDERERS
 
 WIDEST = 120  # longer lines are hard to read; a wide terminal gains nothing
@@ -50,6 +51,7 @@ def emit(
     changes what is saved. A judged run is noted in `.probe/last.json` for `probe train`.
     """
     targets = parse_formats(formats)
+    run = answered(run)
     directory = directory or new_run_dir(run.command, _stem(run), run.created)
     try:
         wrote = _saved(run, directory, rows)
@@ -79,6 +81,7 @@ def _saved(run: Run, directory: Path, rows: Iterable[Mapping[str, Any]] | None) 
 
 def show(run: Run, targets: Sequence[Target], *, everything: bool = False, summary: bool = True) -> None:
     """Print or write `run` in each format, and add it to the step summary of a CI that has one."""
+    run = answered(run)
     for name, path in targets:
         if path is not None:
             write_text(path, RENDERERS[name](run))

@@ -28,6 +28,8 @@ def render(run: Run) -> str:
     head = headline(run)
     parts = [
         f"## probe {run.command}: {MARKS.get(head.status, '')} {head.status}".replace("  ", " "),
+        escaped(" ".join(run.summary)),
+        f"Next: {code(run.next)}" if run.next else "",
         f"**{escaped(head.text)}**",
         *_decision(run),
         escaped(" · ".join([*subject(run), *files(run)])),

@@ -10,13 +10,21 @@ from rich.text import Text
 
 from ..escape import ascii_text
 from ..records import Run
-from . import effects_tables, negatives_tables, raced, tables
+from . import brief_tables, effects_tables, negatives_tables, raced, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
 from .text_page import Page
 from .text_pairs import pair_lines
 from .text_tables import table_lines
 from .text_training import autopsy_lines, axis_lines, curve_lines
-from .text_why import finding_lines, head_lines, last_lines, reason_lines, verdict_lines
+from .text_why import (
+    answer_lines,
+    brief_findings,
+    finding_lines,
+    head_lines,
+    last_lines,
+    reason_lines,
+    verdict_lines,
+)
 from .view import Table
 
 Section = Callable[[Run, Page], list[Text]]
@@ -30,9 +38,11 @@ def render(
     Long lists are cut unless `everything`. `ascii_only` writes every other character as an escape.
     """
     page = Page(max(width, 40), ascii_only, everything)
-    sections = AUTOPSY if run.command == "autopsy" else SECTIONS
+    brief = run.command in BRIEF and not everything
+    sections = BRIEF[run.command] if brief else AUTOPSY if run.command == "autopsy" else SECTIONS
     blocks = [block for section in sections if (block := section(run, page))]
     lines = [line for i, block in enumerate(blocks) for line in ([Text()] if i else []) + block]
+    lines = [*_cut(lines, page), *_more(run, page)] if brief else lines
     out = "".join(f"{line}\n" for line in _printed(lines, page.width, color))
     return ascii_text(out) if ascii_only else out
 
@@ -55,6 +65,17 @@ def _printed(lines: list[Text], width: int, color: bool) -> list[str]:
     return captured.get().splitlines()
 
 
+def _cut(lines: list[Text], page: Page) -> list[Text]:
+    room = BRIEFEST - 2  # a blank line and the line that says where the rest is
+    hidden = len(lines) - room
+    return lines if hidden <= 0 else [*lines[: room - 1], page.line((f"{hidden + 1} more lines", "dim"))]
+
+
+def _more(run: Run, page: Page) -> list[Text]:
+    judged = f"{run.verdict.status} · exit code {run.verdict.exit_code} · " if run.verdict.conditions else ""
+    return [Text(), page.line((f"{judged}all findings, numbers and reasons: --all, or report.html", "dim"))]
+
+
 def _table(make: Callable[[Run], Table]) -> Section:
     def section(run: Run, page: Page) -> list[Text]:
         table = make(run)
@@ -72,8 +93,19 @@ def _triviality(run: Run, page: Page) -> list[Text]:
     return _table(tables.ladder)(run, page) + axis_lines(run, page)
 
 
+BRIEFEST = 40  # lines before --all: a screen
+TOP: tuple[Section, ...] = (head_lines, answer_lines, verdict_lines)
+# What a screen shows of a run; the rest stands behind --all.
+BRIEF: dict[str, tuple[Section, ...]] = {
+    "bias": (*TOP, _table(tables.groups), brief_findings),
+    "data": (*TOP, brief_findings, _table(brief_tables.raised_checks)),
+    "negatives": (*TOP, brief_findings, _table(tables.ladder)),
+    "trial": (*TOP, brief_findings),
+    "gate": (*TOP, _table(brief_tables.open_conditions), brief_findings),
+}
 SECTIONS: tuple[Section, ...] = (
     head_lines,
+    answer_lines,
     _why,
     reason_lines,
     _table(tables.recipe),

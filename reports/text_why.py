@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from ..number_format import plain, spans
+from ..number_format import count, plain, spans
 from ..records import Decision, Finding, Run
+from .sentences import in_words
 from .text_page import STYLES, Page
-from .view import MARKS, TONES, files, findings, headline, subject
+from .view import MARKS, TONES, files, findings, headline, reason_accepted, subject
 
 MOST = 8  # findings shown in full before --all
+BRIEFLY = 5  # findings of a report that fits a screen
 
 
 def head_lines(run: Run, page: Page) -> list[Text]:
@@ -30,7 +32,8 @@ def verdict_lines(run: Run, page: Page) -> list[Text]:
 def _method(decision: Decision, page: Page) -> list[Text]:
     stages = " → ".join(decision.stages)
     staged = f" ({stages})" if len(decision.stages) > 1 else ""
-    return page.wrap(f"{decision.method}{staged}", first="DO  ", style="bold")
+    words = "" if decision.stages else f": {in_words(decision)}"
+    return page.wrap(f"{decision.method}{words}{staged}", first="DECISION  ", style="bold")
 
 
 def finding_lines(run: Run, page: Page) -> list[Text]:
@@ -40,6 +43,26 @@ def finding_lines(run: Run, page: Page) -> list[Text]:
     lines = [line for finding in shown for line in _finding(finding, page)]
     hidden = len(found) - len(shown)
     return [*lines, page.line((f"{hidden} more findings: --all", "dim"))] if hidden else lines
+
+
+def brief_findings(run: Run, page: Page) -> list[Text]:
+    """The gravest findings in two lines each; what is accepted is marked so."""
+    found = [f for f in findings(run) if f.severity != "info"]
+    notes = len(run.findings) - len(found)
+    lines = [line for finding in found[:BRIEFLY] for line in _in_brief(finding, run, page)]
+    hidden = max(len(found) - BRIEFLY, 0)
+    rest = [count(n, noun) for n, noun in ((hidden, "more finding"), (notes, "note")) if n]
+    return [*lines, page.line((f"and {', '.join(rest)}", "dim"))] if rest else lines
+
+
+def _in_brief(finding: Finding, run: Run, page: Page) -> list[Text]:
+    excused = reason_accepted(finding, run)
+    mark = MARKS["accepted"] if excused else MARKS[finding.severity]
+    said = f"{finding.message} (accepted: {excused})" if excused else finding.message
+    lead = f"{mark} {finding.code}  "
+    lines = page.wrap(said, first=lead, rows=2)
+    lines[0].stylize(STYLES["plain" if excused else TONES[finding.severity]], 0, len(lead))
+    return lines
 
 
 def _finding(finding: Finding, page: Page) -> list[Text]:
@@ -85,3 +108,11 @@ def last_lines(run: Run, page: Page) -> list[Text]:
     status, code = run.verdict.status, run.verdict.exit_code
     mark = MARKS.get(status, "·")
     return [page.line((f"{mark} {status}", STYLES[TONES[status]]), f" · exit code {code}")]
+
+
+def answer_lines(run: Run, page: Page) -> list[Text]:
+    """The paragraph that answers, and the one command to run now."""
+    if not run.summary:
+        return []
+    lines = page.wrap(" ".join(run.summary))
+    return [*lines, *page.wrap(run.next, first="NEXT  ", style="bold")] if run.next else lines

@@ -170,6 +170,13 @@ def findings(run: Run) -> list[Finding]:
     return sorted(run.findings, key=lambda finding: SEVERITY[finding.severity])
 
 
+def reason_accepted(finding: Finding, run: Run) -> str:
+    """Why the configuration accepts a finding of this code and group, or "" where it counts."""
+    rows = run.details.get("accepted") or ()
+    same = (a for a in rows if a.get("code") == finding.code and a.get("group") in (None, finding.group))
+    return next((str(a.get("reason") or "no reason given") for a in same), "")
+
+
 def reproduce(run: Run) -> str:
     """The command line that makes this run again, quoted for a shell."""
     return shlex.join(str(word) for word in run.environment.get("argv") or ["probe", run.command])

@@ -9,6 +9,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.records import run_to_json
+from probe.reports.answer import answered
 from probe.reports.emit import emit, parse_formats, show
 from probe.reports.renderers import RENDERERS
 
@@ -30,7 +31,7 @@ def test_text_goes_to_stdout_and_wrote_to_stderr(bias_run, tmp_path, capsys):
 def test_json_on_stdout_is_the_saved_run_and_nothing_else(bias_run, tmp_path, capsysbinary):
     emit(bias_run, ["json"], tmp_path / "out")
     out = capsysbinary.readouterr().out
-    assert json.loads(out) == run_to_json(bias_run)
+    assert json.loads(out) == run_to_json(answered(bias_run))
     assert out == (tmp_path / "out/run.json").read_bytes()
 
 

@@ -107,7 +107,7 @@ def test_verdict_and_decision_come_first(gate_run):
     html = render(gate_run)
     order = [
         'id="verdict"',
-        "Do: <strong>sft+dpo",
+        "Decision: <strong>sft+dpo",
         'id="why"',
         'id="lean"',
         'id="pairs"',
@@ -154,7 +154,8 @@ def test_a_trial_draws_its_curve_and_says_what_it_ranked(bias_run):
     text = " ".join(document.text)
     assert "80% [60%, 90%] of 40 unseen pairs ranked right" in text and "A short trial" in text
     assert len(document.all("polyline")) == 2
-    assert "a short trial" in text_report(run) and "trial: margin, unseen" in text_report(run)
+    shown = text_report(run, everything=True)
+    assert "a short trial" in shown and "trial: margin, unseen" in shown
 
 
 def test_a_trained_run_opens_with_what_changed(gate_run):

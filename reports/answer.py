@@ -1,0 +1,147 @@
+"""The answer that a report opens with: two to four sentences, and the one command to run now.
+
+Both are functions of the run alone, so every format says the same and a test can hold what they say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from ..records import Run
+from . import sentences
+from .next_step import next_command
+from .view import headline
+
+MOST = 4
+Rule = Callable[[Run], str]
+R = TypeVar("R", bound=Run)
+
+
+def answered(run: R) -> R:
+    """`run` with its `summary` and `next`; the class of `run` and all else stay as they were."""
+    return dataclasses.replace(run, summary=summary(run), next=next_command(run))
+
+
+def summary(run: Run) -> tuple[str, ...]:
+    """The sentences, at most four: one from each place of the command's plan that has something to say."""
+    plan = PLANS.get(run.command, ((_nothing,),))
+    told = [next(filter(None, (rule(run) for rule in rules)), "") for rules in plan]
+    return tuple(text for text in told if text)[:MOST] or (_fallback(run),)
+
+
+def _fallback(run: Run) -> str:
+    text = headline(run).text
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _promoted(run: Run) -> str:
+    made = run.details.get("promotion") or {}
+    words = {"promote": "The tuned model may replace its base", "roll back": "Keep the base model"}
+    if not made:
+        return ""
+    head = words.get(str(made["decision"]), "Whether the tuned model got worse cannot be said yet")
+    return f"{head}: {made['because']}."
+
+
+def _compared(run: Run) -> str:
+    judged = [c for c in run.verdict.conditions if c.gates]
+    failed = sorted({c.group for c in judged if c.result == "fail"})
+    n = len({c.group for c in judged})
+    if failed:
+        return f"It got worse in {', '.join(failed)}."
+    return f"No group of {n} is shown to have got worse." if n else ""
+
+
+def _diagnosed(run: Run) -> str:
+    found = run.details.get("autopsy") or {}
+    if not found:
+        return ""
+    since = f" since step {found['since_step']:g}" if found.get("since_step") is not None else ""
+    if found.get("main") == "healthy" and not found.get("tags"):
+        return f"The curves of this run show nothing wrong{since}."
+    if found.get("main") == "healthy":
+        return f"The curves look healthy, but there is more to see: {', '.join(map(str, found['tags']))}."
+    return f"This run was {DIAGNOSES.get(str(found.get('main')), found.get('main'))}{since}."
+
+
+DIAGNOSES = {
+    "numerics": "broken by its arithmetic: numbers were not finite or not possible",
+    "diverged": "diverging",
+    "stuck": "stuck: it learned nothing that the log shows",
+    "overfit": "overfitting: held-out pairs got worse while the training pairs got better",
+    "saturated": "saturated: it had nothing left to learn",
+    "displaced": "lowering the chosen side along with the rejected one",
+}
+
+
+def _part(key: str) -> Rule:
+    def told(run: Run) -> str:
+        text = str((run.details.get("autopsy") or {}).get(key) or "").rstrip(".")
+        return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+    return told
+
+
+def _trained(run: Run) -> str:
+    training = run.details.get("training")
+    if not training:
+        return "Nothing was trained." if run.command == "train" else ""
+    return f"Trained: {', then '.join(run.decision.stages)}." if run.decision else ""
+
+
+def _after(run: Run) -> str:
+    rows = [
+        r for r in run.details.get("before_after") or () if r.get("group") == "all" and r["name"] == "gap"
+    ]
+    if not rows or rows[0].get("change") is None:
+        return ""
+    low, high = rows[0].get("low"), rows[0].get("high")
+    sure = "" if low is None or high is None or low <= 0 <= high else ", beyond chance"
+    moved = f"from {rows[0]['before']:+.2f} to {rows[0]['after']:+.2f} nats/token".replace("-", "−")
+    return f"The gap of the held-out pairs went {moved}{sure or ', which may be chance'}."
+
+
+def _settled(run: Run) -> str:
+    row = next((row for row in run.bias if row.group == "all"), None)
+    n = (run.inputs.get("pairs") or {}).get("n") or 0
+    if row is not None and row.pairs_to_settle and row.pairs_to_settle > n:
+        return (
+            f"A file of about {row.pairs_to_settle:,} pairs in all would tell, were the measured gap the "
+            f"true one; this one has {n:,}."
+        )
+    if sentences.favoured(run) == "rejected":
+        return "Preference training would have to turn that round; the gate says whether it can."
+    if sentences.favoured(run) == "chosen":
+        return "Training on these pairs would teach little that the model does not do already."
+    return ""
+
+
+def _nothing(run: Run) -> str:
+    return ""
+
+
+PREFERS: tuple[Rule, ...] = (sentences.preference,)
+LEARNS: tuple[Rule, ...] = (sentences.behaviour, sentences.would_learn)
+# One place of the paragraph each: the first rule of a place that has something to say is used.
+PLANS: Mapping[str, tuple[tuple[Rule, ...], ...]] = {
+    "bias": (PREFERS, (sentences.given_prompt,), (_settled,)),
+    "data": (
+        (sentences.sound,),
+        (sentences.faults, sentences.weighty),
+        (sentences.power,),
+        (sentences.no_model,),
+    ),
+    "negatives": ((sentences.told_apart,), (sentences.faults, sentences.weighty)),
+    "trial": ((sentences.behaviour,), (sentences.would_learn,), (sentences.faults, sentences.weighty)),
+    "gate": (
+        PREFERS,
+        (sentences.given_prompt, sentences.faults),
+        (*LEARNS, sentences.told_apart),
+        (sentences.decided,),
+    ),
+    "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),
+    "compare": ((_promoted,), (_compared,)),
+    "autopsy": ((_diagnosed,), (_part("evidence"),), (_part("next"),)),
+}

@@ -1,0 +1,90 @@
+"""The one command to run after a run: a rule per command, over its findings and its decision."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
+
+from ..records import Run
+
+FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fix` leaves out
+# Options that say what is measured, not how it is shown: the next command needs the same ones.
+CARRIED = ("model", "fields", "sides", "template", "max_length", "revision", "adapter")
+
+
+def next_command(run: Run) -> str | None:
+    """The command line to run now, quoted for a shell; None where nothing that `probe` does would help."""
+    rule = RULES.get(run.command)
+    return rule(run) if rule else None
+
+
+def _line(run: Run, command: str, *more: str, carried: tuple[str, ...] = CARRIED) -> str | None:
+    path = (run.inputs.get("pairs") or {}).get("path")
+    if not path:
+        return None
+    origins: Mapping[str, str] = run.config.get("origins") or {}
+    typed = [k for k in carried if origins.get(k) == "flag" and run.config.get(k)]
+    flags = [word for key in typed for word in (f"--{key.replace('_', '-')}", str(run.config[key]))]
+    return shlex.join(["probe", command, str(path), *flags, *more])
+
+
+def _has(run: Run, *prefixes: str, severity: str = "error") -> bool:
+    return any(f.severity == severity and f.code.startswith(prefixes) for f in run.findings)
+
+
+def _mended(run: Run) -> str | None:
+    """The command that drops the broken rows into a file beside this one."""
+    path = (run.inputs.get("pairs") or {}).get("path")
+    fixed = f"{PurePath(str(path)).stem}.fixed.jsonl"
+    return _line(run, "data", "--fix", fixed, carried=("fields",))
+
+
+def _bias(run: Run) -> str | None:
+    return _line(run, "gate")
+
+
+def _data(run: Run) -> str | None:
+    errors = [f.code for f in run.findings if f.severity == "error"]
+    if not errors:
+        return _line(run, "gate")
+    return _mended(run) if _has(run, *FIXABLE) else f"probe explain {errors[0]}"
+
+
+def _negatives(run: Run) -> str | None:
+    trivial = any(_has(run, "PB20", "PB21", severity=s) for s in ("error", "warning"))
+    return _line(run, "sample", carried=("model", "fields")) if trivial else _line(run, "trial")
+
+
+def _gate(run: Run) -> str | None:
+    """Train where the gate lets it; else the first thing that would mend what it found."""
+    decision = run.decision
+    if decision is None:
+        return None
+    codes = tuple(reason.code for reason in decision.reasons)
+    if decision.stages:
+        return _line(run, "train", "--method", "auto") if trains(run) else None
+    if any(code.startswith("PB31") for code in codes):
+        return _line(run, "label", carried=("fields",))
+    if any(code.startswith("PB3") for code in codes):
+        return _mended(run) if codes[0] in FIXABLE else f"probe explain {codes[0]}"
+    if any(code.startswith(("PB20", "PB21")) for code in codes):
+        return _line(run, "sample", carried=("model", "fields"))
+    missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
+    if missing:
+        return _line(run, "gate")
+    return f"probe explain {codes[0]}" if codes else None
+
+
+def trains(run: Run) -> bool:
+    """Whether `probe train --method auto` would start: the method answers each condition that stands."""
+    return run.verdict.exit_code == 0 or not run.details.get("unanswered", ["unknown"])
+
+
+RULES: dict[str, Callable[[Run], str | None]] = {
+    "bias": _bias,
+    "data": _data,
+    "negatives": _negatives,
+    "trial": _bias,
+    "gate": _gate,
+}

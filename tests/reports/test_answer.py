@@ -1,0 +1,154 @@
+"""The paragraph that a report opens with: rules hold for every run, not only for those seen so far."""
+
+import dataclasses
+import json
+import re
+import shlex
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe.gate.table import STAGES
+from probe.records import (
+    BiasRow,
+    Decision,
+    Estimate,
+    Finding,
+    Reason,
+    Run,
+    Verdict,
+    run_from_json,
+    run_to_json,
+)
+from probe.reports.answer import PLANS, answered
+from probe.reports.renderers import RENDERERS
+from probe.reports.sentences import METHOD_WORDS, NAMES
+from probe.reports.text import render
+
+SIDES = ("Alpha", "Omega")
+VERDICTS = ("favours chosen", "favours rejected", "neutral", "undetermined", "unstable")
+numbers = st.floats(-3, 3).map(lambda x: round(x, 3))
+shares = st.floats(0, 1).map(lambda x: round(x, 3))
+
+
+def estimate(name, bounds, units, n):
+    low, value, high = sorted(bounds)
+    return Estimate(name, value, low, high, n, None, "t", units)
+
+
+@st.composite
+def runs(draw):
+    n, method = draw(st.integers(1, 500)), draw(st.sampled_from(sorted(STAGES)))
+    three = lambda of: draw(st.tuples(of, of, of))  # noqa: E731
+    found = [
+        estimate("gap", three(numbers), "nats/token", n),
+        estimate("win_rate", three(shares), "share", n),
+        estimate("gap_prompt_corrected", three(numbers), "nats/token", n),
+        estimate("surface_accuracy", three(shares), "share", n),
+        estimate("trial_accuracy", three(shares), "share", n),
+        estimate("trial_chosen_change", three(numbers), "nats/token", n),
+        estimate("behaviour_up", three(shares), "share", n),
+    ]
+    kept = [e for e in found if draw(st.booleans())]
+    messages = draw(st.lists(st.sampled_from(MESSAGES), max_size=4))
+    findings = tuple(
+        Finding(f"PB{i + 300}", draw(st.sampled_from(["error", "warning", "info"])), m, "mend it")
+        for i, m in enumerate(messages)
+    )
+    instead = draw(
+        st.sampled_from(["", "write a system prompt; else SFT on documents", "relabel, or use cDPO"])
+    )
+    decision = Decision(
+        method, STAGES[method], {}, (Reason("PB300", "why", "x; evidence: moderate"),), {"instead": instead}
+    )
+    return Run(
+        draw(st.sampled_from(sorted(PLANS))),
+        "now",
+        verdict=Verdict("fail", 1),
+        decision=decision if draw(st.booleans()) else None,
+        bias=(BiasRow("all", draw(st.sampled_from(VERDICTS)), draw(st.none() | st.integers(1, 900))),),
+        estimates=tuple(kept),
+        findings=findings,
+        inputs={"pairs": {"path": "my pairs.jsonl", "n": n}, "sides": list(SIDES)},
+        details={"unanswered": draw(st.sampled_from([[], ["numerics"]]))},
+    )
+
+
+MESSAGES = ["3 rows are empty", "DPO would push both sides down", "SFT first helps", "lengths differ"]
+
+
+@given(runs())
+@settings(max_examples=300, deadline=None)
+def test_no_method_is_named_that_the_decision_does_not_name(run):
+    if run.command != "gate":
+        return
+    said = {w.lower() for w in NAMES.findall(" ".join(answered(run).summary))}
+    own = {w.lower() for w in NAMES.findall(run.decision.method.replace("+", " "))} if run.decision else set()
+    assert said <= own, answered(run).summary
+
+
+@given(runs())
+@settings(max_examples=300, deadline=None)
+def test_no_side_is_said_to_be_preferred_that_the_numbers_do_not_favour(run):
+    gap, text = run.estimate("gap"), " ".join(answered(run).summary)
+    for name, sign, verdict in ((SIDES[0], 1, "favours chosen"), (SIDES[1], -1, "favours rejected")):
+        if f"prefers {name}" in text:
+            assert gap is not None and sign * gap.value > 0 and run.bias[0].verdict == verdict
+            assert all(
+                float(x) > 0 for x in re.findall(r"by (\d+\.\d+) nats", text) if abs(gap.value) > 0.005
+            )
+
+
+@given(runs())
+@settings(max_examples=300, deadline=None)
+def test_one_to_four_sentences_and_a_command_that_a_shell_can_read(run):
+    made = answered(run)
+    assert 1 <= len(made.summary) <= 4 and all(s.strip() and s.endswith(".") for s in made.summary)
+    assert made.next is None or shlex.split(made.next)[0] == "probe"
+    if made.next and " train " in made.next:
+        assert run.decision is not None and run.decision.stages and not run.details["unanswered"]
+    assert (
+        answered(made) == made
+        and run_from_json(json.loads(json.dumps(run_to_json(made)))).summary == made.summary
+    )
+
+
+@given(runs())
+@settings(max_examples=150, deadline=None)
+def test_the_report_fits_a_screen_before_all(run):
+    for command in ("bias", "data", "gate"):
+        text = render(answered(dataclasses.replace(run, command=command)))
+        assert len(text.splitlines()) <= 40
+
+
+def test_every_method_has_words():
+    assert set(METHOD_WORDS) == set(STAGES)
+
+
+@pytest.mark.parametrize("name", sorted(RENDERERS.keys() - {"junit", "github"}))
+def test_the_same_sentences_in_every_format(name, bias_run):
+    made = answered(bias_run)
+    shown = " ".join(RENDERERS[name](made).replace("\\", "").split())
+    first = made.summary[0].split("[")[0]
+    assert first in shown and "probe gate" in shown
+
+
+def test_the_side_that_wins_is_the_one_the_sentence_is_about():
+    gap = Estimate("gap", -0.5, -0.7, -0.3, 20, 0.001, "t", "nats/token")
+    wins = Estimate("win_rate", 0.1, 0.0, 0.3, 20, 0.001, "t", "share")
+    run = Run(
+        "bias",
+        "now",
+        bias=(BiasRow("all", "favours rejected"),),
+        estimates=(gap, wins),
+        inputs={"sides": SIDES},
+    )
+    assert "prefers Omega in 18 of 20 pairs: by 0.50 nats/token [0.30, 0.70]" in answered(run).summary[0]
+
+
+def test_an_accepted_finding_says_so_and_why(bias_run):
+    run = dataclasses.replace(
+        bias_run, details={"accepted": [{"code": "PB101", "group": None, "reason": "belief set"}]}
+    )
+    assert "~ PB101" in render(run) and "accepted: belief set" in " ".join(render(run).split())
