@@ -75,6 +75,10 @@ RANGES: Mapping[str, Range] = {
     "log_every": COUNT,
     "micro_tokens": COUNT,
     "patience": COUNT,
+    "shots": NOT_NEGATIVE,
+    "draws": COUNT,
+    "strength": NOT_NEGATIVE,
+    "trial_steps": NOT_NEGATIVE,
 }
 # Limits of conditions and checks are shares, but for these.
 LIMITS: Mapping[str, Range] = {

@@ -24,9 +24,7 @@ def effects(
     intended: Annotated[
         list[str] | None, typer.Option(help="A trait or attribute that is the purpose. Repeatable.")
     ] = None,
-    most: Annotated[
-        int, typer.Option(help="Pairs that the model reads; a larger file is sampled.", min=2)
-    ] = 128,
+    most: Annotated[int, typer.Option(help="Pairs that the model reads; a larger file is sampled.")] = 128,
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,

@@ -15,14 +15,12 @@ def levers(
     system: Annotated[str | None, typer.Option(help="A system text, or a file that holds it.")] = None,
     context: Annotated[str | None, typer.Option(help="A passage before each prompt, or its file.")] = None,
     context_field: Annotated[str | None, typer.Option(help="The field with each row's own passage.")] = None,
-    shots: Annotated[
-        int, typer.Option(help="Chosen sides of other prompts shown first; 0 for none.", min=0)
-    ] = 4,
-    draws: Annotated[int, typer.Option(help="Draws of the shots.", min=1)] = 3,
+    shots: Annotated[int, typer.Option(help="Chosen sides of other prompts shown first; 0 for none.")] = 4,
+    draws: Annotated[int, typer.Option(help="Draws of the shots.")] = 3,
     steering: Annotated[bool, typer.Option(help="A vector from the sides' states.")] = True,
     strength: Annotated[float, typer.Option(help="Times the mean difference of the states.")] = 2.0,
-    trial: Annotated[int, typer.Option(help="LoRA steps to compare with; 0 for none.", min=0)] = 0,
-    most: Annotated[int, typer.Option(help="Pairs that are tried; a larger file is sampled.", min=2)] = 64,
+    trial_steps: Annotated[int, typer.Option(help="LoRA steps to compare with; 0 for none.")] = 0,
+    most: Annotated[int, typer.Option(help="Pairs that are tried; a larger file is sampled.")] = 64,
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
@@ -54,7 +52,7 @@ def levers(
         raise ProbeError("--context and --context-field: both give the passage. Keep one.")
     chosen = LeversOptions(
         text_of_option(system, "--system"), text_of_option(context, "--context"), context_field,
-        shots, draws, steering, strength, trial, most, alpha, seed,
+        shots, draws, steering, strength, trial_steps, most, alpha, seed,
     )  # fmt: skip
     how = ModelOptions(
         model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,16 +58,16 @@ def text_of_option(value: str | None, option: str) -> str | None:
     """A text as it was typed, or the content of the file of that name. Raises `ProbeError` if it is empty."""
     if value is None:
         return None
-    try:
-        path = Path(value)
-        text = path.read_text(encoding="utf-8") if path.is_file() else value
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ProbeError(
-            f"{option} {value[:60]}: not readable as UTF-8 text ({error}). Mend the file."
-        ) from error
-    if not text.strip():
+    # A text is often too long for a file's name, which `Path.is_file` raises for; os.path says False.
+    if os.path.isfile(value):  # noqa: PTH113
+        try:
+            value = Path(value).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            place = f"{option} {value[:60]}"
+            raise ProbeError(f"{place}: not readable as UTF-8 text ({error}). Mend the file.") from error
+    if not value.strip():
         raise ProbeError(f"{option}: the text is empty. Give a text or a file that has one.")
-    return text.strip()
+    return value.strip()
 
 
 def measure_levers(source: Source, how: ModelOptions, options: LeversOptions) -> Run:
@@ -91,7 +92,9 @@ def levers_in(session: Session, options: LeversOptions) -> Measured:
     pairs = list(sample_of(list(session.source.pairs()), options.most, options.seed))
     texts = [lever for make in TEXTS if (lever := make(session, pairs, options)) is not None]
     if not (texts or options.steering or options.trial):
-        raise ProbeError("no lever to measure. Give --system, --context, --shots, --steering or --trial.")
+        raise ProbeError(
+            "no lever to measure. Give --system, --context, --shots, --steering or --trial-steps."
+        )
     what = _announced(session, pairs, texts, options)
     measured, seconds = clocked(lambda: _measured(session, pairs, texts, options))
     cost = {"probe": "levers", "what": what, "seconds": round(seconds, 2)}

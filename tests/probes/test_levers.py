@@ -219,6 +219,10 @@ def test_bad_input_is_one_line(session, tmp_path):
         context(opened, pairs, LeversOptions(context_field="none"))
     with pytest.raises(ProbeError, match="empty"):
         text_of_option(" ", "--system")
+    assert text_of_option("so " * 999, "--system") == ("so " * 999).strip()
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ProbeError, match="not readable"):
+        text_of_option(str(tmp_path / "bad.txt"), "--context")
     (tmp_path / "s.txt").write_text("From a file.\n")
     assert text_of_option(str(tmp_path / "s.txt"), "--system") == "From a file."
     assert len({p.line for p in NEUTRAL}) == len(NEUTRAL)
