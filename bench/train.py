@@ -65,9 +65,9 @@ def probe(arguments):
 
     from probe.scoring.service import Scorer
     from probe.training.data import examples
+    from probe.training.methods import Shape
     from probe.training.policy import Policy, trainable_model
     from probe.training.recipes import Recipe
-    from probe.training.shape import Shape
     from probe.training.step import Stepper
 
     loaded, encoder, pairs = load(arguments)

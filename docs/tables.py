@@ -12,7 +12,8 @@ from probe.config import ACCEPT_KEYS, NEVER_IN_FILE, Key
 from probe.gate.conditions import CONDITIONS, LIMIT_KEYS
 from probe.gate.table import NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS
-from probe.training.shipped import RECIPES, VARIANTS
+from probe.training.methods import METHODS
+from probe.training.shipped import RECIPES
 
 DOCS = Path(__file__).parent
 
@@ -78,9 +79,10 @@ def recipes() -> Iterator[tuple[object, ...]]:
         size = "any size" if r.largest == float("inf") else f"{r.largest / 1e9:g}B"
         loss = ", ".join(f"{k} {v:g}" for k, v in r.loss.items())
         yield f"`{r.stage}`", r.tuning, size, f"{r.learning_rate:g}", r.epochs, loss, r.source
-    for stage, (constants, source) in VARIANTS.items():
-        loss = ", ".join(f"{k} {v:g}" for k, v in constants.items())
-        yield f"`{stage}`", "", "", "as `dpo`", "", loss, source
+    for stage, method in METHODS.items():
+        if method.source:
+            loss = ", ".join(f"{k} {v:g}" for k, v in method.values.items())
+            yield f"`{stage}`", "", "", f"as `{method.row}`", "", loss, method.source
 
 
 def config_page() -> str:

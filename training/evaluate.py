@@ -17,11 +17,11 @@ from ..stats.answers import repeated_share
 from ..stats.statistics import mean_estimate
 from .data import Example, micro_batches
 from .losses import Logps
+from .methods import METHODS, Shape
 from .objective import PairLogps, Sums, losses_of, reward_scale
 from .policy import Policy
 from .records import HeldOut
 from .rules import non_finite
-from .shape import WITHOUT_REFERENCE, Shape
 
 NEW_TOKENS = 32  # sampled a prompt
 TOP = 10  # likeliest tokens whose mass is watched
@@ -86,7 +86,7 @@ def _logps(pairs: np.ndarray, tokens: np.ndarray) -> Logps:
 
 
 def _reference(items: Sequence[Example], tokens: np.ndarray, method: str) -> Logps | None:
-    if method in WITHOUT_REFERENCE:
+    if not METHODS[method].reference:
         return None
     return _logps(np.array([item.reference for item in items], dtype=np.float64), tokens)
 

@@ -30,13 +30,13 @@ from .data import Example, batches, replayed
 from .evaluate import judge, perplexity, sampled_health, side_sums
 from .guard import watch_held_out, watch_step
 from .live import View, shown
+from .methods import METHODS
 from .objective import Sums, reward_scale, sides_of
 from .plan import Material, Options, Progress, Result
 from .policy import Policy
 from .recipes import Recipe
 from .records import Event
 from .rows import read_step
-from .shape import JENSEN, STARTS_AT_LN2
 from .step import Stepper
 
 
@@ -159,10 +159,11 @@ class Stage:
         read = read_step(row, step, reward_scale(method, shape))
         assert read is not None
         self.progress.guard, events = watch_step(
-            self.progress.guard, read, self.options.limits, dpo=method in JENSEN and not shape.smoothing,
+            self.progress.guard, read, self.options.limits,
+            dpo=METHODS[method].bounded and not shape.smoothing,
             scaled=self.accelerator.scaler is not None, total_steps=self.total,
         )  # fmt: skip
-        if method not in STARTS_AT_LN2:
+        if not METHODS[method].starts_at_ln2:
             events = [event for event in events if event.code != "PB810"]
         return self._tell(view, events)
 

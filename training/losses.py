@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from .shape import Shape
+from .methods import METHODS, Shape, method_of
 
 LN2 = math.log(2.0)
 
@@ -120,28 +121,83 @@ def _means(policy: Logps) -> tuple[Tensor, Tensor]:
     return policy.chosen / policy.chosen_tokens, policy.rejected / policy.rejected_tokens
 
 
-def _dpo_nll(policy: Logps, reference: Logps | None, shape: Shape) -> Tensor:
+class Outcome(NamedTuple):
+    """The loss of each pair and the implicit rewards of both sides, all of shape [pairs].
+
+    A reward is what the method compares, times its β: log-ratios for DPO and its kin (means for IPO and
+    length-normalised DPO), mean log-probs for ORPO and SimPO, summed log-probs for SFT, which
+    compares nothing.
+    """
+
+    loss: Tensor
+    chosen_rewards: Tensor
+    rejected_rewards: Tensor
+
+
+def _outcome(loss: Tensor, sides: tuple[Tensor, Tensor], scale: float) -> Outcome:
+    return Outcome(loss, scale * sides[0], scale * sides[1])
+
+
+def _sft(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+    """NLL of the chosen side, in nats/token; the rejected side is not seen."""
+    return Outcome(nll(policy.chosen, policy.chosen_tokens), policy.chosen, policy.rejected)
+
+
+def _dpo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+    sides = _ratios(policy, reference)
+    return _outcome(dpo(*sides, beta=shape.beta), sides, shape.beta)
+
+
+def _cdpo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+    sides = _ratios(policy, reference)
+    return _outcome(dpo(*sides, beta=shape.beta, smoothing=shape.smoothing), sides, shape.beta)
+
+
+def _robust(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+    sides = _ratios(policy, reference)
+    return _outcome(robust_dpo(*sides, beta=shape.beta, smoothing=shape.smoothing), sides, shape.beta)
+
+
+def _ipo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+    sides = _mean_ratios(policy, reference)
+    return _outcome(ipo(*sides, beta=shape.beta), sides, shape.beta)
+
+
+def _dpop(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+    sides = _ratios(policy, reference)
+    return _outcome(dpop(*sides, beta=shape.beta, penalty=shape.penalty), sides, shape.beta)
+
+
+def _dpo_nll(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
     """DPO + α NLL of the chosen side per token (Pang et al. 2024, eq. 1)."""
-    preference = dpo(*_ratios(policy, reference), beta=shape.beta)
-    return preference + shape.nll_weight * nll(policy.chosen, policy.chosen_tokens)
+    sides = _ratios(policy, reference)
+    supervised = nll(policy.chosen, policy.chosen_tokens)
+    return _outcome(dpo(*sides, beta=shape.beta) + shape.nll_weight * supervised, sides, shape.beta)
 
 
-def _orpo(policy: Logps, reference: Logps | None, shape: Shape) -> Tensor:
+def _dpo_norm(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+    sides = _mean_ratios(policy, reference)
+    return _outcome(dpo(*sides, beta=shape.beta), sides, shape.beta)
+
+
+def _orpo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
     """NLL of the chosen side + λ odds ratio (Hong et al. 2024, eq. 6)."""
-    return nll(policy.chosen, policy.chosen_tokens) + shape.odds_weight * odds_ratio(*_means(policy))
+    sides, supervised = _means(policy), nll(policy.chosen, policy.chosen_tokens)
+    return _outcome(supervised + shape.odds_weight * odds_ratio(*sides), sides, shape.odds_weight)
 
 
-Loss = Callable[[Logps, Logps | None, Shape], Tensor]
+def _simpo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+    sides = _means(policy)
+    return _outcome(simpo(*sides, beta=shape.beta, gamma=shape.gamma), sides, shape.beta)
 
-# Methods on pairs by name; SFT is not here, since it sees the chosen side only and averages over tokens.
-LOSSES: dict[str, Loss] = {
-    "dpo": lambda p, r, s: dpo(*_ratios(p, r), beta=s.beta),
-    "cdpo": lambda p, r, s: dpo(*_ratios(p, r), beta=s.beta, smoothing=s.smoothing),
-    "robust": lambda p, r, s: robust_dpo(*_ratios(p, r), beta=s.beta, smoothing=s.smoothing),
-    "ipo": lambda p, r, s: ipo(*_mean_ratios(p, r), beta=s.beta),
-    "dpop": lambda p, r, s: dpop(*_ratios(p, r), beta=s.beta, penalty=s.penalty),
-    "dpo_nll": _dpo_nll,
-    "dpo_norm": lambda p, r, s: dpo(*_mean_ratios(p, r), beta=s.beta),
-    "orpo": _orpo,
-    "simpo": lambda p, r, s: simpo(*_means(p), beta=s.beta, gamma=s.gamma),
-}
+
+Equation = Callable[[Logps, Logps | None, Shape], Outcome]
+
+# Loss and rewards of each method of the table, by name. Raises `KeyError` here for an entry without equation.
+EQUATIONS: dict[str, Equation] = {name: globals()[f"_{method.equation}"] for name, method in METHODS.items()}
+
+
+def outcome(method: str, policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+    """Loss and rewards of a batch of pairs under a method. Raises `ProbeError` for an unknown one."""
+    method_of(method)
+    return EQUATIONS[method](policy, reference, shape)

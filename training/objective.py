@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..scoring.records import EncodedSide
 from .data import Example
-from .losses import LOSSES, Logps
-from .shape import WITHOUT_REFERENCE, Shape
+from .losses import Logps, outcome
+from .methods import Shape, method_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def pair_logps(logps: Sequence[Tensor], items: Sequence[Example], method: str) -
     chosen, rejected = summed(logps[::2]), summed(logps[1::2])
     counts = torch.tensor([item.tokens for item in items], dtype=chosen.dtype, device=chosen.device)
     policy = Logps(chosen, rejected, counts[:, 0], counts[:, 1])
-    if method in WITHOUT_REFERENCE:
+    if not method_of(method).reference:
         return PairLogps(policy, None)
     known = [item.reference for item in items if item.reference is not None]
     if len(known) < len(items):
@@ -48,9 +48,7 @@ def sides_of(items: Sequence[Example]) -> list[EncodedSide]:
 
 def losses_of(batch: PairLogps, method: str, shape: Shape) -> Tensor:
     """The loss of each pair [pairs]; for SFT that of its chosen response, in nats/token."""
-    if method == "sft":
-        return -batch.policy.chosen / batch.policy.chosen_tokens
-    return LOSSES[method](batch.policy, batch.reference, shape)
+    return outcome(method, batch.policy, batch.reference, shape).loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +110,12 @@ class Sums:
 
 
 def rewards(batch: PairLogps, method: str, shape: Shape) -> tuple[Tensor, Tensor]:
-    """Implicit rewards of both sides, [pairs]: what the method compares, times its β.
-
-    Log-ratios for DPO and its kin (means for IPO and length-normalised DPO), mean log-probs for ORPO and
-    SimPO, summed log-probs, without β, for SFT, which compares nothing.
-    """
-    policy, reference = batch.policy, batch.reference
-    if method == "sft":
-        return policy.chosen, policy.rejected
-    scale = shape.odds_weight if method == "orpo" else shape.beta
-    chosen = policy.chosen - (reference.chosen if reference else 0.0)
-    rejected = policy.rejected - (reference.rejected if reference else 0.0)
-    if method in {"ipo", "dpo_norm", "orpo", "simpo"}:
-        chosen, rejected = chosen / policy.chosen_tokens, rejected / policy.rejected_tokens
-    return scale * chosen, scale * rejected
+    """Implicit rewards of both sides, [pairs], as `losses.Outcome` defines them."""
+    found = outcome(method, batch.policy, batch.reference, shape)
+    return found.chosen_rewards, found.rejected_rewards
 
 
 def reward_scale(method: str, shape: Shape) -> float:
     """What a reward is divided by to be in nats."""
-    return 1.0 if method == "sft" else shape.odds_weight if method == "orpo" else shape.beta
+    scale = method_of(method).scale
+    return 1.0 if scale is None else float(getattr(shape, scale))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..errors import ProbeError
-from .shape import CONSTANTS, METHODS, Shape
+from .methods import METHODS, Shape
 from .shipped import recipe as shipped
 
 
@@ -42,16 +42,7 @@ class Recipe:
         """The recipe as flat JSON values, with those constants that its loss reads."""
         values = asdict(self)
         shape = values.pop("shape")
-        return values | {name: shape[name] for name in CONSTANTS[self.method]}
-
-
-# Methods that the gate never recommends; they take another's row, with these constants.
-BORROWED: dict[str, tuple[str, dict[str, float], str]] = {
-    "cdpo": ("dpo", {"smoothing": 0.1}, "Mitchell 2023; ε = 1 − label agreement where that is known"),
-    "robust": ("dpo", {"smoothing": 0.1}, "Chowdhury et al. 2024; ε as for cdpo"),
-    "ipo": ("dpo", {}, "Azar et al. 2023"),
-    "simpo": ("dpo", {"beta": 2.0, "gamma": 1.0}, "Meng et al. 2024: β 2–10, γ/β .1–.8"),
-}
+        return values | {name: shape[name] for name in METHODS[self.method].constants}
 
 
 def recipe(method: str, parameters: int | None, *, n: int = 128, full: bool = False) -> Recipe:
@@ -59,14 +50,7 @@ def recipe(method: str, parameters: int | None, *, n: int = 128, full: bool = Fa
 
     Raises `ProbeError` for an unknown method.
     """
-    if method not in METHODS:
-        raise ProbeError(f"--method {method}: unknown. Use {', '.join(METHODS)}, or stages such as sft+dpo.")
-    row, constants, source = BORROWED.get(method, (method, {}, ""))
-    values = shipped(row, parameters=parameters, n=n, tuning="full" if full else "lora")
-    values |= constants
-    if source:
-        values["source"] = f"{source}; rate: {values['source']}"
-    return of_values(method, values)
+    return of_values(method, shipped(method, parameters=parameters, n=n, tuning="full" if full else "lora"))
 
 
 def of_values(method: str, values: Mapping[str, Any]) -> Recipe:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .methods import method_of
+
 Tuning = Literal["lora", "full"]
 BILLION = 10**9
 
@@ -46,14 +48,6 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("dpo", "full", 1.7 * BILLION, 1e-6, 2, "alignment-handbook, SmolLM2 135M to 1.7B", {"beta": 0.5}),
     Recipe("dpo", "full", math.inf, 5e-7, 1, "TRL documentation; alignment-handbook 7B", {"beta": 0.1}),
 )
-# A stage that differs from DPO in its loss only: DPO's row, with these constants.
-VARIANTS: dict[str, tuple[Mapping[str, float], str]] = {
-    "dpop": ({"beta": 0.3, "penalty": 50.0}, "Pal et al. 2024"),
-    "dpo_nll": ({"beta": 0.1, "nll_weight": 1.0}, "Pang et al. 2024"),
-    "dpo_norm": ({"beta": 5.0}, "open-instruct, 8B full tuning"),
-    "orpo": ({"odds_weight": 0.1}, "Hong et al. 2024"),
-}
-ORPO_RATE = 8e-6  # Hong et al. 2024; LoRA takes the rate of the DPO row, which is higher where measured
 LORA = {"lora_rank": 16, "lora_alpha": 32}
 BATCH = (8, 16, 32, 64, 128)  # public runs use 128 on 60,000 pairs
 STEPS_AN_EPOCH = 16
@@ -85,14 +79,12 @@ def recipe(stage: str, *, parameters: int | None, n: int, tuning: Tuning = "lora
 
 
 def find(stage: str, parameters: int | None, tuning: Tuning) -> Recipe:
-    """The row for a stage and size. Raises `KeyError` for a stage that has none."""
-    size = parameters or 7 * BILLION
-    base = "dpo" if stage in VARIANTS else stage
-    row = next((r for r in RECIPES if (r.stage, r.tuning) == (base, tuning) and size <= r.largest), None)
-    if row is None:
-        raise KeyError(stage)
-    if stage not in VARIANTS:
+    """The row for a stage and size, with what its method changes. Raises `ProbeError` for an unknown one."""
+    size, method = parameters or 7 * BILLION, method_of(stage)
+    row = next(r for r in RECIPES if (r.stage, r.tuning) == (method.row, tuning) and size <= r.largest)
+    if not method.source:
         return row
-    loss, source = VARIANTS[stage]
-    rate = max(row.learning_rate, ORPO_RATE) if stage == "orpo" else row.learning_rate
-    return Recipe(stage, tuning, row.largest, rate, row.epochs, f"{source}; rate: {row.source}", loss)
+    given = {**row.loss, **method.values}
+    loss = {name: given[name] for name in method.constants}
+    rate = max(row.learning_rate, method.least_rate)
+    return Recipe(stage, tuning, row.largest, rate, row.epochs, f"{method.source}; rate: {row.source}", loss)

@@ -16,11 +16,11 @@ from ..scoring.encode import EXCLUDING, Encoder
 from ..scoring.model import LoadedModel
 from ..scoring.records import EncodedSide
 from .loop import Stage
+from .methods import METHODS
 from .plan import Material, Options, Result
 from .policy import trainable_model
 from .recipes import Recipe
 from .records import Event
-from .shape import WITHOUT_REFERENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def train(
     last: Stage | None = None
     for i, recipe in enumerate(recipes):
         model = trainable_model(model, recipe, seed=options.seed, checkpointing=checkpointing)
-        if last is not None and recipe.method not in WITHOUT_REFERENCE:
+        if last is not None and METHODS[recipe.method].reference:
             material = replace(
                 material,
                 train=last.rescored(material.train),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ProbeError
+from ...training.methods import exported
 from . import rows
 
 MICRO_BATCH = 4  # pairs a device sees at once; what is left of the batch is accumulated
@@ -76,24 +77,15 @@ def lacking(tool: str, job: Job) -> ProbeError:
     return ProbeError(f"{tool} has no {job.stage}. Use {', '.join([*able, '`probe train`'])}.")
 
 
-TRL_LOSS = {
-    "dpo": {"loss_type": ["sigmoid"]},
-    "dpo_nll": {"loss_type": ["sigmoid", "sft"]},
-    "dpo_norm": {"loss_type": ["sigmoid_norm"]},
-    "cdpo": {"loss_type": ["sigmoid"]},
-    "ipo": {"loss_type": ["ipo"]},
-}
+TRL_LOSS = {name: {"loss_type": types} for name, types in exported("trl").items() if types}
 AXOLOTL_LOSS: dict[str, dict[str, Any]] = {
-    **{k: {"rl": "dpo", "dpo_loss_type": v["loss_type"]} for k, v in TRL_LOSS.items()},
-    "orpo": {"rl": "orpo"},
+    name: {"rl": rl, **({"dpo_loss_type": exported("trl")[name]} if rl == "dpo" else {})}
+    for name, rl in exported("axolotl").items()
+    if rl
 }
-FACTORY_LOSS = {"dpo": "sigmoid", "dpo_nll": "sigmoid", "cdpo": "sigmoid", "ipo": "ipo", "orpo": "orpo"}
+FACTORY_LOSS = {name: loss for name, loss in exported("llamafactory").items() if loss}
 ABLE = {
-    "trl": {"sft", *TRL_LOSS},
-    "axolotl": {"sft", *AXOLOTL_LOSS},
-    "llamafactory": {"sft", *FACTORY_LOSS},
-    "alignment-handbook": {"sft", "dpo", "orpo"},
-    "openai": {"sft", "dpo"},
+    tool: set(exported(tool)) for tool in ("trl", "axolotl", "llamafactory", "alignment-handbook", "openai")
 }
 
 

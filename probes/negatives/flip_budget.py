@@ -20,9 +20,9 @@ from ...records import Estimate, Finding
 from ...scoring.records import PairScore
 from ...stats.resampling import tested_share
 from ...stats.statistics import Floats, Labels
+from ...training.methods import method_of
 
 SHOWN = 5
-REFERENCE_FREE = frozenset({"orpo", "simpo", "sft"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def flip_budget(
 
 def budget_beta(method: str, beta: float) -> float | None:
     """The beta to ask for: None where the method's loss has no reference model, or beta cannot train."""
-    return beta if method not in REFERENCE_FREE and 0 < beta < math.inf else None
+    return beta if method_of(method).reference and 0 < beta < math.inf else None
 
 
 def reference_excess(scores: Sequence[PairScore]) -> Floats:

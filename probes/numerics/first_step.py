@@ -13,8 +13,8 @@ from ...scoring.engine import causal_lm, token_logps
 from ...scoring.model import DTYPES
 from ...scoring.numerics import first_bad_module
 from ...scoring.records import EncodedPair, EncodedSide
-from ...training.losses import LOSSES, Logps
-from ...training.shape import Shape
+from ...training.losses import Logps, outcome
+from ...training.methods import Shape
 from .judge import FirstStep, Plan
 
 PAIRS = 4
@@ -101,9 +101,7 @@ def _loss(logps: Logps, plan: Plan) -> torch.Tensor:
     reference = Logps(
         logps.chosen.detach(), logps.rejected.detach(), logps.chosen_tokens, logps.rejected_tokens
     )
-    if plan.method == "sft":
-        return -(logps.chosen / logps.chosen_tokens).mean()
-    return LOSSES[plan.method](logps, reference, Shape(beta=plan.beta)).mean()
+    return outcome(plan.method, logps, reference, Shape(beta=plan.beta)).loss.mean()
 
 
 def _first_bad(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> str:

@@ -13,23 +13,14 @@ from typing import Literal, cast
 
 from ...errors import ProbeError
 from ...records import Estimate, Finding, Measured
+from ...training.methods import method_of
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 
 SMALLEST = {"float16": 2.0**-25}  # what rounds to 0: half the least subnormal
-METHODS = ("dpo", "cdpo", "robust", "ipo", "dpop", "dpo_nll", "dpo_norm", "orpo", "simpo", "sft")
 FAR = 10.0  # times beyond the range of learning rates that recipes ship with
 MOVED = 0.01  # share of the weights with a gradient that must change
 LN2_TOLERANCE = {"float32": 1e-3, "float64": 1e-6, "bfloat16": 0.05, "float16": 0.05}
-
-# Learning rates that shipped recipes use: (full weights, LoRA). alignment-handbook, open-instruct, SimPO,
-# eric-mitchell, xfactlab ORPO, LlamaFactory, Axolotl, torchtune, TRL; DPO's also stand in for its variants.
-SHIPPED = {
-    "dpo": ((2e-7, 2e-5), (5e-6, 5e-4)),
-    "sft": ((2e-5, 1e-3), (1e-4, 2e-4)),
-    "orpo": ((5e-6, 5e-6), (5e-6, 2e-4)),
-    "simpo": ((3e-7, 1e-6), (5e-6, 5e-4)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +43,7 @@ class Plan:
         cls, method: str, learning_rate: float, beta: float, dtype: str, full: bool, fused: bool = False
     ) -> Plan:
         """A plan from options as they were typed. Raises `ProbeError` for an unknown method or dtype."""
-        if method not in METHODS:
-            raise ProbeError(f"--method {method}: unknown. Use {', '.join(METHODS)}.")
+        method_of(method)
         if dtype not in LN2_TOLERANCE:
             raise ProbeError(f"--train-dtype {dtype}: unknown. Use {', '.join(LN2_TOLERANCE)}.")
         return cls(method, learning_rate, beta, cast(DType, dtype), None if full else 16, fused=fused)
@@ -221,7 +211,7 @@ def check_beta(plan: Plan) -> Finding | None:
     Do: .1 for DPO on LoRA, .5 for the smallest models; see `probe gate`.
     Source: Rafailov et al. 2023, eq. 7; trl#1311, #1627 (stuck at 0.6931).
     """
-    if plan.method in {"sft", "orpo"} or (math.isfinite(plan.beta) and plan.beta > 0):
+    if "beta" not in method_of(plan.method).constants or (math.isfinite(plan.beta) and plan.beta > 0):
         return None
     return Finding("PB006", "error", f"beta is {plan.beta:g}", "Set one above 0, e.g. 0.1.")
 
@@ -235,7 +225,7 @@ def check_range(plan: Plan) -> Finding | None:
     Do: start inside the range that the message gives.
     Source: recipes of alignment-handbook, open-instruct, SimPO, ORPO, LlamaFactory, Axolotl, torchtune, TRL.
     """
-    ranges = SHIPPED.get(plan.method, SHIPPED["dpo"])
+    ranges = method_of(plan.method).rates
     low, high = ranges[0] if plan.lora_rank is None else ranges[1]
     if not plan.learning_rate > 0 or low / FAR <= plan.learning_rate <= high * FAR:
         return None
@@ -259,7 +249,7 @@ def check_start(plan: Plan, step: FirstStep) -> Finding | None:
     Do: switch dropout off, start the adapter from zero, compute both sides alike.
     Source: Rafailov et al. 2023, eq. 7.
     """
-    if plan.method not in {"dpo", "dpop", "dpo_norm", "cdpo"} or step.loss is None or plan.beta == 0:
+    if not method_of(plan.method).starts_at_ln2 or step.loss is None or plan.beta == 0:
         return None
     off = abs(step.loss - math.log(2))
     if not math.isfinite(step.loss) or off <= LN2_TOLERANCE[plan.dtype]:

@@ -15,10 +15,10 @@ from ...progress import Advance
 from ...training.checkpoint import put_weights, trainable_weights
 from ...training.data import Example, batches
 from ...training.evaluate import side_sums
+from ...training.methods import METHODS
 from ...training.objective import PairLogps, sides_of
 from ...training.policy import Policy
 from ...training.recipes import Recipe
-from ...training.shape import WITHOUT_REFERENCE
 from ...training.step import Stepper
 from .judge import Noise, Pass
 
@@ -65,7 +65,7 @@ class Bench:
         put_weights(self.model, self.start)
         first, spent = Pass.empty(), 0.0
         for k, (recipe, count) in enumerate(zip(recipes, steps, strict=True)):
-            if k and recipe.method not in WITHOUT_REFERENCE:
+            if k and METHODS[recipe.method].reference:
                 items = self._rescored(items)
             rows, rates = self._stage(recipe, count, items, advance)
             spent += recipe.learning_rate * count

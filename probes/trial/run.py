@@ -27,9 +27,9 @@ from ...training.behaviour import (
     written,
 )
 from ...training.data import Example, examples, split_by_prompt
+from ...training.methods import METHODS
 from ...training.policy import trainable_model
 from ...training.recipes import Recipe, recipe, stages_of
-from ...training.shape import WITHOUT_REFERENCE
 from .bench import SIDES, Bench, joined, schedule
 from .judge import Pass, Trial
 from .judge import trial as judged
@@ -81,7 +81,7 @@ def check_methods(methods: Sequence[str]) -> None:
     """Raises `ProbeError` unless every method can be raced: margins need a loss with a reference, or SFT."""
     for method in methods:
         for stage in stages_of(method):
-            if stage in WITHOUT_REFERENCE and stage != "sft":
+            if not METHODS[stage].reference and stage != "sft":
                 raise ProbeError(
                     f"--methods {method}: a trial compares with the starting model, and {stage} is tried by "
                     "none of its measures at a trial's length. Use dpo, sft, sft+dpo or another loss with a "

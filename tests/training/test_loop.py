@@ -18,12 +18,12 @@ from probe.errors import CannotMeasure, ProbeError
 from probe.training.checkpoint import latest_checkpoint, trainable_weights
 from probe.training.data import split_by_prompt
 from probe.training.loop import Stage, interruptible
+from probe.training.methods import METHODS
 from probe.training.objective import losses_of, pair_logps, sides_of
 from probe.training.plan import Material, Options
 from probe.training.policy import Policy, trainable_model
 from probe.training.recipes import recipe
 from probe.training.records import Limits
-from probe.training.shape import METHODS
 
 OPTIONS = Options(eval_every=4, log_every=1, sampled_prompts=0)
 

@@ -2,15 +2,36 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from probe.training.losses import LN2, LOSSES, Logps, dpo, dpop, log1mexp, nll, odds_ratio, robust_dpo
-from probe.training.shape import METHODS, WITHOUT_REFERENCE, Shape
+from probe.errors import ProbeError
+from probe.probes.negatives.flip_budget import budget_beta
+from probe.probes.numerics.judge import Plan
+from probe.ranges import RANGES
+from probe.training.losses import (
+    EQUATIONS,
+    LN2,
+    Logps,
+    dpo,
+    dpop,
+    log1mexp,
+    nll,
+    odds_ratio,
+    outcome,
+    robust_dpo,
+)
+from probe.training.methods import METHODS, Shape
+from probe.training.recipes import recipe, stages_of
+from probe.training.shipped import recipe as shipped
 
 TOKENS = (torch.tensor([5, 3, 7, 1, 4, 6]), torch.tensor([2, 6, 7, 3, 5, 1]))
+
+
+PAIRED = [name for name in METHODS if name != "sft"]
 
 
 def batch(seed: int, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,7 +95,7 @@ def trl_dpo_loss(loss_types: list[str], shape: Shape, weights: tuple[float, ...]
 )
 def test_equals_trl(ours: str, theirs: str, shape: Shape) -> None:
     pytest.importorskip("trl")
-    mine = LOSSES[ours](logps(1), logps(2), shape).mean()
+    mine = outcome(ours, logps(1), logps(2), shape).loss.mean()
     assert mine.item() == pytest.approx(float(trl_dpo_loss([theirs], shape)), abs=1e-5)
 
 
@@ -83,7 +104,7 @@ def test_dpo_with_nll_equals_trl_pair_by_pair() -> None:
     """TRL averages its SFT term over the batch's tokens, the paper over each response: equal one by one."""
     pytest.importorskip("trl")
     shape = Shape(beta=0.3, nll_weight=0.7)
-    mine = LOSSES["dpo_nll"](logps(1), logps(2), shape)
+    mine = outcome("dpo_nll", logps(1), logps(2), shape).loss
     theirs = [float(trl_dpo_loss(["sigmoid", "sft"], shape, (1.0, 0.7), slice(i, i + 1))) for i in range(6)]
     assert mine.tolist() == pytest.approx(theirs, abs=1e-5)
 
@@ -94,12 +115,12 @@ def test_cdpo_and_simpo_equal_trl_cpo() -> None:
     trainer = _cpo(beta=0.4, label_smoothing=0.15, loss_type="sigmoid")
     policy, reference = logps(1), logps(2)
     ratios = policy.chosen - reference.chosen, policy.rejected - reference.rejected
-    mine = LOSSES["cdpo"](policy, reference, Shape(beta=0.4, smoothing=0.15))
+    mine = outcome("cdpo", policy, reference, Shape(beta=0.4, smoothing=0.15)).loss
     torch.testing.assert_close(mine, trainer.cpo_loss(*ratios)[0], atol=1e-5, rtol=0)
 
     trainer = _cpo(beta=2.0, simpo_gamma=0.8, loss_type="simpo")
     means = policy.chosen / TOKENS[0], policy.rejected / TOKENS[1]
-    mine = LOSSES["simpo"](policy, None, Shape(beta=2.0, gamma=0.8))
+    mine = outcome("simpo", policy, None, Shape(beta=2.0, gamma=0.8)).loss
     torch.testing.assert_close(mine, trainer.cpo_loss(*means)[0], atol=1e-5, rtol=0)
 
 
@@ -120,7 +141,7 @@ def test_orpo_equals_trl() -> None:
     means = policy.chosen / TOKENS[0], policy.rejected / TOKENS[1]
     likelihood = nll(policy.chosen, TOKENS[0])
     theirs = likelihood - trainer.odds_ratio_loss(*means)[0]  # TRL subtracts β log σ
-    mine = LOSSES["orpo"](policy, None, Shape(odds_weight=0.25))
+    mine = outcome("orpo", policy, None, Shape(odds_weight=0.25)).loss
     torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
 
 
@@ -181,7 +202,7 @@ def test_log1mexp_is_exact_in_double() -> None:
 EXTREMES = [0.0, -1e-30, -1e-8, -1.0, -1e4, -1e30]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PAIRED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_extremes_stay_finite(name: str, dtype: torch.dtype) -> None:
     """Every pairing of log-probs from 0 (a certain response) to −1e30, and the gradients too."""
@@ -191,39 +212,69 @@ def test_extremes_stay_finite(name: str, dtype: torch.dtype) -> None:
     chosen, rejected = (grid[:, i].clone().requires_grad_() for i in (0, 1))
     ones = torch.ones(len(grid), dtype=dtype)
     policy = Logps(chosen, rejected, ones, ones)
-    reference = None if name in WITHOUT_REFERENCE else Logps(-3 * ones, -4 * ones, ones, ones)
-    losses = LOSSES[name](policy, reference, Shape(smoothing=0.1))
+    reference = None if not METHODS[name].reference else Logps(-3 * ones, -4 * ones, ones, ones)
+    losses = outcome(name, policy, reference, Shape(smoothing=0.1)).loss
     assert losses.isfinite().all()
     losses.mean().backward()
     for side in (chosen, rejected):
         assert side.grad is not None and side.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PAIRED)
 def test_gradients_in_double(name: str) -> None:
     tokens = torch.tensor([3.0, 5.0, 2.0], dtype=torch.float64)
     start = torch.tensor([[-4.0, -9.0, -1.0], [-6.0, -8.5, -3.0]], dtype=torch.float64, requires_grad=True)
     reference = Logps(*torch.tensor([[-4.5, -8.0, -1.5], [-5.0, -9.0, -2.5]]).double(), tokens, tokens)
 
     def loss(logps: torch.Tensor) -> torch.Tensor:
-        given = None if name in WITHOUT_REFERENCE else reference
-        return LOSSES[name](Logps(logps[0], logps[1], tokens, tokens), given, Shape(smoothing=0.2))
+        given = None if not METHODS[name].reference else reference
+        return outcome(name, Logps(logps[0], logps[1], tokens, tokens), given, Shape(smoothing=0.2)).loss
 
     assert torch.autograd.gradcheck(loss, start)
 
 
-@pytest.mark.parametrize("name", sorted(set(LOSSES) - WITHOUT_REFERENCE))
+@pytest.mark.parametrize("name", sorted(name for name in PAIRED if METHODS[name].reference))
 def test_a_missing_reference_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="reference"):
-        LOSSES[name](logps(1), None, Shape())
+        outcome(name, logps(1), None, Shape())
 
 
 @pytest.mark.parametrize("name", ["dpo", "cdpo", "robust", "dpop", "dpo_norm"])
 def test_starts_at_ln2(name: str) -> None:
     """Policy = reference: the loss of every DPO-like method on log σ is ln 2."""
-    losses = LOSSES[name](logps(1), logps(1), Shape(smoothing=0.1))
+    losses = outcome(name, logps(1), logps(1), Shape(smoothing=0.1)).loss
     torch.testing.assert_close(losses, torch.full((6,), LN2))
 
 
-def test_every_method_has_a_loss() -> None:
-    assert set(METHODS) == {"sft", *LOSSES}
+def test_every_method_has_an_equation_and_constants_with_ranges() -> None:
+    assert set(EQUATIONS) == set(METHODS)
+    for method in METHODS.values():
+        assert set(method.constants) <= set(Shape.__dataclass_fields__) & set(RANGES)
+        assert method.scale in {None, *method.constants}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_table_says_where_a_loss_starts_and_what_bounds_it(name: str) -> None:
+    """`starts_at_ln2` where policy = reference, `bounded` by −log σ(margin), each exactly where it holds."""
+    start = outcome(name, logps(1), logps(1), Shape(smoothing=0.1)).loss
+    assert METHODS[name].starts_at_ln2 == bool(torch.allclose(start, torch.full((6,), LN2)))
+    if METHODS[name].bounded:
+        found = outcome(name, logps(1), logps(2), Shape())
+        margins = found.chosen_rewards - found.rejected_rewards
+        assert bool((found.loss >= -torch.nn.functional.logsigmoid(margins) - 1e-6).all())
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda name: outcome(name, logps(1), logps(2), Shape()),
+        lambda name: recipe(name, 10**9),
+        lambda name: shipped(name, parameters=None, n=10),
+        lambda name: stages_of(f"sft+{name}"),
+        lambda name: Plan.of(name, 1e-5, 0.1, "float32", full=False),
+        lambda name: budget_beta(name, 0.1),
+    ],
+)
+def test_an_unknown_method_is_an_error_everywhere(asks: Callable[[str], object]) -> None:
+    with pytest.raises(ProbeError, match="ppo"):
+        asks("ppo")
