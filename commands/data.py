@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .options import Fields, Format, MaxLength, Out, PairsFile, Template
+from ..errors import ProbeError
+from ..records import Run
+from .options import Fields, Format, MaxLength, Out, Template
 
 Against = Annotated[
     Path | None, typer.Option(help="A file that must share no prompts with this one, e.g. the test half.")
@@ -19,7 +21,9 @@ Tokenizer = Annotated[
 
 
 def data(
-    pairs: PairsFile,
+    pairs: Annotated[
+        list[Path], typer.Argument(help="Preference pairs: JSON Lines with prompt, chosen, rejected.")
+    ],
     fields: Fields = None,
     against: Against = None,
     model: Tokenizer = None,
@@ -29,7 +33,11 @@ def data(
     format: Format = None,
     out: Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every check and finding.")] = False,
-) -> None:
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="For hooks: many files, a line an error, exit 1; nothing written."),
+    ] = False,
+) -> int:
     """Check the pair file itself: broken rows, duplicates, leaks, lengths, contrast. No model is run.
 
     Example: probe data pairs.jsonl --against test.jsonl
@@ -38,5 +46,17 @@ def data(
     from ..reports.emit import emit, parse_formats
 
     parse_formats(format)
-    run = measure(Request(pairs, fields, against, model, template, max_length, fix, templates=True))
-    emit(run, format, out, everything=everything)
+
+    def checks(path: Path) -> Run:
+        return measure(Request(path, fields, against, model, template, max_length, fix, templates=True))
+
+    if check:
+        from .data_check import checked
+
+        if fix or format or out:
+            raise ProbeError("--check writes nothing: leave out --fix, --format and --out.")
+        return checked((path, checks(path)) for path in pairs)
+    if len(pairs) > 1:
+        raise ProbeError("a report is on one file. Name one, or several with --check.")
+    emit(checks(pairs[0]), format, out, everything=everything)
+    return 0

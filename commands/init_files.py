@@ -125,7 +125,7 @@ HOOK = """\
     hooks:
       - id: probe-data
         name: probe data
-        entry: probe data
+        entry: probe data --check
         language: system
         files: PATTERN
 """

@@ -86,7 +86,7 @@ def test_the_workflow_judges_without_a_gpu_what_was_measured_with_one(project):
 )
 def test_the_hook_takes_the_files_beside_the_pairs(pairs, hit, miss):
     (entry,) = yaml.safe_load("repos:\n" + hook(pairs))["repos"][0]["hooks"]
-    assert entry["entry"] == "probe data"
+    assert entry["entry"] == "probe data --check"
     assert re.search(entry["files"], hit) and not re.search(entry["files"], miss)
 
 
