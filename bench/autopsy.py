@@ -9,14 +9,13 @@ not looked at with these.
 from __future__ import annotations
 
 import argparse
-import csv
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import autopsy_labels
 import autopsy_runs
 
 from probe.probes.autopsy.diagnose import diagnose
@@ -45,12 +44,10 @@ def simulated(seeds: range) -> Iterator[Case]:
 
 
 def labelled(directory: Path) -> Iterator[Case]:
-    with (directory / "INDEX.tsv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            found = diagnose(read_log(directory / f"{row['slug']}.json"))
-            tags = frozenset(t.lower() for t in re.findall(r"\b([A-Z_]{4,})(?= \()", row["beyond_rules"]))
-            got = frozenset(tag.label for tag in found.tags)
-            yield Case(row["slug"], row["labels"].split(",")[0].strip().lower(), tags, found.main, got)
+    for label in autopsy_labels.labels(directory):
+        found = diagnose(read_log(directory / f"{label.slug}.json"))
+        got = frozenset(tag.label for tag in found.tags)
+        yield Case(label.slug, label.main, label.tags, found.main, got)
 
 
 def table(title: str, cases: list[Case]) -> str:

@@ -24,7 +24,9 @@ def log_lines(run: Run, page: Page) -> list[Text]:
     parts = [f"probe {run.environment.get('probe', '')}".strip(), name]
     read = [f"{method.get('name')} ({method.get('why')})", f"{log.get('entries')} entries"]
     read += [f"{log['evaluations']} evaluations"] if log.get("evaluations") else []
-    read += [f"steps {log['first_step']:g} to {log['last_step']:g}"] if "first_step" in log else []
+    unit = {"entry": "entries"}.get(str(log.get("unit")), f"{log.get('unit') or 'step'}s")
+    read += [f"{unit} {log['first_step']:g} to {log['last_step']:g}"] if "first_step" in log else []
+    read += [f"read as {log['form']}"] if log.get("form") else []
     lines = page.wrap(" · ".join(part for part in parts if part), style="dim")
     lines += page.wrap(" · ".join(read), style="dim")
     return [
@@ -39,7 +41,8 @@ def diagnosis_lines(run: Run, page: Page) -> list[Text]:
     main = str(found.get("main"))
     tone = DIAGNOSES.get(main, "unsure")
     qualified = main == "healthy" and found.get("tags")
-    since = f" since step {found['since_step']:g}" if found.get("since_step") is not None else ""
+    since = f" since {found['since']}" if found.get("since") else ""
+    since += f" ({found['confidence']})" if found.get("confidence") else ""
     head = page.line((main.upper(), f"bold {STYLES['unsure' if qualified else tone]}"), (since, "bold"))
     if qualified:
         head.append(page.text(" curves, but: " + ", ".join(found["tags"])), "bold")
@@ -68,10 +71,8 @@ def _autopsy(run: Run) -> Mapping[str, Any]:
 
 
 def _heading(sign: Mapping[str, Any], page: Page) -> Text:
-    since = sign.get("since_step")
-    return page.line(
-        (f"{sign.get('label')}", "bold yellow"), f" since step {since:g}" if since is not None else ""
-    )
+    since = sign.get("since")
+    return page.line((f"{sign.get('label')}", "bold yellow"), f" since {since}" if since else "")
 
 
 def _told(sign: Mapping[str, Any], page: Page) -> list[Text]:

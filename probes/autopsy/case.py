@@ -10,6 +10,7 @@ from .curve import Curve, Row, curve
 from .log import Log
 from .method import Method
 
+Confidence = Literal["certain", "likely", "cannot tell"]
 Main = Literal["numerics", "diverged", "stuck", "overfit", "saturated", "displaced", "healthy"]
 
 
@@ -17,7 +18,9 @@ Main = Literal["numerics", "diverged", "stuck", "overfit", "saturated", "displac
 class Sign:
     """One thing a log shows. `label` is a main label or a tag, `since_step` the first step that shows it.
 
-    `evidence` quotes the log's numbers, `next` says what to check.
+    `evidence` quotes the log's numbers, `next` says what to check. `confidence` is "certain" where
+    arithmetic on the logged numbers decides, "likely" where a rule weighs them, "cannot tell" where the log
+    is too short.
     """
 
     label: str
@@ -25,6 +28,7 @@ class Sign:
     since_step: float | None
     evidence: str
     next: str
+    confidence: Confidence = "likely"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,10 @@ class Case:
 
     log: Log
     method: Method
+
+    def at(self, place: float) -> str:
+        """`step 20`, or `entry 3` where the log does not say the step."""
+        return self.log.at(place)
 
     def curve(self, name: str) -> Curve:
         """The finite values of a column, in training or else in the evaluations."""
@@ -64,3 +72,4 @@ class Diagnosis:
     also: tuple[Sign, ...] = ()
     tags: tuple[Sign, ...] = ()
     notes: tuple[str, ...] = ()
+    unit: str = "step"

@@ -2,54 +2,109 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 from ...records import Finding, Run, Severity
 from ...runs import environment, now
 from .case import Case, Diagnosis, Main, Sign
+from .curve import Row
 from .diverged import diverged
+from .gaps import empty_sides, no_tokens, skipped_step
 from .log import Log
-from .method import recognise
-from .nonfinite import impossible, lasting, numerics
-from .rules import displaced, overfit, saturated, stuck
-from .tags import below_chance, flat, frozen, lr_zero, ref_mismatch, too_short, transient, zero_loss
+from .method import Method, recognise
+from .nonfinite import impossible, lasting, numerics, vanished
+from .online import clipped, no_signal
+from .reference import ref_mismatch
+from .rules import displaced, overfit, saturated
+from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
+from .stuck import stuck
+from .tags import below_chance, flat, frozen, too_short, transient, zero_loss
 
 Rule = Callable[[Case], Sign | None]
 
 # In the order of gravity: the first that applies is the main label.
 CURVES: tuple[Rule, ...] = (diverged, stuck, overfit, saturated, displaced)
-ALWAYS: tuple[Rule, ...] = (frozen, lr_zero, too_short)
-TAGS: tuple[Rule, ...] = (frozen, ref_mismatch, transient, below_chance, lr_zero, too_short, zero_loss)
-INFORMATION = {"too_short", "below_chance", "transient"}
+ALWAYS: tuple[Rule, ...] = (frozen, lr_zero, lr_high, too_short)
+TAGS: tuple[Rule, ...] = (
+    frozen, no_tokens, no_signal, clipped, ref_mismatch, summed_loss, transient, below_chance, lr_zero,
+    lr_high, warmup, empty_sides, zero_loss, smoothing_floor, skipped_step, too_short,
+)  # fmt: skip
+INFORMATION = {"too_short", "below_chance", "transient", "skipped_step", "smoothing_floor", "empty_side"}
+CANNOT_TELL = (
+    "Log more to tell: logging_steps=1 for the first ten steps, a hundred entries a run, three evaluations "
+    "or more on held-out data."
+)
 
 
 def diagnose(log: Log) -> Diagnosis:
     """What `log` shows: a main label, other labels that apply too, and tags. Never raises on a `Log`."""
-    case = Case(log, recognise(log))
-    broken = numerics(case) or impossible(case)
+    method = recognise(log)
+    case = Case(averaged(log, method) if method.summed > 1 else log, method)
+    broken = numerics(case) or impossible(case) or vanished(case)
     # After a lasting failure the filter's zeros are no curve: no other rule may read them.
-    wrecked = broken is not None and (broken.code == "PB851" or lasting(case))
+    wrecked = broken is not None and (broken.code != "PB850" or lasting(case))
     found = [broken] if broken else []
     found += _signs(case, () if wrecked else CURVES)
-    tags = _signs(case, ALWAYS if wrecked else TAGS if found else (*TAGS, flat))
-    if any(tag.label == "frozen" for tag in tags):
-        tags = [tag for tag in tags if tag.label != "flat"]
-    sign = found[0] if found else _healthy(case, tags)
+    tags = _tags(case, wrecked, bool(found))
     short = any(tag.label == "too_short" for tag in tags)  # further labels would be noise
+    sign = _weighed(found[0] if found else _healthy(case, tags), short)
     also = () if short else tuple(found[1:])
-    return Diagnosis(cast(Main, sign.label), case.method, sign, also, tuple(tags), _notes(log))
+    return Diagnosis(cast(Main, sign.label), method, sign, also, tuple(tags), _notes(log), log.unit)
+
+
+def averaged(log: Log, method: Method) -> Log:
+    """A log whose summed losses are divided by their micro-batches: all, or fewer in a partial one."""
+    return replace(log, train=tuple(_averaged(row, method.summed) for row in log.train))
+
+
+def _averaged(row: Row, times: int) -> Row:
+    if not math.isfinite(row.get("loss", math.nan)):
+        return row
+    margin = row.get("rewards/margins", 0.0)
+    one = math.log1p(math.exp(-max(-30.0, min(30.0, margin)))) if math.isfinite(margin) else math.log(2.0)
+    parts = next((k for k in range(1, times) if abs(row["loss"] / (k * one) - 1.0) < 0.03), times)
+    return {**row, "loss": row["loss"] / parts, "loss_sum": row["loss"], "loss_parts": float(parts)}
+
+
+def _tags(case: Case, wrecked: bool, failed: bool) -> list[Sign]:
+    tags = _signs(case, ALWAYS if wrecked else TAGS if failed else (*TAGS, flat))
+    if wrecked and not lasting(case):
+        tags += _signs(case, (zero_loss,)) if case.method.family == "supervised" else []
+    known = {tag.label for tag in tags}
+    # What follows from a graver tag is no news: masked tokens give no gradient, ties no accuracy.
+    if known & {"frozen", "no_tokens"}:
+        tags = [tag for tag in tags if tag.label != "flat"]
+    if "no_tokens" in known:
+        tags = [tag for tag in tags if tag.label not in ("frozen", "below_chance")]
+    return tags
+
+
+def _weighed(sign: Sign, short: bool) -> Sign:
+    """Under five entries nothing but arithmetic is known: the sign says so, and what to log next time."""
+    if not short or sign.confidence == "certain":
+        return sign
+    return replace(sign, confidence="cannot tell", next=f"{sign.next} {CANNOT_TELL}")
 
 
 def _notes(log: Log) -> tuple[str, ...]:
     """What reading the log decided, and a line for every stage before the one that is judged."""
     last = (f"stage {log.stage}, the last of {len(log.earlier) + 1}",) if log.earlier else ()
-    return (*last, *(_in_short(stage) for stage in log.earlier), *log.notes)
+    return (*last, *(_in_short(stage) for stage in log.earlier), *log.notes, *_unseen(log))
+
+
+def _unseen(log: Log) -> tuple[str, ...]:
+    """What a log cannot show, whatever its curves look like."""
+    if log.train and not log.evals and recognise(log).family == "supervised":
+        return ("no held-out loss in this log: over-fitting cannot be seen in it",)
+    return ()
 
 
 def _in_short(stage: Log) -> str:
     found = diagnose(stage)
-    since = f" since step {found.sign.since_step:g}" if found.sign.since_step is not None else ""
+    since = f" since {stage.at(found.sign.since_step)}" if found.sign.since_step is not None else ""
     tags = "".join(f", {tag.label}" for tag in found.tags)
     return f"stage {stage.stage or 'without a name'}: {found.main}{since}{tags}: {found.sign.evidence}"
 
@@ -93,6 +148,8 @@ def _log_facts(log: Log) -> dict[str, Any]:
         "evaluations": sum(len(rows) for rows in log.evals.values()),
         "first_step": min(steps),
         "last_step": max(steps),
+        "unit": log.unit,
+        "form": log.form,
     }
 
 
@@ -103,29 +160,39 @@ def summary(diagnosis: Diagnosis) -> dict[str, Any]:
         "main": diagnosis.main,
         "code": sign.code,
         "tags": [tag.label for tag in diagnosis.tags],
-        "since_step": _step(sign),
+        "since_step": _step(sign, diagnosis.unit),
+        "since": _since(sign, diagnosis.unit),
+        "confidence": sign.confidence,
         "evidence": sign.evidence,
         "next": sign.next,
         "method": {"name": diagnosis.method.name, "why": diagnosis.method.why},
-        "also": [_plain(s) for s in diagnosis.also],
-        "tag_evidence": [_plain(s) for s in diagnosis.tags],
+        "also": [_plain(s, diagnosis.unit) for s in diagnosis.also],
+        "tag_evidence": [_plain(s, diagnosis.unit) for s in diagnosis.tags],
         "notes": list(diagnosis.notes),
     }
 
 
-def _plain(sign: Sign) -> dict[str, Any]:
+def _plain(sign: Sign, unit: str) -> dict[str, Any]:
     return {
         "label": sign.label,
         "code": sign.code,
-        "since_step": _step(sign),
+        "since_step": _step(sign, unit),
+        "since": _since(sign, unit),
+        "confidence": sign.confidence,
         "evidence": sign.evidence,
         "next": sign.next,
     }
 
 
-def _step(sign: Sign) -> int | float | None:
-    step = sign.since_step
+def _step(sign: Sign, unit: str) -> int | float | None:
+    """The step, or None where the log counts something else: an entry is never called a step."""
+    step = sign.since_step if unit == "step" else None
     return int(step) if step is not None and step.is_integer() else step
+
+
+def _since(sign: Sign, unit: str) -> str | None:
+    """`step 20` or `entry 3`, in words."""
+    return None if sign.since_step is None else f"{unit} {sign.since_step:g}"
 
 
 def _finding(sign: Sign) -> Finding:

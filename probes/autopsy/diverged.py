@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from statistics import fmean, median
 
 from .case import Case, Sign
 from .curve import Curve
+from .online import reward_collapse
+from .settings import smoothing
 
 WORSE = 1.5
 SPIKE = 50.0
@@ -28,11 +31,28 @@ def diverged(case: Case) -> Sign | None:
     Source: design rule; spikes as in the training logs of public 7B runs.
     """
     if case.method.family == "online":
-        return _reward_collapse(case)
+        return reward_collapse(case)
     loss = case.curve("loss")
-    if len(loss) < 3:
-        return None
-    return _above_start(case, loss) or _lost_again(loss) or _after_spike(case, loss)
+    if smoothing(case) is not None and case.curve("rewards/accuracies").last(5) > 0.55:
+        return None  # the loss rises with the margin once that has passed its optimum
+    if len(loss) < 3 or not (case.log.train or loss.values[0] == min(loss.values)):
+        return None  # held-out loss alone that fell first and climbed then is over-fitting
+    return _above_start(case, loss) or _lost_again(case, loss) or _after_spike(case, loss)
+
+
+def risen(loss: Curve) -> bool:
+    """Whether the end of a curve lies above its start by more than its own noise.
+
+    The noise is that of neighbours, whose mean distance is 1.128 σ: a batch of one pair jumps as far from one
+    entry to the next as from the first to the last. Else every entry of the last third above every one of
+    the first, which eight or more entries do by chance in one log of 70.
+    """
+    v, k = loss.values, max(2, loss.window(10))
+    third = max(2, len(v) // 3)
+    noise = fmean(abs(b - a) for a, b in pairwise(v)) / 1.128
+    error = noise * math.sqrt(2.0 / k)
+    apart = third >= 4 and min(v[-third:]) > max(v[:third])
+    return apart or fmean(v[-k:]) - fmean(v[:k]) > 2.5 * error
 
 
 NEXT_DIVERGED = (
@@ -47,11 +67,12 @@ def _above_start(case: Case, loss: Curve) -> Sign | None:
     tail = median(
         loss.values[-max(1, min(3, len(loss) // 3)) :]
     )  # after a late spike the last entries are low
-    if first <= 0.0 or last < limit or tail < limit or last < ZERO:
+    if first <= 0.0 or last < limit or tail < limit or last < ZERO or not risen(loss):
         return None
     since = loss.since(lambda v: v >= limit)
     text = f"mean loss {first:.4g} at the start, {last:.4g} in the last tenth ({last / first:.1f} times)"
-    return Sign("diverged", "PB852", since or loss.steps[-1], text, NEXT_DIVERGED)
+    since = loss.steps[-1] if since is None else since
+    return Sign("diverged", "PB852", since, text, NEXT_DIVERGED)
 
 
 def _start(case: Case, loss: Curve) -> float:
@@ -61,20 +82,25 @@ def _start(case: Case, loss: Curve) -> float:
     return min(loss.first(10), idle) if began and idle else loss.first(10)
 
 
-def _lost_again(loss: Curve) -> Sign | None:
+def _lost_again(case: Case, loss: Curve) -> Sign | None:
     """A run that had learned and ended no better than it began: comparing with the start misses it."""
     k = loss.window(5)
     if len(loss) < 20 or min(loss.values) <= 0.0:
         return None
     best, at = min((median(loss.values[i : i + k]), i) for i in range(len(loss) - k + 1))
     start, end = median(loss.values[:k]), median(loss.values[-loss.window(10) :])
-    if end < start or end < WORSE * best:
+    if end < start or end < WORSE * best or not _risen_since(loss, at):
         return None
     since = loss.since(lambda v: v >= WORSE * best) or loss.steps[-1]
     text = (
-        f"loss {start:.4g} at first, {best:.4g} around step {loss.steps[at + k // 2]:g}, {end:.4g} at the end"
+        f"loss {start:.4g} at first, {best:.4g} around {case.at(loss.steps[at + k // 2])}, "
+        f"{end:.4g} at the end (medians)"
     )
     return Sign("diverged", "PB852", since, text, NEXT_DIVERGED)
+
+
+def _risen_since(loss: Curve, best: int) -> bool:
+    return risen(Curve(loss.name, loss.steps[best:], loss.values[best:])) if len(loss) - best >= 4 else False
 
 
 def _after_spike(case: Case, loss: Curve) -> Sign | None:
@@ -88,35 +114,8 @@ def _after_spike(case: Case, loss: Curve) -> Sign | None:
             continue
         if min(median(after), after[-1]) >= max(ZERO, WORSE * median(before)):
             text = (
-                f"grad_norm {norm:.4g} at step {step:g}, {norm / median(norms.values):.0f} times its median; "
-                f"loss {median(before):.4g} before, {median(after):.4g} from there on"
+                f"grad_norm {norm:.4g} at {case.at(step)}, {norm / median(norms.values):.0f} times its "
+                f"median; loss {median(before):.4g} before, {median(after):.4g} from there on"
             )
             return Sign("diverged", "PB852", step, text, NEXT_DIVERGED)
     return None
-
-
-def _reward_collapse(case: Case) -> Sign | None:
-    """Online methods: the loss starts at 0 and means little; the reward says whether the run got worse.
-
-    A fall counts when it exceeds three standard errors and takes back half of the gain, or a fifth of the
-    reward where there was no gain.
-    """
-    reward = case.curve("reward")
-    k = reward.window(5)
-    if len(reward) < 10:
-        return None
-    start, end = reward.values[:k], reward.values[-k:]
-    best = max((reward.values[i : i + k] for i in range(len(reward) - k + 1)), key=fmean)
-    fall = fmean(best) - fmean(end)
-    gain = max(fmean(best) - fmean(start), 0.4 * abs(fmean(best)))
-    if fall <= 3.0 * math.sqrt((_variance(best) + _variance(end)) / k) or fall < 0.5 * gain:
-        return None
-    limit = fmean(best) - 0.5 * gain
-    since = reward.since(lambda v: v < limit) or reward.steps[-k]
-    text = f"mean reward {fmean(start):.4g} at first, {fmean(best):.4g} at best, {fmean(end):.4g} at last"
-    return Sign("diverged", "PB852", since, text, NEXT_DIVERGED + " Raise the KL weight if `kl` ran away.")
-
-
-def _variance(values: tuple[float, ...]) -> float:
-    mean = fmean(values)
-    return sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)

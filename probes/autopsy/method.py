@@ -22,6 +22,7 @@ class Method:
 
     `idle` is the loss of a policy that has learned nothing (ln 2 for DPO; None: not known), `sigmoid` says
     that the loss is −log σ(margin), so that Jensen bounds it by the mean margin, `why` is the evidence.
+    `summed` is the number of micro-batches whose losses were added up instead of averaged.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Method:
     idle: float | None
     sigmoid: bool
     why: str
+    summed: int = 1
 
     @property
     def pairwise(self) -> bool:
@@ -37,6 +39,15 @@ class Method:
 
 
 SFT = Method("SFT", "supervised", None, False, "a loss and no rewards")
+# What a log says of itself is believed where its columns cannot contradict.
+STATED = {
+    "ORPO": Method("ORPO", "reference-free", None, False, "the log names it"),
+    "SimPO": Method("SimPO", "reference-free", None, False, "the log names it"),
+    "CPO": Method("CPO", "reference-free", None, False, "the log names it"),
+    "KTO": Method("KTO", "unpaired", 0.5, False, "the log names it"),
+    "GRPO": Method("GRPO", "online", None, False, "the log names it"),
+    "reward model": Method("reward model", "reward", LN2, True, "the log names it"),
+}
 ODDS = ("log_odds_chosen", "log_odds_ratio", "odds_ratio_loss")
 ONLINE = ("reward", "reward_std", "objective/rlhf_reward", "objective/scores", "objective/kl")
 
@@ -56,13 +67,26 @@ def recognise(log: Log) -> Method:
     paired = any("logps/chosen" in row for row in log.train)
     if not paired and not log.has("rewards/margins", "rewards/chosen"):
         return _from_loss_alone(log)
-    return _reference_free(log) or _with_reference(log)
+    named = STATED.get(log.hints.method)
+    return named or _reference_free(log) or _with_reference(log)
 
 
 def _from_loss_alone(log: Log) -> Method:
-    losses = log.curve("loss").values  # an accuracy in training: a classifier has it in evaluations only
-    if losses and len(curve(log.train, "rewards/accuracies")) and abs(losses[0] - LN2) < 0.03:
+    """From a loss, and an accuracy where there is one: in training only preferences have it.
+
+    A classifier's accuracy stands in its evaluations, and that of tokens is called so. A start at ln 2 with
+    an accuracy of one half is DPO; any other start, DPO from another reference or a loss without one.
+    """
+    stated = log.hints.method
+    if stated in STATED:
+        return STATED[stated]
+    accuracy = curve(log.train, "rewards/accuracies")
+    losses = log.curve("loss").values
+    if losses and len(accuracy) and abs(losses[0] - LN2) < 0.03:
         return Method("DPO", "reference", LN2, True, "an accuracy, and a loss that starts at ln 2")
+    if stated == "DPO" or (len(accuracy) and not log.evals and 0.25 < accuracy.values[0] < 0.75):
+        why = "the log names it" if stated == "DPO" else "an accuracy about one half in training"
+        return Method("DPO", "reference", LN2, True, why)
     return SFT
 
 
@@ -76,7 +100,8 @@ def _reference_free(log: Log) -> Method | None:
         and row["logps/chosen"] != 0.0
     ]
     beta = median(betas) if betas else 0.0
-    if beta <= 0.0 or len(betas) < 2 or pstdev(betas) > 0.02 * beta:
+    moved = len(set(curve(log.rows, "logps/chosen").values)) > 1  # one row written again proves no ratio
+    if beta <= 0.0 or len(betas) < 2 or not moved or pstdev(betas) > 0.02 * beta:
         return None
     why = f"rewards are {beta:.3g} × logps: no reference"
     # The papers' ranges do not meet: ORPO's λ is at most 1, SimPO's β (on per-token logps) 2 to 10.
@@ -120,7 +145,11 @@ def _from_start(log: Log, loss: float, margin: float) -> Method:
         return Method("DPO", "reference", LN2, True, "a loss that starts at ln 2")
     if loss < LN2 and not _steady(loss, log):
         return Method("DPO", "reference", LN2, True, "rewards against a reference")
-    if _scaled(loss, log) and not _per_token(log.rows):
+    times = summed(loss, margin)
+    if times and median(curve(log.rows, "loss").values) > 0.0 and not _written_ipo(loss, margin, log):
+        why = f"a loss that starts at {loss / LN2:.3g} × ln 2: summed over {times} micro-batches"
+        return Method("DPO", "reference", LN2, True, why, times)
+    if _halved(loss, log):
         return _variant(loss, f"a loss that starts at {loss / LN2:.3g} × ln 2")
     beta = abs(0.5 - margin) / math.sqrt(loss)
     if _written(beta) and (loss > 3.0 or _per_token(log.rows)):
@@ -145,11 +174,23 @@ def _written(beta: float) -> bool:
     return any(abs(b - beta) < 0.01 * beta for b in (float(f"{beta:.0e}"), round(20.0 * beta) / 20.0))
 
 
-def _scaled(loss: float, log: Log) -> bool:
-    """Whether the loss is ln 2 times or over a power of two: accumulation counted wrong, or two terms."""
+def summed(loss: float, margin: float) -> int | None:
+    """How many micro-batches a first loss was added up over: k·ln 2 within 1%; None for a single one."""
+    times = round(loss / math.log1p(math.exp(-margin)))
+    exact = abs(loss / (times * math.log1p(math.exp(-margin))) - 1.0) < 0.01 if times else False
+    return times if exact and 2 <= times <= 64 else None
+
+
+def _written_ipo(loss: float, margin: float, log: Log) -> bool:
+    beta = abs(0.5 - margin) / math.sqrt(loss)
+    return _per_token(log.rows) and _written(beta)
+
+
+def _halved(loss: float, log: Log) -> bool:
+    """Whether the loss is ln 2 over a power of two: accumulation divided out twice."""
     power = round(math.log2(loss / LN2))
     lasting = median(curve(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a scale
-    return lasting and 0 < abs(power) <= 6 and abs(loss / LN2 / 2.0**power - 1.0) < 0.005
+    return lasting and -6 <= power < 0 and abs(loss / LN2 / 2.0**power - 1.0) < 0.005
 
 
 def _variant(idle: float | None, why: str) -> Method:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
 
 from ...training.rules import least_loss
 from .case import Case, Sign
 from .curve import Row
-from .method import LN2
+from .nan_filter import failing_step
+from .zeros import unexplained_zeros
 
 NEXT_NAN = (
     "Load the weights in float32 or bfloat16 (a float16 model under plain AdamW divides 0 by 0: eps "
@@ -16,13 +17,24 @@ NEXT_NAN = (
     "away entirely, and run `probe data` and a few steps with logging_steps=1 and "
     "logging_nan_inf_filter=False."
 )
+NEXT_LATER = (
+    "The run was sound before: go back to the last checkpoint before that place and look at its batch (empty "
+    "or cut responses, very long ones), at the gradient norms before it and at float16, which overflows at "
+    "65504; bfloat16, clipping at 1 or a lower learning rate. Log with logging_steps=1 and "
+    "logging_nan_inf_filter=False."
+)
+NEXT_FIRST_STEP = (
+    "No optimizer step came before, so AdamW is not the cause: the forward or backward pass is broken. Try "
+    'another attention kernel (attn_implementation="eager"), bfloat16 or float32 instead of float16, and '
+    "DeepSpeed or FSDP without overlapping communication (overlap_comm: false); then one batch by itself."
+)
 NEXT_TRANSIENT = (
     "Find the batches at these steps (empty or cut responses, very long ones) and drop them; the "
     "weights survived, so the run need not be repeated for this."
 )
 NEXT_SCALER = (
-    "Under float16 mixed precision a few such steps are the gradient scaler's search and are skipped; "
-    "in bfloat16 or float32 look at the batches of these steps."
+    "Nothing to mend for one step. Under float16 mixed precision a few such steps are the gradient scaler's "
+    "search and are skipped; in bfloat16 or float32 look at the batches of these steps."
 )
 NEXT_IMPOSSIBLE = (
     "Do not read this loss: some steps were not finite and the trainer replaced them by a running "
@@ -60,10 +72,9 @@ def numerics(case: Case) -> Sign | None:
     since = bad[0][0]
     columns = sorted({prefix + name for _, prefix, names in bad for name in names})
     total = sum(len(rows) for _, rows in case.places())
-    text = f"{len(bad)} of {total} entries not finite, first at step {since:g} ({_listed(columns)})"
-    return Sign(
-        "numerics", "PB850", since, "; ".join([text, *_details(case, since)]), _next(case, columns, bad)
-    )
+    text = f"{len(bad)} of {total} entries not finite, first at {case.at(since)} ({_listed(columns)})"
+    evidence = "; ".join([text, *_details(case, since)])
+    return Sign("numerics", "PB850", since, evidence, _next(case, columns), "certain")
 
 
 def _broken(case: Case, row: Row) -> tuple[str, ...]:
@@ -74,9 +85,33 @@ def _broken(case: Case, row: Row) -> tuple[str, ...]:
         for k, v in row.items()
         if not math.isfinite(v) and (_counts(k) or (hidden and k.startswith("rewards/")))
     )
-    # A KTO batch without chosen examples has no chosen logps, which old trainers log as NaN.
-    absent = case.method.name == "KTO" and math.isfinite(row.get("grad_norm", math.nan))
-    return () if absent and all(n.startswith("logps/") for n in names) else names
+    if empty_side(case, row) or skipped(case, row):
+        return ()
+    return names
+
+
+def empty_side(case: Case, row: Row) -> bool:
+    """Whether a row is NaN only because its batch has no chosen, or no rejected, examples: KTO.
+
+    The mean over none is NaN. The gradient is a number all the same, and one side alone is missing.
+    """
+    if case.method.name != "KTO" or not math.isfinite(row.get("grad_norm", math.nan)):
+        return False
+    sides = [k for k, v in row.items() if math.isnan(v) and re.match(r"(rewards|logps)/(chosen|rejected)", k)]
+    return bool(sides) or (math.isnan(row.get("loss", 0.0)) and case.log.has("kl"))
+
+
+def skipped(case: Case, row: Row) -> bool:
+    """Whether a row is one of few whose gradient alone is not finite, its loss and all later ones sound.
+
+    A gradient scaler, and every trainer that clips, skips such a step: the weights never saw it.
+    """
+    broken = [r for r in case.log.train if not math.isfinite(r.get("grad_norm", 0.0))]
+    last = case.log.train[-1] if case.log.train else row
+    alone = all(math.isfinite(v) for k, v in row.items() if k == "loss" or "logps" in k)
+    few = len(broken) <= max(1, 0.05 * len(case.log.train))
+    sound = math.isfinite(last.get("grad_norm", 0.0)) and len(case.log.train) > 2
+    return row in broken and alone and few and sound and row.get("loss") != 0.0
 
 
 def _counts(name: str) -> bool:
@@ -87,10 +122,26 @@ def _listed(columns: list[str]) -> str:
     return ", ".join(columns[:4]) + (f" and {len(columns) - 4} more" if len(columns) > 4 else "")
 
 
-def _next(case: Case, columns: list[str], bad: list[tuple[float, str, tuple[str, ...]]]) -> str:
+def _next(case: Case, columns: list[str]) -> str:
     if not lasting(case):
         return NEXT_SCALER if columns == ["grad_norm"] else NEXT_TRANSIENT
-    return NEXT_NAN
+    if before_any_update(case):
+        return NEXT_FIRST_STEP
+    sound = case.log.train and not _broken(case, case.log.train[0])
+    return NEXT_LATER if sound else NEXT_NAN
+
+
+def before_any_update(case: Case) -> bool:
+    """Whether the first broken entry comes before an optimizer step could have broken the weights.
+
+    So at a learning rate of 0, and at step 1, whose forward and backward run on the weights as loaded.
+    """
+    row = next((row for row in case.log.train if _broken(case, row)), None)
+    if row is None or row is not case.log.train[0]:
+        return False
+    # The filter leaves 0 only where the very first step was not finite already.
+    first = case.log.unit == "step" and row["step"] <= 1
+    return first or row.get("learning_rate") == 0.0 or row.get("loss") == 0.0
 
 
 def share(case: Case) -> float:
@@ -109,7 +160,7 @@ def _details(case: Case, since: float) -> list[str]:
     first = next((i for i, row in enumerate(rows) if _broken(case, row)), None)
     told = [_earlier(case, since)]
     if first is not None and all(_broken(case, row) for row in rows[first:]):
-        told.append(_arithmetic(case, first))
+        told.append(failing_step(case, first))
     return [text for text in told if text]
 
 
@@ -123,55 +174,6 @@ def _earlier(case: Case, since: float) -> str:
         and any(k.startswith("rewards/") and not math.isfinite(v) for k, v in row.items())
     ]
     return f"rewards already at step {min(steps):g}" if steps and case.method.family != "online" else ""
-
-
-def _arithmetic(case: Case, first: int) -> str:
-    """Which step of the first broken entry failed, derived from the loss that the filter left there."""
-    row = case.log.train[first]
-    before: Mapping[str, float] = case.log.train[first - 1] if first else {"step": 0.0}
-    k = round(row["step"] - before["step"])
-    usual = before.get("loss", case.method.idle or math.nan)
-    logged = row.get("loss", math.nan)
-    if k < 1 or not math.isfinite(logged):
-        return ""
-    if logged == 0.0:
-        steps = f"{before['step'] + 1:g} to {row['step']:g}"
-        return f"loss 0.0 there is no success: none of steps {steps} was finite"
-    if not (math.isfinite(usual) and usual > 0.0):
-        return ""
-    return _finite_steps(logged, usual, k, before["step"], named="ln 2" if not first and usual == LN2 else "")
-
-
-def _finite_steps(logged: float, usual: float, k: int, offset: float, named: str) -> str:
-    m = finite_steps(logged, usual, k)
-    if m is None:
-        return ""
-    predicted = filtered_mean(usual, m, k)
-    what = named or f"{usual:.4g}"
-    exact = bool(named) and abs(predicted - logged) < 6e-5  # logs are rounded to four decimals
-    formula = f"{what} × {m}·{k + 1} / ({m + 1}·{k}) = {predicted:.4f}"
-    steps = f"{m} finite {'step' if m == 1 else 'steps'} in {k}"
-    return (
-        f"loss {logged:.4g} is {'exactly' if exact else 'about'} what the NaN filter leaves of {steps} "
-        f"({formula}): {'' if exact else 'about '}step {offset + m + 1:g} was the first to fail"
-    )
-
-
-def filtered_mean(loss: float, m: int, k: int) -> float:
-    """The loss that transformers logs for `k` steps of which the first `m` had mean `loss` and the rest NaN.
-
-    At step t the sum S becomes S + S/t, so S grows by (t + 1)/t a step: m·L·(k + 1)/(m + 1) after k steps.
-    """
-    return loss * m * (k + 1) / ((m + 1) * k)
-
-
-def finite_steps(logged: float, loss: float, k: int) -> int | None:
-    """The inverse of `filtered_mean`: how many of `k` steps were finite, or None where no count fits."""
-    ratio = logged * k / (loss * (k + 1))
-    if not 0.0 < ratio < 1.0:
-        return None
-    m = round(ratio / (1.0 - ratio))
-    return m if 1 <= m < k else None
 
 
 def impossible(case: Case) -> Sign | None:
@@ -200,12 +202,37 @@ def impossible(case: Case) -> Sign | None:
         return None
     since, loss, margin, prefix = broken[0]
     text = (
-        f"{prefix}loss {loss:.4g} at step {since:g} with a mean margin of {margin:.3g}: by Jensen it cannot "
-        f"be under {least_loss(margin):.4g} ({len(broken)} of {len(pairs)} entries)"
+        f"{prefix}loss {loss:.4g} at {case.at(since)} with a mean margin of {margin:.3g}: by Jensen it "
+        f"cannot be under {least_loss(margin):.4g} ({len(broken)} of {len(pairs)} entries)"
     )
-    return Sign("numerics", "PB851", since, text, NEXT_IMPOSSIBLE)
+    return Sign("numerics", "PB851", since, text, NEXT_IMPOSSIBLE, "certain")
 
 
 def _below_bound(loss: float, margin: float) -> bool:
     # Only near margin 0: farther out, robust and length-normalised losses honestly differ from the bound.
     return abs(margin) <= AT_REST and loss < least_loss(AT_REST) - 0.05
+
+
+def vanished(case: Case) -> Sign | None:
+    """The sign of a cross-entropy that drops to exactly 0 at once, or None.
+
+    PB877 vanished loss: the loss goes from .02 or more to exactly 0 at once and stays there.
+
+    Means: NaN, shown as 0 by the trainer's filter. A loss that is memorised falls entry by entry and is not
+    0 to the last digit. Where a finite gradient stands beside it, the zeros are what they seem.
+    Why: a loss of 0.0 looks like success, and the weights are lost.
+    Do: load the weights in float32 or bfloat16; log with logging_steps=1 and logging_nan_inf_filter=False.
+    Source: transformers `Trainer`, `logging_nan_inf_filter`; a public QLoRA log, 0.0328 and then 0.0.
+    """
+    zeros, rows = unexplained_zeros(case)
+    if case.method.family != "supervised" or len(zeros) < 3 or not rows or rows[0]["loss"] == 0.0:
+        return None
+    first = rows.index(zeros[0])
+    moving = any(0.0 < r.get("grad_norm", 0.0) < math.inf for r in rows[first:])
+    if moving or any(r["loss"] != 0.0 for r in rows[first:]) or rows[first - 1]["loss"] < 0.02:
+        return None
+    text = (
+        f"loss {rows[first - 1]['loss']:.4g} at {case.at(rows[first - 1]['step'])}, exactly 0 from "
+        f"{case.at(zeros[0]['step'])} on ({len(zeros)} entries): not memorised, but NaN shown as 0"
+    )
+    return Sign("numerics", "PB877", zeros[0]["step"], text, NEXT_NAN)

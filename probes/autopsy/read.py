@@ -1,58 +1,121 @@
-"""Finding the entries of a training log in whatever file holds them: JSON, JSON Lines, CSV, printed lines."""
+"""Finding the training log in whatever a path leads to: a file of any form, or a directory of a run."""
 
 from __future__ import annotations
 
-import ast
-import csv
-import io
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import ProbeError
-from .log import MEASURED, Log, make_log
+from .binary import is_events, is_wandb, of_events, of_wandb
+from .forms import columns, read_text
+from .hints import Hints, hints_beside, hints_in
+from .log import Log, make_log
+from .names import JUDGED, LOOKED_FOR
 
-Entry = Mapping[str, Any]
 REMEDY = "Give a trainer_state.json, a JSONL or CSV of metrics, a run.json or a checkpoint directory."
-# The deepest nesting looked into: run.json holds its log at details > training > log_history.
-DEPTH = 4
 IN_A_DIRECTORY = (
     "trainer_state.json",
     "run.json",
     "trainer_log.jsonl",
     "training_history.json",
     "log_history.json",
+    "logging.jsonl",
+    "metrics.csv",
 )
+# What else a run leaves behind, the most telling first; looked for three levels down.
+PATTERNS = ("*tfevents*", "*.wandb", "*.jsonl", "*.csv", "*.ipynb", "*.json", "*.log", "*.out", "*.txt")
+LEVELS = 3
+MOST_FILES = 200
+SHOWN = 12
 
 
 def read_log(path: Path) -> Log:
-    """The training log in `path`: a file, a checkpoint directory or a directory of checkpoints.
+    """The training log in `path`: a file, a checkpoint directory or the directory of a run.
 
-    Reads `trainer_state.json` of any version (NaN and Infinity literals too), a bare list of entries,
-    columns, `run.json`, JSON Lines, CSV or TSV, and the dictionaries that a trainer prints. Raises
-    `ProbeError` where there is no such file or nothing in it is a training metric.
+    Reads every form of `forms.FORMS`, TensorBoard event files and W&B's offline files. Raises `ProbeError`
+    where there is no such file, or nothing in it is a curve that a verdict could be built on: then the
+    message names the columns that there are.
     """
-    path = _log_file(path)
-    text = _text(path)
-    entries = _entries(text)
-    if not entries:
-        raise ProbeError(f"{path}: no training metrics (loss, eval_loss, rewards, …) in it. {REMEDY}")
-    log = make_log(str(path), entries)
-    if not log.rows:
-        raise ProbeError(f"{path}: {len(entries)} entries, none with a loss or a reward. {REMEDY}")
+    if path.is_dir():
+        return _of_directory(path)
+    log = _of_file(path)
+    if not _judged(log):
+        raise ProbeError(_unread(path, log))
     return log
 
 
-def _log_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    found = [path / name for name in IN_A_DIRECTORY if (path / name).is_file()]
-    found += sorted(path.glob("checkpoint-*/trainer_state.json"), key=_checkpoint_step, reverse=True)
-    if not found:
-        raise ProbeError(f"{path}: no trainer_state.json or run.json in it. {REMEDY}")
-    return found[0]
+def _of_file(path: Path) -> Log:
+    if is_events(path):
+        return make_log(str(path), of_events([path]), "TensorBoard event file", hints_beside(path, Hints()))
+    if is_wandb(path):
+        return make_log(str(path), of_wandb(path), "W&B offline run", hints_beside(path, Hints()))
+    text = _text(path)
+    reading = read_text(text, path.name)
+    return make_log(str(path), reading.entries, reading.form, hints_beside(path, hints_in(text)))
+
+
+def _judged(log: Log) -> bool:
+    """Whether a log has a curve that a verdict can be built on: of a loss, a reward or log-probabilities."""
+    rows = [row for part in (log.train, *log.evals.values()) for row in part]
+    return any(JUDGED.match(name) for row in rows for name in row)
+
+
+def _unread(path: Path, log: Log) -> str:
+    names = [str(k) for k in _columns(path)]
+    if not names:
+        return f"{path}: no training metrics (loss, eval_loss, rewards, …) in it. {REMEDY}"
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return (
+        f"{path}: no training metrics, none with a loss or a reward that is a number. Columns: {shown}. "
+        f"Looked for: {LOOKED_FOR}. Rename a column to one of these."
+    )
+
+
+def _columns(path: Path) -> Sequence[str]:
+    if is_events(path) or is_wandb(path):
+        entries: list[Mapping[str, Any]] = of_events([path]) if is_events(path) else of_wandb(path)
+        return list(dict.fromkeys(str(k) for entry in entries for k in entry))
+    return [" ".join(name.split())[:40] for name in columns(_text(path))]
+
+
+def _of_directory(path: Path) -> Log:
+    """The log of a run's directory: the best known name first, then whatever in it can be read."""
+    named = [path / name for name in IN_A_DIRECTORY if (path / name).is_file()]
+    named += sorted(path.glob("checkpoint-*/trainer_state.json"), key=_checkpoint_step, reverse=True)
+    for file in (*named, *_others(path)):
+        try:
+            log = _of_events(file) if is_events(file) else _of_file(file)
+        except ProbeError:
+            continue
+        if _judged(log):
+            return _noted(log, path, file)
+    raise ProbeError(f"{path}: no trainer_state.json, event file or other training log in it. {REMEDY}")
+
+
+def _of_events(file: Path) -> Log:
+    """All event files of a directory: a resumed run starts a new one."""
+    files = sorted(f for f in file.parent.iterdir() if is_events(f))
+    hints = hints_beside(file, Hints())
+    form = "TensorBoard event file" if len(files) == 1 else f"{len(files)} TensorBoard event files"
+    return make_log(str(file.parent), of_events(files), form, hints)
+
+
+def _others(path: Path) -> list[Path]:
+    depth = len(path.parts)
+    found: list[Path] = []
+    for pattern in PATTERNS:
+        files = sorted(path.rglob(pattern), key=lambda f: (len(f.parts), f.name))
+        found += [f for f in files if f.is_file() and len(f.parts) - depth <= LEVELS and f not in found]
+    return found[:MOST_FILES]
+
+
+def _noted(log: Log, path: Path, file: Path) -> Log:
+    inner = file.relative_to(path)
+    notes = (f"read {inner} of the directory",) if inner.name != str(inner) else ()
+    return replace(log, notes=(*notes, *log.notes))
 
 
 def _checkpoint_step(path: Path) -> int:
@@ -62,94 +125,24 @@ def _checkpoint_step(path: Path) -> int:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         raise ProbeError(f"{path}: {error.strerror or error}. {REMEDY}") from error
-    except ValueError as error:  # undecodable bytes, or a NUL in the name
-        raise ProbeError(f"{path}: not UTF-8 text. {REMEDY}") from error
-
-
-def _entries(text: str) -> list[Entry]:
-    """The entries of the first reading of `text` that yields any."""
-    readings = (_of_json, _of_lines, _of_table)
-    return next((found for reading in readings if (found := reading(text))), [])
-
-
-def _of_json(text: str) -> list[Entry]:
+    except ValueError as error:  # a NUL in the name
+        raise ProbeError(f"{path}: not a file name. {REMEDY}") from error
     try:
-        return _search(json.loads(text), DEPTH)
-    except (ValueError, RecursionError):
-        return []
+        return decoded(data)
+    except ValueError as error:
+        raise ProbeError(f"{path}: neither UTF-8 nor UTF-16 text. {REMEDY}") from error
 
 
-def _search(value: Any, depth: int) -> list[Entry]:
-    """The longest list of entries in a JSON value, the one called `log_history` first."""
-    if isinstance(value, list):
-        return [entry for entry in value if isinstance(entry, dict)] if _measures(value) else []
-    if not isinstance(value, dict) or depth == 0:
-        return []
-    if columns := _columns(value):
-        return columns
-    named = _search(value.get("log_history"), depth - 1)
-    return named or max((_search(v, depth - 1) for v in value.values()), key=len, default=[])
-
-
-def _measures(values: Sequence[Any]) -> bool:
-    return any(isinstance(v, dict) and any(MEASURED.search(_bare(k)) for k in v) for v in values)
-
-
-def _bare(key: Any) -> str:
-    return str(key).strip().lower().replace(" ", "_").replace("_/_", "/").removeprefix("train/")
-
-
-def _columns(value: Entry) -> list[Entry]:
-    """Rows of `{"loss": [...], ...}` or `{"loss": {"0": ...}}`, as data frames are saved."""
-    lists = {k: list(v.values()) if isinstance(v, dict) else v for k, v in value.items()}
-    columns = {k: v for k, v in lists.items() if isinstance(v, list) and v and not isinstance(v[0], dict)}
-    if not any(re.search(r"(^|_|/)loss$", _bare(k)) for k in columns):
-        return []
-    length = max(map(len, columns.values()))
-    return [{k: v[i] for k, v in columns.items() if i < len(v)} for i in range(length)]
-
-
-def _of_lines(text: str) -> list[Entry]:
-    """Entries of JSON Lines, or of a printed log: every line that is, or ends in, one dictionary."""
-    found = [entry for line in text.splitlines() if (entry := _of_line(line))]
-    return found if _measures(found) else []
-
-
-def _of_line(line: str) -> Entry | None:
-    start = line.find("{")
-    body = line[start:].strip() if start >= 0 else ""
-    if not body.endswith("}"):
-        return None
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        value = _literal(body)
-    return value if isinstance(value, dict) else None
-
-
-def _literal(body: str) -> Any:
-    """A dictionary as Python prints it. `nan` and `inf` are names there, so they are quoted first."""
-    quoted = re.sub(r"(?<![\w'\"])(-?(?:nan|inf))(?![\w'\"])", r"'\1'", body)
-    try:
-        return ast.literal_eval(quoted)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-
-
-def _of_table(text: str) -> list[Entry]:
-    """Rows of a CSV or TSV file, whose first line names at least one metric."""
-    heading = text.partition("\n")[0]
-    delimiter = max(",\t;", key=heading.count)
-    try:
-        rows = list(_rows(text, delimiter))
-    except csv.Error:
-        return []
-    return rows if _measures(rows) else []
-
-
-def _rows(text: str, delimiter: str) -> Iterator[Entry]:
-    for row in csv.DictReader(io.StringIO(text), delimiter=delimiter):
-        yield {k: v for k, v in row.items() if k is not None and not isinstance(v, list)}
+def decoded(data: bytes) -> str:
+    """Text of UTF-8 or, as PowerShell writes it, UTF-16 with or without a mark. Raises `ValueError`."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    if data[:3] == b"\xef\xbb\xbf":
+        return data.decode("utf-8-sig")
+    head = data[:2000]
+    if head.count(0) > len(head) // 4:
+        return data.decode("utf-16-le" if head[1::2].count(0) >= head[0::2].count(0) else "utf-16-be")
+    return data.decode("utf-8")

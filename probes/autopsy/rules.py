@@ -9,71 +9,12 @@ from __future__ import annotations
 from .case import Case, Sign
 from .curve import Curve
 from .diverged import ZERO
-from .method import LN2
+from .zeros import unexplained_zeros
 
-NEAR_IDLE = 0.01 / LN2  # within .01 of ln 2; for other losses the same share of their own start
-CHANCE = (0.45, 0.55)
 OVERFIT = 1.1
 SURE = 0.99
 GROWTH = 1.02
 DISPLACED = 0.2
-
-
-def stuck(case: Case) -> Sign | None:
-    """The sign of a run that has learned nothing, or None.
-
-    PB853 stuck: the loss is where a policy that learns nothing has it, or the accuracy is a coin's.
-
-    Means: every loss lies within .01 of ln 2 (for another loss function: as near to its own start, and the
-    accuracy has not risen), or the mean accuracy of the last fifth is between .45 and .55 while the loss is
-    no better than a coin's. Where an SFT term is mixed in (ORPO, MPO), the loss may fall meanwhile.
-    Why: chosen equal or nearly equal to rejected, β or the learning rate too small, adapter weights without
-    gradient and labels that are noise all look like this.
-    Do: look at grad_norm and the learning rate first, then run `probe data` and `probe trial` on the pairs.
-    Source: design rule; OpenRLHF issue 364 and TRL issues 1311 and 1627 for causes.
-    """
-    return _idle(case) or _coin(case)
-
-
-NEXT_STUCK = (
-    "Check that grad_norm and learning_rate are above 0 and that chosen differs from rejected (`probe "
-    "data`); then `probe trial` says whether these pairs can be learned at all."
-)
-
-
-def _idle(case: Case) -> Sign | None:
-    loss, idle = case.curve("loss"), case.method.idle
-    if idle is None or not len(loss) or any(abs(v - idle) > NEAR_IDLE * idle for v in loss.values):
-        return None
-    accuracy = case.curve("rewards/accuracies")
-    if (
-        not case.method.sigmoid and accuracy.last(5) > CHANCE[1]
-    ):  # their scale says less about what was learned
-        return None
-    named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
-    text = f"all {len(loss)} losses within {NEAR_IDLE * idle:.2g} of {named} ({_span(loss)})"
-    return Sign("stuck", "PB853", loss.steps[0], text, NEXT_STUCK)
-
-
-def _span(curve: Curve) -> str:
-    return f"{min(curve.values):.4f}..{max(curve.values):.4f}"
-
-
-def _coin(case: Case) -> Sign | None:
-    accuracy, loss = case.curve("rewards/accuracies"), case.curve("loss")
-    low, high = CHANCE
-    if not case.method.pairwise or not low <= accuracy.last(5) <= high:
-        return None
-    idle = case.method.idle
-    if idle and loss.last(5) < idle / OVERFIT:  # a coin's accuracy, yet a loss that a coin does not reach
-        return None
-    since = accuracy.since(lambda v: low - 0.05 <= v <= high + 0.05) or accuracy.steps[-accuracy.window(5)]
-    text = f"mean accuracy {accuracy.last(5):.2f} in the last fifth, loss {loss.last(5):.4g} there"
-    if case.method.sigmoid and loss.last(5) > LN2 + 0.1:
-        text += ": above ln 2, worse than untrained"
-    elif idle is None and loss.last(5) < loss.first(5) / OVERFIT:
-        text += f", down from {loss.first(5):.4g}, and yet the preference is not learned"
-    return Sign("stuck", "PB853", since, text, NEXT_STUCK)
 
 
 def overfit(case: Case) -> Sign | None:
@@ -92,20 +33,20 @@ def overfit(case: Case) -> Sign | None:
     learned = not len(train) or train.last(10) < train.first(10)
     if case.method.family == "online" or not learned:
         return None
-    found = (_passed_best(name, held_out, train) for name, held_out in case.evaluations("loss"))
+    found = (_passed_best(case, name, held_out, train) for name, held_out in case.evaluations("loss"))
     return next((sign for sign in found if sign), None)
 
 
-def _passed_best(name: str, held_out: Curve, train: Curve) -> Sign | None:
+def _passed_best(case: Case, name: str, held_out: Curve, train: Curve) -> Sign | None:
     best, last = min(held_out.values, default=0.0), held_out.values[-1] if held_out.values else 0.0
     if len(held_out) < 3 or last < OVERFIT * best or last < ZERO or best < 0.0:
         return None
     step = held_out.steps[held_out.values.index(best)]
     fell = f", training loss {train.first(10):.4g} to {train.last(10):.4g}" if len(train) else ""
     rise = f" (+{100 * (last / best - 1):.0f}%)" if best else ""
-    text = f"{name} lowest at step {step:g}: {best:.4g}, {last:.4g} at the end{rise}{fell}"
-    advice = f"Take the checkpoint nearest step {step:g}; stop early or train fewer epochs next time."
-    return Sign("overfit", "PB854", step, text, advice)
+    text = f"{name} lowest at {case.at(step)}: {best:.4g}, {last:.4g} at the end{rise}{fell}"
+    advice = f"Take the checkpoint nearest {case.at(step)}; stop early or train fewer epochs next time."
+    return Sign("overfit", "PB854", step, text, advice, "certain" if last >= 1.3 * best else "likely")
 
 
 def saturated(case: Case) -> Sign | None:
@@ -114,7 +55,7 @@ def saturated(case: Case) -> Sign | None:
     PB855 saturated: the loss is about 0, or every pair is ranked right while the margin still grows.
 
     Means: the median loss of the last fifth is under .02; or the accuracy is at least .99 there and its
-    margins are 2% above those of the fifth before.
+    margins are 2% above those of the fifth before; or it is .99 from the first evaluation on.
     Why: pairs that are told apart at once teach nothing else; from there on the run only sharpens the
     distribution or memorises.
     Do: run `probe negatives`: if the rejected side is recognisable without the prompt, sample new
@@ -123,7 +64,10 @@ def saturated(case: Case) -> Sign | None:
     """
     if case.method.family == "online":
         return None
-    return _no_loss(case) or _sure(case)
+    zeros, rows = unexplained_zeros(case)
+    if zeros and rows[0]["loss"] == 0.0 and len(zeros) >= 0.5 * len(rows):
+        return None  # 0 from the start is no training
+    return _no_loss(case) or _sure(case) or _at_once(case)
 
 
 def _advice(case: Case) -> str:
@@ -157,6 +101,15 @@ def _sure(case: Case) -> Sign | None:
         f"accuracy {accuracy.last(5):.3f} in the last fifth, margins growing on, {before:.3g} to {last:.3g}"
     )
     return Sign("saturated", "PB855", since, text, _advice(case))
+
+
+def _at_once(case: Case) -> Sign | None:
+    """Every pair told apart from the first evaluation on."""
+    for name, accuracy in case.evaluations("rewards/accuracies"):
+        if case.method.pairwise and len(accuracy) >= 2 and min(accuracy.values) >= SURE:
+            text = f"{name} {accuracy.values[0]:.3f} at the first evaluation, {case.at(accuracy.steps[0])}"
+            return Sign("saturated", "PB855", accuracy.steps[0], text, _advice(case))
+    return None
 
 
 def displaced(case: Case) -> Sign | None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 
-from ...training.rules import least_loss
 from .case import Case, Sign
-from .curve import Row, curve
-from .diverged import WORSE, ZERO
-from .method import LN2
+from .curve import curve
+from .diverged import ZERO
 from .nonfinite import lasting, share
-from .rules import CHANCE, NEAR_IDLE
+from .online import silent_share
+from .zeros import unexplained_zeros
 
 # A fifth of a shorter log is less than one entry: no rule about ends and beginnings can be trusted.
 SHORTEST = 5
 MOST = 0.9
+LOW = 0.45
+SMALL = 0.0144  # of the mean: as near as .01 is to ln 2
 FEW = 0.05
-AWAY = 0.05  # more than half precision moves the mean of a batch
 
 
 def transient(case: Case) -> Sign | None:
@@ -49,6 +49,8 @@ def frozen(case: Case) -> Sign | None:
     enable_input_require_grads under gradient checkpointing.
     Source: design rule; a public log with grad_norm 0 in all of 100 entries.
     """
+    if (silent_share(case) or (0.0,))[0] > 0.0:
+        return None  # groups without variance have no gradient, and the adapter may train all the same
     for name in ("grad_norm", "rewards/margins"):
         values = curve(case.log.train, name)
         zeros = sum(v == 0.0 for v in values.values)
@@ -56,7 +58,7 @@ def frozen(case: Case) -> Sign | None:
         if len(values) >= 2 and paired and zeros >= MOST * len(values):
             text = f"{name} exactly 0 in {zeros} of {len(values)} entries: nothing trains"
             first = next(s for s, v in zip(values.steps, values.values, strict=True) if v == 0.0)
-            return Sign("frozen", "PB861", first, text, NEXT_FROZEN)
+            return Sign("frozen", "PB861", first, text, NEXT_FROZEN, "certain")
     return None
 
 
@@ -64,84 +66,6 @@ NEXT_FROZEN = (
     "Print the trainable parameters: an adapter loaded without is_trainable=True, or gradient "
     "checkpointing without enable_input_require_grads(), trains nothing."
 )
-
-
-def lr_zero(case: Case) -> Sign | None:
-    """The tag of a learning rate of 0, or None.
-
-    PB862 learning rate 0: the logged learning rate is exactly 0 in at least nine of ten entries.
-
-    Means: the schedule never left 0: warm-up longer than the run, steps skipped by a gradient scaler, or a
-    schedule that was resumed at its end.
-    Why: nothing is learned, and a flat loss is taken for hard data.
-    Do: check warmup_steps against the number of optimizer steps and, under float16, whether steps are
-    skipped.
-    Source: transformers' `get_scheduler`.
-    """
-    rates = curve(case.log.train, "learning_rate")
-    zeros = [s for s, v in zip(rates.steps, rates.values, strict=True) if v == 0.0]
-    if len(rates) < 2 or len(zeros) < MOST * len(rates):
-        return None
-    text = f"learning_rate exactly 0 in {len(zeros)} of {len(rates)} entries"
-    advice = "Compare warm-up and schedule with the number of optimizer steps; float16 may skip steps."
-    return Sign("lr_zero", "PB862", zeros[0], text, advice)
-
-
-def ref_mismatch(case: Case) -> Sign | None:
-    """The tag of a reference that is not the starting policy, or None.
-
-    PB863 reference mismatch: DPO's first loss is not ln 2, though the rewards should start at 0.
-
-    Means: at step 1 policy and reference are the same weights, so every reward is 0 and the loss ln 2. Here
-    the rewards begin elsewhere: another base model as reference, an adapter not applied or applied twice,
-    dropout, or reference log-probabilities precomputed with another template.
-    Why: the loss then pulls towards the wrong model, and accuracy starts from an arbitrary place.
-    Do: score a few pairs with policy and reference before the first step; they must agree to rounding.
-    Source: Rafailov et al. 2023, eq. 7, at equal policy and reference.
-    """
-    if case.method.name != "DPO":
-        return None
-    starts = [rows[0] for prefix, rows in case.places() if rows and rows[0]["step"] <= (0 if prefix else 1)]
-    row = next((row for row in starts if _off_at_first_step(row)), None) or _off_all_along(case)
-    if row is None:
-        return None
-    text = (
-        f"loss {row['loss']:.4g} at step {row['step']:g} where equal policy and reference give ln 2 = 0.6931"
-        + (f", rewards/chosen {row['rewards/chosen']:.3g}" if "rewards/chosen" in row else "")
-    )
-    return Sign("ref_mismatch", "PB863", row["step"], text, NEXT_REFERENCE)
-
-
-NEXT_REFERENCE = (
-    "Score a few pairs with policy and reference before the first step: they must agree. Check the "
-    "reference checkpoint, the adapter (applied once?), dropout and the template of precomputed "
-    "log-probs."
-)
-
-
-def _off_at_first_step(row: Row) -> bool:
-    """Before any update the rewards are 0 and the loss is ln 2, up to the rounding of half precision."""
-    return abs(row.get("loss", LN2) - LN2) > AWAY and _shift(row) > AWAY
-
-
-def _off_all_along(case: Case) -> Row | None:
-    """The first entry of several steps, where its loss is too high and its rewards did not come later.
-
-    Learning lowers the loss; a diverging run raises it, but its rewards grow from 0 entry by entry.
-    """
-    rows = [row for row in case.log.train if "loss" in row]
-    if len(rows) < 6 or rows[0]["step"] > 1.5 * (rows[1]["step"] - rows[0]["step"]):
-        return None
-    usual = median(_shift(row) for row in rows[: len(rows) // 2])
-    steady = median(row["loss"] for row in rows[: len(rows) // 2]) < WORSE * rows[0]["loss"]
-    high = steady and rows[0]["loss"] > LN2 + AWAY and _shift(rows[0]) > 0.1
-    return rows[0] if high and _shift(rows[0]) >= 0.5 * usual else None
-
-
-def _shift(row: Row) -> float:
-    """The largest mean reward of an entry, in size; 0 where none is finite."""
-    sizes = [abs(row.get(f"rewards/{name}", 0.0)) for name in ("chosen", "rejected", "margins")]
-    return max((v for v in sizes if math.isfinite(v)), default=0.0)
 
 
 def below_chance(case: Case) -> Sign | None:
@@ -159,7 +83,7 @@ def below_chance(case: Case) -> Sign | None:
     """
     accuracy = case.curve("rewards/accuracies")
     half = accuracy.values[len(accuracy) // 2 :]
-    if not case.method.pairwise or len(accuracy) < 4 or accuracy.last(5) >= CHANCE[0]:
+    if not case.method.pairwise or len(accuracy) < 4 or accuracy.last(5) >= LOW:
         return None
     if fmean(half) + 2.0 * stdev(half) / math.sqrt(len(half)) >= 0.5:
         return None
@@ -186,9 +110,8 @@ def too_short(case: Case) -> Sign | None:
     if n >= SHORTEST:
         return None
     text = f"{n} {'entry' if n == 1 else 'entries'}: too few to see a trend"
-    return Sign(
-        "too_short", "PB865", case.log.rows[0]["step"], text, "Log more often: logging_steps=1 at first."
-    )
+    advice = "Log more often: logging_steps=1 at first, a hundred entries a run; evaluate three times."
+    return Sign("too_short", "PB865", case.log.rows[0]["step"], text, advice, "certain")
 
 
 def zero_loss(case: Case) -> Sign | None:
@@ -203,22 +126,12 @@ def zero_loss(case: Case) -> Sign | None:
     NaN filter.
     Source: design rule; a public QLoRA log with loss 0.0 from step 20 to 1000.
     """
-    if case.method.family == "online":
-        return None
-    rows = [row for row in case.log.rows if "loss" in row]
-    zeros = [row for row in rows if row["loss"] == 0.0 and not _explained(case, row)]
+    zeros, rows = unexplained_zeros(case)
     if len(zeros) < max(2.0, 0.1 * len(rows)):
         return None
-    text = f"loss exactly 0 in {len(zeros)} of {len(rows)} entries, first at step {zeros[0]['step']:g}"
+    text = f"loss exactly 0 in {len(zeros)} of {len(rows)} entries, first at {case.at(zeros[0]['step'])}"
     advice = "Count the labels that are not masked (-100) in a batch; log with logging_nan_inf_filter=False."
     return Sign("zero_loss", "PB866", zeros[0]["step"], text, advice)
-
-
-def _explained(case: Case, row: Row) -> bool:
-    """Whether a loss of 0.0 may be a small one, rounded to four decimals. A cross-entropy is never."""
-    if case.method.family == "supervised" or case.method.name == "ORPO":
-        return False
-    return not case.method.sigmoid or least_loss(row.get("rewards/margins", math.inf)) < 1e-3
 
 
 def flat(case: Case) -> Sign | None:
@@ -242,7 +155,7 @@ def flat(case: Case) -> Sign | None:
     a, b = loss.values[:k], loss.values[-k:]
     error = math.sqrt((stdev(a) ** 2 + stdev(b) ** 2) / k)
     change = fmean(b) - fmean(a)
-    if abs(change) + _t95(2 * k - 2) * error > NEAR_IDLE * abs(fmean(a)):
+    if abs(change) + _t95(2 * k - 2) * error > SMALL * abs(fmean(a)):
         return None
     text = f"mean loss {fmean(a):.4g} in the first third, {fmean(b):.4g} in the last"
     return Sign(

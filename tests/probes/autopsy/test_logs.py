@@ -1,8 +1,9 @@
 """The labelled public logs: every main label and every tag, and the arithmetic of the two NaN runs."""
 
-import csv
-import re
+import importlib.util
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,26 +11,28 @@ from probe.probes.autopsy.diagnose import diagnose
 from probe.probes.autopsy.method import recognise
 from probe.probes.autopsy.read import read_log
 
-LOGS = Path(__file__).resolve().parents[3].parent / "shared/data/logs"
-if not LOGS.is_dir():  # a worktree lies one level deeper than a checkout
-    LOGS = Path(__file__).resolve().parents[5] / "shared/data/logs"
+ABOVE = Path(__file__).resolve().parents
+ROOT = next((p for p in ABOVE if (p / "shared/data/logs").is_dir()), None)
+LOGS = (ROOT or Path("absent")) / "shared/data/logs"
+BENCH = next(p for p in ABOVE if (p / "bench/autopsy_labels.py").is_file()) / "bench"
 pytestmark = pytest.mark.skipif(not LOGS.is_dir(), reason="the public logs are not in this checkout")
 
 
-def index() -> list[dict[str, str]]:
-    if not LOGS.is_dir():
-        return []
-    with (LOGS / "INDEX.tsv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+def index() -> list[Any]:
+    spec = importlib.util.spec_from_file_location("autopsy_labels", BENCH / "autopsy_labels.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["autopsy_labels"] = module
+    spec.loader.exec_module(module)
+    return list(module.labels(LOGS)) if LOGS.is_dir() else []
 
 
-@pytest.mark.parametrize("row", index(), ids=lambda row: row["slug"])
-def test_every_public_log_gets_its_label_and_tags(row: dict[str, str]) -> None:
-    log = read_log(LOGS / f"{row['slug']}.json")
+@pytest.mark.parametrize("label", index(), ids=lambda label: label.slug)
+def test_every_public_log_gets_its_label_and_tags(label: Any) -> None:
+    log = read_log(LOGS / f"{label.slug}.json")
     found = diagnose(log)
-    tags = {tag.lower() for tag in re.findall(r"\b([A-Z_]{4,})(?= \()", row["beyond_rules"])}
-    assert (found.main, {tag.label for tag in found.tags}) == (row["labels"].lower(), tags)
-    assert recognise(log).name == row["method"]
+    assert (found.main, {tag.label for tag in found.tags}) == (label.main, set(label.tags))
+    assert recognise(log).name == label.method
 
 
 @pytest.mark.parametrize(

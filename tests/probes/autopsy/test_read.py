@@ -180,7 +180,7 @@ def test_what_is_no_log_is_one_line(tmp_path: Path, text: str, told: str) -> Non
 
 
 def test_missing_and_binary_files_are_one_line(tmp_path: Path) -> None:
-    (tmp_path / "weights").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "weights").write_bytes(b"\xff\xff\x00\x01")
     for path, told in (
         (tmp_path / "none.json", "No such file"),
         (tmp_path, "no trainer_state"),

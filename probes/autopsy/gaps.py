@@ -1,0 +1,79 @@
+"""Tags of batches that hold nothing to learn from: no scored token, an empty side, a skipped step."""
+
+from __future__ import annotations
+
+import math
+
+from .case import Case, Sign
+from .curve import curve
+from .nonfinite import empty_side, skipped
+
+MOST = 0.9
+
+
+def no_tokens(case: Case) -> Sign | None:
+    """The tag of responses without a scored token, or None.
+
+    PB874 no scored token: the log-probabilities of both sides are exactly 0 in nine of ten entries.
+
+    Means: a sum over no token is 0: every response token is masked. The prompt was cut into the response, the
+    response template is not found in the text, or the labels are all −100.
+    Why: loss ln 2, rewards 0 and no gradient for ever; it looks like data without a signal.
+    Do: print the labels of a batch and count those that are not −100; check max_prompt_length against
+    max_length and the collator's response template.
+    Source: TRL issue 1627; a public log of the kind.
+    """
+    sides = [curve(case.log.train, f"logps/{side}") for side in ("chosen", "rejected")]
+    if not all(len(s) >= 2 and sum(v == 0.0 for v in s.values) >= MOST * len(s) for s in sides):
+        return None
+    zeros = sum(v == 0.0 for v in sides[0].values)
+    text = (
+        f"logps/chosen and logps/rejected exactly 0 in {zeros} of {len(sides[0])} entries: "
+        "no response token is scored"
+    )
+    advice = (
+        "Count the labels that are not masked (-100) in a batch: none is. Check max_prompt_length against "
+        "max_length, and the response template of the collator."
+    )
+    return Sign("no_tokens", "PB874", sides[0].steps[0], text, advice, "certain")
+
+
+def empty_sides(case: Case) -> Sign | None:
+    """The tag of KTO batches that lack one side, or None.
+
+    PB875 empty side: some batches have no desirable, or no undesirable, example, and their means read NaN.
+
+    Means: the mean over no example is NaN. The gradient is finite, and the values return with the next batch.
+    Why: no numerical failure, but the logged loss and margins of such entries say nothing.
+    Do: a larger batch (the KL term needs one anyway) or batches balanced by label; update TRL.
+    Source: TRL issue 1447.
+    """
+    rows = [row for row in case.log.train if empty_side(case, row) and any(map(math.isnan, row.values()))]
+    if not rows:
+        return None
+    columns = sorted({k for row in rows for k, v in row.items() if math.isnan(v)})
+    text = (
+        f"{', '.join(columns[:4])} NaN in {len(rows)} of {len(case.log.train)} entries, first at "
+        f"{case.at(rows[0]['step'])}, beside a finite grad_norm {rows[0]['grad_norm']:.4g}"
+    )
+    advice = "A batch without chosen (or rejected) examples has no mean: take larger or balanced batches."
+    return Sign("empty_side", "PB875", rows[0]["step"], text, advice)
+
+
+def skipped_step(case: Case) -> Sign | None:
+    """The note of a step that the trainer skipped, or None.
+
+    PB876 skipped step: a single gradient was not finite, and everything after it is.
+
+    Means: the gradient scaler of float16 searches its scale this way; gradient clipping passes nothing on.
+    Why: no error: the weights never saw the step.
+    Do: nothing for one; more than one in twenty points to the batches or to float16.
+    Source: PyTorch `GradScaler`.
+    """
+    rows = [row for row in case.log.train if skipped(case, row)]
+    if not rows:
+        return None
+    where = ", ".join(case.at(row["step"]) for row in rows[:3])
+    text = f"grad_norm {rows[0]['grad_norm']} at {where}, loss and all later entries finite"
+    advice = "Nothing to mend: such a step is skipped (float16's gradient scaler searches its scale so)."
+    return Sign("skipped_step", "PB876", rows[0]["step"], text, advice, "certain")

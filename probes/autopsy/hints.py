@@ -1,0 +1,80 @@
+"""What stands beside the entries of a log: accumulation, logging interval, length of the run, method."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+METHODS = {
+    "dpo": "DPO", "sigmoid": "DPO", "ipo": "IPO", "kto": "KTO", "orpo": "ORPO", "simpo": "SimPO", 
+    "cpo": "CPO", "grpo": "GRPO", "rloo": "GRPO", "ppo": "PPO", "sft": "SFT", "rm": "reward model",
+}  # fmt: skip
+NAMED = "|".join(METHODS)
+METHOD = re.compile(
+    rf"\b({NAMED})_?(?:trainer|config|training)\b"
+    rf"|\b(?:stage|rlhf_type|loss_type|pref_loss|rl|train_type|starting)[\"']?\s*[:= ]\s*[\"']?({NAMED})\b",
+    re.IGNORECASE,
+)
+ACCUMULATION = re.compile(r"gradient[_ ]accumulation[_ ]steps\W{1,6}(\d+)", re.IGNORECASE)
+INTERVAL = re.compile(r"\blogging_steps\W{1,5}(\d+)", re.IGNORECASE)
+MAX_STEPS = re.compile(r"(?:[\"']max_steps[\"']\s*:|total optimization steps\s*=)\s*([\d,]+)", re.IGNORECASE)
+EPOCHS = re.compile(r"(?:[\"']?num_train_epochs[\"']?\s*[:=]|num epochs\s*=)\s*([\d,.]+)", re.IGNORECASE)
+# Small files that trainers leave beside their logs.
+BESIDE = (
+    "args.json", "training_args.json", "training_args.yaml", "train_config.yaml", "config.yaml",
+    "llamaboard_config.yaml", "dpo_config.yaml",
+)  # fmt: skip
+MOST = 200_000
+
+
+class Hints(NamedTuple):
+    """Facts of a run that are no column: None or "" where the log does not say."""
+
+    method: str = ""
+    accumulation: int | None = None
+    interval: int | None = None
+    max_steps: int | None = None
+    epochs: float | None = None
+
+
+def hints_in(text: str) -> Hints:
+    """What `text` says of the run. A method only where just one is named."""
+    text = text if len(text) < 2 * MOST else text[:MOST] + text[-MOST:]
+    named = {METHODS[(a or b).lower()] for a, b in METHOD.findall(text)}
+    return Hints(
+        named.pop() if len(named) == 1 else "",
+        _whole(ACCUMULATION, text),
+        _whole(INTERVAL, text),
+        _whole(MAX_STEPS, text),
+        _real(EPOCHS, text),
+    )
+
+
+def hints_beside(path: Path, own: Hints) -> Hints:
+    """`own`, filled up from the configuration files in the directory of a log."""
+    for name in BESIDE:
+        file = path.parent / name
+        if file != path and file.is_file():
+            more = hints_in(file.read_text(encoding="utf-8", errors="replace")[:MOST])
+            own = Hints(
+                own.method or more.method,
+                own.accumulation or more.accumulation,
+                own.interval or more.interval,
+                own.max_steps or more.max_steps,
+                own.epochs or more.epochs,
+            )
+    return own
+
+
+def _whole(pattern: re.Pattern[str], text: str) -> int | None:
+    values = {int(v.replace(",", "")) for v in pattern.findall(text)}
+    return values.pop() or None if len(values) == 1 else None
+
+
+def _real(pattern: re.Pattern[str], text: str) -> float | None:
+    match = pattern.search(text)
+    try:
+        return float(match.group(1).replace(",", "").rstrip(".")) or None if match else None
+    except ValueError:
+        return None

@@ -1,0 +1,92 @@
+"""Lines of "key: value", "key=value" and "Key value": mlx-lm, torchtune, DeepSpeed-Chat, own loops."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .names import MEASURED, canonical
+
+Entry = Mapping[str, Any]
+NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
+NUMBERS = re.compile(rf"(?<![\w.+-]){NUMBER}(?=$|[\s,;|)\]}}%]|\.\s|\.$|[a-z]+\b)", re.IGNORECASE)
+# The words before a number, back to the last separator: nothing of a name is searched for twice.
+WORDS = re.compile(r"([A-Za-z_][\w./() -]{0,60}?)\s*[:=]?\s*[\[(]?$")
+STEP = re.compile(
+    r"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*(\d+)(?:\s*/\s*(\d+))?",
+    re.IGNORECASE,
+)
+EPOCH_AND_STEP = re.compile(
+    r"\bepoch\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?\W{1,4}(\d+)\s*/\s*(\d+)\s*[\])]", re.IGNORECASE
+)
+EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[(?:\s*\d+:\d|=|>|\.)")
+RANK = re.compile(r"\brank\b\s*[:=]?\s*(\d+)", re.IGNORECASE)
+STAMP = re.compile(r"^\W*\d{4}-\d\d-\d\d[ T][\d:.,]+\S*\s*")
+
+
+def of_key_values(text: str, name: str = "") -> list[Entry]:
+    """The entries of lines that hold a metric; a line without a step of its own belongs to the one before."""
+    found: list[dict[str, Any]] = []
+    for line in re.split(r"[\r\n]+", text):
+        entry = _entry(line) if len(line) < 2000 else None
+        if not entry:
+            continue
+        joins = found and "step" not in entry and "step" in found[-1] and not entry.keys() & found[-1].keys()
+        if joins and not _names(entry) & _names(found[-1]):
+            found[-1] |= entry
+        else:
+            found.append(entry)
+    return [entry for entry in found if any(MEASURED.search(k) for k in _names(entry))]
+
+
+def _names(entry: Entry) -> set[str]:
+    return {canonical(k).name for k in entry} - {"epoch", "step"}
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    body = STAMP.sub("", line)
+    pairs: dict[str, Any] = {}
+    at = 0
+    for match in NUMBERS.finditer(body):
+        words = WORDS.search(re.split(r"[,;|]", body[max(at, match.start() - 80) : match.start()])[-1])
+        known = _known(words.group(1)) if words else None
+        at = match.end()
+        if known and known not in pairs:
+            pairs[known] = match.group()
+    if not any(MEASURED.search(canonical(k).name) for k in pairs):
+        return None
+    rank = RANK.search(body)
+    if rank and int(rank.group(1)) > 0:
+        return None
+    return pairs | _place(body)
+
+
+def _known(name: str) -> str | None:
+    """The shortest ending of a run of words that names a metric: `INFO train loss` is `train loss`."""
+    words = [w for w in re.split(r"[\s]+", name.strip(" .-()")) if w]
+    found = None
+    for at in range(len(words) - 1, max(-1, len(words) - 5), -1):
+        part = " ".join(words[at:])
+        if canonical(part).distance < 9 or MEASURED.search(canonical(part).name):
+            found = part
+    return None if found is None or canonical(found).name in ("step", "epoch") else found
+
+
+def _place(line: str) -> dict[str, Any]:
+    """The step (and the number of steps) and the epoch that a line names."""
+    place: dict[str, Any] = {}
+    both = EPOCH_AND_STEP.search(line)
+    if both:
+        per_epoch = int(both.group(4))
+        done = int(both.group(3)) / max(1, per_epoch)
+        return {"epoch": int(both.group(1)) - 1 + done, "step": both.group(3)}
+    if epoch := EPOCH.search(line):
+        place["epoch"] = epoch.group(1)
+    step = STEP.search(line) or BAR.search(line)
+    if step:
+        place["step"] = step.group(1)
+        if step.group(2):
+            place["max_steps"] = step.group(2)
+    return place

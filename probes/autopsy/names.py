@@ -1,0 +1,120 @@
+"""Column names of training logs, read by rule: which metric a name means, of training or of an evaluation."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+HELD_OUT = {"eval", "evaluation", "val", "valid", "validation", "test", "dev", "held"}
+TRAINING = {"train", "training", "trainer"}
+# Words that say how a number was averaged, not what it is.
+DECORATION = {
+    "avg", "average", "mean", "step", "epoch", "batch", "total", "running", "smoothed", "smooth", "lm",
+    "current", "micro", "mini", "global", "per", "reduced",
+}  # fmt: skip
+METHODS = ("dpo", "ipo", "kto", "orpo", "simpo", "cpo", "preference", "pref", "sft")
+SIDES = {"chosen": "chosen", "rejected": "rejected", "reject": "rejected"}
+RATES = {"lr", "rate"}
+STEP_NAMES = (
+    "step", "global_step", "trainer/global_step", "current_steps", "current_step", "iteration", "iter",
+    "iterations", "iters", "update", "updates", "num_updates", "steps", "optimizer_step",
+)  # fmt: skip
+# What says that a row is about training (or, after `eval_`, about an evaluation) and not only bookkeeping.
+MEASURED = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^objective/")
+# What a verdict can be built on: a curve of one of these.
+JUDGED = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/|$)|logps/|objective/)")
+LOOKED_FOR = "loss, train/loss, avg_loss, eval_loss, val_loss, reward, rewards/chosen, logps/chosen, …"
+
+
+class Name(NamedTuple):
+    """TRL's name of a column, and how far the name in the file lay from it: the nearest wins."""
+
+    name: str
+    distance: int
+
+
+@cache
+def canonical(key: str) -> Name:
+    """The name TRL would use for `key`; an unknown key keeps its own, in lower case."""
+    text = _plain(key)
+    if text in STEP_NAMES or text in ("_step", "epoch"):
+        return Name(text, 0)
+    tokens = [t for t in re.split(r"[/_.:\s()\[\]-]+", text) if t]
+    held, rest = _split(tokens)
+    known = _metric(rest)
+    if known:
+        return Name(("eval_" if held else "") + known, len(rest) + (len(rest) != len(tokens)))
+    return Name(_own(text), 9)
+
+
+def _plain(key: str) -> str:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip().strip("*`\"'"))
+    return re.sub(r"[\s_]+", "_", re.sub(r"\s*/\s*", "/", spaced.lower()))
+
+
+def _split(tokens: list[str]) -> tuple[bool, list[str]]:
+    """Whether the name is of an evaluation, and the name without the one word that says so."""
+    for words, held in ((HELD_OUT, True), (TRAINING, False)):
+        for at in (0, -1, 1):
+            if len(tokens) > abs(at) and tokens[at] in words:
+                rest = list(tokens)
+                del rest[at]
+                return held, rest
+    return False, tokens
+
+
+def _metric(tokens: list[str]) -> str | None:
+    words = set(tokens)
+    core = words - DECORATION
+    return _loss(core) or _pairwise(words) or _optimizer(words, core) or _online(words)
+
+
+def _loss(core: set[str]) -> str | None:
+    if core == {"loss"}:
+        return "loss"
+    named = core - {"loss"}
+    return "loss" if "loss" in core and len(named) == 1 and named <= set(METHODS[:-1]) else None
+
+
+def _pairwise(words: set[str]) -> str | None:
+    side = next((name for word, name in SIDES.items() if word in words), None)
+    if words & {"ref", "reference"} or words & {"token", "tokens", "length", "len", "count", "counts"}:
+        return None
+    if side:
+        left = words - set(SIDES) - DECORATION - {"policy"}
+        if left and left <= {"reward", "rewards", "score", "scores"}:
+            return f"rewards/{side}"
+        return f"logps/{side}" if left and left <= {"logps", "logp", "logprobs", "logprob"} else None
+    left = words - {"reward", "rewards", "preference", "mean"}
+    if left and left <= {"margin", "margins"}:
+        return "rewards/margins"
+    return "rewards/accuracies" if left and left <= {"accuracy", "accuracies", "acc"} else None
+
+
+def _optimizer(words: set[str], core: set[str]) -> str | None:
+    left = words - {"optimizer", "group", "adamw", "adam", "pg", "current", "scheduler"}
+    left = {w for w in left if not w.isdigit() and not re.fullmatch(r"(group|pg)\d*", w)}
+    if left in ({"lr"}, {"learning", "rate"}, {"learning", "rate", "lr"}, {"learningrate"}):
+        return "learning_rate"
+    norm = core - {"2", "l2"}
+    return "grad_norm" if norm in ({"grad", "norm"}, {"gradient", "norm"}, {"gnorm"}, {"gradnorm"}) else None
+
+
+def _online(words: set[str]) -> str | None:
+    if words in ({"reward"}, {"reward", "mean"}, {"average", "reward", "score"}, {"mean", "reward"}):
+        return "reward" if words != {"mean", "reward"} else None
+    if words in ({"critic", "rewards", "mean"}, {"critic", "score", "mean"}, {"avg", "reward"}):
+        return "reward"
+    return None
+
+
+def _own(text: str) -> str:
+    for word in TRAINING:
+        text = text.removeprefix(f"{word}/")
+    for word in HELD_OUT:
+        if text.startswith(f"{word}/"):
+            return "eval_" + text[len(word) + 1 :]
+        if text.startswith(f"{word}_") and word != "test":
+            return "eval_" + text[len(word) + 1 :]
+    return text

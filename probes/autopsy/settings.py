@@ -1,0 +1,151 @@
+"""Tags about the settings that a log shows: the learning rate, the summing of losses, label smoothing."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, pstdev
+
+from ...training.rules import least_loss
+from .case import Case, Sign
+from .curve import Row, curve
+from .method import LN2
+
+MOST = 0.9
+ABSURD = 0.05  # AdamW on language models is used at 1e-7 to 1e-3
+WRITTEN_SMOOTHING = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+
+
+def lr_zero(case: Case) -> Sign | None:
+    """The tag of a learning rate of 0, or None.
+
+    PB862 learning rate 0: the logged learning rate is exactly 0 in at least nine of ten entries.
+
+    Means: the schedule never left 0: warm-up longer than the run, steps skipped by a gradient scaler, or a
+    schedule that was resumed at its end.
+    Why: nothing is learned, and a flat loss is taken for hard data.
+    Do: check warmup_steps against the number of optimizer steps and, under float16, whether steps are
+    skipped.
+    Source: transformers' `get_scheduler`.
+    """
+    rates = curve(case.log.train, "learning_rate")
+    zeros = [s for s, v in zip(rates.steps, rates.values, strict=True) if v == 0.0]
+    if len(rates) < 2 or len(zeros) < MOST * len(rates):
+        return None
+    text = f"learning_rate exactly 0 in {len(zeros)} of {len(rates)} entries"
+    advice = "Compare warm-up and schedule with the number of optimizer steps; float16 may skip steps."
+    return Sign("lr_zero", "PB862", zeros[0], text, advice, "certain")
+
+
+def lr_high(case: Case) -> Sign | None:
+    """The tag of a learning rate that nobody can have meant, or None.
+
+    PB868 absurd learning rate: the logged learning rate is .05 or more.
+
+    Means: a lost exponent (5 for 5e-6), a factor applied twice, or a percentage.
+    Why: AdamW moves every weight by about the learning rate a step: the model is destroyed in a few steps.
+    Do: read the value that reached the trainer, and write 5e-6 rather than 5.
+    Source: Kingma & Ba 2015, section 2.1: the step size bounds the update.
+    """
+    rates = curve(case.log.train, "learning_rate")
+    high = [(s, v) for s, v in zip(rates.steps, rates.values, strict=True) if v >= ABSURD]
+    if not high:
+        return None
+    step, rate = max(high, key=lambda item: item[1])
+    text = f"learning_rate {rate:.4g} at {case.at(step)} (AdamW on language models: 1e-7 to 1e-3)"
+    advice = "Read the value that reached the trainer: an exponent is missing, as in 5 for 5e-6."
+    return Sign("lr_high", "PB868", high[0][0], text, advice, "certain" if rate >= 1.0 else "likely")
+
+
+def warmup(case: Case) -> Sign | None:
+    """The tag of a learning rate that rises to the last entry, or None.
+
+    PB869 warm-up without end: the learning rate rises in every entry and is highest in the last.
+
+    Means: the warm-up is longer than the run, or the run was stopped within it.
+    Why: the weights hardly moved: the run never reached the rate it was meant to have.
+    Do: compare warmup_steps or warmup_ratio with the number of optimizer steps, counted after accumulation.
+    Source: transformers' `get_scheduler`: the warm-up is linear from 0.
+    """
+    rates = curve(case.log.train, "learning_rate")
+    rising = all(b > a for a, b in zip(rates.values, rates.values[1:], strict=False))
+    if len(rates) < 6 or not rising or rates.values[-1] < 2.0 * max(rates.values[0], 0.0):
+        return None
+    total = case.log.hints.max_steps
+    of = f" of {total}" if total and case.log.unit == "step" else ""
+    text = (
+        f"learning_rate rises from {rates.values[0]:.3g} to {rates.values[-1]:.3g} at "
+        f"{case.at(rates.steps[-1])}{of}, the last entry"
+    )
+    advice = "Compare warmup_steps (or warmup_ratio) with the number of optimizer steps of the run."
+    return Sign("warmup", "PB869", rates.steps[0], text, advice, "certain" if of else "likely")
+
+
+def summed_loss(case: Case) -> Sign | None:
+    """The tag of losses that are sums over micro-batches, or None.
+
+    PB870 summed loss: the first loss is k·ln 2, the sum over k micro-batches of an untrained DPO policy.
+
+    Means: the trainer adds the losses of gradient accumulation and does not divide; lower rows at the end of
+    an epoch are accumulations that were not full.
+    Why: such a log is misread twice: 2.77 looks like a bad start, and its last rows like learning.
+    Do: divide by the accumulation before comparing with ln 2; update transformers and TRL, which divide.
+    Source: transformers issue 34242 on losses under gradient accumulation.
+    """
+    if case.method.summed < 2:
+        return None
+    row = case.log.train[0]
+    raw = row.get("loss_sum", row.get("loss", math.nan))
+    text = (
+        f"loss {raw:.4g} at {case.at(row['step'])} is {raw / LN2:.2f} × ln 2 (derived): summed over "
+        f"{case.method.summed} micro-batches"
+    )
+    parts = sum(r.get("loss_parts", case.method.summed) < case.method.summed for r in case.log.train)
+    text += f"; {parts} low entries are partial accumulations" if parts else ""
+    advice = f"Divide these losses by {case.method.summed} before comparing; update transformers and TRL."
+    return Sign("summed_loss", "PB870", row["step"], text, advice)
+
+
+def smoothing_floor(case: Case) -> Sign | None:
+    """The tag of a loss that label smoothing keeps above 0, or None.
+
+    PB871 smoothing floor: the loss exceeds −log σ(margin) by a constant share ε of the margin.
+
+    Means: label smoothing ε: the loss is −log σ(m) + ε·m, lowest at m = ln((1 − ε)/ε) and above 0 there.
+    Why: a loss that stops falling, or rises with the margin, is then no failure: the policy is past the
+    margin that the smoothing asks for.
+    Do: judge by accuracy and held-out margin; stop when the margin passes ln((1 − ε)/ε).
+    Source: Mitchell 2023, "A note on DPO with noisy preferences" (cDPO).
+    """
+    epsilon = smoothing(case)
+    if epsilon is None:
+        return None
+    floor = -(epsilon * math.log(epsilon) + (1.0 - epsilon) * math.log(1.0 - epsilon))
+    loss, margin = case.curve("loss"), case.curve("rewards/margins")
+    text = (
+        f"loss {loss.last(5):.4g} at margin {margin.last(5):.3g} in the last fifth: label smoothing "
+        f"{epsilon:g} (derived) keeps it above {floor:.3g} (derived)"
+    )
+    advice = "No failure: judge by accuracy. A loss that rises with the margin has passed its optimum."
+    return Sign("smoothing_floor", "PB871", None, text, advice)
+
+
+def _smoothed(row: Row) -> bool:
+    # Pairs that are ranked wrong raise the loss as well, each by its margin.
+    finite = all(math.isfinite(row.get(k, math.nan)) for k in ("loss", "rewards/margins"))
+    return finite and row["loss"] > 0.05 and row.get("rewards/accuracies", 0.0) >= 0.95
+
+
+def smoothing(case: Case) -> float | None:
+    """The label smoothing ε that explains a DPO loss in every entry: one that people write, or None."""
+    if case.method.family != "reference":
+        return None
+    rows = [r for r in case.log.train if r.get("rewards/margins", 0.0) > 1.5 and _smoothed(r)]
+    shares = [(r["loss"] - least_loss(r["rewards/margins"])) / r["rewards/margins"] for r in rows]
+    margins = [r["rewards/margins"] for r in rows]
+    if len(shares) < 4 or max(margins) < 1.5 * min(margins) or fmean(shares) < 0.009:
+        return None
+    if pstdev(shares) > 0.15 * fmean(shares):
+        return None
+    near: float = min(WRITTEN_SMOOTHING, key=lambda e: abs(e - fmean(shares)))
+    # The spread of margins within a batch adds a little above Jensen's bound.
+    return near if -0.1 * near <= fmean(shares) - near <= 0.25 * near else None

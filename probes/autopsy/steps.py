@@ -1,0 +1,157 @@
+"""Where an entry stands: its step where the log says it, else its number; and which entries count once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from .curve import Row
+from .hints import Hints
+from .names import STEP_NAMES
+from .rows import Raw
+
+EXAMPLES = ("counters/examples", "examples", "consumed_samples", "consumed_examples", "num_examples")
+
+
+def place(rows: list[Raw], hints: Hints) -> str:
+    """Give every row a finite `step` and return its unit.
+
+    "step" where the log says it, or where epoch × steps per epoch gives it; else "example", "W&B step" (a
+    count of log calls), "epoch" where there is one entry an epoch, or "entry". Evaluations do not count as
+    entries where there are training entries.
+    """
+    for unit, steps in (
+        ("step", [_named(row, STEP_NAMES) for row in rows]),
+        ("example", [_named(row, EXAMPLES) for row in rows]),
+        ("W&B step", [_named(row, ("_step",)) for row in rows]),
+        ("step", _from_epochs(rows, hints)),
+    ):
+        known = [s for s in steps if s is not None]
+        stands_still = len(set(known)) == 1 and sum("loss" in row for row in rows) > 1
+        if known and not stands_still:
+            _fill(rows, steps)
+            return unit
+    return _by_position(rows)
+
+
+def _named(row: Mapping[str, float | None], names: Sequence[str]) -> float | None:
+    found = (row.get(name) for name in names)
+    return next((s for s in found if s is not None and math.isfinite(s)), None)
+
+
+def _from_epochs(rows: list[Raw], hints: Hints) -> list[float | None]:
+    """Steps from the epoch, where the log says how many steps and epochs the run has."""
+    if not hints.max_steps or not hints.epochs:
+        return [None] * len(rows)
+    a_step = hints.max_steps / hints.epochs
+    epochs = [row.get("epoch") for row in rows]
+    return [None if e is None or not math.isfinite(e) else round(e * a_step) for e in epochs]
+
+
+def _fill(rows: list[Raw], steps: Sequence[float | None]) -> None:
+    last = 0.0
+    for row, step in zip(rows, steps, strict=True):
+        last = row["step"] = last if step is None else float(step)
+
+
+def _by_position(rows: list[Raw]) -> str:
+    counted = [_trains(row) for row in rows]
+    if not any(counted):
+        counted = [True] * len(rows)
+    epochs = [row.get("epoch") for row, counts in zip(rows, counted, strict=True) if counts]
+    if len(epochs) > 1 and _one_an_epoch(epochs):
+        _fill(rows, [row.get("epoch") for row in rows])
+        return "epoch"
+    number = 0.0
+    for row, counts in zip(rows, counted, strict=True):
+        number += counts
+        row["step"] = number
+    return "entry"
+
+
+def _trains(row: Mapping[str, float | None]) -> bool:
+    return any(not k.startswith("eval_") and k not in ("step", "epoch") for k in row) and "loss" in row
+
+
+def _one_an_epoch(epochs: Sequence[float | None]) -> bool:
+    known = [e for e in epochs if e is not None and math.isfinite(e)]
+    rising = all(a < b for a, b in pairwise(known))
+    return len(known) == len(epochs) and rising and all(e == round(e) for e in known)
+
+
+def counted_once(rows: list[Raw]) -> tuple[list[Raw], str]:
+    """The rows without echoes and further ranks, and a note that says what was left out."""
+    half = len(rows) // 2
+    beside = rows[0::2] == rows[1::2]
+    if len(rows) >= 4 and len(rows) % 2 == 0 and (beside or rows[:half] == rows[half:]):
+        once = rows[0::2] if beside else rows[:half]
+        return once, f"every entry stands twice in the file: {half} echoes are left out"
+    ranks = _ranks(rows)
+    if ranks > 1:
+        return rows[::ranks], f"{ranks} entries for each step, as {ranks} ranks write them: the first is read"
+    return rows, ""
+
+
+def _ranks(rows: Sequence[Raw]) -> int:
+    """How many processes wrote the file: entries of a step beside each other that differ in their loss."""
+    for n in (2, 4, 8):
+        groups = [rows[i : i + n] for i in range(0, len(rows), n)]
+        if len(groups) >= 3 and len(rows) % n == 0 and all(map(_of_one_step, groups)) and _moves(groups):
+            return n
+    return 1
+
+
+def _of_one_step(group: Sequence[Raw]) -> bool:
+    where = [[row.get(k) for k in (*STEP_NAMES, "epoch", "learning_rate")] for row in group]
+    alike = all(w == where[0] for w in where) and any(v is not None for v in where[0])
+    return alike and all("loss" in row for row in group)
+
+
+def _moves(groups: Sequence[Sequence[Raw]]) -> bool:
+    """Whether step or rate differ from each group to the next; a constant rate alone proves nothing."""
+    where = [tuple(g[0].get(k) for k in (*STEP_NAMES, "learning_rate")) for g in groups]
+    changed = sum(a != b for a, b in pairwise(where))
+    return changed >= 0.9 * (len(where) - 1)
+
+
+def latest_pass(rows: Sequence[Row], unit: str = "step") -> tuple[list[Row], str]:
+    """The rows that led to the final weights, and a note where a resumed run replaced others.
+
+    A step that comes again replaces all rows from it on: the run went back to a checkpoint. Where the epoch
+    goes on rising meanwhile, the step counter restarts every epoch instead, and is made to run on. Without
+    steps the epoch says where a run went back to.
+    """
+    if unit == "entry":
+        return _by_epoch(rows)
+    kept: list[Row] = []
+    replaced, offset, resumed = 0, 0.0, 0.0
+    for source in rows:
+        row = {**source, "step": source["step"] + offset}
+        backward = bool(kept) and row["step"] < kept[-1]["step"]
+        if backward and row.get("epoch", 0.0) > kept[-1].get("epoch", math.inf):
+            offset = kept[-1]["step"] + 1 - source["step"]
+            row["step"] = source["step"] + offset
+            backward = False
+        while backward and kept and kept[-1]["step"] >= row["step"]:
+            kept.pop()
+            replaced, resumed = replaced + 1, row["step"]
+        if kept and kept[-1]["step"] == row["step"]:
+            row = {**kept.pop(), **row}
+        kept.append(row)
+    note = f"resumed at {unit} {resumed:g}: {replaced} entries that it replaced are left out"
+    return kept, note if replaced else ""
+
+
+def _by_epoch(rows: Sequence[Row]) -> tuple[list[Row], str]:
+    kept: list[Row] = []
+    replaced = 0
+    for row in rows:
+        epoch = row.get("epoch", math.nan)
+        if kept and epoch < kept[-1].get("epoch", math.nan):
+            while kept and kept[-1].get("epoch", -math.inf) >= epoch:
+                kept.pop()
+                replaced += 1
+        kept.append(row)
+    note = f"the epoch goes back: {replaced} earlier entries are left out"
+    return kept, note if replaced else ""

@@ -1,0 +1,115 @@
+"""The rule for runs that learned nothing: still at the start, no better than a coin, or without a loss."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from .case import Case, Sign
+from .curve import Curve
+from .diverged import ZERO
+from .method import LN2
+from .online import idle_groups
+from .zeros import unexplained_zeros
+
+NEAR_IDLE = 0.01 / LN2  # within .01 of ln 2; for other losses the same share of their own start
+CHANCE = (0.45, 0.55)
+BETTER = 1.1
+
+
+def stuck(case: Case) -> Sign | None:
+    """The sign of a run that has learned nothing, or None.
+
+    PB853 stuck: the loss is where a policy that learns nothing has it, or the accuracy is a coin's or worse.
+
+    Means: every loss lies within .01 of ln 2 (for another loss function: as near to its own start, and the
+    accuracy has not risen); or the mean accuracy of the last fifth is between .45 and .55 while the loss is
+    no better than a coin's; or against a reference the run was worse than a coin from beginning to end; or
+    the loss is 0 from the first entry, which is no training. Online: no group of completions with variance.
+    Where an SFT term is mixed in (ORPO, MPO), the loss may fall meanwhile.
+    Why: chosen equal or nearly equal to rejected, β or the learning rate too small, adapter weights without
+    gradient and labels that are noise all look like this.
+    Do: look at grad_norm and the learning rate first, then run `probe data` and `probe trial` on the pairs.
+    Source: design rule; OpenRLHF issue 364 and TRL issues 1311 and 1627 for causes.
+    """
+    if case.method.family == "online":
+        return idle_groups(case)
+    return _nothing(case) or _idle(case) or _coin(case) or _worse(case)
+
+
+NEXT_STUCK = (
+    "Check that grad_norm and learning_rate are above 0 and that chosen differs from rejected (`probe "
+    "data`); then `probe trial` says whether these pairs can be learned at all."
+)
+NEXT_NOTHING = (
+    "Count the labels that are not masked (-100) in a batch, and run it in float32: either every label is "
+    "masked or float16 overflows and the NaN filter shows 0. Log with logging_nan_inf_filter=False."
+)
+NEXT_WORSE = (
+    "Look for swapped sides in a few pairs and for a reference that is not the starting policy; `probe bias` "
+    "shows what the model prefers before any training."
+)
+
+
+def _nothing(case: Case) -> Sign | None:
+    """A loss of exactly 0 from the first entry on."""
+    zeros, rows = unexplained_zeros(case)
+    if len(zeros) < 2 or len(zeros) < 0.9 * len(rows) or rows[0]["loss"] != 0.0:
+        return None
+    since = case.at(zeros[0]["step"])
+    text = f"loss exactly 0 in {len(zeros)} of {len(rows)} entries, from {since} on: never trained"
+    return Sign("stuck", "PB853", zeros[0]["step"], text, NEXT_NOTHING)
+
+
+def _idle(case: Case) -> Sign | None:
+    loss, idle = case.curve("loss"), case.method.idle
+    near = NEAR_IDLE * (2.0 if case.method.summed > 1 else 1.0)  # a sum is logged to fewer digits
+    if idle is None or not len(loss) or any(abs(v - idle) > near * idle for v in loss.values):
+        return None
+    accuracy = case.curve("rewards/accuracies")
+    # The scale of other losses says less about what was learned.
+    if not case.method.sigmoid and accuracy.last(5) > CHANCE[1]:
+        return None
+    named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
+    divided = f", divided by {case.method.summed}," if case.method.summed > 1 else ""
+    text = f"all {len(loss)} losses{divided} within {near * idle:.2g} of {named} ({_span(loss)})"
+    return Sign("stuck", "PB853", loss.steps[0], text, NEXT_STUCK, "certain")
+
+
+def _span(curve: Curve) -> str:
+    return f"{min(curve.values):.4f}..{max(curve.values):.4f}"
+
+
+def _coin(case: Case) -> Sign | None:
+    accuracy, loss = case.curve("rewards/accuracies"), case.curve("loss")
+    low, high = CHANCE
+    if not case.method.pairwise or not low <= accuracy.last(5) <= high:
+        return None
+    idle = case.method.idle
+    if idle and loss.last(5) < idle / BETTER:  # a coin's accuracy, yet a loss that a coin does not reach
+        return None
+    since = accuracy.since(lambda v: low - 0.05 <= v <= high + 0.05)
+    text = f"mean accuracy {accuracy.last(5):.2f} in the last fifth, loss {loss.last(5):.4g} there"
+    if case.method.sigmoid and loss.last(5) > LN2 + 0.1:
+        text += ": worse than untrained"
+    elif idle is None and loss.last(5) < loss.first(5) / BETTER:
+        text += f", down from {loss.first(5):.4g}, and yet the preference is not learned"
+    since = accuracy.steps[-accuracy.window(5)] if since is None else since
+    return Sign("stuck", "PB853", since, text, NEXT_STUCK)
+
+
+def _worse(case: Case) -> Sign | None:
+    """Against a reference: both thirds no better than an untrained policy, in loss and in accuracy."""
+    loss, accuracy = case.curve("loss"), case.curve("rewards/accuracies")
+    third = len(loss) // 3
+    if case.method.family != "reference" or len(loss) < 5 or third < 1:
+        return None
+    start, end = fmean(loss.values[:third]), fmean(loss.values[-third:])
+    bad = case.method.sigmoid and min(start, end) > 1.2 * LN2 and fmean(loss.values) > 1.2 * LN2
+    wrong = len(accuracy) > 4 and max(accuracy.first(3), accuracy.last(3)) < CHANCE[0]
+    idle = case.method.idle
+    unmoved = end > idle if idle else end > start / BETTER
+    if not (bad and accuracy.last(3) < 0.7) and not (wrong and unmoved and end > ZERO):
+        return None
+    text = f"worse than a coin throughout: mean loss {start:.4g} in the first third, {end:.4g} in the last"
+    text += f"; accuracy {accuracy.first(3):.2f} and {accuracy.last(3):.2f}" if len(accuracy) else ""
+    return Sign("stuck", "PB853", loss.steps[0], text, NEXT_WORSE)

@@ -1,0 +1,154 @@
+"""Tables of metrics: CSV, W&B panels, TensorBoard's CSV, Markdown, and the HTML of notebooks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html.parser import HTMLParser
+from typing import Any
+
+from .names import MEASURED, canonical
+
+Entry = Mapping[str, Any]
+# In the tables that transformers draws, everything beside these is of the evaluation.
+OF_TRAINING = re.compile(r"^(step|epoch|training loss|learning rate|grad norm|)$", re.IGNORECASE)
+ENVELOPE = ("__MIN", "__MAX")
+X_AXES = ("step", "global_step", "_step", "epoch")
+NOTHING = {"", "-", "No log", "No Log", "None", "null", "N/A"}
+
+
+def of_csv(text: str, name: str = "") -> list[Entry]:
+    """Rows of a CSV or TSV file whose heading, among its first lines, names a metric."""
+    lines = text.lstrip("\ufeff").splitlines()
+    start = next((i for i, line in enumerate(lines[:50]) if _is_heading(line, name)), None)
+    if start is None:
+        return []
+    heading = lines[start]
+    delimiter = max(",\t;", key=heading.count)
+    try:
+        table = list(csv.reader(io.StringIO("\n".join(lines[start:])), delimiter=delimiter))
+    except csv.Error:
+        return []
+    return _rows([cell.strip() for cell in table[0]], table[1:], name)
+
+
+def _is_heading(line: str, name: str) -> bool:
+    cells = [cell.strip().strip('"') for cell in re.split(r"[,\t;]", line)]
+    if len(cells) < 2 or any(_number(cell) for cell in cells if cell):
+        return False
+    return _tensorboard(cells) or any(MEASURED.search(canonical(_run_and_metric(c)[1]).name) for c in cells)
+
+
+def _number(cell: str) -> bool:
+    return bool(re.fullmatch(r"[-+]?\d[\d.eE+-]*", cell))
+
+
+def _tensorboard(cells: Sequence[str]) -> bool:
+    return {"wall time", "step", "value"} <= {cell.lower() for cell in cells}
+
+
+def _rows(names: list[str], table: Iterable[Sequence[str]], file: str) -> list[Entry]:
+    if _tensorboard(names):
+        metric = tag_of(file)
+        names = [{"value": metric, "wall time": "wall_time"}.get(n.lower(), n) for n in names]
+    runs = {run for n in names if (run := _run_and_metric(n)[0])}
+    rows = [dict(zip(names, row, strict=False)) for row in table if any(cell.strip() for cell in row)]
+    rows = [{k: v for k, v in row.items() if k} for row in rows]
+    return list(_of_runs(rows, sorted(runs))) if runs else list(rows)
+
+
+def tag_of(file: str) -> str:
+    """The metric in the name of a file that TensorBoard downloads: `run-NAME-tag-train_loss.csv`."""
+    stem = re.sub(r"\.(csv|txt)$", "", file)
+    tag = re.split(r"(?:^|[-_.])tag[-_.]", stem)[-1]
+    words = [w for w in re.split(r"[-. ]+", tag) if w]
+    named = [w for w in (tag, *words) if MEASURED.search(canonical(w).name)]
+    loss = re.search(r"(train|eval|val)?[_/ -]*loss", tag, re.IGNORECASE)
+    return named[0] if named else loss.group() if loss else "value"
+
+
+def _run_and_metric(name: str) -> tuple[str, str]:
+    """`RUN - train/loss` as W&B names the columns of a panel."""
+    run, separator, metric = name.rpartition(" - ")
+    return (run.strip(), metric.strip()) if separator else ("", name)
+
+
+def _of_runs(rows: list[dict[str, str]], runs: list[str]) -> Iterator[Entry]:
+    for run in runs:
+        for row in rows:
+            own: dict[str, str] = {}
+            for key, value in row.items():
+                of, metric = _run_and_metric(key)
+                if not metric.endswith(ENVELOPE) and of in ("", run) and value.strip() != "":
+                    own[metric] = value
+            if any(MEASURED.search(canonical(k).name) for k in own):
+                yield {**own, "stage": run} if len(runs) > 1 else own
+
+
+def of_markdown(text: str, name: str = "") -> list[Entry]:
+    """The longest Markdown table with a metric in its heading, as the Trainer writes into model cards."""
+    tables: list[list[Entry]] = [[]]
+    heading: list[str] | None = None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if "|" in line else []
+        if len(cells) < 2:
+            heading = None
+        elif heading is None:
+            heading = cells
+            tables.append([])
+        elif not all(re.fullmatch(r":?-{1,}:?", cell) for cell in cells):
+            tables[-1].append(_drawn(heading, cells))
+    return max((t for t in tables if _measured(t)), key=len, default=[])
+
+
+def _measured(table: Sequence[Entry]) -> bool:
+    return any(MEASURED.search(canonical(str(k)).name) for row in table[:1] for k in row)
+
+
+def _drawn(heading: Sequence[str], cells: Sequence[str]) -> Entry:
+    """A row of a table that transformers draws: beside a validation loss other metrics are held out too."""
+    held_out = any(canonical(h).name == "eval_loss" for h in heading)
+    row: dict[str, Any] = {}
+    for key, value in zip(heading, cells, strict=False):
+        if value in NOTHING:
+            continue
+        own = not held_out or OF_TRAINING.match(key) or canonical(key).name.startswith("eval_")
+        row[key if own else f"eval_{key}"] = value
+    return row
+
+
+def of_html(text: str) -> list[Entry]:
+    """The longest table with a metric in its heading."""
+    if "<t" not in text:
+        return []
+    reader = _Tables()
+    reader.feed(text)
+    found = [[_drawn(t[0], row) for row in t[1:]] for t in reader.tables if len(t) > 1]
+    return max((t for t in found if _measured(t)), key=len, default=[])
+
+
+class _Tables(HTMLParser):
+    """The cells of every table of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self._cell = False
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr" and self.tables:
+            self.tables[-1].append([])
+        elif tag in ("td", "th") and self.tables and self.tables[-1]:
+            self.tables[-1][-1].append("")
+            self._cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._cell = self._cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.tables[-1][-1][-1] += data.strip()
