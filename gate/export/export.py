@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ...errors import ProbeError
 from ...files import sha256_file, write_text
@@ -15,7 +17,6 @@ from ...pairs.read import read_pairs
 from ...records import Decision, Run, stage_values
 from ...runs import save_rows
 from .tools import ABLE, TOOLS, Exported, Job, data_name, lacking
-from .yaml import dump
 
 
 def export(run: Run, tool: str, directory: Path, pairs: Path | None = None) -> list[Path]:
@@ -83,7 +84,7 @@ def _write(job: Job, made: Exported, run: Run, decision: Decision, source: Path,
     if hosted:  # JSON has no comments: the request must be sent as it stands
         write_text(path, json.dumps(made.settings, indent=2) + "\n")
     else:
-        write_text(path, dump(made.settings, _comments(job, made, run, decision)))
+        write_text(path, as_yaml(made.settings, _comments(job, made, run, decision)))
     return path
 
 
@@ -97,3 +98,14 @@ def _comments(job: Job, made: Exported, run: Run, decision: Decision) -> list[st
         *([f"Merge the adapter in {job.model} into the model before this stage."] if merged else []),
         f"Run in this directory: {made.command}",
     ]
+
+
+def as_yaml(values: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
+    """`values` as YAML in their order, None left out, after `comments`.
+
+    All is ASCII: PyYAML does not read back some characters that it writes as they are (U+0085 in a key).
+    """
+    head = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines()]
+    given = {key: value for key, value in values.items() if value is not None}
+    body = yaml.safe_dump(given, sort_keys=False, default_flow_style=None, width=1000)
+    return "\n".join([*head, body])
