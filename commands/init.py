@@ -31,6 +31,8 @@ def init(
             print(f"kept   {path}")
             if name == ".pre-commit-config.yaml":
                 print(f"       add this to its repos:\n{hook(pairs)}", end="")
+            if name == ".gitignore" and ".probe/" not in path.read_text(encoding="utf-8").split():
+                print("       add .probe/ to it: runs and scores are kept there")
         else:
             write_text(path, content)
             print(f"wrote  {path}")

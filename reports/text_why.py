@@ -32,8 +32,8 @@ def verdict_lines(run: Run, page: Page) -> list[Text]:
 def _method(decision: Decision, page: Page) -> list[Text]:
     stages = " → ".join(decision.stages)
     staged = f" ({stages})" if len(decision.stages) > 1 else ""
-    words = "" if decision.stages else f": {in_words(decision)}"
-    return page.wrap(f"{decision.method}{words}{staged}", first="DECISION  ", style="bold")
+    words = decision.method if decision.stages else in_words(decision)
+    return page.wrap(f"{words}{staged}", first="DECISION  ", style="bold")
 
 
 def finding_lines(run: Run, page: Page) -> list[Text]:
