@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from ..records import Decision, Finding, Reason, Run
 from ..training.shipped import Tuning, recipe
@@ -87,10 +87,22 @@ def _capital(text: str) -> str:
 def _runner_up(row: Row, others: list[Row], facts: Facts, settings: Settings) -> dict[str, Any]:
     """The next row's method, what would change the decision, and what to do in place of training."""
     then = next((other.method for other in others), "do-not-train" if row.stages else "none")
-    shown = {"method": then, "what_would_change_it": row.change + _more_pairs(row, facts, settings)}
+    shown = {
+        "method": then,
+        "what_would_change_it": row.change + _judged_again(row, facts) + _more_pairs(row, facts, settings),
+    }
     lever = told(facts.run)
     instead = f"{lever}; else {row.instead}" if lever else row.instead
     return {**shown, "instead": instead} if row.instead else shown
+
+
+def _judged_again(row: Row, facts: Facts) -> str:
+    """What the table decides under the wish that the row names: judged again, not promised."""
+    goals = [goal for goal in get_args(Goal) if f"--goal {goal}" in row.change]
+    other = [dataclasses.replace(facts, goal=goal) for goal in goals]
+    other += [dataclasses.replace(facts, one_stage=False)] if "two stages" in row.change else []
+    methods = [next(r.method for r in ROWS if r.holds(case) is not None) for case in other]
+    return f": then {methods[0]}" if methods else ""
 
 
 def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:

@@ -163,7 +163,7 @@ ROWS: tuple[Row, ...] = (
         "with sides alike in length this is a preference about content, which DPO was not seen to turn round",
         "Chen et al. 2024 (flip budget); knowledge: Ovadia et al. 2023 (retrieval beats tuning)",
         "moderate",
-        "`--goal taste` if the pairs are about style: then SFT, then DPO",
+        "`--goal taste` if the pairs are about style",
         "retrieval or a system prompt that holds the facts; else SFT on many documents that state them",
     ),
     Row(
@@ -230,7 +230,7 @@ ROWS: tuple[Row, ...] = (
         "the chosen side is improbable and one stage is wanted: ORPO imitates and contrasts at once",
         "Hong et al. 2024: ahead of DPO at 1.3B, behind it at 125M",
         "moderate",
-        "allowing two stages: then SFT, then DPO",
+        "allowing two stages",
     ),
     Row(
         "off-policy-length",
@@ -239,7 +239,7 @@ ROWS: tuple[Row, ...] = (
         "the chosen side is improbable, and length tells the sides apart: SFT first, then a loss per token",
         "as the rows `off-policy` and `length`; that sums learn length alone is measured (docs/validity.md)",
         "moderate",
-        "sides of matched length: then SFT and plain DPO",
+        "sides of matched length",
         loss="dpo_norm",
     ),
     Row(
@@ -249,7 +249,7 @@ ROWS: tuple[Row, ...] = (
         "DPO from here would push both sides down; SFT moves the model to the chosen side first",
         "Ren & Sutherland 2024; Tunstall et al. 2023",
         "moderate",
-        "chosen responses that the model itself finds probable: then DPO alone",
+        "chosen responses that the model itself finds probable",
     ),
     Row(
         "displaced-alike",
@@ -267,7 +267,7 @@ ROWS: tuple[Row, ...] = (
         "the chosen side is in danger of losing probability; an NLL term on it holds it up",
         "Pang et al. 2024; Yuan et al. 2024",
         "good",
-        "a displacement probe without findings: then plain DPO",
+        "a displacement probe without findings",
     ),
     Row(
         "length",
@@ -276,7 +276,7 @@ ROWS: tuple[Row, ...] = (
         "length alone tells the sides apart, so the loss counts log-probs per token",
         "Meng et al. 2024; open-instruct's length-normalised DPO",
         "moderate",
-        "sides of matched length: then plain DPO",
+        "sides of matched length",
         loss="dpo_norm",
     ),
     Row(

@@ -295,3 +295,10 @@ def test_every_threshold_says_where_it_comes_from():
     assert all(t.provenance and t.help for t in THRESHOLDS.values())
     assert all(row.source and row.strength and row.change for row in ROWS)
     assert all(note.source for note in NOTES)
+
+
+def test_what_a_goal_would_change_is_judged_and_not_promised():
+    run = CASES["matter-of-fact"][0]
+    said = decide(run, Settings()).decision.runner_up["what_would_change_it"]
+    then = decide(run, Settings(), goal="taste").decision.method
+    assert f"`--goal taste` if the pairs are about style: then {then}" in said
