@@ -42,7 +42,7 @@ def diagnosis_lines(run: Run, page: Page) -> list[Text]:
     tone = DIAGNOSES.get(main, "unsure")
     qualified = main == "healthy" and found.get("tags")
     since = f" since {found['since']}" if found.get("since") else ""
-    since += f" ({found['confidence']})" if found.get("confidence") else ""
+    since += f" ({found['confidence']})" if found.get("confidence") and not qualified else ""
     head = page.line((main.upper(), f"bold {STYLES['unsure' if qualified else tone]}"), (since, "bold"))
     if qualified:
         head.append(page.text(" curves, but: " + ", ".join(found["tags"])), "bold")
