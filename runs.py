@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from .errors import ProbeError
 from .files import atomic, write_text
 from .records import SCHEMA_VERSION, Run, run_from_json, run_to_json, to_json
 
+SCHEMA = Path(__file__).with_name("run-1.json")
 LAST = Path(".probe/last.json")  # the last gate of this project
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "scipy", "scikit-learn", "tokenizers")
 
@@ -62,7 +66,7 @@ def save_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
 def load_run(path: Path) -> Run:
     """Read a `run.json` (or the directory that holds one).
 
-    Raises `ProbeError` when it is absent, no JSON, no run, or of a newer schema than this version knows.
+    Raises `ProbeError` when it is absent, no JSON, of a newer schema, or no run by the published one.
     """
     path = path / "run.json" if path.is_dir() else path
     data = _json(path)
@@ -74,17 +78,60 @@ def load_run(path: Path) -> Run:
             f"{path}: schema {version} is newer than this probe knows ({SCHEMA_VERSION}). "
             "Upgrade with `pip install -U prefprobe`."
         )
+    _check_schema(path, data)
+    return run_from_json(data)
+
+
+@contextmanager
+def read_from(*paths: Path) -> Iterator[None]:
+    """What is done with saved runs: content that no run has ends as `ProbeError`, not as a crash.
+
+    The schema holds the sections' forms, not every value in them; here is what it lets through.
+    """
     try:
-        return run_from_json(data)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ProbeError(f"{path}: not a run of schema {version} ({error!r}). Measure again.") from error
+        yield
+    except (TypeError, KeyError, AttributeError, ValueError, IndexError, OverflowError) as error:
+        where = ", ".join(map(str, paths))
+        raise ProbeError(
+            f"{where}: holds what probe does not write ({error!r:.120}). Measure again."
+        ) from error
+
+
+def _check_schema(path: Path, data: Any) -> None:
+    """Raises `ProbeError` with the first place at which `data` is no run by the published schema."""
+    from jsonschema.exceptions import best_match
+
+    error = best_match(_validator().iter_errors(data))
+    if error is not None:
+        place = ".".join(map(str, error.absolute_path)) or "the whole"
+        fact = error.message if len(error.message) <= 120 else f"{error.message[:119]}…"
+        raise ProbeError(f"{path}: no run of schema {SCHEMA_VERSION}: {place}: {fact}. Measure again.")
+
+
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    # What this version writes has every key; a run of an older one takes defaults for those it lacks.
+    return Draft202012Validator({**schema, "required": ["schema_version", "command", "created"]})
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
 
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise ProbeError(f"{path}: {error.strerror}. Give the run.json of an earlier probe.") from error
+    except RecursionError as error:
+        raise ProbeError(f"{path}: nested too deeply. Give a run.json written by probe.") from error
     except ValueError as error:
         raise ProbeError(f"{path}: not JSON ({error}). Give a run.json written by probe.") from error
 

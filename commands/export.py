@@ -19,7 +19,9 @@ def export(
     Example: probe export .probe/runs/RUN --to trl
     """
     from ..gate.export.export import export as write
-    from ..runs import load_run
+    from ..runs import load_run, read_from
 
-    for path in write(load_run(run), to, out or Path(f"export-{to}"), pairs):
-        print(path)
+    saved = load_run(run)
+    with read_from(run):
+        for path in write(saved, to, out or Path(f"export-{to}"), pairs):
+            print(path)

@@ -70,7 +70,7 @@ def gate(
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
     from ..reports.emit import emit, parse_formats, show
-    from ..runs import load_run
+    from ..runs import load_run, read_from
 
     targets = parse_formats(format)
     judging = from_config(
@@ -85,11 +85,12 @@ def gate(
     )
     if is_run(path):
         saved = load_run(path)
-        run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
-        if out is None:
-            show(run, targets, everything=everything)
-        else:
-            emit(run, format, out, everything=everything)
+        with read_from(path):
+            run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
+            if out is None:
+                show(run, targets, everything=everything)
+            else:
+                emit(run, format, out, everything=everything)
         return run.verdict.exit_code
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)

@@ -23,15 +23,16 @@ def report(
     Example: probe report .probe/runs/BASE .probe/runs/TUNED --format markdown
     """
     from ..reports.emit import parse_formats, show
-    from ..runs import load_run
+    from ..runs import load_run, read_from
 
     targets = parse_formats(format)
     loaded = [load_run(path) for path in runs]
     shown = loaded[0]
-    if len(loaded) > 1:
-        from ..stats.paired_runs import side_by_side
+    with read_from(*runs):
+        if len(loaded) > 1:
+            from ..stats.paired_runs import side_by_side
 
-        shown = side_by_side(loaded, created=max(run.created for run in loaded))
-        argv = ["probe", "report", *map(str, runs)]
-        shown = replace(shown, environment={**shown.environment, "argv": argv})
-    show(shown, targets, everything=everything, summary=False)
+            shown = side_by_side(loaded, created=max(run.created for run in loaded))
+            argv = ["probe", "report", *map(str, runs)]
+            shown = replace(shown, environment={**shown.environment, "argv": argv})
+        show(shown, targets, everything=everything, summary=False)

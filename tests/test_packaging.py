@@ -58,7 +58,7 @@ def test_the_wheel_holds_every_module_and_bundled_file(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("prefprobe-*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    kinds = ("*.py", "*.jsonl", "*.j2", "*.css", "py.typed")
+    kinds = ("*.py", "*.jsonl", "*.j2", "*.css", "py.typed", "run-*.json")
     for folder in {module.parent for module in sources(ROOT)}:
         for file in (file for kind in kinds for file in folder.glob(kind) if file.name != "setup.py"):
             assert str(Path("probe", file.relative_to(ROOT))) in inside

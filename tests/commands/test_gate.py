@@ -116,7 +116,7 @@ def large_run(n: int) -> Run:
     estimates = tuple(
         Estimate(name, v, v - 0.01, v + 0.01, n, None, "t", "share") for name, v in values.items()
     )
-    inputs = {"pairs": {"path": "p.jsonl", "n": n, "sha256": "1"}, "model": {"parameters": 135e6}}
+    inputs = {"pairs": {"path": "p.jsonl", "n": n, "sha256": "1" * 64}, "model": {"parameters": 135e6}}
     details = {"pairs": rows, "probes": dict.fromkeys(PROBES, "done")}
     return Run("gate", "2026-11-21T12:00:00Z", estimates=estimates, inputs=inputs, details=details)
 
