@@ -28,6 +28,9 @@ class Rule:
 
     `code` is the finding that says the same (a prefix for `clean`). `limit` None: off until configured.
     `exact`: a count of this very file, compared without an interval. `optional`: judged only when measured.
+    `forbids`: fails where it is shown to be past its limit, and passes where enough pairs do not show it.
+    `also`: estimates with the same limit that show the same; one of them is enough, and each is tested at a
+    level corrected for their number.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Rule:
     gates: bool = True
     exact: bool = False
     optional: bool = False
+    forbids: bool = False
+    also: tuple[str, ...] = ()
 
 
 CONDITIONS: tuple[Rule, ...] = (
@@ -79,6 +84,7 @@ CONDITIONS: tuple[Rule, ...] = (
         "bias",
         "Share of pairs that DPO must flip by more than 1/beta nats.",
         "Chen et al. 2024, theorem 4.1; limit by convention",
+        gates=False,
     ),
     Rule(
         "surface_accuracy",
@@ -88,6 +94,7 @@ CONDITIONS: tuple[Rule, ...] = (
         "negatives",
         "Accuracy of telling the sides apart without the prompt.",
         f"{MEASURED}: DPO saturates above it",
+        gates=False,
     ),
     Rule(
         "states_accuracy",
@@ -97,6 +104,7 @@ CONDITIONS: tuple[Rule, ...] = (
         "negatives",
         "Accuracy of telling the sides apart by the model's own states, without the prompt.",
         f"{MEASURED}: DPO saturates above it",
+        gates=False,
         optional=True,
     ),
     Rule(
@@ -107,8 +115,7 @@ CONDITIONS: tuple[Rule, ...] = (
         "negatives",
         "Accuracy of telling the sides apart by length alone.",
         "Singhal et al. 2023: at most .63 on natural sets",
-        gates=False,
-        optional=True,
+        forbids=True,
     ),
     Rule(
         "template_share",
@@ -118,7 +125,6 @@ CONDITIONS: tuple[Rule, ...] = (
         "negatives",
         "Share of one side's responses that begin or end alike.",
         "convention",
-        gates=False,
         exact=True,
         optional=True,
     ),
@@ -141,6 +147,7 @@ CONDITIONS: tuple[Rule, ...] = (
         "negatives",
         "Forecast of held-out accuracy by a linear probe on the frozen model.",
         f"{MEASURED}: DPO teaches nothing below it",
+        gates=False,
     ),
     Rule(
         "trial_accuracy",
@@ -148,8 +155,9 @@ CONDITIONS: tuple[Rule, ...] = (
         0.5,
         "PB501",
         "trial",
-        "Accuracy on pairs before they are trained on, in a short trial.",
+        "Unseen pairs ranked right by a short trial, or samples on unseen prompts moved to the chosen kind.",
         "chance",
+        also=("behaviour_up",),
     ),
     Rule(
         "agreement",

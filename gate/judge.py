@@ -51,6 +51,7 @@ class Claim:
     group: str
     limit: float
     estimate: Estimate | None
+    alternatives: int = 1
 
 
 def judge(run: Run, settings: Settings, compared: Compared | None = None) -> Run:
@@ -126,7 +127,18 @@ def _claim(rule: Rule, group: str, limits: Mapping[str, float | bool], run: Run)
     estimate = run.estimate(rule.name, group)
     if estimate is None and rule.optional and rule.name not in limits:
         return None
-    return Claim(rule, group, float(limit), estimate)
+    others = [e for name in rule.also if (e := run.estimate(name, group)) and e.value is not None]
+    if estimate is None or not others:
+        return Claim(rule, group, float(limit), estimate)
+    best = min((estimate, *others), key=lambda e: _against(rule, e, float(limit), level_of(run)))
+    return Claim(rule, group, float(limit), best, 1 + len(others))
+
+
+def _against(rule: Rule, estimate: Estimate, limit: float, level: float) -> float:
+    """How little speaks for the good side: the p of what lies on it, 1 for what does not."""
+    p = p_against(estimate, limit, level)
+    good = estimate.value is not None and good_side(rule, estimate.value, limit)
+    return p if good and p is not None else 1.0
 
 
 def _check_noise(claims: Sequence[Claim], run: Run) -> None:
@@ -168,7 +180,7 @@ def _others(run: Run, estimated: Sequence[Condition], active: Sequence[Accepted]
     One that judges the same estimate has, whatever its result; else only one that does not let it pass.
     """
     answered = {c.code for c in estimated if c.gates and c.result in ("fail", "accepted")}
-    judged = {(c.code, c.group) for c in estimated if c.gates}
+    judged = {(c.code, c.group) for c in estimated}
     prefixes = tuple(rule.code for rule in CONDITIONS if rule.sense == "clean")
     left = [f for f in run.findings if not (restates(f) and (f.code, f.group) in judged)]
     errors = {f.code for f in left if f.severity == "error"}
@@ -181,7 +193,8 @@ def _p(claim: Claim, settings: Settings) -> float | None:
     estimate = claim.estimate
     if claim.rule.exact or estimate is None or estimate.value is None or estimate.n < settings.minimum_n:
         return None
-    return p_against(estimate, facing(claim.rule, estimate.value, claim.limit), settings.level)
+    p = p_against(estimate, facing(claim.rule, estimate.value, claim.limit), settings.level)
+    return None if p is None else min(1.0, claim.alternatives * p)
 
 
 def _judged(claim: Claim, sure: bool, settings: Settings, tests: int) -> Condition:
@@ -189,6 +202,9 @@ def _judged(claim: Claim, sure: bool, settings: Settings, tests: int) -> Conditi
     result: Result = "inconclusive"
     if estimate is not None and estimate.value is not None and (sure or rule.exact):
         result = "pass" if good_side(rule, estimate.value, claim.limit) else "fail"
+    enough = estimate is not None and estimate.value is not None and estimate.n >= settings.minimum_n
+    if rule.forbids and enough and not sure:
+        result = "pass"
     message = _message(claim, result, settings, tests)
     return Condition(
         rule.name, claim.group, estimate, claim.limit, result, rule.code, message, rule.gates, rule.sense
@@ -200,6 +216,8 @@ def _message(claim: Claim, result: Result, settings: Settings, tests: int) -> st
     if estimate is None or estimate.value is None:
         return not_measured(rule, settings.states, claim.group)
     if result != "inconclusive":
+        if result == "pass" and rule.forbids and not good_side(rule, estimate.value, claim.limit):
+            return "not shown to lie past the limit"
         return f"limit: {rule.source}" if result == "fail" and claim.limit == rule.limit else ""
     if estimate.n < settings.minimum_n:
         return f"{estimate.n} of the {settings.minimum_n} pairs that an answer needs"

@@ -259,7 +259,9 @@ def _trial(work: Work) -> Measured:
 
     request = work.request
     options = TrialOptions(
+        methods=("dpo", "sft", "sft+dpo"),
         pairs=request.trial_pairs,
+        most=4 * request.trial_pairs,
         changes=(("beta", request.beta),),
         alpha=request.alpha,
         seed=request.seed,

@@ -16,6 +16,9 @@ TEMPLATE_PAIRS, TEMPLATES = 256, 3  # scored again: two other templates and an e
 STATES_PAIRS = 300
 GRADIENT_PAIRS = 32
 TRIAL_STEPS, NOISE_PAIRS = 24, 16
+RACE = (
+    5  # steps on both sides of a batch that three candidates make at most, over both halves, per step of one
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ def costs(n: int, trial_pairs: int = 128) -> tuple[Cost, ...]:
         Cost(
             "trial",
             asked,
-            2 * TRIAL_STEPS * min(batch, asked) + min(asked, NOISE_PAIRS),
-            f"up to {TRIAL_STEPS} LoRA steps on each half of {asked} pairs, samples on the other",
+            RACE * TRIAL_STEPS * min(batch, asked) + min(asked, NOISE_PAIRS),
+            f"three methods raced on halves of {asked} pairs, up to {TRIAL_STEPS} steps each, and samples",
         ),
     )
 

@@ -153,6 +153,26 @@ class Beyond:
 
 
 @dataclass(frozen=True, slots=True)
+class Won:
+    """The method that a race of the trial prefers."""
+
+    method: str
+
+    def __call__(self, facts: Facts) -> Held | None:
+        """What was shown of it on unseen prompts and pairs."""
+        row = next((r for r in facts.run.details.get("race") or () if r["won"]), None)
+        if row is None or row["method"] != self.method:
+            return None
+        told = f"ranks {row['accuracy']:.0%} of unseen pairs right"
+        if row["judged"]:
+            told += f" and moves the samples of {row['up']} prompts up, {row['down']} down"
+        return (Evidence("PB501", f"in the race {self.method} {told}"),)
+
+    def __str__(self) -> str:
+        return f"the race prefers {self.method}"
+
+
+@dataclass(frozen=True, slots=True)
 class Leaning:
     """The bias verdict of the whole file."""
 

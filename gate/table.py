@@ -10,7 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .predicates import Beyond, Both, Either, Facts, Found, Held, Leaning, Not, Predicate, Ran, Size, Wanted
+from .predicates import (
+    Beyond,
+    Both,
+    Either,
+    Facts,
+    Found,
+    Held,
+    Leaning,
+    Not,
+    Predicate,
+    Ran,
+    Size,
+    Wanted,
+    Won,
+)
 
 Strength = Literal["certain", "good", "moderate", "reasoned"]
 STAGES: dict[str, tuple[str, ...]] = {
@@ -74,16 +88,10 @@ class Note:
 
 # Findings by what they mean to the table.
 TRIVIAL = ("PB20", "PB21")
-LEARNS = Beyond("trial_accuracy", "above", "trial_accuracy", "PB501", concern=False)
-NO_SIGNAL = Either(
+LEARNS = Either(
     (
-        Both(
-            (
-                Beyond("signal_accuracy", "below", "signal_accuracy", "PB240"),
-                Not(Beyond("trial_accuracy", "above", "signal_accuracy", "PB501", concern=False)),
-            )
-        ),
-        Beyond("trial_accuracy", "below", "signal_accuracy", "PB501"),
+        Beyond("trial_accuracy", "above", "trial_accuracy", "PB501", concern=False),
+        Beyond("behaviour_up", "above", "trial_accuracy", "PB501", concern=False),
     )
 )
 IMPROBABLE = Found(("PB221",), ("warning", "info"))
@@ -143,16 +151,6 @@ ROWS: tuple[Row, ...] = (
         "measure first: `probe gate PAIRS`",
     ),
     Row(
-        "no-signal",
-        (NO_SIGNAL,),
-        "do-not-train",
-        "nothing in these pairs generalises to pairs that were not trained on",
-        "below .6 DPO taught nothing that held-out pairs show (docs/validity.md)",
-        "moderate",
-        "clearer or cleaner pairs that lift the forecast above the limit",
-        "write clearer pairs or more of them; if only the chosen side is wanted, SFT on it; else a prompt",
-    ),
-    Row(
         "matter-of-fact",
         (
             OVER_BUDGET,
@@ -175,22 +173,6 @@ ROWS: tuple[Row, ...] = (
         "reasoned",
         "mending the finding, or accepting it in the config with a reason",
         "mend what the finding names, then gate again",
-    ),
-    Row(
-        "trivial",
-        (
-            Either(
-                (
-                    Beyond("surface_accuracy", "above", "surface_accuracy", "PB202"),
-                    Beyond("states_accuracy", "above", "states_accuracy", "PB204"),
-                )
-            ),
-        ),
-        "sft",
-        "preference training would learn what tells the sides apart; the chosen side can be imitated",
-        "Ren & Sutherland 2024; above .9 DPO saturated (docs/validity.md)",
-        "moderate",
-        "negatives that need the prompt to be told apart: `probe sample` draws them from the model",
     ),
     Row(
         "template",
@@ -222,6 +204,33 @@ ROWS: tuple[Row, ...] = (
         "moderate",
         "sides of matched length, or a trial with `--method dpo_norm` that learns per token",
         "match the lengths of the sides; `probe data` names the pairs that differ most (PB330)",
+    ),
+    Row(
+        "race-sft",
+        (LEARNS, Won("sft"), Not(LENGTH)),
+        "sft",
+        "it is the cheapest of the candidates that nothing raced beats beyond noise",
+        "a race on halves of these very pairs, under one budget (docs/commands/trial.md)",
+        "good",
+        "a dearer candidate that is better beyond noise",
+    ),
+    Row(
+        "race-sft+dpo",
+        (LEARNS, Won("sft+dpo"), Not(LENGTH)),
+        "sft+dpo",
+        "it beats the cheaper candidates beyond noise, or they showed nothing",
+        "a race on halves of these very pairs, under one budget (docs/commands/trial.md)",
+        "good",
+        "a cheaper candidate that does as well",
+    ),
+    Row(
+        "race-dpo",
+        (LEARNS, Won("dpo"), Not(LENGTH)),
+        "dpo",
+        "it is the cheapest candidate of which anything was shown, or beats the cheaper ones beyond noise",
+        "a race on halves of these very pairs, under one budget (docs/commands/trial.md)",
+        "good",
+        "a cheaper candidate that does as well",
     ),
     Row(
         "one-stage",

@@ -110,6 +110,7 @@ def large_run(n: int) -> Run:
     values = {
         "flip_budget_share": 0.2,
         "surface_accuracy": 0.6,
+        "length_accuracy": 0.55,
         "signal_accuracy": 0.75,
         "trial_accuracy": 0.7,
     }

@@ -89,7 +89,7 @@ def test_a_plan_by_hand():
     """1,000 pairs: 1,000 + 3 · 256 scored, 2 · 300 read, 128 in the trial with batches of 8."""
     bias, negatives, displacement, trial = plan.costs(1000)[2:]
     assert (bias.forward, negatives.forward, displacement.backward) == (1768, 600, 32)
-    assert (trial.forward, trial.backward) == (128, 2 * 24 * 8 + 16)
+    assert (trial.forward, trial.backward) == (128, 5 * 24 * 8 + 16)
 
 
 def test_what_is_off_costs_nothing_and_says_so():

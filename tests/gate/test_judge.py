@@ -19,7 +19,7 @@ from probe.records import Estimate, Finding, Run
 
 DONE = {"probes": dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")}
 TODAY = date(2026, 11, 21)
-GOOD = {"flip_budget_share": 0.2, "surface_accuracy": 0.6, "signal_accuracy": 0.75, "trial_accuracy": 0.7}
+GOOD = {"flip_budget_share": 0.2, "length_accuracy": 0.55, "trial_accuracy": 0.7}
 
 
 @cache
@@ -56,9 +56,8 @@ def test_wrong_labels_fail_by_themselves_not_as_broken_data(agreement, failing):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("flip_budget_share", 0.8),
-        ("surface_accuracy", 0.99),
-        ("signal_accuracy", 0.45),
+        ("length_accuracy", 0.99),
+        ("template_share", 0.6),
         ("trial_accuracy", 0.3),
     ],
 )
@@ -69,28 +68,28 @@ def test_a_value_clearly_past_its_limit_fails(name, value):
 
 
 def test_a_failed_condition_says_where_its_limit_comes_from():
-    bad = make_run(flip_budget_share=0.9)
+    bad = make_run(length_accuracy=0.9)
     own, typed = (
-        next(c for c in judge(bad, settings).verdict.conditions if c.name == "flip_budget_share")
-        for settings in (Settings(), Settings(limits={"flip_budget_share": 0.6}))
+        next(c for c in judge(bad, settings).verdict.conditions if c.name == "length_accuracy")
+        for settings in (Settings(), Settings(limits={"length_accuracy": 0.6}))
     )
     assert own.result == typed.result == "fail"
-    assert own.message == f"limit: {RULES['flip_budget_share'].source}"
+    assert own.message == f"limit: {RULES['length_accuracy'].source}"
     assert not typed.message  # whoever set a limit knows where it comes from
 
 
 def test_near_the_limit_it_is_inconclusive_and_says_how_many_more():
-    judged = judge(make_run(signal_accuracy=0.64), Settings(today=TODAY))
-    condition = next(c for c in judged.verdict.conditions if c.name == "signal_accuracy")
+    judged = judge(make_run(trial_accuracy=0.55), Settings(today=TODAY))
+    condition = next(c for c in judged.verdict.conditions if c.name == "trial_accuracy")
     assert condition.result == "inconclusive"
     more = int(condition.message.split()[0].replace(",", ""))
-    settled = judge(make_run(n=200 + 2 * more, signal_accuracy=0.64), Settings(today=TODAY))
-    assert results(settled)["signal_accuracy"] == "pass"
+    settled = judge(make_run(n=200 + 2 * more, trial_accuracy=0.55), Settings(today=TODAY))
+    assert results(settled)["trial_accuracy"] == "pass"
     assert judged.verdict.exit_code == 1
-    assert judge(make_run(signal_accuracy=0.64), Settings(inconclusive="warn")).verdict.exit_code == 0
+    assert judge(make_run(trial_accuracy=0.55), Settings(inconclusive="warn")).verdict.exit_code == 0
 
 
-@pytest.mark.parametrize("probe", ["data", "numerics", "bias", "negatives", "trial", "displacement"])
+@pytest.mark.parametrize("probe", ["data", "numerics", "negatives", "trial", "displacement"])
 def test_what_was_not_run_never_passes(probe):
     run = make_run()
     names = [rule.name for rule in CONDITIONS if rule.probe == probe and rule.gates]
@@ -111,10 +110,10 @@ def test_an_empty_run_passes_nothing():
 
 
 def test_too_few_pairs_are_inconclusive_however_clear():
-    judged = judge(make_run(n=10, signal_accuracy=1.0), Settings(today=TODAY))
-    assert results(judged)["signal_accuracy"] == "inconclusive"
+    judged = judge(make_run(n=10, trial_accuracy=1.0), Settings(today=TODAY))
+    assert results(judged)["trial_accuracy"] == "inconclusive"
     assert "10 of the 20 pairs" in next(
-        c.message for c in judged.verdict.conditions if c.name == "signal_accuracy"
+        c.message for c in judged.verdict.conditions if c.name == "trial_accuracy"
     )
 
 
@@ -127,12 +126,12 @@ def test_an_error_finding_fails_its_condition(code, name):
 
 def test_a_group_limit_is_judged_on_the_group_and_missing_groups_never_pass():
     run = make_run()
-    run = dataclasses.replace(run, estimates=(*run.estimates, share("surface_accuracy", 0.85, 300, "advice")))
+    run = dataclasses.replace(run, estimates=(*run.estimates, share("length_accuracy", 0.85, 300, "advice")))
     settings = Settings(
-        groups={"advice": {"surface_accuracy": 0.7}, "none": {"trial_accuracy": 0.5}}, today=TODAY
+        groups={"advice": {"length_accuracy": 0.7}, "none": {"trial_accuracy": 0.5}}, today=TODAY
     )
     found = results(judge(run, settings))
-    assert (found["surface_accuracy/advice"], found["surface_accuracy"]) == ("fail", "pass")
+    assert (found["length_accuracy/advice"], found["length_accuracy"]) == ("fail", "pass")
     assert found["trial_accuracy/none"] == "inconclusive"
 
 
@@ -154,8 +153,8 @@ def test_a_limit_under_the_noise_floor_is_a_configuration_error():
 
 
 def test_advisory_conditions_are_shown_but_do_not_decide():
-    judged = judge(make_run(length_accuracy=0.9), Settings(today=TODAY))
-    assert results(judged)["length_accuracy"] == "fail"
+    judged = judge(make_run(surface_accuracy=0.99, signal_accuracy=0.4), Settings(today=TODAY))
+    assert results(judged)["surface_accuracy"] == results(judged)["signal_accuracy"] == "fail"
     assert judged.verdict.status == "pass"
 
 
@@ -167,21 +166,21 @@ def accepted_run(entry: Accepted, findings=(), **values):
 
 
 def test_an_accepted_condition_no_longer_fails_and_carries_its_reason():
-    judged = accepted_run(Accepted("PB202", "templates are wanted here"), surface_accuracy=0.99)
-    assert results(judged)["surface_accuracy"] == "accepted"
+    judged = accepted_run(Accepted("PB201", "templates are wanted here"), length_accuracy=0.99)
+    assert results(judged)["length_accuracy"] == "accepted"
     assert judged.verdict.exit_code == 0
     assert judged.details["accepted"][0]["reason"] == "templates are wanted here"
 
 
 def test_worse_than_the_accepted_limit_still_fails():
     assert (
-        results(accepted_run(Accepted("PB202", "r", limit=0.95), surface_accuracy=0.999, n=1000))[
-            "surface_accuracy"
+        results(accepted_run(Accepted("PB201", "r", limit=0.95), length_accuracy=0.999, n=1000))[
+            "length_accuracy"
         ]
         == "fail"
     )
-    held = accepted_run(Accepted("PB202", "r", limit=0.97), surface_accuracy=0.93, n=1000)
-    assert results(held)["surface_accuracy"] == "accepted"
+    held = accepted_run(Accepted("PB201", "r", limit=0.97), length_accuracy=0.93, n=1000)
+    assert results(held)["length_accuracy"] == "accepted"
 
 
 def test_an_accepted_error_finding_counts_no_more_and_its_limit_holds():
@@ -194,16 +193,16 @@ def test_an_accepted_error_finding_counts_no_more_and_its_limit_holds():
 
 
 def test_a_lapsed_entry_accepts_nothing_and_is_a_finding():
-    entry = Accepted("PB202", "r", until=date(2026, 11, 20))
-    judged = accepted_run(entry, surface_accuracy=0.99)
-    assert results(judged)["surface_accuracy"] == "fail"
+    entry = Accepted("PB201", "r", until=date(2026, 11, 20))
+    judged = accepted_run(entry, length_accuracy=0.99)
+    assert results(judged)["length_accuracy"] == "fail"
     assert [f.code for f in judged.findings] == ["PB701"]
     last_day = dataclasses.replace(entry, until=TODAY)
-    assert results(accepted_run(last_day, surface_accuracy=0.99))["surface_accuracy"] == "accepted"
+    assert results(accepted_run(last_day, length_accuracy=0.99))["length_accuracy"] == "accepted"
 
 
 def test_an_unused_entry_is_a_finding_and_judging_twice_changes_nothing():
-    settings = Settings(accepted=(Accepted("PB202", "r"),), today=TODAY)
+    settings = Settings(accepted=(Accepted("PB201", "r"),), today=TODAY)
     once = judge(make_run(), settings)
     assert [f.code for f in once.findings] == ["PB702"]
     assert judge(once, settings) == once
@@ -218,7 +217,7 @@ def test_an_entry_needs_a_finding_code():
 
 
 def test_p_is_alpha_where_the_interval_ends_at_the_limit():
-    measured = share("surface_accuracy", 0.7)
+    measured = share("length_accuracy", 0.7)
     assert p_against(measured, measured.low, 0.05) == pytest.approx(0.05)
     gap = Estimate("gap", 1.0, 0.5, 1.5, 50, None, "t", "nats/token")
     assert p_against(gap, 0.5, 0.05) == pytest.approx(0.05)
@@ -298,3 +297,18 @@ def test_what_cannot_be_compared_is_refused(other, word):
     compared = compare(with_pairs([0.1, 0.2]), other)
     assert compared.findings[0].code == "PB703" and word in compared.findings[0].message
     assert judge(make_run(), Settings(today=TODAY), compared).verdict.exit_code == 1
+
+
+def test_what_forbids_passes_until_it_is_shown_and_is_never_passed_unread():
+    found = {rate: judge(make_run(length_accuracy=rate), Settings(today=TODAY)) for rate in (0.68, 0.8)}
+    told = next(c for c in found[0.68].verdict.conditions if c.name == "length_accuracy")
+    assert (told.result, told.message) == ("pass", "not shown to lie past the limit")
+    assert results(found[0.8])["length_accuracy"] == "fail"
+    few = judge(make_run(n=10, length_accuracy=0.6), Settings(today=TODAY))
+    assert results(few)["length_accuracy"] == "inconclusive"
+
+
+@pytest.mark.parametrize(("moved", "result"), [(0.7, "pass"), (0.51, "inconclusive"), (0.3, "inconclusive")])
+def test_samples_that_moved_show_learning_as_ranked_pairs_do(moved, result):
+    judged = judge(make_run(trial_accuracy=0.48, behaviour_up=moved), Settings(today=TODAY))
+    assert results(judged)["trial_accuracy"] == result
