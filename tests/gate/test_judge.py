@@ -312,3 +312,10 @@ def test_what_forbids_passes_until_it_is_shown_and_is_never_passed_unread():
 def test_samples_that_moved_show_learning_as_ranked_pairs_do(moved, result):
     judged = judge(make_run(trial_accuracy=0.48, behaviour_up=moved), Settings(today=TODAY))
     assert results(judged)["trial_accuracy"] == result
+
+
+def test_a_limit_that_is_configured_gates_also_where_the_shipped_one_describes():
+    run = make_run(surface_accuracy=0.99)
+    assert judge(run, Settings(today=TODAY)).verdict.status == "pass"
+    judged = judge(run, Settings(limits={"surface_accuracy": 0.8}, today=TODAY))
+    assert judged.verdict.status == "fail"
