@@ -206,13 +206,10 @@ def _distance(estimate: Estimate, limit: float) -> float | None:
 
 def holm(ps: Sequence[float | None], alpha: float) -> list[bool]:
     """Which hypotheses Holm's step-down procedure rejects at family-wise `alpha`; None never is."""
-    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
-    rejected = [False] * len(ps)
-    for rank, (p, i) in enumerate(order):
-        if p > alpha / (len(order) - rank):
-            break
-        rejected[i] = True
-    return rejected
+    from ..stats.statistics import holm as adjusted  # scipy, which `probe --help` must not load
+
+    known = iter(adjusted([p for p in ps if p is not None]))
+    return [p is not None and bool(next(known) <= alpha) for p in ps]
 
 
 def pairs_to_settle(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 
 from ..progress import Advance
+from .adapter import with_lora
 from .engine import token_logps
 from .model import LoadedModel
 from .records import EncodedPair
@@ -49,14 +49,13 @@ def _gradient(
 @contextmanager
 def _trainable(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, list[torch.Tensor]]]:
     """The model with the weights that would be trained; everything is put back at the end."""
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import PeftModel
 
     frozen = [(p, p.requires_grad) for p in model.parameters()]
     wrapped = isinstance(model, PeftModel)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
-        tuned = cast(torch.nn.Module, model if wrapped else get_peft_model(model, config))
+        tuned = model if wrapped else with_lora(model, RANK)
     try:
         for name, p in tuned.named_parameters():
             p.requires_grad_("lora_" in name)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .checkpoint import put_weights, trainable_weights
 from .guard import State, watch_held_out, watch_step
 from .records import Event, Limits
 from .rows import held_out_name, number, read_held_out, read_step, unprefixed
@@ -72,7 +73,7 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]
         if self._best is None or not any(event.action == "rollback" for event in self.events):
             return
         step, weights = self._best
-        put_back(kwargs["model"], weights)
+        put_weights(kwargs["model"], weights)
         print(f"probe guard: the weights of step {step} are back in place", file=sys.stderr)
 
     def _step(self, row: Mapping[str, Any], args: TrainingArguments, state: TrainerState) -> list[Event]:
@@ -110,22 +111,13 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]
             or getattr(args, "deepspeed", None)
         ):
             return
-        weights = {n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad}
-        self._best = step, weights
+        self._best = step, {name: weight.clone() for name, weight in trainable_weights(model).items()}
 
     def _say(self, event: Event, state: TrainerState) -> None:
         if state.is_world_process_zero:
             print(
                 f"probe guard: step {event.step}: {event.action}: {event.code} {event.text}", file=sys.stderr
             )
-
-
-def put_back(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
-    """Copy remembered weights into the parameters of the same names, in place."""
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, weight in weights.items():
-            parameters[name].copy_(weight)
 
 
 def _beta(args: TrainingArguments) -> float:

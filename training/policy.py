@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import ProbeError
+from ..scoring.adapter import with_lora
 from ..scoring.attention import tree_attention_on
 from ..scoring.engine import causal_lm, token_logps
 from ..scoring.records import EncodedSide
@@ -85,13 +86,8 @@ def check_trainable(model: torch.nn.Module) -> None:
 
 
 def _with_lora(model: torch.nn.Module, recipe: Recipe, seed: int) -> torch.nn.Module:
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(seed)  # A is drawn, B is zero: the start is the base model whatever the seed
-    config = LoraConfig(
-        r=recipe.lora_rank, lora_alpha=recipe.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    wrapped: torch.nn.Module = get_peft_model(model, config)
+    torch.manual_seed(seed)
+    wrapped = with_lora(model, recipe.lora_rank, recipe.lora_alpha)
     for parameter in wrapped.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 
+from ...scoring.adapter import with_lora
 from ...scoring.engine import causal_lm, token_logps
 from ...scoring.model import DTYPES
 from ...scoring.numerics import first_bad_module
@@ -78,15 +79,7 @@ def _planned(model: torch.nn.Module, plan: Plan) -> torch.nn.Module:
     inner = copy.deepcopy(causal_lm(model)).to(DTYPES[plan.dtype]).eval()
     if plan.lora_rank is None:
         return cast(torch.nn.Module, inner.requires_grad_(True))
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=plan.lora_rank,
-        lora_alpha=2 * plan.lora_rank,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return cast(torch.nn.Module, get_peft_model(inner, config).eval())
+    return with_lora(inner, plan.lora_rank).eval()
 
 
 def _logps(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> Logps:
