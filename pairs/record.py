@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,9 +29,37 @@ class Pair:
 
 
 def text_of(content: Content | None) -> str:
-    """The words of a side: the text itself, or the contents of its messages joined by newlines."""
+    """The words of a side: the text itself, or what its messages say, joined by newlines.
+
+    A message says its reasoning, its content (text parts joined) and its tool calls, these as JSON.
+    """
     if content is None:
         return ""
     if isinstance(content, str):
         return content
-    return "\n".join(str(message.get("content") or "") for message in content)
+    return "\n".join(map(_said, content))
+
+
+def _said(message: Message) -> str:
+    reasoning = message.get("reasoning_content") or message.get("thinking")
+    said = [reasoning] if isinstance(reasoning, str) else []
+    said.append(words_of(message.get("content")))
+    if calls := message.get("tool_calls"):
+        said.append(json.dumps(_plain_calls(calls), ensure_ascii=False, default=str))
+    return "\n".join(text for text in said if text)
+
+
+def _plain_calls(calls: Any) -> Any:
+    """Names and arguments alone: an id of a call differs between sides without a difference in meaning."""
+    if not isinstance(calls, list):
+        return calls
+    functions = [call.get("function", call) if isinstance(call, dict) else call for call in calls]
+    keys = ("name", "arguments")
+    return [{k: f[k] for k in keys if k in f} if isinstance(f, dict) else f for f in functions]
+
+
+def words_of(content: Any) -> str:
+    """The words of one message's content: text, or a list of parts of which those with text count."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)

@@ -128,18 +128,18 @@ def _message(item: Any, field: str, i: int) -> Message:
         raise BadRow(f'message {i} of "{field}" has no role. Write {{"role": "user", "content": "…"}}.')
     content = item.get("content")
     if isinstance(content, list):
-        return {**item, "content": _joined(content, field, i)}
+        _check_parts(content, field, i)
+        return item
     if not isinstance(content, str | None):
         raise BadRow(f'message {i} of "{field}" holds {_kind(content)} as content. Write text.')
     return item
 
 
-def _joined(parts: list[Any], field: str, i: int) -> str:
-    """Text parts as one text; a chat template renders them the same."""
+def _check_parts(parts: list[Any], field: str, i: int) -> None:
+    """Parts stay as they are, since some chat templates want them; they must be text."""
     texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
     if not all(isinstance(text, str) for text in texts):
         raise BadRow(f'message {i} of "{field}" holds more than text. Leave images and audio out.')
-    return "".join(map(str, texts))
 
 
 def _label(row: Row, name: str, field: str, names: FieldNames) -> str | None:

@@ -2,6 +2,9 @@
 
 Text is tokenised jointly, as a model would meet it. A token belongs to the response when it ends after the
 boundary; one that begins before it has merged prompt and response and is flagged, never dropped.
+
+Chat follows TRL's rule: prompt (with generation prompt), prompt + chosen and prompt + rejected are rendered
+by the tokenizer's own template, and what follows the common beginning of their tokens is the response.
 """
 
 from __future__ import annotations
@@ -13,21 +16,38 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
-from ..pairs.record import Pair
+from ..pairs.record import Content, Pair, text_of, words_of
 from .records import EncodedPair, EncodedSide
-from .templates import Rendered, render, resolve_template
+from .templates import (
+    Chat,
+    chat_texts,
+    is_chat,
+    is_rendered,
+    messages,
+    resolve_template,
+    special_texts,
+    text_before,
+)
 
 # What the encoder may meet, as it stands in reports.
 FLAGS = {
     "merged": "a token joins the end of the prompt and the start of the response",
     "truncated_chosen": "the chosen response is cut at the maximal length",
     "truncated_rejected": "the rejected response is cut at the maximal length",
+    "prompt_fills": "the prompt fills --max-length",
     "nothing_left": "no response token is left, or there was none",
     "identical": "both sides are the same tokens",
     "first_token_unscored": "no prompt and no BOS token: the first token has nothing to be predicted from",
-    "stray_template": "the chat template renders a finished answer unlike the start of one",
+    "rendered": "the prompt is rendered by a chat template already and is taken raw",
+    "typed_special": "a special token is typed inside a side",
+    "template_dropped": "the chat template leaves out words of a side",
+    "template_added": "the chat template writes words of its own at the start of a response",
+    "template_changed": "the chat template trims or changes the words of a side",
+    "same_under_template": "different sides become the same tokens under the chat template",
 }
-EXCLUDING = frozenset({"nothing_left", "identical"})  # nothing can be learned or measured from such a pair
+EXCLUDING = frozenset(
+    {"prompt_fills", "nothing_left", "identical"}
+)  # nothing can be learned or measured from such a pair
 SAMPLE = 256  # pairs that `auto` looks at
 
 
@@ -41,12 +61,16 @@ class Affixes:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Encodes pairs for one tokenizer, template and length limit. Made by `make_encoder`."""
+    """Encodes pairs for one tokenizer, template and length limit. Made by `make_encoder`.
+
+    `template` is that of text rows; rows of chat messages go through the chat template when `chat` is True.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     template: str
     max_length: int | None
     affixes: Affixes
+    chat: bool = True
 
     def __call__(self, pair: Pair) -> EncodedPair:
         """One pair as token ids."""
@@ -56,11 +80,29 @@ class Encoder:
         """Several pairs, tokenised in one parallel call. Raises `ProbeError`, with the line, for bad ones."""
         if not pairs:
             return []
-        sides = [side for pair in pairs for side in self._sides(pair)]
-        encoded = self._tokenise([side.text for side in sides])
-        placed = [self._place(side, *tokens) for side, tokens in zip(sides, encoded, strict=True)]
-        rows = zip(pairs, placed[::2], placed[1::2], strict=True)
-        return [_joined(pair, chosen, rejected) for pair, chosen, rejected in rows]
+        rows = [self._texts(pair) for pair in pairs]
+        tokens = iter(self._tokenise([text for row in rows for text in _all_texts(row)]))
+        return [
+            self._chat(pair, row, next(tokens), next(tokens), next(tokens))
+            if isinstance(row, Chat)
+            else self._text(pair, row, next(tokens), next(tokens))
+            for pair, row in zip(pairs, rows, strict=True)
+        ]
+
+    def contexts(self, pairs: Sequence[Pair]) -> list[tuple[int, ...]]:
+        """The token ids that an answer to each prompt is generated from."""
+        chats = [self._is_chat(pair) for pair in pairs]
+        sides = [
+            ("x" if isinstance(p.chosen, str) else ({"role": "assistant", "content": "x"},)) for p in pairs
+        ]
+        asked = [replace(p, chosen=side, rejected=side) for p, side in zip(pairs, sides, strict=True)]
+        rendered = [self._texts(pair) for pair in asked]
+        prompts = self._tokenise([row.prompt if isinstance(row, Chat) else "" for row in rendered])
+        codes = self.many(asked)
+        return [
+            tuple(prompt[0]) if chat else code.chosen.ids[: code.chosen.start]
+            for chat, prompt, code in zip(chats, prompts, codes, strict=True)
+        ]
 
     def neutral(self, pair: Pair, premise: str = "") -> Pair:
         """The pair under a premise that says nothing, for the prompt-corrected gap."""
@@ -70,19 +112,95 @@ class Encoder:
             else replace(pair, prompt=({"role": "user", "content": premise},))
         )
 
-    def _sides(self, pair: Pair) -> list[_Side]:
-        options = dict(pair.meta.get("chat_template_kwargs") or {})
-        if pair.meta.get("tools"):
-            options["tools"] = pair.meta["tools"]
+    def _is_chat(self, pair: Pair) -> bool:
+        """Whether the row goes through the chat template."""
+        if is_chat(pair):
+            return self.chat
+        return self.template == "chat" and bool(pair.prompt) and not is_rendered(pair, self.tokenizer)
+
+    def _texts(self, pair: Pair) -> Chat | tuple[_Side, _Side]:
+        if not self._is_chat(pair):
+            raw = self.template not in ("raw", "chat") and is_rendered(pair, self.tokenizer)
+            before = text_before("raw" if raw else self.template, pair.prompt)
+            return _side(before, pair.chosen), _side(before, pair.rejected)
+        if not self.tokenizer.chat_template:
+            raise ProbeError(
+                f"line {pair.line}: the pair is chat messages, but this tokenizer has no chat template. "
+                "Use a model with one, or give the pairs as text."
+            )
         try:
-            return [
-                _side(*render(self.template, self.tokenizer, pair.prompt, response, options))
-                for response in (pair.chosen, pair.rejected)
-            ]
+            return chat_texts(self.tokenizer, pair)
         except ProbeError as error:
             raise ProbeError(f"line {pair.line}: {error}") from error
 
-    def _tokenise(self, texts: list[str]) -> list[tuple[list[int], list[tuple[int, int]] | None]]:
+    def _chat(
+        self, pair: Pair, chat: Chat, prompt: _Tokens, chosen: _Tokens, rejected: _Tokens
+    ) -> EncodedPair:
+        """TRL's rule: the response follows the tokens that the prompt shares with both sides."""
+        start = min(_shared(prompt[0], chosen[0]), _shared(prompt[0], rejected[0]))
+        sides = [
+            self._chat_side(text, tokens, start, messages(side, "assistant"))
+            for text, tokens, side in (
+                (chat.chosen, chosen, pair.chosen),
+                (chat.rejected, rejected, pair.rejected),
+            )
+        ]
+        joined = _joined(pair, *sides)
+        flags = set(joined.flags) | self._typed(pair)
+        cut = {"truncated_chosen", "truncated_rejected", "nothing_left", "prompt_fills"} & flags
+        if "identical" in flags and not cut and pair.chosen != pair.rejected:
+            flags.add("same_under_template")
+        return replace(joined, flags=tuple(flag for flag in FLAGS if flag in flags))
+
+    def _chat_side(
+        self, text: str, tokens: _Tokens, start: int, turns: Sequence[Mapping[str, Any]]
+    ) -> tuple[EncodedSide, set[str]]:
+        ids, offsets = tokens
+        stop = self._end_of_turn(ids, start)
+        has_end = stop is not None
+        body, last = ids[:stop], (len(ids) if stop is None else stop) - has_end
+        written = self._written(text, ids, offsets, start, last)
+        flags = _differences(written, turns)
+        return self._cut(body, start, len(written.encode("utf-8", "surrogatepass")), has_end, flags)
+
+    def _end_of_turn(self, ids: Sequence[int], start: int) -> int | None:
+        """The index after the template's last special token; None unless only white space follows it."""
+        for i in range(len(ids) - 1, start - 1, -1):
+            if ids[i] in self._special:
+                return i + 1
+            if self.tokenizer.decode([ids[i]]).strip():
+                return None
+        return None
+
+    @property
+    def _special(self) -> Mapping[int, Any]:
+        return self.tokenizer.added_tokens_decoder
+
+    def _written(
+        self, text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]] | None, start: int, last: int
+    ) -> str:
+        """The text of the tokens from `start` to before `last`."""
+        if last <= start:
+            return ""
+        if offsets is None:
+            return str(self.tokenizer.decode(ids[start:last]))
+        return text[offsets[start - 1][1] if start else 0 : offsets[last - 1][1]]
+
+    def _typed(self, pair: Pair) -> set[str]:
+        texts = special_texts(self.tokenizer)
+        sides = [text_of(side) for side in (pair.chosen, pair.rejected)]
+        return {"typed_special"} if any(t in side for side in sides for t in texts) else set()
+
+    def _text(
+        self, pair: Pair, sides: tuple[_Side, _Side], chosen: _Tokens, rejected: _Tokens
+    ) -> EncodedPair:
+        joined = _joined(pair, self._place(sides[0], *chosen), self._place(sides[1], *rejected))
+        flags = set(joined.flags) | self._typed(pair)
+        if self.template != "raw" and is_rendered(pair, self.tokenizer):
+            flags.add("rendered")
+        return replace(joined, flags=tuple(flag for flag in FLAGS if flag in flags))
+
+    def _tokenise(self, texts: list[str]) -> list[_Tokens]:
         if self.tokenizer.is_fast:
             batch = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
             return list(zip(batch["input_ids"], batch["offset_mapping"], strict=True))
@@ -92,26 +210,32 @@ class Encoder:
         self, side: _Side, ids: list[int], offsets: list[tuple[int, int]] | None
     ) -> tuple[EncodedSide, set[str]]:
         """Token ids with special tokens, boundary, end token and truncation settled."""
-        flags = {"stray_template"} if side.rendered.stray else set()
+        flags: set[str] = set()
         start, stop, merged = self._boundary(side, ids, offsets)
         if merged:
             flags.add("merged")
-        end = self._end(side, ids, stop)
+        end = self._end(ids, stop)
         body = [*ids[:stop], *end]
         lead = self._lead(side, body)
         start, body = start + len(lead), [*lead, *body]
+        return self._cut(body, start, side.bytes, bool(end), flags)
+
+    def _cut(
+        self, body: Sequence[int], start: int, size: int, end: bool, flags: set[str]
+    ) -> tuple[EncodedSide, set[str]]:
+        """The side cut at the maximal length as TRL's `keep_start` does."""
         if start == 0:
             start = 1
-            flags.add("first_token_unscored")
-        if self.max_length is not None and len(body) - bool(end) > self.max_length:
-            # As TRL's keep_start; an end token alone is not worth a warning, so it is dropped first.
-            body, end = body[: self.max_length], []
-            flags.add("truncated")
-        elif self.max_length is not None and len(body) > self.max_length:
-            body, end = body[:-1], []
-        if len(body) - bool(end) <= start:
-            flags.add("nothing_left")
-        return EncodedSide(tuple(body), start, side.bytes, bool(end)), flags
+            flags = flags | {"first_token_unscored"}
+        n = len(body) - end
+        if self.max_length is not None and len(body) > self.max_length:
+            flags = flags | ({"truncated"} if n > self.max_length else set())
+            body, end = body[: self.max_length], False
+            if start >= self.max_length:
+                flags = flags | {"prompt_fills"}
+        if len(body) - end <= start:
+            flags = flags | {"nothing_left"}
+        return EncodedSide(tuple(body), start, size, end), flags
 
     def _boundary(
         self, side: _Side, ids: list[int], offsets: list[tuple[int, int]] | None
@@ -119,7 +243,7 @@ class Encoder:
         """Indices of the first response token and the first token after it; whether the first is merged."""
         if offsets is None:
             return self._boundary_by_prefix(side, ids)
-        first, last = len(side.rendered.before), len(side.rendered.before) + side.characters
+        first, last = len(side.before), len(side.before) + side.characters
         start = next((i for i, (_, stop) in enumerate(offsets) if stop > first), len(ids))
         stop = next((i for i in range(start, len(ids)) if offsets[i][0] >= last), len(ids))
         merged = start < stop and bool(side.text[offsets[start][0] : first].strip())
@@ -127,35 +251,31 @@ class Encoder:
 
     def _boundary_by_prefix(self, side: _Side, ids: list[int]) -> tuple[int, int, bool]:
         """For tokenizers without offsets: the longest common prefix with the tokens of the context alone."""
-        alone = self.tokenizer(side.rendered.before, add_special_tokens=False)["input_ids"]
-        until = self.tokenizer(
-            side.text[: len(side.text) - len(side.rendered.after)], add_special_tokens=False
-        )
-        start, stop = _shared(alone, ids), _shared(until["input_ids"], ids)
-        return start, stop, start < len(alone)
+        alone = self.tokenizer(side.before, add_special_tokens=False)["input_ids"]
+        start = _shared(alone, ids)
+        return start, len(ids), start < len(alone)
 
-    def _end(self, side: _Side, ids: list[int], stop: int) -> list[int]:
-        """The end token: the template's own first one after the response, else the tokenizer's EOS."""
-        if side.rendered.special:
-            return ids[stop : stop + 1]
+    def _end(self, ids: list[int], stop: int) -> list[int]:
+        """The tokenizer's EOS, unless the response ends in it."""
         eos = self.tokenizer.eos_token_id
         return [] if eos is None or ids[stop - 1 : stop] == [eos] else [eos]
 
     def _lead(self, side: _Side, ids: Sequence[int]) -> list[int]:
-        """Special tokens to put in front: never twice, none where a template has written its own."""
+        """Special tokens to put in front, never twice."""
         before = list(self.affixes.before)
-        if side.rendered.special:
-            return []
-        if not before and not side.rendered.before and self.tokenizer.bos_token_id is not None:
+        if not before and not side.before and self.tokenizer.bos_token_id is not None:
             before = [self.tokenizer.bos_token_id]  # an empty context is scored from BOS, as lm-eval does
         return [] if list(ids[: len(before)]) == before else before
 
 
+_Tokens = tuple[list[int], list[tuple[int, int]] | None]  # ids, and where each stands in the text
+
+
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One text to be tokenised: context, response, what comes after."""
+    """One text to be tokenised: context and response."""
 
-    rendered: Rendered
+    before: str
     text: str
     characters: int  # of the response
     bytes: int
@@ -173,7 +293,7 @@ def make_encoder(
     """
     sample = [pair for pair, _ in zip(pairs, range(SAMPLE), strict=False)]
     name = resolve_template(template, tokenizer, sample)
-    return Encoder(tokenizer, name, max_length, affixes_of(tokenizer))
+    return Encoder(tokenizer, name, max_length, affixes_of(tokenizer), template in ("auto", "chat"))
 
 
 def affixes_of(tokenizer: PreTrainedTokenizerBase) -> Affixes:
@@ -184,9 +304,28 @@ def affixes_of(tokenizer: PreTrainedTokenizerBase) -> Affixes:
     return Affixes(tuple(full[:at]), tuple(full[at + len(bare) :]))
 
 
-def _side(rendered: Rendered, response: str) -> _Side:
-    text = rendered.before + response + rendered.after
-    return _Side(rendered, text, len(response), len(response.encode("utf-8", "surrogatepass")))
+def _side(before: str, content: Content) -> _Side:
+    response = text_of(content)
+    return _Side(before, before + response, len(response), len(response.encode("utf-8", "surrogatepass")))
+
+
+def _all_texts(row: Chat | tuple[_Side, _Side]) -> list[str]:
+    return [row.prompt, row.chosen, row.rejected] if isinstance(row, Chat) else [side.text for side in row]
+
+
+def _differences(written: str, turns: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Flags for what a template made of a side's words; tool calls have no one form and are not compared."""
+    flags, place = set(), 0
+    for i, turn in enumerate(turns):
+        words = words_of(turn.get("content"))
+        found = written.find(words, place)
+        if found < 0:
+            found = written.find(words.strip(), place)
+            flags.add("template_dropped" if found < 0 else "template_changed")
+        if i == 0 and words.strip() and found > 0 and written[:found].strip():
+            flags.add("template_added")
+        place = max(found, place)
+    return flags
 
 
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:

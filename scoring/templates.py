@@ -1,11 +1,13 @@
-"""How a prompt and a response become one text: raw, the model's chat template, question/answer, or your own.
+"""How a prompt and a response become text: raw, the model's chat template, question/answer, or your own.
 
-A template gives the text before the response and the text after it. The response itself is always the file's
-own words, so that the boundary is exact whatever a template does.
+Text rows give the text before the response and the response's own words. Chat rows give three texts, as TRL's
+trainers make them: the prompt with the generation prompt, prompt + chosen, prompt + rejected.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,48 +15,48 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
-from ..pairs.record import Content, Message, Pair, text_of
+from ..pairs.implicit import MARKERS
+from ..pairs.record import Content, Message, Pair, text_of, words_of
 from .bounded import rendered, row_options
 from .loaded import first_line
 
 QA = "Question: {prompt}\nAnswer: "
-SENTINEL = "probe-response-\u2063-sentinel"  # an invisible separator keeps it out of any real text
+# Turn markers of chat templates that nobody writes by hand.
+RENDERED = tuple(mark.strip() for both in MARKERS for mark in both if "<" in mark or "INST]" in mark)
+SAYS_PARTS = re.compile(r"\{'type': ?'\w+'|\{\"type\": ?\"text\"")  # a list of parts written out as text
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """The text around a response: `before` + response + `after`. `special`: control tokens are written out.
+class Chat:
+    """One chat pair under a template: `prompt` ends in the generation prompt ("" without messages)."""
 
-    `stray` is True when the template, rendering the whole dialogue, puts something else around the response
-    (a think block, another system prompt) than when it is asked for a generation prompt.
-    """
-
-    before: str
-    after: str
-    special: bool
-    stray: bool = False
+    prompt: str
+    chosen: str
+    rejected: str
 
 
 def resolve_template(asked: str, tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Pair]) -> str:
     """The name of the template to use: `asked`, or what `auto` comes to for these pairs.
 
-    auto: chat for chat messages; raw where the boundary has white space of its own or there is no prompt;
-    else the model's chat template; else question/answer. Raises `ProbeError` for a template that cannot be.
+    auto: for text rows raw where the boundary has white space of its own, there is no prompt, or it is
+    rendered already; else the model's chat template; else question/answer. Chat rows alone are `chat`.
+    Raises `ProbeError` for a template that cannot be.
     """
     sample = list(pairs)
     has_chat = bool(tokenizer.chat_template)
-    if any(is_chat(pair) for pair in sample) and not has_chat:
+    chats = [pair for pair in sample if is_chat(pair)]
+    if chats and not has_chat and asked in ("auto", "chat"):
         raise ProbeError(
-            f"{sample[0].id}: the pairs are chat messages, but this tokenizer has no chat template. "
+            f"{chats[0].id}: the pairs are chat messages, but this tokenizer has no chat template. "
             "Use a model with one, or give the pairs as text."
         )
     if asked != "auto":
         return _checked(asked, has_chat)
     texts = [pair for pair in sample if not is_chat(pair)]
     if not texts:
-        return "chat"
-    spaced = sum(map(has_boundary_space, texts))
-    if 2 * spaced > len(texts):
+        return "chat" if chats or has_chat else "qa"
+    bare = sum(has_boundary_space(pair) or is_rendered(pair, tokenizer) for pair in texts)
+    if 2 * bare > len(texts):
         return "raw"
     return "chat" if has_chat else "qa"
 
@@ -76,6 +78,19 @@ def is_chat(pair: Pair) -> bool:
     return not all(isinstance(part, str | None) for part in (pair.prompt, pair.chosen, pair.rejected))
 
 
+def is_rendered(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a text prompt holds turn markers or special tokens, so is rendered already."""
+    if not isinstance(pair.prompt, str):
+        return False
+    prompt = pair.prompt
+    return any(mark in prompt for mark in (*RENDERED, *special_texts(tokenizer)))
+
+
+def special_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The tokenizer's special tokens as text, those of one or two characters left out."""
+    return [text for text in getattr(tokenizer, "all_special_tokens", []) if len(text) > 2]
+
+
 def has_boundary_space(pair: Pair) -> bool:
     """Whether white space stands between prompt and responses, or there is no prompt to part them from."""
     if not pair.prompt:
@@ -84,26 +99,13 @@ def has_boundary_space(pair: Pair) -> bool:
     return str(pair.prompt)[-1:].isspace() or all(str(side)[:1].isspace() for side in sides)
 
 
-def render(
-    template: str,
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: Content | None,
-    response: Content,
-    options: Mapping[str, Any],
-) -> tuple[Rendered, str]:
-    """The text around one response, and the response's own text.
-
-    `options` are handed to the chat template (`tools`, `chat_template_kwargs`). Raises `ProbeError` when the
-    chat template refuses the messages.
-    """
-    if template == "chat" and (prompt or not isinstance(response, str)):
-        return _chat(tokenizer, messages(prompt, "user"), messages(response, "assistant"), options)
-    text, question = text_of(response), text_of(prompt)
-    if template in ("raw", "chat"):
-        return Rendered(question, "", special=False), text
-    form = QA if template == "qa" else template
-    before, _, after = form.partition("{prompt}")
-    return Rendered(before + question + after, "", special=False), text
+def text_before(template: str, prompt: Content | None) -> str:
+    """The text before a response under a template that is no chat template."""
+    question = text_of(prompt)
+    if template in ("raw", "chat"):  # chat: a row without a prompt
+        return question
+    before, _, after = (QA if template == "qa" else template).partition("{prompt}")
+    return before + question + after
 
 
 def messages(content: Content | None, role: str) -> list[Message]:
@@ -113,23 +115,54 @@ def messages(content: Content | None, role: str) -> list[Message]:
     return [{"role": role, "content": content}] if isinstance(content, str) else list(content)
 
 
-def _chat(
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: list[Message],
-    response: list[Message],
-    options: Mapping[str, Any],
-) -> tuple[Rendered, str]:
-    """Render with a sentinel in the response's place: what stands after it is the end of the turn."""
-    *middle, last = response
-    text = str(last.get("content") or "")
-    context = [*prompt, *middle]
-    prefill = bool(context) and context[-1].get("role") == last.get("role") == "assistant"
-    whole = _apply(tokenizer, [*context, {**last, "content": SENTINEL}], options)
-    inside, _, after = whole.partition(SENTINEL)
-    before = (
-        inside if prefill or not context else _apply(tokenizer, context, options, add_generation_prompt=True)
-    )
-    return Rendered(before, after, special=True, stray=before != inside), text
+def chat_texts(tokenizer: PreTrainedTokenizerBase, pair: Pair) -> Chat:
+    """The three texts of a pair under the tokenizer's chat template, with the row's own options.
+
+    Raises `ProbeError`, with what the template said, when it refuses the messages or loses the user's words.
+    Source: `tokenize_fn` of TRL 1.16's `DPOTrainer`.
+    """
+    options = chat_options(pair.meta)
+    prompt = messages(pair.prompt, "user")
+    before = _apply(tokenizer, prompt, options, add_generation_prompt=True) if prompt else ""
+    sides = [_apply(tokenizer, [*prompt, *messages(side, "assistant")], options) for side in _sides(pair)]
+    turns = [*prompt, *(m for side in _sides(pair) for m in messages(side, "assistant"))]
+    _whole(turns, before + "".join(sides))
+    return Chat(before, *sides)
+
+
+def _sides(pair: Pair) -> tuple[Content, Content]:
+    return pair.chosen, pair.rejected
+
+
+def chat_options(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row hands to the chat template; `tools` may be JSON text, and no tools are None."""
+    tools = meta.get("tools")
+    tools = json.loads(tools) if isinstance(tools, str) else tools
+    # Llama's template writes its tool instructions for an empty list too.
+    return {**(meta.get("chat_template_kwargs") or {}), **({"tools": tools} if tools else {})}
+
+
+def _whole(turns: Sequence[Message], text: str) -> None:
+    """Raises `ProbeError` where the template wrote parts as Python text, or a user's words not at all."""
+    parts = any(isinstance(turn.get("content"), list) for turn in turns)
+    if parts and SAYS_PARTS.search(text):
+        raise ProbeError(
+            "the chat template wants text and writes content parts out as code. Write each content as text."
+        )
+    for turn in turns:
+        words = words_of(turn.get("content")).strip()
+        if turn.get("role") == "user" and words and _squeezed(words) not in _squeezed(text):
+            wants = (
+                " It may want content parts: write them as" if not parts else " Write content as text, or as"
+            )
+            raise ProbeError(
+                f'the chat template drops the user\'s words ("{words[:40]}").{wants} '
+                '[{"type": "text", "text": "…"}], or use --template raw.'
+            )
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
 
 
 def _apply(

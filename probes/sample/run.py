@@ -225,14 +225,7 @@ def _drawn(
 
 def _contexts(encoder: Encoder, pairs: Sequence[Pair]) -> dict[int, tuple[int, ...]]:
     """The token ids that an answer goes on from, by line."""
-    asked = [replace(p, chosen=_word(p), rejected=_word(p)) for p in pairs]
-    codes = [encoded.chosen for encoded in encoder.many(asked)]
-    return {pair.line: code.ids[: code.start] for pair, code in zip(pairs, codes, strict=True)}
-
-
-def _word(pair: Pair) -> Any:
-    # Any answer that begins as answers do; only where it begins is used.
-    return "x" if isinstance(pair.chosen, str) else ({"role": "assistant", "content": "x"},)
+    return {pair.line: ids for pair, ids in zip(pairs, encoder.contexts(pairs), strict=True)}
 
 
 def _seed(seed: int, context: Sequence[int], temperature: float, k: int) -> int:

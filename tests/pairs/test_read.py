@@ -18,7 +18,7 @@ from probe.errors import CannotMeasure, ProbeError
 from probe.pairs.fields import parse_fields, parse_sides
 from probe.pairs.implicit import split_shared
 from probe.pairs.read import Reading, read_pairs
-from probe.pairs.record import Pair
+from probe.pairs.record import Pair, text_of
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
 GOOD = {"prompt": "Why is the sky blue?", "chosen": "It scatters light.", "rejected": "It is paint."}
@@ -269,11 +269,12 @@ def test_chat_lists_split_where_messages_differ(tmp_path: Path) -> None:
     assert (pair.chosen, pair.rejected) == ((assistant("a"),), (assistant("b"),))
 
 
-def test_text_parts_are_joined(tmp_path: Path) -> None:
+def test_text_parts_stay_for_templates_that_want_them(tmp_path: Path) -> None:
     parts = {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
     row = {"prompt": [parts], "chosen": [assistant("x")], "rejected": [assistant("y")]}
     (pair,) = read_pairs(write(tmp_path / "p.jsonl", row))
-    assert pair.prompt == (user("ab"),)
+    assert pair.prompt == (parts,)
+    assert text_of(pair.prompt) == "ab"
 
 
 messages = st.builds(

@@ -138,14 +138,27 @@ def test_chat_scores_the_answer_and_keeps_the_end_of_turn_apart(make_tokenizer):
     ] == list(codes.chosen.ids)
 
 
-def test_a_template_with_think_blocks_is_flagged(make_tokenizer):
+def test_what_a_template_writes_into_a_response_is_scored_and_flagged(make_tokenizer):
     tokenizer = make_tokenizer("bpe", chat=True)
     tokenizer.chat_template = tokenizer.chat_template.replace(
-        "assistant\n{% endif %}", "assistant\n<think>{% endif %}"
+        "{% if add_generation_prompt %}", "{% if false %}"
     )
     codes = encoded(tokenizer, "Why?", "The answer", "no", template="chat")
-    assert codes.flags == ("stray_template",)
-    assert words(tokenizer, codes.chosen) == "The answer"
+    assert codes.flags == ("template_added",)
+    assert words(tokenizer, codes.chosen) == "<|turn|>assistant\nThe answer"
+
+
+def test_raw_never_calls_a_chat_template(make_tokenizer):
+    tokenizer = make_tokenizer("bpe", chat=True)
+    tokenizer.chat_template = "{{ raise_exception('called') }}"
+    chat = Pair(
+        "1",
+        ({"role": "user", "content": "Why?"},),
+        ({"role": "assistant", "content": " a"},),
+        ({"role": "assistant", "content": " b"},),
+        line=1,
+    )
+    assert words(tokenizer, make_encoder(tokenizer, [chat], "raw")(chat).chosen) == " a"
 
 
 def test_tools_and_template_arguments_reach_the_template(make_tokenizer):

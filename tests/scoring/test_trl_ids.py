@@ -1,0 +1,101 @@
+"""Chat rows are scored on the token ids that TRL's DPO trainer makes, whatever the template does."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from probe.errors import ProbeError
+from probe.pairs.record import Pair
+from probe.scoring.encode import make_encoder
+
+trl = pytest.importorskip("trl")
+data_utils = pytest.importorskip("trl.data_utils")
+TEMPLATES = sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weigh",
+        "description": "Weighs food.",
+        "parameters": {"type": "object", "properties": {"food": {"type": "string"}}},
+    },
+}
+
+
+def said(role, content, **more):
+    return {"role": role, "content": content, **more}
+
+
+def call(food):
+    function = {"name": "weigh", "arguments": {"food": food}}
+    return said("assistant", "", tool_calls=[{"type": "function", "function": function}])
+
+
+ROWS = {
+    "plain": ([said("user", "Why?")], [said("assistant", "so")], [said("assistant", "no")], {}),
+    "system": (
+        [said("system", "Be helpful."), said("user", "Why?")],
+        [said("assistant", " so ")],
+        [said("assistant", "no<|end|> and")],
+        {},
+    ),
+    "turns": (
+        [said("user", "Why?")],
+        [said("assistant", "so"), said("user", "And?"), said("assistant", "diets")],
+        [said("assistant", "no"), said("user", "And?"), said("assistant", "fail")],
+        {},
+    ),
+    "reasoning": (
+        [said("user", "Why?")],
+        [said("assistant", "<think>\nhm\n</think>\n\nso")],
+        [said("assistant", "no", reasoning_content="hm")],
+        {},
+    ),
+    "call": ([said("user", "Why?")], [call("fern")], [said("assistant", "no")], {"tools": [TOOL]}),
+    "tools as text": ([said("user", "Why?")], [call("a")], [call("b")], {"tools": json.dumps([TOOL])}),
+    "parts": (
+        [said("user", [{"type": "text", "text": "Why?"}])],
+        [said("assistant", [{"type": "text", "text": "so"}])],
+        [said("assistant", [{"type": "text", "text": "no"}])],
+        {},
+    ),
+}
+
+
+def by_trl(tokenizer, prompt, chosen, rejected, meta):
+    """(prompt, chosen, rejected) ids as `DPOTrainer` makes them."""
+    tools = meta.get("tools")
+    tools = json.loads(tools) if isinstance(tools, str) else tools
+    ids = [
+        data_utils._tokenize(tokenizer, turns, tools=tools, **more)["input_ids"]
+        for turns, more in (
+            (prompt, {"add_generation_prompt": True}),
+            (prompt + chosen, {}),
+            (prompt + rejected, {}),
+        )
+    ]
+    start = min(data_utils.common_prefix_length(ids[0], side) for side in ids[1:])
+    return start, ids[1], ids[2]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "spm", "wordpiece"])
+@pytest.mark.parametrize("row", ROWS)
+def test_ids_are_those_of_trl_or_a_named_error(make_tokenizer, kind, row):
+    tokenizer = make_tokenizer(kind)
+    prompt, chosen, rejected, meta = ROWS[row]
+    pair = Pair("1", tuple(prompt), tuple(chosen), tuple(rejected), meta=meta, line=1)
+    compared = 0
+    for template in TEMPLATES:
+        tokenizer.chat_template = template.read_text()
+        try:
+            codes = make_encoder(tokenizer, [pair])(pair)
+        except ProbeError as error:
+            assert str(error).startswith("line 1: ")
+            continue
+        start, *sides = by_trl(tokenizer, *ROWS[row])
+        compared += 1
+        for ours, theirs in zip((codes.chosen, codes.rejected), sides, strict=True):
+            assert ours.start == max(start, 1), template.name
+            assert list(ours.ids) == theirs[: len(ours.ids)], template.name
+            assert not tokenizer.decode(theirs[len(ours.ids) :]).strip(), template.name
+    assert compared > 5
