@@ -16,7 +16,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
-from ..pairs.record import Content, Pair, text_of, words_of
+from ..pairs.record import Content, Pair, text_of
+from .flags import FLAGS, differences, joined_pair, shared
 from .records import EncodedPair, EncodedSide
 from .templates import (
     Chat,
@@ -25,29 +26,11 @@ from .templates import (
     is_rendered,
     messages,
     resolve_template,
+    special_ids,
     special_texts,
     text_before,
 )
 
-# What the encoder may meet, as it stands in reports.
-FLAGS = {
-    "merged": "a token joins the end of the prompt and the start of the response",
-    "truncated_chosen": "the chosen response is cut at the maximal length",
-    "truncated_rejected": "the rejected response is cut at the maximal length",
-    "prompt_fills": "the prompt fills --max-length",
-    "nothing_left": "no response token is left, or there was none",
-    "identical": "both sides are the same tokens",
-    "first_token_unscored": "no prompt and no BOS token: the first token has nothing to be predicted from",
-    "rendered": "the prompt is rendered by a chat template already and is taken raw",
-    "typed_special": "a special token is typed inside a side",
-    "template_dropped": "the chat template leaves out words of a side",
-    "template_added": "the chat template writes words of its own at the start of a response",
-    "template_changed": "the chat template trims or changes the words of a side",
-    "same_under_template": "different sides become the same tokens under the chat template",
-}
-EXCLUDING = frozenset(
-    {"prompt_fills", "nothing_left", "identical"}
-)  # nothing can be learned or measured from such a pair
 SAMPLE = 256  # pairs that `auto` looks at
 
 
@@ -137,7 +120,7 @@ class Encoder:
         self, pair: Pair, chat: Chat, prompt: _Tokens, chosen: _Tokens, rejected: _Tokens
     ) -> EncodedPair:
         """TRL's rule: the response follows the tokens that the prompt shares with both sides."""
-        start = min(_shared(prompt[0], chosen[0]), _shared(prompt[0], rejected[0]))
+        start = min(shared(prompt[0], chosen[0]), shared(prompt[0], rejected[0]))
         sides = [
             self._chat_side(text, tokens, start, messages(side, "assistant"))
             for text, tokens, side in (
@@ -145,7 +128,7 @@ class Encoder:
                 (chat.rejected, rejected, pair.rejected),
             )
         ]
-        joined = _joined(pair, *sides)
+        joined = joined_pair(pair, *sides)
         flags = set(joined.flags) | self._typed(pair)
         cut = {"truncated_chosen", "truncated_rejected", "nothing_left", "prompt_fills"} & flags
         if "identical" in flags and not cut and pair.chosen != pair.rejected:
@@ -160,21 +143,17 @@ class Encoder:
         has_end = stop is not None
         body, last = ids[:stop], (len(ids) if stop is None else stop) - has_end
         written = self._written(text, ids, offsets, start, last)
-        flags = _differences(written, turns)
+        flags = differences(written, turns)
         return self._cut(body, start, len(written.encode("utf-8", "surrogatepass")), has_end, flags)
 
     def _end_of_turn(self, ids: Sequence[int], start: int) -> int | None:
         """The index after the template's last special token; None unless only white space follows it."""
         for i in range(len(ids) - 1, start - 1, -1):
-            if ids[i] in self._special:
+            if ids[i] in special_ids(self.tokenizer):
                 return i + 1
             if self.tokenizer.decode([ids[i]]).strip():
                 return None
         return None
-
-    @property
-    def _special(self) -> Mapping[int, Any]:
-        return self.tokenizer.added_tokens_decoder
 
     def _written(
         self, text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]] | None, start: int, last: int
@@ -194,7 +173,7 @@ class Encoder:
     def _text(
         self, pair: Pair, sides: tuple[_Side, _Side], chosen: _Tokens, rejected: _Tokens
     ) -> EncodedPair:
-        joined = _joined(pair, self._place(sides[0], *chosen), self._place(sides[1], *rejected))
+        joined = joined_pair(pair, self._place(sides[0], *chosen), self._place(sides[1], *rejected))
         flags = set(joined.flags) | self._typed(pair)
         if self.template != "raw" and is_rendered(pair, self.tokenizer):
             flags.add("rendered")
@@ -252,7 +231,7 @@ class Encoder:
     def _boundary_by_prefix(self, side: _Side, ids: list[int]) -> tuple[int, int, bool]:
         """For tokenizers without offsets: the longest common prefix with the tokens of the context alone."""
         alone = self.tokenizer(side.before, add_special_tokens=False)["input_ids"]
-        start = _shared(alone, ids)
+        start = shared(alone, ids)
         return start, len(ids), start < len(alone)
 
     def _end(self, ids: list[int], stop: int) -> list[int]:
@@ -311,40 +290,3 @@ def _side(before: str, content: Content) -> _Side:
 
 def _all_texts(row: Chat | tuple[_Side, _Side]) -> list[str]:
     return [row.prompt, row.chosen, row.rejected] if isinstance(row, Chat) else [side.text for side in row]
-
-
-def _differences(written: str, turns: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Flags for what a template made of a side's words; tool calls have no one form and are not compared."""
-    flags, place = set(), 0
-    for i, turn in enumerate(turns):
-        words = words_of(turn.get("content"))
-        found = written.find(words, place)
-        if found < 0:
-            found = written.find(words.strip(), place)
-            flags.add("template_dropped" if found < 0 else "template_changed")
-        if i == 0 and words.strip() and found > 0 and written[:found].strip():
-            flags.add("template_added")
-        place = max(found, place)
-    return flags
-
-
-def _shared(a: Sequence[int], b: Sequence[int]) -> int:
-    n = min(len(a), len(b))
-    return next((i for i in range(n) if a[i] != b[i]), n)
-
-
-def _joined(
-    pair: Pair, chosen: tuple[EncodedSide, set[str]], rejected: tuple[EncodedSide, set[str]]
-) -> EncodedPair:
-    sides: Mapping[str, tuple[EncodedSide, set[str]]] = {"chosen": chosen, "rejected": rejected}
-    flags: set[str] = set()
-    for name, (_, met) in sides.items():
-        flags |= {f"truncated_{name}" if flag == "truncated" else flag for flag in met}
-    if chosen[0].ids == rejected[0].ids and chosen[0].start == rejected[0].start:
-        flags.add("identical")
-    return EncodedPair(pair.id, chosen[0], rejected[0], tuple(flag for flag in FLAGS if flag in flags))
-
-
-def describe(flag_counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Counted flags as report rows."""
-    return [{"flag": flag, "count": n, "meaning": FLAGS[flag]} for flag, n in flag_counts.items() if n]

@@ -17,8 +17,9 @@ from ..errors import CannotMeasure, ProbeError
 from ..pairs.record import Pair
 from ..progress import Advance
 from .attention import tree_attention_on
-from .encode import EXCLUDING, Encoder
+from .encode import Encoder
 from .engine import BUDGET, causal_lm, packed_logps, plain_logps, sorted_packs
+from .flags import EXCLUDING
 from .model import LoadedModel
 from .numerics import first_bad_module
 from .processes import exchange, rank, world

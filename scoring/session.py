@@ -17,7 +17,8 @@ from ..pairs.read import Reading, read_pairs
 from ..pairs.record import Pair, text_of
 from ..progress import progress
 from ..records import to_json
-from .encode import Encoder, describe, make_encoder
+from .encode import Encoder, make_encoder
+from .flags import describe
 from .model import LoadedModel, load_model
 from .records import PairScore, SideScore
 from .service import Scorer, open_store

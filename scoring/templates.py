@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -86,6 +87,13 @@ def is_rendered(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> bool:
     return any(mark in prompt for mark in (*RENDERED, *special_texts(tokenizer)))
 
 
+@lru_cache(maxsize=8)
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The ids of all tokens that were added to the vocabulary as such."""
+    return frozenset(tokenizer.added_tokens_decoder)
+
+
+@lru_cache(maxsize=8)
 def special_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The tokenizer's special tokens as text, those of one or two characters left out."""
     return [text for text in getattr(tokenizer, "all_special_tokens", []) if len(text) > 2]

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 
 from ..errors import CannotMeasure, ProbeError
 from ..pairs.record import Pair
-from ..scoring.encode import EXCLUDING, Encoder
+from ..scoring.encode import Encoder
+from ..scoring.flags import EXCLUDING
 from ..scoring.model import LoadedModel
 from ..scoring.records import EncodedSide
 from .loop import Stage

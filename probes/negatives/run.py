@@ -14,7 +14,7 @@ from ...pairs.record import Content, Pair
 from ...progress import progress
 from ...records import Measured, Run, together
 from ...runs import environment, now
-from ...scoring.encode import EXCLUDING
+from ...scoring.flags import EXCLUDING
 from ...scoring.records import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
 from ..cost import clocked, seconds

@@ -1,0 +1,67 @@
+"""What the encoder may meet in a pair, and what it says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..pairs.record import Pair, words_of
+from .records import EncodedPair, EncodedSide
+
+# What the encoder may meet, as it stands in reports.
+FLAGS = {
+    "merged": "a token joins the end of the prompt and the start of the response",
+    "truncated_chosen": "the chosen response is cut at the maximal length",
+    "truncated_rejected": "the rejected response is cut at the maximal length",
+    "prompt_fills": "the prompt fills --max-length",
+    "nothing_left": "no response token is left, or there was none",
+    "identical": "both sides are the same tokens",
+    "first_token_unscored": "no prompt and no BOS token: the first token has nothing to be predicted from",
+    "rendered": "the prompt is rendered by a chat template already and is taken raw",
+    "typed_special": "a special token is typed inside a side",
+    "template_dropped": "the chat template leaves out words of a side",
+    "template_added": "the chat template writes words of its own at the start of a response",
+    "template_changed": "the chat template trims or changes the words of a side",
+    "same_under_template": "different sides become the same tokens under the chat template",
+}
+# Nothing can be learned or measured from such a pair.
+EXCLUDING = frozenset({"prompt_fills", "nothing_left", "identical"})
+
+
+def differences(written: str, turns: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Flags for what a template made of a side's words; tool calls have no one form and are not compared."""
+    flags, place = set(), 0
+    for i, turn in enumerate(turns):
+        words = words_of(turn.get("content"))
+        found = written.find(words, place)
+        if found < 0:
+            found = written.find(words.strip(), place)
+            flags.add("template_dropped" if found < 0 else "template_changed")
+        if i == 0 and words.strip() and found > 0 and written[:found].strip():
+            flags.add("template_added")
+        place = max(found, place)
+    return flags
+
+
+def shared(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many ids two sequences share at their beginning."""
+    n = min(len(a), len(b))
+    return next((i for i in range(n) if a[i] != b[i]), n)
+
+
+def joined_pair(
+    pair: Pair, chosen: tuple[EncodedSide, set[str]], rejected: tuple[EncodedSide, set[str]]
+) -> EncodedPair:
+    """Both sides as a pair, with the flags of both in the order of `FLAGS`."""
+    sides: Mapping[str, tuple[EncodedSide, set[str]]] = {"chosen": chosen, "rejected": rejected}
+    flags: set[str] = set()
+    for name, (_, met) in sides.items():
+        flags |= {f"truncated_{name}" if flag == "truncated" else flag for flag in met}
+    if chosen[0].ids == rejected[0].ids and chosen[0].start == rejected[0].start:
+        flags.add("identical")
+    return EncodedPair(pair.id, chosen[0], rejected[0], tuple(flag for flag in FLAGS if flag in flags))
+
+
+def describe(flag_counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Counted flags as report rows."""
+    return [{"flag": flag, "count": n, "meaning": FLAGS[flag]} for flag, n in flag_counts.items() if n]
