@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +15,7 @@ from .fields import FieldNames
 from .formats import rows_of
 from .jsonl import strict_loads
 from .record import Pair
-from .rows import BadRow, pair_of, short
+from .rows import BadRow, pair_of, read_as, short
 
 SHOWN = 20  # bad lines that an error lists
 
@@ -59,6 +61,8 @@ class Reading:
         if isinstance(row, BadRow):
             raise row
         pair = pair_of(row, line, names, lenient=self.lenient)
+        if line == 1 and (told := read_as(row, names)[1]):
+            _tell(str(self.path), told)
         if ids and (first := ids.first(pair.id, line)) != line:
             raise BadRow(
                 f'id "{short(pair.id)}" is taken by line {first}. '
@@ -68,6 +72,8 @@ class Reading:
 
     def _finish(self) -> None:
         if self.bad and not (self.skip_bad and self.n):
+            if len(self.bad) > 1 and not self.n and len({bad.reason for bad in self.bad}) == 1:
+                raise ProbeError(f"{self.path}: all {len(self.bad)} rows: {self.bad[0].reason}")
             shown = [f"{self.path}:{line}: {reason}" for line, reason in self.bad[:SHOWN]]
             more = len(self.bad) - len(shown)
             if more:
@@ -128,3 +134,9 @@ def read_pairs(
     check that counts them.
     """
     return Reading(path, fields or {}, skip_bad, lenient)
+
+
+@cache
+def _tell(path: str, told: str) -> None:
+    """Say once in a process how a file was read."""
+    print(f"{path}: {told}. --fields maps other columns.", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 from .fields import FieldNames
 from .implicit import split_shared
 from .record import Content, Message, Pair, text_of
+from .shapes import renamed, repeats_prompt
 
 Row = Mapping[str, Any]
 
@@ -26,6 +27,7 @@ def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) ->
         raise BadRow(f"holds {_kind(row)}, not an object. Write one JSON object a line.")
     if "preferred_output" in row and names.chosen not in row:
         row = _from_hosted(row)
+    row = read_as(row, names)[0]
     if "tools" in row or "chat_template_kwargs" in row:
         _check_chat_options(row)
     prompt, chosen, rejected = _contents(row, names)
@@ -41,6 +43,13 @@ def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) ->
         meta={key: value for key, value in row.items() if key not in names.used},
         line=line,
     )
+
+
+def read_as(row: Any, names: FieldNames) -> tuple[Any, str]:
+    """The row with its prompt under our name, and what was taken as what; as it is under `--fields`."""
+    if not isinstance(row, dict) or names.mapped or not names.prompt or names.prompt in row:
+        return row, ""
+    return renamed(row)
 
 
 def _from_hosted(row: Row) -> Row:
@@ -85,6 +94,8 @@ def _contents(row: Row, names: FieldNames) -> tuple[Content | None, Content, Con
     if prompt is None:
         return split_shared(chosen, rejected)
     if isinstance(prompt, str) and not isinstance(chosen, str):
+        if repeats_prompt(prompt, chosen) and repeats_prompt(prompt, rejected):
+            return split_shared(chosen, rejected)
         raise BadRow(
             "the prompt is text, the responses are chat messages. Write the prompt as a list of messages, "
             "or read shared turns as the prompt with --fields prompt=."

@@ -68,13 +68,19 @@ def length_gap(data: Data, limits: Limits) -> Result:
         finding = Finding(
             "PB330",
             "warning",
-            f"chosen is {words.value:.2f} times as long as rejected in words; the longer side is the chosen "
-            f"one in {100 * (rule.value or 0):.0f}% of pairs",
+            f"{_compared(words)}; the longer side is the chosen one in "
+            f"{100 * (rule.value or 0):.0f}% of pairs",
             "Match the sides' lengths within 0.8–1.25, or use a length-normalised loss.",
             estimate=words if uneven else rule,
             lines=_lopsided(data, limits["length_ratio"]),
         )
     return Result("longer_wins", None, limits["longer_wins"], (rule, words, chars), finding)
+
+
+def _compared(words: Estimate) -> str:
+    if words.value is None:
+        return "one side has no words at all, so that lengths cannot be compared"
+    return f"chosen is {words.value:.2f} times as long as rejected in words"
 
 
 def _lopsided(data: Data, limit: float) -> tuple[int, ...]:
