@@ -15,6 +15,7 @@ from typing import Literal
 
 from ..config import Key
 from ..records import Estimate
+from ..stats.multiplicity import holm_adjusted
 
 Sense = Literal["<=", ">=", "within", "clean"]
 NORMAL = NormalDist()
@@ -206,9 +207,7 @@ def _distance(estimate: Estimate, limit: float) -> float | None:
 
 def holm(ps: Sequence[float | None], alpha: float) -> list[bool]:
     """Which hypotheses Holm's step-down procedure rejects at family-wise `alpha`; None never is."""
-    from ..stats.statistics import holm as adjusted  # scipy, which `probe --help` must not load
-
-    known = iter(adjusted([p for p in ps if p is not None]))
+    known = iter(holm_adjusted([p for p in ps if p is not None]))
     return [p is not None and bool(next(known) <= alpha) for p in ps]
 
 

@@ -72,8 +72,8 @@ def _cut(lines: list[Text], page: Page) -> list[Text]:
 
 
 def _more(run: Run, page: Page) -> list[Text]:
-    judged = f"{run.verdict.status} · exit code {run.verdict.exit_code} · " if run.verdict.conditions else ""
-    return [Text(), page.line((f"{judged}all findings, numbers and reasons: --all, or report.html", "dim"))]
+    judged = f" · {run.verdict.status} · exit code {run.verdict.exit_code}" if run.verdict.conditions else ""
+    return [Text(), page.line((f"everything else: --all, or report.html{judged}", "dim"))]
 
 
 def _table(make: Callable[[Run], Table]) -> Section:

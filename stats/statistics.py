@@ -19,6 +19,7 @@ from scipy import special, stats
 
 from ..errors import CannotMeasure
 from ..records import Estimate
+from .multiplicity import holm_adjusted
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -300,12 +301,7 @@ def binomial_p(successes: float, trials: float, null: float = 0.5) -> float:
 
 def holm(ps: npt.ArrayLike) -> Floats:
     """Holm's adjusted p-values, in the order given: reject those ≤ alpha and the family error is ≤ alpha."""
-    array = finite(ps)
-    order = np.argsort(array, kind="stable")
-    steps = array[order] * np.arange(array.size, 0, -1)
-    adjusted = np.empty_like(array)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
+    return np.array(holm_adjusted(finite(ps).tolist()), dtype=np.float64)
 
 
 def benjamini_hochberg(ps: npt.ArrayLike) -> Floats:

@@ -404,7 +404,8 @@ def test_a_run_from_end_to_end(tiny_model_dir, monkeypatch):
 
 def test_a_users_run_is_added_with_its_gate(tmp_path):
     inputs = {
-        "pairs": {"path": "mine.jsonl", "sha256": "a"}, "model": {"name": "m", "weights_sha256": "w"},
+        "pairs": {"path": "mine.jsonl", "sha256": "a" * 64},
+        "model": {"name": "m", "weights_sha256": "c" * 64},
         "split": {"train": 40, "held_out": 10},
     }  # fmt: skip
     signal = Estimate("signal_accuracy", 0.7, 0.6, 0.8, 40, None, "", "share")
@@ -413,9 +414,15 @@ def test_a_users_run_is_added_with_its_gate(tmp_path):
         "before_after": [changed],
         "training": {"stages": [{"method": "dpo"}], "guard": [{"step": 3, "event": "stop PB806"}]},
     }
-    train = Run("train", "2026-01-02", inputs=inputs, details=details)
-    gate = Run("gate", "2026-01-01", estimates=(signal,), inputs=inputs, decision=Decision("dpo", (), {}, ()))
-    other = replace(gate, inputs=inputs | {"pairs": {"sha256": "b"}})
+    train = Run("train", "2026-01-02T00:00:00Z", inputs=inputs, details=details)
+    gate = Run(
+        "gate",
+        "2026-01-01T00:00:00Z",
+        estimates=(signal,),
+        inputs=inputs,
+        decision=Decision("dpo", (), {}, ()),
+    )
+    other = replace(gate, inputs=inputs | {"pairs": {"sha256": "b" * 64}})
     for name, run in (("train", train), ("gate", gate), ("other", other)):
         save_run(run, tmp_path / name)
     row = own.added(tmp_path / "train", tmp_path / "gate")

@@ -12,7 +12,10 @@ from probe.gate.levers import with_levers
 from probe.records import Estimate, Finding, Run
 from probe.runs import save_run
 
-INPUTS = {"pairs": {"sha256": "ab", "n": 100}, "model": {"weights_sha256": "cd", "template": "chat"}}
+INPUTS = {
+    "pairs": {"sha256": "ab" * 32, "n": 100},
+    "model": {"weights_sha256": "cd" * 32, "template": "chat"},
+}
 WORKS = Finding("PB530", "info", "system turns 9 of 31 wrongly ranked pairs", "Try it.")
 LEVER = Estimate("lever:system", 0.3, 0.2, 0.4, 100, 0.001, "t", "nats/token")
 
@@ -20,14 +23,14 @@ LEVER = Estimate("lever:system", 0.3, 0.2, 0.4, 100, 0.001, "t", "nats/token")
 def gate_run():
     signal = Estimate("signal_accuracy", 0.5, 0.45, 0.55, 100, None, "t", "share")
     probes = dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")
-    return Run("gate", "now", estimates=(signal,), inputs=INPUTS, details={"probes": probes})
+    return Run("gate", "2026-11-26T00:00:00Z", estimates=(signal,), inputs=INPUTS, details={"probes": probes})
 
 
 def levers_run(command="levers", inputs=INPUTS, findings=(WORKS,), **config):
     rows = [{"lever": "system"}]
     return Run(
         command,
-        "now",
+        "2026-11-26T00:00:00Z",
         estimates=(LEVER,),
         findings=findings,
         inputs=inputs,
@@ -68,9 +71,9 @@ def test_a_lever_changes_no_condition(tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        (("pairs", "sha256"), "other", "pair file"),
-        (("model", "weights_sha256"), "other", "model"),
-        (("model", "adapter_sha256"), "other", "model"),
+        (("pairs", "sha256"), "ef" * 32, "pair file"),
+        (("model", "weights_sha256"), "ef" * 32, "model"),
+        (("model", "adapter_sha256"), "ef" * 32, "model"),
         (("model", "template"), "raw", "template"),
     ],
 )

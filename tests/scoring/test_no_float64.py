@@ -151,8 +151,8 @@ def test_a_pack_of_scores_is_one_transfer(tiny, make_tokenizer, load, pairs):
 
 def test_a_log_row_of_a_batch_is_one_transfer():
     from probe.training.losses import Logps
+    from probe.training.methods import Shape
     from probe.training.objective import PairLogps, Sums, losses_of
-    from probe.training.shape import Shape
 
     with AppleGpu() as gpu:
         columns = [torch.full((4,), float(-i), device="cpu") for i in range(1, 5)]

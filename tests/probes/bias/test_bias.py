@@ -304,6 +304,7 @@ def test_details_hold_every_pair():
             "id": "p1",
             "line": 2,
             "group": None,
+            "cluster": 1,
             "gap": -0.25,
             "gap_sum": -12.5,
             "gap_byte": -22.5 / 40 + 10 / 40,

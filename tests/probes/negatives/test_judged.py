@@ -134,7 +134,7 @@ def test_the_report_tells_who_wrote_and_which_pairs_are_worst():
     authorship = judge_authorship(PAIRS, writing(0.0), writing(-1.0), CLUSTERS).details["authorship"]
     run = Run("negatives", "2026-01-01T00:00:00Z", details={"negatives": scored, "authorship": authorship})
     assert [row[1] for row in negatives_tables.pairs(run).rows] == ["p2", "p3", "p1"]
-    text = render(run, width=100)
+    text = render(run, width=100, everything=True)
     assert "rejected" in text
     assert "off-policy" in text
     assert "gets most wrong first" in text
