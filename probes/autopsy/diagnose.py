@@ -10,6 +10,7 @@ from typing import Any, cast
 from ...records import Finding, Run, Severity
 from ...runs import environment, now
 from .case import Case, Diagnosis, Main, Sign
+from .causes import explained, healthy
 from .curve import Row
 from .diverged import diverged
 from .gaps import empty_sides, no_tokens, skipped_step
@@ -50,7 +51,7 @@ def diagnose(log: Log) -> Diagnosis:
     found += _signs(case, () if wrecked else CURVES)
     tags = _tags(case, wrecked, bool(found))
     short = any(tag.label == "too_short" for tag in tags)  # further labels would be noise
-    sign = _weighed(found[0] if found else _healthy(case, tags), short)
+    sign = _weighed(explained(found[0] if found else healthy(case), tags), short)
     also = () if short else tuple(found[1:])
     return Diagnosis(cast(Main, sign.label), method, sign, also, tuple(tags), _notes(log), log.unit)
 
@@ -84,7 +85,7 @@ def _tags(case: Case, wrecked: bool, failed: bool) -> list[Sign]:
 
 def _weighed(sign: Sign, short: bool) -> Sign:
     """Under five entries nothing but arithmetic is known: the sign says so, and what to log next time."""
-    if not short or sign.confidence == "certain":
+    if not short or sign.code in ("PB850", "PB851"):
         return sign
     return replace(sign, confidence="cannot tell", next=f"{sign.next} {CANNOT_TELL}")
 
@@ -111,21 +112,6 @@ def _in_short(stage: Log) -> str:
 
 def _signs(case: Case, rules: tuple[Rule, ...]) -> list[Sign]:
     return [sign for rule in rules if (sign := rule(case))]
-
-
-def _healthy(case: Case, tags: list[Sign]) -> Sign:
-    """The sign of a curve in which no rule fired: what moved, from where to where."""
-    moved = [
-        f"{name.removeprefix('rewards/')} {curve.first(10):.4g} to {curve.last(10):.4g}"
-        for name in ("loss", "rewards/accuracies", "rewards/margins", "reward")
-        if len(curve := case.curve(name)) > 1
-    ]
-    advice = (
-        "Nothing in the curves to mend."
-        if not tags
-        else "Read the tags first: the curves alone do not show it."
-    )
-    return Sign("healthy", "", None, "no rule fired: " + (", ".join(moved) or "too little logged"), advice)
 
 
 def to_run(log: Log, diagnosis: Diagnosis) -> Run:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median, pstdev
 from typing import Literal
 
+from ...training.rules import least_loss
 from .curve import Row, curve
 from .log import Log
 
@@ -145,14 +146,15 @@ def _from_start(log: Log, loss: float, margin: float) -> Method:
         return Method("DPO", "reference", LN2, True, "a loss that starts at ln 2")
     if loss < LN2 and not _steady(loss, log):
         return Method("DPO", "reference", LN2, True, "rewards against a reference")
-    times = summed(loss, margin)
-    if times and median(curve(log.rows, "loss").values) > 0.0 and not _written_ipo(loss, margin, log):
+    times, beta = summed(loss, margin), abs(0.5 - margin) / math.sqrt(loss)
+    ipo = _written(beta) and (loss > 3.0 or times is not None or _per_token(log.rows))
+    lasting = median(curve(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a sum
+    if times and lasting and not (ipo and _squares(log, times, beta)):
         why = f"a loss that starts at {loss / LN2:.3g} × ln 2: summed over {times} micro-batches"
         return Method("DPO", "reference", LN2, True, why, times)
     if _halved(loss, log):
         return _variant(loss, f"a loss that starts at {loss / LN2:.3g} × ln 2")
-    beta = abs(0.5 - margin) / math.sqrt(loss)
-    if _written(beta) and (loss > 3.0 or _per_token(log.rows)):
+    if ipo:
         why = f"a loss that starts at {loss:.3g} = (½ / β)², β {beta:.2g}"
         return Method("IPO", "reference", 0.25 / beta**2, False, why)
     return _variant(loss, f"a loss that starts at {loss:.3g}, not ln 2")
@@ -175,15 +177,29 @@ def _written(beta: float) -> bool:
 
 
 def summed(loss: float, margin: float) -> int | None:
-    """How many micro-batches a first loss was added up over: k·ln 2 within 1%; None for a single one."""
-    times = round(loss / math.log1p(math.exp(-margin)))
-    exact = abs(loss / (times * math.log1p(math.exp(-margin))) - 1.0) < 0.01 if times else False
-    return times if exact and 2 <= times <= 64 else None
+    """How many micro-batches a first loss was added up over: k·ln 2; None for a single one.
+
+    Multiples of ln 2 lie close together for large k, so the distance is taken in ln 2, not in percent.
+    """
+    ratio = loss / math.log1p(math.exp(-margin))
+    times = round(ratio)
+    near = 0.05 if times.bit_count() == 1 else 0.02  # accumulations are mostly powers of two
+    return times if abs(ratio - times) < min(near, 0.01 * times) and 2 <= times <= 64 else None
 
 
-def _written_ipo(loss: float, margin: float, log: Log) -> bool:
-    beta = abs(0.5 - margin) / math.sqrt(loss)
-    return _per_token(log.rows) and _written(beta)
+def _squares(log: Log, times: int, beta: float) -> bool:
+    """Whether (margin − ½)² / β² explains the losses better than the sum of `times` terms −log σ(margin).
+
+    Means of entries differ from both by the spread within the entry; the medians tell the two apart.
+    """
+    rows = [row for row in log.train if {"loss", "rewards/margins"} <= row.keys() and row["loss"] > 0.0]
+    # Partial accumulations are lower than either says.
+    rows = [row for row in rows if row["loss"] > 0.5 * rows[0]["loss"]] or rows
+    rows = [row for row in rows if math.isfinite(row["rewards/margins"])]
+    nearest = float(f"{beta:.2g}")
+    square = median(abs(((r["rewards/margins"] - 0.5) / nearest) ** 2 / r["loss"] - 1.0) for r in rows)
+    added = median(abs(times * least_loss(r["rewards/margins"]) / r["loss"] - 1.0) for r in rows)
+    return square < added
 
 
 def _halved(loss: float, log: Log) -> bool:

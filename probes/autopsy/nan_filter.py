@@ -61,8 +61,8 @@ def _finite_steps(logged: float, usual: float, k: int, offset: float, named: str
     formula = _formula(named or f"{usual:.4g}", m, k, times, usual)
     how, about = ("exactly", "") if exact else ("about", "about ")
     return (
-        f"loss {logged:.4g} is {how} what the NaN filter leaves of {_steps(m, k)} ({formula}): "
-        f"{about}step {offset + m + 1:g} was the first to fail"
+        f"loss {logged:.4g} is {how} what the NaN filter leaves of {_steps(m, k)} ({formula}, "
+        f"derived): {about}step {offset + m + 1:g} was the first to fail"
     )
 
 

@@ -159,6 +159,8 @@ def _details(case: Case, since: float) -> list[str]:
     rows = case.log.train
     first = next((i for i, row in enumerate(rows) if _broken(case, row)), None)
     told = [_earlier(case, since)]
+    if before_any_update(case) and first is not None and rows[first].get("learning_rate") == 0.0:
+        told.append("learning_rate 0 there, so that no update came before")
     if first is not None and all(_broken(case, row) for row in rows[first:]):
         told.append(failing_step(case, first))
     return [text for text in told if text]

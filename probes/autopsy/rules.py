@@ -42,7 +42,11 @@ def _passed_best(case: Case, name: str, held_out: Curve, train: Curve) -> Sign |
     if len(held_out) < 3 or last < OVERFIT * best or last < ZERO or best < 0.0:
         return None
     step = held_out.steps[held_out.values.index(best)]
-    fell = f", training loss {train.first(10):.4g} to {train.last(10):.4g}" if len(train) else ""
+    fell = (
+        f", mean training loss {train.first(10):.4g} in the first tenth to {train.last(10):.4g} in the last"
+        if len(train)
+        else ""
+    )
     rise = f" (+{100 * (last / best - 1):.0f}%)" if best else ""
     text = f"{name} lowest at {case.at(step)}: {best:.4g}, {last:.4g} at the end{rise}{fell}"
     advice = f"Take the checkpoint nearest {case.at(step)}; stop early or train fewer epochs next time."
@@ -98,7 +102,8 @@ def _sure(case: Case) -> Sign | None:
         return None
     since = accuracy.since(lambda v: v >= SURE) or accuracy.steps[-accuracy.window(5)]
     text = (
-        f"accuracy {accuracy.last(5):.3f} in the last fifth, margins growing on, {before:.3g} to {last:.3g}"
+        f"mean accuracy {accuracy.last(5):.3f} in the last fifth, mean margins growing on, "
+        f"{before:.3g} to {last:.3g}"
     )
     return Sign("saturated", "PB855", since, text, _advice(case))
 
@@ -135,7 +140,7 @@ def displaced(case: Case) -> Sign | None:
         return None
     since = chosen.since(lambda v: first - v > DISPLACED * abs(first)) or chosen.steps[-chosen.window(10)]
     size = f" ({100 * (last / first - 1):+.0f}% in size)" if first else ""
-    text = f"logps/chosen {first:.4g} to {last:.4g}{size}, {_ranking(case)}"
+    text = f"mean logps/chosen {first:.4g} in the first tenth, {last:.4g} in the last{size}, {_ranking(case)}"
     return Sign("displaced", "PB856", since, text, NEXT_DISPLACED)
 
 
@@ -155,4 +160,4 @@ def _ranking(case: Case) -> str:
     accuracy = case.curve("rewards/accuracies")
     if not len(accuracy):
         return "margins rising"
-    return f"accuracy {accuracy.first(10):.2f} to {accuracy.last(10):.2f}"
+    return f"mean accuracy {accuracy.first(10):.2f} to {accuracy.last(10):.2f}"

@@ -122,8 +122,8 @@ def smoothing_floor(case: Case) -> Sign | None:
     floor = -(epsilon * math.log(epsilon) + (1.0 - epsilon) * math.log(1.0 - epsilon))
     loss, margin = case.curve("loss"), case.curve("rewards/margins")
     text = (
-        f"loss {loss.last(5):.4g} at margin {margin.last(5):.3g} in the last fifth: label smoothing "
-        f"{epsilon:g} (derived) keeps it above {floor:.3g} (derived)"
+        f"mean loss {loss.last(5):.4g} at mean margin {margin.last(5):.3g} in the last fifth: label "
+        f"smoothing {epsilon:g} (derived) keeps it above {floor:.3g} (derived)"
     )
     advice = "No failure: judge by accuracy. A loss that rises with the margin has passed its optimum."
     return Sign("smoothing_floor", "PB871", None, text, advice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from .case import Case, Sign
+from .causes import unexplained
 from .curve import Curve
 from .diverged import ZERO
 from .method import LN2
@@ -36,10 +37,6 @@ def stuck(case: Case) -> Sign | None:
     return _nothing(case) or _idle(case) or _coin(case) or _worse(case)
 
 
-NEXT_STUCK = (
-    "Check that grad_norm and learning_rate are above 0 and that chosen differs from rejected (`probe "
-    "data`); then `probe trial` says whether these pairs can be learned at all."
-)
 NEXT_NOTHING = (
     "Count the labels that are not masked (-100) in a batch, and run it in float32: either every label is "
     "masked or float16 overflows and the NaN filter shows 0. Log with logging_nan_inf_filter=False."
@@ -70,9 +67,9 @@ def _idle(case: Case) -> Sign | None:
     if not case.method.sigmoid and accuracy.last(5) > CHANCE[1]:
         return None
     named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
-    divided = f", divided by {case.method.summed}," if case.method.summed > 1 else ""
+    divided = f", divided by {case.method.summed} (derived)," if case.method.summed > 1 else ""
     text = f"all {len(loss)} losses{divided} within {near * idle:.2g} of {named} ({_span(loss)})"
-    return Sign("stuck", "PB853", loss.steps[0], text, NEXT_STUCK, "certain")
+    return Sign("stuck", "PB853", loss.steps[0], text, unexplained(case), "certain")
 
 
 def _span(curve: Curve) -> str:
@@ -88,13 +85,13 @@ def _coin(case: Case) -> Sign | None:
     if idle and loss.last(5) < idle / BETTER:  # a coin's accuracy, yet a loss that a coin does not reach
         return None
     since = accuracy.since(lambda v: low - 0.05 <= v <= high + 0.05)
-    text = f"mean accuracy {accuracy.last(5):.2f} in the last fifth, loss {loss.last(5):.4g} there"
+    text = f"mean accuracy {accuracy.last(5):.2f} and mean loss {loss.last(5):.4g} in the last fifth"
     if case.method.sigmoid and loss.last(5) > LN2 + 0.1:
         text += ": worse than untrained"
     elif idle is None and loss.last(5) < loss.first(5) / BETTER:
-        text += f", down from {loss.first(5):.4g}, and yet the preference is not learned"
+        text += f", down from a mean of {loss.first(5):.4g}, and yet the preference is not learned"
     since = accuracy.steps[-accuracy.window(5)] if since is None else since
-    return Sign("stuck", "PB853", since, text, NEXT_STUCK)
+    return Sign("stuck", "PB853", since, text, unexplained(case))
 
 
 def _worse(case: Case) -> Sign | None:
@@ -111,5 +108,5 @@ def _worse(case: Case) -> Sign | None:
     if not (bad and accuracy.last(3) < 0.7) and not (wrong and unmoved and end > ZERO):
         return None
     text = f"worse than a coin throughout: mean loss {start:.4g} in the first third, {end:.4g} in the last"
-    text += f"; accuracy {accuracy.first(3):.2f} and {accuracy.last(3):.2f}" if len(accuracy) else ""
+    text += f"; mean accuracy {accuracy.first(3):.2f} and {accuracy.last(3):.2f}" if len(accuracy) else ""
     return Sign("stuck", "PB853", loss.steps[0], text, NEXT_WORSE)

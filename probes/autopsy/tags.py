@@ -93,6 +93,8 @@ def below_chance(case: Case) -> Sign | None:
     )
     since = accuracy.since(lambda v: v < 0.5) or accuracy.steps[-accuracy.window(5)]
     advice = "Look for swapped sides; `probe bias` shows what the model prefers before any training."
+    if ties:
+        advice = "The accuracy says nothing here: find out why policy and reference never differ."
     return Sign("below_chance", "PB864", since, text + ties, advice)
 
 

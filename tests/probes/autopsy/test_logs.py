@@ -38,8 +38,8 @@ def test_every_public_log_gets_its_label_and_tags(label: Any) -> None:
 @pytest.mark.parametrize(
     ("slug", "since", "told"),
     [
-        ("hrm-dpo-personal", 10, "ln 2 × 1·11 / (2·10) = 0.3812): step 2 was the first to fail"),
-        ("hrm-dpo-10epoch", 5, "ln 2 × 1·6 / (2·5) = 0.4159): step 2 was the first to fail"),
+        ("hrm-dpo-personal", 10, "ln 2 × 1·11 / (2·10) = 0.3812, derived): step 2 was the first to fail"),
+        ("hrm-dpo-10epoch", 5, "ln 2 × 1·6 / (2·5) = 0.4159, derived): step 2 was the first to fail"),
         ("chelsi-dpo-noisy-llama2", 500, "none of steps 1 to 500 was finite"),
         ("ccccai-dpo-llama2-7b", 430, "rewards already at step 390"),
         ("hrm-sft-overfit", 138, "eval_loss lowest at step 138: 2.555, 5.907 at the end (+131%)"),

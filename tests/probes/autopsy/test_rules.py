@@ -347,3 +347,48 @@ def test_a_zero_loss_beside_nan_rewards_is_numerical_even_with_finite_logps() ->
 
 def test_a_single_nan_reward_with_a_sound_loss_is_not() -> None:
     assert diagnosis(dpo(rewards__rejected=lambda i: math.nan if i == 5 else -0.04 * i)).main == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("loss", "margins", "name", "summed"),
+    [
+        (25.0, (0.0, -0.0003, 0.0002), "IPO", 1),  # 36.07 × ln 2, and exactly (½ / .1)²
+        (2.7778, (0.0, 0.0001, -0.0001), "IPO", 1),  # 4.007 × ln 2, and exactly (½ / .3)²
+        (2.7726, (0.0, 0.0, 0.0), "DPO", 4),
+        (11.0904, (0.0, 0.0, 0.0), "DPO", 16),
+        (2.7726, (0.0, 0.05, 0.1), "DPO", 4),
+    ],
+)
+def test_squares_are_told_from_sums(loss: float, margins: tuple[float, ...], name: str, summed: int) -> None:
+    def at(margin: float) -> float:
+        return (
+            loss / math.log(2) * math.log1p(math.exp(-margin))
+            if name == "DPO"
+            else loss * (1 - 2 * margin) ** 2
+        )
+
+    sides = {"rewards/chosen": 0.0, "rewards/rejected": 0.0, "logps/chosen": -24.4}
+    rows = [
+        {"step": i, "loss": at(m), "rewards/margins": m, "grad_norm": 1.0, **sides}
+        for i, m in enumerate(margins, 1)
+    ]
+    method = diagnose(make_log("x", rows)).method
+    assert (method.name, method.summed) == (name, summed)
+
+
+def test_a_cause_in_the_tags_gives_the_headline_its_advice() -> None:
+    rows = [{"step": i, "loss": 0.6931, "grad_norm": 0.0, "rewards/margins": 0.0} for i in range(1, 20)]
+    sign = diagnose(make_log("x", rows)).sign
+    assert sign.label == "stuck"
+    assert "grad_norm exactly 0 in 19 of 19 entries" in sign.evidence
+    assert "requires" in sign.next or "is_trainable" in sign.next
+
+
+def test_what_the_log_answers_is_not_asked_again() -> None:
+    rows = [
+        {"step": i, "loss": 0.6931, "grad_norm": 1.0, "learning_rate": 1e-6, "rewards/margins": 0.001}
+        for i in range(1, 20)
+    ]
+    advice = diagnose(make_log("x", rows)).sign.next
+    assert "grad_norm" not in advice
+    assert "chosen differs from rejected" in advice

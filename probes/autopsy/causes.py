@@ -1,0 +1,75 @@
+"""The advice of a headline: that of the cause that a tag shows, and nothing that the log rules out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .case import Case, Confidence, Sign
+from .curve import curve
+
+# What explains a run that learned nothing, the most telling first.
+CAUSES = ("no_tokens", "frozen", "lr_zero", "lr_high", "ref_mismatch", "warmup")
+# What a curve without a failure may hide, the gravest first.
+GRAVE = (*CAUSES, "zero_loss", "no_signal", "clipped", "summed_loss", "below_chance", "flat", "empty_side")
+EXPLAINS = {"stuck": CAUSES, "diverged": ("lr_high",), "healthy": GRAVE}
+NOTHING_TO_MEND = "Nothing in the curves to mend."
+NEXT_UNSEEN = (
+    "Evaluate on held-out texts three times a run or more: a training loss alone cannot tell learning from "
+    "memorising."
+)
+FEW = 5
+
+
+def explained(sign: Sign, tags: Sequence[Sign]) -> Sign:
+    """`sign` with the evidence and the advice of the tag that is its cause, if there is one."""
+    found = {tag.label: tag for tag in tags}
+    cause = next((found[label] for label in EXPLAINS.get(sign.label, ()) if label in found), None)
+    if cause is None or cause.evidence in sign.evidence:
+        return sign
+    return replace(sign, evidence=f"{sign.evidence}; {cause.label}: {cause.evidence}", next=cause.next)
+
+
+def healthy(case: Case) -> Sign:
+    """The sign of a log in which no rule fired: what moved, from where to where, and what it cannot show."""
+    moved = [
+        f"{name.removeprefix('rewards/')} {line.first(10):.4g} to {line.last(10):.4g}"
+        for name in ("loss", "rewards/accuracies", "rewards/margins", "reward")
+        if len(line := case.curve(name)) > 1
+    ]
+    said = ", ".join(moved) + " (means of the first and the last tenth)" if moved else "too little logged"
+    longest = max(len(case.curve(name)) for name in ("loss", "reward", "rewards/margins", "logps/chosen"))
+    if memorises(case):
+        said += "; no held-out loss, so that over-fitting cannot be told from learning"
+        return Sign("healthy", "", None, f"no rule fired: {said}", NEXT_UNSEEN, "cannot tell")
+    sure: Confidence = "likely" if longest >= FEW else "cannot tell"
+    return Sign("healthy", "", None, f"no rule fired: {said}", NOTHING_TO_MEND, sure)
+
+
+def memorises(case: Case) -> bool:
+    """Whether a supervised run may have over-fitted unseen: no evaluation, half the loss gone or epoch 3."""
+    if case.method.family != "supervised" or any(case.log.evals.values()):
+        return False
+    loss = case.curve("loss")
+    epochs = max(curve(case.log.train, "epoch").values, default=0.0)
+    return len(loss) > 1 and (loss.last(10) < 0.5 * loss.values[0] or epochs > 3.0)
+
+
+def unexplained(case: Case) -> str:
+    """What to check in a run that learned nothing: only what its log does not answer already."""
+    ruled_out = {
+        name
+        for name in ("grad_norm", "learning_rate")
+        if any(0.0 < v < math.inf for v in case.curve(name).values)
+    }
+    asked = [name for name in ("grad_norm", "learning_rate") if name not in ruled_out]
+    first = (
+        f"Check that {' and '.join(asked)} {'are' if len(asked) > 1 else 'is'} above 0 and that"
+        if asked
+        else "Check that"
+    )
+    return (
+        f"{first} chosen differs from rejected (`probe data`); then `probe trial` says whether these pairs "
+        "can be learned at all, and at which learning rate."
+    )
