@@ -223,14 +223,15 @@ def gate(
 
     `limits` replaces limits of conditions, as `[gate.limits]` of a config file does.
     """
-    from .gate import measure
+    from .gate.measure import measure
     from .gate.settings import GateOptions, judged
+    from .probes.gated import Request
 
     with _session(pairs, model, tokenizer, seed, how) as session:
-        request = measure.Request(
+        request = Request(
             session.source, _how(model, how), how.get("fields"), frozenset(off), alpha, bound, beta, seed=seed
         )
-        measured, rows = measure.measure(request, session)
+        measured, rows = measure(request, session)
         judging = GateOptions(alpha=alpha, bound=bound, goal=goal, limits=limits or {})
         return _result(judged(measured, judging, date.today()), out, pairs, tuple(rows or ()))
 

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from .api import Result, autopsy, gate
 from .errors import ProbeError
+from .gate.registry import PROBES
 from .probes.trainer.checks import Setup, judge_setup
 from .probes.trainer.read import IDS, method_of, read_setup
 from .records import Finding
@@ -99,7 +100,7 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
             return
         off = {*self.off, "numerics"}  # the set-up's own numbers were judged already
         if "Reward" in type(trainer).__name__:
-            off |= {"bias", "negatives", "displacement", "trial"}  # no language model is trained
+            off |= {probe.name for probe in PROBES if probe.model}  # no language model is trained
         length = getattr(trainer.args, "max_length", None)
         self.result = _with_findings(
             gate(

@@ -10,6 +10,7 @@ from forecast_stats import Outcome, Row, by_cell, outcome
 
 from probe.gate.decide import decide
 from probe.gate.judge import DONE, Settings
+from probe.gate.registry import PROBE_NAMES
 from probe.records import BiasRow, Decision, Estimate, Finding, Run
 
 BASE, IMITATE = "dpo/short/0", "sft/short/0"
@@ -45,9 +46,6 @@ class Cell:
         return f"{'+'.join(self.decision.stages)}/short/0" if self.decision.stages else NONE
 
 
-PROBES = ("data", "numerics", "bias", "negatives", "displacement", "trial")
-
-
 def decided(row: Row) -> Decision:
     """The decision on stored probes: made anew, so that a changed table is scored without measuring again.
 
@@ -60,7 +58,7 @@ def decided(row: Row) -> Decision:
         estimates=tuple(Estimate(k, *v, row["pairs"], None, "", "") for k, v in row["estimates"].items()),
         findings=tuple(Finding(*f, "", "") for f in row["findings"] if not f[0].startswith("PB70")),
         inputs={"model": row["model_facts"], "pairs": {"n": row["pairs"]}},
-        details={"probes": dict.fromkeys(PROBES, DONE)},
+        details={"probes": dict.fromkeys(PROBE_NAMES, DONE)},
     )
     judged = decide(run, Settings()).decision
     assert judged is not None

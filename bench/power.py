@@ -16,11 +16,12 @@ import numpy as np
 from scipy.special import ndtri
 
 from probe.gate.judge import Settings, judge
+from probe.gate.registry import PROBE_NAMES
 from probe.probes.trial.judge import Pass, Trial, trial
 from probe.records import Run
 from probe.stats.statistics import share_clustered
 
-DONE = dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")
+DONE = dict.fromkeys(PROBE_NAMES, "done")
 FEATURES = 40
 NULL = tuple((n, 0.5) for n in (40, 128, 300, 2000))
 CELLS = (*NULL, (128, 0.65), (300, 0.65), (300, 0.6), (2000, 0.6))

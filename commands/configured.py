@@ -12,6 +12,7 @@ import typer
 
 from .. import config, files, ranges
 from ..errors import ProbeError
+from .bundles import bundled, expanded
 from .config_tables import SECTIONS, TABLES
 
 OUTPUTS = ("export", "to", "fix", "export_trimmed")  # parameters that name a file to be written
@@ -75,14 +76,14 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, (value, origin) in resolved.settings.items():
             ranges.check(name, value, "" if origin == config.FLAG else _place(name, value, origin))
         _check_files(resolved, values)
-        return function(**values)
+        return function(**bundled(own, values))
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     extra = [
         inspect.Parameter("show_config", keyword, default=False, annotation=SHOW),
         inspect.Parameter("probe_context", keyword, annotation=typer.Context),
     ]
-    parameters = [p.replace(kind=keyword) for p in own]
+    parameters = [p.replace(kind=keyword) for p in expanded(own)]
     command.__signature__ = inspect.Signature([*parameters, *extra])  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
     del command.__wrapped__

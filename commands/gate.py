@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import options
-
-Switch = Annotated[bool, typer.Option(help="Run this probe; what is not run never passes.")]
+from . import bundles, options
 
 
 def gate(
@@ -20,12 +18,7 @@ def gate(
     skip_bad: options.SkipBad = False,
     template: options.Template = "auto",
     max_length: options.MaxLength = None,
-    data: Switch = True,
-    numerics: Switch = True,
-    bias: Switch = True,
-    negatives: Switch = True,
-    displacement: Switch = True,
-    trial: Switch = True,
+    off: bundles.Switches = frozenset(),
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and run nothing.")] = False,
     inconclusive: Annotated[
         str, typer.Option(help="What an inconclusive condition does to the exit code: fail or warn.")
@@ -63,12 +56,13 @@ def gate(
     """
     from datetime import date
 
-    from ..gate import measure
     from ..gate.levers import with_levers
+    from ..gate.measure import measure
     from ..gate.plan import costs, lines
     from ..gate.settings import from_config, is_run, judged
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
+    from ..probes.gated import Request
     from ..reports.emit import emit, parse_formats, show
     from ..runs import load_run, read_from
 
@@ -94,15 +88,6 @@ def gate(
         return run.verdict.exit_code
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
-    switches = {
-        "data": data,
-        "numerics": numerics,
-        "bias": bias,
-        "negatives": negatives,
-        "displacement": displacement,
-        "trial": trial,
-    }
-    off = frozenset(name for name, on in switches.items() if not on)
     if plan:
         n = sum(1 for _ in read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad))
         print("\n".join(lines(costs(n, trial_pairs), off)))
@@ -113,8 +98,8 @@ def gate(
         model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
     )
     source = Source.of(path, fields, sides, skip_bad)
-    request = measure.Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs)
-    measured, rows = measure.measure(request)
+    request = Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs)
+    measured, rows = measure(request)
     measured = with_levers(measured, levers) if levers else measured
     run = judged(measured, judging, date.today())
     emit(run, format, out, rows=rows, everything=everything)

@@ -110,7 +110,7 @@ def train(
     if method == "auto":
         from ..gate.auto import gated, refusal, settled
         from ..gate.last import taken
-        from ..gate.measure import Request
+        from ..probes.gated import Request
 
         gate = gated(pairs, lambda path: Request(source_of(path), how, fields, full=full, seed=seed))
         decision, notes = settled(gate, force, reason)

@@ -14,14 +14,15 @@ from ..records import Condition, Decision, Finding, Run
 from ..runs import new_run_dir, save_run
 from ..training.shipped import Tuning
 from .decide import hyperparameters
-from .last import PROBES, in_file, last_gate
+from .last import in_file, last_gate
 from .predicates import Facts
+from .registry import PROBE_NAMES
 from .settings import from_config, judged
 from .table import STAGES
 from .unanswered import unanswered
 
 if TYPE_CHECKING:
-    from .measure import Request
+    from ..probes.gated import Request
 
 
 def settled(run: Run, force: bool, reason: str | None) -> tuple[Decision | None, tuple[Finding, ...]]:
@@ -94,7 +95,7 @@ def _measured(request: Request) -> Run:
 
     own = in_file()
     reach = {name: own[name] for name in ("alpha", "bound", "beta", "trial_pairs") if name in own}
-    off = frozenset(name for name in PROBES if own.get(name) is False)
+    off = frozenset(name for name in PROBE_NAMES if own.get(name) is False)
     measured, _ = measure(dataclasses.replace(request, off=off, **reach))
     judging = ("alpha", "bound", "minimum_n", "inconclusive", "goal", "one_stage")
     chosen = {name: own[name] for name in judging if name in own}

@@ -9,168 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
 
 from ..config import Key
 from ..records import Estimate
 from ..stats.multiplicity import holm_adjusted
+from .registry import PROBES, Rule
 
-Sense = Literal["<=", ">=", "within", "clean"]
 NORMAL = NormalDist()
 POWER = 0.8
-MEASURED = "measured on 16 sets × 2 models"  # what bench/forecast.py trained; see docs/validity.md
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One condition. `name` is an estimate's name, or a probe's for sense `clean` (no error finding).
-
-    `code` is the finding that says the same (a prefix for `clean`). `limit` None: off until configured.
-    `exact`: a count of this very file, compared without an interval. `optional`: judged only when measured.
-    `forbids`: fails where it is shown to be past its limit, and passes where enough pairs do not show it.
-    `also`: estimates with the same limit that show the same; one of them is enough, and each is tested at a
-    level corrected for their number.
-    """
-
-    name: str
-    sense: Sense
-    limit: float | None
-    code: str
-    probe: str
-    help: str
-    source: str
-    gates: bool = True
-    exact: bool = False
-    optional: bool = False
-    forbids: bool = False
-    also: tuple[str, ...] = ()
-
-
-CONDITIONS: tuple[Rule, ...] = (
-    Rule(
-        "numerics",
-        "clean",
-        None,
-        "PB0",
-        "numerics",
-        "Forward, backward and one step stay finite in the dtype and optimizer to be used.",
-        "deterministic",
-    ),
-    Rule("data", "clean", None, "PB3", "data", "The file has no error that spoils training.", "exact counts"),
-    Rule(
-        "displacement",
-        "clean",
-        None,
-        "PB4",
-        "displacement",
-        "The displacement probe has run and raises no error; what it warns of decides the loss.",
-        "Razin et al. 2024; Yuan et al. 2024",
-    ),
-    Rule(
-        "gap",
-        "within",
-        None,
-        "PB101",
-        "bias",
-        "Mean gap of the base model, nats/token, within ± the limit. Off until a limit is set.",
-        "equivalence test (TOST)",
-    ),
-    Rule(
-        "flip_budget_share",
-        "<=",
-        0.5,
-        "PB120",
-        "bias",
-        "Share of pairs that DPO must flip by more than 1/beta nats.",
-        "Chen et al. 2024, theorem 4.1; limit by convention",
-        gates=False,
-    ),
-    Rule(
-        "surface_accuracy",
-        "<=",
-        0.9,
-        "PB202",
-        "negatives",
-        "Accuracy of telling the sides apart without the prompt.",
-        f"{MEASURED}: DPO saturates above it",
-        gates=False,
-    ),
-    Rule(
-        "states_accuracy",
-        "<=",
-        0.9,
-        "PB204",
-        "negatives",
-        "Accuracy of telling the sides apart by the model's own states, without the prompt.",
-        f"{MEASURED}: DPO saturates above it",
-        gates=False,
-        optional=True,
-    ),
-    Rule(
-        "length_accuracy",
-        "<=",
-        0.65,
-        "PB201",
-        "negatives",
-        "Accuracy of telling the sides apart by length alone.",
-        "Singhal et al. 2023: at most .63 on natural sets",
-        forbids=True,
-    ),
-    Rule(
-        "template_share",
-        "<=",
-        0.5,
-        "PB211",
-        "negatives",
-        "Share of one side's responses that begin or end alike.",
-        "convention",
-        exact=True,
-        optional=True,
-    ),
-    Rule(
-        "entanglement",
-        "<=",
-        0.5,
-        "PB420",
-        "displacement",
-        "Share of pairs whose own DPO step lowers the chosen response.",
-        "Yuan et al. 2024; exact for a pair, the limit on the share is a convention",
-        gates=False,
-        optional=True,
-    ),
-    Rule(
-        "signal_accuracy",
-        ">=",
-        0.6,
-        "PB240",
-        "negatives",
-        "Forecast of held-out accuracy by a linear probe on the frozen model.",
-        f"{MEASURED}: DPO teaches nothing below it",
-        gates=False,
-    ),
-    Rule(
-        "trial_accuracy",
-        ">=",
-        0.5,
-        "PB501",
-        "trial",
-        "Unseen pairs ranked right by a short trial, or samples on unseen prompts moved to the chosen kind.",
-        "chance",
-        also=("behaviour_up",),
-    ),
-    Rule(
-        "agreement",
-        ">=",
-        0.8,
-        "PB310",
-        "label",
-        "Agreement of a blind human re-label with the file's labels.",
-        "convention of a published post-mortem",
-        optional=True,
-    ),
-)
+# Every condition, in the order of the probes.
+CONDITIONS: tuple[Rule, ...] = tuple(rule for probe in PROBES for rule in probe.conditions)
 RULES = {rule.name: rule for rule in CONDITIONS}
 BY_CODE = {rule.code: rule for rule in CONDITIONS if rule.sense != "clean"}
 LIMIT_KEYS = tuple(

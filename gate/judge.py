@@ -17,7 +17,8 @@ from ..records import Condition, Estimate, Result, Run, Verdict, to_json
 from . import accept
 from .accept import Accepted
 from .baseline import Compared
-from .conditions import CONDITIONS, Rule, facing, good_side, holm, p_against, pairs_to_settle
+from .conditions import CONDITIONS, facing, good_side, holm, p_against, pairs_to_settle
+from .registry import Rule
 from .restated import followed, level_of, restates
 
 MEASURED = {rule.code for rule in CONDITIONS if rule.sense != "clean"}  # codes that a condition measures

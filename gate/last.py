@@ -12,15 +12,15 @@ from ..errors import ProbeError
 from ..files import sha256_file
 from ..records import Run
 from ..runs import LAST, load_run, stale
+from .registry import PROBE_NAMES
 
 # Settings that `gate` and `train` share and that change what was measured.
 SAME = ("model", "revision", "adapter", "dtype", "template", "max_length", "fields", "skip_bad", "full")
 TAKEN = (*SAME, "sides")
-PROBES = ("data", "numerics", "bias", "negatives", "displacement", "trial")
 # Settings of `gate` alone: as far as the file sets them, they must be what they were.
 JUDGING = (
     *("alpha", "bound", "beta", "minimum_n", "inconclusive", "goal", "one_stage", "trial_pairs"),
-    *PROBES,
+    *PROBE_NAMES,
 )
 TABLES = ("accept", "gate.limits", "gate.groups", "data.limits")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .conditions import MEASURED, RULES
+from .conditions import RULES
 from .predicates import Threshold
+from .registry import MEASURED
 
 
 def _limit(name: str) -> float:

@@ -106,7 +106,8 @@ def _surface(work: Work) -> None:
 
 
 def _numerics(work: Work, session: Session, plan: Plan, codes: Sequence[EncodedPair]) -> None:
-    from ..numerics.first_step import PAIRS, first_step
+    from ..numerics.first_step import first_step
+    from ..numerics.judge import PAIRS
 
     def measure() -> Measured:
         if not codes or any(f.code == "PB005" for f in judge_plan(plan)):

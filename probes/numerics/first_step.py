@@ -16,9 +16,7 @@ from ...scoring.numerics import first_bad_module
 from ...scoring.records import EncodedPair, EncodedSide
 from ...training.losses import Logps, outcome
 from ...training.methods import Shape
-from .judge import FirstStep, Plan
-
-PAIRS = 4
+from .judge import PAIRS, FirstStep, Plan
 
 
 def first_step(model: torch.nn.Module, pairs: Sequence[EncodedPair], plan: Plan) -> FirstStep:

@@ -1,7 +1,7 @@
 """Would this run survive its first step? What the plan alone shows, and what one step on a few pairs showed.
 
 Deterministic: every finding is a number that is not finite, weights that did not move, or a setting that
-cannot train. `training.numerics.first_step` makes the `FirstStep`; judging it needs no torch. Codes PB00x.
+cannot train. `first_step` makes the `FirstStep`; judging it needs no torch. Codes PB00x.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ...training.methods import method_of
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 
 SMALLEST = {"float16": 2.0**-25}  # what rounds to 0: half the least subnormal
+PAIRS = 4  # that the step is tried on
 FAR = 10.0  # times beyond the range of learning rates that recipes ship with
 MOVED = 0.01  # share of the weights with a gradient that must change
 LN2_TOLERANCE = {"float32": 1e-3, "float64": 1e-6, "bfloat16": 0.05, "float16": 0.05}

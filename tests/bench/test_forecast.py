@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from probe.errors import ProbeError
-from probe.gate.conditions import MEASURED
+from probe.gate.registry import MEASURED
 from probe.records import Decision, Estimate, Run
 from probe.runs import save_run
 

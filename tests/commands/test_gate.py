@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from probe.gate.registry import PROBE_NAMES
 from probe.gate.settings import GateOptions, judged
 from probe.records import BiasRow, Estimate, Finding, Run, run_from_json
 from probe.reports.renderers import RENDERERS
 from probe.runs import save_run
 
 TODAY = date(2026, 11, 21)
-PROBES = ("data", "numerics", "bias", "negatives", "displacement", "trial")
 NAMES = (
     "flip_budget_share",
     "surface_accuracy",
@@ -53,7 +53,7 @@ def generated(seed: int) -> tuple[Run, GateOptions]:
         estimates=tuple(estimates),
         findings=tuple(findings),
         inputs={"pairs": {"path": "p.jsonl", "n": 60}, "model": {"name": "m", "parameters": 1e9}},
-        details={"probes": {p: "done" if draw.random() < 0.8 else "off" for p in PROBES}},
+        details={"probes": {p: "done" if draw.random() < 0.8 else "off" for p in PROBE_NAMES}},
     )
     limits = {name: False for name in NAMES if draw.random() < 0.3}
     return run, GateOptions(inconclusive=draw.choice(["fail", "warn"]), limits=limits)
@@ -118,7 +118,7 @@ def large_run(n: int) -> Run:
         Estimate(name, v, v - 0.01, v + 0.01, n, None, "t", "share") for name, v in values.items()
     )
     inputs = {"pairs": {"path": "p.jsonl", "n": n, "sha256": "1" * 64}, "model": {"parameters": 135e6}}
-    details = {"pairs": rows, "probes": dict.fromkeys(PROBES, "done")}
+    details = {"pairs": rows, "probes": dict.fromkeys(PROBE_NAMES, "done")}
     return Run("gate", "2026-11-21T12:00:00Z", estimates=estimates, inputs=inputs, details=details)
 
 

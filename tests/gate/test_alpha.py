@@ -14,10 +14,11 @@ from probe.errors import ProbeError
 from probe.gate.conditions import BY_CODE, CONDITIONS, RULES, p_against
 from probe.gate.decide import decide
 from probe.gate.judge import Settings, judge
+from probe.gate.registry import PROBE_NAMES
 from probe.records import Estimate, Finding, Run
 
 TODAY = date(2026, 11, 26)
-DONE = {"probes": dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")}
+DONE = {"probes": dict.fromkeys(PROBE_NAMES, "done")}
 NAMES = [rule.name for rule in CONDITIONS if rule.sense != "clean" and not rule.exact]
 
 

@@ -7,7 +7,13 @@ import json
 import pytest
 
 from probe.gate import cache as kept
-from probe.gate import measure, plan
+from probe.gate import plan
+from probe.gate.measure import measure
+from probe.gate.registry import PROBE_NAMES
+from probe.probes.bias import gated as bias
+from probe.probes.gated import Request
+from probe.probes.negatives import gated as negatives
+from probe.probes.trial import gated as trial
 from probe.records import Estimate, Finding, Measured
 
 PART = Measured(
@@ -74,15 +80,13 @@ def test_a_place_that_cannot_be_written_loses_nothing_but_time(tmp_path, capsys)
 def test_the_plan_counts_what_the_probes_do():
     """Its numbers are those of the code that spends them, which needs torch to be imported."""
     from probe.probes.negatives.work import NegativesOptions
-    from probe.probes.numerics.first_step import PAIRS
     from probe.probes.trial.run import NOISE_PAIRS, TrialOptions
     from probe.scoring.session import STABILITY_PAIRS
 
-    trial = TrialOptions()
-    assert (plan.NUMERICS_PAIRS, plan.TEMPLATE_PAIRS) == (PAIRS, STABILITY_PAIRS)
-    assert (trial.steps, NOISE_PAIRS) == (plan.TRIAL_STEPS, plan.NOISE_PAIRS)
-    assert NegativesOptions().most == plan.STATES_PAIRS
-    assert [cost.probe for cost in plan.costs(40)] == [probe.name for probe in measure.PROBES]
+    assert STABILITY_PAIRS == bias.TEMPLATE_PAIRS
+    assert (TrialOptions().steps, NOISE_PAIRS) == (trial.STEPS, trial.NOISE_PAIRS)
+    assert NegativesOptions().most == negatives.STATES_PAIRS
+    assert tuple(cost.probe for cost in plan.costs(40)) == PROBE_NAMES
 
 
 def test_a_plan_by_hand():
@@ -114,7 +118,7 @@ def test_a_second_gate_measures_nothing_again(tmp_path, tiny_model_dir, capsys):
 
     def gate(**how):
         source = Source.of(path, None, None, False)
-        run, _ = measure.measure(measure.Request(source, ModelOptions(str(tiny_model_dir), **how)))
+        run, _ = measure(Request(source, ModelOptions(str(tiny_model_dir), **how)))
         return run, capsys.readouterr().err
 
     first, said = gate()

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from probe.gate import cache, measure, plan
+from probe.gate import cache, plan
+from probe.gate.registry import PROBES
+from probe.probes.gated import Request, Work
 from probe.scoring.session import ModelOptions, Source
 
 SOURCE = Source(Path("pairs.jsonl"), {"prompt": "prompt"}, ("chosen", "rejected"))
-REQUEST = measure.Request(SOURCE, ModelOptions())
+REQUEST = Request(SOURCE, ModelOptions())
 FACTS = dict.fromkeys(
     ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256", "dtype", "device"), "a"
 )
@@ -33,12 +35,12 @@ def name(request=REQUEST, facts=FACTS, sha="s", template="raw", length=512):
         loaded=SimpleNamespace(facts=facts),
         encoder=SimpleNamespace(template=template, max_length=length),
     )
-    return cache.name_of("trial", measure.Work(request, _session=session).depends())
+    return cache.name_of("trial", Work(request, _session=session).depends())
 
 
 def test_every_field_of_a_request_is_accounted_for():
-    assert {field.name for field in fields(measure.Request)} == set(OTHER) | set(ELSEWHERE)
-    assert not any(probe.keeps for probe in measure.PROBES if probe.name in ("bias", "data"))
+    assert {field.name for field in fields(Request)} == set(OTHER) | set(ELSEWHERE)
+    assert not any(probe.keeps for probe in PROBES if probe.name in ("bias", "data"))
 
 
 @pytest.mark.parametrize("field", OTHER)

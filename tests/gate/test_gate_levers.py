@@ -9,6 +9,7 @@ from probe.errors import ProbeError
 from probe.gate.decide import decide
 from probe.gate.judge import Settings, judge
 from probe.gate.levers import with_levers
+from probe.gate.registry import PROBE_NAMES
 from probe.records import Estimate, Finding, Run
 from probe.runs import save_run
 
@@ -22,7 +23,7 @@ LEVER = Estimate("lever:system", 0.3, 0.2, 0.4, 100, 0.001, "t", "nats/token")
 
 def gate_run():
     signal = Estimate("signal_accuracy", 0.5, 0.45, 0.55, 100, None, "t", "share")
-    probes = dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")
+    probes = dict.fromkeys(PROBE_NAMES, "done")
     return Run("gate", "2026-11-26T00:00:00Z", estimates=(signal,), inputs=INPUTS, details={"probes": probes})
 
 

@@ -15,9 +15,10 @@ from probe.gate import baseline
 from probe.gate.accept import Accepted, parse
 from probe.gate.conditions import CONDITIONS, RULES, holm, p_against, pairs_to_settle
 from probe.gate.judge import Settings, judge
+from probe.gate.registry import PROBE_NAMES
 from probe.records import Estimate, Finding, Run
 
-DONE = {"probes": dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")}
+DONE = {"probes": dict.fromkeys(PROBE_NAMES, "done")}
 TODAY = date(2026, 11, 21)
 GOOD = {"flip_budget_share": 0.2, "length_accuracy": 0.55, "trial_accuracy": 0.7}
 

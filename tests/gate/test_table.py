@@ -12,13 +12,14 @@ from probe.errors import ProbeError
 from probe.gate.accept import Accepted
 from probe.gate.decide import decide
 from probe.gate.judge import Settings, judge
+from probe.gate.registry import PROBE_NAMES
 from probe.gate.table import NOTES, ROWS, STAGES
 from probe.gate.thresholds import THRESHOLDS
 from probe.records import BiasRow, Estimate, Finding, Run, stage_values
 from probe.training.methods import METHODS
 from probe.training.shipped import recipe
 
-PROBES = dict.fromkeys(("data", "numerics", "bias", "negatives", "displacement", "trial"), "done")
+PROBES = dict.fromkeys(PROBE_NAMES, "done")
 CERTAIN = {"trial_accuracy": (0.7, 0.6, 0.8)}  # (value, low, high)
 
 

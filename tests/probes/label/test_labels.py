@@ -13,12 +13,13 @@ import pytest
 from scipy.stats import binom
 from sklearn.metrics import cohen_kappa_score
 
-from probe.gate.measure import Request, measure
+from probe.gate.measure import measure
 from probe.gate.settings import GateOptions
 from probe.gate.settings import judged as gated
 from probe.pairs.audit import Answer, AnswerLog, digest, log_path, questions, stratified_sample
 from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
+from probe.probes.gated import Request
 from probe.probes.label.agreement import cohen_kappa, krippendorff_alpha
 from probe.probes.label.audit import Audited, agreement, audit, judged, reasoning
 from probe.probes.label.checks import judge_labels

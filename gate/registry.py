@@ -1,0 +1,260 @@
+"""The probes of the gate: each with its cost, run, conditions, switch and section of the report.
+
+A new one is a folder in `probes/` and an entry here: `probe gate` has its switch and its line in the plan,
+`[gate.limits]` its limits, the verdict its conditions, `run.json` its state and the report its section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ..probes.bias import gated as bias
+from ..probes.data import gated as data
+from ..probes.gated import Cost, Work
+from ..probes.negatives import gated as negatives
+from ..probes.numerics import gated as numerics
+from ..probes.trial import gated as trial
+from ..records import Measured
+
+Sense = Literal["<=", ">=", "within", "clean"]
+MEASURED = "measured on 16 sets × 2 models"  # what bench/forecast.py trained; see docs/validity.md
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One condition. `name` is an estimate's name, or a probe's for sense `clean` (no error finding).
+
+    `code` is the finding that says the same (a prefix for `clean`). `limit` None: off until configured.
+    `exact`: a count of this very file, compared without an interval. `optional`: judged only when measured.
+    `forbids`: fails where it is shown to be past its limit, and passes where enough pairs do not show it.
+    `also`: estimates with the same limit that show the same; one of them is enough, and each is tested at a
+    level corrected for their number.
+    """
+
+    name: str
+    sense: Sense
+    limit: float | None
+    code: str
+    probe: str
+    help: str
+    source: str
+    gates: bool = True
+    exact: bool = False
+    optional: bool = False
+    forbids: bool = False
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table of the report: the list of rows in `details` that it shows, its title, its columns.
+
+    `columns` maps a key of the rows to the units its numbers are printed in ("" for a text or a count).
+    """
+
+    key: str
+    title: str
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One probe of the gate. Its `name` is also its switch, `--no-NAME`, and its state in `details.probes`.
+
+    `cost` takes the number of pairs in the file and the most that the trial takes. `section` is for rows
+    that no table of `reports/tables.py` shows.
+    """
+
+    name: str
+    run: Callable[[Work], Measured]
+    cost: Callable[[int, int], Cost]
+    conditions: tuple[Rule, ...] = ()
+    section: Section | None = None
+    model: bool = True
+    needed: bool = True  # False: what the file cannot carry is noted, and the gate goes on
+    keeps: bool = True  # False: cheap, or kept pair by pair in the store of scores
+
+
+PROBES: tuple[Probe, ...] = (
+    Probe(
+        "data",
+        data.measure,
+        data.cost,
+        conditions=(
+            Rule(
+                "data",
+                "clean",
+                None,
+                "PB3",
+                "data",
+                "The file has no error that spoils training.",
+                "exact counts",
+            ),
+            Rule(
+                "agreement",
+                ">=",
+                data.AGREEMENT,
+                "PB310",
+                "label",
+                "Agreement of a blind human re-label with the file's labels.",
+                "convention of a published post-mortem",
+                optional=True,
+            ),
+        ),
+        model=False,
+        keeps=False,
+    ),
+    Probe(
+        "numerics",
+        numerics.measure,
+        numerics.cost,
+        conditions=(
+            Rule(
+                "numerics",
+                "clean",
+                None,
+                "PB0",
+                "numerics",
+                "Forward, backward and one step stay finite in the dtype and optimizer to be used.",
+                "deterministic",
+            ),
+        ),
+    ),
+    Probe(
+        "bias",
+        bias.measure,
+        bias.cost,
+        conditions=(
+            Rule(
+                "gap",
+                "within",
+                None,
+                "PB101",
+                "bias",
+                "Mean gap of the base model, nats/token, within ± the limit. Off until a limit is set.",
+                "equivalence test (TOST)",
+            ),
+            Rule(
+                "flip_budget_share",
+                "<=",
+                0.5,
+                "PB120",
+                "bias",
+                "Share of pairs that DPO must flip by more than 1/beta nats.",
+                "Chen et al. 2024, theorem 4.1; limit by convention",
+                gates=False,
+            ),
+        ),
+        keeps=False,
+    ),
+    Probe(
+        "negatives",
+        negatives.measure,
+        negatives.cost,
+        conditions=(
+            Rule(
+                "surface_accuracy",
+                "<=",
+                0.9,
+                "PB202",
+                "negatives",
+                "Accuracy of telling the sides apart without the prompt.",
+                f"{MEASURED}: DPO saturates above it",
+                gates=False,
+            ),
+            Rule(
+                "states_accuracy",
+                "<=",
+                0.9,
+                "PB204",
+                "negatives",
+                "Accuracy of telling the sides apart by the model's own states, without the prompt.",
+                f"{MEASURED}: DPO saturates above it",
+                gates=False,
+                optional=True,
+            ),
+            Rule(
+                "length_accuracy",
+                "<=",
+                0.65,
+                "PB201",
+                "negatives",
+                "Accuracy of telling the sides apart by length alone.",
+                "Singhal et al. 2023: at most .63 on natural sets",
+                forbids=True,
+            ),
+            Rule(
+                "template_share",
+                "<=",
+                0.5,
+                "PB211",
+                "negatives",
+                "Share of one side's responses that begin or end alike.",
+                "convention",
+                exact=True,
+                optional=True,
+            ),
+            Rule(
+                "signal_accuracy",
+                ">=",
+                0.6,
+                "PB240",
+                "negatives",
+                "Forecast of held-out accuracy by a linear probe on the frozen model.",
+                f"{MEASURED}: DPO teaches nothing below it",
+                gates=False,
+            ),
+        ),
+        needed=False,
+    ),
+    Probe(
+        "displacement",
+        negatives.measure_displacement,
+        negatives.displacement_cost,
+        conditions=(
+            Rule(
+                "displacement",
+                "clean",
+                None,
+                "PB4",
+                "displacement",
+                "The displacement probe has run and raises no error; what it warns of decides the loss.",
+                "Razin et al. 2024; Yuan et al. 2024",
+            ),
+            Rule(
+                "entanglement",
+                "<=",
+                0.5,
+                "PB420",
+                "displacement",
+                "Share of pairs whose own DPO step lowers the chosen response.",
+                "Yuan et al. 2024; exact for a pair, the limit on the share is a convention",
+                gates=False,
+                optional=True,
+            ),
+        ),
+        needed=False,
+    ),
+    Probe(
+        "trial",
+        trial.measure,
+        trial.cost,
+        conditions=(
+            Rule(
+                "trial_accuracy",
+                ">=",
+                0.5,
+                "PB501",
+                "trial",
+                "Unseen pairs ranked right by a short trial, "
+                "or samples on unseen prompts moved to the chosen kind.",
+                "chance",
+                also=("behaviour_up",),
+            ),
+        ),
+        needed=False,
+    ),
+)
+PROBE_NAMES = tuple(probe.name for probe in PROBES)

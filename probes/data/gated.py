@@ -1,0 +1,37 @@
+"""The checks of the pair file as a part of the gate, with what `probe label` was told of the file."""
+
+from __future__ import annotations
+
+from ... import config
+from ...records import Measured, together
+from ..gated import Cost, Request, Work, part_of
+
+AGREEMENT = 0.8  # of a blind re-label with the file's labels: convention of a published post-mortem
+
+
+def cost(n: int, trial_pairs: int) -> Cost:
+    """No pair goes through the model."""
+    return Cost("data", 0, 0, "one reading of the file")
+
+
+def measure(work: Work) -> Measured:
+    """The file's own checks, with those that count tokens where a model is loaded, and what people said."""
+    from .run import Request as DataRequest
+    from .run import measure as measure_data
+
+    asked = work.request
+    encoder = work.session.encoder if work.loaded else None
+    run = measure_data(DataRequest(asked.source.path, asked.fields, template=asked.how.template), encoder)
+    work.inputs |= run.inputs
+    return together([part_of(run), _labelled(asked)])
+
+
+def _labelled(asked: Request) -> Measured:
+    """The answers of `probe label` to this file, where a whole sample has them; they cost no model."""
+    from ..label.file import measure_labelled
+
+    limit = config.section("gate.limits").get("agreement", AGREEMENT)
+    if limit is False:
+        return Measured()
+    source = asked.source
+    return measure_labelled(source.path, source.pairs, limit=limit, alpha=asked.alpha, seed=asked.seed)

@@ -1,0 +1,95 @@
+"""What the gate hands to each of its probes, the request and the work under way, and what it asks: a cost.
+
+A probe's `gated.py` has a function of the `Work` that measures and one that says what it will cost; its entry
+stands in `gate/registry.py`. Neither loads torch before it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..records import BiasRow, Measured, Run
+
+if TYPE_CHECKING:
+    from ..scoring.session import ModelOptions, Session, Source
+    from ..scoring.table import ScoreTable
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to measure: a file, a model, and how. `off` names probes not to run."""
+
+    source: Source
+    how: ModelOptions
+    fields: str | None = None
+    off: frozenset[str] = frozenset()
+    alpha: float = 0.05
+    bound: float = 0.1
+    beta: float = 0.1
+    full: bool = False
+    seed: int = 0
+    trial_pairs: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One probe's share: pairs forward only, pairs forward and backward, and the same in words."""
+
+    probe: str
+    forward: int
+    backward: int
+    what: str
+
+
+@dataclass
+class Work:
+    """One gate under way."""
+
+    request: Request
+    inputs: dict[str, Any] = field(default_factory=dict)
+    bias: tuple[BiasRow, ...] = ()
+    scores: ScoreTable | None = None
+    rows: Iterable[Mapping[str, Any]] | None = None
+    _session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The loaded model with its encoder and store; the first use surveys the file and loads it."""
+        if self._session is None:
+            from ..scoring.session import Session
+
+            self._session = Session.open(self.request.source, self.request.how, self.request.seed)
+        return self._session
+
+    @property
+    def loaded(self) -> bool:
+        """Whether any probe of this gate needs the model."""
+        return self._session is not None
+
+    @property
+    def pairs(self) -> int:
+        """The pairs of the file; without a model none is counted."""
+        return self._session.survey.n if self._session else 0
+
+    def facts(self) -> dict[str, Any]:
+        """The `inputs` of `run.json`: the session's where there is one, else the data check's."""
+        return {**self.inputs, **(self._session.inputs() if self._session else {})}
+
+    def depends(self) -> dict[str, Any]:
+        """All that a probe's result depends on: file, model, encoding and the options that reach it."""
+        asked, session = self.request, self.session
+        names = ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256", "dtype", "device")
+        return {
+            "pairs": session.survey.facts["sha256"],
+            "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],
+            "model": {name: session.loaded.facts.get(name) for name in names},
+            "encoding": [session.encoder.template, session.encoder.max_length],
+            "options": [asked.alpha, asked.beta, asked.full, asked.seed, asked.trial_pairs],
+        }
+
+
+def part_of(run: Run) -> Measured:
+    """What a run of a probe alone contributes to a gate."""
+    return Measured(run.estimates, run.findings, run.details)

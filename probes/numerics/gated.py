@@ -1,0 +1,38 @@
+"""The first training step as a part of the gate."""
+
+from __future__ import annotations
+
+from ...records import Measured
+from ..gated import Cost, Work
+from .judge import PAIRS
+
+SAMPLE = 16  # pairs looked at; the step itself takes the first ones that can be scored
+
+
+def cost(n: int, trial_pairs: int) -> Cost:
+    """One step on a few pairs."""
+    some = min(n, PAIRS)
+    return Cost("numerics", some, some, "one training step: forward, backward, update, forward")
+
+
+def measure(work: Work) -> Measured:
+    """One step of DPO as the recipe for this model would take it, in the dtype that is asked for."""
+    from ...training.shipped import recipe
+    from .first_step import first_step
+    from .judge import Plan, judge_numerics
+
+    request, session = work.request, work.session
+    values = recipe(
+        "dpo",
+        parameters=session.loaded.facts.get("parameters"),
+        n=session.survey.n,
+        tuning="full" if request.full else "lora",
+    )
+    planned = Plan(
+        learning_rate=values["learning_rate"],
+        beta=request.beta,
+        dtype=session.loaded.facts["dtype"],
+        lora_rank=None if request.full else values["lora_rank"],
+    )
+    encoded = [session.encoder(pair) for pair in session.survey.first[:SAMPLE]]
+    return judge_numerics(planned, first_step(session.loaded.model, encoded, planned))
