@@ -67,19 +67,32 @@ def _above_start(case: Case, loss: Curve) -> Sign | None:
     tail = median(
         loss.values[-max(1, min(3, len(loss) // 3)) :]
     )  # after a late spike the last entries are low
-    if first <= 0.0 or last < limit or tail < limit or last < ZERO or not risen(loss):
+    if first <= 0.0 or last < limit or tail < limit or last < ZERO or not (_jumped(loss) or risen(loss)):
         return None
     since = loss.since(lambda v: v >= limit)
-    text = f"mean loss {first:.4g} at the start, {last:.4g} in the last tenth ({last / first:.1f} times)"
+    whose = "" if _jumped(loss) else "mean "
+    text = (
+        f"{whose}loss {first:.4g} at the start, a mean of {last:.4g} in the last tenth "
+        f"({last / first:.1f} times)"
+    )
     since = loss.steps[-1] if since is None else since
     return Sign("diverged", "PB852", since, text, NEXT_DIVERGED)
 
 
 def _start(case: Case, loss: Curve) -> float:
-    """The mean loss of the first tenth; ln 2 where DPO began there but was already off within that tenth."""
+    """The mean loss of the first tenth; the first loss where every later one lies far above it.
+
+    ln 2 where DPO began there but was already off within that tenth.
+    """
+    if _jumped(loss):
+        return loss.values[0]
     idle = case.method.idle if case.method.sigmoid else None
     began = idle is not None and loss.values[0] < WORSE * idle
     return min(loss.first(10), idle) if began and idle else loss.first(10)
+
+
+def _jumped(loss: Curve) -> bool:
+    return len(loss) >= 6 and 0.0 < WORSE * loss.values[0] <= min(loss.values[1:])
 
 
 def _lost_again(case: Case, loss: Curve) -> Sign | None:

@@ -52,9 +52,10 @@ def empty_sides(case: Case) -> Sign | None:
     if not rows:
         return None
     columns = sorted({k for row in rows for k, v in row.items() if math.isnan(v)})
+    beside = "grad_norm" if "grad_norm" in rows[0] else "loss"
     text = (
         f"{', '.join(columns[:4])} NaN in {len(rows)} of {len(case.log.train)} entries, first at "
-        f"{case.at(rows[0]['step'])}, beside a finite grad_norm {rows[0]['grad_norm']:.4g}"
+        f"{case.at(rows[0]['step'])}, beside a finite {beside} {rows[0][beside]:.4g}"
     )
     advice = "A batch without chosen (or rejected) examples has no mean: take larger or balanced batches."
     return Sign("empty_side", "PB875", rows[0]["step"], text, advice)

@@ -23,6 +23,12 @@ EPOCH_AND_STEP = re.compile(
 EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[(?:\s*\d+:\d|=|>|\.)")
 RANK = re.compile(r"\brank\b\s*[:=]?\s*(\d+)", re.IGNORECASE)
+# A line about an evaluation as a whole: "validation loss at iteration 80 | lm loss value: 1.2".
+HELD_OUT = re.compile(
+    r"\W*(?:validation|evaluation|eval|val|valid)\b[\w ]*\b(?:at|after|on)\b", re.IGNORECASE
+)
+# Columns beside the measured ones that a rule reads.
+FURTHER = re.compile(r"(frac_)?reward(_zero)?_std|completions/\w+|log_odds_\w+|nll_loss|entropy|num_tokens")
 STAMP = re.compile(r"^\W*\d{4}-\d\d-\d\d[ T][\d:.,]+\S*\s*")
 
 
@@ -33,8 +39,8 @@ def of_key_values(text: str, name: str = "") -> list[Entry]:
         entry = _entry(line) if len(line) < 2000 else None
         if not entry:
             continue
-        joins = found and "step" not in entry and "step" in found[-1] and not entry.keys() & found[-1].keys()
-        if joins and not _names(entry) & _names(found[-1]):
+        same = found and "step" in found[-1] and entry.get("step", found[-1]["step"]) == found[-1]["step"]
+        if same and not _names(entry) & _names(found[-1]):
             found[-1] |= entry
         else:
             found.append(entry)
@@ -55,8 +61,10 @@ def _entry(line: str) -> dict[str, Any] | None:
         at = match.end()
         if known and known not in pairs:
             pairs[known] = match.group()
-    if not any(MEASURED.search(canonical(k).name) for k in pairs):
+    if not any(MEASURED.search(n := canonical(k).name) or n == "learning_rate" for k in pairs):
         return None
+    if HELD_OUT.match(body):
+        pairs = {k if canonical(k).name.startswith("eval_") else f"eval {k}": v for k, v in pairs.items()}
     rank = RANK.search(body)
     if rank and int(rank.group(1)) > 0:
         return None
@@ -65,11 +73,11 @@ def _entry(line: str) -> dict[str, Any] | None:
 
 def _known(name: str) -> str | None:
     """The shortest ending of a run of words that names a metric: `INFO train loss` is `train loss`."""
-    words = [w for w in re.split(r"[\s]+", name.strip(" .-()")) if w]
+    words = [w for w in re.split(r"[\s]+", name.strip(" .-()").removesuffix(" value")) if w]
     found = None
     for at in range(len(words) - 1, max(-1, len(words) - 5), -1):
         part = " ".join(words[at:])
-        if canonical(part).distance < 9 or MEASURED.search(canonical(part).name):
+        if canonical(part).distance < 9 or MEASURED.search(canonical(part).name) or FURTHER.fullmatch(part):
             found = part
     return None if found is None or canonical(found).name in ("step", "epoch") else found
 

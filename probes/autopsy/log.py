@@ -14,6 +14,7 @@ from .hints import METHODS, Hints
 from .rows import as_number, eval_sets, shares, to_rows, train_part
 from .steps import counted_once, latest_pass, place
 
+MARGINS = "no margin in this log: the margins are rewards/chosen less rewards/rejected (derived)"
 __all__ = ["Log", "as_number", "make_log"]
 
 
@@ -90,13 +91,22 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     shared = any(shares(row) for row in rows)
     train = [part for row in rows if (part := train_part(row, shared))]
     train, resumed = latest_pass(train, unit)
+    subtracted = sum(_subtract(row) for row in train)
     return Log(
         source,
         tuple(train),
         {name: tuple(latest_pass(part, unit)[0]) for name, part in eval_sets(rows).items()},
-        tuple(note for note in (echoes, resumed) if note),
+        tuple(note for note in (echoes, resumed, MARGINS if subtracted else "") if note),
         stage,
         unit=unit,
         form=form,
         hints=hints,
     )
+
+
+def _subtract(row: Row) -> bool:
+    """Put the margin beside two rewards that stand without it; whether that was done."""
+    if "rewards/margins" in row or not {"rewards/chosen", "rewards/rejected"} <= row.keys():
+        return False
+    row["rewards/margins"] = row["rewards/chosen"] - row["rewards/rejected"]
+    return True

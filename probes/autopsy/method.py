@@ -124,9 +124,22 @@ def _with_reference(log: Log) -> Method:
     if losses and min(losses) < 0.0:
         return _variant(None, "a loss below 0, which −log σ cannot be")
     start = _start(log)
+    if start is None and _other_loss(log):
+        return _variant(None, "losses that −log σ of their margins cannot give")
     if start is None:
         return Method("DPO", "reference", LN2, True, "rewards against a reference")
     return _from_start(log, *start)
+
+
+def _other_loss(log: Log) -> bool:
+    """Whether no entry near margin 0 has the loss of −log σ there, nor a 0 that NaN leaves behind."""
+    near = [
+        (row["loss"], row["rewards/margins"])
+        for row in log.rows
+        if abs(row.get("rewards/margins", math.nan)) <= 0.25 and math.isfinite(row.get("loss", math.nan))
+    ]
+    below = [loss for loss, margin in near if loss < least_loss(margin) - 0.05]
+    return len(below) >= 3 and len(below) == len(near) and min(below) > 0.0
 
 
 def _start(log: Log) -> tuple[float, float] | None:
@@ -142,8 +155,12 @@ def _start(log: Log) -> tuple[float, float] | None:
 def _from_start(log: Log, loss: float, margin: float) -> Method:
     """The loss function, from its value where the margin is still about 0."""
     expected = math.log1p(math.exp(-margin))
+    if abs(loss - 0.5) < 0.02 and not log.has("rewards/accuracies") and _steady(loss, log):
+        return Method("KTO", "unpaired", 0.5, False, "a loss that starts at ½ and no accuracies")
     if abs(loss - expected) < 0.05 or loss == 0.0:
         return Method("DPO", "reference", LN2, True, "a loss that starts at ln 2")
+    if _other_loss(log) and not _steady(loss, log):
+        return _variant(None, "losses that −log σ of their margins cannot give")
     if loss < LN2 and not _steady(loss, log):
         return Method("DPO", "reference", LN2, True, "rewards against a reference")
     times, beta = summed(loss, margin), abs(0.5 - margin) / math.sqrt(loss)

@@ -85,7 +85,13 @@ def _pairwise(words: set[str]) -> str | None:
         left = words - set(SIDES) - DECORATION - {"policy"}
         if left and left <= {"reward", "rewards", "score", "scores"}:
             return f"rewards/{side}"
-        return f"logps/{side}" if left and left <= {"logps", "logp", "logprobs", "logprob"} else None
+        return (
+            f"logps/{side}"
+            if left
+            and left <= {"logps", "logp", "logprobs", "logprob", "log", "probs", "prob"}
+            and left != {"log"}
+            else None
+        )
     left = words - {"reward", "rewards", "preference", "mean"}
     if left and left <= {"margin", "margins"}:
         return "rewards/margins"
@@ -93,7 +99,7 @@ def _pairwise(words: set[str]) -> str | None:
 
 
 def _optimizer(words: set[str], core: set[str]) -> str | None:
-    left = words - {"optimizer", "group", "adamw", "adam", "pg", "current", "scheduler"}
+    left = words - {"optimizer", "group", "adamw", "adam", "w", "pg", "current", "scheduler"}
     left = {w for w in left if not w.isdigit() and not re.fullmatch(r"(group|pg)\d*", w)}
     if left in ({"lr"}, {"learning", "rate"}, {"learning", "rate", "lr"}, {"learningrate"}):
         return "learning_rate"

@@ -28,6 +28,10 @@ NEXT_FIRST_STEP = (
     'another attention kernel (attn_implementation="eager"), bfloat16 or float32 instead of float16, and '
     "DeepSpeed or FSDP without overlapping communication (overlap_comm: false); then one batch by itself."
 )
+NEXT_UNKNOWN = (
+    " If the very first step is not finite already, AdamW is not the cause: then another attention kernel "
+    '(attn_implementation="eager"), dtype, and DeepSpeed or FSDP without overlapping communication.'
+)
 NEXT_TRANSIENT = (
     "Find the batches at these steps (empty or cut responses, very long ones) and drop them; the "
     "weights survived, so the run need not be repeated for this."
@@ -95,9 +99,15 @@ def empty_side(case: Case, row: Row) -> bool:
 
     The mean over none is NaN. The gradient is a number all the same, and one side alone is missing.
     """
-    if case.method.name != "KTO" or not math.isfinite(row.get("grad_norm", math.nan)):
+    sides = {
+        k[-8:] for k, v in row.items() if math.isnan(v) and re.match(r"(rewards|logps)/(chosen|rejected)", k)
+    }
+    # Where the log has no gradient, one side alone must be missing, beside a loss that is a number.
+    alone = len(sides) == 1 and math.isfinite(row.get("loss", math.nan))
+    if case.method.name != "KTO" or not (
+        alone if "grad_norm" not in row else math.isfinite(row["grad_norm"])
+    ):
         return False
-    sides = [k for k, v in row.items() if math.isnan(v) and re.match(r"(rewards|logps)/(chosen|rejected)", k)]
     return bool(sides) or (math.isnan(row.get("loss", 0.0)) and case.log.has("kl"))
 
 
@@ -128,7 +138,9 @@ def _next(case: Case, columns: list[str]) -> str:
     if before_any_update(case):
         return NEXT_FIRST_STEP
     sound = case.log.train and not _broken(case, case.log.train[0])
-    return NEXT_LATER if sound else NEXT_NAN
+    if sound:
+        return NEXT_LATER
+    return NEXT_NAN if case.log.unit == "step" or failing_step(case, 0) else NEXT_NAN + NEXT_UNKNOWN
 
 
 def before_any_update(case: Case) -> bool:
@@ -193,6 +205,8 @@ def impossible(case: Case) -> Sign | None:
     """
     if not case.method.sigmoid:
         return None
+    if sign := _wrong_pairs(case):
+        return sign
     pairs = [
         (row["step"], row["loss"], row["rewards/margins"], prefix)
         for prefix, rows in case.places()
@@ -205,9 +219,25 @@ def impossible(case: Case) -> Sign | None:
     since, loss, margin, prefix = broken[0]
     text = (
         f"{prefix}loss {loss:.4g} at {case.at(since)} with a mean margin of {margin:.3g}: by Jensen it "
-        f"cannot be under {least_loss(margin):.4g} ({len(broken)} of {len(pairs)} entries)"
+        f"cannot be under {least_loss(margin):.4g} (derived; {len(broken)} of {len(pairs)} entries)"
     )
     return Sign("numerics", "PB851", since, text, NEXT_IMPOSSIBLE, "certain")
+
+
+def _wrong_pairs(case: Case) -> Sign | None:
+    """A loss that its accuracy rules out: every pair that is ranked wrong costs ln 2 or more."""
+    rows = [row for row in case.log.train if {"loss", "rewards/accuracies"} <= row.keys()]
+    bad = [row for row in rows if row["loss"] < 0.1 and row["rewards/accuracies"] <= 0.5]
+    if len(bad) < max(2.0, 0.05 * len(rows)) or case.log.has("rewards/margins"):
+        return None
+    loss, accuracy = bad[0]["loss"], bad[0]["rewards/accuracies"]
+    least = (1.0 - accuracy) * math.log(2.0)
+    text = (
+        f"loss {loss:.4g} at {case.at(bad[0]['step'])} with an accuracy of {accuracy:.3g}: every pair that "
+        f"is ranked wrong costs ln 2 or more, so it cannot be under {least:.4g} (derived; {len(bad)} of "
+        f"{len(rows)} entries)"
+    )
+    return Sign("numerics", "PB851", bad[0]["step"], text, NEXT_IMPOSSIBLE, "certain")
 
 
 def _below_bound(loss: float, margin: float) -> bool:

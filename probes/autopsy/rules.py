@@ -9,6 +9,7 @@ from __future__ import annotations
 from .case import Case, Sign
 from .curve import Curve
 from .diverged import ZERO
+from .settings import smoothing
 from .zeros import unexplained_zeros
 
 OVERFIT = 1.1
@@ -98,6 +99,8 @@ def _no_loss(case: Case) -> Sign | None:
 def _sure(case: Case) -> Sign | None:
     accuracy, margin = case.curve("rewards/accuracies"), case.curve("rewards/margins")
     before, last = margin.before_last(5), margin.last(5)
+    if smoothing(case) is not None:
+        return None  # the margin goes to ln((1 − ε)/ε) and no farther
     if not case.method.pairwise or not accuracy.last(5) >= SURE or not last >= GROWTH * before > 0.0:
         return None
     since = accuracy.since(lambda v: v >= SURE) or accuracy.steps[-accuracy.window(5)]

@@ -142,7 +142,10 @@ def smoothing(case: Case) -> float | None:
     rows = [r for r in case.log.train if r.get("rewards/margins", 0.0) > 1.5 and _smoothed(r)]
     shares = [(r["loss"] - least_loss(r["rewards/margins"])) / r["rewards/margins"] for r in rows]
     margins = [r["rewards/margins"] for r in rows]
-    if len(shares) < 4 or max(margins) < 1.5 * min(margins) or fmean(shares) < 0.009:
+    if len(shares) < 4 or fmean(shares) < 0.009:
+        return None
+    # A small ε is told from the spread of margins only over a wide range of them.
+    if max(margins) < (1.2 if fmean(shares) > 0.08 and len(shares) > 5 else 1.5) * min(margins):
         return None
     if pstdev(shares) > 0.15 * fmean(shares):
         return None
