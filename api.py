@@ -194,10 +194,11 @@ def trial(
 ) -> Result:
     """Whether a few LoRA steps learn something that holds on unseen pairs; `probe trial`.
 
-    `options` sets fields of `probes.trial.run.TrialOptions`, such as `{"steps": 8}`. The model has its own
-    weights again afterwards.
+    `options` sets fields of `probes.trial.options.TrialOptions`, such as `{"steps": 8}`. The model has its
+    own weights again afterwards.
     """
-    from .probes.trial.run import TrialOptions, trial_in
+    from .probes.trial.options import TrialOptions
+    from .probes.trial.run import trial_in
 
     chosen = _options(TrialOptions, {"seed": seed, **(options or {})})
     with _session(pairs, model, tokenizer, seed, how) as session:

@@ -22,7 +22,8 @@ from probe.probes.data.run import measure as measure_data
 from probe.probes.negatives import run as negatives_run
 from probe.probes.negatives.flip_budget import flip_budget
 from probe.probes.negatives.work import NegativesOptions
-from probe.probes.trial.run import TrialOptions, trial_in
+from probe.probes.trial.options import TrialOptions
+from probe.probes.trial.run import trial_in
 from probe.records import Measured, Run, together
 from probe.runs import environment, now
 from probe.scoring.records import PairScore

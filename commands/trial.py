@@ -20,7 +20,7 @@ def trial(
     ] = None,
     model: options.Model = None,
     most: Annotated[int, typer.Option("--pairs", help="Pairs drawn, by prompt; more is surer.")] = 128,
-    steps: Annotated[int, typer.Option(help="Optimizer steps on each half.")] = 24,
+    steps: Annotated[int, typer.Option(help="Most optimizer steps of each stage.")] = 12,
     samples: Annotated[int, typer.Option(help="Samples a prompt, before and after; 0: none.")] = 2,
     fields: options.Fields = None,
     sides: options.Sides = None,
@@ -46,7 +46,8 @@ def trial(
 
     Example: probe trial pairs/style.jsonl --pairs 64
     """
-    from ..probes.trial.run import TrialOptions, trial_run
+    from ..probes.trial.options import TrialOptions
+    from ..probes.trial.run import trial_run
     from ..reports.emit import emit, parse_formats
     from ..scoring.session import ModelOptions, Source
 

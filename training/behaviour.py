@@ -15,7 +15,7 @@ from ..scoring.sampling import Answer, Draw, sample
 from ..stats.behaviour import Writing
 from .data import Example
 
-SAMPLES, TOKENS, PROMPTS = 2, 24, 96
+SAMPLES, TOKENS, PROMPTS = 2, 14, 96
 BATCH = 64
 
 

@@ -238,7 +238,8 @@ def _trial(
 ) -> Lever:
     """LoRA steps on each half, scored on the other: what the gaps of unseen pairs come to."""
     from ...training.data import examples
-    from ..trial.run import TrialOptions, run_trial
+    from ..trial.options import TrialOptions
+    from ..trial.run import run_trial
 
     lines = {pair.line for pair in pairs}
     items = examples(pairs, session.encoder, [score for score in plain if score.line in lines])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,19 +22,16 @@ from ...training.recipes import Recipe
 from ...training.step import Stepper
 from .judge import Noise, Pass
 
-SIDES = {"sft": 1}  # responses of a pair that a step reads; a method that compares reads two
 
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """Where training has come to after so many `stages`: trainable weights by name, Σ of all learning rates,
+    and what the pairs of the first stage were worth before their first update."""
 
-def schedule(recipes: Sequence[Recipe], pairs: int, budget: int) -> list[int]:
-    """Steps of each stage: the recipe's own epochs over `pairs`, or what its share of the budget buys.
-
-    `budget` counts steps on both sides of a batch; a step of SFT reads one side and costs half of one.
-    """
-    share = 2 * budget / len(recipes)
-    return [
-        max(1, min(round(one.epochs * -(-pairs // one.batch)), int(share / SIDES.get(one.method, 2))))
-        for one in recipes
-    ]
+    weights: Mapping[str, torch.Tensor]
+    spent: float = 0.0
+    early: Pass = field(default_factory=Pass.empty)
+    stages: int = 0
 
 
 class Bench:
@@ -57,26 +54,28 @@ class Bench:
         else:
             put_weights(mine, self.start)
 
-    def train(
-        self, recipes: Sequence[Recipe], steps: Sequence[int], items: Sequence[Example], advance: Advance
-    ) -> tuple[Pass, float]:
-        """Train the stages in turn from the start; returns what pairs were worth before their first update,
-        in the first stage, and Σ of all learning rates."""
-        put_weights(self.model, self.start)
-        first, spent = Pass.empty(), 0.0
-        for k, (recipe, count) in enumerate(zip(recipes, steps, strict=True)):
-            if k and METHODS[recipe.method].reference:
-                items = self._rescored(items)
-            rows, rates = self._stage(recipe, count, items, advance)
-            spent += recipe.learning_rate * count
-            if not k:
-                first = passed(rows, rates)
-        return first, spent
+    def stage(
+        self, begun: Tuned, recipe: Recipe, steps: int, items: Sequence[Example], advance: Advance
+    ) -> Tuned:
+        """One stage from where another one ended, or from the start (`Tuned(bench.start)`)."""
+        self.put(begun)
+        later = begun.stages > 0
+        if later and METHODS[recipe.method].reference:
+            items = self._rescored(items)
+        rows, rates = self._steps(recipe, steps, items, advance)
+        weights = {name: weight.clone() for name, weight in trainable_weights(self.model).items()}
+        early = begun.early if later else passed(rows, rates)
+        return Tuned(weights, begun.spent + recipe.learning_rate * steps, early, begun.stages + 1)
 
-    def _stage(
+    def put(self, tuned: Tuned | None = None) -> None:
+        """Give the model these weights; None: those of the start, which are the model's own."""
+        put_weights(self.model, dict(tuned.weights if tuned else self.start))
+        self.model.eval()
+
+    def _steps(
         self, recipe: Recipe, steps: int, items: Sequence[Example], advance: Advance
     ) -> tuple[list[Moved], list[float]]:
-        """One stage. Nothing had been learned when its first batch was scored: that one is left out."""
+        """The updates of a stage. Nothing was learned when its first batch was scored: that is left out."""
         stepper, self._seen = self._stepper(recipe), []
         rates: list[float] = []
         epoch = -(-len(items) // recipe.batch)
@@ -173,8 +172,8 @@ def _start_gap(item: Example) -> float:
     return item.reference[0] / item.tokens[0] - item.reference[1] / item.tokens[1]
 
 
-def joined(passes: Sequence[Pass]) -> Pass:
-    """All passes as one, in order."""
+def joined(passes: Sequence[Pass], folds: int = 1) -> Pass:
+    """All passes as one, in order; `folds`: how many trainings they are measured by."""
     return Pass(
         np.concatenate([one.margins for one in passes]),
         np.concatenate([one.token_margins for one in passes]),
@@ -183,4 +182,5 @@ def joined(passes: Sequence[Pass]) -> Pass:
         [prompt for one in passes for prompt in one.prompts],
         [line for one in passes for line in one.lines],
         np.concatenate([one.gaps for one in passes]),
+        folds,
     )

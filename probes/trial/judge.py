@@ -33,7 +33,8 @@ class Pass:
     `margins`: Δ log p(chosen) − Δ log p(rejected) from the starting model, in nats; `token_margins`: the same
     difference in nats/token. `changes`: Δ log p of chosen, in nats/token. `rates`: Σ of the learning rates of
     the updates before a pair was scored. `prompts` are the clusters, `lines` the lines of the file. `gaps`:
-    mean log p(chosen) − mean log p(rejected) of the starting model, in nats/token.
+    mean log p(chosen) − mean log p(rejected) of the starting model, in nats/token. `folds`: trainings that
+    measured them, each on pairs that another one was trained on.
     """
 
     margins: Floats
@@ -43,6 +44,7 @@ class Pass:
     prompts: Sequence[str]
     lines: Sequence[int]
     gaps: Floats = field(default_factory=lambda: np.zeros(0))
+    folds: int = 1
 
     @classmethod
     def empty(cls) -> Pass:
@@ -118,21 +120,33 @@ def curve(unseen: Pass) -> list[dict[str, float]]:
 def held_out(halves: Pass, name: str, alpha: float) -> Estimate:
     """The share of unseen pairs ranked right, by sums or (a name with `token`) per token.
 
-    Under no signal a half's model errs on the other half as the other's does on it: their accuracies go
-    together, and the interval counts both as one half. p belongs to this share and this interval.
+    Two halves that judge each other make the same errors under no signal: the interval counts both as one.
+    p belongs to this share and this interval.
     """
     margins = halves.token_margins if "token" in name else halves.margins
     wins = (np.sign(margins) + 1) / 2
-    made = share_clustered(wins, halves.prompts, name=name, alpha=alpha, spread=CROSS_FIT, null=0.5)
-    return replace(made, method=f"{made.method}, both halves as one")
+    made = share_clustered(wins, halves.prompts, name=name, alpha=alpha, spread=_spread(halves), null=0.5)
+    return replace(made, method=f"{made.method}{_folds(halves)}")
+
+
+def _spread(halves: Pass) -> float:
+    return CROSS_FIT if halves.folds > 1 else 1.0
+
+
+def _folds(halves: Pass) -> str:
+    return ", both halves as one" if halves.folds > 1 else ""
 
 
 def ranking_change(halves: Pass, alpha: float) -> Estimate:
     """The change of the share of unseen pairs whose chosen side is likelier per token, paired by pair."""
     before, after = ((np.sign(gaps) + 1) / 2 for gaps in (halves.gaps, halves.gaps + halves.token_margins))
-    return mean_estimate(
+    made = mean_estimate(
         after - before, name="ranking_change", units="share", clusters=halves.prompts, alpha=alpha
     )
+    if halves.folds == 1 or made.value is None or made.low is None or made.high is None:
+        return made
+    low, high = (made.value + math.sqrt(CROSS_FIT) * (end - made.value) for end in (made.low, made.high))
+    return replace(made, low=low, high=high, p=None, method=f"{made.method}{_folds(halves)}")
 
 
 def _accuracy(measured: Pass, name: str, alpha: float) -> Estimate:

@@ -1,9 +1,9 @@
-"""What the judge of a trial reads: both halves' pairs and all samples, with the starting model's states."""
+"""What the judge of a trial reads: both sides of pairs and all samples, with the starting model's states."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from ...scoring.model import LoadedModel
 from ...stats.behaviour import Half, Writing
@@ -11,41 +11,51 @@ from ...training.behaviour import Sampling, Written, as_writing, context, with_s
 from ...training.data import Example
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What the judge reads: both halves' pairs and all samples, with the starting model's states."""
+@dataclass
+class Samples:
+    """What was written on unseen prompts: by the starting model, and by method after training."""
 
-    loaded: LoadedModel
-    pairs: Sequence[Sequence[Example]]
-    questions: Sequence[Sequence[Example]]
-    before: Sequence[Written]
-    how: Sampling
-    plain: bool
+    questions: list[Example] = field(default_factory=list)
+    before: Written = field(default_factory=list)
+    after: dict[str, Written] = field(default_factory=dict)
 
-    def halves(self, after: Mapping[str, Sequence[Written]]) -> dict[str, list[Half]]:
-        """By method the two unseen halves, in the order in which they were measured."""
-        sides = [self._sides(half) for half in self.pairs]
-        before = [self._read(some, ask) for some, ask in zip(self.before, self.questions, strict=True)]
-        return {
-            method: [
-                Half(
-                    *sides[1 - o], *sides[o], [item.prompt for item in self.pairs[o]], before[o],
-                    self._read(mine, self.questions[o]),
-                )
-                for o, mine in zip((1, 0), some, strict=True)
-            ]
-            for method, some in after.items()
-        }  # fmt: skip
+    def ask(self, questions: Sequence[Example], before: Written) -> None:
+        """More prompts, with what the starting model wrote on them."""
+        self.questions += questions
+        self.before += before
 
-    def _sides(self, items: Sequence[Example]) -> tuple[list[Writing], list[Writing]]:
-        """Chosen and rejected of one half, cut to a sample's length."""
-        sides = [side for item in items for side in (item.codes.chosen, item.codes.rejected)]
-        cut = [as_writing(self.loaded, side, self.how) for side in sides]
-        read = with_states(self.loaded, [side.ids[: side.start] for side in sides], cut, plain=self.plain)
-        return read[::2], read[1::2]
+    def answer(self, method: str, after: Written) -> None:
+        """What a candidate wrote on the prompts asked last."""
+        self.after.setdefault(method, []).extend(after)
 
-    def _read(self, some: Written, ask: Sequence[Example]) -> Written:
-        flat = [one for samples in some for one in samples]
-        contexts = [context(item) for item, samples in zip(ask, some, strict=True) for _ in samples]
-        read = with_states(self.loaded, contexts, flat, plain=self.plain)
-        return [read[i : i + self.how.samples] for i in range(0, len(read), self.how.samples)]
+
+def halves_of(
+    loaded: LoadedModel, train: Sequence[Example], unseen: Sequence[Example], samples: Samples, how: Sampling,
+    plain: bool,
+) -> dict[str, Half]:  # fmt: skip
+    """By method what the judge is fitted on and asked. `loaded` has its starting weights.
+
+    All texts are read together, so that a prompt is read once for its sides and all its samples.
+    """
+    pairs = [*train, *unseen]
+    sides = [side for item in pairs for side in (item.codes.chosen, item.codes.rejected)]
+    contexts: list[Sequence[int]] = [side.ids[: side.start] for side in sides]
+    texts = [as_writing(loaded, side, how) for side in sides]
+    for written in (samples.before, *samples.after.values()):
+        for item, some in zip(samples.questions, written, strict=True):
+            contexts += [context(item)] * len(some)
+            texts += some
+    read = iter(with_states(loaded, contexts, texts, plain=plain))
+    known = [next(read) for _ in sides]
+    chosen, rejected, n = known[::2], known[1::2], len(train)
+    before, *after = (_shaped(read, some) for some in (samples.before, *samples.after.values()))
+    return {
+        method: Half(
+            chosen[:n], rejected[:n], chosen[n:], rejected[n:], [item.prompt for item in unseen], before, mine
+        )
+        for method, mine in zip(samples.after, after, strict=True)
+    }
+
+
+def _shaped(read: Iterator[Writing], like: Written) -> Written:
+    return [[next(read) for _ in some] for some in like]

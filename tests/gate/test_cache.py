@@ -80,11 +80,11 @@ def test_a_place_that_cannot_be_written_loses_nothing_but_time(tmp_path, capsys)
 def test_the_plan_counts_what_the_probes_do():
     """Its numbers are those of the code that spends them, which needs torch to be imported."""
     from probe.probes.negatives.work import NegativesOptions
-    from probe.probes.trial.run import NOISE_PAIRS, TrialOptions
+    from probe.probes.trial.options import TrialOptions
     from probe.scoring.session import STABILITY_PAIRS
 
     assert STABILITY_PAIRS == bias.TEMPLATE_PAIRS
-    assert (TrialOptions().steps, NOISE_PAIRS) == (trial.STEPS, trial.NOISE_PAIRS)
+    assert TrialOptions().steps == trial.STEPS
     assert NegativesOptions().most == negatives.STATES_PAIRS
     assert tuple(cost.probe for cost in plan.costs(40)) == PROBE_NAMES
 
@@ -93,7 +93,7 @@ def test_a_plan_by_hand():
     """1,000 pairs: 1,000 + 3 · 256 scored, 2 · 300 read, 128 in the trial with batches of 8."""
     bias, negatives, displacement, trial = plan.costs(1000)[2:]
     assert (bias.forward, negatives.forward, displacement.backward) == (1768, 600, 32)
-    assert (trial.forward, trial.backward) == (128, 5 * 24 * 8 + 16)
+    assert (trial.forward, trial.backward) == (128, 3 * 12 * 8)
 
 
 def test_what_is_off_costs_nothing_and_says_so():

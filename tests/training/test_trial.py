@@ -1,14 +1,17 @@
 """The trial: honest on shuffled labels, quick on easy pairs, exact in its arithmetic, and leaves no trace."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from probe.pairs.record import Pair
-from probe.probes.trial.bench import Bench, _moved, schedule
+from probe.probes.trial.bench import Bench, Tuned, _moved
 from probe.probes.trial.judge import Noise, Pass, Trial, curve, noise_scale, trial
+from probe.probes.trial.options import TrialOptions, schedule
 from probe.probes.trial.race import race
-from probe.probes.trial.run import TrialOptions, run_trial, sample_by_prompt
+from probe.probes.trial.run import run_trial, sample_by_prompt
 from probe.stats.statistics import clopper_pearson
 from probe.training.policy import trainable_model
 from probe.training.recipes import recipe
@@ -47,8 +50,10 @@ def test_numbers_by_hand():
 
 def test_both_halves_count_as_one_half():
     """75 of 100 right over two halves that judge each other: the interval and the p of 37.5 of 50."""
-    measured = trial(Trial(passed([1.0]), passed([1.0] * 75 + [-1.0] * 25), 5, 2, 1.0))
-    found = named(measured)["trial_accuracy"]
+    halves = replace(passed([1.0] * 75 + [-1.0] * 25), folds=2)
+    found = named(trial(Trial(passed([1.0]), halves, 5, 2, 1.0)))["trial_accuracy"]
+    alone = named(trial(Trial(passed([1.0]), replace(halves, folds=1), 5, 2, 1.0)))["trial_accuracy"]
+    assert alone.low > found.low and "as one" not in alone.method
     effective = 100 / (1 + 4 * 0.75 * 0.25)
     assert (found.low, found.high) == pytest.approx(clopper_pearson(0.75 * effective, effective), abs=0.01)
     assert 0 < found.p < 0.05 and found.low > 0.5
@@ -142,7 +147,7 @@ def test_learnable_pairs_are_learned_both_ways(material, pairs):
 def test_candidates_share_halves_and_samples(material, pairs):
     _, found = trained(material, pairs, ("dpo", "sft", "sft+dpo"))
     assert [candidate.method for candidate in found] == ["dpo", "sft", "sft+dpo"]
-    assert [candidate.steps for candidate in found] == [[9], [9], [9, 4]]
+    assert [candidate.steps for candidate in found] == [[9], [9], [9, 9]]
     assert len({tuple(candidate.halves.lines) for candidate in found}) == 1
     befores = {tuple(one.ids for half in c.written for some in half.before for one in some) for c in found}
     assert len(befores) == 1
@@ -178,23 +183,23 @@ def test_scores_before_an_update_come_before_it(material, pairs):
     loaded, items = material(given=pairs)
     full = recipe("dpo", 10**6, n=24).with_values({"learning_rate": 1e-2, "batch": 4})
     bench = Bench(trainable_model(loaded.model, full))
-    measured, spent = bench.train([full], [7], items, lambda _: None)
+    tuned = bench.stage(Tuned(bench.start), full, 7, items, lambda _: None)
+    measured, spent = tuned.early, tuned.spent
     assert spent == pytest.approx(7e-2) and len(measured.margins) == len(items) - 4
     assert measured.rates[:4].tolist() == [1e-2] * 4 and measured.rates[4] == pytest.approx(2e-2)
     assert (np.abs(measured.margins[:4]) > 0).all()
 
 
-def test_a_budget_is_shared_by_stages_and_ends_with_the_recipe():
+def test_steps_end_with_the_budget_of_a_stage_or_with_the_recipe():
     dpo, sft = recipe("dpo", 10**8, n=64), recipe("sft", 10**8, n=64)
-    assert schedule([dpo], 64, 16) == [16] and schedule([sft], 64, 16) == [24]
-    assert schedule([sft, dpo], 64, 16) == [16, 8]
+    assert schedule([dpo], 64, 16) == [16] and schedule([sft], 64, 16) == [16]
+    assert schedule([sft, dpo], 64, 16) == [16, 16]
     assert schedule([dpo], 64, 100) == [24]  # 3 epochs of 8 batches
 
 
 def test_pairs_are_drawn_by_prompt(material, pairs):
-    _, items = material(given=pairs)
-    drawn = sample_by_prompt(items, 9, 0)
-    prompts = {item.prompt for item in drawn}
+    drawn = sample_by_prompt(pairs, 9, 0)
+    prompts = {pair.prompt for pair in drawn}
     assert 0 < len(drawn) <= 9
-    assert drawn == [item for item in items if item.prompt in prompts]
-    assert sample_by_prompt(items, 9, 0) == drawn != sample_by_prompt(items, 9, 1)
+    assert drawn == [pair for pair in pairs if pair.prompt in prompts]
+    assert sample_by_prompt(pairs, 9, 0) == drawn != sample_by_prompt(pairs, 9, 1)

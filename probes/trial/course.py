@@ -1,0 +1,155 @@
+"""The candidates of a trial on one bench: each trained once a fold, then measured on unseen pairs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from ...progress import Advance
+from ...scoring.model import LoadedModel
+from ...stats.behaviour import Half
+from ...training.behaviour import Sampling, asked, written
+from ...training.data import Example
+from ...training.policy import trainable_model
+from ...training.recipes import Recipe
+from .bench import Bench, Tuned, joined
+from .judge import Pass, Trial
+from .material import Samples, halves_of
+from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
+from .race import Candidate
+
+
+@dataclass
+class Fold:
+    """What one training half has led to: weights by stages, and what was measured on unseen pairs so far."""
+
+    train: Sequence[Example]
+    tuned: dict[tuple[tuple[Recipe, int], ...], Tuned] = field(default_factory=dict)
+    unseen: list[Example] = field(default_factory=list)
+    passes: dict[str, list[Pass]] = field(default_factory=dict)
+    samples: Samples = field(default_factory=Samples)
+    early: dict[str, Pass] = field(default_factory=dict)
+
+
+@dataclass
+class Course:
+    """Trains and measures; `seconds` by phase and by method are what it took.
+
+    `everything`: pairs of the whole file, whose full run is forecast; `half`: pairs that are trained on.
+    """
+
+    loaded: LoadedModel
+    options: TrialOptions
+    everything: int
+    half: int
+    plain: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        options, size = self.options, self.loaded.facts.get("parameters")
+        self.stages = {m: recipes_of(size, m, options, self.half) for m in options.candidates}
+        self.steps = {m: schedule(s, self.half, options.steps) for m, s in self.stages.items()}
+        self.how = Sampling(options.samples, options.tokens, options.prompts, options.seed)
+        start = next(iter(self.stages.values()))[0]
+        self.bench = Bench(
+            trainable_model(self.loaded.model, start, seed=options.seed),
+            seed=options.seed, micro_tokens=options.micro_tokens, plain=self.plain,
+        )  # fmt: skip
+        self.tuned = replace(self.loaded, model=self.bench.model)
+        self.folds: list[Fold] = []
+
+    def put_away(self) -> None:
+        """Give the model its own weights back."""
+        self.bench.put_away(self.loaded.model)
+
+    @property
+    def updates(self) -> int:
+        """Updates that one fold takes: a stage that two candidates begin with is trained once."""
+        plans = {tuple(plan[:k]) for plan in map(self._plan, self.stages) for k in range(1, len(plan) + 1)}
+        return sum(plan[-1][1] for plan in plans)
+
+    def fold(self, train: Sequence[Example]) -> Fold:
+        """A new training half."""
+        self.folds.append(Fold(train))
+        return self.folds[-1]
+
+    def measure(self, fold: Fold, unseen: Sequence[Example], advance: Advance) -> None:
+        """Measure every candidate on pairs that it was not trained on, after those measured before."""
+        room = self.how.prompts - len(fold.samples.before)
+        ask = asked(unseen, replace(self.how, prompts=room)) if self.how.samples and room > 0 else []
+        with self._clock("samples"):
+            self.bench.put()
+            fold.samples.ask(ask, written(self.tuned, ask, self.how))
+        for method in self.stages:
+            with self._clock(method):
+                tuned = self._tuned(fold, method, advance)
+                self.bench.put(tuned)
+                fold.early[method] = tuned.early
+                with self._clock("scoring"):
+                    fold.passes.setdefault(method, []).append(self.bench.unseen(unseen, tuned.spent))
+                with self._clock("samples"):
+                    fold.samples.answer(method, written(self.tuned, ask, self.how))
+        fold.unseen += unseen
+
+    def trial(self) -> Trial:
+        """What the first candidate showed, with its full run."""
+        method = next(iter(self.stages))
+        own = self.stages[method][-1]
+        early = joined([fold.early[method] for fold in self.folds])
+        with self._clock("noise"):
+            noise = self.bench.noise(own, self.folds[0].train[: self.options.noise])
+        return Trial(
+            early, self._pass(method), self.steps[method][-1], own.batch,
+            full_rate(own, self.everything), noise,
+        )  # fmt: skip
+
+    def candidates(self) -> list[Candidate]:
+        """All of them, with their samples and what the judge reads."""
+        with self._clock("judge"):
+            self.bench.put()
+            halves = [
+                halves_of(self.tuned, fold.train, fold.unseen, fold.samples, self.how, self.plain)
+                for fold in self.folds
+                if self.how.samples
+            ]
+        return [
+            Candidate(
+                method, run_cost(self.stages[method], self.everything), self.steps[method],
+                self._pass(method), _of(halves, method), self.seconds.get(method, 0.0),
+            )
+            for method in self.stages
+        ]  # fmt: skip
+
+    def _pass(self, method: str) -> Pass:
+        return joined([one for fold in self.folds for one in fold.passes[method]], len(self.folds))
+
+    def _plan(self, method: str) -> list[tuple[Recipe, int]]:
+        return list(zip(self.stages[method], self.steps[method], strict=True))
+
+    def _tuned(self, fold: Fold, method: str, advance: Advance) -> Tuned:
+        """The weights after all stages of a method; a beginning that another method shares is made once."""
+        plan, tuned = tuple(self._plan(method)), Tuned(self.bench.start)
+        for k, (recipe, steps) in enumerate(plan, 1):
+            if plan[:k] not in fold.tuned:
+                with self._clock("training"):
+                    fold.tuned[plan[:k]] = self.bench.stage(tuned, recipe, steps, fold.train, advance)
+            tuned = fold.tuned[plan[:k]]
+        return tuned
+
+    @contextmanager
+    def _clock(self, phase: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+
+    def phases(self) -> str:
+        """The seconds of each phase in words."""
+        order = ("training", "scoring", "samples", "judge", "noise")
+        told = [f"{name} {self.seconds[name]:.0f} s" for name in order if self.seconds.get(name, 0.0) >= 0.5]
+        return ", ".join(told)
+
+
+def _of(halves: Sequence[dict[str, Half]], method: str) -> list[Half]:
+    return [half[method] for half in halves if half[method].before]

@@ -1,0 +1,94 @@
+"""How much a trial looks at: one half where that settles it, else more, and no more where it is hopeless."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from probe.pairs.record import Pair
+from probe.probes.trial import run
+from probe.probes.trial.options import TrialOptions
+from probe.records import Estimate, Measured
+
+
+def share(name, value, p=None):
+    return Estimate(name, value, None, None, 50, p, "", "share")
+
+
+@pytest.mark.parametrize(
+    ("estimates", "settled", "hopeless"),
+    [
+        ([share("trial_accuracy", 0.8, 1e-4)], True, False),
+        ([share("trial_accuracy", 0.6, 0.02)], False, False),
+        ([share("trial_accuracy", 0.45, 0.6), share("behaviour_up@sft", 0.7)], False, False),
+        ([share("trial_accuracy", 0.45, 0.6), share("behaviour_up", None)], False, True),
+        ([share("trial_accuracy", 0.5, 1.0), share("behaviour_up", 0.9, 1e-6)], True, False),
+        ([share("trial_accuracy", 0.2, 1e-5)], True, True),
+    ],
+)
+def test_when_a_look_is_enough(estimates, settled, hopeless):
+    measured = Measured(tuple(estimates))
+    assert run.settled(measured, TrialOptions(alpha=0.025)) is settled
+    assert run.hopeless(measured) is hopeless
+
+
+class Course:
+    """Writes down what would be trained and measured."""
+
+    updates = 1
+
+    def __init__(self):
+        self.done = []
+
+    def fold(self, train):
+        return list(train)
+
+    def measure(self, fold, unseen, advance):
+        self.done.append((len(fold), len(unseen)))
+
+
+def looked(monkeypatch, design, *accuracies):
+    """(train, unseen) of each measurement when the looks come to these accuracies and p-values."""
+    course, told = Course(), iter(accuracies)
+    monkeypatch.setattr(
+        run, "_judged", lambda course, options: Measured((share("trial_accuracy", *next(told)),))
+    )
+    _, n = run._looks(course, design, TrialOptions())
+    return course.done, n
+
+
+def test_a_second_look_only_where_the_first_settles_nothing(monkeypatch):
+    small = run.Design([1] * 20, [2] * 20, [1] * 20, True, list)
+    assert looked(monkeypatch, small, (0.9, 1e-4)) == ([(20, 20)], 40)
+    assert looked(monkeypatch, small, (0.6, 0.3), (0.6, 0.1)) == ([(20, 20), (20, 20)], 40)
+    assert looked(monkeypatch, small, (0.4, 0.3)) == ([(20, 20)], 40)
+    large = run.Design([1] * 96, [2] * 64, [3] * 300, False, list)
+    assert looked(monkeypatch, large, (0.6, 0.3), (0.6, 0.01)) == ([(96, 64), (96, 300)], 460)
+
+
+def session(monkeypatch):
+    monkeypatch.setattr(
+        run,
+        "examples",
+        lambda pairs, *_: [
+            SimpleNamespace(prompt=p.prompt, line=p.line, codes=None) for p in pairs
+        ],
+    )  # fmt: skip
+    return SimpleNamespace(encoder=None, scores_of=lambda pairs, name: [])
+
+
+def made(n):
+    return [Pair(str(i), f"prompt {i // 2}", "a", "b", line=i + 1) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("n", "most", "sizes"),
+    [(40, 512, (20, 20, 20)), (150, 512, (76, 74, 76)), (2000, None, (64, 64, 64)),
+     (2000, 512, (96, 64, 352)), (300, 512, (96, 64, 140))],
+)  # fmt: skip
+def test_how_much_is_drawn(monkeypatch, n, most, sizes):
+    design = run.designed(made(n), session(monkeypatch), TrialOptions(most=most))
+    assert np.allclose([len(part) for part in (design.train, design.first, design.second)], sizes, atol=2)
+    train, first, second = ({i.prompt for i in part} for part in (design.train, design.first, design.second))
+    assert not train & first and (second == train if design.cross else not second & train)
+    assert design.cross == (n <= 160 or most is None)
