@@ -10,7 +10,7 @@ STAGES = 3  # dpo, sft, and dpo after the sft that is there already: what a race
 
 
 def cost(n: int, trial_pairs: int) -> Cost:
-    """The pairs scored once, and the steps of the race on one half, at the batch that the recipe has there."""
+    """The pairs scored once, and the steps of the race on one half, at the recipe's batch for it."""
     from ...training.shipped import recipe
 
     asked = min(n, trial_pairs)
