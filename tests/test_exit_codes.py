@@ -61,7 +61,7 @@ def test_every_line_bad(file):
 
 
 def test_twenty_bad_lines_are_shown_and_the_rest_counted(file):
-    done = probe("bias", file(*["{}\n"] * 33))
+    done = probe("bias", file(PAIR, *["{}\n"] * 33))
     assert done.returncode == 2
     assert done.stderr.count("pairs.jsonl:") == 21
     assert "13 more" in done.stderr
