@@ -140,7 +140,8 @@ def _next(case: Case, columns: list[str]) -> str:
     sound = case.log.train and not _broken(case, case.log.train[0])
     if sound:
         return NEXT_LATER
-    return NEXT_NAN if case.log.unit == "step" or failing_step(case, 0) else NEXT_NAN + NEXT_UNKNOWN
+    known = case.log.unit == "step" or (case.log.train and failing_step(case, 0))
+    return NEXT_NAN if known else NEXT_NAN + NEXT_UNKNOWN
 
 
 def before_any_update(case: Case) -> bool:
