@@ -21,8 +21,8 @@ def number(value: float | None, units: str = "") -> str:
     if units == "points":
         return f"{100 * value:+.0f}".replace("-", "−")
     if "nats" in units:
-        digits = 2 if abs(value) >= 0.005 or value == 0 else 4
-        return f"{value:+.{digits}f}".replace("-", "−")
+        digits = 2 if abs(value) >= 0.005 or abs(value) < 0.00005 else 4
+        return f"{value if abs(value) >= 0.00005 else 0:+.{digits}f}".replace("-", "−")
     return f"{value:,.4g}".replace("-", "−")
 
 

@@ -116,11 +116,15 @@ def stage_values(decision: Decision, stage: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class BiasRow:
-    """The bias verdict of one group; `pairs_to_settle` is how many pairs in all an open case needs."""
+    """The bias verdict of one group; `pairs_to_settle` is how many pairs in all an open case needs.
+
+    `p` is what the verdict rests on: of no preference beyond the bound, by Holm over the groups.
+    """
 
     group: str
     verdict: BiasVerdict
     pairs_to_settle: int | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,9 @@ def _judged_again(row: Row, facts: Facts) -> str:
     other = [dataclasses.replace(facts, goal=goal) for goal in goals]
     other += [dataclasses.replace(facts, one_stage=False)] if "two stages" in row.change else []
     methods = [next(r.method for r in ROWS if r.holds(case) is not None) for case in other]
-    return f": then {methods[0]}" if methods else ""
+    if not methods:
+        return ""
+    return f": then {methods[0]}" if methods[0] != row.method else f": judged so, it is still {methods[0]}"
 
 
 def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:

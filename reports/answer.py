@@ -108,14 +108,18 @@ def _settled(run: Run) -> str:
     n = (run.inputs.get("pairs") or {}).get("n") or 0
     if row is not None and row.pairs_to_settle and row.pairs_to_settle > n:
         return (
-            f"A file of about {row.pairs_to_settle:,} pairs in all would tell, were the measured gap the "
-            f"true one; this one has {n:,}."
+            f"This file has {n:,} pairs; one of about {row.pairs_to_settle:,} in all would tell, were the "
+            "measured gap the true one."
         )
-    if sentences.favoured(run) == "rejected":
-        return "Preference training would have to turn that round; the gate says whether it can."
-    if sentences.favoured(run) == "chosen":
-        return "Training on these pairs would teach little that the model does not do already."
-    return ""
+    return AHEAD.get(sentences.favoured(run) or (row.verdict if row else ""), "")
+
+
+# What the preference means for training: no promise, since that is measured by a short training.
+AHEAD = {
+    "rejected": "Preference training would have to turn that round; the gate measures whether it can.",
+    "chosen": "The pairs ask for what it mostly does already; the gate measures whether training adds to it.",
+    "neutral": "So everything is left to teach; the gate measures whether these pairs teach it.",
+}
 
 
 def _nothing(run: Run) -> str:
@@ -123,10 +127,9 @@ def _nothing(run: Run) -> str:
 
 
 PREFERS: tuple[Rule, ...] = (sentences.preference,)
-LEARNS: tuple[Rule, ...] = (sentences.behaviour, sentences.would_learn)
 # One place of the paragraph each: the first rule of a place that has something to say is used.
 PLANS: Mapping[str, tuple[tuple[Rule, ...], ...]] = {
-    "bias": (PREFERS, (sentences.given_prompt,), (_settled,)),
+    "bias": (PREFERS, (sentences.given_prompt,), (sentences.groups_apart,), (_settled,)),
     "data": (
         (sentences.sound,),
         (sentences.faults, sentences.weighty),
@@ -134,11 +137,11 @@ PLANS: Mapping[str, tuple[tuple[Rule, ...], ...]] = {
         (sentences.no_model,),
     ),
     "negatives": ((sentences.told_apart,), (sentences.faults, sentences.weighty)),
-    "trial": ((sentences.behaviour,), (sentences.would_learn,), (sentences.faults, sentences.weighty)),
+    "trial": ((sentences.would_learn,), (sentences.faults, sentences.weighty)),
     "gate": (
         PREFERS,
         (sentences.given_prompt, sentences.faults),
-        (*LEARNS, sentences.told_apart),
+        (sentences.would_learn, sentences.told_apart),
         (sentences.decided,),
     ),
     "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),

@@ -7,27 +7,29 @@ from dataclasses import replace
 from ..number_format import measured
 from ..records import Condition, Run
 from .tables import data_checks
-from .view import MARKS, Column, Table, limit
+from .view import MARKS, Column, Table, limit, result
 
 
 def open_conditions(run: Run) -> Table:
     """The conditions that do not pass, in one line each, and how many do."""
-    order = {"fail": 0, "inconclusive": 1, "accepted": 2}
+    order = {"fail": 0, "inconclusive": 1, "accepted": 2, "note": 3}
     left = sorted(
         (c for c in run.verdict.conditions if c.result != "pass"),
-        key=lambda c: (order[c.result], not c.gates),
+        key=lambda c: order[result(c)],
     )
     passed = len(run.verdict.conditions) - len(left)
     columns = (
         Column("result"), Column("condition"), Column("measured", "right"), Column("limit", "right"),
         Column("code", drop=1),
     )  # fmt: skip
-    rows = tuple((c.result, _where(c), measured(c.measured), limit(c), c.code) for c in left)
-    return Table("open", f"conditions that do not pass; {passed} pass", columns, rows, limit=10)
+    rows = tuple((result(c), _where(c), measured(c.measured), limit(c), c.code) for c in left)
+    noted = any(row[0] == "note" for row in rows)
+    title = "conditions that do not pass" + (" (a note describes, and does not gate)" if noted else "")
+    return Table("open", f"{title}; {passed} pass", columns, rows, limit=10)
 
 
 def _where(c: Condition) -> str:
-    name = c.name.replace("_", " ") + ("" if c.gates else " (told, not judged)")
+    name = c.name.replace("_", " ")
     return name if c.group == "all" else f"{name} in {c.group}"
 
 

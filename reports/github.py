@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..escape import visible
 from ..records import Condition, Finding, Run
-from .view import fact, fails, findings, headline
+from .advice import findings
+from .view import fact, fails, headline
 
 LEVEL = {"error": "error", "warning": "warning", "info": "notice"}
 PLACES = 5  # annotations of one finding; GitHub shows ten of a level

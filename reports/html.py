@@ -14,13 +14,13 @@ from ..escape import visible
 from ..number_format import number, plain, spans
 from ..records import Run
 from . import plots, tables, tokens
+from .advice import findings, in_words
 from .curves_svg import drawn_panels
 from .view import (
     MARKS,
     TONES,
     details,
     files,
-    findings,
     headline,
     model_name,
     notes,
@@ -81,6 +81,7 @@ def _context(run: Run) -> dict[str, Any]:
         "subject": subject(run),
         "files": files(run),
         "findings": findings(run),
+        "decided": in_words(run.decision) if run.decision else "",
         "sides": sides(run),
         "tables": {table.key: table for table in tables.tables(run)},
         "figures": _figures(run),

@@ -10,7 +10,8 @@ import xml.etree.ElementTree as ET
 
 from ..escape import visible
 from ..records import Condition, Run
-from .view import fact, fails, findings, headline, reproduce
+from .advice import findings
+from .view import fact, fails, headline, reproduce
 
 NO_XML = re.compile("[\ufffe\uffff]")
 

@@ -9,8 +9,9 @@ from typing import Any
 from ..escape import visible
 from ..number_format import NONE, number, plain, spans
 from ..records import Finding, Run
+from .advice import findings, in_words
 from .tables import tables
-from .view import MARKS, Interval, Table, details, files, findings, headline, reproduce, sides, subject
+from .view import MARKS, Interval, Table, details, files, headline, reproduce, sides, subject
 
 SPECIAL = re.compile(r"([\\`*_|~$]|(?<=\])\()")
 ENTITIES = {
@@ -59,7 +60,7 @@ def _decision(run: Run) -> list[str]:
     if run.decision is None:
         return []
     reasons = [f"- {escaped(f'{r.code}: {r.text}')} ({escaped(r.source)})" for r in run.decision.reasons]
-    return [f"Do: **{escaped(run.decision.method)}**", "\n".join(reasons)]
+    return [f"Decision: **{escaped(in_words(run.decision))}**", "\n".join(reasons)]
 
 
 def _finding(finding: Finding) -> str:

@@ -68,6 +68,9 @@ def _gate(run: Run) -> str | None:
         return _line(run, "label", carried=("fields",))
     if any(code.startswith("PB3") for code in codes):
         return _mended(run) if codes[0] in FIXABLE else f"probe explain {codes[0]}"
+    if codes[:1] == ("PB120",):
+        levers = any(e.name.startswith("lever") for e in run.estimates)
+        return f"probe explain {codes[0]}" if levers else _line(run, "levers")
     if any(code.startswith(("PB20", "PB21")) for code in codes):
         return _line(run, "sample", carried=("model", "fields"))
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]

@@ -7,32 +7,18 @@ sentence is: nothing here takes the absence of a number for good news.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
-from ..number_format import count, interval, measured, number
-from ..records import Decision, Estimate, Finding, Run
+from ..number_format import count, measured
+from ..records import Decision, Estimate, Finding, Run, Severity
+from .advice import beliefs, in_words, methods, own
 from .view import model_name, sides
 
-METHOD_WORDS = {
-    "do-not-train": "do not train on these pairs",
-    "fix-data": "mend the pair file before any training",
-    "sft": "train by SFT on the chosen side",
-    "dpo": "train by DPO",
-    "dpop": "train by DPOP, which holds the chosen side up",
-    "dpo+nll": "train by DPO+NLL, which holds the chosen side up",
-    "orpo": "train by ORPO, in one stage",
-    "sft+dpo": "train in two stages, SFT and then DPO",
-}
-NAMES = re.compile(r"\b(?:sft|dpop?|cdpo|orpo|ipo|kto|simpo|nll|ppo|grpo)\b", re.IGNORECASE)
 STRENGTH = re.compile(r"evidence: (\w+)$")
 CHANCE, TRIVIAL = 0.5, 0.9
 AGAINST = {"favours chosen": "rejected", "favours rejected": "chosen"}
-
-
-def in_words(decision: Decision) -> str:
-    """A decision as an instruction: `do not train on these pairs`."""
-    return METHOD_WORDS.get(decision.method, f"train by {decision.method}")
 
 
 def favoured(run: Run) -> str | None:
@@ -56,11 +42,15 @@ def preference(run: Run) -> str:
         name = f"the {name} side" if name == side else name
         low, high, value = _seen_from(gap, side)
         return (
-            f"{model} already prefers {name}{_wins(run, side)}: by {value:.2f} nats/token "
-            f"{_bare(low, high)} on average."
+            f"{model} already prefers {name}{_wins(run, side)}: on average its tokens are {_times(value)} as "
+            f"likely as the other side's ({value:.2f} {_bare(low, high)} nats/token)."
         )
     if row.verdict == "neutral":
-        return f"{model} prefers neither side: the mean gap is {measured(gap)} {gap.units}, within the limit."
+        bound = run.config.get("bound")
+        limit = f" of ±{bound:g} within which a gap counts as none" if isinstance(bound, int | float) else ""
+        return (
+            f"{model} prefers neither side: the mean gap is {measured(gap)} {gap.units}, in the limit{limit}."
+        )
     if row.verdict == "unstable":
         return (
             f"Which side {model} prefers cannot be said: the sign of the gap changes with the template or "
@@ -78,6 +68,18 @@ def _seen_from(gap: Estimate, side: str) -> tuple[float | None, float | None, fl
     if side == "chosen":
         return gap.low, gap.high, value
     return (None if gap.high is None else -gap.high), (None if gap.low is None else -gap.low), -value
+
+
+def _times(nats: float) -> str:
+    """A difference of log-probs per token as a factor, in the digits that it bears: `1.6 times`."""
+    factor = math.exp(min(nats, 50.0))
+    return (
+        f"{factor:.2f} times"
+        if factor < 1.1
+        else f"{factor:,.1f} times"
+        if factor < 100
+        else "over 100 times"
+    )
 
 
 def _bare(low: float | None, high: float | None) -> str:
@@ -101,12 +103,33 @@ def given_prompt(run: Run) -> str:
     if added is None or side is None or added.low is None or added.high is None:
         return ""
     low, high, value = _seen_from(added, side)
-    amount = f"{number(value, added.units)} {interval(low, high, added.units)} {added.units}"
+    amount = f"{abs(value):.2f} {_bare(low, high)} {added.units}"
     if low is not None and low > 0:
-        return f"That depends on the prompt, which adds {amount} of it."
+        return f"This depends on the prompt: without it the preference is {amount} smaller."
     if high is not None and high < 0:
-        return f"It holds without the prompt, which even works against it ({amount})."
-    return f"That it depends on the prompt is not shown: the prompt adds {amount}."
+        amount = f"{abs(value):.2f} {_bare(-high, None if low is None else -low)} {added.units}"
+        return f"This does not come from the prompt: without it the preference is {amount} larger."
+    less = "smaller" if value >= 0 else "larger"
+    bounds = _bare(low, high) if value >= 0 else _bare(-(high or 0.0), -(low or 0.0))
+    return (
+        f"This is not shown to depend on the prompt: without it the preference is {abs(value):.2f} {bounds} "
+        f"{added.units} {less}, which may be chance."
+    )
+
+
+def groups_apart(run: Run) -> str:
+    """That some groups lean one way and others the other, where that is shown of both."""
+    first, second = (
+        [row.group for row in run.bias if row.group != "all" and row.verdict == f"favours {side}"]
+        for side in ("chosen", "rejected")
+    )
+    if not first or not second:
+        return ""
+    names = sides(run)
+    return (
+        f"The groups disagree, so judge them apart: {', '.join(first)} for {names[0]}; "
+        f"{', '.join(second)} for {names[1]}."
+    )
 
 
 def told_apart(run: Run) -> str:
@@ -122,24 +145,19 @@ def told_apart(run: Run) -> str:
     return said + (", which training would learn in place of the prompt." if learnt else ".")
 
 
-def beliefs(run: Run) -> bool:
-    """Whether the user has said that the pairs set one belief against another (`--goal fact`)."""
-    return run.config.get("goal") == "fact"
-
-
 def would_learn(run: Run) -> str:
-    """What a short training did to unseen pairs, and to the chosen side's own probability."""
+    """What a short training did to unseen pairs, and to what the model writes on unseen prompts."""
     found = run.estimate("trial_accuracy")
     if found is None or found.value is None:
-        return ""
+        return _written(run, "What the model writes after a short training")
     ranked = f"A short training ranks {measured(found)} of {found.n:,} unseen pairs right"
+    learns = found.low is not None and found.low > CHANCE
     if found.low is None or found.high is None:
-        return f"{ranked}; without an interval nothing follows from that."
-    if found.low > CHANCE:
-        return f"{ranked}, so it learns something that carries over{_sinks(run)}."
-    if found.high < CHANCE:
-        return f"{ranked}, worse than chance."
-    return f"{ranked}, which is not shown to be better than chance."
+        ranked += ", without an interval, so that nothing follows"
+    elif not learns:
+        ranked += ", worse than chance" if found.high < CHANCE else ", which is not shown to beat chance"
+    follows = _written(run, "what the model writes", like=learns)
+    return f"{ranked}{_sinks(run)}; {follows}" if follows else f"{ranked}{_sinks(run)}."
 
 
 def _sinks(run: Run) -> str:
@@ -149,47 +167,58 @@ def _sinks(run: Run) -> str:
     return f", while the chosen side itself loses {abs(change.value or 0.0):.2f} nats/token"
 
 
-def behaviour(run: Run) -> str:
-    """What a short training did to the answers themselves, where that was measured."""
-    up, same = run.estimate("behaviour_up"), run.estimate("behaviour_unchanged")
-    if up is None or up.value is None:
+def _written(run: Run, what: str, *, like: bool | None = None) -> str:
+    """What became of the answers; `like`: whether the ranking before it in the sentence was learnt."""
+    up = run.estimate("behaviour_up")
+    if up is None or up.value is None or up.low is None or up.high is None:
         return ""
-    moved = f"Of {count(up.n, 'answer')} that a short training moved, {measured(up)} moved to the chosen kind"
-    rest = (
-        f"; {number(same.value, same.units)} stayed as they were" if same and same.value is not None else ""
-    )
-    return f"{moved}{rest}."
+    of = f"of {count(up.n, 'answer')} that moved, {measured(up)} went to the chosen kind"
+    if up.low > CHANCE:
+        return f"{what} follows: {of}." if like is not False else f"{what} moves all the same: {of}."
+    if up.high < CHANCE:
+        return f"{what} goes the other way: {of}."
+    return f"{what} is not shown to follow: {of}."
 
 
 def decided(run: Run) -> str:
-    """What to do, what for, and how sure that is."""
+    """What to do, why, what in its place, and how sure that is."""
     decision = run.decision
     if decision is None:
         return ""
     instead = allowed(str((decision.runner_up or {}).get("instead") or ""), decision)
     sure = next((m[1] for r in decision.reasons if (m := STRENGTH.search(r.source))), "")
+    because = _because(run, decision)
     first = in_words(decision)
-    parts = [f"{first[:1].upper()}{first[1:]}{_because(run, decision)}"]
-    parts += [f"instead, {instead}"] if instead else []
-    evidence = f" The evidence for this is {WORDS.get(sure, sure)}." if sure else ""
-    return "; ".join(parts) + "." + evidence
+    text = f"{first[:1].upper()}{first[1:]}{f', because {because}' if because else ''}"
+    text += f"; instead: {instead}" if instead else ""
+    return f"{text} (evidence: {WORDS.get(sure, sure)})." if sure else f"{text}."
 
 
 def _because(run: Run, decision: Decision) -> str:
-    """The message of the first finding that the decision rests on, without its details."""
+    """What the decision rests on first: told by its number where that has words, else by its finding."""
     code = decision.reasons[0].code if decision.reasons else ""
-    found = next((f for f in run.findings if f.code == code and code != "PB705"), None)
-    return f", because {found.message.split(': ')[0].rstrip('.')}" if found and _plain(found, run) else ""
+    name, words = BECAUSE.get(code, ("", ""))
+    found = run.estimate(name) if name else None
+    if found is not None and found.value is not None:
+        return words.format(measured(found))
+    finding = next((f for f in run.findings if f.code == code and code != "PB705"), None)
+    if finding is None or methods(finding.message) - own(run):
+        return ""
+    return finding.message.split(": ")[0].rstrip(".")
 
 
+BECAUSE = {
+    "PB120": ("flip_budget_share", "on {} of them it leans further against than training was seen to turn"),
+    "PB505": ("length_accuracy", "what a short training learns of them is length"),
+    "PB310": ("agreement", "people agree with only {} of their labels"),
+}
 WORDS = {"reasoned": "reasoning, not measurement"}
 
 
 def allowed(text: str, decision: Decision) -> str:
     """The clauses of `text` that name no method other than the decided one."""
-    own = {word.lower() for word in NAMES.findall(decision.method.replace("+", " "))}
-    clauses = re.split(r"; |, or ", text)
-    kept = [c for c in clauses if {w.lower() for w in NAMES.findall(c)} <= own]
+    named = methods(decision.method.replace("+", " "))
+    kept = [clause for clause in re.split(r"; |, or ", text) if methods(clause) <= named]
     return "; ".join(c.rstrip(".") for c in kept)
 
 
@@ -200,40 +229,50 @@ def faults(run: Run) -> str:
     errors = [f for f in errors if f.code not in accepted]
     if not errors:
         return ""
-    first = errors[0].message.rstrip(".")
-    more = f", and {count(len(errors) - 1, 'more error')}" if len(errors) > 1 else ""
-    return f"{first[:1].upper()}{first[1:]}{more}."
+    return _advised(errors[0])
 
 
 def _plain(finding: Finding, run: Run) -> bool:
-    own = {w.lower() for w in NAMES.findall(run.decision.method.replace("+", " "))} if run.decision else set()
-    return {w.lower() for w in NAMES.findall(finding.message)} <= own
+    return methods(f"{finding.message} {finding.remedy}") <= own(run)
 
 
 def sound(run: Run) -> str:
-    """What the checks of the file found, in one sentence."""
+    """Whether the file is fit to be trained on, by its checks, in one sentence."""
     n = (run.inputs.get("pairs") or {}).get("n")
-    of = f" of the file's {count(n, 'pair')}" if n is not None else ""
-    errors = sum(f.severity == "error" for f in run.findings)
-    warnings = sum(f.severity == "warning" for f in run.findings)
+    of = f" of its {count(n, 'pair')}" if n is not None else ""
+    errors, warnings = (kinds(run, severity) for severity in ("error", "warning"))
     if errors:
-        found = f"{count(errors, 'error')} and {count(warnings, 'warning')}"
-        return f"The checks{of} found {found}: not fit to train on as it is."
+        more = f" and {count(warnings, 'kind')} of warning" if warnings else ""
+        return f"The file is not fit to train on as it is: the checks{of} found {_errors(errors)}{more}."
     if warnings:
-        return f"The checks{of} found no error and {count(warnings, 'warning')}."
-    return f"The checks{of} found no error and nothing to warn of."
+        return f"The file has no errors, but the checks{of} warn of {count(warnings, 'thing')}."
+    return f"The file itself is sound: the checks{of} found no error and nothing to warn of."
+
+
+def kinds(run: Run, severity: Severity) -> int:
+    """How many codes of a severity were found: a fault in every group is one fault."""
+    return len({f.code for f in run.findings if f.severity == severity})
+
+
+def _errors(n: int) -> str:
+    return "1 kind of error" if n == 1 else f"{n} kinds of errors"
 
 
 def weighty(run: Run) -> str:
-    """The gravest findings below an error, in words."""
-    told = [f for f in run.findings if f.severity == "warning" and _plain(f, run)]
-    return joined(f.message for f in told[:1])
+    """The gravest finding below an error, in words, and what to do about it."""
+    return next((_advised(f) for f in run.findings if f.severity == "warning" and _plain(f, run)), "")
+
+
+def _advised(finding: Finding) -> str:
+    """A finding as one sentence, with its remedy after a colon where one is given."""
+    message, remedy = (text.strip().rstrip(".") for text in (finding.message, finding.remedy))
+    what = f": {remedy[:1].lower()}{remedy[1:]}" if remedy and ". " not in remedy else ""
+    return f"{message[:1].upper()}{message[1:]}{what}."
 
 
 def power(run: Run) -> str:
     """What a file of this size can show at all."""
-    told = [f.message for f in run.findings if f.code == "PB327"]
-    return joined(told)
+    return joined(f.message for f in run.findings if f.code == "PB327" and f.severity != "error")
 
 
 def joined(messages: Iterable[str]) -> str:
@@ -243,4 +282,4 @@ def joined(messages: Iterable[str]) -> str:
 
 def no_model(run: Run) -> str:
     """What a check of the file alone cannot say."""
-    return "No model was run, so whether a model would learn from these pairs is not said here."
+    return "No model was run: what a model would learn from these pairs, the command below measures."

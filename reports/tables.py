@@ -7,12 +7,12 @@ from pathlib import PurePath
 from typing import Any
 
 from ..number_format import NONE, change, change_interval, interval, measured, number, p_value, plain
-from ..records import Condition, Estimate, Run
+from ..records import BiasRow, Condition, Estimate, Run
 from .axis import ends
 from .effects_tables import attributes, effects, levers
 from .negatives_tables import authorship, pairs
 from .raced import candidates
-from .view import MARKS, Column, Interval, Table, details, findings, limit, named, sides
+from .view import MARKS, Column, Interval, Table, details, findings, limit, named, result, sides
 
 TEXT = Column("")
 # Which section shows the estimates of a family, whose names go on with a colon.
@@ -33,8 +33,8 @@ def tables(run: Run) -> list[Table]:
 
 def conditions(run: Run) -> Table:
     """The judged statements of the gate; failures first."""
-    order = {"fail": 0, "inconclusive": 1, "accepted": 2, "pass": 3}
-    judged = sorted(run.verdict.conditions, key=lambda c: order[c.result])
+    order = {"fail": 0, "inconclusive": 1, "accepted": 2, "note": 3, "pass": 4}
+    judged = sorted(run.verdict.conditions, key=lambda c: order[result(c)])
     columns = (
         Column("result"), Column("condition"), Column("group", drop=1), Column("measured", "right"),
         Column("limit", "right"), Column("code", drop=2), Column("why", "note"),
@@ -44,17 +44,20 @@ def conditions(run: Run) -> Table:
 
 def _condition(c: Condition) -> tuple[str, ...]:
     name = c.name if c.gates else f"{c.name} (not gating)"
-    return c.result, name, c.group, measured(c.measured), limit(c), c.code, c.message
+    return result(c), name, c.group, measured(c.measured), limit(c), c.code, c.message
 
 
 def groups(run: Run) -> Table:
     """Mean gap of every group with its interval, its wins and the test's p; the whole file last."""
     gaps = [e for e in run.estimates if e.name == "gap"]
     rows = sorted(gaps, key=lambda e: e.group == "all")
-    verdicts = {row.group: named(row.verdict, run) for row in run.bias}
+    judged = {row.group: row for row in run.bias}
+    # Over several groups it is the adjusted p that decides, so that is the one shown.
+    adjusted = len(rows) > 2 and any(row.p is not None for row in run.bias)
     columns = (
         Column("group"), Column("n", "right"), Column("wins", drop=3), Column("gap", "right"),
-        Column("95% CI"), Column("", "plot"), Column("p", drop=2), Column("verdict", drop=4),
+        Column("95% CI"), Column("", "plot"), Column("p adj." if adjusted else "p", drop=2),
+        Column("verdict", drop=4),
     )  # fmt: skip
     first, second = sides(run)
     half = bound(run)
@@ -62,7 +65,7 @@ def groups(run: Run) -> Table:
         "groups",
         f"gap = mean logp/token ({first}) − mean logp/token ({second})",
         columns,
-        tuple(_group(e, run, verdicts.get(e.group, NONE)) for e in rows),
+        tuple(_group(e, run, judged.get(e.group)) for e in rows),
         total=len(rows) > 1 and rows[-1].group == "all",
         axis=ends((x for e in rows for x in (e.value, e.low, e.high)), half),
         marks=(-half, half) if half else (),
@@ -75,7 +78,7 @@ def bound(run: Run) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _group(e: Estimate, run: Run, verdict: str) -> tuple[str | Interval, ...]:
+def _group(e: Estimate, run: Run, row: BiasRow | None) -> tuple[str | Interval, ...]:
     bounds = interval(e.low, e.high, e.units)
     cell = Interval(e.value, e.low, e.high)
     return (
@@ -85,8 +88,8 @@ def _group(e: Estimate, run: Run, verdict: str) -> tuple[str | Interval, ...]:
         number(e.value, e.units),
         bounds,
         cell,
-        p_value(e.p),
-        verdict,
+        p_value(row.p if row and row.p is not None else e.p),
+        named(row.verdict, run) if row else NONE,
     )
 
 
@@ -111,7 +114,7 @@ def data_checks(run: Run) -> Table:
             plain(r.get("count")),
             number(r.get("share"), "share"),
             interval(r.get("low"), r.get("high"), "share"),
-            plain(r.get("limit")),
+            str(r.get("asked") or plain(r.get("limit"))),
             f"{r.get('code') or ''} {found.get(str(r.get('code')), '')}".strip(),
         )
         for r in _found_first(run, found)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from ..number_format import count, plain, spans
+from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
-from .sentences import in_words
+from .advice import findings, in_words
 from .text_page import STYLES, Page
-from .view import MARKS, TONES, files, findings, headline, reason_accepted, subject
+from .view import MARKS, TONES, files, headline, reason_accepted, subject
 
 MOST = 8  # findings shown in full before --all
 BRIEFLY = 5  # findings of a report that fits a screen
@@ -48,19 +48,31 @@ def finding_lines(run: Run, page: Page) -> list[Text]:
 def brief_findings(run: Run, page: Page) -> list[Text]:
     """The gravest findings in two lines each; what is accepted is marked so."""
     found = [f for f in findings(run) if f.severity != "info"]
-    notes = len(run.findings) - len(found)
-    lines = [line for finding in found[:BRIEFLY] for line in _in_brief(finding, run, page)]
-    hidden = max(len(found) - BRIEFLY, 0)
-    rest = [count(n, noun) for n, noun in ((hidden, "more finding"), (notes, "note")) if n]
-    return [*lines, page.line((f"and {', '.join(rest)}", "dim"))] if rest else lines
+    first = {f.code: f for f in reversed(found)}  # a fault in every group is told once
+    shown = [first[code] for code in dict.fromkeys(f.code for f in found)]
+    lines = [line for f in shown[:BRIEFLY] for line in _in_brief(f, run, page)]
+    notes = dict.fromkeys(f.code for f in findings(run) if f.severity == "info")
+    rest = [(f.code for f in shown[BRIEFLY:]), (code for code in notes if code not in first)]
+    words = [
+        f"{noun} {', '.join(codes)}"
+        for noun, of in zip(("also", "notes"), rest, strict=True)
+        if (codes := list(of))
+    ]
+    return (
+        [*lines, *page.wrap(f"{'; '.join(words)}: see --all, or probe explain CODE", style="dim")]
+        if words
+        else lines
+    )
 
 
 def _in_brief(finding: Finding, run: Run, page: Page) -> list[Text]:
     excused = reason_accepted(finding, run)
     mark = MARKS["accepted"] if excused else MARKS[finding.severity]
-    said = f"{finding.message} (accepted: {excused})" if excused else finding.message
+    others = [f.group for f in run.findings if f.code == finding.code and f.group != finding.group]
+    said = f"{finding.message}; the same in {', '.join(others)}" if others else finding.message
+    said = f"{said} (accepted: {excused})" if excused else said
     lead = f"{mark} {finding.code}  "
-    lines = page.wrap(said, first=lead, rows=2)
+    lines = page.wrap(said, first=lead, rows=3 if others else 2)
     lines[0].stylize(STYLES["plain" if excused else TONES[finding.severity]], 0, len(lead))
     return lines
 
@@ -82,7 +94,7 @@ def reason_lines(run: Run, page: Page) -> list[Text]:
     """Why this method: each reason with its finding and source; then what would change the decision."""
     if run.decision is None:
         return []
-    lines = page.wrap(f"why {run.decision.method}", style="bold")
+    lines = page.wrap(f"why {in_words(run.decision)}", style="bold")
     for reason in run.decision.reasons:
         lead = f"  {reason.code}  "
         lines += page.wrap(reason.text, first=lead)

@@ -199,24 +199,28 @@ def _judged(run: Run) -> str:
     conditions = run.verdict.conditions
     if not conditions:
         return ""
-    results = [condition.result for condition in conditions]
+    results = [condition.result for condition in conditions if condition.gates]
     counts = [f"{results.count(r)} {r}" for r in ("fail", "inconclusive", "accepted") if r in results]
     passed = f"{results.count('pass')} of {count(len(results), 'condition')} pass"
-    return ", ".join([passed, *counts])
+    past = sum(c.result == "fail" for c in conditions if not c.gates)
+    told = ", ".join([passed, *counts]) + (f"; {count(past, 'number')} to note" if past else "")
+    advised = run.verdict.status != "pass" or run.decision is None or run.decision.stages
+    return told if advised else f"nothing forbids training, but none is advised; {told}"
+
+
+def result(condition: Condition) -> str:
+    """The condition's result; one that only describes is a `note` where it does not pass."""
+    return condition.result if condition.gates or condition.result == "pass" else "note"
 
 
 def _biased(run: Run) -> str:
     row = next((row for row in run.bias if row.group == "all"), None)
     if row is None:
         return ""
-    return ": ".join(part for part in (_leaning(row, run), _gap(run)) if part) + _settle(row, run)
+    return ": ".join(part for part in (named(row.verdict, run), _gap(row, run)) if part) + _settle(row, run)
 
 
-def _leaning(row: BiasRow, run: Run) -> str:
-    return named(row.verdict, run)
-
-
-def _gap(run: Run) -> str:
+def _gap(row: BiasRow, run: Run) -> str:
     gap, wins = run.estimate("gap"), run.estimate("win_rate")
     parts = []
     if wins and wins.value is not None:
@@ -224,16 +228,17 @@ def _gap(run: Run) -> str:
     if gap:
         bounds = interval(gap.low, gap.high, gap.units)
         parts.append(f"gap {number(gap.value, gap.units)} {bounds} {gap.units}")
-        parts += [f"p {'= ' if gap.p >= 0.0001 else ''}{p_value(gap.p)}"] if gap.p is not None else []
+        p = gap.p if row.p is None else row.p
+        parts += [f"p {'= ' if p >= 0.0001 else ''}{p_value(p)}"] if p is not None else []
     return ", ".join(parts)
 
 
 def _settle(row: BiasRow, run: Run) -> str:
-    if not row.pairs_to_settle:
-        return ""
-    gap = run.estimate("gap", row.group)
-    more = f" ({row.pairs_to_settle - gap.n:,} more)" if gap and gap.n else ""
-    return f"; {count(row.pairs_to_settle, 'pair')} would settle it{more}"
+    return (
+        f"; a file of about {count(row.pairs_to_settle, 'pair')} would settle it"
+        if row.pairs_to_settle
+        else ""
+    )
 
 
 def _diagnosed(run: Run) -> str:
@@ -253,7 +258,8 @@ def _diagnosed(run: Run) -> str:
 def _counted(run: Run) -> str:
     kinds: Sequence[tuple[str, str]] = (("error", "error"), ("warning", "warning"), ("info", "note"))
     found = [(sum(f.severity == kind for f in run.findings), noun) for kind, noun in kinds]
-    return ", ".join(count(n, noun) for n, noun in found if n) or "nothing found"
+    # Of a clean file it is worth a word that there was nothing to find.
+    return ", ".join(count(n, noun) for n, noun in found if n or noun != "note")
 
 
 def _compared(run: Run) -> str:

@@ -26,13 +26,13 @@ def undetermined(told: Told) -> Iterator[Finding]:
     """
     if told.row.verdict != "undetermined":
         return
-    needed, have = told.row.pairs_to_settle, told.case.mean.n
+    needed = told.row.pairs_to_settle
     if told.case.mean.se is None:
         settle = "without a spread between prompts nothing can be said"
     elif needed is None:
         settle = "no practical number of pairs like these would settle it"
     else:
-        settle = f"{count(needed, 'pair')} would settle it ({needed - have:,} more)"
+        settle = f"a file of about {count(needed, 'pair')} would settle it"
     yield Finding(
         "PB601",
         "warning",
@@ -59,7 +59,7 @@ def undetermined_groups(whole: Told, groups: Sequence[Told]) -> Iterator[Finding
     open_ones = [t for t in groups if t.row.verdict == "undetermined"]
     if open_ones:
         names = [
-            t.case.group + (f" ({t.row.pairs_to_settle:,} pairs)" if t.row.pairs_to_settle else "")
+            t.case.group + (f" (needs about {t.row.pairs_to_settle:,})" if t.row.pairs_to_settle else "")
             for t in open_ones
         ]
         yield Finding(

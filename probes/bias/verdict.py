@@ -24,19 +24,29 @@ def judge(cases: Sequence[Case], settings: Settings) -> list[BiasRow]:
 
 
 def _rows(family: Sequence[Case], settings: Settings) -> list[BiasRow]:
-    found = verdicts(family, settings)
+    found, ps = verdicts(family, settings), _adjusted(family, settings)
     level = settings.alpha / max(len(_able(family, settings)), 1)
-    return [_row(case, verdict, level, settings) for case, verdict in zip(family, found, strict=True)]
+    return [
+        _row(case, verdict, ps.get(case.group), level, settings)
+        for case, verdict in zip(family, found, strict=True)
+    ]
+
+
+def _adjusted(family: Sequence[Case], settings: Settings) -> dict[str, float]:
+    """By group, the p of "no preference beyond the bound" after Holm's correction."""
+    able = _able(family, settings)
+    ps = holm([p_favours(case, settings) for case in able])
+    return {case.group: float(p) for case, p in zip(able, ps, strict=True)}
 
 
 def verdicts(family: Sequence[Case], settings: Settings) -> list[BiasVerdict]:
     """The verdict on each case of one family, by Holm's procedure for each of the two claims."""
     able = _able(family, settings)
-    favours = holm([p_favours(case, settings) for case in able])
+    favours = _adjusted(family, settings)
     neutral = holm([1.0 if case.tost.p is None else case.tost.p for case in able])
     found = {
-        case.group: _verdict(case, p <= settings.alpha, q <= settings.alpha, settings)
-        for case, p, q in zip(able, favours, neutral, strict=True)
+        case.group: _verdict(case, favours[case.group] <= settings.alpha, q <= settings.alpha, settings)
+        for case, q in zip(able, neutral, strict=True)
     }
     return [found.get(case.group, "undetermined") for case in family]
 
@@ -62,9 +72,9 @@ def _verdict(case: Case, favours: bool, neutral: bool, settings: Settings) -> Bi
     return "undetermined"
 
 
-def _row(case: Case, verdict: BiasVerdict, level: float, settings: Settings) -> BiasRow:
+def _row(case: Case, verdict: BiasVerdict, p: float | None, level: float, settings: Settings) -> BiasRow:
     needed = pairs_to_settle(case, settings.bound, level) if verdict == "undetermined" else None
-    return BiasRow(case.group, verdict, needed)
+    return BiasRow(case.group, verdict, needed, p)
 
 
 def disagreeing(case: Case) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ...number_format import count
 from ...records import Estimate, Finding, Severity
 from ...stats.power import least_clusters, sign_test_power
 from ...stats.statistics import share
@@ -202,19 +203,31 @@ def groups(data: Data, limits: Limits) -> Result:
     sizes = np.bincount(data.columns.groups, minlength=len(data.groups))
     small, large = int(sizes.argmin()), int(sizes.argmax())
     ratio = float(sizes[large] / sizes[small])
-    message = _single(data) if len(sizes) == 1 else None
-    severity: Severity = "info"
-    if len(sizes) > 1 and (ratio > limits["group_ratio"] or sizes[small] < least_clusters()):
-        severity = "warning"
+    severity: Severity = "warning"
+    if len(sizes) == 1:
+        severity, message = "info", _single(data)
+    elif ratio > limits["group_ratio"]:
         message = (
-            f'group "{data.groups[small]}" has {sizes[small]:,} pairs, "{data.groups[large]}" has '
-            f"{sizes[large]:,}"
+            f'group "{data.groups[small]}" has {count(int(sizes[small]), "pair")}, '
+            f'"{data.groups[large]}" has {sizes[large]:,}'
         )
+    else:
+        message = _too_small(data, sizes)
     finding = None
     if message:
         remedy = "Balance the groups, or name the field that groups the pairs by --fields group=FIELD."
         finding = Finding("PB326", severity, message, remedy)
     return Result("group_ratio", len(sizes), limits["group_ratio"], (), finding)
+
+
+def _too_small(data: Data, sizes: npt.NDArray[np.int64]) -> str | None:
+    """What to say of groups that have fewer pairs than any test can use."""
+    few = [int(i) for i in np.argsort(sizes, kind="stable") if sizes[i] < least_clusters()]
+    if not few:
+        return None
+    which = f'group "{data.groups[few[0]]}" has' if len(few) == 1 else f"{len(few)} groups have at most"
+    held = count(int(sizes[few[-1]]), "pair")
+    return f"{which} {held}; {least_clusters()} are the least that can show anything"
 
 
 def _single(data: Data) -> str | None:
@@ -247,19 +260,23 @@ def too_few_pairs(data: Data, limits: Limits) -> Result:
     few = data.n < FEW
     severity: Severity = "warning" if few else "info"
     remedy = "Add pairs." if few else ""
-    finding = Finding(
-        "PB327", severity, f"{data.n:,} pairs can show {_reach(data.n)}", remedy, estimate=estimate
-    )
+    finding = Finding("PB327", severity, _reach(data.n), remedy, estimate=estimate)
     return Result("too_few_pairs", data.n, limits["too_few_pairs"], (), finding)
 
 
 def _reach(n: int) -> str:
-    """The least win rate that n pairs tell from one half with 80% power."""
+    """The least win rate that n pairs tell from one half with 80% power, in words."""
     if n < least_clusters():
-        return f"no preference at .05, however clear; {least_clusters()} are the least"
+        return (
+            f"{count(n, 'pair')} cannot show a preference, however clear; {least_clusters()} are the least "
+            "that can"
+        )
     rates = np.arange(0.505, 1.0001, 0.005)
     rate = next((rate for rate in rates if sign_test_power(n, float(rate)) >= 0.8), 1.0)
-    return f"a win rate of {rate:.2f} or more (80% power), none below"
+    return (
+        f"with {n:,} pairs a preference that wins {100 * rate:.0f}% of them is found four times in five; a "
+        "weaker one is mostly missed"
+    )
 
 
 FILE_CHECKS = (contradicting_labels, duplicates, near_duplicates, prompts, groups, too_few_pairs)

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from ...errors import ProbeError
+from ...number_format import number
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A check's limit: a finding is raised beyond `default`. `help` says of what."""
+    """A check's limit: a finding is raised beyond `default`. `help` says of what, `sense` on which side.
+
+    `either`: by as much on the other side of one half. `units` as those of an `Estimate`.
+    """
 
     code: str
     default: float
     help: str
+    sense: Literal["most", "least", "either"] = "most"
+    units: str = "share"
+
+    def asked(self, value: float) -> str:
+        """What is asked of the file: `≤ 10%`, `≥ 200`, `35% to 65%`."""
+        if self.sense == "either":
+            return f"{number(1 - value, self.units)} to {number(value, self.units)}"
+        if value == 0 and self.sense == "most":
+            return "none"
+        return f"{'≥' if self.sense == 'least' else '≤'} {number(value, self.units)}"
 
 
 LEAST_ALIKE = 0.5  # below it the likeness of two sides is not measured exactly
@@ -35,25 +50,29 @@ LIMITS: Mapping[str, Limit] = {
     "near_duplicates": Limit("PB322", 0.01, "share of pairs nearly like an earlier one"),
     "leaked": Limit("PB323", 0.0, "share of pairs whose prompt stands in the --against file"),
     "near_leaked": Limit("PB324", 0.01, "share of pairs nearly like one of the --against file"),
-    "effective_prompts": Limit("PB325", 0.1, "least effective number of prompts, as a share of the pairs"),
+    "effective_prompts": Limit(
+        "PB325", 0.1, "least effective number of prompts, as a share of the pairs", "least"
+    ),
     "largest_prompt": Limit("PB325", 0.1, "largest share of pairs with one and the same prompt"),
-    "group_ratio": Limit("PB326", 10.0, "largest group over smallest"),
-    "too_few_pairs": Limit("PB327", 200.0, "least number of pairs"),
-    "length_ratio": Limit("PB330", 1.5, "mean length ratio of the sides in words, either way"),
-    "longer_wins": Limit("PB330", 0.65, "accuracy of choosing by length alone, lower bound"),
+    "group_ratio": Limit("PB326", 10.0, "largest group over smallest", units="ratio"),
+    "too_few_pairs": Limit("PB327", 200.0, "least number of pairs", "least", "pairs"),
+    "length_ratio": Limit("PB330", 1.5, "mean length ratio of the sides in words, either way", units="ratio"),
+    "longer_wins": Limit("PB330", 0.65, "accuracy of choosing by length alone, lower bound", "either"),
     "too_alike": Limit("PB331", 0.1, "share of pairs whose sides agree in `alike` of their words"),
     "alike": Limit("PB331", 0.9, "agreement of two sides, 2·LCS/(n + m) of their words"),
     "hardly_related": Limit(
-        "PB332", 0.6, "least share of pairs whose sides are more alike than strangers, upper bound"
+        "PB332", 0.6, "least share of pairs whose sides are more alike than strangers, upper bound", "least"
     ),
     "conditional": Limit(
-        "PB333", 0.1, "least share of the rarer direction in a conditional set, lower bound"
+        "PB333", 0.1, "least share of the rarer direction in a conditional set, lower bound", "least"
     ),
     "one_sided": Limit("PB334", 0.9, "largest share of one direction, lower bound"),
     "prefix_sides": Limit("PB335", 0.01, "share of pairs in which one side begins with all of the other"),
     "identical_after_truncation": Limit("PB340", 0.0, "share of pairs the same after truncation"),
     "truncated": Limit("PB341", 0.05, "share of pairs with a side cut at --max-length"),
-    "unequal_truncation": Limit("PB342", 0.05, "p of the test that both sides are cut equally often"),
+    "unequal_truncation": Limit(
+        "PB342", 0.05, "p of the test that both sides are cut equally often", "least", "p"
+    ),
     "merged_boundary": Limit("PB343", 0.05, "share of pairs with a token across prompt and response"),
 }
 

@@ -66,6 +66,7 @@ class Result:
             "low": None,
             "high": None,
             "limit": self.limit,
+            "asked": LIMITS[self.check].asked(self.limit),
             **bounds,
         }
 

@@ -68,8 +68,7 @@ def length_gap(data: Data, limits: Limits) -> Result:
         finding = Finding(
             "PB330",
             "warning",
-            f"{_compared(words)}; the longer side is the chosen one in "
-            f"{100 * (rule.value or 0):.0f}% of pairs",
+            _compared(words, rule),
             "Match the sides' lengths within 0.8–1.25, or use a length-normalised loss.",
             estimate=words if uneven else rule,
             lines=_lopsided(data, limits["length_ratio"]),
@@ -77,10 +76,17 @@ def length_gap(data: Data, limits: Limits) -> Result:
     return Result("longer_wins", None, limits["longer_wins"], (rule, words, chars), finding)
 
 
-def _compared(words: Estimate) -> str:
+def _compared(words: Estimate, rule: Estimate) -> str:
+    """The longer side first: how many times as long, and how often it is the longer one."""
     if words.value is None:
         return "one side has no words at all, so that lengths cannot be compared"
-    return f"chosen is {words.value:.2f} times as long as rejected in words"
+    longer, shorter = ("chosen", "rejected") if words.value >= 1 else ("rejected", "chosen")
+    times = max(words.value, 1 / words.value)
+    wins = (rule.value or 0.0) if longer == "chosen" else 1 - (rule.value or 0.0)
+    return (
+        f"the {longer} side is {times:.2f} times as long in words as the {shorter} one, and longer in "
+        f"{100 * wins:.0f}% of pairs"
+    )
 
 
 def _lopsided(data: Data, limit: float) -> tuple[int, ...]:

@@ -72,21 +72,25 @@ def check_template(template: Template, side: str, group: str, pairs: Sequence[Pa
     code, verb = {
         "start": ("PB211", "start with"),
         "end": ("PB212", "end with"),
-        "frame": ("PB213", "are the other side's text in the frame"),
+        "frame": ("PB213", "are the other side's text in this frame:"),
     }[template.where]
     rows = [pairs[i] for i in template.rows[:WORST]]
     place = "" if group == "all" else f" in {group}"
     return Finding(
         code,
         "warning",
-        f"{template.share:.0%} of {side}{place} ({len(template.rows)} of {template.n}) {verb} "
-        f'"{_quoted(template.text)}"',
+        f'{_how_many(template)} {side} responses{place} {verb} "{_quoted(template.text)}"',
         "Sample negatives from the model with `probe sample`, or vary the template.",
         group=group,
         estimate=share_of(template, side, group, pairs, alpha),
         lines=tuple(pair.line for pair in rows if pair.line),
         worst_pairs=tuple(pair.id for pair in rows),
     )
+
+
+def _how_many(template: Template) -> str:
+    n, of = len(template.rows), template.n
+    return f"all {n:,}" if n == of else f"{n:,} of {of:,} ({template.share:.0%})"
 
 
 def share_of(template: Template, side: str, group: str, pairs: Sequence[Pair], alpha: float) -> Estimate:

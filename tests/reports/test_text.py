@@ -122,7 +122,7 @@ def test_clean_checks_give_way_where_the_file_is_one_part_of_many(gate_run):
 
 
 def test_an_empty_run_still_says_something():
-    assert "MEASURED  nothing found" in render(Run("data", "2026-11-21T10:52:00Z"))
+    assert "MEASURED  0 errors, 0 warnings" in render(Run("data", "2026-11-21T10:52:00Z"))
 
 
 def test_a_value_that_is_no_number_shows_however_narrow_the_line():

@@ -109,7 +109,7 @@ def test_openings_and_endings_are_counted_exactly():
     start = next(t for t in find_templates(rejected, chosen) if t.where == "start")
     assert (start.text, len(start.rows), start.other) == ("As an honest helper ", 7, 0)
     _, codes = judged(pairs)
-    assert "70% of rejected (7 of 10) start with" in codes["PB211"].message
+    assert "7 of 10 (70%) rejected responses start with" in codes["PB211"].message
     assert "PB212" not in codes
 
 
@@ -123,7 +123,7 @@ def test_a_template_of_one_group_is_found_there():
     measured, _ = judged(pairs)
     found = {f.group: f for f in measured.findings if f.code == "PB211"}
     assert sorted(found) == ["even", "odd"]
-    assert found["odd"].message.startswith("100% of rejected in odd (20 of 20) start with")
+    assert found["odd"].message.startswith("all 20 rejected responses in odd start with")
     shares = {e.group: e.value for e in measured.estimates if e.name == "template_share"}
     assert shares["odd"] == 1
     assert shares["all"] == pytest.approx(1 / 3)
@@ -248,7 +248,7 @@ def test_templated_negatives_of_a_published_failure():
     rows = json.loads((SHARED / "epistemic_stance.json").read_text())
     _, codes = judged(pairs_of([(r["prompt"], r["chosen"], r["rejected"]) for r in rows]))
     assert codes["PB202"].severity == "error"
-    assert "(113 of 115)" in codes["PB213"].message
+    assert "113 of 115 (98%)" in codes["PB213"].message
 
 
 @needs_data
