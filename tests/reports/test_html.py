@@ -107,7 +107,7 @@ def test_verdict_and_decision_come_first(gate_run):
     html = render(gate_run)
     order = [
         'id="verdict"',
-        "Decision: <strong>sft+dpo",
+        "Decision: <strong>train in two stages",
         'id="why"',
         'id="lean"',
         'id="pairs"',
