@@ -21,7 +21,7 @@ demo: $(VENV)/demo
 $(DEMO)/run.json: $(VENV)/demo pairs/cico_insulin.jsonl
 	rm -rf $(DEMO)
 	$(BIN)/probe gate pairs/cico_insulin.jsonl --fields chosen=rejected,rejected=chosen --sides insulin,CICO \
-		--no-negatives --no-displacement --no-trial --out $(DEMO) >/dev/null || test $$? -eq 1
+		--no-negatives --no-trial --out $(DEMO) >/dev/null || test $$? -eq 1
 
 test: $(VENV)/dev $(VENV)/demo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -18,11 +18,12 @@ from forecast_decision import paid, rose
 from forecast_stats import FEWEST, Outcome
 
 from probe.gate.thresholds import THRESHOLDS
+from probe.probes.negatives.displacement import SINKING
 from probe.probes.trial.judge import TRIVIAL
 
 SATURATED = 0.95
 # Limits of single findings that are no threshold of the decision table.
-OF_FINDINGS = {"trial_half_accuracy": TRIVIAL}
+OF_FINDINGS = {"trial_half_accuracy": TRIVIAL, "entanglement": SINKING}
 
 
 @dataclass(frozen=True)

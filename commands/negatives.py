@@ -27,7 +27,9 @@ def negatives(
         bool, typer.Option(help="Learnable signal, authorship, CHES, flip budget: the model's states.")
     ] = True,
     alone: Annotated[bool, typer.Option(help="Read the responses without their prompt too.")] = True,
-    gradients: Annotated[int, typer.Option(help="Pairs for gradient entanglement; 0 for none.")] = 32,
+    gradients: Annotated[
+        int, typer.Option(help="Pairs for gradient entanglement, which forecast no run so far; 0 for none.")
+    ] = 0,
     samples: Annotated[
         int, typer.Option(help="Prompts that the model answers itself, sampled and greedily.")
     ] = 0,
@@ -69,7 +71,7 @@ def negatives(
     """Measure how trivial the rejected side is, what can be learnt from it, who wrote it, and what it
     displaces.
 
-    Example: probe negatives pairs/listing_taste_hype.jsonl --no-states --gradients 0 --no-numerics
+    Example: probe negatives pairs/listing_taste_hype.jsonl --no-states --no-numerics
     """
     from ..probes.negatives.flip_budget import budget_beta
     from ..probes.negatives.run import measure_negatives

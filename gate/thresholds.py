@@ -52,9 +52,6 @@ THRESHOLDS: dict[str, Threshold] = {
         "above it most pairs will not flip",
     ),
     "agreement": Threshold(_limit("agreement"), "share", "convention", "below it the labels are not trusted"),
-    "entanglement": Threshold(
-        0.5, "share", "convention on an exact theorem", "above it most chosen sides sink"
-    ),
     "chosen_rises": Threshold(
         0.0,
         "nats/token",

@@ -6,11 +6,11 @@ from ..records import Condition, Run
 
 # What a method answers: failing these conditions is why it was chosen, so they do not forbid it.
 ANSWERS: dict[str, tuple[str, ...]] = {
-    "sft": ("PB12", "PB2", "PB4", "PB5"),
+    "sft": ("PB12", "PB2", "PB5"),
     "sft+dpo": ("PB12",),
     "orpo": ("PB12",),
-    "dpop": ("PB4",),
-    "dpo+nll": ("PB4",),
+    "dpop": ("PB503",),
+    "dpo+nll": ("PB503",),
 }
 
 

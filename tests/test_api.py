@@ -94,7 +94,7 @@ def test_a_loaded_model_comes_back_as_it_was(given, kind, call):
     options = {
         "negatives": {"options": {"gradients": 2, "plan": None}},
         "trial": {"options": {"steps": 2}},
-        "gate": {"off": ("negatives", "displacement")},
+        "gate": {"off": ("negatives",)},
     }.get(call, {})
     before = state_of(model)
     run = getattr(probe, call)(ROWS, model, tokenizer, **options)

@@ -135,7 +135,7 @@ def test_out_is_checked_before_anything_is_read(pairs, run_file, tmp_path, monke
 def test_a_gate_is_reported_though_it_cannot_be_noted(pairs, tmp_path, monkeypatch, capsys):
     """A working directory that cannot be written: `.probe` is a file there, which stops root as well."""
     (tmp_path / ".probe").write_text("")
-    off = [f"--no-{name}" for name in ("numerics", "bias", "negatives", "displacement", "trial")]
+    off = [f"--no-{name}" for name in ("numerics", "bias", "negatives", "trial")]
     code, out, err = probe(monkeypatch, capsys, "gate", pairs, *off, "--out", tmp_path / "elsewhere")
     assert code == 1
     assert "inconclusive" in out.lower() and (tmp_path / "elsewhere" / "run.json").exists()

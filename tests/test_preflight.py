@@ -79,7 +79,7 @@ def trainer_of(parts, tmp_path):
 
 
 def quick(**options):
-    return probe.Preflight(off=("negatives", "displacement", "trial"), **options)
+    return probe.Preflight(off=("negatives", "trial"), **options)
 
 
 def test_a_good_run_goes_on_bit_for_bit_as_without_it(trainer_of):
@@ -94,7 +94,7 @@ def test_a_good_run_goes_on_bit_for_bit_as_without_it(trainer_of):
 
 def test_the_trial_leaves_no_trace_either(trainer_of):
     losses = []
-    for callback in (None, probe.Preflight(off=("negatives", "displacement"), on_fail="warn")):
+    for callback in (None, probe.Preflight(off=("negatives",), on_fail="warn")):
         trainer = trainer_of(taste(), callback)
         trainer.train()
         losses.append([row["loss"] for row in trainer.state.log_history if "loss" in row])
@@ -185,7 +185,7 @@ def test_other_trainers_are_read_and_let_go(parts, tmp_path, kind):
 
 
 def test_templated_negatives_are_stopped(trainer_of):
-    callback = probe.Preflight(off=("displacement", "trial", "bias"))
+    callback = probe.Preflight(off=("trial", "bias"))
     with pytest.raises(probe.PreflightFailed) as stopped:
         trainer_of(templated(), callback).train()
     assert stopped.value.result.verdict.status == "fail"

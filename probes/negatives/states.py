@@ -79,7 +79,7 @@ def _judged(work: Work, session: Session, some: Usable, read: Mapping[str, list[
             own={name: _writing(readouts) for name, readouts in own.items()},
             alpha=options.alpha,
         ),
-        _ches(work, pairs, clusters, given),
+        *([_ches(work, pairs, clusters, given)] if work.options.ches else []),
     ]
     if options.beta is not None:
         scores = _scores(some, given)

@@ -27,7 +27,8 @@ class NegativesOptions:
     surface: bool = True
     states: bool = True
     alone: bool = True
-    gradients: int = 32
+    gradients: int = 0
+    ches: bool = True  # from states that are read anyway
     samples: int = 0
     most: int = 300
     plan: Plan | None = field(default_factory=Plan)

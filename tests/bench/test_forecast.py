@@ -188,14 +188,14 @@ def test_the_decision_is_todays():
     """Stored probes are judged by the table as it is, as `probe gate RUN` does."""
     assert cells.decided(probe_row("a")).method == "dpo"
     assert cells.decided(probe_row("a", learns=False)).method == "do-not-train"
-    sinking = probe_row("a", entanglement=0.9)
+    sinking = probe_row("a") | {"findings": [["PB503", "warning"]]}
     assert cells.decided(sinking).method == "dpo+nll"
     broken = probe_row("a") | {"findings": [["PB301", "error"]]}
     assert cells.decided(broken).method == "fix-data"
 
 
 def test_a_decision_that_was_not_run_is_not_scored():
-    rows = [probe_row("set0", entanglement=0.9), run_row("set0"), run_row("set0", "sft")]
+    rows = [probe_row("set0") | {"findings": [["PB503", "warning"]]}, run_row("set0"), run_row("set0", "sft")]
     assert list(decision.decisions(cells.cells_of(rows))) == [
         "No cell has both core runs and the decided one yet."
     ]
@@ -309,7 +309,7 @@ def test_limits_called_measured_are_borne_out_by_the_stored_runs():
 
 
 def test_the_grid_names_each_cell_once_and_decided_methods_early():
-    row = probe_row("human", entanglement=0.9) | {"model": forecast.SMALL}
+    row = probe_row("human") | {"model": forecast.SMALL, "findings": [["PB503", "warning"]]}
     before, after = forecast.grid([]), forecast.grid([row])
     assert len({cell.key for cell in before}) == len(before)
     decided = runs.Cell(forecast.SMALL, "human", "dpo_nll")

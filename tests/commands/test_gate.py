@@ -28,7 +28,7 @@ NAMES = (
     "trial_accuracy",
     "agreement",
 )
-CODES = ("PB001", "PB301", "PB202", "PB401", "PB120", "PB599", "PB101")
+CODES = ("PB001", "PB301", "PB202", "PB503", "PB120", "PB599", "PB101")
 
 
 def generated(seed: int) -> tuple[Run, GateOptions]:

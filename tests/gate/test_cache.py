@@ -91,13 +91,13 @@ def test_the_plan_counts_what_the_probes_do():
 
 def test_a_plan_by_hand():
     """1,000 pairs: 1,000 + 3 · 256 scored, 2 · 300 read, 128 in the trial with batches of 8."""
-    bias, negatives, displacement, trial = plan.costs(1000)[2:]
-    assert (bias.forward, negatives.forward, displacement.backward) == (1768, 600, 32)
+    bias, negatives, trial = plan.costs(1000)[2:]
+    assert (bias.forward, negatives.forward) == (1768, 600)
     assert (trial.forward, trial.backward) == (128, 3 * 12 * 8)
 
 
 def test_what_is_off_costs_nothing_and_says_so():
-    last = list(plan.lines(plan.costs(40), frozenset({"trial", "displacement"})))
+    last = list(plan.lines(plan.costs(40), frozenset({"trial"})))
     assert "its conditions stay open" in last[-2]
     assert last[-1].split()[1:3] == ["244", "4"]  # 4 + 160 + 80 forward, the 4 of the numerics backward
 

@@ -308,7 +308,7 @@ class TestSaved:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         path = self.answered(tmp_path, labels_of(agree, 30))
-        off = frozenset({"numerics", "bias", "negatives", "displacement", "trial"})
+        off = frozenset({"numerics", "bias", "negatives", "trial"})
         request = Request(Source.of(path, None, None, False), ModelOptions(), off=off)
         run = gated(measure(request)[0], GateOptions(), date(2026, 11, 21))
         (condition,) = [c for c in run.verdict.conditions if c.name == "agreement"]
