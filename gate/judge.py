@@ -30,7 +30,8 @@ class Settings:
     """How to judge. `limits` and `groups` override the table's limits; False leaves a condition out.
 
     `minimum_n`: below it an interval is not relied on (coverage falls short under 20, docs/validity.md).
-    `states` and `level` are the judge's own: what became of each probe, and the alpha of the run's intervals.
+    `states`, `level` and `reads` are the judge's own: what became of each probe, the alpha of the run's
+    intervals, and the most pairs that a probe would read of a larger file.
     """
 
     alpha: float = 0.05
@@ -42,6 +43,7 @@ class Settings:
     today: date = date.max
     states: Mapping[str, str] = field(default_factory=dict)
     level: float = 0.05
+    reads: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def judge(run: Run, settings: Settings, compared: Compared | None = None) -> Run
     found = (*(f for f in own if not f.code.startswith("PB70")), *compared.findings)
     run = dataclasses.replace(run, findings=found)
     active = [entry for entry in settings.accepted if not entry.lapsed(settings.today)]
-    settings = dataclasses.replace(settings, states=states(run), level=level_of(run))
+    settings = dataclasses.replace(settings, states=states(run), level=level_of(run), reads=reads(run))
     claims = list(_claims(run, settings))
     _check_noise(claims, run)
     conditions, used = _conditions(run, claims, settings, active)
@@ -94,6 +96,11 @@ def states(run: Run) -> Mapping[str, str]:
     """What became of each probe: as `gate` noted it, or the command itself as done."""
     noted: Mapping[str, str] | None = run.details.get("probes")
     return noted or {run.command: DONE}
+
+
+def reads(run: Run) -> Mapping[str, int]:
+    """The most pairs that a probe reads whatever the file's size, where it has noted that."""
+    return {row["probe"]: int(row["most"]) for row in run.details.get("reads") or ()}
 
 
 def probes_run(run: Run) -> set[str]:
@@ -161,20 +168,38 @@ def _conditions(
 ) -> tuple[list[Condition], list[Accepted]]:
     """Every condition of the run, and the accepted entries that speak of something in it."""
     ps = [_p(claim, settings) for claim in claims]
-    gating = [p if claim.rule.gates else None for claim, p in zip(claims, ps, strict=True)]
-    alone = [
-        not claim.rule.gates and p is not None and p <= settings.alpha
-        for claim, p in zip(claims, ps, strict=True)
+    families = [_family(claim.rule) for claim in claims]
+    shown = [_shown(ps, families, alpha) for alpha in (settings.alpha, settings.level)]
+    tests = [max(1, sum(p is not None for p in _members(ps, families, own))) for own in families]
+    judged = [
+        _judged(claim, sure, at_level, settings, n)
+        for claim, sure, at_level, n in zip(claims, *shown, tests, strict=True)
     ]
-    tests = max(1, sum(p is not None for p in gating))
-    sure = [a or b for a, b in zip(holm(gating, settings.alpha), alone, strict=True)]
-    judged = [_judged(claim, s, settings, tests) for claim, s in zip(claims, sure, strict=True)]
     excused = [_excused(c, claim, settings, active) for c, claim in zip(judged, claims, strict=True)]
     spoken = [e for e in active if any(accept.tolerates(e, f) for f in run.findings)]
     used = dict.fromkeys([*spoken, *(entry for _, entry in excused if entry)])
     estimated = [condition for condition, _ in excused]
     clean = [_clean(rule, run, active) for rule in CONDITIONS if rule.sense == "clean"]
     return [*clean, *estimated, *_others(run, estimated, active)], list(used)
+
+
+def _family(rule: Rule) -> str:
+    """Conditions that have to be shown, those that forbid where shown, and those that only describe.
+
+    A false pass and a false alarm are different errors: each of the first two families has its own alpha.
+    """
+    return "describes" if not rule.gates else "forbids" if rule.forbids else "requires"
+
+
+def _members(ps: Sequence[float | None], families: Sequence[str], own: str) -> list[float | None]:
+    return [p if family == own else None for p, family in zip(ps, families, strict=True)]
+
+
+def _shown(ps: Sequence[float | None], families: Sequence[str], alpha: float) -> list[bool]:
+    """Which claims' tests reject at `alpha`: by Holm within a family that gates, each alone else."""
+    alone = [own == "describes" and p is not None and p <= alpha for p, own in zip(ps, families, strict=True)]
+    found = [holm(_members(ps, families, own), alpha) for own in ("requires", "forbids")]
+    return [any(one) for one in zip(alone, *found, strict=True)]
 
 
 def _others(run: Run, estimated: Sequence[Condition], active: Sequence[Accepted]) -> list[Condition]:
@@ -200,14 +225,23 @@ def _p(claim: Claim, settings: Settings) -> float | None:
     return None if p is None else min(1.0, claim.alternatives * p)
 
 
-def _judged(claim: Claim, sure: bool, settings: Settings, tests: int) -> Condition:
+def _judged(claim: Claim, sure: bool, at_level: bool, settings: Settings, tests: int) -> Condition:
+    """A condition from whether its test rejects at alpha, and at the level that it was measured at.
+
+    What forbids passes where enough was read and the level of the measurement shows nothing, whatever alpha
+    is: a stricter alpha may leave it open, and never makes it pass.
+    """
     rule, estimate = claim.rule, claim.estimate
     result: Result = "inconclusive"
-    if estimate is not None and estimate.value is not None and (sure or rule.exact):
+    if estimate is not None and estimate.value is not None and (rule.exact or (sure and not rule.forbids)):
         result = "pass" if good_side(rule, estimate.value, claim.limit) else "fail"
-    enough = estimate is not None and estimate.value is not None and estimate.n >= settings.minimum_n
-    if rule.forbids and enough and not sure:
-        result = "pass"
+    elif rule.forbids and estimate is not None and estimate.value is not None:
+        enough = estimate.n >= settings.minimum_n
+        good = good_side(rule, estimate.value, claim.limit)
+        if enough and (good or not at_level):
+            result = "pass"
+        elif sure and at_level:
+            result = "fail"
     message = _message(claim, result, settings, tests)
     return Condition(
         rule.name, claim.group, estimate, claim.limit, result, rule.code, message, rule.gates, rule.sense
@@ -226,11 +260,12 @@ def _message(claim: Claim, result: Result, settings: Settings, tests: int) -> st
         return f"{estimate.n} of the {settings.minimum_n} pairs that an answer needs"
     edge = facing(rule, estimate.value, claim.limit)
     more = pairs_to_settle(estimate, edge, settings.alpha, tests, settings.level)
-    return (
-        f"{more:,} more pairs would settle it, were the measured value the true one"
-        if more
-        else "the measured value lies on the limit, or has no interval; more pairs, or another limit"
-    )
+    if not more:
+        return "the measured value lies on the limit, or has no interval; more pairs, or another limit"
+    most = settings.reads.get(rule.probe)
+    if most is not None and estimate.n + more > most:
+        return f"{more:,} more pairs would settle it, and {rule.probe} reads at most {most:,}"
+    return f"{more:,} more pairs would settle it, were the measured value the true one"
 
 
 def _excused(
@@ -243,7 +278,8 @@ def _excused(
     if entry.limit is not None:
         wider = dataclasses.replace(claim, limit=entry.limit)
         p = _p(wider, settings)
-        again = _judged(wider, p is not None and p <= settings.alpha, settings, 1)
+        known = [p is not None and p <= alpha for alpha in (settings.alpha, settings.level)]
+        again = _judged(wider, known[0], known[1], settings, 1)
         if again.result != "pass":
             return again, entry
     return dataclasses.replace(condition, result="accepted", message=f"accepted: {entry.reason}"), entry

@@ -191,7 +191,8 @@ PROBES: tuple[Probe, ...] = (
                 0.5,
                 "PB211",
                 "negatives",
-                "Share of one side's responses that begin or end alike.",
+                "Share of one side's responses with a form that the other lacks: "
+                "opening, ending, frame, phrase, sign, cut end.",
                 "convention",
                 exact=True,
                 optional=True,

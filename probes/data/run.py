@@ -63,7 +63,7 @@ def measure(request: Request, encoder: Encoder | None = None) -> Run:
 
 
 def _templates(pairs: Sequence[Pair]) -> list[Finding]:
-    """PB211–PB213 on a sample of the pairs: openings, endings and frames that one side alone has."""
+    """PB211–PB216 on a sample of the pairs: templates and marks of form that one side alone has."""
     from ..negatives.pattern_findings import check_templates, templates_of
 
     full = [pair for pair in pairs if text_of(pair.chosen).strip() and text_of(pair.rejected).strip()]

@@ -1,4 +1,4 @@
-"""Templates as findings: what one side has and the other lacks. Codes PB211–PB213."""
+"""Templates as findings: what one side has and the other lacks. Codes PB211–PB216."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding
 from ...stats.statistics import share_clustered
 from .classify import Clusters, cluster_ids
+from .marks import find_marks
 from .patterns import Template, find_templates
 
 TEMPLATE_LIMIT = 0.50
@@ -68,11 +69,38 @@ def check_template(template: Template, side: str, group: str, pairs: Sequence[Pa
     use) those words, on every topic.
     Do: write or sample negatives that differ in substance; keep the chosen side for SFT.
     Source: exact alignment; the negatives of a published failed DPO run were made this way.
+
+    PB214 shared phrase: most responses of one side contain the same four words in a row.
+
+    Means: at least half of the responses of that side have the quoted words somewhere, and less than half as
+    many of the other side do.
+    Why: a stock phrase tells the side apart wherever it stands, and avoiding it is all that is learned.
+    Do: vary or cut the phrase, or sample the negatives from the model.
+    Source: exact count; starting limit one half.
+
+    PB215 shared sign: most responses of one side contain a sign that the other side lacks.
+
+    Means: at least half of the responses of that side have the sign (an exclamation mark, an asterisk, a
+    dash, an emoji), and less than half as many of the other side do. Full stops and commas do not count.
+    Why: one character decides the comparison, and the model learns to write or to avoid it.
+    Do: use the same punctuation and markup on both sides.
+    Source: exact count; starting limit one half.
+
+    PB216 cut short: most responses of one side end without a closing sign.
+
+    Means: at least half of the responses of that side end on something else than a closing sign of
+    punctuation, and less than half as many of the other side do.
+    Why: one side was cut at a length limit, or stripped: what is learned is where texts end.
+    Do: make both sides end alike: raise the limit that cut them, or cut both.
+    Source: exact count; a published failed run cut its rejected side at 512 tokens.
     """
     code, verb = {
         "start": ("PB211", "start with"),
         "end": ("PB212", "end with"),
         "frame": ("PB213", "are the other side's text in this frame:"),
+        "inside": ("PB214", "contain"),
+        "sign": ("PB215", "contain the sign"),
+        "cut": ("PB216", "end on"),
     }[template.where]
     rows = [pairs[i] for i in template.rows[:WORST]]
     place = "" if group == "all" else f" in {group}"
@@ -146,7 +174,10 @@ def _both(
     """Templates of either side among those rows, numbered as in the whole."""
     a, b = [chosen[i] for i in rows], [rejected[i] for i in rows]
     placed = [
-        [replace(t, rows=tuple(rows[i] for i in t.rows)) for t in find_templates(*sides)]
+        [
+            replace(t, rows=tuple(rows[i] for i in t.rows))
+            for t in (*find_templates(*sides), *find_marks(*sides))
+        ]
         for sides in ((a, b), (b, a))
     ]
     return placed[0], placed[1]

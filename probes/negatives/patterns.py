@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from .features import tokens
 
-Where = Literal["start", "end", "frame"]
+Where = Literal["start", "end", "frame", "inside", "sign", "cut"]
 
 WORDS = 3  # an opening of fewer words is no template
 KEPT = 0.9  # a template grows while it keeps this share of its responses

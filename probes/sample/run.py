@@ -43,7 +43,7 @@ from .select import (
 
 ROOM = 1.5  # answers may be so much longer than the longest chosen one, for a sentence end to fall in
 LONGEST = 256  # tokens of an answer where there is no chosen one to go by
-TRIVIALITY = ("PB201", "PB202", "PB204", "PB211", "PB212", "PB213")
+TRIVIALITY = ("PB201", "PB202", "PB204", "PB211", "PB212", "PB213", "PB214", "PB215", "PB216")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...records import Measured
+from ...records import Measured, together
 from ..gated import Cost, Work, part_of
 
 STEPS = 12
@@ -34,4 +34,5 @@ def measure(work: Work) -> Measured:
         seed=request.seed,
         noise=0,
     )
-    return part_of(trial_in(work.session, options))
+    limit = Measured(details={"reads": [{"probe": "trial", "most": options.most}]})
+    return together([part_of(trial_in(work.session, options)), limit])

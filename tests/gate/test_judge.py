@@ -307,6 +307,23 @@ def test_what_forbids_passes_until_it_is_shown_and_is_never_passed_unread():
     assert results(found[0.8])["length_accuracy"] == "fail"
     few = judge(make_run(n=10, length_accuracy=0.6), Settings(today=TODAY))
     assert results(few)["length_accuracy"] == "inconclusive"
+    strict = judge(make_run(length_accuracy=0.8), Settings(today=TODAY, alpha=1e-9))
+    assert results(strict)["length_accuracy"] == "inconclusive"  # no longer shown, and never healthy by that
+
+
+def test_more_pairs_are_not_promised_where_they_would_not_be_read():
+    run = make_run(trial_accuracy=0.52)
+    capped = dataclasses.replace(run, details={**run.details, "reads": [{"probe": "trial", "most": 512}]})
+    told = [
+        next(
+            c.message
+            for c in judge(one, Settings(today=TODAY)).verdict.conditions
+            if c.name == "trial_accuracy"
+        )
+        for one in (run, capped)
+    ]
+    assert "were the measured value the true one" in told[0]
+    assert told[1].endswith("more pairs would settle it, and trial reads at most 512")
 
 
 @pytest.mark.parametrize(("moved", "result"), [(0.7, "pass"), (0.51, "inconclusive"), (0.3, "inconclusive")])

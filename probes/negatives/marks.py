@@ -1,0 +1,53 @@
+"""Marks of form that one side's responses carry: a phrase inside, a sign of punctuation, an end cut short.
+
+Exact counts, like `patterns`: what is counted says nothing of content, and a model learns it first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from .features import tokens
+from .patterns import Template, Where
+
+PHRASE = 4  # words of a phrase that counts as boilerplate wherever it stands
+CLOSING = ".!?…:;\"'”’»)]}>`*|~。！？"  # signs that a finished response ends with
+ORDINARY = frozenset(".,'’")  # signs of every text: their absence is told by length
+CUT = "no closing sign"
+
+
+def find_marks(side: Sequence[str], other: Sequence[str]) -> list[Template]:
+    """The most one-sided phrase, sign and cut end of `side`: those with the largest lead over `other`."""
+    best: dict[Where, Template] = {}
+    theirs = _rows(other)
+    for (where, text), rows in _rows(side).items():
+        made = Template(where, text, tuple(rows), len(theirs.get((where, text), ())), len(side))
+        if where not in best or _lead(made) > _lead(best[where]):
+            best[where] = made
+    return list(best.values())
+
+
+def _lead(mark: Template) -> int:
+    return len(mark.rows) - mark.other
+
+
+def _rows(texts: Sequence[str]) -> dict[tuple[Where, str], list[int]]:
+    """The rows that carry each mark, once a row."""
+    rows: defaultdict[tuple[Where, str], list[int]] = defaultdict(list)
+    for i, text in enumerate(texts):
+        for mark in dict.fromkeys(_marks(text)):
+            rows[mark].append(i)
+    return rows
+
+
+def _marks(text: str) -> Iterator[tuple[Where, str]]:
+    pieces = tokens(text)
+    words = [i for i, piece in enumerate(pieces) if piece[0].isalnum()]
+    for first, last in zip(words, words[PHRASE - 1 :], strict=False):
+        yield "inside", "".join(pieces[first : last + 1])
+    for sign in set(text) - ORDINARY:
+        if not sign.isalnum() and not sign.isspace():
+            yield "sign", sign
+    if text.strip() and text.rstrip()[-1] not in CLOSING:
+        yield "cut", CUT
