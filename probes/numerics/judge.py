@@ -13,7 +13,7 @@ from typing import Literal, cast
 
 from ...errors import ProbeError
 from ...records import Estimate, Finding, Measured
-from ...training.methods import method_of
+from ...training.methods import METHODS, method_of
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 
@@ -28,7 +28,8 @@ LN2_TOLERANCE = {"float32": 1e-3, "float64": 1e-6, "bfloat16": 0.05, "float16": 
 class Plan:
     """The run to be made: `dtype` of the weights, `lora_rank` (None: all weights are trained), AdamW's `eps`.
 
-    `fused`: the optimizer computes in float32 whatever the weights are.
+    `fused`: the optimizer computes in float32 whatever the weights are. Of a `method` not in `METHODS`
+    (a reward model's, say) neither rate nor beta are judged.
     """
 
     method: str = "dpo"
@@ -212,7 +213,8 @@ def check_beta(plan: Plan) -> Finding | None:
     Do: .1 for DPO on LoRA, .5 for the smallest models; see `probe gate`.
     Source: Rafailov et al. 2023, eq. 7; trl#1311, #1627 (stuck at 0.6931).
     """
-    if "beta" not in method_of(plan.method).constants or (math.isfinite(plan.beta) and plan.beta > 0):
+    method = METHODS.get(plan.method)
+    if not method or "beta" not in method.constants or (math.isfinite(plan.beta) and plan.beta > 0):
         return None
     return Finding("PB006", "error", f"beta is {plan.beta:g}", "Set one above 0, e.g. 0.1.")
 
@@ -226,8 +228,9 @@ def check_range(plan: Plan) -> Finding | None:
     Do: start inside the range that the message gives.
     Source: recipes of alignment-handbook, open-instruct, SimPO, ORPO, LlamaFactory, Axolotl, torchtune, TRL.
     """
-    ranges = method_of(plan.method).rates
-    low, high = ranges[0] if plan.lora_rank is None else ranges[1]
+    if (method := METHODS.get(plan.method)) is None:
+        return None
+    low, high = method.rates[0] if plan.lora_rank is None else method.rates[1]
     if not plan.learning_rate > 0 or low / FAR <= plan.learning_rate <= high * FAR:
         return None
     kind = "all weights" if plan.lora_rank is None else "LoRA"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ...records import Finding
+from ...training.methods import METHODS
 from ..numerics.judge import Plan, check_beta, check_eps, check_range, check_rate
 
 # Mean difference in nats/token above which two models are not the same function: what another batch shape or
@@ -122,6 +123,21 @@ def check_cut(setup: Setup) -> Finding | None:
     )
 
 
+def check_known(setup: Setup) -> Finding | None:
+    """PB015 rate not judged: the trainer's method is none that probe has recipes for.
+
+    Means: whether learning rate and beta lie in the range of shipped recipes was not measured for this
+    trainer; its weights, reference, labels and lengths were.
+    Why: a rate that is sound for DPO says nothing about a reward model, so none is held against it.
+    Do: compare the rate with that of a published run of the same trainer.
+    Source: the table of methods in docs/decision-table.md.
+    """
+    if setup.plan.method in METHODS:
+        return None
+    text = f"not measured: whether the learning rate suits {setup.plan.method.upper()}; no recipes are known"
+    return Finding("PB015", "info", text, "Compare it with a published run of the same trainer.")
+
+
 def _numerics(setup: Setup) -> Iterator[Finding]:
     """The checks of a plan that need no step."""
     found = (
@@ -138,4 +154,5 @@ CHECKS: tuple[Callable[[Setup], Finding | None], ...] = (
     check_trainable,
     check_labels,
     check_cut,
+    check_known,
 )

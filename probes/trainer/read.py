@@ -15,14 +15,15 @@ from ..numerics.judge import DType, Plan
 from .checks import Setup
 
 SEEN = 8  # rows whose labels and reference are looked at
-METHODS = {
-    # The trainer's class, by the beginning of its name, and the method that it trains.
+# The trainer's class, by the beginning of its name, and the entry of `training.methods` that it trains; None:
+# there is none, so that its rate and beta are not judged.
+METHODS: dict[str, str | None] = {
     "DPO": "dpo",
     "ORPO": "orpo",
-    "CPO": "simpo",
-    "KTO": "dpo",
+    "CPO": None,
+    "KTO": None,
     "SFT": "sft",
-    "Reward": "sft",
+    "Reward": None,
 }
 IDS = ("prompt_ids", "chosen_ids", "rejected_ids")
 RESPONSES = ("chosen_ids", "rejected_ids", "completion_ids")
@@ -68,11 +69,16 @@ def plan_of(trainer: Any) -> Plan:
 
 
 def method_of(trainer: Any) -> str:
-    """The method by the trainer's class. Raises `ProbeError` for one that trains something else."""
+    """The method by the trainer's class and loss, "cpo", "kto", "reward" for what `training.methods` lacks.
+
+    Raises `ProbeError` for a trainer that trains something else.
+    """
     names = [kind.__name__ for kind in type(trainer).__mro__]
+    losses = getattr(trainer.args, "loss_type", None) or ()
     for start, method in METHODS.items():
         if f"{start}Trainer" in names:
-            return method
+            named = {losses} if isinstance(losses, str) else set(losses)
+            return next((loss for loss in ("ipo", "simpo") if loss in named), method or start.lower())
     raise ProbeError(
         f"{names[0]}: Preflight knows {', '.join(f'{start}Trainer' for start in METHODS)}. "
         "Use probe.gate on the pairs instead."
