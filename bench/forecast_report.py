@@ -27,6 +27,7 @@ from forecast_stats import (
     share,
     spearman,
 )
+from forecast_without import removals
 
 LEARNED = 0.6  # held-out reward accuracy that counts as learned: the gate's own limit on its forecast
 SATURATED = 0.95
@@ -48,6 +49,7 @@ def tables(rows: Sequence[Row], planned: Sequence[object]) -> str:
         "### Which method did best?", methods(cells),
         "### Was the decision right?", *decisions(cells),
         "### Did training pay?", *worth(cells),
+        "### What would a probe's removal cost?", *removals(cells),
         "### How far do seeds differ?", seeds(rows),
         "### Which limits do the runs support?", limits(cells),
         *own_runs(rows),

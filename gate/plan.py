@@ -18,7 +18,8 @@ def costs(n: int, trial_pairs: int = 128) -> tuple[Cost, ...]:
 
 
 def lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:
-    """The plan as a table, a line a probe, and its sum."""
+    """The plan as a table, two lines a probe, and its sum; what each one's removal would cost below it."""
+    lost = {probe.name: probe.without for probe in PROBES}
     on = [cost for cost in planned if cost.probe not in off]
     total = Cost(
         "all", sum(c.forward for c in on), sum(c.backward for c in on), "what is stored costs nothing"
@@ -28,3 +29,5 @@ def lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:
         numbers = ("–", "–") if cost.probe in off else (f"{cost.forward:,}", f"{cost.backward:,}")
         what = "off; its conditions stay open" if cost.probe in off else cost.what
         yield f"{cost.probe:<12}  {numbers[0]:>7}  {numbers[1]:>8}  {what}"
+        if cost.probe in lost:
+            yield f"  without it: {lost[cost.probe]}"

@@ -98,7 +98,8 @@ def test_a_plan_by_hand():
 
 def test_what_is_off_costs_nothing_and_says_so():
     last = list(plan.lines(plan.costs(40), frozenset({"trial"})))
-    assert "its conditions stay open" in last[-2]
+    assert "its conditions stay open" in last[-3]
+    assert [line.startswith("  without it: ") for line in last] == [False, *[False, True] * 5, False]
     assert last[-1].split()[1:3] == ["244", "4"]  # 4 + 160 + 80 forward, the 4 of the numerics backward
 
 
