@@ -64,6 +64,9 @@ def train(
     replay: Annotated[Path | None, typer.Option(help="General texts mixed into SFT batches.")] = None,
     replay_share: Annotated[float, typer.Option(help="Their share of a batch.")] = 0.25,
     watch: Annotated[Path | None, typer.Option(help="Texts whose perplexity is watched.")] = None,
+    samples: Annotated[
+        int, typer.Option(help="Samples a held-out prompt, before and after the training; 0: none.")
+    ] = 2,
     micro_tokens: Annotated[
         int, typer.Option(help="Tokens of one forward and backward; less needs less memory.")
     ] = 1024,
@@ -139,7 +142,9 @@ def train(
     done = train_run(
         source_of(pairs),
         how,
-        TrainOptions(method, full, changes, held_out, replay, watch, checkpointing, loop=loop),
+        TrainOptions(
+            method, full, changes, held_out, replay, watch, checkpointing, samples=samples, loop=loop
+        ),
         out,
         decision,
         gate,

@@ -69,7 +69,11 @@ def written(loaded: LoadedModel, items: Sequence[Example], how: Sampling) -> Wri
 
 def as_writing(loaded: LoadedModel, side: EncodedSide, how: Sampling) -> Writing:
     """A response of the file, cut to the length of a sample, so that the judge sees both alike."""
-    body = side.ids[side.start : len(side.ids) - int(side.has_end)]
+    return cut(loaded, side.ids[side.start : len(side.ids) - int(side.has_end)], how)
+
+
+def cut(loaded: LoadedModel, body: Sequence[int], how: Sampling) -> Writing:
+    """The first tokens of a response without its end token, as many as a sample has."""
     kept = tuple(int(i) for i in body[: how.tokens])
     return Writing(loaded.tokenizer.decode(kept, skip_special_tokens=True), len(body) < how.tokens, kept)
 

@@ -14,13 +14,15 @@ from ..pairs.record import Pair
 from ..records import Decision, Estimate, Finding, Reason, Run, stage_values
 from ..reports.tally import Tally
 from ..runs import check_model, environment, new_run_dir, now
-from ..scoring.processes import exchange, rank
+from ..scoring.processes import exchange, rank, world
 from ..scoring.records import PairScore
 from ..scoring.service import Scorer
 from ..scoring.session import ModelOptions, Session, Source, score_row
 from .before_after import before_after
+from .behaviour import Sampling
 from .checks import check_device, check_options
 from .data import Example, examples, split_by_prompt
+from .moved import Watch
 from .plan import Material, Options
 from .recipes import Recipe, of_values, recipe, stages_of
 from .stages import Trained, encoded_texts, train
@@ -48,6 +50,7 @@ class TrainOptions:
     watch: Path | None = None
     checkpointing: bool = False
     alpha: float = 0.05
+    samples: int = 2  # a held-out prompt, before and after; 0: behaviour is not looked at
     loop: Options = field(default_factory=Options)
 
 
@@ -113,27 +116,45 @@ def train_run(
         directory or _directory(source, created, options.loop.resume),
         cpu=session.loaded.device.type == "cpu",
     )[0]
+    plain = session.scorer.proof is not None and session.scorer.proof.plain
+    watch = _watch(session, options, held_out, plain)
     trained = train(
         session.loaded, recipes, _material(session, texts, train_items, held_out), options.loop, directory,
-        plain=session.scorer.proof is not None and session.scorer.proof.plain,
+        plain=plain,
         checkpointing=options.checkpointing,
         fingerprint={"pairs_sha256": session.survey.facts["sha256"], "model": _identity(session)},
     )  # fmt: skip
     before, after = _held_out_scores(session, trained, pairs, scores, held_out)
     clusters = [item.prompt for item in held_out]
     changed = before_after(before, after, clusters, options.alpha)
+    estimates = tuple(_estimates(changed, len(after)))
+    moved = watch.after(trained.loaded, train_items, options.alpha) if watch else None
+    rows = [watch.row(moved, "+".join(r.method for r in recipes), estimates[0])] if watch and moved else []
     run = Run(
         command="train",
         created=created,
         decision=decision or _as_decision(recipes),
-        estimates=tuple(_estimates(changed, len(after))),
+        estimates=(*estimates, *(moved.estimates if moved else ())),
         findings=tuple(_findings(trained)),
         inputs={**session.inputs(), "split": {"train": len(train_items), "held_out": len(held_out)}},
         config=config.current(),
         environment=environment(),
-        details={"training": trained.details(), "before_after": changed},
+        details={"training": trained.details(), "before_after": changed} | ({"race": rows} if rows else {}),
     )
     return TrainedRun(run, map(score_row, after), directory, rank() == 0)
+
+
+def _watch(session: Session, options: TrainOptions, held_out: Sequence[Example], plain: bool) -> Watch | None:
+    """What the starting model writes on held-out prompts; None where it is not asked for.
+
+    Processes that share the weights between them cannot each sample: behaviour is then not looked at.
+    """
+    if not options.samples or world() > 1:
+        return None
+    how = Sampling(samples=options.samples, seed=options.loop.seed)
+    watch = Watch(session.loaded, session.encoder, held_out, how, plain)
+    watch.before()
+    return watch
 
 
 def _material(
@@ -189,6 +210,11 @@ def _as_decision(recipes: Sequence[Recipe]) -> Decision:
 
 
 def _estimates(changed: Sequence[Mapping[str, Any]], n: int) -> Iterable[Estimate]:
+    """The changes over all pairs; the first is that of the share ranked right per token."""
+    ranked = next(row for row in changed if row["group"] == "all" and row["units"] == "share")
+    yield Estimate(
+        "ranking_change", ranked["change"], ranked["low"], ranked["high"], n, ranked["p"], "paired", "share"
+    )
     for row in changed:
         if row["group"] == "all":
             name = f"{row['name'].replace(' ', '_')}_change"

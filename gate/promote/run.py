@@ -20,6 +20,7 @@ from ...probes.clusters import prompt_clusters
 from ...records import Run
 from ...runs import environment, now
 from .judge import Settings, compared
+from .moved import heard, with_behaviour
 from .sides import Measurement, Side, by_id, saved
 
 if TYPE_CHECKING:
@@ -60,7 +61,12 @@ def compare(
         config=config.current(),
         environment=environment(),
     )
-    return compared(run, both, grades, prompts, settings)
+    judged = compared(run, both, grades, prompts, settings)
+    if both is None or request is None:
+        return judged
+    return with_behaviour(
+        judged, both[0].heard, both[1].heard, alpha=settings.alpha, seed=request.seed
+    )  # fmt: skip
 
 
 def _both(sides: tuple[Side, Side], request: Request | None) -> tuple[Measurement, Measurement]:
@@ -95,11 +101,14 @@ def _measure_model(side: Side, request: Request) -> Measurement:
     texts = encoded_texts(read_texts(request.watch), session.encoder) if request.watch else []
     watched = [logps.astype(np.float64) for logps in session.scorer.side_logps(texts)]
     rows = by_id(found.rows)
-    return Measurement(found.run, rows, watched, _answers(session, request))
+    prompts, answers = _answers(session, request)
+    return Measurement(
+        found.run, rows, watched, answers, heard(session, prompts, answers) if answers else None
+    )
 
 
-def _answers(session: Session, request: Request) -> list[tuple[int, ...]]:
-    """One answer at temperature 1 to each of the first prompts, each drawn from the same numbers for both."""
+def _answers(session: Session, request: Request) -> tuple[list[str], list[tuple[int, ...]]]:
+    """The first prompts, and one answer at temperature 1 to each, drawn from the same numbers for both."""
     from ...progress import progress
     from ...scoring.sampling import Draw, sample
 
@@ -112,7 +121,7 @@ def _answers(session: Session, request: Request) -> list[tuple[int, ...]]:
         for part in sample(session.loaded, draws, tokens=request.tokens):
             found |= part
             advance(len(part))
-    return [found[i].ids for i in range(len(draws))]
+    return list(prompts)[: request.samples], [found[i].ids for i in range(len(draws))]
 
 
 def _prompts(run: Run) -> dict[str, int]:

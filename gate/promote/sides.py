@@ -14,6 +14,7 @@ from ...records import Run
 from ...runs import load_run
 from ...stats.statistics import Floats
 from ..settings import is_run
+from .moved import Heard
 
 EMBEDDED = "embedded"  # what the command line calls the default model
 ADAPTER = "adapter_config.json"  # peft's file, by which a directory is known to be an adapter
@@ -102,13 +103,15 @@ def measured_weights(run: Run) -> Callable[[Path], None]:
 class Measurement:
     """What is known of one side. `rows`: the scores of each pair by id, as in `scores.jsonl`, or where only
     the run was kept its gaps. `watched`: log-probs a token of each watched text. `answers`: the token ids of
-    a sampled answer to each prompt, without the end token.
+    a sampled answer to each prompt, without the end token; `heard`: the same as the judge of behaviour reads
+    them.
     """
 
     run: Run
     rows: Mapping[str, Row]
     watched: Sequence[Floats] = ()
     answers: Sequence[Sequence[int]] = ()
+    heard: Heard | None = None
 
 
 def saved(path: Path) -> Measurement:

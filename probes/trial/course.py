@@ -14,9 +14,9 @@ from ...training.behaviour import Sampling, asked, written
 from ...training.data import Example
 from ...training.policy import trainable_model
 from ...training.recipes import Recipe
+from ...training.samples import Samples, halves_of
 from .bench import Bench, Tuned, joined
 from .judge import Pass, Trial
-from .material import Samples, halves_of
 from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
 from .race import Candidate
 

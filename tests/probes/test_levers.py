@@ -11,10 +11,10 @@ from probe.explain import explanations
 from probe.pairs.record import Pair
 from probe.probes.contexts import with_shots
 from probe.probes.levers.judge import Base, Lever, judge_levers
-from probe.probes.levers.neutral import NEUTRAL
 from probe.probes.levers.run import LeversOptions, measure_levers, others, text_of_option
 from probe.reports.renderers import RENDERERS
 from probe.scoring.session import ModelOptions, Session, Source
+from probe.training.neutral import NEUTRAL
 
 
 def sample(n=12):

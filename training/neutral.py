@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...pairs.record import Pair
+from ..pairs.record import Pair
 
 _TEXTS = (
     (

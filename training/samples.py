@@ -1,14 +1,14 @@
-"""What the judge of a trial reads: both sides of pairs and all samples, with the starting model's states."""
+"""What the judge of behaviour reads: sides of pairs and samples, with the starting model's states."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ...scoring.model import LoadedModel
-from ...stats.behaviour import Half, Writing
-from ...training.behaviour import Sampling, Written, as_writing, context, with_states
-from ...training.data import Example
+from ..scoring.model import LoadedModel
+from ..stats.behaviour import Half, Writing
+from .behaviour import Sampling, Written, as_writing, context, with_states
+from .data import Example
 
 
 @dataclass
@@ -31,11 +31,12 @@ class Samples:
 
 def halves_of(
     loaded: LoadedModel, train: Sequence[Example], unseen: Sequence[Example], samples: Samples, how: Sampling,
-    plain: bool,
+    plain: bool, states: bool = True,
 ) -> dict[str, Half]:  # fmt: skip
     """By method what the judge is fitted on and asked. `loaded` has its starting weights.
 
-    All texts are read together, so that a prompt is read once for its sides and all its samples.
+    All texts are read together, so that a prompt is read once for its sides and all its samples. Without
+    `states` (where the starting model is gone) the judge has the texts alone.
     """
     pairs = [*train, *unseen]
     sides = [side for item in pairs for side in (item.codes.chosen, item.codes.rejected)]
@@ -45,7 +46,7 @@ def halves_of(
         for item, some in zip(samples.questions, written, strict=True):
             contexts += [context(item)] * len(some)
             texts += some
-    read = iter(with_states(loaded, contexts, texts, plain=plain))
+    read = iter(with_states(loaded, contexts, texts, plain=plain) if states else texts)
     known = [next(read) for _ in sides]
     chosen, rejected, n = known[::2], known[1::2], len(train)
     before, *after = (_shaped(read, some) for some in (samples.before, *samples.after.values()))

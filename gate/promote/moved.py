@@ -1,0 +1,77 @@
+"""Whether the tuned model's answers moved to the chosen kind: the judge of behaviour, cross-fitted.
+
+A comparison has no training pairs, so the judge of half of the prompts is fitted on the pairs of the other
+half. It reads texts alone: one model is held at a time, so there are no states of the base model for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...pairs.record import text_of
+from ...records import Run
+from ...stats.behaviour import Half, Writing, behaviour
+
+if TYPE_CHECKING:
+    from ...scoring.session import Session
+
+LEAST = 8  # prompts of a half
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Answers by prompt, and both sides of the pairs with their prompts, each cut to the same length."""
+
+    prompts: Sequence[str]
+    answers: Sequence[Writing]
+    pair_prompts: Sequence[str]
+    chosen: Sequence[Writing]
+    rejected: Sequence[Writing]
+
+
+def heard(session: Session, prompts: Sequence[str], ids: Sequence[tuple[int, ...]]) -> Heard:
+    """The answers `ids` to `prompts`, and the pairs of the survey, as the judge reads them."""
+    from ...training.behaviour import Sampling, as_writing, cut
+
+    how, pairs = Sampling(), [pair for pair in session.survey.first if pair.prompt]
+    codes = session.encoder.many(pairs)
+    return Heard(
+        list(prompts),
+        [cut(session.loaded, answer, how) for answer in ids],
+        [text_of(pair.prompt) for pair in pairs],
+        [as_writing(session.loaded, one.chosen, how) for one in codes],
+        [as_writing(session.loaded, one.rejected, how) for one in codes],
+    )
+
+
+def with_behaviour(run: Run, base: Heard | None, tuned: Heard | None, *, alpha: float, seed: int) -> Run:
+    """`run` with `behaviour_*` and their row, where both models answered the same prompts, enough of them."""
+    if base is None or tuned is None or list(base.prompts) != list(tuned.prompts):
+        return run
+    if len(base.prompts) < 2 * LEAST:
+        return run
+    known = sorted({*base.prompts, *base.pair_prompts})
+    first = set(np.random.default_rng(seed).permutation(known)[::2].tolist())
+    found = behaviour([_half(base, tuned, first, part) for part in (True, False)], alpha=alpha)
+    row: dict[str, Any] = {
+        "method": "tuned", "won": True, "eligible": True, "accuracy": None, "ranking": None, **found.row,
+    }  # fmt: skip
+    details = {**run.details, "race": [row]}
+    return replace(run, estimates=(*run.estimates, *found.estimates), details=details)
+
+
+def _half(base: Heard, tuned: Heard, first: set[str], part: bool) -> Half:
+    """Judged: the prompts in `first` (without `part`: the others); fitted on the pairs of the rest."""
+
+    def sides(rows: list[int]) -> tuple[list[Writing], list[Writing]]:
+        return [base.chosen[i] for i in rows], [base.rejected[i] for i in rows]
+
+    mine = [i for i, prompt in enumerate(base.pair_prompts) if (prompt in first) == part]
+    fitted = [i for i, prompt in enumerate(base.pair_prompts) if (prompt in first) != part]
+    asked = [i for i, prompt in enumerate(base.prompts) if (prompt in first) == part]
+    before, after = ([[one.answers[i]] for i in asked] for one in (base, tuned))
+    return Half(*sides(fitted), *sides(mine), [base.pair_prompts[i] for i in mine], before, after)
