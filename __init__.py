@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Result, autopsy, bias, data, gate, negatives, trial
+    from .api import Result, autopsy, bias, data, gate, negatives, show, trial
     from .preflight import Preflight, PreflightFailed
     from .training.callback import GuardCallback as Guard
 
@@ -21,6 +21,7 @@ __all__ = [
     "data",
     "gate",
     "negatives",
+    "show",
     "trial",
 ]
 

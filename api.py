@@ -158,6 +158,26 @@ def data(
         return _result(measure(request), out, pairs)
 
 
+def show(
+    pairs: Pairs,
+    model: str | None = None,
+    *,
+    lines: Iterable[int] = (),
+    out: str | Path | None = None,
+    **how: Unpack[Loading],
+) -> Result:
+    """What `model` reads of each pair, token by token; `probe show`. `model` names one; no weights load.
+
+    `lines` are lines of a file, or numbers from 1 of pairs in memory; without them all pairs are shown.
+    `rows` are those of `--format json`: context, scored ids, end token, flags.
+    """
+    from .probes.show import ids_of, measure_show
+
+    with pair_file(pairs) as path:
+        run = measure_show(_source(path, how), _how(model, how), tuple(lines), first=False)
+        return _result(run, out, pairs, tuple(ids_of(run)))
+
+
 def negatives(
     pairs: Pairs,
     model: Model = None,

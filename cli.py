@@ -14,6 +14,7 @@ from .commands.configured import configured, use_file
 COMMANDS = (
     "bias",
     "data",
+    "show",
     "negatives",
     "effects",
     "levers",

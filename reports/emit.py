@@ -20,6 +20,7 @@ from . import text
 from .answer import answered
 from .renderers import RENDERERS
 
+TALLEST = 40  # lines of a screen that a report counts on
 WIDEST = 120  # longer lines are hard to read; a wide terminal gains nothing
 
 Target = tuple[str, Path | None]
@@ -95,12 +96,17 @@ def show(run: Run, targets: Sequence[Target], *, everything: bool = False, summa
 
 def terminal(run: Run, *, everything: bool = False) -> str:
     """The text report as this terminal can show it: its width, its colours (`NO_COLOR`), its characters."""
-    size = shutil.get_terminal_size((80, 24)).columns
+    size, height = shutil.get_terminal_size((80, 24))
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
     ascii_only = not encoding.startswith("utf")
     return text.render(
-        run, width=min(size, WIDEST), color=color, ascii_only=ascii_only, everything=everything
+        run,
+        width=min(size, WIDEST),
+        color=color,
+        ascii_only=ascii_only,
+        everything=everything,
+        height=min(max(height, 24), TALLEST),
     )
 
 

@@ -10,6 +10,7 @@ from ..escape import visible
 from ..number_format import NONE, number, plain, spans
 from ..records import Finding, Run
 from .advice import findings, in_words
+from .next_step import show_command
 from .tables import tables
 from .view import MARKS, Interval, Table, details, files, headline, reproduce, sides, subject
 
@@ -105,6 +106,7 @@ def _pairs(run: Run) -> list[str]:
         rows = details(run, key)[:5]
         if rows:
             body = "\n\n".join(_pair(row, first, second) for row in rows)
+            body += f"\n\n`{command}`" if key == "worst" and (command := show_command(run)) else ""
             summary = f"pairs leaning most to {escaped(side)}"
             parts.append(f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>")
     return parts

@@ -84,6 +84,15 @@ def trains(run: Run) -> bool:
     return run.verdict.exit_code == 0 or not run.details.get("unanswered", ["unknown"])
 
 
+SHOWN = ("model", "fields", "sides", "template", "max_length", "revision")  # what `probe show` takes too
+
+
+def show_command(run: Run) -> str | None:
+    """The command that shows what the model reads of the worst pair; None without one."""
+    worst = (run.details.get("worst") or [{}])[0].get("line")
+    return _line(run, "show", "--line", str(worst), carried=SHOWN) if worst else None
+
+
 RULES: dict[str, Callable[[Run], str | None]] = {
     "bias": _bias,
     "data": _data,

@@ -13,7 +13,8 @@ from ..records import Run
 from . import brief_tables, effects_tables, negatives_tables, raced, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
 from .text_page import Page
-from .text_pairs import pair_lines
+from .text_pairs import pair_lines, show_line
+from .text_shown import shown_lines
 from .text_tables import table_lines
 from .text_training import autopsy_lines, axis_lines, curve_lines
 from .text_why import (
@@ -31,15 +32,21 @@ Section = Callable[[Run, Page], list[Text]]
 
 
 def render(
-    run: Run, *, width: int = 80, color: bool = False, ascii_only: bool = False, everything: bool = False
+    run: Run,
+    *,
+    width: int = 80,
+    color: bool = False,
+    ascii_only: bool = False,
+    everything: bool = False,
+    height: int = 24,
 ) -> str:
     """The report of any command's run, for a terminal of `width` columns.
 
     Long lists are cut unless `everything`. `ascii_only` writes every other character as an escape.
     """
-    page = Page(max(width, 40), ascii_only, everything)
+    page = Page(max(width, 40), ascii_only, everything, height)
     brief = run.command in BRIEF and not everything
-    sections = BRIEF[run.command] if brief else AUTOPSY if run.command == "autopsy" else SECTIONS
+    sections = BRIEF[run.command] if brief else OWN.get(run.command, SECTIONS)
     blocks = [block for section in sections if (block := section(run, page))]
     lines = [line for i, block in enumerate(blocks) for line in ([Text()] if i else []) + block]
     lines = [*_cut(lines, page), *_more(run, page)] if brief else lines
@@ -97,7 +104,7 @@ BRIEFEST = 40  # lines before --all: a screen
 TOP: tuple[Section, ...] = (head_lines, answer_lines, verdict_lines)
 # What a screen shows of a run; the rest stands behind --all.
 BRIEF: dict[str, tuple[Section, ...]] = {
-    "bias": (*TOP, _table(tables.groups), brief_findings),
+    "bias": (*TOP, _table(tables.groups), brief_findings, show_line),
     "data": (*TOP, brief_findings, _table(brief_tables.raised_checks)),
     "negatives": (*TOP, brief_findings, _table(tables.ladder)),
     "trial": (*TOP, brief_findings),
@@ -133,3 +140,5 @@ SECTIONS: tuple[Section, ...] = (
 )
 # A finished log has no verdict, pairs or scores: what happened is the report.
 AUTOPSY: tuple[Section, ...] = (log_lines, diagnosis_lines, sign_lines, plot_lines)
+# Reports that are laid out for themselves.
+OWN: dict[str, tuple[Section, ...]] = {"autopsy": AUTOPSY, "show": (head_lines, shown_lines)}

@@ -14,11 +14,12 @@ STYLES = {"good": "green", "bad": "bold red", "unsure": "yellow", "plain": "cyan
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """How a report is laid out. `everything` lifts the limits on rows and pairs."""
+    """How a report is laid out. `everything` lifts the limits on rows and pairs, `height` is the screen's."""
 
     width: int = 80
     ascii_only: bool = False
     everything: bool = False
+    height: int = 24
 
     def text(self, text: str) -> str:
         """Any text, on one line, safe for a terminal, in this page's characters."""

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..number_format import number
 from ..records import Run
+from .next_step import show_command
 from .text_page import Page
 from .view import details, sides
 
@@ -28,7 +29,14 @@ def pair_lines(run: Run, page: Page) -> list[Text]:
             lines += [Text()] if lines else []
             lines += page.wrap(f"leaning most to {side}", style="bold")
             lines += [line for row in shown for line in _pair(row, (first, second), page)]
+            lines += show_line(run, page) if key == "worst" else []
     return lines
+
+
+def show_line(run: Run, page: Page) -> list[Text]:
+    """The command that shows the worst pair as the model reads it."""
+    command = show_command(run)
+    return page.wrap(command, first="worst pair: ", style="dim") if command else []
 
 
 def _pair(row: Mapping[str, Any], sides: tuple[str, str], page: Page) -> list[Text]:

@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
 from ..pairs.record import Content, Pair, text_of
-from .flags import FLAGS, differences, joined_pair, shared
+from .changes import changes
+from .flags import FLAGS, joined_pair, shared
 from .records import EncodedPair, EncodedSide
 from .templates import (
     Chat,
@@ -63,8 +64,8 @@ class Encoder:
         """Several pairs, tokenised in one parallel call. Raises `ProbeError`, with the line, for bad ones."""
         if not pairs:
             return []
-        rows = [self._texts(pair) for pair in pairs]
-        tokens = iter(self._tokenise([text for row in rows for text in _all_texts(row)]))
+        rows = [self.texts(pair) for pair in pairs]
+        tokens = iter(self.tokenise([text for row in rows for text in all_texts(row)]))
         return [
             self._chat(pair, row, next(tokens), next(tokens), next(tokens))
             if isinstance(row, Chat)
@@ -79,8 +80,8 @@ class Encoder:
             ("x" if isinstance(p.chosen, str) else ({"role": "assistant", "content": "x"},)) for p in pairs
         ]
         asked = [replace(p, chosen=side, rejected=side) for p, side in zip(pairs, sides, strict=True)]
-        rendered = [self._texts(pair) for pair in asked]
-        prompts = self._tokenise([row.prompt if isinstance(row, Chat) else "" for row in rendered])
+        rendered = [self.texts(pair) for pair in asked]
+        prompts = self.tokenise([row.prompt if isinstance(row, Chat) else "" for row in rendered])
         codes = self.many(asked)
         return [
             tuple(prompt[0]) if chat else code.chosen.ids[: code.chosen.start]
@@ -101,7 +102,8 @@ class Encoder:
             return self.chat
         return self.template == "chat" and bool(pair.prompt) and not is_rendered(pair, self.tokenizer)
 
-    def _texts(self, pair: Pair) -> Chat | tuple[_Side, _Side]:
+    def texts(self, pair: Pair) -> Chat | tuple[Side, Side]:
+        """What the tokenizer is given: three texts under a chat template, else one a side."""
         if not self._is_chat(pair):
             raw = self.template not in ("raw", "chat") and is_rendered(pair, self.tokenizer)
             before = text_before("raw" if raw else self.template, pair.prompt)
@@ -116,9 +118,7 @@ class Encoder:
         except ProbeError as error:
             raise ProbeError(f"line {pair.line}: {error}") from error
 
-    def _chat(
-        self, pair: Pair, chat: Chat, prompt: _Tokens, chosen: _Tokens, rejected: _Tokens
-    ) -> EncodedPair:
+    def _chat(self, pair: Pair, chat: Chat, prompt: Tokens, chosen: Tokens, rejected: Tokens) -> EncodedPair:
         """TRL's rule: the response follows the tokens that the prompt shares with both sides."""
         start = min(shared(prompt[0], chosen[0]), shared(prompt[0], rejected[0]))
         sides = [
@@ -136,17 +136,17 @@ class Encoder:
         return replace(joined, flags=tuple(flag for flag in FLAGS if flag in flags))
 
     def _chat_side(
-        self, text: str, tokens: _Tokens, start: int, turns: Sequence[Mapping[str, Any]]
+        self, text: str, tokens: Tokens, start: int, turns: Sequence[Mapping[str, Any]]
     ) -> tuple[EncodedSide, set[str]]:
         ids, offsets = tokens
-        stop = self._end_of_turn(ids, start)
+        stop = self.end_of_turn(ids, start)
         has_end = stop is not None
         body, last = ids[:stop], (len(ids) if stop is None else stop) - has_end
-        written = self._written(text, ids, offsets, start, last)
-        flags = differences(written, turns)
+        written = self.written(text, ids, offsets, start, last)
+        flags = {change.flag for change in changes(written, turns)}
         return self._cut(body, start, len(written.encode("utf-8", "surrogatepass")), has_end, flags)
 
-    def _end_of_turn(self, ids: Sequence[int], start: int) -> int | None:
+    def end_of_turn(self, ids: Sequence[int], start: int) -> int | None:
         """The index after the template's last special token; None unless only white space follows it."""
         for i in range(len(ids) - 1, start - 1, -1):
             if ids[i] in special_ids(self.tokenizer):
@@ -155,7 +155,7 @@ class Encoder:
                 return None
         return None
 
-    def _written(
+    def written(
         self, text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]] | None, start: int, last: int
     ) -> str:
         """The text of the tokens from `start` to before `last`."""
@@ -170,23 +170,22 @@ class Encoder:
         sides = [text_of(side) for side in (pair.chosen, pair.rejected)]
         return {"typed_special"} if any(t in side for side in sides for t in texts) else set()
 
-    def _text(
-        self, pair: Pair, sides: tuple[_Side, _Side], chosen: _Tokens, rejected: _Tokens
-    ) -> EncodedPair:
+    def _text(self, pair: Pair, sides: tuple[Side, Side], chosen: Tokens, rejected: Tokens) -> EncodedPair:
         joined = joined_pair(pair, self._place(sides[0], *chosen), self._place(sides[1], *rejected))
         flags = set(joined.flags) | self._typed(pair)
         if self.template != "raw" and is_rendered(pair, self.tokenizer):
             flags.add("rendered")
         return replace(joined, flags=tuple(flag for flag in FLAGS if flag in flags))
 
-    def _tokenise(self, texts: list[str]) -> list[_Tokens]:
+    def tokenise(self, texts: list[str]) -> list[Tokens]:
+        """The ids of each text, nothing added, and where each token stands, None for slow tokenizers."""
         if self.tokenizer.is_fast:
             batch = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
             return list(zip(batch["input_ids"], batch["offset_mapping"], strict=True))
         return [(self.tokenizer(text, add_special_tokens=False)["input_ids"], None) for text in texts]
 
     def _place(
-        self, side: _Side, ids: list[int], offsets: list[tuple[int, int]] | None
+        self, side: Side, ids: list[int], offsets: list[tuple[int, int]] | None
     ) -> tuple[EncodedSide, set[str]]:
         """Token ids with special tokens, boundary, end token and truncation settled."""
         flags: set[str] = set()
@@ -217,7 +216,7 @@ class Encoder:
         return EncodedSide(tuple(body), start, size, end), flags
 
     def _boundary(
-        self, side: _Side, ids: list[int], offsets: list[tuple[int, int]] | None
+        self, side: Side, ids: list[int], offsets: list[tuple[int, int]] | None
     ) -> tuple[int, int, bool]:
         """Indices of the first response token and the first token after it; whether the first is merged."""
         if offsets is None:
@@ -228,7 +227,7 @@ class Encoder:
         merged = start < stop and bool(side.text[offsets[start][0] : first].strip())
         return start, stop, merged
 
-    def _boundary_by_prefix(self, side: _Side, ids: list[int]) -> tuple[int, int, bool]:
+    def _boundary_by_prefix(self, side: Side, ids: list[int]) -> tuple[int, int, bool]:
         """For tokenizers without offsets: the longest common prefix with the tokens of the context alone."""
         alone = self.tokenizer(side.before, add_special_tokens=False)["input_ids"]
         start = shared(alone, ids)
@@ -239,7 +238,7 @@ class Encoder:
         eos = self.tokenizer.eos_token_id
         return [] if eos is None or ids[stop - 1 : stop] == [eos] else [eos]
 
-    def _lead(self, side: _Side, ids: Sequence[int]) -> list[int]:
+    def _lead(self, side: Side, ids: Sequence[int]) -> list[int]:
         """Special tokens to put in front, never twice."""
         before = list(self.affixes.before)
         if not before and not side.before and self.tokenizer.bos_token_id is not None:
@@ -247,11 +246,11 @@ class Encoder:
         return [] if list(ids[: len(before)]) == before else before
 
 
-_Tokens = tuple[list[int], list[tuple[int, int]] | None]  # ids, and where each stands in the text
+Tokens = tuple[list[int], list[tuple[int, int]] | None]  # ids, and where each stands in the text
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Side:
     """One text to be tokenised: context and response."""
 
     before: str
@@ -283,10 +282,11 @@ def affixes_of(tokenizer: PreTrainedTokenizerBase) -> Affixes:
     return Affixes(tuple(full[:at]), tuple(full[at + len(bare) :]))
 
 
-def _side(before: str, content: Content) -> _Side:
+def _side(before: str, content: Content) -> Side:
     response = text_of(content)
-    return _Side(before, before + response, len(response), len(response.encode("utf-8", "surrogatepass")))
+    return Side(before, before + response, len(response), len(response.encode("utf-8", "surrogatepass")))
 
 
-def _all_texts(row: Chat | tuple[_Side, _Side]) -> list[str]:
+def all_texts(row: Chat | tuple[Side, Side]) -> list[str]:
+    """The texts of a row in the order that they are tokenised in."""
     return [row.prompt, row.chosen, row.rejected] if isinstance(row, Chat) else [side.text for side in row]

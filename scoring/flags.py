@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..pairs.record import Pair, words_of
+from ..pairs.record import Pair
 from .records import EncodedPair, EncodedSide
 
 # What the encoder may meet, as it stands in reports.
@@ -26,21 +26,6 @@ FLAGS = {
 }
 # Nothing can be learned or measured from such a pair.
 EXCLUDING = frozenset({"prompt_fills", "nothing_left", "identical"})
-
-
-def differences(written: str, turns: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Flags for what a template made of a side's words; tool calls have no one form and are not compared."""
-    flags, place = set(), 0
-    for i, turn in enumerate(turns):
-        words = words_of(turn.get("content"))
-        found = written.find(words, place)
-        if found < 0:
-            found = written.find(words.strip(), place)
-            flags.add("template_dropped" if found < 0 else "template_changed")
-        if i == 0 and words.strip() and found > 0 and written[:found].strip():
-            flags.add("template_added")
-        place = max(found, place)
-    return flags
 
 
 def shared(a: Sequence[int], b: Sequence[int]) -> int:

@@ -84,9 +84,9 @@ def load_model(
     `device` None: cuda, else mps, else cpu; "auto" spreads the layers over all devices. `dtype` None:
     bfloat16 on a GPU that has it, else float32. Raises `ProbeError` for whatever cannot be found or read.
     """
-    _quiet()
+    quiet()
     where = torch.device(_device(device))
-    source, shown = _source(name), name or f"{EMBEDDED_NAME} (embedded)"
+    source, shown = source_of(name), name or f"{EMBEDDED_NAME} (embedded)"
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     placed = {"device_map": "auto"} if device == "auto" else {}
     local = Path(source).is_dir()
@@ -95,7 +95,7 @@ def load_model(
         _check_hub(source, revision)
 
     def read(make: Callable[..., T], **more: Any) -> T:
-        return reading(*_unreadable(name, source), lambda: make(source, **options, **more))
+        return reading(*unreadable(name, source), lambda: make(source, **options, **more))
 
     config = read(AutoConfig.from_pretrained)
     check_config(shown, config, tensors)
@@ -116,7 +116,7 @@ def load_model(
     return LoadedModel(full, tokenizer, shown, where, kind, {**facts, "unused_weights": len(unused)})
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Keep the libraries' bars and retries off stderr; what goes wrong is told in one line of our own."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -222,7 +222,7 @@ def _mps_dtype(config: Any) -> torch.dtype:
     return torch.bfloat16 if torch.backends.mps.is_macos_or_newer(14, 0) else torch.float16
 
 
-def _source(name: str | None) -> str:
+def source_of(name: str | None) -> str:
     """What transformers is asked for: a directory, or a hub name."""
     if name is None:
         return str(converted(embedded_gguf()))
@@ -242,7 +242,7 @@ def _source(name: str | None) -> str:
     return name
 
 
-def _unreadable(name: str | None, source: str) -> tuple[str, str, str]:
+def unreadable(name: str | None, source: str) -> tuple[str, str, str]:
     """What, fact and remedy for a model that transformers cannot read."""
     if Path(source).is_dir():
         return name or source, "not a readable model", "Save it again."

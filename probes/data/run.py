@@ -20,7 +20,6 @@ from ...runs import environment, now
 from .fix import certainly_broken, write_fixed
 from .limits import limits
 from .survey import Surveyed, survey
-from .tokens import load_tokenizer
 
 if TYPE_CHECKING:
     from ...scoring.encode import Encoder
@@ -74,6 +73,7 @@ def _encoder(request: Request) -> Callable[[Iterable[Pair]], Encoder] | None:
     if request.model is None:
         return None
     from ...scoring.encode import make_encoder
+    from ...scoring.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(request.model)
     return lambda pairs: make_encoder(tokenizer, pairs, request.template, request.max_length)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -31,18 +30,6 @@ class TokenColumns:
     cut_rejected: Bools
     merged: Bools
     max_length: int | None
-
-
-def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a hub name, model directory or GGUF file. Raises `ProbeError` when there is none."""
-    from transformers import AutoTokenizer
-
-    from ...scoring.embedded import converted
-    from ...scoring.loaded import reading
-
-    source = str(converted(Path(name))) if name.endswith(".gguf") else name
-    fact, remedy = "no tokenizer that can be loaded", "Give a model directory, a GGUF file or a hub name."
-    return reading(f"--model {name}", fact, remedy, lambda: AutoTokenizer.from_pretrained(source))
 
 
 def token_columns(pairs: Iterable[Pair], encoder: Encoder) -> TokenColumns:

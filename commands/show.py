@@ -1,0 +1,53 @@
+"""`probe show`: what the model reads of a pair, token by token."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ..errors import ProbeError
+from . import options
+
+
+def show(
+    pairs: options.PairsFile,
+    line: Annotated[list[int] | None, typer.Option(help="A line of the file. Repeatable.")] = None,
+    model: options.Model = None,
+    template: options.Template = "auto",
+    max_length: options.MaxLength = None,
+    fields: options.Fields = None,
+    sides: options.Sides = None,
+    skip_bad: options.SkipBad = False,
+    revision: options.Revision = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    format: Annotated[
+        list[str] | None, typer.Option(help="text or json; or FORMAT=PATH. Repeatable.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every token, and every pair where no line is named.")
+    ] = False,
+) -> None:
+    """Show what the model reads: the context, each token that is scored, special tokens, flags. No weights.
+
+    Example: probe show pairs.jsonl --line 17
+    """
+    from ..files import write_text
+    from ..probes.show import ids_of, measure_show
+    from ..reports.emit import parse_formats
+    from ..reports.emit import show as show_run
+    from ..scoring.session import ModelOptions, Source
+    from ..streams import utf8
+
+    targets = parse_formats(format)
+    if other := sorted({name for name, _ in targets} - {"text", "json"}):
+        raise ProbeError(f"--format {other[0]}: not one of this command. Use text or json.")
+    how = ModelOptions(model, None, None, revision, None, trust_remote_code, template, max_length)
+    every = everything or any(name == "json" for name, _ in targets)
+    run = measure_show(Source.of(pairs, fields, sides, skip_bad), how, line or (), first=not every)
+    texts = [target for target in targets if target[0] == "text"]
+    show_run(run, texts, everything=everything, summary=False)
+    for path in (path for name, path in targets if name == "json"):
+        content = json.dumps(ids_of(run), ensure_ascii=False) + "\n"
+        utf8(content) if path is None else write_text(path, content)

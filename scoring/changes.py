@@ -1,0 +1,78 @@
+"""What a chat template made of the words of a side: left out, wrote of its own, or changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any
+
+from ..pairs.record import Content, Pair, words_of
+from .flags import shared
+from .templates import Chat, messages
+
+if TYPE_CHECKING:
+    from .encode import Encoder, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a template made of a side: the flag it stands under, and the words that are gone or new."""
+
+    flag: str
+    words: str
+
+
+def changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[Change]:
+    """What a template made of a side's words; tool calls have no one form and are not compared."""
+    found, place = [], 0
+    for i, turn in enumerate(turns):
+        words = words_of(turn.get("content"))
+        at = written.find(words, place)
+        if at < 0:
+            at = written.find(words.strip(), place)
+            dropped = at < 0
+            found.append(Change("template_dropped" if dropped else "template_changed", words))
+        if i == 0 and words.strip() and at > 0 and written[:at].strip():
+            found.append(Change("template_added", written[:at]))
+        place = max(at, place)
+    return found
+
+
+def lost_words(words: str, written: str) -> str:
+    """The part of `words` that `written` lacks; runs of it are joined by an ellipsis."""
+    mine, theirs = _PIECES.findall(words[:COMPARED]), _PIECES.findall(written[:COMPARED])
+    matcher = SequenceMatcher(None, mine, theirs, autojunk=False)
+    gone = ["".join(mine[a:b]) for tag, a, b, _, _ in matcher.get_opcodes() if tag in ("delete", "replace")]
+    return "…".join(part for part in gone if part.strip()) or "".join(gone)
+
+
+_PIECES = re.compile(r"\s+|\w+|[^\w\s]")
+COMPARED = 4000  # characters of a side that are compared word by word
+
+
+def changed(encoder: Encoder, pair: Pair) -> dict[str, list[Change]]:
+    """What the chat template made of each side, with the words and no more; nothing for text rows.
+
+    Raises `ProbeError` where the template refuses the row.
+    """
+    row = encoder.texts(pair)
+    if not isinstance(row, Chat):
+        return {"chosen": [], "rejected": []}
+    prompt, chosen, rejected = encoder.tokenise([row.prompt, row.chosen, row.rejected])
+    start = min(shared(prompt[0], side[0]) for side in (chosen, rejected))
+    return {
+        "chosen": _side(encoder, row.chosen, chosen, start, pair.chosen),
+        "rejected": _side(encoder, row.rejected, rejected, start, pair.rejected),
+    }
+
+
+def _side(encoder: Encoder, text: str, tokens: Tokens, start: int, side: Content) -> list[Change]:
+    ids, offsets = tokens
+    stop = encoder.end_of_turn(ids, start)
+    written = encoder.written(text, ids, offsets, start, len(ids) if stop is None else stop - 1)
+    return [
+        c if c.flag == "template_added" else Change(c.flag, lost_words(c.words, written))
+        for c in changes(written, messages(side, "assistant"))
+    ]
