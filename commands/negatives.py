@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..training.methods import METHODS
 from . import options
 
 
@@ -37,9 +38,7 @@ def negatives(
     numerics: Annotated[
         bool, typer.Option(help="Try one step of the run described by the next options.")
     ] = True,
-    method: Annotated[
-        str, typer.Option(help="Loss of the run to be made: dpo, dpop, orpo, simpo, sft …")
-    ] = "dpo",
+    method: Annotated[str, typer.Option(help=f"Method of the run to be made: {', '.join(METHODS)}.")] = "dpo",
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the run to be made.")] = 5e-6,
     beta: Annotated[float, typer.Option(help="Beta of the run to be made.")] = 0.1,
     train_dtype: Annotated[

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import Exit
 from ..records import Finding
+from ..training.methods import METHODS
 from . import options
 
 
@@ -20,7 +21,7 @@ def train(
     method: Annotated[
         str,
         typer.Option(
-            help="auto, sft, dpo, sft+dpo, ipo, cdpo, robust, dpop, dpo_nll, dpo_norm, orpo, simpo. "
+            help=f"auto, {', '.join(METHODS)}, or stages such as sft+dpo. "
             "auto gates first and trains what was decided."
         ),
     ] = "dpo",

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
+from ..training.methods import METHODS
 from . import options
 
 
 def trial(
     pairs: options.PairsFile,
-    method: Annotated[
-        str, typer.Option(help="dpo, ipo, cdpo, robust, dpop, dpo_nll, dpo_norm, sft, a+b.")
-    ] = "dpo",
+    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}, or stages such as sft+dpo.")] = "dpo",
     methods: Annotated[
         str | None,
         typer.Option(help="Race these on the same halves, e.g. dpo,sft,sft+dpo; the first is forecast."),

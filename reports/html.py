@@ -16,6 +16,7 @@ from ..records import Run
 from . import plots, tables, tokens
 from .advice import findings, in_words
 from .curves_svg import drawn_panels
+from .probe_sections import probe_tables
 from .view import (
     MARKS,
     TONES,
@@ -84,6 +85,7 @@ def _context(run: Run) -> dict[str, Any]:
         "decided": in_words(run.decision) if run.decision else "",
         "sides": sides(run),
         "tables": {table.key: table for table in tables.tables(run)},
+        "sections": [table.key for table in probe_tables(run)],
         "figures": _figures(run),
         "panels": drawn_panels(run),
         "autopsy": run.details.get("autopsy") or {},

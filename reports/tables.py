@@ -11,6 +11,7 @@ from ..records import BiasRow, Condition, Estimate, Run
 from .axis import ends
 from .effects_tables import attributes, effects, levers
 from .negatives_tables import authorship, pairs
+from .probe_sections import probe_tables
 from .raced import candidates
 from .view import MARKS, Column, Interval, Table, details, findings, limit, named, result, sides
 
@@ -28,7 +29,7 @@ def tables(run: Run) -> list[Table]:
         conditions, candidates, runs, recipe, groups, data_checks, levers, effects, attributes, ladder,
         authorship, before_after, guard, compared, others, pairs, accepted, costs,
     )  # fmt: skip
-    return [table for make in makers if (table := make(run)).rows]
+    return [table for table in (*(make(run) for make in makers), *probe_tables(run)) if table.rows]
 
 
 def conditions(run: Run) -> Table:

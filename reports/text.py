@@ -12,6 +12,7 @@ from ..escape import ascii_text
 from ..records import Run
 from . import brief_tables, effects_tables, negatives_tables, raced, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
+from .probe_sections import probe_tables
 from .text_page import Page
 from .text_pairs import pair_lines, show_line
 from .text_shown import shown_lines
@@ -100,6 +101,11 @@ def _triviality(run: Run, page: Page) -> list[Text]:
     return _table(tables.ladder)(run, page) + axis_lines(run, page)
 
 
+def _probe_sections(run: Run, page: Page) -> list[Text]:
+    shown = [table_lines(table, page) for table in probe_tables(run) if table.rows]
+    return [line for i, lines in enumerate(shown) for line in ([Text()] if i else []) + lines]
+
+
 BRIEFEST = 40  # lines before --all: a screen
 TOP: tuple[Section, ...] = (head_lines, answer_lines, verdict_lines)
 # What a screen shows of a run; the rest stands behind --all.
@@ -131,6 +137,7 @@ SECTIONS: tuple[Section, ...] = (
     _table(tables.before_after),
     curve_lines,
     _table(tables.guard),
+    _probe_sections,
     _table(tables.others),
     _table(negatives_tables.pairs),
     pair_lines,

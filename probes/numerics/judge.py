@@ -117,7 +117,7 @@ def check_eps(plan: Plan, step: FirstStep | None) -> Finding | None:
     Do: train float32 weights (LoRA, or float16 only as mixed precision), use bfloat16, or a fused optimizer,
     which computes in float32.
     Source: AdamW's update m/(√v + eps) in float16, where 1e-8 is below half the least subnormal (3e-8); a
-    published DPO failure had this cause; reproduced in tests/scoring/test_numerics_step.py.
+    published DPO failure had this cause; reproduced in tests/probes/numerics/test_first_step.py.
     """
     if plan.fused or plan.eps > SMALLEST.get(plan.trained_dtype, 0.0):
         return None
