@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from probe.gate.registry import PROBE_NAMES
 from probe.records import Finding, Run
 from probe.runs import save_run
 
@@ -49,9 +50,15 @@ def shouts(n: int) -> list[Finding]:
     return [Finding("PB990", "warning", f"all {n} chosen responses shout", "Whisper.")]
 '''
 ENTRY = """    Probe(
-        "shouting", shouting.measure, shouting.cost,
-        (Rule("shouting_share", "<=", 0.5, "PB990", "shouting", "Share that shouts.", "convention"),),
-        Section("shouts", "who shouts", {"mark": "", "share": "share"}), model=False,
+        "shouting",
+        shouting.measure,
+        shouting.cost,
+        without="nobody is told who shouts",
+        conditions=(
+            Rule("shouting_share", "<=", 0.5, "PB990", "shouting", "Share that shouts.", "convention"),
+        ),
+        section=Section("shouts", "who shouts", {"mark": "", "share": "share"}),
+        model=False,
     ),
 )
 PROBE_NAMES"""
@@ -96,9 +103,12 @@ import contextlib, io, json, sys
 told = []
 for argv in json.loads(sys.argv[1]):
     sys.argv = ["probe", *argv]
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         import probe, probe.__main__
-        told.append((probe.__main__.main(), out.getvalue()))
+        code = probe.__main__.main()
+        out.flush()
+    told.append((code, out.buffer.getvalue().decode()))
 assert probe.__file__.startswith(__import__("os").getcwd()), probe.__file__
 print(json.dumps(told))
 """
@@ -162,6 +172,7 @@ class House:
         return [text for _, text in told]
 
 
+@pytest.mark.slow
 def test_a_probe(house):
     """One folder and one entry: switch, plan, run, limit, verdict, explanation and section of the report."""
     house.add("probes/shouting/__init__.py", '"""Whether responses shout."""\n')
@@ -174,7 +185,7 @@ def test_a_probe(house):
     house.edit("gate/registry.py", ")\nPROBE_NAMES", ENTRY)
     assert house.touched == {"gate/registry.py"}
     (house.place / "probe.toml").write_text("[gate.limits]\nshouting_share = 0.25\n")
-    others = [f"--no-{name}" for name in ("data", "numerics", "bias", "negatives", "displacement", "trial")]
+    others = [f"--no-{name}" for name in PROBE_NAMES]
     usage, plan, told, html, markdown, page = house.run(
         ["gate", "--help"],
         ["gate", "pairs.jsonl", "--plan"],
