@@ -298,7 +298,7 @@ def test_limits_called_measured_are_borne_out_by_the_stored_runs():
     named = {name for name, limit in limits.THRESHOLDS.items() if limit.provenance == MEASURED}
     asked = {one.estimate: one for one in limits.QUESTIONS}
     assert named == {"signal_accuracy", "surface_accuracy", "states_accuracy"}
-    for name in named | set(limits.OF_FINDINGS):
+    for name in named | {"trial_half_accuracy"}:
         sides = {True: [], False: []}
         for cell in (c for c in judged if c.known(name) is not None):
             sides[cell.known(name) > asked[name].now].append(asked[name].happened(cell.runs[cells.BASE]))
