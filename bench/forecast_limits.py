@@ -19,7 +19,7 @@ from forecast_stats import FEWEST, Outcome
 
 from probe.gate.thresholds import THRESHOLDS
 from probe.probes.negatives.displacement import SINKING
-from probe.probes.trial.judge import TRIVIAL
+from probe.probes.trial.findings import TRIVIAL
 
 SATURATED = 0.95
 # Limits of single findings that are no threshold of the decision table.

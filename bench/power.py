@@ -18,8 +18,9 @@ from scipy.special import ndtri
 
 from probe.gate.judge import Settings, judge
 from probe.gate.registry import PROBE_NAMES
-from probe.probes.trial.judge import Pass, Trial, trial
+from probe.probes.trial.judge import Trial, trial
 from probe.probes.trial.options import TrialOptions
+from probe.probes.trial.passes import Pass
 from probe.probes.trial.run import LOOKS, hopeless, settled
 from probe.records import Run
 from probe.stats.statistics import share_clustered

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +24,15 @@ def trial(
     most: Annotated[int, typer.Option("--pairs", help="Pairs drawn, by prompt; more is surer.")] = 128,
     steps: Annotated[int, typer.Option(help="Most optimizer steps of each stage.")] = 12,
     samples: Annotated[int, typer.Option(help="Samples a prompt, before and after; 0: none.")] = 2,
+    proxy: Annotated[
+        str | None,
+        typer.Option(help="A smaller model that the trial runs on, to rank pairs for --model."),
+    ] = None,
+    export_trimmed: Annotated[
+        Path | None, typer.Option(help="Write the file without the pairs that stay misranked longest.")
+    ] = None,
+    trim: Annotated[float, typer.Option(help="Share of the measured pairs to leave out.")] = 0.05,
+    by: Annotated[str, typer.Option(help="What they are trimmed by: difficulty.")] = "difficulty",
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
@@ -45,17 +57,31 @@ def trial(
 
     Example: probe trial pairs/style.jsonl --pairs 64
     """
+    from ..errors import ProbeError
+    from ..probes.negatives.trimming import export_trimmed as write_trimmed
+    from ..probes.negatives.trimming import lines_to_drop, told
+    from ..probes.trial.difficulty import by_line
     from ..probes.trial.options import TrialOptions
     from ..probes.trial.run import trial_run
     from ..reports.emit import emit, parse_formats
     from ..scoring.session import ModelOptions, Source
 
     parse_formats(format)
+    if by != "difficulty":
+        raise ProbeError(f"--by {by}: a trial ranks pairs by their difficulty. Use --by difficulty.")
     changes = {"learning_rate": learning_rate, "beta": beta, "batch": batch}
     run = trial_run(
         Source.of(pairs, fields, sides, skip_bad),
         ModelOptions(
-            model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
+            proxy or model,
+            device,
+            dtype,
+            revision,
+            adapter,
+            trust_remote_code,
+            template,
+            max_length,
+            no_cache,
         ),
         TrialOptions(
             method,
@@ -66,6 +92,14 @@ def trial(
             seed=seed,
             methods=tuple(part.strip() for part in methods.split(",")) if methods else (),
             samples=samples,
+            every=export_trimmed is not None,
         ),
     )
+    if proxy:
+        run = replace(run, inputs={**run.inputs, "proxy_for": model or "embedded"})
     emit(run, format, out, everything=everything)
+    if export_trimmed is not None:
+        dropped = lines_to_drop(by_line(run.details), by, trim)
+        log = write_trimmed(pairs, export_trimmed, dropped, by)
+        n = int(run.inputs["trial"]["of"])
+        print(told(list(dropped), n, by, export_trimmed, log), file=sys.stderr)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from probe.probes.trial.judge import Pass
+from probe.probes.trial.passes import Pass
 from probe.probes.trial.race import Candidate, race
 from probe.stats.behaviour import Half, Judge, Writing, behaviour, form_of
 

@@ -20,7 +20,7 @@ from ...training.objective import PairLogps, sides_of
 from ...training.policy import Policy
 from ...training.recipes import Recipe
 from ...training.step import Stepper
-from .judge import Noise, Pass
+from .passes import Noise, Pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from ...training.policy import trainable_model
 from ...training.recipes import Recipe
 from ...training.samples import Samples, halves_of
 from .bench import Bench, Tuned, joined
-from .judge import Pass, Trial
+from .judge import Trial
 from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
+from .passes import Pass
 from .race import Candidate
 
 

@@ -23,7 +23,8 @@ class TrialOptions:
     `methods`: candidates of a race, on the same pairs; empty: `method` alone. `most`: where the first look
     settles nothing, unseen pairs are added until so many are drawn; None: as many as the first draw has.
     `samples` a prompt (0: behaviour is not looked at) of `tokens` tokens on at most `prompts` prompts.
-    `noise`: pairs whose single gradients are taken for the noise scale; 0: none.
+    `every`: both looks are taken in any case, so that every drawn pair is measured. `noise`: pairs whose
+    single gradients are taken for the noise scale; 0: none.
     """
 
     method: str = "dpo"
@@ -39,6 +40,7 @@ class TrialOptions:
     tokens: int = TOKENS
     prompts: int = PROMPTS
     noise: int = NOISE_PAIRS
+    every: bool = False
 
     @property
     def candidates(self) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ import numpy as np
 from ...records import Estimate, Finding, Measured
 from ...stats.behaviour import Behaviour, Half, Judge, behaviour, moves
 from ...stats.statistics import binomial_p
-from .judge import Pass, held_out, ranking_change
+from .judge import held_out, ranking_change
+from .passes import Pass
 
 
 @dataclass(frozen=True, slots=True)

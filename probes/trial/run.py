@@ -22,8 +22,10 @@ from ...runs import environment, now
 from ...scoring.model import LoadedModel
 from ...scoring.session import ModelOptions, Session, Source
 from ...training.data import Example, examples, prompt_key, split_by_prompt
+from ...training.methods import METHODS
 from ...training.shipped import BATCH
 from .course import Course
+from .difficulty import difficulty
 from .judge import Trial
 from .judge import trial as judged
 from .options import TrialOptions, check_methods, recipes_of
@@ -127,9 +129,11 @@ def _looks(course: Course, design: Design, options: TrialOptions) -> tuple[Measu
         fold = course.fold(train)
         course.measure(fold, first, advance)
         measured, n = _judged(course, own), len(train) + len(first)
-        if settled(measured, own) or hopeless(measured) or not design.second:
+        enough = not options.every and (settled(measured, own) or hopeless(measured))
+        if enough or not design.second:
             return measured, n
-        print("trial: unseen pairs settle nothing yet; more are measured.", file=sys.stderr)
+        why = "every drawn pair is asked for" if options.every else "unseen pairs settle nothing yet"
+        print(f"trial: {why}; more are measured.", file=sys.stderr)
         if design.cross:
             course.measure(course.fold(first), train, advance)
         else:
@@ -139,7 +143,13 @@ def _looks(course: Course, design: Design, options: TrialOptions) -> tuple[Measu
 
 
 def _judged(course: Course, options: TrialOptions) -> Measured:
-    return together([judged(course.trial(), options.alpha), race(course.candidates(), options.alpha)])
+    first = course.trial()
+    parts = [judged(first, options.alpha), race(course.candidates(), options.alpha)]
+    own = course.stages[options.candidates[0]][-1]
+    if METHODS[own.method].reference:  # a loss that compares sides: what SFT does to margins is no ranking
+        rows = difficulty(first.halves, first.prequential, own.shape.beta)
+        parts.append(Measured(details={"difficulty": rows}))
+    return together(parts)
 
 
 def settled(measured: Measured, options: TrialOptions) -> bool:

@@ -8,8 +8,9 @@ import torch
 
 from probe.pairs.record import Pair
 from probe.probes.trial.bench import Bench, Tuned, _moved
-from probe.probes.trial.judge import Noise, Pass, Trial, curve, noise_scale, trial
+from probe.probes.trial.judge import Trial, curve, noise_scale, trial
 from probe.probes.trial.options import TrialOptions, schedule
+from probe.probes.trial.passes import Noise, Pass
 from probe.probes.trial.race import race
 from probe.probes.trial.run import run_trial, sample_by_prompt
 from probe.stats.statistics import clopper_pearson

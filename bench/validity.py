@@ -1,0 +1,289 @@
+"""Is the gate's decision the best that could be? Gate and full runs side by side, on held-out prompts.
+
+    python bench/validity.py --sets llmbar,listing_taste   # measure what is missing; can be killed
+    python bench/validity.py --report                      # print the tables of docs/validity.md
+
+A cell is a set on a model under a seed. The gate sees the training pairs alone. Each method is trained on
+them with the shipped recipe, without a guard, and judged on the held-out pairs: samples before and after by
+`probe train`'s own judge, ranking per token, margins. A row of bench/results/validity.jsonl is the gate of a
+cell or one method's outcome, with its recipe and a hash of the code that measured it: a row of other code is
+stale, and a test says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+STORE = ROOT / "bench/results/validity.jsonl"
+METHODS = ("dpo", "sft", "sft+dpo")
+MOST, SHARE, SEED = 80, 0.4, 0  # pairs of a set, those held out, the draw
+BUNDLED = (
+    "listing_taste", "listing_taste_hype", "listing_voice", "cico_insulin", "epistemic_stance",
+    "epistemic_stance_repaired", "length_gap", "low_contrast",
+)  # fmt: skip
+CODE = (
+    "stats/behaviour.py", "training/behaviour.py", "training/samples.py", "training/moved.py",
+    "training/shipped.py", "training/losses.py", "training/step.py", "probes/trial/options.py",
+    "probes/trial/course.py", "probes/trial/bench.py", "probes/trial/race.py", "probes/trial/judge.py",
+    "probes/trial/passes.py",
+    "probes/trial/run.py", "scoring/sampling.py",
+)  # fmt: skip
+Row = dict[str, Any]
+
+
+def code_hash() -> str:
+    """A hash of what the measuring code does: texts for readers (comments, docstrings) do not count."""
+    digest = hashlib.sha256()
+    for name in CODE:
+        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            first = body[0] if isinstance(body, list) and body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                body[:] = body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:12]
+
+
+def source_of(name: str) -> Path:
+    """The file of a set: one of the package, or of ../shared/data/sets beside the checkout."""
+    if name in BUNDLED:
+        return ROOT / f"pairs/{name}.jsonl"
+    shared = next(
+        (up / "shared/data/sets" for up in ROOT.parents if (up / "shared/data/sets").is_dir()), ROOT
+    )
+    return shared / f"{name}.jsonl"
+
+
+def split(name: str, seed: int, folder: Path) -> tuple[Path, Path]:
+    """All drawn pairs as a file, and its training pairs as another: the split that `probe train` makes."""
+    from probe.pairs.read import read_pairs
+    from probe.pairs.record import text_of
+    from probe.training.data import prompt_key, split_by_prompt
+
+    pairs = list(read_pairs(source_of(name)))
+    random.Random(SEED).shuffle(pairs)
+    rows = [{k: text_of(getattr(p, k)) for k in ("prompt", "chosen", "rejected")} for p in pairs[:MOST]]
+    whole = _write(rows, folder / f"{name}.jsonl")
+
+    class Item:
+        def __init__(self, pair: Any) -> None:
+            self.pair, self.prompt = pair, prompt_key(pair)
+
+    train, _ = split_by_prompt([Item(p) for p in read_pairs(whole)], SHARE, seed)  # type: ignore[misc]
+    kept = {item.pair.line for item in train}  # type: ignore[attr-defined]
+    part = _write((row for line, row in enumerate(rows, 1) if line in kept), folder / f"{name}_train.jsonl")
+    return whole, part
+
+
+def _write(rows: Iterable[Row], path: Path) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def gated(train: Path, model: str | None, seed: int, folder: Path) -> Row:
+    """What `probe gate` says of the training pairs, as a user runs it."""
+    command = [sys.executable, "-m", "probe", "gate", str(train), "--seed", str(seed), "--out", str(folder)]
+    started = time.monotonic()
+    done = subprocess.run(
+        [*command, *(["--model", model] if model else [])], stdout=subprocess.DEVNULL, check=False
+    )
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    wanted = ("trial_accuracy", "forecast_accuracy", "behaviour_up", "behaviour_judge")
+    return {
+        "seconds": round(time.monotonic() - started, 1), "exit": done.returncode,
+        "status": run["verdict"]["status"], "decision": run["decision"]["method"],
+        "stages": list(run["decision"]["stages"]),
+        "conditions": {c["name"]: c["result"] for c in run["verdict"]["conditions"] if c["gates"]},
+        "estimates": {
+            e["name"]: [e["value"], e["low"], e["high"], e["n"]]
+            for e in run["estimates"]
+            if e["group"] == "all" and e["name"].partition("@")[0] in wanted
+        },
+        "race": run["details"].get("race"), "costs": run["details"].get("costs"),
+    }  # fmt: skip
+
+
+def trained(whole: Path, method: str, model: str | None, seed: int, folder: Path) -> Row:
+    """The outcome of a full run with the shipped recipe, on the held-out pairs."""
+    from probe.scoring.session import ModelOptions, Session, Source
+    from probe.training.plan import Options
+    from probe.training.run import TrainOptions, train_run
+
+    source, how = Source.of(whole, None, None, False), ModelOptions(model)
+    started = time.monotonic()
+    loop = Options(seed=seed, eval_every=10**6, guard=False, sampled_prompts=0)
+    done = train_run(source, how, TrainOptions(method, held_out=SHARE, loop=loop), folder)
+    after = {row["line"]: row for row in done.rows}
+    session = Session.open(source, how, seed)
+    scores = session.scores_of([p for p in source.pairs() if p.line in after], "before")
+    margins = [
+        _margin(after[s.line]["chosen"]["logps"], after[s.line]["rejected"]["logps"])
+        - _margin(s.chosen.logps, s.rejected.logps)
+        for s in scores
+    ]  # fmt: skip
+    (row,) = done.run.details.get("race") or [{"judged": False}]
+    ranking = done.run.estimate("ranking_change")
+    return {
+        "seconds": round(time.monotonic() - started, 1), "split": done.run.inputs["split"],
+        "recipe": [stage["recipe"] for stage in done.run.details["training"]["stages"]],
+        "steps": [stage["steps"] for stage in done.run.details["training"]["stages"]],
+        "margins_up": sum((m > 0) + 0.5 * (m == 0) for m in margins) / len(margins), "n": len(margins),
+        "ranking": [ranking.value, ranking.low, ranking.high] if ranking else None, "behaviour": row,
+    }  # fmt: skip
+
+
+def _margin(chosen: float, rejected: float) -> float:
+    return chosen - rejected
+
+
+def run(names: list[str], model: str | None, seeds: list[int], until: str, methods: list[str]) -> None:
+    """Measure cell after cell what is missing, and append it."""
+    for seed in seeds:
+        for name in names:
+            for what in ("gate", *methods):
+                key = f"{model or 'embedded'}/{name}/{what}/{seed}"
+                if any(row["key"] == key and row["code"] == code_hash() for row in load()):
+                    continue
+                if until and time.strftime("%H:%M") >= until:
+                    return
+                print(f"=== {key}", file=sys.stderr, flush=True)
+                with tempfile.TemporaryDirectory() as place:
+                    folder = Path(place)
+                    whole, part = split(name, seed, folder)
+                    row = (
+                        gated(part, model, seed, folder / "gate")
+                        if what == "gate"
+                        else trained(whole, what, model, seed, folder / "run")
+                    )
+                row = {"key": key, "model": model or "embedded", "set": name, "method": what, "seed": seed,
+                       "code": code_hash(), **row}  # fmt: skip
+                with STORE.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def load() -> list[Row]:
+    """The rows stored so far."""
+    return (
+        [json.loads(line) for line in STORE.read_text(encoding="utf-8").splitlines()]
+        if STORE.exists()
+        else []
+    )
+
+
+# --- the report -----------------------------------------------------------------------------------------
+
+
+def gain(row: Row) -> tuple[float, float]:
+    """Prompts up less prompts down, over all prompts, with its standard error; without a judge the change of
+    ranking per token."""
+    found = row["behaviour"]
+    if found.get("judged"):
+        up, down, n = found["up"], found["down"], found["prompts"]
+        net = (up - down) / n
+        return net, max(((up + down) / n - net**2) / n, 1e-9) ** 0.5
+    value, low, high = row["ranking"]
+    return value, ((high - low) / 3.92 if low is not None else 1.0)
+
+
+def paid(row: Row) -> bool:
+    """Whether the run is shown to have done something good: its gain lies beyond two standard errors."""
+    value, error = gain(row)
+    return value > 1.96 * error
+
+
+def cells(rows: Iterable[Row]) -> Iterator[tuple[Row, dict[str, Row]]]:
+    """Each gate with the outcomes of its cell, where all methods were trained; the latest row of a key."""
+    latest = {row["key"]: row for row in rows}
+    for row in latest.values():
+        if row["method"] == "gate":
+            stem = row["key"].replace("/gate/", "/{}/")
+            known = {m: latest[stem.format(m)] for m in METHODS if stem.format(m) in latest}
+            if len(known) == len(METHODS):
+                yield row, known
+
+
+def report(rows: list[Row]) -> str:
+    """Outcomes by cell, and the rules against each other."""
+    lines = ["| set | gate | decision | forecast | margins up, DPO | dpo | sft | sft+dpo | within noise |",
+             "|---|---|---|---|--:|---|---|---|---|"]  # fmt: skip
+    score: dict[str, list[float]] = {
+        rule: [] for rule in ("gate", *(f"always {m}" for m in METHODS), "never")
+    }
+    held, passes, idle = [], [], []
+    for gate, known in cells(rows):
+        gains = {**{m: gain(row) for m, row in known.items()}, "never": (0.0, 0.0)}
+        picked = "+".join(gate["stages"]) if gate["stages"] else "never"
+        picked = picked if picked in gains else picked.replace("dpo_norm", "dpo")
+        chosen = {"gate": picked, **{f"always {m}": m for m in METHODS}, "never": "never"}
+        for rule, method in chosen.items():
+            score[rule].append(float(_best(method, gains)))
+        forecast = gate["estimates"].get("forecast_accuracy") or [None, None, None, 0]
+        if forecast[1] is not None:
+            held.append(forecast[1] <= known["dpo"]["margins_up"] <= forecast[2])
+        good = any(paid(row) for row in known.values())
+        (passes if good else idle).append(gate["status"] == "pass")
+        told = [_told(known[m]) for m in METHODS]
+        span = "–" if forecast[1] is None else f"{forecast[0]:.2f} [{forecast[1]:.2f}, {forecast[2]:.2f}]"
+        lines.append(
+            f"| {gate['set']} ({gate['seed']}) | {gate['status']} | {gate['decision']} | {span} "
+            f"| {known['dpo']['margins_up']:.2f} | {' | '.join(told)} "
+            f"| {'yes' if _best(picked, gains) else 'no'} |"
+        )
+    table = ["", "| rule | within noise of the best |", "|---|--:|"]
+    table += [f"| {rule} | {sum(s):.0f} of {len(s)} |" for rule, s in score.items()]
+    sums = [
+        f"Forecast intervals that held the outcome: {sum(held)} of {len(held)}.",
+        f"Passed where something paid: {sum(passes)} of {len(passes)}; "
+        f"where nothing did: {sum(idle)} of {len(idle)}.",
+    ]
+    return "\n".join([*lines, *table, "", *sums])
+
+
+def _best(method: str, gains: dict[str, tuple[float, float]]) -> bool:
+    """Whether no other method is ahead of this one by two standard errors of the difference."""
+    value, error = gains[method]
+    return not any(v - value > 1.96 * (e**2 + error**2) ** 0.5 for m, (v, e) in gains.items() if m != method)
+
+
+def _told(row: Row) -> str:
+    found = row["behaviour"]
+    ranked = f"{row['ranking'][0]:+.2f}"
+    moved = f"{found['up']} : {found['down']} of {found['prompts']}" if found.get("judged") else "not judged"
+    return f"{moved}; ranking {ranked}" + (" *" if paid(row) else "")
+
+
+def main() -> int:
+    """Measure, or print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--sets", default="listing_taste,llmbar,pandalm_human,gsm8k_models")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--model")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--until", default="", help="start nothing after this time of day, HH:MM")
+    options = parser.parse_args()
+    if options.report:
+        print(report(load()))
+        return 0
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    run(options.sets.split(","), options.model, seeds, options.until, options.methods.split(","))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""What a trial's numbers are worth saying: codes PB501–PB505."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...records import Estimate, Finding
+from ...stats.resampling import sign_flip
+from .passes import Pass
+
+TRIVIAL = 0.95  # measured (docs/validity.md): above it full DPO runs saturate
+FALL = 0.05  # nats/token: the pilot's healthy runs moved chosen responses by at most .06
+
+
+def nothing_learned(accuracy: Estimate) -> Finding | None:
+    """PB501 trial learns nothing: pairs not yet trained on are not ranked better than by chance.
+
+    Means: Each half of the drawn pairs was trained on and the other half scored. The interval of the share of
+    unseen pairs whose margin rose reaches ½.
+    Why: The accuracy of pairs already seen says nothing: with shuffled labels it reaches 1. This one is
+    honest, and on six sets that chose nothing here it missed that of full runs by .066 on average.
+    Do: More, cleaner or clearer pairs; `probe data` and `probe label` for the labels. If only the chosen side
+    is wanted, SFT. If the trial was short, make it longer: `--pairs`, `--learning-rate`.
+    Source: two-fold cross-validation; docs/validity.md.
+    """
+    if accuracy.low is None or accuracy.value is None or accuracy.low > 0.5:
+        return None
+    return Finding(
+        "PB501", "warning",
+        f"unseen pairs are ranked right in {accuracy.value:.0%} [{accuracy.low:.0%}, {accuracy.high:.0%}]: "
+        "no better than chance can be shown",
+        "More or clearer pairs, or a longer trial (`--pairs`, `--learning-rate`).", estimate=accuracy,
+    )  # fmt: skip
+
+
+def trivial(accuracy: Estimate, steps: int) -> Finding | None:
+    """PB502 trial saturates: a few steps rank nearly all unseen pairs right.
+
+    Means: After at most 24 steps on half of the pairs, the lower bound of the accuracy on the other half is
+    above .95.
+    Why: What is learned so fast is a surface sign of the rejected side. DPO saturates within an epoch, and
+    teaches nothing that is of use elsewhere.
+    Do: `probe negatives` names the sign; `probe sample` makes rejected responses from the model itself. SFT
+    on the chosen side needs no rejected one.
+    Source: measured by training on 16 sets (docs/validity.md): above .95 nearly all full runs saturated.
+    """
+    if steps > 24 or accuracy.low is None or accuracy.low <= TRIVIAL:
+        return None
+    return Finding(
+        "PB502", "warning",
+        f"after {steps} steps on one half, {accuracy.value:.0%} of the other half are ranked right "
+        f"(lower bound {accuracy.low:.0%})",
+        "See `probe negatives`; make rejected responses with `probe sample`.", estimate=accuracy,
+    )  # fmt: skip
+
+
+def chosen_falls(change: Estimate) -> Finding | None:
+    """PB503 chosen side falls: within a few steps unseen chosen responses lose probability.
+
+    Means: After the trial's steps on one half, the log-probs of the other half's *chosen* responses are lower
+    by more than .05 nats/token, over the whole interval.
+    Why: A full run goes on in this direction; the probability goes to text that nobody judged.
+    Do: dpop or dpo_nll, which pay for a falling chosen side; SFT first; a smaller learning rate.
+    Source: Razin et al. 2024; Pal et al. 2024; the limit is a starting point of ours.
+    """
+    if change.value is None or change.high is None or change.high >= -FALL:
+        return None
+    return Finding(
+        "PB503", "warning",
+        f"unseen chosen responses change by {change.value:+.3f} nats/token (at most {change.high:+.3f})",
+        "Train with --method dpop or dpo_nll, or SFT first (sft+dpo).", estimate=change,
+    )  # fmt: skip
+
+
+def only_length(unseen: Pass, sums: Estimate, per_token: Estimate, alpha: float) -> Finding | None:
+    """PB505 only length is learned: summed margins of unseen pairs rise, margins per token do not.
+
+    Means: After the trial's steps on one half, the other half is ranked right by summed log-probs and not by
+    log-probs per token, and more pairs by the first than by the second (sign-flip test by prompt).
+    Why: Any change of all tokens alike moves the sum of the longer side further. The reward accuracy that
+    trainers log counts sums, so it rises to 1 while the answers are ranked no better than before.
+    Do: Match the lengths of the sides (PB330 names the pairs), or see whether a loss per token learns more:
+    `probe trial PAIRS --method dpo_norm`.
+    Source: Park et al. 2024 (length exploitation in DPO); measured on two sets (docs/validity.md), where full
+    DPO runs had .80 and 1.00 of the held-out margins up by sums, .45 and .25 per token.
+    """
+    if sums.low is None or per_token.low is None or per_token.value is None or sums.value is None:
+        return None
+    by_sum, by_token = (np.sign(margins) for margins in (unseen.margins, unseen.token_margins))
+    if sums.low <= 0.5 or per_token.low > 0.5:
+        return None
+    p = sign_flip(by_sum - by_token, unseen.prompts).p
+    if p is None or p > alpha:
+        return None
+    return Finding(
+        "PB505", "warning",
+        f"{sums.value:.0%} of unseen pairs are ranked right by summed log-probs, {per_token.value:.0%} "
+        f"[{per_token.low:.0%}, {per_token.high:.0%}] per token: what is learned is length",
+        "Match the lengths of the sides, or try `probe trial --method dpo_norm`.", estimate=per_token,
+    )  # fmt: skip
+
+
+def noisy(scale: float, batch: int) -> Finding | None:
+    """PB504 gradient noise: single steps mostly follow chance.
+
+    Means: The gradient noise scale, the batch at which noise and signal are equal, is above ten batches.
+    Why: Each step then says little about the pairs as a whole; many small steps average it out, a large
+    learning rate amplifies it.
+    Do: A larger batch or a smaller learning rate. More pairs do not lower it; clearer ones do.
+    Source: McCandlish et al. 2018.
+    """
+    if scale <= 10 * batch:
+        return None
+    return Finding(
+        "PB504", "info", f"gradient noise scale {scale:.0f} pairs, batch {batch}",
+        "Raise --batch or lower --learning-rate.",
+    )  # fmt: skip
