@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -40,8 +41,29 @@ CANNOT_TELL = (
 )
 
 
+GRAVITY = ("healthy", "displaced", "saturated", "overfit", "stuck", "diverged", "numerics")
+
+
+def gravest(log: Log) -> Log:
+    """Of several runs in one file the one whose diagnosis is the gravest, of equals the last; else `log`."""
+    if not log.separate or not log.earlier:
+        return log
+    runs = [*log.earlier, replace(log, earlier=(), separate=False)]
+    found = [_gravity(diagnose(run)) for run in runs]
+    at = max(range(len(runs)), key=lambda i: (found[i], i))
+    return replace(runs[at], earlier=tuple(runs[:at] + runs[at + 1 :]), separate=False, count=len(runs))
+
+
+def _gravity(found: Diagnosis) -> tuple[int, int]:
+    return GRAVITY.index(found.main), sum(tag.label not in INFORMATION for tag in found.tags)
+
+
 def diagnose(log: Log) -> Diagnosis:
-    """What `log` shows: a main label, other labels that apply too, and tags. Never raises on a `Log`."""
+    """What `log` shows: a main label, other labels that apply too, and tags. Never raises on a `Log`.
+
+    Of several runs in one file the gravest is judged; the others get a line each.
+    """
+    log = gravest(log)
     method = recognise(log)
     case = Case(averaged(log, method) if method.summed > 1 else log, method)
     broken = numerics(case) or impossible(case) or vanished(case)
@@ -92,7 +114,8 @@ def _weighed(sign: Sign, short: bool) -> Sign:
 
 def _notes(log: Log) -> tuple[str, ...]:
     """What reading the log decided, and a line for every stage before the one that is judged."""
-    last = (f"stage {log.stage}, the last of {len(log.earlier) + 1}",) if log.earlier else ()
+    which = f"the gravest of {log.count} runs" if log.count else f"the last of {len(log.earlier) + 1}"
+    last = (f"{_called(log)}, {which}",) if log.earlier else ()
     return (*last, *(_in_short(stage) for stage in log.earlier), *log.notes, *_unseen(log))
 
 
@@ -107,7 +130,13 @@ def _in_short(stage: Log) -> str:
     found = diagnose(stage)
     since = f" since {stage.at(found.sign.since_step)}" if found.sign.since_step is not None else ""
     tags = "".join(f", {tag.label}" for tag in found.tags)
-    return f"stage {stage.stage or 'without a name'}: {found.main}{since}{tags}: {found.sign.evidence}"
+    return f"{_called(stage)}: {found.main}{since}{tags}: {found.sign.evidence}"
+
+
+def _called(log: Log) -> str:
+    """`stage dpo`, or what a run or the cell of a notebook is called already."""
+    named = re.match(r"(run|cell) ", log.stage)
+    return log.stage if named else f"{'run' if log.run else 'stage'} {log.stage or 'without a name'}"
 
 
 def _signs(case: Case, rules: tuple[Rule, ...]) -> list[Sign]:
@@ -116,6 +145,7 @@ def _signs(case: Case, rules: tuple[Rule, ...]) -> list[Sign]:
 
 def to_run(log: Log, diagnosis: Diagnosis) -> Run:
     """The `Run` of an autopsy: the diagnosis in `details["autopsy"]`, the log in `details["training"]`."""
+    log = gravest(log)
     return Run(
         command="autopsy",
         created=now(),

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .lines import of_key_values
 from .names import MEASURED, canonical
 from .printed import literal, of_dictionaries, parsed
 from .rows import as_number
-from .tables import of_csv, of_html, of_markdown
+from .tables import is_long, of_csv, of_html, of_markdown, pivoted, tag_of
 
 Entry = Mapping[str, Any]
 # The deepest nesting looked into: run.json holds its log at details > training > log_history.
@@ -36,7 +36,7 @@ def read_text(text: str, name: str = "") -> Reading:
     if is_source(text):
         return best
     for form, read in FORMS:
-        entries = _measured(read(text, name))
+        entries = _measured(pivoted(read(text, name)))
         if entries and _whole(form, text, len(entries)):
             return Reading(form, entries)
         if _numbers(entries) > _numbers(best.entries):
@@ -91,6 +91,9 @@ def of_json(text: str, name: str = "") -> list[Entry]:
     if isinstance(value, dict) and "cells" in value:
         return []
     own = isinstance(value, dict) and "schema_version" in value and "details" in value
+    if isinstance(value, list) and value and all(_is_point(point) and len(point) == 3 for point in value):
+        tag = tag_of(re.sub(r"\.json$", "", name))  # a download of TensorBoard, named after its metric
+        return [{"step": step, tag: number} for _, step, number in value]
     found = _search(value, DEPTH)
     # run.json has no other word for NaN, and leaves out what is absent.
     return [{k: "nan" if v is None else v for k, v in row.items()} for row in found] if own else found
@@ -157,7 +160,7 @@ def of_notebook(text: str, name: str = "") -> list[Entry]:
     stages = [(i, entries) for i, entries in found if _measured(entries)]
     if len(stages) < 2:
         return stages[0][1] if stages else []
-    return [{**entry, "stage": f"cell {i}"} for i, entries in stages for entry in entries]
+    return [{**entry, "run": f"cell {i}"} for i, entries in stages for entry in entries]
 
 
 def _of_cell(cell: Entry) -> list[Entry]:
@@ -179,20 +182,26 @@ def of_json_lines(text: str, name: str = "") -> list[Entry]:
     """One JSON document a line. A line with a whole log inside repeats the others and is left out."""
     found = [value for line in text.splitlines() if isinstance(value := parsed(line.strip()), dict)]
     rows = [value for value in found if "log_history" not in value]
-    kept: Sequence[Entry] = rows if any(measures(row) for row in rows) else []
-    return [_flat(row) for row in kept]
+    long = bool(rows) and is_long(map(str, rows[0]))
+    flat = [_flat(row) for row in rows]
+    return flat if long or any(measures(row) for row in flat) else []
 
 
 def _flat(row: Entry) -> Entry:
     """`{"step": 1, "metrics": {"loss": …}}` with the inner names at the top; those in `eval` are held out."""
-    inner = [(k, v) for k, v in row.items() if isinstance(v, dict)]
+    inner = any(isinstance(v, dict) for v in row.values())
     if not inner or any(MEASURED.search(canonical(str(k)).name) for k, v in row.items() if v is not None):
         return row
-    flat = {k: v for k, v in row.items() if not isinstance(v, dict)}
-    for key, values in inner:
-        held = canonical(f"{key}/loss").name
-        flat |= {f"eval/{k}" if held == "eval_loss" else k: v for k, v in values.items()}
-    return flat
+    return dict(_leaves(row, False, DEPTH))
+
+
+def _leaves(row: Entry, held_out: bool, depth: int) -> Iterator[tuple[str, Any]]:
+    for key, value in row.items():
+        if not isinstance(value, dict):
+            yield f"eval/{key}" if held_out else str(key), value
+        elif depth:
+            held = held_out or canonical(f"{key}/loss").name == "eval_loss"
+            yield from _leaves(value, held, depth - 1)
 
 
 Reader = Callable[[str, str], list[Entry]]

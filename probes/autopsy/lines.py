@@ -10,35 +10,44 @@ from .names import MEASURED, canonical
 
 Entry = Mapping[str, Any]
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
-NUMBERS = re.compile(rf"(?<![\w.+-]){NUMBER}(?=$|[\s,;|)\]}}%]|\.\s|\.$|[a-z]+\b)", re.IGNORECASE)
+NUMBERS = re.compile(rf"(?<![\w.+-]){NUMBER}(?=$|[\s,;|)\]}}%]|[.:]\s|[.:]$|[a-z]+\b)", re.IGNORECASE)
 # The words before a number, back to the last separator: nothing of a name is searched for twice.
 WORDS = re.compile(r"([A-Za-z_][\w./() -]{0,60}?)\s*[:=]?\s*[\[(]?$")
 STEP = re.compile(
-    r"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*(\d+)(?:\s*/\s*(\d+))?",
+    r"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*(\d+)"
+    r"(?![\d.]*%)(?:\s*/\s*(\d+))?",
     re.IGNORECASE,
 )
 EPOCH_AND_STEP = re.compile(
     r"\bepoch\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?\W{1,4}(\d+)\s*/\s*(\d+)\s*[\])]", re.IGNORECASE
 )
 EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
-BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[(?:\s*\d+:\d|=|>|\.)")
+EPOCH_ALONE = re.compile(r"\W*epoch\W{0,3}(\d+)(?:\s*/\s*\d+)?\W*", re.IGNORECASE)
+BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[\s*\d+:\d")
 RANK = re.compile(r"\brank\b\s*[:=]?\s*(\d+)", re.IGNORECASE)
 # A line about an evaluation as a whole: "validation loss at iteration 80 | lm loss value: 1.2".
 HELD_OUT = re.compile(
     r"\W*(?:validation|evaluation|eval|val|valid)\b[\w ]*\b(?:at|after|on)\b", re.IGNORECASE
 )
 # Columns beside the measured ones that a rule reads.
-FURTHER = re.compile(r"(frac_)?reward(_zero)?_std|completions/\w+|log_odds_\w+|nll_loss|entropy|num_tokens")
+FURTHER = re.compile(
+    r"(frac_)?reward(_zero)?_std|completions/\w+|critic/(rewards|score)/(max|min)|log_odds_\w+|nll_loss"
+)
 STAMP = re.compile(r"^\W*\d{4}-\d\d-\d\d[ T][\d:.,]+\S*\s*")
 
 
 def of_key_values(text: str, name: str = "") -> list[Entry]:
     """The entries of lines that hold a metric; a line without a step of its own belongs to the one before."""
     found: list[dict[str, Any]] = []
+    epoch: str | None = None
     for line in re.split(r"[\r\n]+", text):
         entry = _entry(line) if len(line) < 2000 else None
+        if heading := EPOCH_ALONE.fullmatch(line):
+            epoch = heading.group(1)
         if not entry:
             continue
+        if epoch is not None and "step" not in entry:
+            entry.setdefault("epoch", epoch)
         same = found and "step" in found[-1] and entry.get("step", found[-1]["step"]) == found[-1]["step"]
         if same and not _names(entry) & _names(found[-1]):
             found[-1] |= entry
@@ -73,7 +82,11 @@ def _entry(line: str) -> dict[str, Any] | None:
 
 def _known(name: str) -> str | None:
     """The shortest ending of a run of words that names a metric: `INFO train loss` is `train loss`."""
-    words = [w for w in re.split(r"[\s]+", name.strip(" .-()").removesuffix(" value")) if w]
+    words = [
+        w
+        for w in re.split(r"[\s]+", re.sub(r"\([^()]*\)", "", name).strip(" .-()").removesuffix(" value"))
+        if w
+    ]
     found = None
     for at in range(len(words) - 1, max(-1, len(words) - 5), -1):
         part = " ".join(words[at:])

@@ -11,10 +11,11 @@ from typing import Any
 
 from .curve import Curve, Row, curve
 from .hints import METHODS, Hints
-from .rows import as_number, eval_sets, shares, to_rows, train_part
+from .rows import SUMMARY, as_number, eval_sets, shares, to_rows, train_part
 from .steps import counted_once, latest_pass, place
 
 MARGINS = "no margin in this log: the margins are rewards/chosen less rewards/rejected (derived)"
+PERCENT = "the accuracies are in percent and were divided by 100"
 __all__ = ["Log", "as_number", "make_log"]
 
 
@@ -24,7 +25,8 @@ class Log:
 
     Keys are TRL's names without the `eval_` prefix, `step` in every row. What `step` counts is `unit`: a
     number of entries is never called a step. Values may be NaN or infinite where the log says so; what is
-    absent is absent. Of a run in stages this is the last one, `earlier` the others.
+    absent is absent. Of a run in stages this is the last one, `earlier` the others; they are `separate` where
+    they are runs of their own. `run` says that `stage` names a run, `count` of how many one was chosen.
     """
 
     source: str
@@ -33,6 +35,9 @@ class Log:
     notes: tuple[str, ...] = ()
     stage: str = ""
     earlier: tuple[Log, ...] = ()
+    separate: bool = False
+    run: bool = False
+    count: int = 0
     unit: str = "step"
     form: str = ""
     hints: Hints = field(default_factory=Hints)
@@ -67,15 +72,56 @@ def make_log(
 ) -> Log:
     """The `Log` of raw entries: names and numbers normalised, kinds told apart, replaced passes dropped.
 
-    Entries whose `stage` is a text are split by it: each stage counts its steps anew.
+    Entries whose `stage` is a text are split by it: each stage counts its steps anew. Those whose `run` is a
+    text are runs of their own, and so are those after a summary, from where step and epoch begin anew.
     """
-    stages: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in entries:
-        stage = entry.get("stage")
-        stages.setdefault(stage if isinstance(stage, str) else "", []).append(entry)
+    listed = list(entries)
+    by = "stage" if any(isinstance(entry.get("stage"), str) for entry in listed) else "run"
+    if by == "run" and not any(isinstance(entry.get("run"), str) for entry in listed):
+        listed = _numbered(listed)
+    parts: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in listed:
+        name = entry.get(by)
+        parts.setdefault(name if isinstance(name, str) else "", []).append(entry)
     known = hints or Hints()
-    logs = [log for name, part in stages.items() if (log := _one_stage(source, part, name, form, known)).rows]
-    return replace(logs[-1], earlier=tuple(logs[:-1])) if logs else Log(source, ())
+    logs = [log for name, part in parts.items() if (log := _one_stage(source, part, name, form, known)).rows]
+    if not logs:
+        return Log(source, ())
+    logs = [replace(log, run=by == "run") for log in logs]
+    return replace(logs[-1], earlier=tuple(logs[:-1]), separate=by == "run")
+
+
+def _numbered(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Entries with the number of their run, where a file holds several one after the other."""
+    starts = [
+        0,
+        *(i + 1 for i, entry in enumerate(entries[:-1]) if any(name in entry for name in SUMMARY[:2])),
+    ]
+    groups = [entries[a:b] for a, b in zip(starts, [*starts[1:], len(entries)], strict=True)]
+    merged = [groups[0]] if groups else []
+    for group in groups[1:]:
+        if _begins_anew(merged[-1], group):
+            merged.append(group)
+        else:
+            merged[-1] = merged[-1] + group
+    if len(merged) < 2:
+        return entries
+    return [{**entry, "run": f"run {i}"} for i, group in enumerate(merged, 1) for entry in group]
+
+
+def _begins_anew(before: list[Mapping[str, Any]], after: list[Mapping[str, Any]]) -> bool:
+    first, second = (_where(group) for group in (before, after))
+    return bool(first and second) and second[0] <= first[0] + 0.1 * (first[-1] - first[0])
+
+
+def _where(entries: list[Mapping[str, Any]]) -> list[float]:
+    """Where the training entries stand: by step, or else by epoch."""
+    trained = [entry for entry in entries if "loss" in entry]
+    for name in ("step", "epoch"):
+        found = [n for entry in trained if (n := as_number(entry.get(name))) is not None]
+        if found:
+            return found
+    return []
 
 
 def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, form: str, hints: Hints) -> Log:
@@ -91,12 +137,17 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     shared = any(shares(row) for row in rows)
     train = [part for row in rows if (part := train_part(row, shared))]
     train, resumed = latest_pass(train, unit)
+    percent = _from_percent(train)
     subtracted = sum(_subtract(row) for row in train)
     return Log(
         source,
         tuple(train),
         {name: tuple(latest_pass(part, unit)[0]) for name, part in eval_sets(rows).items()},
-        tuple(note for note in (echoes, resumed, MARGINS if subtracted else "") if note),
+        tuple(
+            note
+            for note in (echoes, resumed, MARGINS if subtracted else "", PERCENT if percent else "")
+            if note
+        ),
         stage,
         unit=unit,
         form=form,
@@ -109,4 +160,15 @@ def _subtract(row: Row) -> bool:
     if "rewards/margins" in row or not {"rewards/chosen", "rewards/rejected"} <= row.keys():
         return False
     row["rewards/margins"] = row["rewards/chosen"] - row["rewards/rejected"]
+    return True
+
+
+def _from_percent(rows: list[Row]) -> bool:
+    """Bring accuracies in percent to shares of one; whether that was done."""
+    values = [row["rewards/accuracies"] for row in rows if "rewards/accuracies" in row]
+    if not values or not 1.5 < max(values) <= 100.0:
+        return False
+    for row in rows:
+        if "rewards/accuracies" in row:
+            row["rewards/accuracies"] /= 100.0
     return True

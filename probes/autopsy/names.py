@@ -11,7 +11,7 @@ TRAINING = {"train", "training", "trainer"}
 # Words that say how a number was averaged, not what it is.
 DECORATION = {
     "avg", "average", "mean", "step", "epoch", "batch", "total", "running", "smoothed", "smooth", "lm",
-    "current", "micro", "mini", "global", "per", "reduced",
+    "current", "micro", "mini", "global", "per", "reduced", "last",
 }  # fmt: skip
 METHODS = ("dpo", "ipo", "kto", "orpo", "simpo", "cpo", "preference", "pref", "sft")
 SIDES = {"chosen": "chosen", "rejected": "rejected", "reject": "rejected"}
@@ -23,7 +23,7 @@ STEP_NAMES = (
 # What says that a row is about training (or, after `eval_`, about an evaluation) and not only bookkeeping.
 MEASURED = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^objective/")
 # What a verdict can be built on: a curve of one of these.
-JUDGED = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/|$)|logps/|objective/)")
+JUDGED = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/(?!accuracies$)|$)|logps/|objective/)")
 LOOKED_FOR = "loss, train/loss, avg_loss, eval_loss, val_loss, reward, rewards/chosen, logps/chosen, …"
 
 
@@ -71,6 +71,7 @@ def _metric(tokens: list[str]) -> str | None:
 
 
 def _loss(core: set[str]) -> str | None:
+    core = {"loss" if word == "losses" else word for word in core}
     if core == {"loss"}:
         return "loss"
     named = core - {"loss"}
@@ -99,11 +100,11 @@ def _pairwise(words: set[str]) -> str | None:
 
 
 def _optimizer(words: set[str], core: set[str]) -> str | None:
-    left = words - {"optimizer", "group", "adamw", "adam", "w", "pg", "current", "scheduler"}
+    left = words - {"actor", "optimizer", "group", "adamw", "adam", "w", "pg", "current", "scheduler"}
     left = {w for w in left if not w.isdigit() and not re.fullmatch(r"(group|pg)\d*", w)}
     if left in ({"lr"}, {"learning", "rate"}, {"learning", "rate", "lr"}, {"learningrate"}):
         return "learning_rate"
-    norm = core - {"2", "l2"}
+    norm = core - {"2", "l2", "actor", "policy"}
     return "grad_norm" if norm in ({"grad", "norm"}, {"gradient", "norm"}, {"gnorm"}, {"gradnorm"}) else None
 
 

@@ -48,9 +48,19 @@ def silent_share(case: Case) -> tuple[float, str] | None:
         return fmean(fraction.values), f"frac_reward_zero_std {fmean(fraction.values):.2f} in the mean"
     spread = curve(case.log.train, "reward_std")
     if len(spread) < 2:
-        return None
+        return _one_value(case)
     zeros = sum(v == 0.0 for v in spread.values)
     return zeros / len(spread), f"reward_std exactly 0 in {zeros} of {len(spread)} entries"
+
+
+def _one_value(case: Case) -> tuple[float, str] | None:
+    """Of a log with the highest and the lowest reward of a batch: how often the two are one."""
+    for name in ("critic/rewards", "critic/score"):
+        both = [r for r in case.log.train if {f"{name}/max", f"{name}/min"} <= r.keys()]
+        equal = sum(r[f"{name}/max"] == r[f"{name}/min"] for r in both)
+        if len(both) >= 2:
+            return equal / len(both), f"{name}/max equals {name}/min in {equal} of {len(both)} entries"
+    return None
 
 
 def idle_groups(case: Case) -> Sign | None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from .names import MEASURED, STEP_NAMES, canonical
@@ -85,12 +86,26 @@ def _with_bars(text: str, found: list[Found]) -> list[Found]:
             at += 1
         before.append(list(seen.values()))
         last.append((bars[at - 1][1], bars[at - 1][2]) if at else None)
+    if last and last[0] is None:
+        return _with_later_bars(found, bars)
     totals = Counter(bar[1] for bar, (_, e) in zip(last, found, strict=True) if bar and _trains(e))
     total = totals.most_common(1)[0][0] if totals else None
     return [
         (match, _placed(entry, next((n for n, t in counts if t == total), None), total))
         for (match, entry), counts in zip(found, before, strict=True)
     ]
+
+
+def _with_later_bars(found: list[Found], bars: list[tuple[int, int, int]]) -> list[Found]:
+    """Entries whose bar is drawn after them: each with the first one before the next entry."""
+    ends = [match.start() for match, _ in found[1:]] + [bars[-1][0] + 1]
+    placed: list[Found] = []
+    for (match, entry), end in zip(found, ends, strict=True):
+        own = next(((n, total) for at, n, total in bars if match.end() <= at < end), None)
+        placed.append((match, _placed(entry, *own) if own else entry))
+    steps = [entry.get("step", -1) for _, entry in placed if _trains(entry)]
+    rising = -1 not in steps and all(a < b for a, b in pairwise(steps))
+    return placed if rising else found
 
 
 def _trains(entry: Entry) -> bool:

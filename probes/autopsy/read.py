@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ PATTERNS = ("*tfevents*", "*.wandb", "*.jsonl", "*.csv", "*.ipynb", "*.json", "*
 LEVELS = 3
 MOST_FILES = 200
 SHOWN = 12
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def read_log(path: Path) -> Log:
@@ -44,6 +46,8 @@ def read_log(path: Path) -> Log:
     log = _of_file(path)
     if not _judged(log):
         raise ProbeError(_unread(path, log))
+    if _is_summary(log):
+        raise ProbeError(f"{path}: one entry, a summary and no curve: {_columns_of(log)}. {REMEDY}")
     return log
 
 
@@ -61,6 +65,18 @@ def _judged(log: Log) -> bool:
     """Whether a log has a curve that a verdict can be built on: of a loss, a reward or log-probabilities."""
     rows = [row for part in (log.train, *log.evals.values()) for row in part]
     return any(JUDGED.match(name) for row in rows for name in row)
+
+
+def _is_summary(log: Log) -> bool:
+    """Whether all there is of a run is one entry of finite numbers: nothing can be told from it."""
+    parts = (log.train, *log.evals.values())
+    numbers = [v for rows in parts for row in rows for v in row.values()]
+    return not log.earlier and all(len(rows) < 2 for rows in parts) and all(map(math.isfinite, numbers))
+
+
+def _columns_of(log: Log) -> str:
+    names = dict.fromkeys(k for rows in (log.train, *log.evals.values()) for row in rows for k in row)
+    return ", ".join(k for k in names if k != "step")
 
 
 def _unread(path: Path, log: Log) -> str:
@@ -131,7 +147,7 @@ def _text(path: Path) -> str:
     except ValueError as error:  # a NUL in the name
         raise ProbeError(f"{path}: not a file name. {REMEDY}") from error
     try:
-        return decoded(data)
+        return COLOUR.sub("", decoded(data))
     except ValueError as error:
         raise ProbeError(f"{path}: neither UTF-8 nor UTF-16 text. {REMEDY}") from error
 

@@ -84,8 +84,9 @@ def _coin(case: Case) -> Sign | None:
     idle = case.method.idle
     if idle and loss.last(5) < idle / BETTER:  # a coin's accuracy, yet a loss that a coin does not reach
         return None
+    of_loss = f" and mean loss {loss.last(5):.4g}" if len(loss) else ""
     since = accuracy.since(lambda v: low - 0.05 <= v <= high + 0.05)
-    text = f"mean accuracy {accuracy.last(5):.2f} and mean loss {loss.last(5):.4g} in the last fifth"
+    text = f"mean accuracy {accuracy.last(5):.2f}{of_loss} in the last fifth"
     if case.method.sigmoid and loss.last(5) > LN2 + 0.1:
         text += ": worse than untrained"
     elif idle is None and loss.last(5) < loss.first(5) / BETTER:

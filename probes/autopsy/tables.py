@@ -15,6 +15,7 @@ Entry = Mapping[str, Any]
 # In the tables that transformers draws, everything beside these is of the evaluation.
 OF_TRAINING = re.compile(r"^(step|epoch|training loss|learning rate|grad norm|)$", re.IGNORECASE)
 ENVELOPE = ("__MIN", "__MAX")
+METRIC_NAMES = ("key", "metric", "metric_name", "name", "tag")
 X_AXES = ("step", "global_step", "_step", "epoch")
 NOTHING = {"", "-", "No log", "No Log", "None", "null", "N/A"}
 
@@ -23,6 +24,11 @@ def of_csv(text: str, name: str = "") -> list[Entry]:
     """Rows of a CSV or TSV file whose heading, among its first lines, names a metric."""
     lines = text.lstrip("\ufeff").splitlines()
     start = next((i for i, line in enumerate(lines[:50]) if _is_heading(line, name)), None)
+    if start is None:  # columns that are aligned by spaces, as a table pasted from a page is
+        lines = [re.sub(r"(?<=\S) {2,}(?=\S)", "\t", line.strip()) for line in lines[:100_000]]
+        start = next(
+            (i for i, line in enumerate(lines[:50]) if "\t" in line and _is_heading(line, name)), None
+        )
     if start is None:
         return []
     heading = lines[start]
@@ -31,6 +37,8 @@ def of_csv(text: str, name: str = "") -> list[Entry]:
         table = list(csv.reader(io.StringIO("\n".join(lines[start:])), delimiter=delimiter))
     except csv.Error:
         return []
+    if delimiter == ";":  # and so the comma may be that of a decimal fraction
+        table = [[re.sub(r"^\s*(-?\d+),(\d+)\s*$", r"\1.\2", cell) for cell in row] for row in table]
     return _rows([cell.strip() for cell in table[0]], table[1:], name)
 
 
@@ -38,7 +46,11 @@ def _is_heading(line: str, name: str) -> bool:
     cells = [cell.strip().strip('"') for cell in re.split(r"[,\t;]", line)]
     if len(cells) < 2 or any(_number(cell) for cell in cells if cell):
         return False
-    return _tensorboard(cells) or any(MEASURED.search(canonical(_run_and_metric(c)[1]).name) for c in cells)
+    return (
+        _tensorboard(cells)
+        or is_long(cells)
+        or any(MEASURED.search(canonical(_run_and_metric(c)[1]).name) for c in cells)
+    )
 
 
 def _number(cell: str) -> bool:
@@ -84,7 +96,27 @@ def _of_runs(rows: list[dict[str, str]], runs: list[str]) -> Iterator[Entry]:
                 if not metric.endswith(ENVELOPE) and of in ("", run) and value.strip() != "":
                     own[metric] = value
             if any(MEASURED.search(canonical(k).name) for k in own):
-                yield {**own, "stage": run} if len(runs) > 1 else own
+                yield {**own, "run": run} if len(runs) > 1 else own
+
+
+def is_long(names: Iterable[str]) -> bool:
+    """Whether a table has a row for every number: the metric's name in one column, its value in another."""
+    lower = {name.lower() for name in names}
+    return "value" in lower and "step" in lower and bool(lower & set(METRIC_NAMES))
+
+
+def pivoted(rows: list[Entry]) -> list[Entry]:
+    """A long table, as MLflow and event streams keep it, with the numbers of one step in one row."""
+    if not rows or not is_long(map(str, rows[0])):
+        return rows
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        low = {str(k).lower(): v for k, v in row.items()}
+        name = next((str(low[k]) for k in METRIC_NAMES if low.get(k)), "")
+        run = str(low.get("run_id") or low.get("run") or "")
+        entry = found.setdefault((run, str(low.get("step"))), {"step": low.get("step")})
+        entry |= {name: low.get("value")} | ({"run": run} if run else {})
+    return list(found.values())
 
 
 def of_markdown(text: str, name: str = "") -> list[Entry]:
