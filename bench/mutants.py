@@ -1,11 +1,14 @@
 """Mutants of the modules that judge: which changes of a line do the tests not notice?
 
-    python bench/mutants.py stats/statistics.py --tests tests/test_statistics.py --most 60
-    python bench/mutants.py --report
+    python bench/mutants.py                          a sample of every module below, then the table
+    python bench/mutants.py stats/power.py --most 60 one module
+    python bench/mutants.py --report --write         what is stored, into docs/reliability.md
 
-Each mutant changes one operator, comparison, constant or truth value of one line, in a copy of the package,
-and runs the given tests until the first failure. Results are kept in `bench/mutants.jsonl`, a row a module,
-with the survivors by line; the next run of a module replaces its row. The sample is drawn by the seed.
+A mutant changes one operator, comparison, constant or truth value of one line, in a copy of the package. The
+tests run once without any mutant, and which lines each of them reaches is kept; a mutant is then tried on the
+quick ones among the tests that reach its line, each time in a child forked from a process that has the
+libraries loaded. `zip(strict=)` and the flags of dataclasses are not changed: they guard, and decide nothing.
+The sample is drawn by the seed. Results are in `bench/mutants.jsonl`, a row a module, the survivors by line.
 """
 
 from __future__ import annotations
@@ -13,18 +16,43 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import importlib
 import json
 import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "mutants.jsonl"
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- mutants:begin -->\n", "<!-- mutants:end -->"
+MODULES = ("stats", "gate", "scoring/encode.py", "training/objective.py", "training/losses.py")
+TESTS = (
+    "tests/stats", "tests/gate", "tests/test_surviving_mutants.py", "tests/commands/test_gate.py",
+    "tests/scoring/test_encode.py", "tests/scoring/test_trl_ids.py", "tests/training/test_losses.py",
+    "tests/training/test_loop.py", "tests/training/test_objective.py", "tests/test_behaviour.py",
+)  # fmt: skip
+LIBRARIES = (
+    "numpy",
+    "scipy.stats",
+    "torch",
+    "transformers",
+    "peft",
+    "hypothesis",
+    "pytest",
+    "statsmodels.api",
+)
+SECONDS = 5.0  # of tests a mutant, fastest first
+GUARDS = {"strict", "frozen", "slots", "kw_only"}
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.And: ast.Or,
@@ -34,16 +62,41 @@ SWAPS = {
 }  # fmt: skip
 
 
-def mutants(source: str) -> Iterator[tuple[int, str, str]]:
-    """(line, what was changed, the changed source) of every mutant of a module."""
+def mutants(source: str) -> Iterator[tuple[range, bool, str, str]]:
+    """(lines of its statement, whether it is in a function, what was changed, the changed source)."""
     tree = ast.parse(source)
+    places = _places(tree)
     for number, node in enumerate(ast.walk(tree)):
-        for change in _changes(node):
+        for change in _changes(node) if number in places else ():
             changed = copy.deepcopy(tree)
             target = next(n for i, n in enumerate(ast.walk(changed)) if i == number)
             change(target)
             told = f"{ast.unparse(node)[:60]} -> {ast.unparse(target)[:60]}"
-            yield node.lineno, told, ast.unparse(ast.fix_missing_locations(changed))
+            lines, inside = places[number]
+            yield lines, inside, f"{node.lineno}: {told}", ast.unparse(ast.fix_missing_locations(changed))
+
+
+def _places(tree: ast.Module) -> dict[int, tuple[range, bool]]:
+    """By number in the walk: the lines of a node's innermost statement, whether it is in a function."""
+    numbers = {id(node): i for i, node in enumerate(ast.walk(tree))}
+    places = {}
+
+    def visit(node: ast.AST, lines: range, inside: bool) -> None:
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            last = body[0].lineno - 1 if isinstance(body, list) and body else node.end_lineno
+            lines = range(node.lineno, max(last, node.lineno) + 1)
+        if isinstance(node, ast.keyword) and node.arg in GUARDS:
+            return
+        places[numbers[id(node)]] = (lines, inside)
+        for name, value in ast.iter_fields(node):
+            within = inside or (isinstance(node, ast.FunctionDef | ast.Lambda) and name == "body")
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    visit(child, lines, within)
+
+    visit(tree, range(0), False)
+    return places
 
 
 def _changes(node: ast.AST) -> Iterator:
@@ -63,47 +116,148 @@ def _changes(node: ast.AST) -> Iterator:
         yield lambda n: n.__dict__.update(body=n.orelse, orelse=n.body)
 
 
-def measure(module: str, tests: list[str], most: int, seed: int, seconds: float) -> dict:
-    """Run the tests on a sample of the module's mutants, in a copy of the package."""
-    found = list(mutants((ROOT / module).read_text(encoding="utf-8")))
-    drawn = random.Random(seed).sample(found, min(most, len(found)))
+class Reached:
+    """A pytest plugin: which lines of the package's modules each test reaches, and its seconds."""
+
+    def __init__(self, package: Path) -> None:
+        self.root = str(package) + "/"
+        self.lines: dict[str, set[tuple[str, int]]] = {}
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+
+    def pytest_runtest_setup(self, item) -> None:
+        self.lines[item.nodeid] = seen = set()
+        self._trace(lambda frame: self._local(frame, seen))
+
+    def pytest_runtest_teardown(self, item) -> None:
+        self._trace(None)
+
+    def pytest_runtest_logreport(self, report) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        if report.failed or report.skipped:
+            self.failed.append(report.nodeid)
+
+    def _trace(self, local: Callable | None) -> None:
+        function = None if local is None else lambda frame, *_: local(frame)
+        sys.settrace(function)
+        threading.settrace(function)
+
+    def _local(self, frame, seen):
+        file = frame.f_code.co_filename
+        if not file.startswith(self.root) or file.startswith(self.root + "tests/"):
+            return None
+        module = file.removeprefix(self.root)
+
+        def line(frame, event, _):
+            seen.add((module, frame.f_lineno))
+            return line
+
+        return line(frame, "call", None)
+
+
+def reached(package: Path, tests: list[str]) -> tuple[dict[tuple[str, int], list[str]], dict[str, float]]:
+    """(the tests that reach each line, the seconds of each), of those that pass without a mutant."""
+    out = package.parent / "reached.json"
+
+    def child() -> int:
+        import pytest
+
+        plugin = Reached(package)
+        pytest.main([*FLAGS, *tests, "-m", "not slow and not oracle"], plugins=[plugin])
+        failed = set(plugin.failed)
+        kept = {name: sorted(lines) for name, lines in plugin.lines.items() if name not in failed}
+        out.write_text(json.dumps([kept, plugin.seconds, sorted(failed)]))
+        return 0
+
+    forked(package, child, 3600)
+    kept, seconds, left = json.loads(out.read_text())
+    print(f"{len(kept)} tests; {len(left)} that fail or skip are left out", file=sys.stderr)
+    places = defaultdict(list)
+    for name in sorted(kept, key=lambda n: seconds[n]):
+        for module, line in kept[name]:
+            places[module, line].append(name)
+    return places, seconds
+
+
+FLAGS = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0"]
+
+
+def forked(package: Path, work: Callable[[], int], seconds: float) -> int:
+    """The exit code of `work` in a child that stands in the copy; -1 for one that ran on for ever."""
+    pid = os.fork()
+    if pid == 0:
+        _child(package, work)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return -1
+
+
+def _child(package: Path, work: Callable[[], int]) -> None:
+    os.setsid()
+    code = 3
+    with suppress(BaseException):
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(quiet, stream)
+        os.chdir(package)
+        sys.path.insert(0, str(package.parent))
+        code = int(work())
+    os._exit(code)
+
+
+def survives(package: Path, module: str, text: str, names: list[str], seconds: float) -> bool:
+    """Whether these tests pass on the copy with the module's text changed."""
+    sound = (package / module).read_text(encoding="utf-8")
+    (package / module).write_text(text, encoding="utf-8")
+
+    def child() -> int:
+        import pytest
+
+        return int(pytest.main([*FLAGS, "-x", *names]))
+
+    try:
+        return forked(package, child, seconds) == 0
+    finally:
+        (package / module).write_text(sound, encoding="utf-8")
+
+
+def measure(
+    package: Path, module: str, places: dict, seconds: dict[str, float], most: int, seed: int
+) -> dict:
+    """Try a sample of the module's mutants, each on the quick tests that reach its statement."""
+    found = list(mutants((package / module).read_text(encoding="utf-8")))
+    drawn = random.Random(seed).sample(range(len(found)), min(most, len(found)))
     survivors = []
-    with tempfile.TemporaryDirectory() as place:
-        package = Path(place) / "src" / "probe"
-        ignored = shutil.ignore_patterns(
-            ".git", ".venv", "__pycache__", ".*_cache", ".probe", "*.egg-info", "docs"
-        )
-        shutil.copytree(ROOT, package, ignore=ignored, symlinks=True)
-        (package / "docs").symlink_to(ROOT / "docs")
-        if not _pass(package, tests, seconds * 4):
-            raise SystemExit(f"{module}: the tests fail without any mutant")
-        for line, told, text in sorted(drawn):
-            (package / module).write_text(text, encoding="utf-8")
-            if _pass(package, tests, seconds):
-                survivors.append([line, told])
-                print(f"{module}:{line}: survives: {told}", file=sys.stderr)
+    for number in sorted(drawn):
+        lines, inside, told, text = found[number]
+        at = lines if inside else {line for name, line in places if name == module}
+        names = {name for line in at for name in places.get((module, line), ())}
+        chosen = _quickest(names, seconds)
+        if not chosen or survives(package, module, text, chosen, 20 * SECONDS):
+            survivors.append(told if chosen else f"{told} (no test reaches it)")
+            print(f"{module}:{survivors[-1]}", file=sys.stderr, flush=True)
     return {
-        "module": module, "tests": tests, "mutants": len(found), "tried": len(drawn),
-        "killed": len(drawn) - len(survivors), "survivors": survivors,
+        "module": module, "mutants": len(found), "tried": len(drawn), "killed": len(drawn) - len(survivors),
+        "survivors": survivors,
     }  # fmt: skip
 
 
-def _pass(package: Path, tests: list[str], seconds: float) -> bool:
-    """Whether the tests pass on the copy; one that runs on for ever is killed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(package.parent),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    try:
-        return (
-            subprocess.run(command, cwd=package, env=env, capture_output=True, timeout=seconds).returncode
-            == 0
-        )
-    except subprocess.TimeoutExpired:
-        return False
+def _quickest(names: set[str], seconds: dict[str, float]) -> list[str]:
+    """The fastest first, until their seconds are spent."""
+    chosen, spent = [], 0.0
+    for name in sorted(names, key=lambda n: (seconds[n], n)):
+        spent += seconds[name]
+        if chosen and spent > SECONDS:
+            break
+        chosen.append(name)
+    return chosen
 
 
 def rows() -> dict[str, dict]:
@@ -115,30 +269,55 @@ def rows() -> dict[str, dict]:
 
 def report() -> str:
     """The share of mutants killed, a module a line."""
-    lines = ["| module | mutants | tried | killed |", "|---|---|---|---|"]
-    known = sorted(rows().values(), key=lambda row: row["module"])
+    lines = ["| module | mutants | tried | killed |", "|---|--:|--:|--:|"]
+    known = sorted((row for row in rows().values() if row["tried"]), key=lambda row: row["module"])
     for row in known:
         share = f"{row['killed'] / row['tried']:.0%}"
         lines.append(f"| `{row['module']}` | {row['mutants']} | {row['tried']} | {share} |")
     tried, killed = (sum(row[key] for row in known) for key in ("tried", "killed"))
     lines.append(f"| all | {sum(row['mutants'] for row in known)} | {tried} | {killed / max(tried, 1):.0%} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
+
+
+def judging() -> list[str]:
+    """The modules of `MODULES`, from the root."""
+    found = [file for name in MODULES for file in sorted((ROOT / name).rglob("*.py"))]
+    return [str(file.relative_to(ROOT)) for file in found] + [
+        name for name in MODULES if name.endswith(".py")
+    ]
+
+
+def run(modules: list[str], tests: list[str], most: int, seed: int) -> None:
+    """Measure modules one after the other; what is done is kept."""
+    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    with tempfile.TemporaryDirectory() as place:
+        package = Path(place).resolve() / "src" / "probe"
+        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".probe", "*.egg-info")
+        shutil.copytree(ROOT, package, ignore=ignored, symlinks=True)
+        places, seconds = reached(package, [name for name in tests if (package / name).exists()])
+        for module in modules:
+            row = measure(package, module, places, seconds, most, seed)
+            stored = {**rows(), module: row}
+            RESULTS.write_text("".join(json.dumps(stored[name]) + "\n" for name in sorted(stored)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("module", nargs="?", help="a module of the package, from the root")
-    parser.add_argument("--tests", nargs="+", default=["tests"])
-    parser.add_argument("--most", type=int, default=60)
+    parser.add_argument("modules", nargs="*", help="modules of the package, from the root; all that judge")
+    parser.add_argument("--tests", nargs="+", default=TESTS)
+    parser.add_argument("--most", type=int, default=30, help="mutants of a module")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=60, help="after which a mutant counts as killed")
-    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     asked = parser.parse_args()
-    if asked.module:
-        row = measure(asked.module, asked.tests, asked.most, asked.seed, asked.seconds)
-        stored = {**rows(), asked.module: row}
-        RESULTS.write_text("".join(json.dumps(stored[name]) + "\n" for name in sorted(stored)))
+    if not asked.report:
+        run(asked.modules or judging(), list(asked.tests), asked.most, asked.seed)
     print(report())
+    if asked.write:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text(before + BEGIN + "\n" + report() + "\n" + END + rest.partition(END)[2])
 
 
 if __name__ == "__main__":

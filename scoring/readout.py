@@ -105,23 +105,23 @@ def _read(
 ) -> Readout:
     at = torch.from_numpy(where[side.start :]).to(final.device)
     before = torch.from_numpy(where[side.start - 1 : -1]).to(final.device)
-    pooled = [pool for k in layers for pool in (every[k][at].float().mean(0), every[k][at[-1]].float())]
+    last = int(where[-1])  # of the host: a number of the device would be waited for
+    pooled = [pool for k in layers for pool in (every[k][at].float().mean(0), every[k][last].float())]
     sources = final[before]
     targets = torch.tensor(side.ids[side.start :], device=final.device)
-    logps, entropies, top = _tokens(head, sources, targets)
+    parts = [torch.stack(pooled), sources.float().sum(0), *_tokens(head, sources, targets)]
+    made, summed, logps, entropies, top = _arrays(parts)
     if not np.isfinite(logps).all():
         raise CannotMeasure(
             "The model gives log-probs that are not finite. Try --dtype float32; if that fails too, its "
             "weights are damaged."
         )
-    return Readout(
-        _array(torch.stack(pooled)), _array(sources.float().sum(0)), logps, entropies, top, side.has_end
-    )
+    return Readout(made, summed, logps, entropies, top > 0, side.has_end)
 
 
 def _tokens(
     head: Callable[[torch.Tensor], torch.Tensor], sources: torch.Tensor, targets: torch.Tensor
-) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Log-probs, entropies and argmax agreement [tokens] from the states that predict the tokens."""
     logps, entropies, top = [], [], []
     for some, aims in zip(torch.split(sources, CHUNK), torch.split(targets, CHUNK), strict=True):
@@ -130,8 +130,11 @@ def _tokens(
         logps.append(shifted.gather(-1, aims[:, None])[:, 0])
         entropies.append(-(shifted.exp() * shifted).nan_to_num().sum(-1))  # 0 · log 0 is 0
         top.append(shifted.argmax(-1) == aims)
-    return _array(torch.cat(logps)), _array(torch.cat(entropies)), torch.cat(top).cpu().numpy()
+    return torch.cat(logps), torch.cat(entropies), torch.cat(top)
 
 
-def _array(tensor: torch.Tensor) -> Floats:
-    return tensor.detach().float().cpu().numpy()
+def _arrays(parts: Sequence[torch.Tensor]) -> list[Floats]:
+    """Tensors of any shape as float32 arrays, by one transfer from the device for all."""
+    together = torch.cat([part.float().flatten() for part in parts]).cpu().numpy()
+    flat = np.split(together, np.cumsum([part.numel() for part in parts[:-1]]))
+    return [values.reshape(tuple(part.shape)) for values, part in zip(flat, parts, strict=True)]

@@ -146,7 +146,7 @@ def _sample(model: torch.nn.Module, prompts: Sequence[Sequence[int]]) -> tuple[f
     inner.train(training)
     end = inner.generation_config.eos_token_id
     ends = set(end if isinstance(end, list) else [end])
-    masses = torch.stack([_top_mass(logits) for logits in output.logits], dim=1)
+    masses = torch.stack([_top_mass(logits) for logits in output.logits], dim=1).cpu().numpy()
     texts = [_until(row, ends) for row in output.sequences[:, width:].tolist()]
     mass = [float(masses[i, : len(text)].mean()) for i, text in enumerate(texts) if text]
     return (sum(mass) / len(mass) if mass else 1.0), repeated_share(texts)
