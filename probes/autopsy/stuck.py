@@ -67,8 +67,9 @@ def _idle(case: Case) -> Sign | None:
     if not case.method.sigmoid and accuracy.last(5) > CHANCE[1]:
         return None
     named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
-    divided = f", divided by {case.method.summed} (derived)," if case.method.summed > 1 else ""
-    text = f"all {len(loss)} losses{divided} within {near * idle:.2g} of {named} ({_span(loss)})"
+    derived = ", derived" if case.method.summed > 1 else ""
+    divided = f", divided by {case.method.summed}," if case.method.summed > 1 else ""
+    text = f"all {len(loss)} losses{divided} within {near * idle:.2g} of {named} ({_span(loss)}{derived})"
     return Sign("stuck", "PB853", loss.steps[0], text, unexplained(case), "certain")
 
 
