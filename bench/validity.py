@@ -281,7 +281,13 @@ def main() -> int:
         print(report(load()))
         return 0
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    run(options.sets.split(","), options.model, seeds, options.until, options.methods.split(","))
+    run(
+        options.sets.split(","),
+        options.model,
+        seeds,
+        options.until,
+        [m for m in options.methods.split(",") if m],
+    )
     return 0
 
 

@@ -53,6 +53,9 @@ def negatives(
     trim_by: Annotated[
         str, typer.Option(help="gap (both ends), surface, signal or ches (upper end).")
     ] = "gap",
+    drop_suspect: Annotated[
+        Path | None, typer.Option(help="Write the file without the pairs whose label looks wrong (PB230).")
+    ] = None,
     template: options.Template = "auto",
     max_length: options.MaxLength = None,
     alpha: options.Alpha = 0.05,
@@ -74,6 +77,7 @@ def negatives(
     """
     from ..probes.negatives.flip_budget import budget_beta
     from ..probes.negatives.run import measure_negatives
+    from ..probes.negatives.suspects import SURE
     from ..probes.negatives.trimming import export_trimmed as write_trimmed
     from ..probes.negatives.trimming import lines_to_drop, told
     from ..probes.negatives.work import NegativesOptions
@@ -109,3 +113,8 @@ def negatives(
             told(list(dropped), measured.run.inputs["pairs"]["n"], trim_by, export_trimmed, log),
             file=sys.stderr,
         )
+    if drop_suspect is not None:
+        suspects = {line: p for line, p in measured.scores.get("suspect", {}).items() if p > SURE}
+        log = write_trimmed(pairs, drop_suspect, suspects, "suspect")
+        n = measured.run.inputs["pairs"]["n"]
+        print(told(list(suspects), n, "suspect", drop_suspect, log), file=sys.stderr)

@@ -183,6 +183,16 @@ ROWS: tuple[Row, ...] = (
         "make new negatives with `probe sample`, or measure again with `probe negatives`",
     ),
     Row(
+        "wrong-labels",
+        (Not(LEARNS), Found(("PB230",), ("warning",))),
+        "fix-data",
+        "wrong labels teach their opposite, and the trial is not shown to learn",
+        "calibrated at 0 to 40% flipped labels (bench/label_noise.py)",
+        "moderate",
+        "the file without the pairs that the finding lists",
+        "look at the lines, then relabel them or leave them out: `probe negatives PAIRS --drop-suspect FILE`",
+    ),
+    Row(
         "undecided",
         (Not(LEARNS),),
         "do-not-train",

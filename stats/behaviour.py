@@ -185,9 +185,10 @@ class Behaviour:
         return tuple(replace(e, name=f"{e.name}@{method}") for e in self.estimates)
 
 
-def behaviour(halves: Sequence[Half], *, alpha: float = 0.05) -> Behaviour:
+def behaviour(halves: Sequence[Half], *, alpha: float = 0.05, tests: int = 1) -> Behaviour:
     """The judge's accuracy on unseen pairs, and which way the prompts moved, over all `halves`.
 
+    `tests`: candidates that share `alpha`; the judge is the same for all, so its accuracy is tested once.
     `behaviour_up` has no value where the judge is not shown to tell unseen pairs apart. A prompt has one say
     however often it was sampled, so the sign test over moved prompts is exact. Raises `ValueError` without
     any prompt.
@@ -199,7 +200,8 @@ def behaviour(halves: Sequence[Half], *, alpha: float = 0.05) -> Behaviour:
     accuracy = judge_accuracy(judges, halves, alpha)
     told = accuracy.low is not None and accuracy.low > 0.5
     content, form = (_summed(map(moves, some, halves)) for some in (judges, forms))
-    estimates = (accuracy, _up(content, told, alpha), _unchanged(content, halves, alpha))
+    level = alpha / tests
+    estimates = (accuracy, _up(content, told, level), _unchanged(content, halves, level))
     row = {
         "judged": told, "judge": accuracy.value, "judge_low": accuracy.low, "prompts": content.prompts,
         "up": content.up, "down": content.down, "unchanged": content.unchanged,

@@ -61,6 +61,7 @@ WRITERS = {
     "data --fix, against": ("data", "pairs.jsonl", "--against", "other.jsonl", "--fix", "other.jsonl"),
     "label --export": ("label", "pairs.jsonl", "--report", "--export", "pairs.jsonl"),
     "negatives --export-trimmed": ("negatives", "pairs.jsonl", "--export-trimmed", "pairs.jsonl"),
+    "negatives --drop-suspect": ("negatives", "pairs.jsonl", "--drop-suspect", "pairs.jsonl"),
     "trial --export-trimmed": ("trial", "pairs.jsonl", "--export-trimmed", "pairs.jsonl"),
     "sample --to": ("sample", "pairs.jsonl", "--to", "pairs.jsonl"),
     "report": ("report", "run/run.json", "--format", "html=run/run.json"),

@@ -23,6 +23,7 @@ from .displacement import Gradients, judge_gradients
 from .pattern_findings import prompt_clusters
 from .read import must_be_plain, pace
 from .states import Usable, states
+from .suspects import judge_labels
 from .triviality import judge_surface, sample_of, surface
 from .work import NegativesOptions, Work, tokens
 
@@ -97,7 +98,11 @@ def _surface(work: Work) -> None:
             seed=options.seed,
         )
         work.score("surface", found.pairs, found.separations["surface"].margins)
-        return judge_surface(found, alpha=options.alpha)
+        labels, wrong = judge_labels(
+            found.separations["surface"], found.pairs, options.alpha, options.seed
+        )  # fmt: skip
+        work.score("suspect", found.pairs, wrong)
+        return together([judge_surface(found, alpha=options.alpha), labels])
 
     what = (
         f"the text of {len(work.pairs):,} pairs, 6 classifiers, {options.permutations} relabellings; no model"

@@ -18,6 +18,7 @@ TRIMS = {
     "surface": "the pairs that the text gives away most (log-odds)",
     "signal": "the pairs that a linear probe is surest of (log-odds)",
     "ches": "the pairs highest in length-normalised CHES",
+    "suspect": "the pairs whose label is more likely wrong than not",
     "difficulty": "the pairs with the largest loss after a short trial on others",
 }
 

@@ -60,7 +60,7 @@ def race(candidates: Sequence[Candidate], alpha: float = 0.05) -> Measured:
     estimates are the first candidate's.
     """
     level = alpha / len(candidates)
-    standings = [_standing(candidate, level) for candidate in candidates]
+    standings = [_standing(candidate, level, len(candidates)) for candidate in candidates]
     won = winner(standings, alpha)
     told = won or standings[0]
     several = len(standings) > 1
@@ -75,10 +75,11 @@ def race(candidates: Sequence[Candidate], alpha: float = 0.05) -> Measured:
     return Measured(tuple(estimates), tuple(findings), {"race": rows})
 
 
-def _standing(candidate: Candidate, level: float) -> Standing:
+def _standing(candidate: Candidate, level: float, tests: int) -> Standing:
     accuracy = held_out(candidate.halves, "trial_accuracy", level)
     ranking = ranking_change(candidate.halves, level)
-    shown = behaviour(candidate.written, alpha=level) if any(h.before for h in candidate.written) else None
+    some = any(half.before for half in candidate.written)
+    shown = behaviour(candidate.written, alpha=level * tests, tests=tests) if some else None
     up = next((e for e in shown.estimates if e.name == "behaviour_up"), None) if shown else None
     compares = candidate.method != "sft"
     reasons = (
