@@ -15,7 +15,13 @@ from ..errors import ProbeError
 from .bundles import bundled, expanded
 from .config_tables import SECTIONS, TABLES
 
-OUTPUTS = ("export", "to", "fix", "export_trimmed")  # parameters that name a file to be written
+OUTPUTS = (
+    "export",
+    "to",
+    "fix",
+    "export_trimmed",
+    "drop_suspect",
+)  # parameters that name a file to be written
 PLACES = ("promote_to", "place")  # what `deploy` keeps
 WITHOUT_FILE = ("explain",)  # commands that no config file can stop
 SHOW = Annotated[bool, typer.Option("--show-config", help="Print each setting with its origin and exit.")]

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from ..records import Decision, Finding, Reason, Run
 from ..training.shipped import Tuning, recipe
 from .conditions import RULES, pairs_to_settle
-from .judge import Settings
+from .judge import Settings, reads
 from .levers import told
 from .predicates import Evidence, Facts, Goal, Held, Threshold
 from .restated import level_of
@@ -116,12 +116,14 @@ def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:
     limit = facts.thresholds[threshold].value
     if measured is None or measured.value is None or measured.value <= limit:
         return ""
-    gating = [c.measured for c in facts.run.verdict.conditions if c.gates and c.name in RULES]
+    conditions = [c for c in facts.run.verdict.conditions if c.gates and c.name in RULES]
+    gating = [c.measured for c in conditions if not RULES[c.name].forbids]  # what forbids has its own alpha
     tests = sum(estimate is not None and estimate.n >= settings.minimum_n for estimate in gating)
     more = pairs_to_settle(measured, limit, settings.alpha, tests, level_of(facts.run))
-    return (
-        f"; with {more:,} more pairs, were the measured {measured.value:.2f} the true value" if more else ""
-    )
+    most = reads(facts.run).get(RULES[name].probe)
+    if not more or (most is not None and measured.n + more > most):  # so many would not be read
+        return ""
+    return f"; with {more:,} more pairs, were the measured {measured.value:.2f} the true value"
 
 
 def _missing(row: Row) -> Finding:

@@ -60,6 +60,11 @@ CASES = {
     "matter-of-fact": (make_run({**CERTAIN, **OVER}, leaning="favours rejected"), {}, "do-not-train"),
     "errors": (make_run(findings=[finding("PB599", "error")]), {}, "do-not-train"),
     "template": (make_run(findings=[finding("PB211", "error")]), {}, "do-not-train"),
+    "wrong-labels": (
+        make_run({"trial_accuracy": (0.56, 0.46, 0.66)}, findings=[finding("PB230")]),
+        {},
+        "fix-data",
+    ),
     "undecided": (make_run({"trial_accuracy": (0.56, 0.46, 0.66)}), {}, "do-not-train"),
     "only-length": (make_run(findings=[finding("PB505")]), {}, "do-not-train"),
     "race-sft": (raced("sft"), {}, "sft"),
