@@ -19,6 +19,12 @@ def gate(
     template: options.Template = "auto",
     max_length: options.MaxLength = None,
     off: bundles.Switches = frozenset(),
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Every pair scored, more states read, a larger trial.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="No training steps: the same as --no-trial.")
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and run nothing.")] = False,
     inconclusive: Annotated[
         str, typer.Option(help="What an inconclusive condition does to the exit code: fail or warn.")
@@ -62,11 +68,12 @@ def gate(
     from ..gate.settings import from_config, is_run, judged
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
-    from ..probes.gated import Request
+    from ..probes.gated import Request, extent
     from ..reports.emit import emit, parse_formats, show
     from ..runs import load_run, read_from
 
     targets = parse_formats(format)
+    off, effort = extent(off, thorough=thorough, quick=quick)
     judging = from_config(
         alpha=alpha,
         bound=bound,
@@ -90,7 +97,7 @@ def gate(
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
     if plan:
         n = sum(1 for _ in read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad))
-        print("\n".join(lines(costs(n, trial_pairs), off)))
+        print("\n".join(lines(costs(n, trial_pairs, effort), off)))
         return 0
     from ..scoring.session import ModelOptions, Source
 
@@ -98,7 +105,7 @@ def gate(
         model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
     )
     source = Source.of(path, fields, sides, skip_bad)
-    request = Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs)
+    request = Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort)
     measured, rows = measure(request)
     measured = with_levers(measured, levers) if levers else measured
     run = judged(measured, judging, date.today())

@@ -20,6 +20,7 @@ TAKEN = (*SAME, "sides")
 # Settings of `gate` alone: as far as the file sets them, they must be what they were.
 JUDGING = (
     *("alpha", "bound", "beta", "minimum_n", "inconclusive", "goal", "one_stage", "trial_pairs"),
+    *("thorough", "quick"),
     *PROBE_NAMES,
 )
 TABLES = ("accept", "gate.limits", "gate.groups", "data.limits")

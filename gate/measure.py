@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..errors import ProbeError
-from ..probes.gated import Request, Work
+from ..probes.gated import Request, Work, sharing
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
 from . import cache as kept
@@ -37,11 +37,11 @@ def measure(
         raise ProbeError(
             f'off: there is no probe "{unknown[0]}". Those of the gate are {", ".join(PROBE_NAMES)}.'
         )
-    created, work = now(), Work(request, _session=session)
+    created, work = now(), Work(request, _session=sharing(session) if session else None)
     states = {probe.name: "off" if probe.name in request.off else DONE for probe in PROBES}
     if any(probe.model and states[probe.name] == DONE for probe in PROBES):
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
-        planned = plan.costs(work.pairs, request.trial_pairs)
+        planned = plan.costs(work.pairs, request.trial_pairs, request.effort)
         print("\n".join(plan.lines(planned, request.off)), file=sys.stderr)
     parts: list[Measured] = []
     for probe in PROBES:
@@ -90,7 +90,7 @@ def _timed(probe: Probe, work: Work) -> Measured:
     keep = probe.keeps and not work.request.how.no_cache
     name = kept.name_of(probe.name, work.depends()) if keep else ""
     known = kept.read(name) if keep else None
-    planned = probe.cost(work.pairs, work.request.trial_pairs).what
+    planned = probe.cost(work.pairs, work.request.effort, work.request.trial_pairs).what
     what = f"kept since {known[1]}" if known else planned
     print(f"{probe.name}: {what}", file=sys.stderr)
     part = probe.run(work) if known is None else known[0]

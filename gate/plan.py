@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..probes.gated import Cost
+from ..probes.gated import Cost, Effort
 from .registry import PROBES
 
 
-def costs(n: int, trial_pairs: int = 128) -> tuple[Cost, ...]:
+def costs(n: int, trial_pairs: int = 128, effort: Effort = Effort()) -> tuple[Cost, ...]:
     """The cost of every probe on a file of `n` pairs, in the order in which they run."""
-    return tuple(probe.cost(n, trial_pairs) for probe in PROBES)
+    return tuple(probe.cost(n, effort, trial_pairs) for probe in PROBES)
 
 
 def lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..probes.bias import gated as bias
 from ..probes.data import gated as data
-from ..probes.gated import Cost, Work
+from ..probes.gated import Cost, Effort, Work
 from ..probes.negatives import gated as negatives
 from ..probes.numerics import gated as numerics
 from ..probes.trial import gated as trial
@@ -63,14 +63,14 @@ class Section:
 class Probe:
     """One probe of the gate. Its `name` is also its switch, `--no-NAME`, and its state in `details.probes`.
 
-    `cost` takes the number of pairs in the file and the most that the trial takes. `without`: what a gate
-    would lose without it; errors are those of docs/validity.md, a set left out, of held-out accuracy where
-    nothing else is said. `section` is for rows that no table of `reports/tables.py` shows.
+    `cost` takes the number of pairs in the file, the effort and the trial's number of pairs. `without`: what
+    a gate would lose without it, where errors are those of docs/validity.md (a set left out; of held-out
+    accuracy, where nothing else is said). `section` is for rows that no table of `reports/tables.py` shows.
     """
 
     name: str
     run: Callable[[Work], Measured]
-    cost: Callable[[int, int], Cost]
+    cost: Callable[[int, Effort, int], Cost]
     without: str
     conditions: tuple[Rule, ...] = ()
     section: Section | None = None
@@ -79,6 +79,7 @@ class Probe:
     keeps: bool = True  # False: cheap, or kept pair by pair in the store of scores
 
 
+# The negatives stand before the bias: their reading of states gives the scores of the same tokens.
 PROBES: tuple[Probe, ...] = (
     Probe(
         "data",
@@ -125,34 +126,6 @@ PROBES: tuple[Probe, ...] = (
                 "deterministic",
             ),
         ),
-    ),
-    Probe(
-        "bias",
-        bias.measure,
-        bias.cost,
-        "win rate (error .150; signal .059, mean .198); which side the model prefers",
-        conditions=(
-            Rule(
-                "gap",
-                "within",
-                None,
-                "PB101",
-                "bias",
-                "Mean gap of the base model, nats/token, within ± the limit. Off until a limit is set.",
-                "equivalence test (TOST)",
-            ),
-            Rule(
-                "flip_budget_share",
-                "<=",
-                0.5,
-                "PB120",
-                "bias",
-                "Share of pairs that DPO must flip by more than 1/beta nats.",
-                "Chen et al. 2024, theorem 4.1; limit by convention",
-                gates=False,
-            ),
-        ),
-        keeps=False,
     ),
     Probe(
         "negatives",
@@ -215,6 +188,34 @@ PROBES: tuple[Probe, ...] = (
             ),
         ),
         needed=False,
+    ),
+    Probe(
+        "bias",
+        bias.measure,
+        bias.cost,
+        "win rate (error .150; signal .059, mean .198); which side the model prefers",
+        conditions=(
+            Rule(
+                "gap",
+                "within",
+                None,
+                "PB101",
+                "bias",
+                "Mean gap of the base model, nats/token, within ± the limit. Off until a limit is set.",
+                "equivalence test (TOST)",
+            ),
+            Rule(
+                "flip_budget_share",
+                "<=",
+                0.5,
+                "PB120",
+                "bias",
+                "Share of pairs that DPO must flip by more than 1/beta nats.",
+                "Chen et al. 2024, theorem 4.1; limit by convention",
+                gates=False,
+            ),
+        ),
+        keeps=False,
     ),
     Probe(
         "trial",

@@ -7,14 +7,35 @@ stands in `gate/registry.py`. Neither loads torch before it is called.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ProbeError
 from ..records import BiasRow, Measured, Run
 
 if TYPE_CHECKING:
     from ..scoring.session import ModelOptions, Session, Source
     from ..scoring.table import ScoreTable
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How many pairs a gate looks at: pairs after each look at the bias (none: all), pairs whose states are
+    read, and how many times its own number of pairs the trial may take."""
+
+    looks: tuple[int, ...] = (512, 2048)
+    states: int = 300
+    trial: int = 1
+
+
+THOROUGH = Effort(looks=(), states=1500, trial=4)
+
+
+def extent(off: frozenset[str], *, thorough: bool, quick: bool) -> tuple[frozenset[str], Effort]:
+    """Which probes are off and how much the others look at. Raises `ProbeError` where both are asked for."""
+    if thorough and quick:
+        raise ProbeError("--thorough --quick: they ask for opposite things. Give one of them.")
+    return off | ({"trial"} if quick else frozenset()), THOROUGH if thorough else Effort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +52,7 @@ class Request:
     full: bool = False
     seed: int = 0
     trial_pairs: int = 128
+    effort: Effort = Effort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +82,7 @@ class Work:
         if self._session is None:
             from ..scoring.session import Session
 
-            self._session = Session.open(self.request.source, self.request.how, self.request.seed)
+            self._session = sharing(Session.open(self.request.source, self.request.how, self.request.seed))
         return self._session
 
     @property
@@ -86,8 +108,23 @@ class Work:
             "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],
             "model": {name: session.loaded.facts.get(name) for name in names},
             "encoding": [session.encoder.template, session.encoder.max_length],
-            "options": [asked.alpha, asked.beta, asked.full, asked.seed, asked.trial_pairs],
+            "options": [
+                asked.alpha,
+                asked.beta,
+                asked.full,
+                asked.seed,
+                asked.trial_pairs,
+                astuple(asked.effort),
+            ],
         }
+
+
+def sharing(session: Session) -> Session:
+    """The session, whose scores last as long as it where nothing is stored: probes share tokens."""
+    from ..scoring.store import passing_store
+
+    session.scorer.store = session.scorer.store or passing_store()
+    return session
 
 
 def part_of(run: Run) -> Measured:

@@ -154,6 +154,12 @@ class Scorer:
             advance(len(rows))
         return [result[i] for i in range(len(sides))]
 
+    def keep(self, sides: Sequence[EncodedSide], logps: Sequence[Floats]) -> None:
+        """Take log-probs [scored tokens] that another forward over the same tokens gave, and count them."""
+        self.new += len(sides)
+        if self.store:
+            self.store.put(sides, logps)
+
     def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[Floats]]]:
         """Packs of indices with their log-probs. Out of memory halves the budget and goes on."""
         if not sides:

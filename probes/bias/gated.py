@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from ... import config
 from ...records import Measured, together
-from ..gated import Cost, Work, part_of
+from ..gated import Cost, Effort, Work, part_of
+from .sizes import sizes
 
 TEMPLATE_PAIRS, TEMPLATES = 256, 3  # scored again: two other templates and an empty prompt
 
 
-def cost(n: int, trial_pairs: int) -> Cost:
-    """Every pair once, some of them again in other templates."""
-    scored = min(n, TEMPLATE_PAIRS)
-    what = f"every pair scored; {scored} in {TEMPLATES} more templates"
-    return Cost("bias", n + TEMPLATES * scored, 0, what)
+def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
+    """The pairs of the first look once, some of them again in other templates."""
+    first = sizes(n, effort.looks)[0] if n else 0
+    again, last = min(n, TEMPLATE_PAIRS), sizes(n, effort.looks)[-1]
+    more = f"{first:,} pairs scored, up to {last:,} where that settles nothing"
+    what = f"every pair scored; {again} in {TEMPLATES} more templates" if first == n else more
+    return Cost("bias", first + TEMPLATES * again, 0, what)
 
 
 def measure(work: Work) -> Measured:
@@ -22,11 +26,18 @@ def measure(work: Work) -> Measured:
     from .run import BiasOptions, measure_in
 
     request = work.request
-    measured = measure_in(work.session, BiasOptions(request.alpha, request.bound, seed=request.seed))
+    limit = config.section("gate.limits").get("gap")
+    options = BiasOptions(
+        request.alpha, request.bound, seed=request.seed, looks=request.effort.looks,
+        limit=None if limit is None or isinstance(limit, bool) else float(limit),
+    )  # fmt: skip
+    measured = measure_in(work.session, options)
     work.bias, work.scores, work.rows = measured.run.bias, measured.scores, measured.rows
     lines = set(measured.scores.lines)
     clusters = prompt_clusters(pair.prompt for pair in request.source.pairs() if pair.line in lines)
     budget = flip_budget(
-        measured.scores, beta=request.beta, alpha=request.alpha, clusters=clusters, seed=request.seed
+        measured.scores, beta=request.beta, alpha=measured.alpha, clusters=clusters, seed=request.seed
     )
-    return together([part_of(measured.run), Measured(budget.estimates, budget.findings)])
+    most = sizes(work.pairs, request.effort.looks)[-1]
+    reads = Measured(details={"reads": [{"probe": "bias", "most": most}]})
+    return together([part_of(measured.run), Measured(budget.estimates, budget.findings), reads])

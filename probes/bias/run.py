@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from ...stats.sequential import sign_sequence
 from ..clusters import prompt_clusters
 from .early import cluster_gaps, early_result, settled
 from .judge import BiasResult, bias
+from .looks import looked, sampled
+from .looks import settled as settled_look
 
 OTHER_TEMPLATES = {
     # What else a prompt could look like to this model; the resolved template itself comes first.
@@ -39,7 +41,11 @@ LOOK_EVERY = 32  # prompts between two looks at the anytime-valid test
 
 @dataclass(frozen=True, slots=True)
 class BiasOptions:
-    """How the scores are judged: see `probe bias --help`."""
+    """How the scores are judged: see `probe bias --help`.
+
+    `looks`: how many pairs are scored at most, look by look (none: all); `limit` on the gap, nats/token, is
+    to be settled too.
+    """
 
     alpha: float = 0.05
     bound: float = 0.1
@@ -47,15 +53,21 @@ class BiasOptions:
     corrected: bool = True
     stop_early: bool = False
     seed: int = 0
+    looks: tuple[int, ...] = ()
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A finished run, the rows of its `scores.jsonl`, and the scores for whoever asks more of them."""
+    """A finished run, the rows of its `scores.jsonl`, and the scores for whoever asks more of them.
+
+    `alpha` is the level that they were judged at: a share of the one asked for where there were looks.
+    """
 
     run: Run
     rows: Iterable[Mapping[str, Any]]
     scores: ScoreTable
+    alpha: float
 
 
 def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Measured | None:
@@ -69,21 +81,9 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Mea
 
 def measure_in(session: Session, options: BiasOptions) -> Measured:
     """The same in an open session: `probe gate` runs its other probes in it too."""
-    created, source = now(), session.source
-    extremes = Extremes()
-    stream = (
-        shuffled_until_settled(session, options)
-        if options.stop_early
-        else session.scores(tally=Tally(source.sides))
-    )
-    scores = ScoreTable(extremes.watch(stream))
-    if not scores:
-        raise ProbeError(
-            f"{source.path}: none of its {session.survey.n} pairs can be scored "
-            f"({_excluded(session)}). Look at the file with `probe data`."
-        )
-    clusters = _clusters(source, scores)
-    result = _judged(session, scores, clusters, options)
+    created, extremes = now(), Extremes()
+    made = (_look_by_look if options.looks else _whole)(session, options, extremes)
+    scores, clusters, result = made.scores, made.clusters, made.result
     run = Run(
         command="bias",
         created=created,
@@ -96,15 +96,62 @@ def measure_in(session: Session, options: BiasOptions) -> Measured:
         details={**result.details, **extremes.rows(session)},
     )
     rows = ({**score_row(score), "cluster": int(c)} for score, c in zip(scores, clusters, strict=True))
-    return Measured(run, rows, scores)
+    return Measured(run, rows, scores, made.alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Scores, the label of each one's prompt, and what they were found to say at level `alpha`."""
+
+    scores: ScoreTable
+    clusters: npt.NDArray[np.int64]
+    result: BiasResult
+    alpha: float
+
+
+def _whole(session: Session, options: BiasOptions, extremes: Extremes) -> _Made:
+    """All pairs of the file, or in random order those that settle the question."""
+    tally = Tally(session.source.sides)
+    stream = shuffled_until_settled(session, options) if options.stop_early else session.scores(tally=tally)
+    scores = _some(session, ScoreTable(extremes.watch(stream)))
+    clusters = _clusters(session.source, scores)
+    result = _judged(session, scores, clusters, options, session.survey.sample)
+    return _Made(scores, clusters, result, options.alpha)
+
+
+def _look_by_look(session: Session, options: BiasOptions, extremes: Extremes) -> _Made:
+    """Pairs of the file until its verdict is settled."""
+    for look in looked(session, options.looks, options.alpha, options.seed):
+        scores = _some(session, ScoreTable(look.scores))
+        clusters = _clusters(session.source, scores)
+        own = replace(options, alpha=look.alpha)
+        result = _judged(session, scores, clusters, own, look.again)
+        if look.last or settled_look(result, options.limit):
+            break
+    for _ in extremes.watch(look.scores):
+        pass
+    told = sampled(result, len(look.scores), session.survey.n, look.alpha)
+    result = replace(result, findings=(*result.findings, *([told] if told else ())))
+    return _Made(scores, clusters, result, look.alpha)
+
+
+def _some(session: Session, scores: ScoreTable) -> ScoreTable:
+    """The scores, of which there must be some. Raises `ProbeError`."""
+    if scores:
+        return scores
+    raise ProbeError(
+        f"{session.source.path}: none of its {session.survey.n} pairs can be scored "
+        f"({_excluded(session)}). Look at the file with `probe data`."
+    )
 
 
 def _judged(
-    session: Session, scores: ScoreTable, clusters: npt.NDArray[np.int64], options: BiasOptions
-) -> BiasResult:
-    """The verdict on these scores, with the same pairs or a sample in other templates and without prompt."""
+    session: Session, scores: ScoreTable, clusters: npt.NDArray[np.int64], options: BiasOptions,
+    sample: Sequence[Pair],
+) -> BiasResult:  # fmt: skip
+    """The verdict on these scores, with the pairs of `sample` in other templates and without prompt too."""
     source, scored = session.source, set(scores.lines)
-    again = [pair for pair in session.survey.sample if pair.line in scored]
+    again = [pair for pair in sample if pair.line in scored]
     result = bias(
         scores,
         sides=source.sides,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ... import config
 from ...records import Measured, together
-from ..gated import Cost, Request, Work, part_of
+from ..gated import Cost, Effort, Request, Work, part_of
 
 AGREEMENT = 0.8  # of a blind re-label with the file's labels: convention of a published post-mortem
 
 
-def cost(n: int, trial_pairs: int) -> Cost:
+def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     """No pair goes through the model."""
     return Cost("data", 0, 0, "one reading of the file")
 

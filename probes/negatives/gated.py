@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from ...records import Measured, together
-from ..gated import Cost, Work
-
-STATES_PAIRS = 300
+from ..gated import Cost, Effort, Work
 
 
-def cost(n: int, trial_pairs: int) -> Cost:
+def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     """The texts alone, and the model's states."""
-    read = min(n, STATES_PAIRS)
+    read = min(n, effort.states)
     return Cost("negatives", 2 * read, 0, f"text alone; {read} pairs' states with and without the prompt")
 
 
@@ -20,5 +18,7 @@ def measure(work: Work) -> Measured:
     from .work import NegativesOptions
 
     request = work.request
-    options = NegativesOptions(alpha=request.alpha, seed=request.seed, plan=None, ches=False)
+    options = NegativesOptions(
+        alpha=request.alpha, seed=request.seed, plan=None, ches=False, most=request.effort.states
+    )
     return together(measure_in(work.session, options).parts)

@@ -19,12 +19,13 @@ from ...scoring.records import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
 from ..cost import clocked, seconds
 from ..numerics.judge import Plan, judge_numerics, judge_plan
+from ..order import drawn
 from .displacement import Gradients, judge_gradients
 from .pattern_findings import prompt_clusters
 from .read import must_be_plain, pace
 from .states import Usable, states
 from .suspects import judge_labels
-from .triviality import judge_surface, sample_of, surface
+from .triviality import judge_surface, surface
 from .work import NegativesOptions, Work, tokens
 
 PASSES = 4  # forward passes that a step takes as long as: forward, backward (two), forward
@@ -61,7 +62,7 @@ def measure_in(session: Session, options: NegativesOptions) -> Work:
     work = Work(options, pairs, session.source.sides)
     if options.surface:
         _surface(work)
-    sample = sample_of(pairs, options.most, options.seed)
+    sample = drawn(pairs, options.most, options.seed)
     coded = list(zip(sample, session.encoder.many(sample), strict=True))
     some = [(pair, codes) for pair, codes in coded if not EXCLUDING.intersection(codes.flags)]
     if options.plan is not None:

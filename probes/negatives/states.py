@@ -45,7 +45,8 @@ def states(work: Work, session: Session, some: Usable) -> None:
             name: read_sides(session.scorer, both(codes), name, plain=must_be_plain(session, codes))
             for name, codes in contexts.items()
         }
-        session.scorer.new += sum(map(len, read.values()))
+        for name, codes in contexts.items():
+            session.scorer.keep(both(codes), [readout.logps for readout in read[name]])
         return _judged(work, session, some, read)
 
     work.timed("states", _forecast(work, session, contexts), measure)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ...records import Measured
-from ..gated import Cost, Work
+from ..gated import Cost, Effort, Work
 from .judge import PAIRS
 
 SAMPLE = 16  # pairs looked at; the step itself takes the first ones that can be scored
 
 
-def cost(n: int, trial_pairs: int) -> Cost:
+def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     """One step on a few pairs."""
     some = min(n, PAIRS)
     return Cost("numerics", some, some, "one training step: forward, backward, update, forward")

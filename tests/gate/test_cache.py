@@ -11,8 +11,7 @@ from probe.gate import plan
 from probe.gate.measure import measure
 from probe.gate.registry import PROBE_NAMES
 from probe.probes.bias import gated as bias
-from probe.probes.gated import Request
-from probe.probes.negatives import gated as negatives
+from probe.probes.gated import Effort, Request
 from probe.probes.trial import gated as trial
 from probe.records import Estimate, Finding, Measured
 
@@ -85,14 +84,14 @@ def test_the_plan_counts_what_the_probes_do():
 
     assert STABILITY_PAIRS == bias.TEMPLATE_PAIRS
     assert TrialOptions().steps == trial.STEPS
-    assert NegativesOptions().most == negatives.STATES_PAIRS
+    assert NegativesOptions().most == Effort().states
     assert tuple(cost.probe for cost in plan.costs(40)) == PROBE_NAMES
 
 
 def test_a_plan_by_hand():
-    """1,000 pairs: 1,000 + 3 · 256 scored, 2 · 300 read, 128 in the trial with batches of 8."""
-    bias, negatives, trial = plan.costs(1000)[2:]
-    assert (bias.forward, negatives.forward) == (1768, 600)
+    """1,000 pairs: 512 + 3 · 256 scored in a first look, 2 · 300 read, 128 in the trial with batches of 8."""
+    negatives, bias, trial = plan.costs(1000)[2:]
+    assert (bias.forward, negatives.forward) == (512 + 3 * 256, 600)
     assert (trial.forward, trial.backward) == (128, 3 * 12 * 8)
 
 

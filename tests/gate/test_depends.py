@@ -8,7 +8,7 @@ import pytest
 
 from probe.gate import cache, plan
 from probe.gate.registry import PROBES
-from probe.probes.gated import Request, Work
+from probe.probes.gated import THOROUGH, Request, Work
 from probe.scoring.session import ModelOptions, Source
 
 SOURCE = Source(Path("pairs.jsonl"), {"prompt": "prompt"}, ("chosen", "rejected"))
@@ -17,7 +17,7 @@ FACTS = dict.fromkeys(
     ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256", "dtype", "device"), "a"
 )
 OTHER = {
-    "alpha": 0.01, "beta": 0.2, "full": True, "seed": 1, "trial_pairs": 64,
+    "alpha": 0.01, "effort": THOROUGH, "beta": 0.2, "full": True, "seed": 1, "trial_pairs": 64,
     "source": replace(SOURCE, fields={"prompt": "question"}),
 }  # fmt: skip
 # What reaches a kept part by another way, or not at all.
@@ -71,4 +71,4 @@ def test_the_plan_follows_the_pairs_of_the_trial_and_the_file():
     few = {cost.probe: (cost.forward, cost.backward) for cost in plan.costs(5)}
     assert few["numerics"] == (4, 4) and few["bias"] == (5 + 3 * 5, 0) and few["negatives"] == (10, 0)
     assert few["trial"][0] == 5
-    assert plan.costs(0)[2].forward == 0
+    assert plan.costs(0)[2].forward == plan.costs(0)[3].forward == 0
