@@ -33,6 +33,7 @@ from .race import Candidate, race
 
 SPLIT = 1.25  # up to so many first draws, a file is cut into halves that can judge each other
 LOOKS = 2
+LEAST = 20  # `--minimum-n` of the gate, as shipped
 
 
 def trial_run(source: Source, how: ModelOptions, options: TrialOptions) -> Run:
@@ -156,11 +157,11 @@ def settled(measured: Measured, options: TrialOptions) -> bool:
     """Whether the gate's condition is decided: pairs ranked better than chance or samples moved, either way.
 
     The condition takes the better of both, so each is tested at half of the look's alpha; samples are those
-    of the best of all candidates.
+    of the best of all candidates. Fewer than `LEAST` settle nothing, however one-sided.
     """
     levels = {"trial_accuracy": 2, "behaviour_up": 2 * len(options.candidates)}
     told = [e for e in measured.estimates if e.name in levels]
-    return any(e.p is not None and e.p <= options.alpha / levels[e.name] for e in told)
+    return any(e.p is not None and e.n >= LEAST and e.p <= options.alpha / levels[e.name] for e in told)
 
 
 def hopeless(measured: Measured) -> bool:

@@ -22,7 +22,7 @@ validity, difficulty = load("validity"), load("difficulty")
 
 
 def test_no_stored_row_is_stale():
-    stale = [row["key"] for row in validity.load() if row["code"] != validity.code_hash()]
+    stale = [row["key"] for row in validity.load() if row["code"] != validity.code_hash(row["method"])]
     assert not stale, f"measured by other code; run bench/validity.py again: {stale}"
 
 

@@ -1,5 +1,6 @@
 """How much a trial looks at: one half where that settles it, else more, and no more where it is hopeless."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +25,7 @@ def share(name, value, p=None):
         ([share("trial_accuracy", 0.45, 0.6), share("behaviour_up", None)], False, True),
         ([share("trial_accuracy", 0.5, 1.0), share("behaviour_up", 0.9, 1e-6)], True, False),
         ([share("trial_accuracy", 0.2, 1e-5)], True, True),
+        ([replace(share("trial_accuracy", 1.0, 1e-3), n=12)], False, False),
     ],
 )
 def test_when_a_look_is_enough(estimates, settled, hopeless):
