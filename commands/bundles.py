@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_args
 
 import typer
 
 from ..gate.registry import PROBE_NAMES
+from ..scoring.options import ModelOptions
+from . import options
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,29 @@ def bundled(parameters: Iterable[inspect.Parameter], values: Mapping[str, Any]) 
 def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
+
+def _loading(*without: str) -> Bundle:
+    """The fields of `ModelOptions` as options, each with the annotation that `options` has for it."""
+    known = {
+        "model": options.Model,
+        "device": options.Device,
+        "dtype": options.DType,
+        "revision": options.Revision,
+        "adapter": options.Adapter,
+        "trust_remote_code": options.TrustRemoteCode,
+        "template": options.Template,
+        "max_length": options.MaxLength,
+        "no_cache": options.NoCache,
+    }
+    shown = [field for field in fields(ModelOptions) if field.name not in without]
+    made = (_option(field.name, known[field.name], field.default) for field in shown)
+    return Bundle(tuple(made), ModelOptions)
+
+
+# Which model, how it is run, and how pairs become tokens. Sampling cuts no pairs; encoding runs no model.
+Loading = Annotated[ModelOptions, _loading()]
+Sampling = Annotated[ModelOptions, _loading("max_length")]
+Encoding = Annotated[ModelOptions, _loading("device", "dtype", "adapter", "no_cache")]
 
 SWITCH = Annotated[bool, typer.Option(help="Run this probe; what is not run never passes.")]
 # The names of the probes that are switched off.

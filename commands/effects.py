@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from ..scoring.options import ModelOptions
+from . import bundles, options
 
 
 def effects(
     pairs: options.PairsFile,
-    model: options.Model = None,
+    how: bundles.Loading = ModelOptions(),
     trait: Annotated[
         list[str] | None, typer.Option("--trait", help='A trait of your own, "NAME: text". Repeatable.')
     ] = None,
@@ -28,16 +29,8 @@ def effects(
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
-    template: options.Template = "auto",
-    max_length: options.MaxLength = None,
     alpha: options.Alpha = 0.05,
     seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DType = None,
-    revision: options.Revision = None,
-    adapter: options.Adapter = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
@@ -48,15 +41,12 @@ def effects(
     """
     from ..probes.effects.run import EffectsOptions, measure_effects
     from ..reports.emit import emit, parse_formats
-    from ..scoring.session import ModelOptions, Source
+    from ..scoring.session import Source
 
     parse_formats(format)
     chosen = EffectsOptions.of(
         trait or (), traits_file, tuple(intended or ()),
         builtin=builtin, traits=traits, most=most, alpha=alpha, seed=seed,
     )  # fmt: skip
-    how = ModelOptions(
-        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
-    )
     run = measure_effects(Source.of(pairs, fields, sides, skip_bad), how, chosen)
     emit(run, format, out, everything=everything)

@@ -7,17 +7,16 @@ from typing import Annotated
 
 import typer
 
+from ..scoring.options import ModelOptions
 from . import bundles, options
 
 
 def gate(
     path: Annotated[Path, typer.Argument(help="A pair file to measure, or a run.json to judge again.")],
-    model: options.Model = None,
+    how: bundles.Loading = ModelOptions(),
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
-    template: options.Template = "auto",
-    max_length: options.MaxLength = None,
     off: bundles.Switches = frozenset(),
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Every pair scored, more states read, a larger trial.")
@@ -46,12 +45,6 @@ def gate(
     beta: Annotated[float, typer.Option(help="DPO's beta, for flip budget, numerics and trial.")] = 0.1,
     trial_pairs: Annotated[int, typer.Option(help="Most pairs of the trial; more is surer.")] = 128,
     seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DType = None,
-    revision: options.Revision = None,
-    adapter: options.Adapter = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
@@ -99,11 +92,8 @@ def gate(
         n = sum(1 for _ in read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad))
         print("\n".join(lines(costs(n, trial_pairs, effort), off)))
         return 0
-    from ..scoring.session import ModelOptions, Source
+    from ..scoring.session import Source
 
-    how = ModelOptions(
-        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
-    )
     source = Source.of(path, fields, sides, skip_bad)
     request = Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort)
     measured, rows = measure(request)

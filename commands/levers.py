@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from ..scoring.options import ModelOptions
+from . import bundles, options
 
 
 def levers(
     pairs: options.PairsFile,
-    model: options.Model = None,
+    how: bundles.Loading = ModelOptions(),
     system: Annotated[str | None, typer.Option(help="A system text, or a file that holds it.")] = None,
     context: Annotated[str | None, typer.Option(help="A passage before each prompt, or its file.")] = None,
     context_field: Annotated[str | None, typer.Option(help="The field with each row's own passage.")] = None,
@@ -24,16 +25,8 @@ def levers(
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
-    template: options.Template = "auto",
-    max_length: options.MaxLength = None,
     alpha: options.Alpha = 0.05,
     seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DType = None,
-    revision: options.Revision = None,
-    adapter: options.Adapter = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
@@ -45,7 +38,7 @@ def levers(
     from ..errors import ProbeError
     from ..probes.levers.run import LeversOptions, measure_levers, text_of_option
     from ..reports.emit import emit, parse_formats
-    from ..scoring.session import ModelOptions, Source
+    from ..scoring.session import Source
 
     parse_formats(format)
     if context is not None and context_field is not None:
@@ -54,8 +47,5 @@ def levers(
         text_of_option(system, "--system"), text_of_option(context, "--context"), context_field,
         shots, draws, steering, strength, trial_steps, most, alpha, seed,
     )  # fmt: skip
-    how = ModelOptions(
-        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
-    )
     run = measure_levers(Source.of(pairs, fields, sides, skip_bad), how, chosen)
     emit(run, format, out, everything=everything)

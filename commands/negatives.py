@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from ..scoring.options import ModelOptions
 from ..training.methods import METHODS
-from . import options
+from . import bundles, options
 
 
 def negatives(
     pairs: options.PairsFile,
-    model: options.Model = None,
+    how: bundles.Loading = ModelOptions(),
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
@@ -56,16 +57,8 @@ def negatives(
     drop_suspect: Annotated[
         Path | None, typer.Option(help="Write the file without the pairs whose label looks wrong (PB230).")
     ] = None,
-    template: options.Template = "auto",
-    max_length: options.MaxLength = None,
     alpha: options.Alpha = 0.05,
     seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DType = None,
-    revision: options.Revision = None,
-    adapter: options.Adapter = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
@@ -83,13 +76,10 @@ def negatives(
     from ..probes.negatives.work import NegativesOptions
     from ..probes.numerics.judge import Plan
     from ..reports.emit import emit, parse_formats
-    from ..scoring.session import ModelOptions, Source
+    from ..scoring.session import Source
 
     parse_formats(format)
     source = Source.of(pairs, fields, sides, skip_bad)
-    how = ModelOptions(
-        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
-    )
     plan = Plan.of(method, learning_rate, beta, train_dtype, full, fused) if numerics else None
     chosen = NegativesOptions(
         alpha=alpha,

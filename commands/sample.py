@@ -8,7 +8,8 @@ from typing import Annotated, get_args
 import typer
 
 from ..errors import ProbeError
-from . import options
+from ..scoring.options import ModelOptions
+from . import bundles, options
 
 
 def sample(
@@ -19,7 +20,7 @@ def sample(
         Path | None,
         typer.Option(help="File for the pairs; must not exist. Default: NAME.sampled.jsonl here."),
     ] = None,
-    model: options.Model = None,
+    how: bundles.Sampling = ModelOptions(),
     fields: options.Fields = None,
     temperatures: Annotated[
         str, typer.Option(help="Temperatures to sample at; 0 is greedy.")
@@ -49,14 +50,7 @@ def sample(
         typer.Option(help="run.json of `probe negatives` or `gate`: replace what it calls trivial."),
     ] = None,
     alpha: options.Alpha = 0.05,
-    template: options.Template = "auto",
     seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DType = None,
-    revision: options.Revision = None,
-    adapter: options.Adapter = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
@@ -81,12 +75,10 @@ def sample(
         raise ProbeError("no prompts to answer. Name a file, or give --replace-trivial a run.")
 
     from ..probes.sample.run import SampleOptions, sample_run
-    from ..scoring.session import ModelOptions
 
     target = to or Path(f"{path.stem}.sampled.jsonl")
     chosen = next(pick for pick in get_args(Pick) if pick == rejected)
     wanted = SampleOptions(target, heat, n, top_p, tokens, rules, chosen, match_length, trivial, alpha, seed)
-    how = ModelOptions(model, device, dtype, revision, adapter, trust_remote_code, template, None, no_cache)
     run = sample_run(path, parse_fields(fields), how, wanted)
     emit(run, format, out, everything=everything)
 

@@ -8,20 +8,17 @@ from typing import Annotated
 import typer
 
 from ..errors import ProbeError
-from . import options
+from ..scoring.options import ModelOptions
+from . import bundles, options
 
 
 def show(
     pairs: options.PairsFile,
     line: Annotated[list[int] | None, typer.Option(help="A line of the file. Repeatable.")] = None,
-    model: options.Model = None,
-    template: options.Template = "auto",
-    max_length: options.MaxLength = None,
+    how: bundles.Encoding = ModelOptions(),
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
-    revision: options.Revision = None,
-    trust_remote_code: options.TrustRemoteCode = False,
     format: Annotated[
         list[str] | None, typer.Option(help="text or json; or FORMAT=PATH. Repeatable.")
     ] = None,
@@ -37,13 +34,12 @@ def show(
     from ..probes.show import ids_of, measure_show
     from ..reports.emit import parse_formats
     from ..reports.emit import show as show_run
-    from ..scoring.session import ModelOptions, Source
+    from ..scoring.session import Source
     from ..streams import utf8
 
     targets = parse_formats(format)
     if other := sorted({name for name, _ in targets} - {"text", "json"}):
         raise ProbeError(f"--format {other[0]}: not one of this command. Use text or json.")
-    how = ModelOptions(model, None, None, revision, None, trust_remote_code, template, max_length)
     every = everything or any(name == "json" for name, _ in targets)
     run = measure_show(Source.of(pairs, fields, sides, skip_bad), how, line or (), first=not every)
     texts = [target for target in targets if target[0] == "text"]

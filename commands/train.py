@@ -10,8 +10,9 @@ import typer
 
 from ..errors import Exit
 from ..records import Finding
+from ..scoring.options import ModelOptions
 from ..training.methods import METHODS
-from . import options
+from . import bundles, options
 
 
 def train(
@@ -27,15 +28,13 @@ def train(
     ] = "dpo",
     force: Annotated[bool, typer.Option("--force", help="With auto: train against the gate.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why --force; saved with the run.")] = None,
-    model: options.Model = None,
+    how: bundles.Loading = ModelOptions(),
     full: Annotated[
         bool, typer.Option("--full", help="Train all weights instead of a LoRA adapter.")
     ] = False,
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
-    template: options.Template = "auto",
-    max_length: options.MaxLength = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak rate. Default: by method and size.")
     ] = None,
@@ -78,12 +77,6 @@ def train(
     tracker: Annotated[list[str] | None, typer.Option(help="tensorboard, wandb, mlflow. Repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DType = None,
-    revision: options.Revision = None,
-    adapter: options.Adapter = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
@@ -96,15 +89,12 @@ def train(
 
     from ..errors import ProbeError
     from ..reports.emit import emit, parse_formats, show
-    from ..scoring.session import ModelOptions, Source
+    from ..scoring.session import Source
     from ..training.plan import Options
     from ..training.records import Limits
     from ..training.run import TrainOptions, train_run
 
     targets = parse_formats(format)
-    how = ModelOptions(
-        model, device, dtype, revision, adapter, trust_remote_code, template, max_length, no_cache
-    )
 
     def source_of(path: Path) -> Source:
         return Source.of(path, fields, sides, skip_bad)

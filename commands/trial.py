@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from ..scoring.options import ModelOptions
 from ..training.methods import METHODS
-from . import options
+from . import bundles, options
 
 
 def trial(
@@ -20,7 +21,7 @@ def trial(
         str | None,
         typer.Option(help="Race these on the same halves, e.g. dpo,sft,sft+dpo; the first is forecast."),
     ] = None,
-    model: options.Model = None,
+    how: bundles.Loading = ModelOptions(),
     most: Annotated[int, typer.Option("--pairs", help="Pairs drawn, by prompt; more is surer.")] = 128,
     steps: Annotated[int, typer.Option(help="Most optimizer steps of each stage.")] = 12,
     samples: Annotated[int, typer.Option(help="Samples a prompt, before and after; 0: none.")] = 2,
@@ -36,19 +37,11 @@ def trial(
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
-    template: options.Template = "auto",
-    max_length: options.MaxLength = None,
     learning_rate: Annotated[float | None, typer.Option(help="Default: by method and size.")] = None,
     beta: Annotated[float | None, typer.Option(help="β of the loss.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs of an optimizer step.")] = None,
     alpha: options.Alpha = 0.05,
     seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DType = None,
-    revision: options.Revision = None,
-    adapter: options.Adapter = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
@@ -64,7 +57,7 @@ def trial(
     from ..probes.trial.options import TrialOptions
     from ..probes.trial.run import trial_run
     from ..reports.emit import emit, parse_formats
-    from ..scoring.session import ModelOptions, Source
+    from ..scoring.session import Source
 
     parse_formats(format)
     if by != "difficulty":
@@ -72,17 +65,7 @@ def trial(
     changes = {"learning_rate": learning_rate, "beta": beta, "batch": batch}
     run = trial_run(
         Source.of(pairs, fields, sides, skip_bad),
-        ModelOptions(
-            proxy or model,
-            device,
-            dtype,
-            revision,
-            adapter,
-            trust_remote_code,
-            template,
-            max_length,
-            no_cache,
-        ),
+        replace(how, model=proxy or how.model),
         TrialOptions(
             method,
             most,
@@ -96,7 +79,7 @@ def trial(
         ),
     )
     if proxy:
-        run = replace(run, inputs={**run.inputs, "proxy_for": model or "embedded"})
+        run = replace(run, inputs={**run.inputs, "proxy_for": how.model or "embedded"})
     emit(run, format, out, everything=everything)
     if export_trimmed is not None:
         dropped = lines_to_drop(by_line(run.details), by, trim)

@@ -20,6 +20,7 @@ from ..records import to_json
 from .encode import Encoder, make_encoder
 from .flags import describe
 from .model import LoadedModel, load_model
+from .options import ModelOptions as ModelOptions
 from .records import PairScore, SideScore
 from .service import Scorer, open_store
 
@@ -87,21 +88,6 @@ class Survey:
     def n(self) -> int:
         """Pairs in the file."""
         return int(self.facts["n"])
-
-
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
-    """Which model, how it is run, and how pairs become tokens: the options of every measuring command."""
-
-    model: str | None = None
-    device: str | None = None
-    dtype: str | None = None
-    revision: str | None = None
-    adapter: str | None = None
-    trust_remote_code: bool = False
-    template: str = "auto"
-    max_length: int | None = None
-    no_cache: bool = False
 
 
 def _loaded(options: ModelOptions) -> LoadedModel:
