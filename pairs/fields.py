@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ..errors import ProbeError
 
-FIELDS = ("prompt", "chosen", "rejected", "id", "group")
+FIELDS = ("prompt", "chosen", "rejected", "id", "group", "system", "input")
+BESIDE = ("system", "input")  # read only where they are mapped
 
 
 def parse_fields(text: str | None) -> dict[str, str]:
@@ -24,7 +25,7 @@ def parse_fields(text: str | None) -> dict[str, str]:
             raise ProbeError(f"--fields: {part.strip()!r} is no mapping. Write {'|'.join(FIELDS)}=FIELD.")
         if name in fields:
             raise ProbeError(f'--fields: "{name}" is mapped twice. Map each name once.')
-        if not field and name in ("chosen", "rejected"):
+        if not field and name in ("chosen", "rejected", *BESIDE):
             raise ProbeError(f'--fields: "{name}" needs a field. Write {name}=FIELD.')
         fields[name] = field
     return fields
@@ -45,19 +46,24 @@ def parse_sides(text: str | None) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class FieldNames:
-    """The row's field for each of ours, empty for none; `mapped` are those that the user named."""
+    """The row's field for each of ours, empty for none; `mapped` are those that the user named.
+
+    The text of `input` follows the prompt's on a new line, `system` becomes the system turn of a chat.
+    """
 
     prompt: str
     chosen: str
     rejected: str
     id: str
     group: str
+    system: str
+    input: str
     mapped: frozenset[str]
     used: frozenset[str]
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> FieldNames:
         """From a mapping such as `parse_fields` gives; names it lacks are the row's own."""
-        names = {name: fields.get(name, name) for name in FIELDS}
+        names = {name: fields.get(name, "" if name in BESIDE else name) for name in FIELDS}
         mapped = frozenset(name for name, field in fields.items() if field)
         return cls(**names, mapped=mapped, used=frozenset(names.values()))

@@ -18,6 +18,8 @@ MARKERS = (
     ("<start_of_turn>user\n", "<start_of_turn>model\n"),
     ("[INST]", "[/INST]"),
 )
+# Those of chat templates, which nobody writes by hand.
+RENDERED = tuple(mark.strip() for both in MARKERS for mark in both if "<" in mark or "INST]" in mark)
 USER = {user for user, _ in MARKERS}
 _TURN = re.compile("|".join(re.escape(mark) for mark in dict.fromkeys(m for both in MARKERS for m in both)))
 

@@ -61,7 +61,7 @@ class Reading:
         if isinstance(row, BadRow):
             raise row
         pair = pair_of(row, line, names, lenient=self.lenient)
-        if line == 1 and (told := read_as(row, names)[1]):
+        if self.n == 0 and (told := read_as(row, names)[1]):
             _tell(str(self.path), told)
         if ids and (first := ids.first(pair.id, line)) != line:
             raise BadRow(

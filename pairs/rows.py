@@ -9,7 +9,7 @@ from typing import Any
 from .fields import FieldNames
 from .implicit import split_shared
 from .record import Content, Message, Pair, text_of
-from .shapes import renamed, repeats_prompt
+from .shapes import renamed, repeats_prompt, retold, under_system, with_input
 
 Row = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) ->
         raise BadRow(f"holds {_kind(row)}, not an object. Write one JSON object a line.")
     if "preferred_output" in row and names.chosen not in row:
         row = _from_hosted(row)
-    row = read_as(row, names)[0]
+    row = _beside(read_as(row, names)[0], names)
     if "tools" in row or "chat_template_kwargs" in row:
         _check_chat_options(row)
     prompt, chosen, rejected = _contents(row, names)
@@ -46,10 +46,34 @@ def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) ->
 
 
 def read_as(row: Any, names: FieldNames) -> tuple[Any, str]:
-    """The row with its prompt under our name, and what was taken as what; as it is under `--fields`."""
-    if not isinstance(row, dict) or names.mapped or not names.prompt or names.prompt in row:
+    """The row in the form that TRL reads, and what was taken as what; columns are as `--fields` says."""
+    if not isinstance(row, dict):
         return row, ""
-    return renamed(row)
+    sides = (names.chosen, names.rejected)
+    row, told = retold(row, [f for f in (names.prompt, *sides) if f and (f in row or f in sides)])
+    if names.prompt in row:
+        prompt, both = row[names.prompt], [row.get(side) for side in sides]
+        if isinstance(prompt, str) and all(isinstance(s, list) and repeats_prompt(prompt, s) for s in both):
+            told.append("the sides repeat the prompt and are read as whole dialogues")
+    elif names.prompt and not names.mapped - {"id", "group"}:
+        row, taken = renamed(row)
+        told += [taken] if taken else []
+    return row, "; ".join(told)
+
+
+def _beside(row: Row, names: FieldNames) -> Row:
+    """The row with the mapped `input` joined to its prompt and the mapped `system` before it."""
+    if missing := [f for n in ("system", "input") if (f := getattr(names, n)) and f not in row]:
+        raise BadRow(f'no field "{missing[0]}". Correct --fields.')
+    prompt = row.get(names.prompt)
+    if names.input and isinstance(prompt, str):
+        row = {**row, names.prompt: with_input(prompt, row[names.input])}
+    system = row.get(names.system)
+    if not names.system or not isinstance(system, str) or not system.strip():
+        return row
+    sides = {name: row.get(name) for name in (names.chosen, names.rejected)}
+    turns, said = under_system(system, row.get(names.prompt), sides)
+    return {**row, names.prompt: turns, **said}
 
 
 def _from_hosted(row: Row) -> Row:
@@ -110,6 +134,11 @@ def _contents(row: Row, names: FieldNames) -> tuple[Content | None, Content, Con
 def _side(row: Row, name: str, field: str) -> Any:
     if field in row:
         return row[field]
+    if isinstance(row.get("completion"), str) and "label" in row:
+        raise BadRow(
+            "unpaired (prompt, completion, label), as for KTO, where pairs are needed. Join a true "
+            "and a false completion of each prompt as chosen and rejected."
+        )
     there = ", ".join(map(repr, list(row)[:8])) or "none"
     raise BadRow(f'no field "{field}" (there: {there}). Map it with --fields {name}=FIELD.')
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -11,18 +12,44 @@ Row = Mapping[str, Any]
 def renamed(row: Row) -> tuple[Row, str]:
     """The row with its prompt under `prompt`, and what was taken as what; the row itself and "" otherwise.
 
-    Known are `messages` (a list that stops before the answer), `question`, and Alpaca's `instruction` with
-    `input`, the last two with or without a `system` text. Only a row without `prompt` is looked at.
+    Known are `messages` and `conversations` (lists that stop before the answer), `question`, and Alpaca's
+    `instruction` with `input`, the last two with or without a `system` text. Only a row without `prompt` is
+    looked at.
     """
-    if isinstance(messages := row.get("messages"), list) and _open(messages, row):
-        return _taken(row, messages, ("messages",)), "the prompt is the column messages"
+    for name in ("messages", "conversations"):
+        if isinstance(turns := row.get(name), list) and _open(turns, row):
+            return _under_system(row, turns, name)
     for name, beside in (("question", ""), ("instruction", "input")):
         text, more = row.get(name), row.get(beside)
         if isinstance(text, str) and all(isinstance(row.get(side), str) for side in ("chosen", "rejected")):
-            joined = f"{text}\n{more}" if isinstance(more, str) and more.strip() else text
+            joined = with_input(text, more)
             names = (name, beside) if joined != text else (name,)
             return _with_system(row, joined, names)
     return row, ""
+
+
+def with_input(text: str, more: Any) -> str:
+    """An instruction with its input on the next line, as Alpaca's rows are read; without one as it is."""
+    return f"{text}\n{more}" if isinstance(more, str) and more.strip() else text
+
+
+def under_system(system: str, prompt: Any, sides: Row) -> tuple[Any, dict[str, Any]]:
+    """Prompt and sides as chat messages below a system turn; texts become messages, chats keep theirs."""
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt or ())
+    said = {
+        name: [{"role": "assistant", "content": side}] if isinstance(side, str) else side
+        for name, side in sides.items()
+    }
+    return [{"role": "system", "content": system}, *turns], said
+
+
+def _under_system(row: Row, turns: list[Any], name: str) -> tuple[Row, str]:
+    system = row.get("system")
+    told = f"the prompt is the column {name}"
+    if not isinstance(system, str) or not system.strip() or turns[0].get("role") == "system":
+        return _taken(row, turns, (name,)), told
+    lead = [{"role": "system", "content": system}, *turns]
+    return _taken(row, lead, (name, "system")), f"{told} under the column system"
 
 
 def _open(messages: list[Any], row: Row) -> bool:
@@ -39,8 +66,7 @@ def _with_system(row: Row, text: str, names: tuple[str, ...]) -> tuple[Row, str]
     told = f"the prompt is the column {' with '.join(names)}"
     if not isinstance(system := row.get("system"), str) or not system.strip():
         return _taken(row, text, names), told
-    turns = [{"role": "system", "content": system}, {"role": "user", "content": text}]
-    sides = {s: [{"role": "assistant", "content": row[s]}] for s in ("chosen", "rejected")}
+    turns, sides = under_system(system, text, {s: row[s] for s in ("chosen", "rejected")})
     return _taken({**row, **sides}, turns, (*names, "system")), f"{told} under the column system"
 
 
@@ -48,7 +74,60 @@ def _taken(row: Row, prompt: Any, names: tuple[str, ...]) -> Row:
     return {"prompt": prompt, **{key: value for key, value in row.items() if key not in names}}
 
 
+# ShareGPT's names of the roles, in ours.
+ROLES = {
+    "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
+    "bot": "assistant", "model": "assistant", "system": "system", "tool": "tool", "observation": "tool",
+}  # fmt: skip
+
+
+def retold(row: Row, fields: Iterable[str]) -> tuple[Row, list[str]]:
+    """The row with ShareGPT turns, and messages that are JSON text, as lists of messages; what was so read.
+
+    Messages as text are read where each side holds them; other texts stay texts, whatever they look like.
+    """
+    told = []
+    turned = {name: _turned(value) for name, value in row.items() if _shared(value)}
+    if turned:
+        told.append(f"{_listed(turned)} hold{'s' * (len(turned) == 1)} ShareGPT turns")
+    unpacked = {name: found for name in fields if (found := as_messages(row.get(name))) is not None}
+    if {"chosen", "rejected"} <= set(unpacked) or len(unpacked) == len(list(fields)):
+        told.append(f"{_listed(unpacked)} hold messages as JSON text")
+        turned |= unpacked
+    return ({**row, **turned}, told) if told else (row, told)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = map(str, names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _shared(value: Any) -> bool:
+    """Whether a value is a turn, or a list of turns, with `from` and `value`."""
+    turns = value if isinstance(value, list) else [value]
+    return bool(turns) and all(
+        isinstance(t, dict) and t.get("from") in ROLES and isinstance(t.get("value"), str) for t in turns
+    )
+
+
+def _turned(value: Any) -> list[dict[str, Any]]:
+    turns = value if isinstance(value, list) else [value]
+    return [{"role": ROLES[turn["from"]], "content": turn["value"]} for turn in turns]
+
+
+def as_messages(value: Any) -> list[Any] | None:
+    """The messages that a text holds as JSON, or None."""
+    if not (isinstance(value, str) and value.lstrip().startswith("[") and "role" in value):
+        return None
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    turns = isinstance(found, list) and found
+    return found if turns and all(isinstance(t, dict) and "role" in t for t in found) else None
+
+
 def repeats_prompt(prompt: str, side: Any) -> bool:
     """Whether a list of messages begins with the text prompt, as UltraFeedback's do."""
-    opening = [m for m in side if m.get("role") != "system"][:1]
+    opening = [m for m in side if isinstance(m, dict) and m.get("role") != "system"][:1]
     return bool(opening) and opening[0].get("role") == "user" and opening[0].get("content") == prompt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..pairs.record import Pair
@@ -26,6 +26,13 @@ FLAGS = {
 }
 # Nothing can be learned or measured from such a pair.
 EXCLUDING = frozenset({"prompt_fills", "nothing_left", "identical"})
+REASONS = ("prompt_fills", "nothing_left", "same_under_template", "identical")  # the first that holds is told
+
+
+def left_out(flags: Iterable[str]) -> str | None:
+    """The flag that says why a pair with these flags has no score; None for one that has."""
+    met = set(flags)
+    return next((flag for flag in REASONS if flag in met), None) if EXCLUDING & met else None
 
 
 def shared(a: Sequence[int], b: Sequence[int]) -> int:

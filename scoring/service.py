@@ -19,7 +19,7 @@ from ..progress import Advance
 from .attention import tree_attention_on
 from .encode import Encoder
 from .engine import BUDGET, causal_lm, packed_logps, plain_logps, sorted_packs
-from .flags import EXCLUDING
+from .flags import left_out
 from .model import LoadedModel
 from .numerics import first_bad_module
 from .processes import exchange, rank, world
@@ -38,6 +38,7 @@ class _Part:
     pairs: int = 0
     scores: list[PairScore] = field(default_factory=list)
     flags: Counter[str] = field(default_factory=Counter)
+    flagged: list[tuple[str, int]] = field(default_factory=list)
     excluded: list[tuple[int, str]] = field(default_factory=list)
     new: int = 0
     cached: int = 0
@@ -59,6 +60,7 @@ class Scorer:
     budget: int = BUDGET
     proof: Proof | None = None
     flags: Counter[str] = field(default_factory=Counter)
+    flagged: dict[str, list[int]] = field(default_factory=dict)  # lines by flag
     excluded: list[tuple[int, str]] = field(default_factory=list)
     new: int = 0
     cached: int = 0
@@ -75,6 +77,8 @@ class Scorer:
                     raise part.error
                 self.flags.update(part.flags)
                 self.excluded.extend(part.excluded)
+                for flag, line in part.flagged:
+                    self.flagged.setdefault(flag, []).append(line)
                 self.new += part.new
                 self.cached += part.cached
                 self.proof = self.proof or part.proof
@@ -109,8 +113,9 @@ class Scorer:
         usable = []
         for pair, codes in zip(pairs, encoded, strict=True):
             part.flags.update(codes.flags)
-            if barred := EXCLUDING.intersection(codes.flags):
-                part.excluded.append((pair.line, min(barred)))
+            part.flagged += [(flag, pair.line) for flag in codes.flags]
+            if why := left_out(codes.flags):
+                part.excluded.append((pair.line, why))
             else:
                 usable.append((pair, codes))
         sides = [side for _, codes in usable for side in (codes.chosen, codes.rejected)]

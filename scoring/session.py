@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..pairs.record import Pair, text_of
 from ..progress import progress
 from ..records import to_json
 from .encode import Encoder, make_encoder
-from .flags import describe
+from .flags import FLAGS, describe
 from .model import LoadedModel, load_model
 from .options import ModelOptions as ModelOptions
 from .records import PairScore, SideScore
@@ -163,6 +164,7 @@ class Session:
                 "stored": self.scorer.cached,
                 "excluded": [{"line": line, "why": why} for line, why in self.scorer.excluded[:100]],
                 "excluded_count": len(self.scorer.excluded),
+                "excluded_why": dict(Counter(FLAGS[why] for _, why in self.scorer.excluded)),
                 "max_length": self.encoder.max_length,
                 "flags": describe(self.scorer.flags),
                 "self_proof": to_json(proof) if proof else None,

@@ -14,7 +14,7 @@ from ..pairs.record import Pair
 from .changes import changed
 from .embedded import EMBEDDED_NAME
 from .encode import SAMPLE, Encoder, make_encoder
-from .flags import EXCLUDING, FLAGS
+from .flags import FLAGS, left_out
 from .records import EncodedSide
 from .session import ModelOptions, Source
 from .templates import special_ids
@@ -83,7 +83,7 @@ def row_of(encoder: Encoder, pair: Pair) -> dict[str, Any]:
         "ids": ids_of(pair.line, sides, codes.flags),
         "sides": {name: _side(encoder.tokenizer, side) for name, side in sides.items()},
         "flags": {flag: FLAGS[flag] for flag in codes.flags},
-        "excluded": min(EXCLUDING.intersection(codes.flags), default=None),
+        "excluded": left_out(codes.flags),
         "changes": _changes(encoder, pair) if any(f.startswith("template_") for f in codes.flags) else [],
     }
 

@@ -16,14 +16,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
-from ..pairs.implicit import MARKERS
+from ..pairs.implicit import RENDERED
 from ..pairs.record import Content, Message, Pair, text_of, words_of
 from .bounded import rendered, row_options
 from .loaded import first_line
 
 QA = "Question: {prompt}\nAnswer: "
-# Turn markers of chat templates that nobody writes by hand.
-RENDERED = tuple(mark.strip() for both in MARKERS for mark in both if "<" in mark or "INST]" in mark)
 SAYS_PARTS = re.compile(r"\{'type': ?'\w+'|\{\"type\": ?\"text\"")  # a list of parts written out as text
 
 

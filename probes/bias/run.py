@@ -14,15 +14,17 @@ from ... import config
 from ...errors import ProbeError
 from ...pairs.record import Pair
 from ...progress import progress
-from ...records import Run
+from ...records import Finding, Run
 from ...reports.tally import Tally
 from ...runs import environment, now
+from ...scoring.flags import FLAGS
 from ...scoring.processes import rank
 from ...scoring.records import PairScore
 from ...scoring.session import Extremes, ModelOptions, Session, Source, score_row
 from ...scoring.table import ScoreTable
 from ...stats.sequential import sign_sequence
 from ..clusters import prompt_clusters
+from ..encoded import encoded_findings, example_of
 from .early import cluster_gaps, early_result, settled
 from .judge import BiasResult, bias
 from .looks import looked, sampled
@@ -89,7 +91,7 @@ def measure_in(session: Session, options: BiasOptions) -> Measured:
         created=created,
         bias=result.rows,
         estimates=result.estimates,
-        findings=result.findings,
+        findings=(*result.findings, *_encoding(session)),
         inputs=session.inputs(),
         config=config.current(),
         environment=environment(),
@@ -231,5 +233,17 @@ def _neutral(session: Session, pairs: Sequence[Pair]) -> list[PairScore] | None:
     return session.scores_of(empty, "without prompt", session.encoder.template)
 
 
+def _encoding(session: Session) -> tuple[Finding, ...]:
+    """What the template did to the pairs that were scored, with an example of each from the first of them."""
+    lines = session.scorer.flagged
+    first = {pair.line: pair for pair in (*session.survey.first, *session.survey.sample)}
+    examples = {
+        flag: example_of(flag, session.encoder, first[found[0]])
+        for flag, found in lines.items()
+        if found[0] in first
+    }
+    return encoded_findings(lines, session.survey.n, examples)
+
+
 def _excluded(session: Session) -> str:
-    return ", ".join(sorted({why.replace("_", " ") for _, why in session.scorer.excluded}))
+    return ", ".join(sorted({FLAGS[why] for _, why in session.scorer.excluded}))

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import IntFlag
 from itertools import islice, pairwise
 
 import numpy as np
@@ -22,6 +21,7 @@ from ...pairs.implicit import USER
 from ...pairs.record import Content, Message, Pair, text_of
 from .limits import LEAST_ALIKE
 from .near import bands
+from .row_flags import Flag, chat_flags
 from .words import Ints, UInts, Words, fold, hash_words, shared_at_most
 
 BATCH = 256  # pairs; what fits a core's cache
@@ -50,22 +50,6 @@ HOLDING_BACK = tuple(
     )
 )
 OPENING = 12  # words
-
-
-class Flag(IntFlag):
-    """What one pair shows by itself."""
-
-    NO_PROMPT = 1
-    IDENTICAL = 2
-    SPACED = 4  # white space stands between the prompt and both responses
-    HALF_SPACED = 8  # … and one of them only
-    CONTROL = 16
-    MOJIBAKE = 32
-    ODD_TURNS = 64
-    CHAT = 128
-    HOLDS_CHOSEN = 256
-    HOLDS_REJECTED = 512
-    PREFIX = 1024  # one side begins with all of the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +239,10 @@ def _is_utf8(run: str) -> bool:
 
 
 def _form(pair: Pair) -> int:
+    return _turns(pair) | chat_flags(pair)
+
+
+def _turns(pair: Pair) -> int:
     if not isinstance(pair.chosen, str) and not isinstance(pair.rejected, str):
         wrong = any(odd_turns(pair.prompt, side) for side in (pair.chosen, pair.rejected))
         return Flag.CHAT | (Flag.ODD_TURNS if wrong else 0) | (0 if pair.prompt else Flag.NO_PROMPT)

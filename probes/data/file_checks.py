@@ -9,9 +9,9 @@ from ...number_format import count
 from ...records import Estimate, Finding, Severity
 from ...stats.power import least_clusters, sign_test_power
 from ...stats.statistics import share
-from .columns import Flag
 from .limits import Limits
 from .result import Data, Result, counted
+from .row_flags import Flag
 from .words import UInts, mix, repeats
 
 Bools = npt.NDArray[np.bool_]

@@ -12,9 +12,9 @@ from ...files import atomic
 from ...pairs.formats import rows_of
 from ...pairs.read import Strict
 from ...pairs.rows import BadRow
-from .columns import Flag
 from .file_checks import contradictions, duplicated
 from .result import Data
+from .row_flags import Flag
 
 REASONS = {
     "PB300": "holds no pair",

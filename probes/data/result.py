@@ -32,6 +32,7 @@ class Data:
     near_leaked: Matches | None = None
     tokens: TokenColumns | None = None
     against: str = ""
+    unread: Sequence[str] = ()  # columns that look like a prompt and are not read
 
     @property
     def n(self) -> int:

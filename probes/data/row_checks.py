@@ -6,9 +6,9 @@ import numpy as np
 
 from ...records import Finding
 from ...stats.statistics import share
-from .columns import Flag
 from .limits import Limits
 from .result import Data, Result, counted
+from .row_flags import Flag
 from .words import repeats
 
 

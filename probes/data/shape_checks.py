@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from ...records import Estimate, Finding
 from ...stats.statistics import clopper_pearson, mean_estimate, share
-from .columns import Flag
 from .limits import Limits
 from .result import Data, Result, counted
+from .row_flags import Flag
 
 Ints = npt.NDArray[np.int64]
 

@@ -12,12 +12,14 @@ import numpy as np
 from ...pairs.read import Reading
 from ...pairs.record import Pair, text_of
 from ...progress import progress
-from .columns import Columns, Facts, Flag
+from .chat_checks import CHAT_CHECKS
+from .columns import Columns, Facts
 from .file_checks import AGAINST_CHECKS, FILE_CHECKS, Bools, combined
 from .limits import Limits
 from .near import Matches, Sets, candidates, confirmed, word_sets
 from .result import Data, Result
 from .row_checks import ROW_CHECKS
+from .row_flags import Flag, unread_column
 from .shape_checks import SHAPE_CHECKS
 from .token_checks import TOKEN_CHECKS, token_length
 from .tokens import token_columns
@@ -77,6 +79,7 @@ def survey(
         near_leaked=leaks.near,
         tokens=tokens,
         against=leaks.name,
+        unread=sorted({name for pair in facts.sample.pairs if (name := unread_column(pair))}),
     )
     checks = _checks(data)
     results = [check(data, limits) for check in checks]
@@ -87,7 +90,7 @@ def survey(
 
 
 def _checks(data: Data) -> list[Check]:
-    checks: list[Check] = [*ROW_CHECKS, *FILE_CHECKS, *SHAPE_CHECKS]
+    checks: list[Check] = [*ROW_CHECKS, *CHAT_CHECKS, *FILE_CHECKS, *SHAPE_CHECKS]
     if data.leaked is not None:
         checks += AGAINST_CHECKS
     if data.tokens is not None:

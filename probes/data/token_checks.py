@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...records import Estimate, Finding
 from ...stats.statistics import share
-from .columns import Flag
+from ..encoded import TOLD, encoded_finding
 from .limits import Limits
 from .result import Data, Result, counted
+from .row_flags import Flag
 from .tokens import TokenColumns
 
 
@@ -27,7 +30,9 @@ def identical_after_truncation(data: Data, limits: Limits) -> Result:
     Do: Raise `--max-length`, shorten the prompts, or drop the pairs.
     Source: TRL issue 5662 reports a run in which everything was cut away.
     """
-    same = _tokens(data).identical & ~data.columns.has(Flag.IDENTICAL)
+    flagged = _tokens(data).flagged
+    other = data.columns.has(Flag.IDENTICAL) | flagged["same_under_template"] | flagged["prompt_fills"]
+    same = flagged["identical"] & ~other
     return counted(
         "identical_after_truncation",
         np.asarray(same),
@@ -52,7 +57,7 @@ def truncated(data: Data, limits: Limits) -> Result:
     tokens = _tokens(data)
     return counted(
         "truncated",
-        tokens.cut_chosen | tokens.cut_rejected,
+        (tokens.flagged["truncated_chosen"] | tokens.flagged["truncated_rejected"]),
         data.columns.lines,
         limits,
         severity="warning",
@@ -72,7 +77,8 @@ def unequal_truncation(data: Data, limits: Limits) -> Result:
     Source: McNemar's exact test on the pairs cut on one side only.
     """
     tokens = _tokens(data)
-    chosen, rejected = (tokens.cut_chosen & ~tokens.cut_rejected), (tokens.cut_rejected & ~tokens.cut_chosen)
+    cut_chosen, cut_rejected = tokens.flagged["truncated_chosen"], tokens.flagged["truncated_rejected"]
+    chosen, rejected = cut_chosen & ~cut_rejected, cut_rejected & ~cut_chosen
     k, n = int(rejected.sum()), int(chosen.sum() + rejected.sum())
     estimate = share(k, n, name="unequal_truncation")
     finding = None
@@ -103,7 +109,7 @@ def merged_boundary(data: Data, limits: Limits) -> Result:
     """
     return counted(
         "merged_boundary",
-        _tokens(data).merged,
+        _tokens(data).flagged["merged"],
         data.columns.lines,
         limits,
         severity="warning",
@@ -119,4 +125,24 @@ def token_length(data: Data) -> Estimate:
     return ratio(_tokens(data).tokens, data, "length_ratio_tokens")
 
 
-TOKEN_CHECKS = (identical_after_truncation, truncated, unequal_truncation, merged_boundary)
+def flagged(flag: str) -> Callable[[Data, Limits], Result]:
+    """The check of one flag of the encoder; `probes.encoded` explains its finding."""
+
+    def check(data: Data, limits: Limits) -> Result:
+        tokens = _tokens(data)
+        lines = data.columns.lines[tokens.flagged[flag]].tolist()
+        estimate = share(len(lines), data.n, name=flag)
+        beyond = len(lines) > limits[flag] * data.n
+        finding = encoded_finding(flag, lines, data.n, tokens.examples.get(flag, "")) if beyond else None
+        return Result(flag, len(lines), limits[flag], (estimate,), finding)
+
+    return check
+
+
+TOKEN_CHECKS = (
+    identical_after_truncation,
+    truncated,
+    unequal_truncation,
+    merged_boundary,
+    *map(flagged, TOLD),
+)

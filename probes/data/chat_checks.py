@@ -1,0 +1,181 @@
+"""Checks of how a row was meant: its prompt, its turns, its scores, and characters that nobody sees."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .limits import Limits
+from .result import Data, Result, counted
+from .row_flags import Flag
+
+
+def unread_prompt(data: Data, limits: Limits) -> Result:
+    """A column that looks like the prompt, or belongs to it, and is left out.
+
+    PB350 prompt not read: a column that looks like a prompt, or a part of one, is not read.
+
+    Means: The rows have a column such as `question`, `instruction`, `messages` or `system` that the reader
+    did not take as (part of) the prompt, because a prompt stands beside it or the row has another form.
+    Why: The pairs are then measured without what was asked, or without the system text that a trainer
+    which knows the column would give.
+    Do: Name it: `--fields prompt=COLUMN`, `--fields system=COLUMN`, `--fields input=COLUMN`; or drop it.
+    Source: LLaMA-Factory issue 1913 and ms-swift issue 4335 report such columns lost in silence.
+    """
+    return counted(
+        "unread_prompt",
+        data.columns.has(Flag.UNREAD),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what=f"have a column that looks like a prompt and is not read ({', '.join(data.unread)})",
+        remedy="Name it by --fields prompt=, system= or input=, or drop the column.",
+    )
+
+
+def rendered_prompts(data: Data, limits: Limits) -> Result:
+    """Prompts that a chat template has rendered already.
+
+    PB351 rendered prompts: prompts are rendered by a chat template beforehand.
+
+    Means: Text prompts hold the turn markers of a chat template (or, with a tokenizer at hand, its special
+    tokens). They are taken raw: no template is put around them again.
+    Why: Markers of another model than the one that is trained are plain text to it; a template around a
+    rendered prompt nests one dialogue in another.
+    Do: Give the prompt as chat messages, so that each model's own template is used.
+    Source: TRL issue 2054.
+    """
+    rendered = data.columns.has(Flag.RENDERED)
+    if data.tokens is not None:
+        rendered = rendered | data.tokens.flagged["rendered"]
+    return counted(
+        "rendered_prompts",
+        np.asarray(rendered),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what="have a prompt that is rendered already and is taken raw",
+        remedy="Give chat messages, so that the model's own template is used.",
+    )
+
+
+def user_turns(data: Data, limits: Limits) -> Result:
+    """Users' turns among what is scored and trained.
+
+    PB352 user turns inside: a response holds turns of the user.
+
+    Means: The sides part before their last turn, or a text response holds a user's turn marker, so turns of
+    the user are a part of the response.
+    Why: TRL's rule trains on all that follows the common beginning: the model learns the user's words too.
+    Do: Cut each dialogue at the first turn in which the sides differ, or make a pair of each turn.
+    Source: LLaMA-Factory issue 3364 and TRL issue 1115.
+    """
+    return counted(
+        "user_turns",
+        data.columns.has(Flag.USER_INSIDE),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what="have turns of the user inside a response, which are scored and trained as its words",
+        remedy="Cut the dialogues at the first turn in which the sides differ.",
+    )
+
+
+def mixed_forms(data: Data, limits: Limits) -> Result:
+    """Text rows and chat rows in one file.
+
+    PB353 text and chat mixed: some rows are texts, others chat messages.
+
+    Means: Rows of both forms stand in the file. Each is rendered as what it is: chat rows by the chat
+    template, text rows as `--template` says.
+    Why: TRL decides by the first row for all of them and fails, or renders the others wrongly; and the two
+    kinds of rows are other sequences to the model.
+    Do: Write all rows in one form.
+    Source: TRL issue 2020.
+    """
+    chat = data.columns.has(Flag.CHAT)
+    few = chat if 2 * int(chat.sum()) <= data.n else ~chat
+    return counted(
+        "mixed_forms",
+        np.asarray(few),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what=f"are {'chat messages' if few is chat else 'texts'}, and the others are not",
+        remedy="Write all rows as texts, or all as chat messages.",
+    )
+
+
+def unseen_marks(data: Data, limits: Limits) -> Result:
+    """Zero-width and direction marks that give a side away.
+
+    PB354 unseen marks: zero-width or direction marks stand on one side only.
+
+    Means: One side holds zero-width characters or marks of writing direction, the other none. Joiners inside
+    words of other scripts and inside emoji do not count.
+    Why: Nobody sees them, a model does: they are rare tokens that tell the sides apart by themselves.
+    Do: Remove them from the texts.
+    Source: the Unicode standard, general category Cf; Boucher et al. 2022, "Bad characters".
+    """
+    return counted(
+        "unseen_marks",
+        data.columns.has(Flag.UNSEEN),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what="have zero-width or direction marks on one side only",
+        remedy="Remove the marks.",
+    )
+
+
+def swapped_scores(data: Data, limits: Limits) -> Result:
+    """Scores that contradict the labels.
+
+    PB355 scores contradict: score_chosen is below score_rejected.
+
+    Means: By the file's own scores the rejected side is the better one.
+    Why: Labels and scores come from the same judge as a rule, so one of them was mixed up on the way.
+    Do: Find out which holds; swap the sides or drop the pairs.
+    Source: by definition; the columns are those of UltraFeedback's binarized sets.
+    """
+    return counted(
+        "swapped_scores",
+        data.columns.has(Flag.SCORES_SWAPPED),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what="have a score_chosen below their score_rejected",
+        remedy="Swap the sides, or drop the pairs.",
+    )
+
+
+def written_out(data: Data, limits: Limits) -> Result:
+    """Messages that became text.
+
+    PB356 messages as text: a side is a list of messages written out as text.
+
+    Means: A side begins like a list of messages but is text that is no JSON, such as Python's spelling.
+    Messages as JSON text in both sides are read as messages and are no finding.
+    Why: Roles and braces are then scored and trained as words of the answer.
+    Do: Write the messages as JSON, by `json.dumps`.
+    Source: diatool-dpo issue 2.
+    """
+    return counted(
+        "written_out",
+        data.columns.has(Flag.WRITTEN_OUT),
+        data.columns.lines,
+        limits,
+        severity="error",
+        what="have a side that is a list of messages written out as text",
+        remedy="Write messages as JSON, by json.dumps.",
+    )
+
+
+CHAT_CHECKS = (
+    unread_prompt,
+    rendered_prompts,
+    user_turns,
+    mixed_forms,
+    unseen_marks,
+    swapped_scores,
+    written_out,
+)

@@ -1,0 +1,135 @@
+"""What happened when pairs became tokens, as findings: the same for a file's check and for a scored run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..pairs.record import Pair
+from ..records import Finding, Severity
+from ..stats.statistics import share
+
+if TYPE_CHECKING:
+    from ..scoring.encode import Encoder
+
+LONGEST = 60  # characters of an example's words
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a flag of the encoder is told: its code, how grave it is, what the pairs do, what helps."""
+
+    code: str
+    severity: Severity
+    what: str
+    remedy: str
+
+
+TOLD: Mapping[str, Told] = {
+    "prompt_fills": Told(
+        "PB344", "error", "have a prompt that fills --max-length", "Raise --max-length or cut the prompts."
+    ),
+    "typed_special": Told(
+        "PB345", "warning", "have a special token of this tokenizer typed inside a side",
+        "Take the markers out of the sides; the template or the trainer writes its own.",
+    ),
+    "template_dropped": Told(
+        "PB346", "warning", "lose words of a side to the chat template",
+        "Use a template that keeps them, or take them out of the pairs.",
+    ),
+    "template_added": Told(
+        "PB347", "warning", "get words of the chat template's own at the start of a response",
+        "Give chat_template_kwargs that leave them out, or mean to train them.",
+    ),
+    "template_changed": Told(
+        "PB348", "info", "have a side that the chat template trims or changes",
+        "Write the sides as the template leaves them.",
+    ),
+    "same_under_template": Told(
+        "PB349", "error", "have different sides that the chat template makes the same",
+        "Drop them, or use a template that keeps the difference.",
+    ),
+}  # fmt: skip
+
+
+def encoded_findings(
+    lines: Mapping[str, Sequence[int]], n: int, examples: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """A finding for each flag that pairs carry: `lines` by flag, of `n` pairs; `examples` say what and where.
+
+    PB344 prompt fills the length: the prompt leaves no room for a response.
+
+    Means: Prompt and template alone are as long as `--max-length` (or the model's own limit).
+    Why: Nothing of either side is left to score or train; such pairs are left out, and a trainer that keeps
+    them trains on nothing: their loss stays at 0.6931.
+    Do: Raise `--max-length`, cut the prompts, or drop the pairs.
+    Source: TRL issue 3339.
+
+    PB345 typed special token: a side holds a special token of this tokenizer, typed out.
+
+    Means: The text of a response has an end or turn marker in it, which becomes that very token.
+    Why: A trainer sees a second end of turn, or a turn of the user, in the middle of a response; and the
+    model learns to write it.
+    Do: Take the markers out of the sides.
+    Source: the tokenizer's own list of special tokens.
+
+    PB346 words dropped: the chat template leaves out words of a side.
+
+    Means: Some words of a message do not stand in what the template renders, for instance a reasoning block
+    of an earlier turn. What a trainer trains on lacks them too.
+    Why: The preference may lie in just those words; scores and training then know nothing of it.
+    Do: Use a template that keeps them, or take them out of the pairs.
+    Source: TRL issue 6361, ms-swift issue 6763.
+
+    PB347 words added: the chat template writes words of its own at the start of a response.
+
+    Means: Before the first word of the response the template writes text that the file does not have, such
+    as an empty reasoning block, and it is scored and trained as a part of the response.
+    Why: Both sides share it, so it dilutes means per token, and it is learned.
+    Do: Switch it off by `chat_template_kwargs` where the template can, or mean to train it.
+    Source: alignment-handbook issue 171.
+
+    PB348 words changed: the chat template trims or changes the words of a side.
+
+    Means: A side's white space, or its letters, are other in the rendered text than in the file.
+    Why: It is harmless as a rule; a preference that lies in the white space is lost.
+    Do: Write the sides as the template leaves them.
+    Source: the templates that transformers ships trim messages.
+
+    PB349 same under the template: different sides become the same tokens under the chat template.
+
+    Means: All that tells the sides apart is dropped or trimmed by the template.
+    Why: As with identical sides the gradient is zero, and no look at the file shows it.
+    Do: Use a template that keeps the difference, or drop the pairs.
+    Source: by definition; TRL trains on them in silence.
+    """
+    return tuple(
+        encoded_finding(flag, lines[flag], n, examples.get(flag, "")) for flag in TOLD if lines.get(flag)
+    )
+
+
+def encoded_finding(flag: str, lines: Sequence[int], n: int, example: str) -> Finding:
+    """The finding for one flag; see `encoded_findings`."""
+    told, k = TOLD[flag], len(lines)
+    said = f"{k:,} of {n:,} pairs {told.what}{f' ({example})' if example else ''}"
+    return Finding(
+        told.code, told.severity, said, told.remedy, lines=tuple(lines), estimate=share(k, n, name=flag)
+    )
+
+
+def example_of(flag: str, encoder: Encoder, pair: Pair) -> str:
+    """What the template did in one pair: the line, how many tokens, and the words; "" for other flags."""
+    from ..scoring.changes import changed
+
+    if not flag.startswith("template_"):
+        return ""
+    found = [(side, c) for side, cs in changed(encoder, pair).items() for c in cs if c.flag == flag]
+    if not found:
+        return ""
+    side, change = found[0]
+    words = " ".join(change.words.split())
+    cut = words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
+    tokens = len(encoder.tokenise([change.words])[0][0])
+    said = f'"{cut}"' if cut else "white space"
+    return f"line {pair.line}, {side}: {tokens} token{'s' * (tokens != 1)}, {said}"
