@@ -253,6 +253,13 @@ def report(rows: list[Row]) -> str:
     return "\n".join([*lines, *table, "", *sums])
 
 
+def with_tables(text: str) -> str:
+    """The page with its block of tables made anew."""
+    begin, end = "<!-- decisions:begin -->", "<!-- decisions:end -->"
+    before, after = text.split(begin)[0], text.split(end)[1]
+    return f"{before}{begin}\n\n{report(load())}\n\n{end}{after}"
+
+
 def _best(method: str, gains: dict[str, tuple[float, float]]) -> bool:
     """Whether no other method is ahead of this one by two standard errors of the difference."""
     value, error = gains[method]
@@ -271,15 +278,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--report", action="store_true", help="print the tables, train nothing")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/validity.md")
     parser.add_argument("--sets", default="listing_taste,llmbar,pandalm_human,gsm8k_models")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--model")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--until", default="", help="start nothing after this time of day, HH:MM")
     options = parser.parse_args()
-    if options.report:
+    if options.report or options.write:
         print(report(load()))
+        if options.write:
+            page = ROOT / "docs/validity.md"
+            page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
         return 0
     seeds = [int(seed) for seed in options.seeds.split(",")]
     run(
