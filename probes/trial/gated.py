@@ -5,7 +5,9 @@ from __future__ import annotations
 from ...records import Measured, together
 from ..gated import Cost, Effort, Work, part_of
 
-STEPS = 12
+STEPS, FEWEST = 12, 8
+TOKENS = 60_000  # of the race's steps on one half: long pairs take fewer steps, no fewer than `FEWEST`
+MEASURED = 64  # pairs whose length is looked at for it
 STAGES = 3  # dpo, sft, and dpo after the sft that is there already: what a race of one half trains
 
 
@@ -19,6 +21,24 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     return Cost("trial", asked, STAGES * STEPS * min(batch, asked), what)
 
 
+def affordable(tokens: float, batch: int) -> int:
+    """Steps of a stage for pairs of so many distinct tokens on average."""
+    return max(FEWEST, min(STEPS, int(TOKENS / (STAGES * batch * max(tokens, 1.0)))))
+
+
+def _steps(work: Work, pairs: int) -> int:
+    """Steps of a stage on this file; with `--thorough` all of them."""
+    from ...training.data import examples, pair_cost
+    from ...training.shipped import recipe
+
+    session = work.session
+    some = examples(session.survey.first[:MEASURED], session.encoder)
+    if not some or work.request.effort.trial > 1:
+        return STEPS
+    batch = int(recipe("dpo", parameters=None, n=min(session.survey.n, pairs) // 2)["batch"])
+    return affordable(sum(map(pair_cost, some)) / len(some), batch)
+
+
 def measure(work: Work) -> Measured:
     """Short LoRA runs in which every pair is scored before it is trained on."""
     from .options import TrialOptions
@@ -27,6 +47,7 @@ def measure(work: Work) -> Measured:
     request = work.request
     pairs = request.effort.trial * request.trial_pairs
     options = TrialOptions(
+        steps=_steps(work, pairs),
         methods=("dpo", "sft", "sft+dpo"),
         pairs=pairs,
         most=4 * pairs,

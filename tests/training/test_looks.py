@@ -8,6 +8,7 @@ import pytest
 
 from probe.pairs.record import Pair
 from probe.probes.trial import run
+from probe.probes.trial.gated import affordable
 from probe.probes.trial.options import TrialOptions
 from probe.records import Estimate, Measured
 
@@ -94,3 +95,7 @@ def test_how_much_is_drawn(monkeypatch, n, most, sizes):
     train, first, second = ({i.prompt for i in part} for part in (design.train, design.first, design.second))
     assert not train & first and (second == train if design.cross else not second & train)
     assert design.cross == (n <= 160 or most is None)
+
+
+def test_long_pairs_take_fewer_steps_and_never_too_few():
+    assert [affordable(tokens, 8) for tokens in (50, 200, 300, 5000)] == [12, 12, 8, 8]
