@@ -217,14 +217,17 @@ def cells(rows: Iterable[Row]) -> Iterator[tuple[Row, dict[str, Row]]]:
 
 
 def report(rows: list[Row]) -> str:
-    """Outcomes by cell, and the rules against each other."""
+    """Outcomes by cell, and the rules against each other; without a complete cell, what there is."""
+    complete = list(cells(rows))
+    if not complete:
+        return f"**No cell is complete.**{_single(rows)}"
     lines = ["| set | gate | decision | forecast | margins up, DPO | dpo | sft | sft+dpo | within noise |",
              "|---|---|---|---|--:|---|---|---|---|"]  # fmt: skip
     score: dict[str, list[float]] = {
         rule: [] for rule in ("gate", *(f"always {m}" for m in METHODS), "never")
     }
     held, passes, idle = [], [], []
-    for gate, known in cells(rows):
+    for gate, known in complete:
         gains = {**{m: gain(row) for m, row in known.items()}, "never": (0.0, 0.0)}
         picked = "+".join(gate["stages"]) if gate["stages"] else "never"
         picked = picked if picked in gains else picked.replace("dpo_norm", "dpo")
@@ -251,6 +254,20 @@ def report(rows: list[Row]) -> str:
         f"where nothing did: {sum(idle)} of {len(idle)}.",
     ]
     return "\n".join([*lines, *table, "", *sums])
+
+
+def _single(rows: list[Row]) -> str:
+    """The rows of cells that are not complete, a line each."""
+    told = []
+    for row in rows:
+        if row["method"] == "gate":
+            value = row["estimates"].get("trial_accuracy") or [None]
+            number = "no trial" if value[0] is None else f"trial accuracy {value[0]:.2f} on {value[3]} pairs"
+            what = f"{row['status']}, decision {row['decision']}, {number}"
+        else:
+            what = f"margins up {row['margins_up']:.2f} of {row['n']}; {_told(row)}"
+        told.append(f"- {row['set']}, {row['method']}: {what} ({row['seconds']:.0f} s)")
+    return "".join(["\n\n", *("\n".join(told))]) if told else " No row is stored."
 
 
 def with_tables(text: str) -> str:

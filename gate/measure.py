@@ -17,6 +17,7 @@ from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
 from . import cache as kept
 from . import plan
+from .clean import on_clean_labels
 from .judge import DONE
 from .registry import PROBE_NAMES, PROBES, Probe
 
@@ -55,7 +56,7 @@ def measure(
         command="gate",
         created=created,
         bias=work.bias,
-        estimates=whole.estimates,
+        estimates=(*whole.estimates, *on_clean_labels(whole.estimates)),
         findings=whole.findings,
         inputs=work.facts(),
         config=config.current(),

@@ -1,0 +1,25 @@
+"""The forecast for clean pairs, from one on labels of which a known share is flipped."""
+
+import pytest
+
+from probe.gate.clean import on_clean_labels
+from probe.records import Estimate
+
+
+def estimate(name, value, low, high):
+    return Estimate(name, value, low, high, 100, None, "", "share")
+
+
+def test_flipped_labels_are_taken_out_of_a_forecast():
+    """Right in .9 of clean pairs, 20% flipped: .9 · .8 + .1 · .2 = .74 of the labels."""
+    (found,) = on_clean_labels(
+        [estimate("forecast_accuracy", 0.74, 0.65, 0.83), estimate("label_noise", 0.2, 0.1, 0.3)]
+    )
+    assert found.value == pytest.approx(0.9)
+    assert (found.low, found.high) == (pytest.approx((0.65 - 0.1) / 0.8), 1.0)
+
+
+@pytest.mark.parametrize("noise", [(None, None, None), (0.48, 0.4, 0.5), (0.0, 0.0, 0.05)])
+def test_nothing_is_corrected_by_what_is_not_known_or_not_there(noise):
+    known = [estimate("forecast_accuracy", 0.7, 0.6, 0.8), estimate("label_noise", *noise)]
+    assert on_clean_labels(known) == () and on_clean_labels(known[:1]) == ()
