@@ -60,7 +60,7 @@ $(VENV)/pip: constraints.txt
 
 # The root is the package: a link of its name on the path shows it to Python, mypy and pytest alike, new files too.
 $(VENV)/package: $(VENV)/pip pyproject.toml setup.py
-	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e .
+	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[model]"
 	mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/probe
 	$(BIN)/python -c "import pathlib, site; (pathlib.Path(site.getsitepackages()[0]) / 'probe.pth').write_text(str(pathlib.Path('$(VENV)/src').resolve()))"
 	touch $@

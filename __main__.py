@@ -9,6 +9,9 @@ from .errors import Exit, ProbeError
 from .escape import visible
 from .streams import guarded
 
+# What the extra `model` installs, as it is imported.
+MODEL = ("torch", "transformers", "accelerate", "peft", "safetensors", "sklearn", "gguf", "tokenizers")
+
 
 def main() -> int:
     """Run `probe` on `sys.argv`; returns the exit code. A crash is 3, never 1: 1 is a failed gate."""
@@ -26,6 +29,8 @@ def _run() -> int:
     except ProbeError as error:
         print(f"probe: {error}", file=sys.stderr)
         return error.code
+    except ModuleNotFoundError as error:
+        return _not_installed(error) or _crash()
     except Exception as error:
         return _usage(error) or _crash()
     except KeyboardInterrupt:
@@ -41,6 +46,18 @@ def _usage(error: Exception) -> int | None:
     context = getattr(error, "ctx", None)
     hint = f" See `{context.command_path} --help`." if context else ""
     print(f"probe: {visible(error.format_message()).rstrip('.')}.{hint}", file=sys.stderr)
+    return Exit.USAGE
+
+
+def _not_installed(error: ModuleNotFoundError) -> int | None:
+    """Exit code where a command that runs a model was called in an installation without one, or None."""
+    if (error.name or "").split(".")[0] not in MODEL:
+        return None
+    print(
+        f"probe: this runs a model, and {error.name} is not installed. Run `pip install 'prefprobe[model]'`; "
+        "`probe data`, `gate RUN`, `report`, `autopsy` and `explain` do without.",
+        file=sys.stderr,
+    )
     return Exit.USAGE
 
 

@@ -78,6 +78,7 @@ def hook(pairs: str) -> str:
 WORKFLOW = """\
 name: probe
 on:
+  workflow_dispatch:
   pull_request:
     paths: ["PAIRS", "probe.toml"]
 permissions:
@@ -97,16 +98,19 @@ jobs:
           python-version: "3.12"
       - uses: actions/cache@v4
         with:
-          path: ~/.cache/probe
+          path: |
+            .probe/scores.sqlite
+            ~/.cache/probe
+            ~/.cache/huggingface
           key: probe-${{ hashFiles('PAIRS') }}
           restore-keys: probe-
-      - run: pip install prefprobeEMBEDDED
+      - run: pip install "prefprobe[model]"EMBEDDED
       - name: Judge (an open question warns; remove --inconclusive warn to let it fail)
         run: >
           probe gate PAIRS --inconclusive warn --out probe-run
           --format github --format markdown=probe.md --format junit=probe.xml
       - name: Comment on the pull request, always the same comment
-        if: always() && hashFiles('probe.md') != ''
+        if: always() && github.event_name == 'pull_request' && hashFiles('probe.md') != ''
         continue-on-error: true  # a fork's token may not write
         env:
           GH_TOKEN: ${{ github.token }}

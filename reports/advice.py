@@ -31,6 +31,11 @@ def in_words(decision: Decision) -> str:
     return METHOD_WORDS.get(decision.method, f"train by {decision.method}")
 
 
+def lowered(text: str) -> str:
+    """`text` to stand inside a sentence: its first letter small, unless its first word is a name."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
 def methods(text: str) -> set[str]:
     """The training methods that a text names."""
     return {word.lower() for word in NAMES.findall(text)}
@@ -74,4 +79,4 @@ def _fitting(finding: Finding, run: Run) -> Finding:
     if not run.decision.stages and not strange and not TRAINS.search(finding.remedy):
         return finding
     lead = "By another method: " if run.decision.stages else "If you train anyway: "
-    return dataclasses.replace(finding, remedy=lead + finding.remedy[:1].lower() + finding.remedy[1:])
+    return dataclasses.replace(finding, remedy=lead + lowered(finding.remedy))

@@ -122,6 +122,11 @@ AHEAD = {
 }
 
 
+def _no_model(run: Run) -> str:
+    """What a check of the file alone cannot say, where the next command says it."""
+    return sentences.NO_MODEL if (next_command(run) or "").startswith("probe gate") else ""
+
+
 def _nothing(run: Run) -> str:
     return ""
 
@@ -134,7 +139,7 @@ PLANS: Mapping[str, tuple[tuple[Rule, ...], ...]] = {
         (sentences.sound,),
         (sentences.faults, sentences.weighty),
         (sentences.power,),
-        (sentences.no_model,),
+        (_no_model,),
     ),
     "negatives": ((sentences.told_apart,), (sentences.faults, sentences.weighty)),
     "trial": ((sentences.would_learn,), (sentences.faults, sentences.weighty)),

@@ -1,4 +1,4 @@
-"""`report.html`: one file without script or outside load, for a screen, a phone and paper."""
+"""`report.html`: one file that loads nothing, complete without its script; for screen, phone and paper."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from ..escape import visible
 from ..number_format import number, plain, spans
 from ..records import Run
-from . import plots, tables, tokens
+from . import page_script, plots, tables, tokens, trend
 from .advice import findings, in_words
 from .curves_svg import drawn_panels
 from .probe_sections import probe_tables
@@ -31,8 +31,7 @@ from .view import (
 )
 
 HERE = Path(__file__).parent
-WORST, BEST = 8, 5  # pairs shown token by token
-PLOTTED = 20_000  # pairs in the plots, the first ones
+PLOTTED = 10_000  # pairs in the plots, the first ones
 
 
 def render(run: Run) -> str:
@@ -72,6 +71,11 @@ def _prose(text: str) -> Markup:
 def _context(run: Run) -> dict[str, Any]:
     return {
         "run": run,
+        "script": page_script.script(),
+        "script_hash": page_script.digest(),
+        "explained": page_script.explained(run),
+        "every": _every(run),
+        "groups": sorted({str(row.get("group") or "") for row in details(run, "pairs")} - {""}),
         "css": Markup((HERE / "report.css").read_text(encoding="utf-8")),
         "head": headline(run),
         "tones": TONES,
@@ -104,6 +108,7 @@ def _figures(run: Run) -> dict[str, Markup]:
     bound = tables.bound(run)
     pairs = [row for row in details(run, "pairs")[:PLOTTED] if row.get("gap") is not None]
     figures = {"changes": plots.changes(details(run, "before_after"))}
+    figures |= {f"trend:{i}": figure for i, figure in enumerate(trend.figures(details(run, "trend")))}
     if pairs:
         figures["strips"] = plots.gap_strips(pairs, first, second, bound)
         figures["histogram"] = plots.gap_histogram(pairs, first, second, bound)
@@ -116,21 +121,41 @@ def _figures(run: Run) -> dict[str, Markup]:
 def _pairs(run: Run) -> list[dict[str, Any]]:
     first, second = sides(run)
     shown = []
-    for key, side, most in (("worst", second, WORST), ("best", first, BEST)):
-        rows = [_pair(row, first, second) for row in details(run, key)[:most]]
+    for key, side in (("worst", second), ("best", first)):
+        rows = [_pair(row, f"{key}-{i}", first, second) for i, row in enumerate(details(run, key))]
         shown += [{"title": f"leaning most to {side}", "rows": rows}] if rows else []
     return shown
 
 
-def _pair(row: Mapping[str, Any], first: str, second: str) -> dict[str, Any]:
-    place = [f"line {row['line']}"] if row.get("line") else []
+def _pair(row: Mapping[str, Any], place: str, first: str, second: str) -> dict[str, Any]:
+    where = [f"line {row['line']}"] if row.get("line") else []
     return {
+        "anchor": f"pair-{row.get('line') or place}",
         "id": str(row.get("id")),
         "gap": number(row.get("gap"), "nats"),
-        "place": ", ".join([*place, *([str(row["group"])] if row.get("group") else [])]),
+        "place": ", ".join([*where, *([str(row["group"])] if row.get("group") else [])]),
         "prompt": str(row.get("prompt") or ""),
         "sides": [tokens.side(row, "chosen", first), tokens.side(row, "rejected", second)],
     }
+
+
+def _every(run: Run) -> list[dict[str, Any]]:
+    """A row for each pair that the run carries, with a link where its tokens are shown."""
+    shown = {row.get("line") for key in ("worst", "best") for row in details(run, key)}
+    return [
+        {
+            "line": row.get("line") or "",
+            "id": str(row.get("id")),
+            "group": str(row.get("group") or ""),
+            "gap": number(row.get("gap"), "nats"),
+            "value": f"{row['gap']:.4g}",
+            "chosen": row.get("chosen_tokens"),
+            "rejected": row.get("rejected_tokens"),
+            "tokens": row.get("line") in shown and row.get("line") is not None,
+        }
+        for row in details(run, "pairs")[:PLOTTED]
+        if row.get("gap") is not None
+    ]
 
 
 def _metadata(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

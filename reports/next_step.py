@@ -9,6 +9,7 @@ from pathlib import PurePath
 from ..records import Run
 
 FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fix` leaves out
+LEAST = 6  # pairs: fewer cannot show a preference at all (stats/power.py), and nothing is measured on them
 # Options that say what is measured, not how it is shown: the next command needs the same ones.
 CARRIED = ("model", "fields", "sides", "template", "max_length", "revision", "adapter")
 
@@ -47,7 +48,8 @@ def _bias(run: Run) -> str | None:
 def _data(run: Run) -> str | None:
     errors = [f.code for f in run.findings if f.severity == "error"]
     if not errors:
-        return _line(run, "gate")
+        few = (run.inputs.get("pairs") or {}).get("n") or 0
+        return _line(run, "gate") if few >= LEAST else "probe explain PB327"
     return _mended(run) if _has(run, *FIXABLE) else f"probe explain {errors[0]}"
 
 

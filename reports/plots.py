@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..number_format import number
 from .axis import ends, round_step
 from .svg import Axis, bottom_axis, dot, figure, line, place, rect, text
 from .view import Interval, Table
@@ -16,6 +17,7 @@ Rows = Sequence[Mapping[str, Any]]
 SLOTS = 120  # places along a strip; dots of one place are stacked
 RISE, TALL = 7.0, 84.0  # pixels from dot to dot of a stack, and of the tallest stack
 GROUPS = 12  # strips, the largest groups
+TOLD = 2500  # pairs; with more, a dot is not told under the cursor
 MOST = 84  # dots of a stack; more could not be told apart
 
 
@@ -46,19 +48,19 @@ def interval_axis(table: Table) -> Markup:
 
 def gap_strips(pairs: Rows, first: str, second: str, bound: float | None) -> Markup:
     """A dot for every pair at its gap, a strip for every group, equal places stacked."""
-    gaps = _gaps(pairs)
+    gaps, told = _gaps(pairs), len(pairs) <= TOLD
     axis = ends((gap for _, gap in gaps), bound)
     sizes = Counter(group for group, _ in gaps)
     names = [name for name, _ in sizes.most_common(GROUPS)]
-    stacks = {name: _stacks([gap for group, gap in gaps if group == name], axis) for name in names}
-    highest = max(max(stack.values()) for stack in stacks.values())
+    stacks = {name: _stacks([r for r in pairs if (r.get("group") or "all") == name], axis) for name in names}
+    highest = max(len(stack) for of in stacks.values() for stack in of.values())
     rise = min(RISE, TALL / highest)
     row = 30 + rise * highest
     height = round(row * len(names)) + 50
     parts = [*_zones(axis, bound, height - 24), *_sides(first, second)]
     for i, (name, stack) in enumerate(stacks.items()):
         base = 20 + row * (i + 1)
-        parts += [text("0%", base - row + 20, name), *_dots(stack, axis, base, rise)]
+        parts += [text("0%", base - row + 20, name), *_dots(stack, axis, base, rise, told)]
     if len(sizes) > GROUPS:
         parts.append(text("50%", 11, f"the {GROUPS} largest of {len(sizes)} groups", "tick", "middle"))
     desc = (
@@ -71,18 +73,36 @@ def _gaps(pairs: Rows) -> list[tuple[str, float]]:
     return [(str(r.get("group") or "all"), float(r["gap"])) for r in pairs if r.get("gap") is not None]
 
 
-def _stacks(gaps: Sequence[float], axis: Axis) -> Counter[int]:
+def _stacks(pairs: Rows, axis: Axis) -> dict[int, list[Mapping[str, Any]]]:
+    """The pairs of each place along the axis."""
     low, high = axis
-    return Counter(round((gap - low) / (high - low) * SLOTS) for gap in gaps)
+    stacks: dict[int, list[Mapping[str, Any]]] = {}
+    for pair in pairs:
+        if pair.get("gap") is not None:
+            stacks.setdefault(round((float(pair["gap"]) - low) / (high - low) * SLOTS), []).append(pair)
+    return stacks
 
 
-def _dots(stack: Counter[int], axis: Axis, base: float, rise: float) -> list[Markup]:
+def _dots(stacks: Mapping[int, Rows], axis: Axis, base: float, rise: float, told: bool) -> list[Markup]:
     zero = (0 - axis[0]) / (axis[1] - axis[0]) * SLOTS
     return [
-        dot(f"{100 * slot / SLOTS:.4g}%", base - rise * level - 4, 3, "first" if slot >= zero else "second")
-        for slot, count in sorted(stack.items())
-        for level in range(min(count, MOST))
+        dot(
+            f"{100 * slot / SLOTS:.4g}%",
+            base - rise * level - 4,
+            3,
+            "first" if slot >= zero else "second",
+            *(_told(pair) if told else ()),
+        )
+        for slot, pairs in sorted(stacks.items())
+        for level, pair in enumerate(pairs[:MOST])
     ]
+
+
+def _told(pair: Mapping[str, Any]) -> tuple[str, str]:
+    """What a dot says under the cursor, and the line that a click leads to."""
+    line = str(pair.get("line") or "")
+    place = f"line {line}, " if line else ""
+    return f"{place}{pair.get('id')}: {number(float(pair['gap']), 'nats')} nats/token", line
 
 
 def _zones(axis: Axis, bound: float | None, height: float) -> list[Markup]:
@@ -126,21 +146,25 @@ def gap_histogram(pairs: Rows, first: str, second: str, bound: float | None) -> 
 
 def length_plot(pairs: Rows, first: str, second: str) -> Markup:
     """Gap against the difference in length: is it length that the model prefers?"""
-    points = [
-        (float(r["chosen_tokens"]) - float(r["rejected_tokens"]), float(r["gap"]))
-        for r in pairs
-        if None not in (r.get("chosen_tokens"), r.get("rejected_tokens"), r.get("gap"))
-    ]
+    known = [r for r in pairs if None not in (r.get("chosen_tokens"), r.get("rejected_tokens"), r.get("gap"))]
+    points = [(float(r["chosen_tokens"]) - float(r["rejected_tokens"]), float(r["gap"])) for r in known]
     across, up = ends(x for x, _ in points), ends(y for _, y in points)
     height, top, base = 240, 16, 200
-    places = {(place(x, across), round(base - (base - top) * _share(y, up))): y for x, y in points}
+    told = len(points) <= TOLD
+    places = {
+        (place(x, across), round(base - (base - top) * _share(y, up))): (y, row)
+        for (x, y), row in zip(points, known, strict=True)
+    }
     zero = base - (base - top) * _share(0, up)
     parts = [
         line("0%", zero, "100%", zero, "zero"),
         line(place(0, across), top, place(0, across), base, "zero"),
         text("100%", 11, f"{first} preferred ↑", "first-name", "end"),
         text("100%", base - 6, f"{second} preferred ↓", "second-name", "end"),
-        *[dot(x, y, 3, "first" if gap >= 0 else "second") for (x, y), gap in places.items()],
+        *[
+            dot(x, y, 3, "first" if gap >= 0 else "second", *(_told(row) if told else ()))
+            for (x, y), (gap, row) in places.items()
+        ],
         *bottom_axis(across, base),
         text("50%", base + 34, f"tokens of {first} − tokens of {second}", "tick", "middle"),
     ]

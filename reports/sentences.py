@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from ..number_format import count, measured
 from ..records import Decision, Estimate, Finding, Run, Severity
-from .advice import beliefs, in_words, methods, own
+from .advice import beliefs, in_words, lowered, methods, own
 from .view import model_name, sides
 
 STRENGTH = re.compile(r"evidence: (\w+)$")
@@ -266,13 +266,13 @@ def weighty(run: Run) -> str:
 def _advised(finding: Finding) -> str:
     """A finding as one sentence, with its remedy after a colon where one is given."""
     message, remedy = (text.strip().rstrip(".") for text in (finding.message, finding.remedy))
-    what = f": {remedy[:1].lower()}{remedy[1:]}" if remedy and ". " not in remedy else ""
+    what = f": {lowered(remedy)}" if remedy and ". " not in remedy else ""
     return f"{message[:1].upper()}{message[1:]}{what}."
 
 
 def power(run: Run) -> str:
     """What a file of this size can show at all."""
-    return joined(f.message for f in run.findings if f.code == "PB327" and f.severity != "error")
+    return joined(f.message for f in run.findings if f.code == "PB327" and f.severity == "info")
 
 
 def joined(messages: Iterable[str]) -> str:
@@ -280,6 +280,5 @@ def joined(messages: Iterable[str]) -> str:
     return " ".join(f"{m[:1].upper()}{m[1:].rstrip('.')}." for m in messages)
 
 
-def no_model(run: Run) -> str:
-    """What a check of the file alone cannot say."""
-    return "No model was run: what a model would learn from these pairs, the command below measures."
+# What a check of the file alone cannot say.
+NO_MODEL = "No model was run: what a model would learn from these pairs, the command below measures."

@@ -42,9 +42,13 @@ def rect(x: str, y: float, width: str, height: float, kind: str) -> Markup:
     )
 
 
-def dot(x: str, y: float, radius: float, kind: str) -> Markup:
-    """A filled circle."""
-    return Markup('<circle cx="{}" cy="{:g}" r="{:g}" class="{}"/>').format(x, y, radius, kind)
+def dot(x: str, y: float, radius: float, kind: str, told: str = "", line: str = "") -> Markup:
+    """A filled circle; what is `told` shows under the cursor, `line` says which row a click leads to."""
+    if not told:
+        return Markup('<circle cx="{}" cy="{:g}" r="{:g}" class="{}"/>').format(x, y, radius, kind)
+    return Markup(
+        '<circle cx="{}" cy="{:g}" r="{:g}" class="{}" data-line="{}"><title>{}</title></circle>'
+    ).format(x, y, radius, kind, line, escape(visible(told)))
 
 
 def text(x: str, y: float, words: str, kind: str = "label", anchor: str = "start") -> Markup:

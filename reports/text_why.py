@@ -94,7 +94,7 @@ def reason_lines(run: Run, page: Page) -> list[Text]:
     """Why this method: each reason with its finding and source; then what would change the decision."""
     if run.decision is None:
         return []
-    lines = page.wrap(f"why {in_words(run.decision)}", style="bold")
+    lines = page.wrap(f"why: {in_words(run.decision)}", style="bold")
     for reason in run.decision.reasons:
         lead = f"  {reason.code}  "
         lines += page.wrap(reason.text, first=lead)

@@ -26,7 +26,7 @@ from .records import PairScore, SideScore
 from .service import Scorer, open_store
 
 STABILITY_PAIRS = 256  # at most so many, drawn by seed, are scored again under other templates and premises
-KEPT = 10  # worst and best pairs kept with their words
+KEPT = 40  # worst and best pairs kept with their words
 
 
 class Tally(Protocol):

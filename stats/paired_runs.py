@@ -41,8 +41,35 @@ def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> R
         inputs={"sides": sides} if sides else {},
         config={"alpha": alpha},
         environment={"probe": runs[0].environment.get("probe")},
-        details={"runs": listed, "differences": rows, "notes": notes},
+        details={"runs": listed, "differences": rows, "notes": notes, "trend": trend(runs, names)},
     )
+
+
+MAIN = (
+    "gap",
+    "win_rate",
+    "surface_accuracy",
+    "length_accuracy",
+    "trial_accuracy",
+    "behaviour_up",
+    "agreement",
+)
+
+
+def trend(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The main numbers over the runs: a row for each that at least two of them measured."""
+    rows = []
+    for main in MAIN:
+        found = [run.estimate(main) for run in runs]
+        if sum(e is not None and e.value is not None for e in found) < 2:
+            continue
+        points = [
+            {"run": name, **{key: getattr(e, key, None) for key in ("value", "low", "high", "n")}}
+            for name, e in zip(names, found, strict=True)
+        ]
+        units = next(e.units for e in found if e is not None)
+        rows.append({"name": main.replace("_", " "), "units": units, "points": points})
+    return rows
 
 
 def distinctions(runs: Sequence[Run]) -> list[dict[str, Any]]:

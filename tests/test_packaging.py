@@ -1,16 +1,19 @@
 """What is installed, what is imported, and how fast the command starts."""
 
 import json
+import re
 import resource
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from probe.files import sources
+from probe.runs import save_run
 
 ROOT = Path(__file__).parents[1]
 LIGHT = ("pairs", "stats", "gate", "reports", "probes", "commands")
@@ -21,6 +24,15 @@ HEAVY = {
     *("probes/numerics/first_step.py", "probes/trainer/read.py"),
     *("probes/trial/bench.py", "probes/trial/course.py"),
 }
+
+WITHOUT_MODEL = """import sys
+from probe.__main__ import MODEL, main
+class Absent:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in MODEL:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
 
 
 def python(code):
@@ -58,7 +70,7 @@ def test_the_wheel_holds_every_module_and_bundled_file(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("prefprobe-*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    kinds = ("*.py", "*.jsonl", "*.j2", "*.css", "py.typed", "run-*.json")
+    kinds = ("*.py", "*.jsonl", "*.j2", "*.css", "*.js", "py.typed", "run-*.json")
     for folder in {module.parent for module in sources(ROOT)}:
         for file in (file for kind in kinds for file in folder.glob(kind) if file.name != "setup.py"):
             assert str(Path("probe", file.relative_to(ROOT))) in inside
@@ -108,6 +120,36 @@ def test_what_needs_no_model_starts_without_torch(arguments):
         "finally: print([m for m in ('torch', 'transformers', 'scipy', 'sklearn') if m in sys.modules])"
     )
     assert python(code).strip().endswith("[]")
+
+
+def test_what_runs_no_model_is_in_the_base(tmp_path, gate_run):
+    """Files are checked and saved runs judged and shown where the extra `model` is not installed."""
+    saved = save_run(gate_run, tmp_path / "run")
+    pairs = ROOT / "pairs/low_contrast.jsonl"
+    for arguments in (
+        ["data", pairs, "--out", tmp_path / "data"],
+        ["data", "--check", pairs],
+        ["gate", saved, "--out", tmp_path / "gate"],
+        ["report", saved, "--format", f"html={tmp_path / 'x.html'}"],
+        ["explain", "PB120"],
+        ["autopsy", ROOT / "docs/cases/collapse.jsonl", "--out", tmp_path / "autopsy"],
+        ["bias", pairs],
+    ):
+        code = WITHOUT_MODEL + f"sys.argv = ['probe', *{list(map(str, arguments))!r}]\nsys.exit(main())"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+        if arguments[0] == "bias":
+            assert done.returncode == 2 and "pip install 'prefprobe[model]'" in done.stderr
+        else:
+            assert done.returncode in (0, 1) and "Traceback" not in done.stderr, done.stderr
+
+
+def test_the_base_requires_nothing_that_runs_a_model():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in project["dependencies"]}
+    extra = {re.split(r"[^\w-]", line)[0] for line in project["optional-dependencies"]["model"]}
+    assert not names & {"torch", "transformers", *extra}
+    assert {"torch", "transformers", "peft", "accelerate", "safetensors", "gguf"} <= extra
+    assert project["optional-dependencies"]["judge"] == []
 
 
 def test_help_starts_in_under_three_tenths_of_a_second():

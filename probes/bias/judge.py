@@ -24,7 +24,7 @@ from .evidence import Case, Settings, Table, cases, make_table
 from .findings import findings
 from .verdict import judge
 
-PLOTTED = 2000  # pairs that a run carries for its plots
+PLOTTED = 10_000  # pairs that a run carries for its plots
 
 
 @dataclass(frozen=True, slots=True)

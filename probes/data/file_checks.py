@@ -223,7 +223,7 @@ def groups(data: Data, limits: Limits) -> Result:
 def _too_small(data: Data, sizes: npt.NDArray[np.int64]) -> str | None:
     """What to say of groups that have fewer pairs than any test can use."""
     few = [int(i) for i in np.argsort(sizes, kind="stable") if sizes[i] < least_clusters()]
-    if not few:
+    if not few or data.n < least_clusters():  # of such a file PB327 says it
         return None
     which = f'group "{data.groups[few[0]]}" has' if len(few) == 1 else f"{len(few)} groups have at most"
     held = count(int(sizes[few[-1]]), "pair")
@@ -259,7 +259,11 @@ def too_few_pairs(data: Data, limits: Limits) -> Result:
     estimate = Estimate("pairs", float(data.n), None, None, data.n, None, "count", "pairs")
     few = data.n < FEW
     severity: Severity = "warning" if few else "info"
-    remedy = "Add pairs." if few else ""
+    remedy = (
+        "Add pairs on other prompts: some twenty show what is clear, two hundred most of the rest."
+        if few
+        else ""
+    )
     finding = Finding("PB327", severity, _reach(data.n), remedy, estimate=estimate)
     return Result("too_few_pairs", data.n, limits["too_few_pairs"], (), finding)
 

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
 ]
-VIEWS = [(width, scheme) for width in (1280, 360) for scheme in ("light", "dark")]
+VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 ROOT = Path(__file__).parents[2]
 SHOTS = os.environ.get("PROBE_SCREENSHOTS")
 
@@ -95,7 +95,19 @@ def axe_core():
     return installed.read_text(encoding="utf-8")
 
 
-def test_axe_finds_nothing(page):
+def test_the_table_of_pairs_sorts_and_filters(page):
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.click("#every thead th:nth-child(4) button")
+    gaps = page.evaluate("[...document.querySelectorAll('#every td:nth-child(4)')].map(e => +e.dataset.v)")
+    assert gaps == sorted(gaps) and len(gaps) > 2
+    page.fill("#filter input", "no such pair")
+    assert page.inner_text("#count").startswith("0 of ")
+    page.fill("#filter input", "")
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["folded", "open"])
+def test_axe_finds_nothing(page, opened):
+    page.evaluate(f"document.querySelectorAll('details').forEach(d => d.open = {str(opened).lower()})")
     page.evaluate(axe_core())
     found = page.evaluate("axe.run()")["violations"]
     assert [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found] == []

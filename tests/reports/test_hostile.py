@@ -13,6 +13,7 @@ from rich.cells import cell_len
 
 from probe.escape import JOINERS, visible
 from probe.records import run_from_json, run_to_json
+from probe.reports.page_script import script
 from probe.reports.renderers import RENDERERS
 from probe.reports.text import render
 
@@ -29,7 +30,8 @@ TRAPS = st.sampled_from(
 TEXTS = st.lists(st.one_of(TRAPS, st.text(max_size=40)), min_size=1, max_size=8)
 ELEMENTS = """html head meta title style body header main section article h1 h2 h3 h4 h5 p span strong
     small br ul li q dl dt dd div table caption thead tbody tr th td figure figcaption
-    svg desc line rect circle text polyline code pre details summary"""
+    svg desc line rect circle text polyline code pre details summary
+    a label input select option script"""
 
 
 def hostile(value, texts, key=""):
@@ -73,7 +75,9 @@ def test_no_renderer_obeys_a_text(saved, texts):
     assert {name: hidden(text) for name, text in shown.items()} == {name: set() for name in shown}
     page = Elements(shown["html"])
     assert page.tags <= set(ELEMENTS.split())
-    assert not {name for name in page.attributes if name.startswith("on") or name in {"src", "href"}}
+    assert not {name for name in page.attributes if name.startswith("on") or name == "src"}
+    assert all(link.startswith("#") for link in re.findall(r' href="([^"]*)"', shown["html"]))
+    assert shown["html"].count("<script") == 1 and script() in shown["html"]
     assert ET.fromstring(shown["junit"]).tag == "testsuites"
     commands = shown["github"].splitlines()
     assert all(re.match(r"::(error|warning|notice) ", line) for line in commands)

@@ -81,7 +81,7 @@ def test_verdict_stands_before_findings_and_findings_before_tables(gate_run):
     text = render(gate_run)
     places = [
         text.index(part)
-        for part in ("FAIL", "✗ PB201", "! PB101", "why train in two stages", "\nconditions\n", "gap =")
+        for part in ("FAIL", "✗ PB201", "! PB101", "why: train in two stages", "\nconditions\n", "gap =")
     ]
     assert places == sorted(places)
     assert text.rstrip().endswith("✗ fail · exit code 1")
