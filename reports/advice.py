@@ -59,8 +59,21 @@ def leads(decision: Decision, code: str) -> bool:
 
 def findings(run: Run) -> list[Finding]:
     """Every finding, the gravest first, with advice that does not contradict the decision."""
-    told = [_fitting(_designed(f, run), run) for f in run.findings]
+    told = [_accepted(_fitting(_designed(f, run), run), run) for f in run.findings]
     return view.findings(dataclasses.replace(run, findings=tuple(told)))
+
+
+def standing(finding: Finding, run: Run) -> str:
+    """The finding's severity as a report shows it, or `accepted`."""
+    return "accepted" if view.reason_accepted(finding, run) else finding.severity
+
+
+def _accepted(finding: Finding, run: Run) -> Finding:
+    """What the configuration accepts is told with the reason given, in place of advice."""
+    reason = view.reason_accepted(finding, run)
+    if not reason:
+        return finding
+    return dataclasses.replace(finding, message=f"{finding.message} (accepted: {reason})", remedy="")
 
 
 def _designed(finding: Finding, run: Run) -> Finding:

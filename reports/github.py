@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..escape import visible
 from ..records import Condition, Finding, Run
-from .advice import findings
+from .advice import findings, standing
 from .view import fact, fails, headline
 
 LEVEL = {"error": "error", "warning": "warning", "info": "notice"}
@@ -18,7 +18,7 @@ def render(run: Run) -> str:
     level = "error" if run.verdict.exit_code else "notice"
     lines = [command(level, f"{head.status}: {head.text}", title=f"probe {run.command}")]
     lines += [_condition(c, run) for c in run.verdict.conditions if c.result in ("fail", "inconclusive")]
-    lines += [line for finding in findings(run) for line in _finding(finding, path)]
+    lines += [line for finding in findings(run) for line in _finding(finding, path, standing(finding, run))]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -34,12 +34,12 @@ def _condition(condition: Condition, run: Run) -> str:
     return command(level, f"{condition.result}: {fact(condition)}", title=title)
 
 
-def _finding(finding: Finding, path: str) -> list[str]:
+def _finding(finding: Finding, path: str, kind: str) -> list[str]:
     hidden = len(finding.lines) - PLACES
     more = f" (and {hidden} more lines)" if hidden > 0 else ""
     message = f"{finding.message}{more}. {finding.remedy}".strip()
     places = [str(line) for line in finding.lines[:PLACES]] or [""]
-    level = LEVEL[finding.severity]
+    level = LEVEL.get(kind, "notice")
     return [command(level, message, file=path, line=line, title=finding.code) for line in places]
 
 

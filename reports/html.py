@@ -14,7 +14,7 @@ from ..escape import visible
 from ..number_format import number, plain, spans
 from ..records import Run
 from . import page_script, plots, tables, tokens, trend
-from .advice import findings, in_words
+from .advice import findings, in_words, standing
 from .curves_svg import drawn_panels
 from .probe_sections import probe_tables
 from .view import (
@@ -86,6 +86,7 @@ def _context(run: Run) -> dict[str, Any]:
         "subject": subject(run),
         "files": files(run),
         "findings": findings(run),
+        "standing": lambda finding: standing(finding, run),
         "decided": in_words(run.decision) if run.decision else "",
         "sides": sides(run),
         "tables": {table.key: table for table in tables.tables(run)},

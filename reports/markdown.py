@@ -8,8 +8,9 @@ from typing import Any
 
 from ..escape import visible
 from ..number_format import NONE, number, plain, spans
-from ..records import Finding, Run
-from .advice import findings, in_words
+from ..records import Finding, Reason, Run
+from .advice import findings, in_words, standing
+from .brief_tables import open_conditions
 from .next_step import show_command
 from .tables import tables
 from .view import MARKS, Interval, Table, details, files, headline, reproduce, sides, subject
@@ -21,23 +22,28 @@ ENTITIES = {
     ">": "&gt;",
     "@": "@<!-- -->",
 }  # the comment keeps @name from calling them
-FOLDED = {"others", "costs", "data", "accepted"}
+OPEN = 8  # findings, and conditions, that are not folded
 ROWS = 100  # rows of a table; a step summary holds 1 MiB
 
 
 def render(run: Run) -> str:
-    """The report in GitHub's Markdown: verdict, findings, tables; long parts folded."""
+    """The report in GitHub's Markdown: the answer, what does not pass, the gravest findings; else folded."""
     head = headline(run)
+    told = findings(run)
+    grave = [f for f in told if f.severity != "info"][:OPEN]
     parts = [
         f"## probe {run.command}: {MARKS.get(head.status, '')} {head.status}".replace("  ", " "),
         escaped(" ".join(run.summary)),
         f"Next: {code(run.next)}" if run.next else "",
         f"**{escaped(head.text)}**",
-        *_decision(run),
+        f"Decision: **{escaped(in_words(run.decision))}**" if run.decision else "",
         escaped(" · ".join([*subject(run), *files(run)])),
-        *[_finding(finding) for finding in findings(run)],
-        *[_folded(table) if table.key in FOLDED else _table(table) for table in tables(run)],
-        *_giveaways(run),
+        _grid(left, OPEN) if (left := open_conditions(run)).rows else "",
+        "\n".join(_finding(f, run) for f in grave),
+        _fold("all findings", "\n".join(_finding(f, run) for f in told)) if len(told) > len(grave) else "",
+        _fold("why", "\n".join(_reasons(run))),
+        *[_fold(table.title, _grid(table)) for table in tables(run)],
+        _fold("what gives a side away", _giveaways(run)),
         *_pairs(run),
         f"Again: {code(reproduce(run))}",
     ]
@@ -57,36 +63,37 @@ def code(text: str) -> str:
     return f"{fence} {shown} {fence}" if "`" in shown else f"{fence}{shown}{fence}"
 
 
-def _decision(run: Run) -> list[str]:
-    if run.decision is None:
-        return []
-    reasons = [f"- {escaped(f'{r.code}: {r.text}')} ({escaped(r.source)})" for r in run.decision.reasons]
-    return [f"Decision: **{escaped(in_words(run.decision))}**", "\n".join(reasons)]
+def _reasons(run: Run) -> list[str]:
+    reasons = run.decision.reasons if run.decision else ()
+    return [_reason(reason) for reason in reasons]
 
 
-def _finding(finding: Finding) -> str:
+def _reason(reason: Reason) -> str:
+    source = f" ({escaped(reason.source)})" if reason.source else ""
+    return f"- {escaped(f'{reason.code}: {reason.text}')}{source}"
+
+
+def _finding(finding: Finding, run: Run) -> str:
     group = "" if finding.group == "all" or finding.group in finding.message else f" [{finding.group}]"
     lines = f" (lines {spans(finding.lines, 20)})" if finding.lines else ""
     remedy = f"<br>→ {escaped(finding.remedy)}" if finding.remedy else ""
-    head = f"{MARKS[finding.severity]} **{finding.code}** {finding.severity}"
+    kind = standing(finding, run)
+    head = f"{MARKS[kind]} **{finding.code}** {kind}"
     return f"- {head}: {escaped(finding.message + group + lines)}{remedy}"
 
 
-def _table(table: Table) -> str:
-    return f"### {escaped(table.title)}\n\n{_grid(table)}"
+def _fold(title: str, body: str) -> str:
+    """`body` behind its title, or nothing where there is none."""
+    return f"<details><summary>{escaped(title)}</summary>\n\n{body}\n\n</details>" if body else ""
 
 
-def _folded(table: Table) -> str:
-    return f"<details><summary>{escaped(table.title)}</summary>\n\n{_grid(table)}\n\n</details>"
-
-
-def _grid(table: Table) -> str:
+def _grid(table: Table, most: int = ROWS) -> str:
     shown = [i for i, column in enumerate(table.columns) if column.align != "plot"]
-    head = [table.columns[i].name for i in shown]
+    head = [escaped(table.columns[i].name) for i in shown]
     rule = ["--:" if table.columns[i].align == "right" else "---" for i in shown]
-    rows = [[_cell(row[i]) for i in shown] for row in table.rows[:ROWS]]
+    rows = [[_cell(row[i]) for i in shown] for row in table.rows[:most]]
     lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
-    hidden = len(table.rows) - ROWS
+    hidden = len(table.rows) - most
     return "\n".join(lines) + (f"\n\n{hidden:,} more rows in run.json" if hidden > 0 else "")
 
 
@@ -94,9 +101,8 @@ def _cell(cell: str | Interval) -> str:
     return escaped(cell) if isinstance(cell, str) else NONE
 
 
-def _giveaways(run: Run) -> list[str]:
-    told = [f"- {escaped(str(text))}" for text in details(run, "giveaways")[:10]]
-    return ["### what gives a side away\n\n" + "\n".join(told)] if told else []
+def _giveaways(run: Run) -> str:
+    return "\n".join(f"- {escaped(str(text))}" for text in details(run, "giveaways")[:10])
 
 
 def _pairs(run: Run) -> list[str]:

@@ -6,9 +6,9 @@ from rich.text import Text
 
 from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
-from .advice import findings, in_words
+from .advice import findings, in_words, standing
 from .text_page import STYLES, Page
-from .view import MARKS, TONES, files, headline, reason_accepted, subject
+from .view import MARKS, TONES, files, headline, subject
 
 MOST = 8  # findings shown in full before --all
 BRIEFLY = 5  # findings of a report that fits a screen
@@ -40,7 +40,7 @@ def finding_lines(run: Run, page: Page) -> list[Text]:
     """Every finding with its code, what to do and where, the gravest first."""
     found = findings(run)
     shown = found if page.everything else found[:MOST]
-    lines = [line for finding in shown for line in _finding(finding, page)]
+    lines = [line for finding in shown for line in _finding(finding, run, page)]
     hidden = len(found) - len(shown)
     return [*lines, page.line((f"{hidden} more findings: --all", "dim"))] if hidden else lines
 
@@ -66,23 +66,22 @@ def brief_findings(run: Run, page: Page) -> list[Text]:
 
 
 def _in_brief(finding: Finding, run: Run, page: Page) -> list[Text]:
-    excused = reason_accepted(finding, run)
-    mark = MARKS["accepted"] if excused else MARKS[finding.severity]
+    kind = standing(finding, run)
     others = [f.group for f in run.findings if f.code == finding.code and f.group != finding.group]
     said = f"{finding.message}; the same in {', '.join(others)}" if others else finding.message
-    said = f"{said} (accepted: {excused})" if excused else said
-    lead = f"{mark} {finding.code}  "
+    lead = f"{MARKS[kind]} {finding.code}  "
     lines = page.wrap(said, first=lead, rows=3 if others else 2)
-    lines[0].stylize(STYLES["plain" if excused else TONES[finding.severity]], 0, len(lead))
+    lines[0].stylize(STYLES[TONES[kind]], 0, len(lead))
     return lines
 
 
-def _finding(finding: Finding, page: Page) -> list[Text]:
+def _finding(finding: Finding, run: Run, page: Page) -> list[Text]:
     named = finding.group == "all" or finding.group in finding.message
     where = "" if named else f" [{finding.group}]"
-    lead = f"{MARKS[finding.severity]} {finding.code}  "
+    kind = standing(finding, run)
+    lead = f"{MARKS[kind]} {finding.code}  "
     lines = page.wrap(f"{finding.message}{where}", first=lead)
-    lines[0].stylize(STYLES[TONES[finding.severity]], 0, len(lead))
+    lines[0].stylize(STYLES[TONES[kind]], 0, len(lead))
     indent = len(page.text(lead))
     limit = 40 if page.everything else 8
     places = f"lines {spans(finding.lines, limit)}; " if finding.lines else ""

@@ -23,6 +23,7 @@ from probe.records import (
     run_to_json,
 )
 from probe.reports.advice import METHOD_WORDS, NAMES
+from probe.reports.advice import findings as advised
 from probe.reports.answer import PLANS, answered
 from probe.reports.renderers import RENDERERS
 from probe.reports.text import render
@@ -54,7 +55,12 @@ def runs(draw):
     kept = [e for e in found if draw(st.booleans())]
     messages = draw(st.lists(st.sampled_from(MESSAGES), max_size=4))
     findings = tuple(
-        Finding(f"PB{i + 300}", draw(st.sampled_from(["error", "warning", "info"])), m, "mend it")
+        Finding(
+            f"PB{i + 300}",
+            draw(st.sampled_from(["error", "warning", "info"])),
+            m,
+            draw(st.sampled_from(REMEDIES)),
+        )
         for i, m in enumerate(messages)
     )
     instead = draw(
@@ -76,6 +82,8 @@ def runs(draw):
     )
 
 
+SEVERITIES = ["error", "warning", "info"]
+REMEDIES = ["mend it", "Use DPO-positive or an SFT term.", "SFT on the chosen side first, then DPO."]
 MESSAGES = ["3 rows are empty", "DPO would push both sides down", "SFT first helps", "lengths differ"]
 
 
@@ -155,4 +163,43 @@ def test_an_accepted_finding_says_so_and_why(bias_run):
     run = dataclasses.replace(
         bias_run, details={"accepted": [{"code": "PB101", "group": None, "reason": "belief set"}]}
     )
-    assert "~ PB101" in render(run) and "accepted: belief set" in " ".join(render(run).split())
+    assert "~ PB101" in render(run) and "~ PB101" in render(run, everything=True)
+    for name, show in RENDERERS.items():
+        if name != "json":
+            assert "accepted: belief set" in " ".join(show(run).split()), name
+
+
+def test_a_comment_opens_with_under_sixty_lines(gate_run):
+    lines = RENDERERS["markdown"](answered(gate_run)).splitlines()
+    opened = [line for i, line in enumerate(lines) if not _folded_at(lines, i)]
+    assert len(opened) < 60 and "<details>" in "".join(lines)
+
+
+def _folded_at(lines, i):
+    before = "\n".join(lines[: i + 1])
+    return before.count("<details>") > before.count("</details>")
+
+
+FAILED = "the sides are told apart in 100% of 40 pairs"
+
+
+@pytest.mark.parametrize("goal", ["auto", "fact"])
+def test_what_two_beliefs_differ_in_is_a_fact_of_the_design(goal):
+    found = Finding("PB202", "error", FAILED, "SFT on the chosen side.")
+    decision = Decision("do-not-train", (), {}, (Reason("PB505", "why", "x"),))
+    run = Run("gate", "now", decision=decision, findings=(found,), config={"goal": goal})
+    (told,) = advised(run)
+    if goal == "fact":
+        assert told.severity == "info" and "fact of the design" in told.message and not told.remedy
+    else:
+        assert told.severity == "error" and told.remedy == "If you train anyway: SFT on the chosen side."
+
+
+@given(runs())
+@settings(max_examples=200, deadline=None)
+def test_advice_for_another_decision_says_so(run):
+    for finding in advised(run):
+        if run.decision and NAMES.findall(finding.remedy):
+            named = {w.lower() for w in NAMES.findall(finding.remedy)}
+            own = {w.lower() for w in NAMES.findall(run.decision.method.replace("+", " "))}
+            assert named <= own or finding.remedy.startswith(("If you train anyway: ", "By another method: "))

@@ -126,7 +126,7 @@ def test_markdown_shows_hostile_text_as_text(gate_run):
     parser = MarkdownIt("gfm-like", {"linkify": False})
     html = parser.render(markdown.render(gate_run))
     assert "<script" not in html and "<b>markup" not in html and "\x1b" not in html and "\u202e" not in html
-    assert html.count("<table>") == html.count("</table>") == 10
+    assert html.count("<table>") == html.count("</table>") == 11
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
 
 
