@@ -112,7 +112,7 @@ def _pairs(run: Run) -> list[str]:
         rows = details(run, key)[:5]
         if rows:
             body = "\n\n".join(_pair(row, first, second) for row in rows)
-            body += f"\n\n`{command}`" if key == "worst" and (command := show_command(run)) else ""
+            body += f"\n\n{code(command)}" if key == "worst" and (command := show_command(run)) else ""
             summary = f"pairs leaning most to {escaped(side)}"
             parts.append(f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>")
     return parts
