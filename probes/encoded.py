@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ..pairs.record import Pair
 from ..records import Finding, Severity
-from ..stats.statistics import share
 
 if TYPE_CHECKING:
     from ..scoring.encode import Encoder
@@ -111,6 +110,8 @@ def encoded_findings(
 
 def encoded_finding(flag: str, lines: Sequence[int], n: int, example: str) -> Finding:
     """The finding for one flag; see `encoded_findings`."""
+    from ..stats.statistics import share  # scipy, which `probe --help` must not load
+
     told, k = TOLD[flag], len(lines)
     said = f"{k:,} of {n:,} pairs {told.what}{f' ({example})' if example else ''}"
     return Finding(
