@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
@@ -34,6 +35,20 @@ def inert(text: str, at_start: bool = True, colon: str = r"\x3a", mark: str = r"
     begin = r"(^|\n)" if at_start else r"(\n)"
     shown = re.sub(begin + r"([^\S\n]*):(?=:)", lambda found: found[1] + found[2] + colon, text)
     return shown.replace("##[", mark)
+
+
+def json_text(text: str) -> str:
+    r"""JSON of the same value in which no character is hidden: they stand as `\u202e`.
+
+    JSON itself escapes those below U+0020 only; a terminal obeys U+009B, and U+202E turns a line around.
+    """
+    return re.sub(r"[^\x00-\x7e]", _in_json, text)
+
+
+def _in_json(found: re.Match[str]) -> str:
+    character = found[0]
+    hidden = unicodedata.category(character) in HIDDEN and character not in JOINERS
+    return json.dumps(character)[1:-1] if hidden else character
 
 
 def ascii_text(text: str) -> str:

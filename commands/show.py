@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import ProbeError
+from ..escape import json_text
 from ..scoring.options import ModelOptions
 from . import bundles, options
 
@@ -45,5 +46,5 @@ def show(
     texts = [target for target in targets if target[0] == "text"]
     show_run(run, texts, everything=everything, summary=False)
     for path in (path for name, path in targets if name == "json"):
-        content = json.dumps(ids_of(run), ensure_ascii=False) + "\n"
+        content = json_text(json.dumps(ids_of(run), ensure_ascii=False)) + "\n"
         utf8(content) if path is None else write_text(path, content)

@@ -112,7 +112,7 @@ def _csv(file: IO[bytes], delimiter: str = ",") -> Rows:
     csv.field_size_limit(MAX_LINE)
     # Bytes that are no UTF-8 travel as lone surrogates to the row that holds them.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    reader = csv.reader(_text_lines(text), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
         line = reader.line_num + 1
@@ -128,6 +128,14 @@ def _csv(file: IO[bytes], delimiter: str = ",") -> Rows:
             header = cells
         elif cells:
             yield line, _record(header, cells)
+
+
+def _text_lines(text: IO[str]) -> Iterator[str]:
+    """The lines of a text. Raises `csv.Error` for one that is no line of pairs, before it is read whole."""
+    while line := text.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise csv.Error(f"a line longer than {MAX_LINE // 2**20} MiB")
+        yield line
 
 
 def _tsv(file: IO[bytes]) -> Rows:

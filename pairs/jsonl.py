@@ -13,7 +13,7 @@ import jsonlines
 from .rows import BadRow, short
 
 MAX_LINE = 64 * 2**20  # bytes; beyond that it is no line of pairs
-MAX_ARRAY = 2 * 2**30  # bytes
+MAX_ARRAY = 2 * 2**30  # bytes; of an array, and of a line that is passed over
 TOO_LONG = "\0too long"  # stands for such a line; no JSON begins so
 REMEDY = "Write one JSON object a line."
 
@@ -103,10 +103,18 @@ class _Lines:
             if len(line) <= MAX_LINE:
                 yield line
             else:
-                while line and not line.endswith(b"\n"):
-                    line = self.file.readline(MAX_LINE)
+                self._pass_over(line)
                 yield TOO_LONG.encode()
         self.ended = True
+
+    def _pass_over(self, line: bytes) -> None:
+        """Read on to the end of a line. Raises `OSError` for one without end, as a packed file can hold."""
+        length = len(line)
+        while line and not line.endswith(b"\n"):
+            line = self.file.readline(MAX_LINE)
+            length += len(line)
+            if length > MAX_ARRAY:
+                raise OSError(f"line {self.number} is longer than {MAX_ARRAY // 2**30} GiB")
 
 
 def strict_loads(text: str) -> Any:

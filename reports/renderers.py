@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from ..escape import json_text
 from ..records import Run, run_to_json, to_json
 from . import github, junit, markdown, text
 
@@ -13,7 +14,7 @@ def as_json(run: Run) -> str:
     """The content of `run.json`; an autopsy opens with its diagnosis."""
     found = run.details.get("autopsy")
     head = {"diagnosis": to_json(found)} if found else {}
-    return json.dumps(head | run_to_json(run), ensure_ascii=False, indent=1) + "\n"
+    return json_text(json.dumps(head | run_to_json(run), ensure_ascii=False, indent=1)) + "\n"
 
 
 def as_html(run: Run) -> str:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from probe.escape import JOINERS, visible
+from probe.escape import JOINERS, json_text, visible
 from probe.records import run_from_json, run_to_json
 from probe.reports.page_script import script
 from probe.reports.renderers import RENDERERS
@@ -98,3 +98,13 @@ def test_visible_is_idempotent_and_keeps_printable_text(text):
     once = visible(text)
     assert visible(once) == once and hidden(once, "") == set()
     assert all(c in once for c in text if unicodedata.category(c)[0] in "LNPS")
+
+
+def test_json_on_a_stream_hides_no_character():
+    """Every hidden character is an escape; the value is the same, and joiners that words need stay."""
+    text = "a\x1b\x7f\x9b\u202e\u2066\u00ad\ufeff\U000e0001 \u200dé🙂\n\x00"
+    made = json_text(json.dumps({"k": text}, ensure_ascii=False, indent=1))
+    assert json.loads(made) == {"k": text}
+    assert "é🙂" in made and "\u200d" in made and made.count("\n") == 2
+    hidden = [c for c in made if unicodedata.category(c) in ("Cc", "Cf") and c not in "\n\u200d"]
+    assert not hidden

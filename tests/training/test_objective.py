@@ -1,0 +1,104 @@
+"""Rewards under a loss with a scale of its own, the sums of a row, and when a step is taken."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from probe.training.losses import Logps
+from probe.training.methods import METHODS, Shape
+from probe.training.objective import PairLogps, Sums, losses_of, reward_scale, rewards
+from probe.training.step import Stepper
+
+POLICY = Logps(*map(torch.tensor, ([-4.0, -6.0], [-9.0, -5.0], [4.0, 3.0], [3.0, 5.0])))
+REFERENCE = Logps(*map(torch.tensor, ([-5.0, -5.5], [-8.0, -6.0], [4.0, 3.0], [3.0, 5.0])))
+SHAPE = Shape(beta=0.25, odds_weight=0.5)
+RATIOS = torch.tensor([1.0, -0.5]), torch.tensor([-1.0, 1.0])  # chosen, rejected: Σ log π − Σ log π_ref
+PER_TOKEN = torch.tensor([-1.0, -2.0]), torch.tensor([-3.0, -1.0])
+EXPECTED = {
+    "dpo": (RATIOS, 0.25), "cdpo": (RATIOS, 0.25), "robust": (RATIOS, 0.25), "dpop": (RATIOS, 0.25),
+    "dpo_nll": (RATIOS, 0.25), "simpo": (PER_TOKEN, 0.25), "orpo": (PER_TOKEN, 0.5),
+    "dpo_norm": ((RATIOS[0] / POLICY.chosen_tokens, RATIOS[1] / POLICY.rejected_tokens), 0.25),
+}  # fmt: skip
+
+
+def batch(method):
+    return PairLogps(POLICY, REFERENCE if METHODS[method].reference else None)
+
+
+@pytest.mark.parametrize("method", EXPECTED)
+def test_rewards_are_in_the_scale_of_their_loss(method):
+    """β for most; for ORPO its λ, whatever β is."""
+    (chosen, rejected), scale = EXPECTED[method]
+    found = rewards(batch(method), method, SHAPE)
+    torch.testing.assert_close(found, (scale * chosen, scale * rejected))
+    assert reward_scale(method, SHAPE) == scale
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "sft"])
+def test_a_reward_over_its_scale_does_not_depend_on_it(method):
+    made = []
+    for value in (0.1, 0.8):
+        shape = Shape(beta=value, odds_weight=value)
+        chosen, rejected = rewards(batch(method), method, shape)
+        made.append(torch.stack([chosen, rejected]) / reward_scale(method, shape))
+    torch.testing.assert_close(*made)
+
+
+@pytest.mark.parametrize("method", ["dpo", "orpo", "ipo"])
+def test_the_sums_of_a_row(method):
+    one = batch(method)
+    losses = losses_of(one, method, SHAPE)
+    sums = Sums.of(losses, one, method, SHAPE)
+    chosen, rejected = rewards(one, method, SHAPE)
+    row = (sums + sums).row(method)
+    assert (sums.pairs, sums.weight, sums.wins) == (2, 2, float((chosen > rejected).sum()))
+    assert row == pytest.approx({
+        "loss": float(losses.mean()), "rewards/chosen": float(chosen.mean()),
+        "rewards/rejected": float(rejected.mean()), "rewards/accuracies": 0.5,
+        "rewards/margins": float((chosen - rejected).mean()), "logps/chosen": -5.0, "logps/rejected": -7.0,
+    })  # fmt: skip
+    assert Sums.from_tensor(sums.tensor(torch.device("cpu"))) == sums
+    assert sums.row("sft") == {"loss": pytest.approx(float(losses.mean()))}
+
+
+class Counted:
+    def __init__(self):
+        self.steps = self.zeroed = 0
+
+    def step(self):
+        self.steps += 1
+
+    def zero_grad(self):
+        self.zeroed += 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "scaler", "skipped", "finite", "scheduled"),
+    [
+        (1.0, 2.0, None, False, True, 1),
+        (math.nan, 2.0, None, False, False, 0),
+        (math.inf, 2.0, None, False, False, 0),
+        (1.0, math.nan, None, False, False, 0),
+        (1.0, math.inf, None, False, False, 0),
+        (1.0, None, None, False, True, 1),  # DeepSpeed clips by itself and says no norm
+        (1.0, math.inf, object(), False, True, 1),  # a gradient scaler looks at it, and skips
+        (1.0, math.inf, object(), True, True, 0),
+        (math.nan, math.inf, object(), False, False, 0),
+    ],
+)
+def test_a_step_whose_loss_or_gradient_is_not_finite_is_not_taken(
+    loss, norm, scaler, skipped, finite, scheduled
+):
+    accelerator = SimpleNamespace(
+        clip_grad_norm_=lambda *_: None if norm is None else torch.tensor(norm),
+        scaler=scaler, optimizer_step_was_skipped=skipped,
+    )  # fmt: skip
+    optimizer, scheduler = Counted(), Counted()
+    policy = torch.nn.Linear(1, 1)
+    step = Stepper(accelerator, policy, optimizer, scheduler, SimpleNamespace(clip=1.0), 100)
+    done = step._update(Sums(loss=loss, weight=1.0))
+    assert done.finite == finite and (optimizer.steps, scheduler.steps) == (int(finite), scheduled)
+    assert optimizer.zeroed == 1
+    assert done.grad_norm is None if norm is None else done.grad_norm == pytest.approx(norm, nan_ok=True)
