@@ -1,7 +1,8 @@
 """The rules for curves that did not diverge and failed all the same, each a function of a case.
 
 Windows are tenths and fifths of the log, at least two entries long. The limits are those of the published
-rule set that the labelled logs in docs/autopsy.md were judged by; what a rule adds to it, it says why.
+rule set that the labelled logs in docs/commands/autopsy.md were judged by; what a rule adds to it, it says
+why.
 """
 
 from __future__ import annotations
