@@ -2,8 +2,8 @@
 
     python bench/autopsy.py [--seeds 20] [--first-seed 1000] [--logs ../shared/data/logs]
 
-Prints two confusion tables and every disagreement. The seeds differ from those of the tests: the rules were
-not looked at with these.
+Prints two confusion tables, every disagreement, and how many public logs are right by a strict reading. The
+seeds differ from those of the tests: the rules were not looked at with these.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import autopsy_labels
+import autopsy_quotes
 import autopsy_runs
 
-from probe.probes.autopsy.diagnose import diagnose
+from probe.probes.autopsy.diagnose import diagnose, gravest
 from probe.probes.autopsy.log import make_log
 from probe.probes.autopsy.read import read_log
 
@@ -33,6 +34,14 @@ class Case(NamedTuple):
     tags: frozenset[str]
     found: str
     found_tags: frozenset[str]
+    unfounded: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+
+    @property
+    def strictly(self) -> bool:
+        """Headline, tags and evidence are all true, and each sign that asks for something says what."""
+        told = (self.main, self.tags) == (self.found, self.found_tags)
+        return told and not self.unfounded and not self.silent
 
 
 def simulated(seeds: range) -> Iterator[Case]:
@@ -45,9 +54,14 @@ def simulated(seeds: range) -> Iterator[Case]:
 
 def labelled(directory: Path) -> Iterator[Case]:
     for label in autopsy_labels.labels(directory):
-        found = diagnose(read_log(directory / f"{label.slug}.json"))
+        log = gravest(read_log(directory / f"{label.slug}.json"))
+        found = diagnose(log)
         got = frozenset(tag.label for tag in found.tags)
-        yield Case(label.slug, label.main, label.tags, found.main, got)
+        silent = tuple(
+            sign.label for sign in autopsy_quotes.signs(log) if not sign.next and sign.label != "healthy"
+        )
+        unfounded = tuple(autopsy_quotes.unfounded_of(log))
+        yield Case(label.slug, label.main, label.tags, found.main, got, unfounded, silent)
 
 
 def table(title: str, cases: list[Case]) -> str:
@@ -73,6 +87,15 @@ def _told(case: Case) -> str:
     return f"{case.name}: {is_}, found {found}"
 
 
+def strict(cases: list[Case]) -> str:
+    """How many are right by a strict reading, and what is wrong with the others' evidence or advice."""
+    right = sum(case.strictly for case in cases)
+    lines = [f"Strictly (headline, tags, each number of the evidence, advice): {right} of {len(cases)}"]
+    lines += [f"- {case.name}: {'; '.join(case.unfounded)}" for case in cases if case.unfounded]
+    lines += [f"- {case.name}: no advice for {', '.join(case.silent)}" for case in cases if case.silent]
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -84,7 +107,9 @@ def main() -> int:
     cases = list(simulated(range(args.first_seed, args.first_seed + args.seeds)))
     print(table(f"Simulated runs, {len(autopsy_runs.SCENARIOS)} kinds × {args.seeds} seeds", cases))
     if args.logs.is_dir():
-        print("\n" + table("Public logs", list(labelled(args.logs))))
+        public = list(labelled(args.logs))
+        print("\n" + table("Public logs", public))
+        print("\n" + strict(public))
     return 0
 
 

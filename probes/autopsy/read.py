@@ -27,7 +27,18 @@ IN_A_DIRECTORY = (
     "metrics.csv",
 )
 # What else a run leaves behind, the most telling first; looked for three levels down.
-PATTERNS = ("*tfevents*", "*.wandb", "*.jsonl", "*.csv", "*.ipynb", "*.json", "*.log", "*.out", "*.txt")
+PATTERNS = (
+    "*tfevents*",
+    "*.wandb",
+    "*.jsonl",
+    "*.csv",
+    "*.ipynb",
+    "*.json",
+    "*.log",
+    "*.out",
+    "*.txt",
+    "*.md",
+)
 LEVELS = 3
 MOST_FILES = 200
 SHOWN = 12

@@ -112,3 +112,12 @@ def test_a_resumed_run_is_one_run(tmp_path: Path) -> None:
     log = read_log(tmp_path / "log.jsonl")
     assert [row["step"] for row in log.train] == list(STEPS)
     assert any("resumed at step 16" in note for note in log.notes)
+
+
+def test_a_model_card_is_read_from_the_directory_of_its_run(tmp_path):
+    card = "# model\n\n| Training Loss | Epoch | Step | Validation Loss |\n|:--|:--|:--|:--|\n"
+    rows = [f"| {0.69 - 0.05 * k:.4f} | {k}.0 | {100 * k} | {0.68 - 0.03 * k:.4f} |" for k in range(1, 6)]
+    (tmp_path / "README.md").write_text(card + "\n".join(rows) + "\n")
+    log = read_log(tmp_path)
+    assert log.form == "a Markdown table"
+    assert [row["loss"] for row in log.evals[""]] == [0.65, 0.62, 0.59, 0.56, 0.53]
