@@ -22,7 +22,8 @@ LIGHT = ("pairs", "stats", "gate", "reports", "probes", "commands")
 HEAVY = {
     *("probes/contexts.py", "probes/negatives/read.py", "probes/negatives/states.py"),
     *("probes/numerics/first_step.py", "probes/trainer/read.py"),
-    *("probes/trial/bench.py", "probes/trial/course.py"),
+    *("probes/trial/bench.py", "probes/trial/course.py", "probes/trial/options.py"),
+    "probes/bias/looks.py",
 }
 
 WITHOUT_MODEL = """import sys
