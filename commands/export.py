@@ -13,6 +13,10 @@ def export(
     to: Annotated[str, typer.Option(help="trl, axolotl, llamafactory, alignment-handbook or openai.")],
     pairs: Annotated[Path | None, typer.Option(help="The gated pair file, if it has moved.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory to write. Default: export-TOOL.")] = None,
+    with_model: Annotated[
+        bool,
+        typer.Option("--with-model", help="Copy a model that no hub has, as the embedded one, beside it."),
+    ] = False,
 ) -> None:
     """Write the decision of a gate as the config and data file of another training tool.
 
@@ -23,5 +27,5 @@ def export(
 
     saved = load_run(run)
     with read_from(run):
-        for path in write(saved, to, out or Path(f"export-{to}"), pairs):
+        for path in write(saved, to, out or Path(f"export-{to}"), pairs, with_model):
             print(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,23 @@ import yaml
 from ...errors import ProbeError
 from ...files import sha256_file, write_text
 from ...pairs.fields import parse_fields
-from ...pairs.read import read_pairs
+from ...pairs.read import Reading, read_pairs
+from ...pairs.record import Pair
 from ...records import Decision, Run, stage_values
 from ...runs import save_rows
+from .reference import Reference, reference
+from .rows import OPTIONS, MakeRow, with_options
 from .tools import ABLE, TOOLS, Exported, Job, data_name, lacking
 
 
-def export(run: Run, tool: str, directory: Path, pairs: Path | None = None) -> list[Path]:
+def export(
+    run: Run, tool: str, directory: Path, pairs: Path | None = None, with_model: bool = False
+) -> list[Path]:
     """Write one config and one data file a stage into `directory`; returns the configs, in order of use.
 
-    `pairs` is the file that was gated, where it has moved. Raises `ProbeError` for an unknown tool, a
-    decision that trains nothing, a stage the tool lacks, and a pair file that has changed since the gate.
+    `with_model` copies a model that no hub has (the embedded one) beside them. `pairs` is the file that was
+    gated, where it has moved. Raises `ProbeError` for an unknown tool, a decision that trains nothing, a
+    stage, a turn or an option that the tool lacks, and a pair file that has changed since the gate.
     """
     if tool not in TOOLS:
         near = get_close_matches(tool, TOOLS, n=1)
@@ -31,12 +38,41 @@ def export(run: Run, tool: str, directory: Path, pairs: Path | None = None) -> l
         raise ProbeError(f"--to {tool}: unknown. {hint}")
     decision = _trainable(run)
     source = _unchanged(run, pairs)
-    jobs = _jobs(run, decision)
+    options = _options(run, source)
+    named = (
+        Reference("") if tool == "openai" else reference(run.inputs.get("model") or {}, directory, with_model)
+    )
+    jobs = _jobs(run, decision, named, "tools" in options)
     for job in jobs:
         if job.stage not in ABLE[tool]:
             raise lacking(tool, job)
     exported = [(job, TOOLS[tool](job)) for job in jobs]
-    return [_write(job, made, run, decision, source, directory) for job, made in exported]
+    return [
+        _write(job, replace(made, row=_full(made.row, tool, options)), run, decision, source, directory)
+        for job, made in exported
+    ]
+
+
+def _pairs(run: Run, source: Path) -> Reading:
+    fields = parse_fields(run.config.get("fields"))
+    return read_pairs(source, fields=fields, skip_bad=bool(run.config.get("skip_bad")))
+
+
+def _options(run: Run, source: Path) -> frozenset[str]:
+    """What any row hands to the chat template; nothing where no chat template is used."""
+    return frozenset(name for pair in _pairs(run, source) for name in OPTIONS if pair.meta.get(name))
+
+
+def _full(row: MakeRow, tool: str, options: frozenset[str]) -> MakeRow:
+    """The rows of a tool with tools and template options, where any pair has them."""
+
+    def made(pair: Pair, template: str) -> dict[str, Any]:
+        plain = row(pair, template)
+        if template != "chat":
+            return plain
+        return with_options(plain, pair, tool, options)
+
+    return made
 
 
 def _trainable(run: Run) -> Decision:
@@ -58,25 +94,27 @@ def _unchanged(run: Run, moved: Path | None) -> Path:
     return path
 
 
-def _jobs(run: Run, decision: Decision) -> list[Job]:
+def _jobs(run: Run, decision: Decision, named: Reference, tools: bool) -> list[Job]:
     """A job a stage; each starts from the output of the one before."""
     model: Mapping[str, Any] = run.inputs.get("model") or {}
     template = str(model.get("template") or run.config.get("template") or "chat")
     length = run.config.get("max_length") or (run.inputs.get("scores") or {}).get("max_length")
     n = int((run.inputs.get("pairs") or {}).get("n") or 0)
-    start, jobs = str(model.get("name")), []
+    start, revision, adapter = named.name, named.revision, named.adapter
+    jobs: list[Job] = []
     for stage in decision.stages:
         values = stage_values(decision, stage)
         dtype = str(model.get("dtype") or "float32")
-        jobs.append(Job(stage, values, start, template, length, dtype, n))
-        start = jobs[-1].output
+        jobs.append(
+            Job(stage, values, start, template, length, dtype, n, revision, tools=tools, adapter=adapter)
+        )
+        start, revision, adapter = jobs[-1].output, None, None
     return jobs
 
 
 def _write(job: Job, made: Exported, run: Run, decision: Decision, source: Path, directory: Path) -> Path:
-    fields = parse_fields(run.config.get("fields"))
-    pairs = read_pairs(source, fields=fields, skip_bad=bool(run.config.get("skip_bad")))
-    save_rows((made.row(pair, job.template) for pair in pairs), directory / data_name(job))
+    rows = (made.row(pair, job.template) for pair in _pairs(run, source))
+    save_rows(rows, directory / data_name(job))
     for name, content in made.beside.items():
         write_text(directory / name, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
     hosted = "training_file" in made.settings

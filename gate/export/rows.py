@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+from ...errors import ProbeError
 from ...pairs.record import Content, Pair, text_of
 
 Row = dict[str, Any]
@@ -30,6 +32,50 @@ def prompt_text(pair: Pair, template: str) -> str:
     text = text_of(pair.prompt)
     frame = {"raw": "{prompt}", "qa": QA}.get(template, template)
     return frame.replace("{prompt}", text)
+
+
+OPTIONS = ("tools", "chat_template_kwargs")
+# Which of the two each tool hands to the chat template row by row.
+READS: dict[str, frozenset[str]] = {
+    "trl": frozenset(OPTIONS), "axolotl": frozenset({"tools"}), "llamafactory": frozenset({"tools"}),
+    "alignment-handbook": frozenset(), "openai": frozenset({"tools"}),
+}  # fmt: skip
+
+
+def with_options(row: Row, pair: Pair, tool: str, any_of: frozenset[str]) -> Row:
+    """The row with what the pair hands to the chat template; `any_of` are the options that any row has.
+
+    Tools are JSON text, since tables fill lists of objects up with nulls; the hosted form has them as a list
+    in its input. Raises `ProbeError` where the tool would leave an option or a turn out.
+    """
+    given = {name: pair.meta[name] for name in OPTIONS if pair.meta.get(name)}
+    if lost := sorted(set(given) - READS[tool]):
+        raise ProbeError(
+            f"line {pair.line}: {tool} gives no {lost[0]} to the chat template, so it would train on other "
+            "tokens. Export to trl, or use `probe train`."
+        )
+    if tool == "llamafactory":
+        _check_ranked(pair)
+    tools = given.get("tools")
+    if tool == "openai":
+        listed = json.loads(tools) if isinstance(tools, str) else tools
+        beside = {"input": {**row["input"], "tools": listed}} if "input" in row else {"tools": listed}
+        return {**row, **beside} if listed else row
+    text = tools if isinstance(tools, str | None) else json.dumps(tools, ensure_ascii=False)
+    more = {"tools": text or "", "chat_template_kwargs": given.get("chat_template_kwargs") or {}}
+    return {**row, **{name: value for name, value in more.items() if name in any_of}}
+
+
+def _check_ranked(pair: Pair) -> None:
+    """LLaMA-Factory has one message a side, and no calls in the form of chat templates."""
+    for side in (pair.chosen, pair.rejected):
+        turns = messages(side, "assistant")
+        if len(turns) > 1 or turns[0].get("tool_calls"):
+            what = "several turns a side" if len(turns) > 1 else "tool calls"
+            raise ProbeError(
+                f"line {pair.line}: llamafactory's form has no place for {what}. Export to trl, or use "
+                "`probe train`."
+            )
 
 
 def preference(pair: Pair, template: str) -> Row:

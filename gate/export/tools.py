@@ -28,6 +28,9 @@ class Job:
     max_length: int | None
     dtype: str
     pairs: int
+    revision: str | None = None
+    tools: bool = False  # whether rows have tools
+    adapter: str | None = None  # one that the model was measured with, to go on from
 
     @property
     def warmup_steps(self) -> int:
@@ -97,7 +100,7 @@ def trl(job: Job) -> Exported:
         {"completion_only_loss": True} if sft else {"beta": values["beta"], **TRL_LOSS[job.stage], **weights}
     )
     settings = {
-        "model_name_or_path": job.model,
+        **_model(job),
         "dataset_name": data_name(job).rpartition("/")[0],
         **_transformers(job),
         **loss,
@@ -117,7 +120,7 @@ def handbook(job: Job) -> Exported:
         )
     preference = {"beta": job.values.get("odds_weight" if job.stage == "orpo" else "beta")}
     settings = {
-        "model_name_or_path": job.model,
+        **_model(job),
         "torch_dtype": job.dtype,
         "dataset_mixer": {data_name(job).rpartition("/")[0]: 1.0},
         "dataset_splits": ["train"],
@@ -141,6 +144,8 @@ def axolotl(job: Job) -> Exported:
         )
     settings = {
         "base_model": job.model,
+        "revision_of_model": job.revision,
+        "lora_model_dir": job.adapter,
         "datasets": [{"path": data_name(job), "ds_type": "json", "split": "train", **_axolotl_data(job)}],
         **({} if job.stage == "sft" else _axolotl_loss(job)),
         **({"chat_template": "tokenizer_default"} if chat else {}),
@@ -204,6 +209,8 @@ def llamafactory(job: Job) -> Exported:
         loss |= {"pref_ftx": values["nll_weight"]} if job.stage == "dpo_nll" else {}
     settings = {
         "model_name_or_path": job.model,
+        "model_revision": job.revision,
+        "adapter_name_or_path": job.adapter,
         "stage": "sft" if sft else "dpo",
         "do_train": True,
         "dataset": "probe_pairs",
@@ -235,7 +242,8 @@ def _factory_info(job: Job) -> dict[str, Any]:
         "role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
         "system_tag": "system",
     }  # fmt: skip
-    return {**info, "formatting": "sharegpt", "columns": {"messages": "messages", **sides}, "tags": tags}
+    columns = {"messages": "messages", **sides, **({"tools": "tools"} if job.tools else {})}
+    return {**info, "formatting": "sharegpt", "columns": columns, "tags": tags}
 
 
 def openai(job: Job) -> Exported:
@@ -267,6 +275,16 @@ def _transformers(job: Job) -> dict[str, Any]:
         "logging_steps": 1,
         "output_dir": job.output,
     }
+
+
+def _model(job: Job) -> dict[str, Any]:
+    """The model's name and revision, for tools that load no adapter below the one they train."""
+    if job.adapter:
+        raise ProbeError(
+            f"{job.adapter}: this tool trains on no adapter. Merge it into the model and gate that, or "
+            "export to axolotl or llamafactory."
+        )
+    return {"model_name_or_path": job.model, "model_revision": job.revision}
 
 
 def _lora(job: Job) -> dict[str, Any]:

@@ -260,3 +260,104 @@ values = st.recursive(
 def test_yaml_is_read_back_as_it_was(written):
     kept = {k: v for k, v in written.items() if v is not None}
     assert yaml.safe_load(as_yaml(written, ["head"])) == kept
+
+
+CALL = {"type": "function", "function": {"name": "weigh", "parameters": {"type": "object", "properties": {}}}}
+CHATS = [
+    {
+        "prompt": [{"role": "user", "content": f"Why, {i}?"}],
+        "chosen": [{"role": "assistant", "content": "so"}],
+        "rejected": [{"role": "assistant", "content": "no"}],
+        **({"tools": [CALL]} if i % 2 else {}),
+    }
+    for i in range(8)
+]
+
+
+@pytest.fixture
+def chatted(gated, tmp_path):
+    """A gated run over chat rows."""
+
+    def make(rows, **facts) -> Run:
+        run = gated(template="chat")
+        path = tmp_path / "pairs.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        pairs = {**run.inputs["pairs"], "sha256": sha256_file(path)}
+        model = {**run.inputs["model"], **facts}
+        return dataclasses.replace(run, inputs={**run.inputs, "pairs": pairs, "model": model})
+
+    return make
+
+
+@pytest.mark.parametrize("tool", ["trl", "axolotl", "llamafactory", "openai"])
+def test_tools_go_with_their_rows(chatted, tool, tmp_path):
+    (config,) = export(chatted(CHATS), tool, tmp_path / "out")
+    rows = rows_of(config)
+    given = [row["input"].get("tools") if tool == "openai" else row["tools"] for row in rows]
+    read = [json.loads(tools) if tools and isinstance(tools, str) else tools for tools in given]
+    assert read[1] == [CALL] and not read[0]
+
+
+@pytest.mark.parametrize("tool", [*(set(TOOLS) - {"trl"})])
+def test_what_a_tool_would_leave_out_is_an_error_with_the_line(chatted, tool, tmp_path):
+    rows = [*CHATS[:1], {**CHATS[0], "chat_template_kwargs": {"enable_thinking": False}}]
+    with pytest.raises(ProbeError, match=r"line 2: .*chat_template_kwargs"):
+        export(chatted(rows), tool, tmp_path / "out")
+
+
+def test_template_options_go_to_trl(chatted, tmp_path):
+    rows = [CHATS[0], {**CHATS[0], "chat_template_kwargs": {"enable_thinking": False}}]
+    (config,) = export(chatted(rows), "trl", tmp_path / "out")
+    assert [row["chat_template_kwargs"] for row in rows_of(config)] == [{}, {"enable_thinking": False}]
+
+
+def test_llamafactory_loses_no_turn_in_silence(chatted, tmp_path):
+    more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "that"}]
+    with pytest.raises(ProbeError, match=r"line 1: .*several turns"):
+        export(chatted([{**CHATS[0], "chosen": CHATS[0]["chosen"] + more}]), "llamafactory", tmp_path / "out")
+    call = [{"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weigh"}}]}]
+    with pytest.raises(ProbeError, match=r"line 1: .*tool calls"):
+        export(chatted([{**CHATS[0], "chosen": call}]), "llamafactory", tmp_path / "out")
+
+
+NAMES = {"trl": "model_name_or_path", "alignment-handbook": "model_name_or_path", "axolotl": "base_model"}
+NAMES["llamafactory"] = "model_name_or_path"
+
+
+@pytest.mark.parametrize("tool", NAMES)
+def test_the_model_can_be_loaded_by_the_other_tool(chatted, tool, tmp_path, monkeypatch):
+    plain = CHATS[:1]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "local").mkdir()
+    (config,) = export(chatted(plain, name="./local"), tool, tmp_path / "out")
+    assert settings_of(config)[NAMES[tool]] == str((tmp_path / "local").resolve())
+    (config,) = export(chatted(plain, name="org/model", revision="abc"), tool, tmp_path / "out")
+    told = settings_of(config)
+    assert told[NAMES[tool]] == "org/model"
+    assert told["revision_of_model" if tool == "axolotl" else "model_revision"] == "abc"
+
+
+def test_an_adapter_is_gone_on_from_or_named(chatted, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    run = chatted(CHATS[:1], adapter=str(tmp_path / "adapter"))
+    told = settings_of(export(run, "axolotl", tmp_path / "out")[0])
+    assert told["lora_model_dir"] == str((tmp_path / "adapter").resolve())
+    with pytest.raises(ProbeError, match="Merge it"):
+        export(run, "trl", tmp_path / "out")
+
+
+def test_the_embedded_model_is_named_by_its_directory_or_copied(chatted, tmp_path, monkeypatch, capsys):
+    from probe.scoring import embedded
+
+    home = tmp_path / "cache"
+    home.mkdir()
+    (home / "config.json").write_text("{}")
+    monkeypatch.setattr(embedded, "embedded_gguf", lambda: tmp_path / "x.gguf")
+    monkeypatch.setattr(embedded, "converted", lambda path: home)
+    run = chatted(CHATS[:1], name="SmolLM2-135M-Instruct (embedded)")
+    (config,) = export(run, "trl", tmp_path / "out")
+    assert settings_of(config)["model_name_or_path"] == str(home)
+    assert "--with-model" in capsys.readouterr().err
+    (config,) = export(run, "trl", tmp_path / "out", with_model=True)
+    copied = Path(settings_of(config)["model_name_or_path"])
+    assert copied == (tmp_path / "out/model").resolve() and (copied / "config.json").exists()
