@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from ...progress import Advance
 from ...scoring.model import LoadedModel
 from ...stats.behaviour import Half
-from ...training.behaviour import Sampling, asked, written
+from ...training.behaviour import Sampling, Written, asked, written
 from ...training.data import Example
 from ...training.policy import trainable_model
 from ...training.recipes import Recipe
@@ -82,7 +82,7 @@ class Course:
         ask = asked(unseen, replace(self.how, prompts=room)) if self.how.samples and room > 0 else []
         with self._clock("samples"):
             self.bench.put()
-            fold.samples.ask(ask, written(self.tuned, ask, self.how))
+            fold.samples.ask(ask, self._written(ask))
         for method in self.stages:
             with self._clock(method):
                 tuned = self._tuned(fold, method, advance)
@@ -91,8 +91,11 @@ class Course:
                 with self._clock("scoring"):
                     fold.passes.setdefault(method, []).append(self.bench.unseen(unseen, tuned.spent))
                 with self._clock("samples"):
-                    fold.samples.answer(method, written(self.tuned, ask, self.how))
+                    fold.samples.answer(method, self._written(ask))
         fold.unseen += unseen
+
+    def _written(self, ask: Sequence[Example]) -> Written:
+        return written(self.tuned, ask, self.how) if ask else []
 
     def trial(self) -> Trial:
         """What the first candidate showed, with its full run."""

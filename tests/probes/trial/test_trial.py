@@ -169,6 +169,12 @@ def test_untrained_samples_are_unchanged(material, pairs):
     assert values["behaviour_up"].value is None
 
 
+def test_without_samples_pairs_are_ranked_all_the_same(material, pairs):
+    measured, (candidate,) = trained(material, pairs, samples=0)
+    assert named(trial(measured))["trial_accuracy"].value > 0.9
+    assert "behaviour_up" not in named(race([candidate]))
+
+
 def test_shuffled_labels_are_not_learned(material, pairs):
     """With sides swapped at random, what one half teaches the other does not know."""
     rng = np.random.default_rng(1)
