@@ -11,44 +11,29 @@ handed in comes back as it was. Importing this module loads neither torch nor tr
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from .api_inputs import (
+    Loading,
+    Model,
+    Pairs,
+    log_file,
+    model_options,
+    options_of,
+    pair_file,
+    session_on,
+    source_of,
+)
 from .errors import ProbeError
 from .records import Run
 
 if TYPE_CHECKING:
-    from .scoring.model import LoadedModel
-    from .scoring.session import ModelOptions, Session, Source
-
-Pairs = Any  # a path, a list of dictionaries or a `datasets.Dataset`
-Model = Any  # a name or path, a loaded `PreTrainedModel` or `PeftModel`, or None for the embedded model
-
-
-class Reading(TypedDict, total=False):
-    """How pairs are read, as the flags of the same names say: `fields`, `sides`, `skip_bad`."""
-
-    fields: str | None
-    sides: str | None
-    skip_bad: bool
-
-
-class Loading(Reading, total=False):
-    """How a model is loaded and pairs become tokens, as the flags of the same names say."""
-
-    device: str | None
-    dtype: str | None
-    revision: str | None
-    adapter: str | None
-    trust_remote_code: bool
-    template: str
-    max_length: int | None
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +119,7 @@ def bias(
     from .probes.bias.run import BiasOptions, measure_in
 
     options = BiasOptions(alpha, bound, templates, corrected, stop_early, seed)
-    with _session(pairs, model, tokenizer, seed, how) as session:
+    with session_on(pairs, model, tokenizer, seed, how) as session:
         measured = measure_in(session, options)
         return _result(measured.run, out, pairs, tuple(measured.rows))
 
@@ -174,7 +159,7 @@ def show(
     from .probes.show import ids_of, measure_show
 
     with pair_file(pairs) as path:
-        run = measure_show(_source(path, how), _how(model, how), tuple(lines), first=False)
+        run = measure_show(source_of(path, how), model_options(model, how), tuple(lines), first=False)
         return _result(run, out, pairs, tuple(ids_of(run)))
 
 
@@ -196,8 +181,8 @@ def negatives(
     from .probes.negatives.work import NegativesOptions
     from .runs import now
 
-    created, chosen = now(), _options(NegativesOptions, {"seed": seed, **(options or {})})
-    with _session(pairs, model, tokenizer, seed, how) as session:
+    created, chosen = now(), options_of(NegativesOptions, {"seed": seed, **(options or {})})
+    with session_on(pairs, model, tokenizer, seed, how) as session:
         work = measure_in(session, chosen)
         return _result(finished(work, created, session.inputs()).run, out, pairs)
 
@@ -220,8 +205,8 @@ def trial(
     from .probes.trial.options import TrialOptions
     from .probes.trial.run import trial_in
 
-    chosen = _options(TrialOptions, {"seed": seed, **(options or {})})
-    with _session(pairs, model, tokenizer, seed, how) as session:
+    chosen = options_of(TrialOptions, {"seed": seed, **(options or {})})
+    with session_on(pairs, model, tokenizer, seed, how) as session:
         return _result(trial_in(session, chosen), out, pairs)
 
 
@@ -248,9 +233,16 @@ def gate(
     from .gate.settings import GateOptions, judged
     from .probes.gated import Request
 
-    with _session(pairs, model, tokenizer, seed, how) as session:
+    with session_on(pairs, model, tokenizer, seed, how) as session:
         request = Request(
-            session.source, _how(model, how), how.get("fields"), frozenset(off), alpha, bound, beta, seed=seed
+            session.source,
+            model_options(model, how),
+            how.get("fields"),
+            frozenset(off),
+            alpha,
+            bound,
+            beta,
+            seed=seed,
         )
         measured, rows = measure(request, session)
         judging = GateOptions(alpha=alpha, bound=bound, goal=goal, limits=limits or {})
@@ -262,95 +254,9 @@ def autopsy(log: str | Path | Sequence[Mapping[str, Any]], *, out: str | Path | 
     from .probes.autopsy.diagnose import diagnose, to_run
     from .probes.autopsy.read import read_log
 
-    with _log_file(log) as path:
+    with log_file(log) as path:
         read = read_log(path)
         return _result(to_run(read, diagnose(read)), out, None)
-
-
-@contextmanager
-def pair_file(pairs: Pairs) -> Iterator[Path]:
-    """A file of the pairs: the path as it is, or rows in a temporary file that is gone after the block.
-
-    Raises `ProbeError` for rows that are no dictionaries and values that JSON cannot hold.
-    """
-    if isinstance(pairs, str | Path):
-        yield Path(pairs)
-        return
-    with tempfile.TemporaryDirectory(prefix="probe-") as place:
-        path = Path(place) / "pairs.jsonl"
-        with path.open("w", encoding="utf-8") as file:
-            for number, row in enumerate(pairs, 1):
-                file.write(_line(row, number) + "\n")
-        yield path
-
-
-def _line(row: Any, number: int) -> str:
-    if not isinstance(row, Mapping):
-        raise ProbeError(
-            f"pair {number} is a {type(row).__name__}. Give dictionaries with prompt, chosen and rejected."
-        )
-    try:
-        return json.dumps(dict(row), ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise ProbeError(f"pair {number}: {error}. Give text or lists of messages.") from error
-
-
-@contextmanager
-def _log_file(log: str | Path | Sequence[Mapping[str, Any]]) -> Iterator[Path]:
-    if isinstance(log, str | Path):
-        yield Path(log)
-        return
-    with tempfile.TemporaryDirectory(prefix="probe-") as place:
-        path = Path(place) / "log_history.json"
-        path.write_text(json.dumps(list(log), default=float), encoding="utf-8")
-        yield path
-
-
-@contextmanager
-def _session(pairs: Pairs, model: Model, tokenizer: Any, seed: int, how: Loading) -> Iterator[Session]:
-    """A session on these pairs and this model; a loaded model is as it was after the block."""
-    from .scoring.session import Session
-
-    with pair_file(pairs) as path, ExitStack() as stack:
-        loaded = _given(model, tokenizer, how, stack)
-        source = _source(path, how)
-        yield Session.open(source, _how(model, how), seed, loaded)
-
-
-def _source(path: Path, how: Loading) -> Source:
-    from .scoring.session import Source
-
-    return Source.of(path, how.get("fields"), how.get("sides"), how.get("skip_bad", False))
-
-
-def _how(model: Model, how: Loading) -> ModelOptions:
-    """The options of a model; nothing is stored, since nothing was asked to be written."""
-    from .scoring.session import ModelOptions
-
-    loading = {key: value for key, value in how.items() if key not in Reading.__annotations__}
-    name = str(model) if isinstance(model, str | Path) else None
-    return ModelOptions(model=name, no_cache=True, **loading)  # type: ignore[arg-type]
-
-
-def _given(model: Model, tokenizer: Any, how: Loading, stack: ExitStack) -> LoadedModel | None:
-    if model is None or isinstance(model, str | Path):
-        return None
-    from .scoring.given import as_loaded, untouched
-
-    fixed = {"device", "dtype", "revision", "adapter", "trust_remote_code"}
-    if named := sorted(fixed.intersection(how)):
-        raise ProbeError(f"{named[0]}: a loaded model has its own. Leave it out, or give the model's name.")
-    loaded = as_loaded(model, tokenizer)
-    stack.enter_context(untouched(model))
-    return loaded
-
-
-def _options(kind: Any, given: Mapping[str, Any]) -> Any:
-    """A dataclass of options. Raises `ProbeError` for a field that it does not have."""
-    known = {field.name for field in fields(kind)}
-    if unknown := sorted(set(given) - known):
-        raise ProbeError(f"options: no {unknown[0]}. There are {', '.join(sorted(known))}.")
-    return kind(**given)
 
 
 def _result(

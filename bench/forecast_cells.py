@@ -9,8 +9,9 @@ from functools import cached_property
 from forecast_stats import Outcome, Row, by_cell, outcome
 
 from probe.gate.decide import decide
-from probe.gate.judge import DONE, Settings
+from probe.gate.judge import Settings
 from probe.gate.registry import PROBE_NAMES
+from probe.gate.states import DONE
 from probe.records import BiasRow, Decision, Estimate, Finding, Run
 
 BASE, IMITATE = "dpo/short/0", "sft/short/0"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import Exit
+from ..errors import Exit, ProbeError
 from ..records import Finding
 from ..scoring.options import ModelOptions
 from ..training.methods import METHODS
@@ -85,9 +86,6 @@ def train(
 
     Example: probe train pairs/style.jsonl --method sft+dpo
     """
-    from dataclasses import asdict, replace
-
-    from ..errors import ProbeError
     from ..reports.emit import emit, parse_formats, show
     from ..scoring.session import Source
     from ..training.plan import Options
@@ -95,10 +93,6 @@ def train(
     from ..training.run import TrainOptions, train_run
 
     targets = parse_formats(format)
-
-    def source_of(path: Path) -> Source:
-        return Source.of(path, fields, sides, skip_bad)
-
     gate, decision = None, None
     notes: tuple[Finding, ...] = ()
     if method == "auto":
@@ -106,7 +100,10 @@ def train(
         from ..gate.last import taken
         from ..probes.gated import Request
 
-        gate = gated(pairs, lambda path: Request(source_of(path), how, fields, full=full, seed=seed))
+        gate = gated(
+            pairs,
+            lambda path: Request(Source.of(path, fields, sides, skip_bad), how, fields, full=full, seed=seed),
+        )
         decision, notes = settled(gate, force, reason)
         if decision is None:
             show(gate, targets, everything=everything)
@@ -130,16 +127,10 @@ def train(
         "lora_rank": lora_rank, "lora_alpha": lora_alpha, "schedule": schedule, "warmup": warmup,
         "weight_decay": weight_decay, "clip": clip,
     }  # fmt: skip
-    done = train_run(
-        source_of(pairs),
-        how,
-        TrainOptions(
-            method, full, changes, held_out, replay, watch, checkpointing, samples=samples, loop=loop
-        ),
-        out,
-        decision,
-        gate,
+    chosen = TrainOptions(
+        method, full, changes, held_out, replay, watch, checkpointing, samples=samples, loop=loop
     )
+    done = train_run(Source.of(pairs, fields, sides, skip_bad), how, chosen, out, decision, gate)
     if done.main:
         run = replace(done.run, findings=(*notes, *done.run.findings))
         emit(run, format, done.directory, rows=done.rows, everything=everything)

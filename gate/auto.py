@@ -17,8 +17,8 @@ from .decide import hyperparameters
 from .last import in_file, last_gate
 from .predicates import Facts
 from .registry import PROBE_NAMES
+from .row import STAGES
 from .settings import from_config, judged
-from .table import STAGES
 from .unanswered import unanswered
 
 if TYPE_CHECKING:

@@ -9,11 +9,13 @@ from typing import Any, get_args
 from ..records import Decision, Finding, Reason, Run
 from ..training.shipped import Tuning, recipe
 from .conditions import RULES, pairs_to_settle
-from .judge import Settings, reads
+from .judge import Settings
 from .levers import told
 from .predicates import Evidence, Facts, Goal, Held, Threshold
 from .restated import level_of
-from .table import NOTES, ROWS, Row
+from .row import Row
+from .states import reads
+from .table import NOTES, ROWS
 from .thresholds import THRESHOLDS
 
 MOST_REASONS = 5

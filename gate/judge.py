@@ -20,9 +20,9 @@ from .baseline import Compared
 from .conditions import CONDITIONS, facing, good_side, holm, p_against, pairs_to_settle
 from .registry import Rule
 from .restated import followed, level_of, restates
+from .states import not_measured, probes_run, reads, states
 
 MEASURED = {rule.code for rule in CONDITIONS if rule.sense != "clean"}  # codes that a condition measures
-DONE = "done"  # in `details.probes`; any other state says why a probe has no result
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,31 +90,6 @@ def verdict_of(conditions: Sequence[Condition], inconclusive: Literal["fail", "w
         code = Exit.FAILED if inconclusive == "fail" or not results else Exit.OK
         return Verdict("inconclusive", code, tuple(conditions))
     return Verdict("pass", Exit.OK, tuple(conditions))
-
-
-def states(run: Run) -> Mapping[str, str]:
-    """What became of each probe: as `gate` noted it, or the command itself as done."""
-    noted: Mapping[str, str] | None = run.details.get("probes")
-    return noted or {run.command: DONE}
-
-
-def reads(run: Run) -> Mapping[str, int]:
-    """The most pairs that a probe reads whatever the file's size, where it has noted that."""
-    return {row["probe"]: int(row["most"]) for row in run.details.get("reads") or ()}
-
-
-def probes_run(run: Run) -> set[str]:
-    """The probes whose results `run` holds."""
-    return {name for name, state in states(run).items() if state == DONE}
-
-
-def not_measured(rule: Rule, noted: Mapping[str, str], group: str = "all") -> str:
-    """Why a condition has no measurement."""
-    state = noted.get(rule.probe, "not run")
-    if state == DONE and group != "all":
-        return f"{rule.probe} gives no number for this group: too few of its pairs, or none for any group"
-    why = "" if state == DONE else f": {state}"
-    return f"not measured ({rule.probe}{why}); what was not run never passes"
 
 
 def _claims(run: Run, settings: Settings) -> Iterator[Claim]:

@@ -18,8 +18,8 @@ from ..runs import environment, now
 from . import cache as kept
 from . import plan
 from .clean import on_clean_labels
-from .judge import DONE
 from .registry import PROBE_NAMES, PROBES, Probe
+from .states import DONE
 
 if TYPE_CHECKING:
     from ..scoring.session import Session

@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 from ..records import Estimate, Finding, Run, Severity
 from .accept import Accepted, tolerates
 from .conditions import p_against
-from .judge import probes_run
 from .restated import level_of
+from .states import probes_run
 
 Goal = Literal["auto", "taste", "fact", "correctness"]
 

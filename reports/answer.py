@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from ..records import Run
 from . import sentences
+from .headline import headline
 from .next_step import next_command
-from .view import headline
 
 MOST = 4
 Rule = Callable[[Run], str]

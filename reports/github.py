@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..escape import visible
 from ..records import Condition, Finding, Run
 from .advice import findings, standing
-from .view import fact, fails, headline
+from .headline import headline
+from .view import fact, fails
 
 LEVEL = {"error": "error", "warning": "warning", "info": "notice"}
 PLACES = 5  # annotations of one finding; GitHub shows ten of a level

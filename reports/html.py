@@ -16,19 +16,9 @@ from ..records import Run
 from . import page_script, plots, tables, tokens, trend
 from .advice import findings, in_words, standing
 from .curves_svg import drawn_panels
+from .headline import headline
 from .probe_sections import probe_tables
-from .view import (
-    MARKS,
-    TONES,
-    details,
-    files,
-    headline,
-    model_name,
-    notes,
-    reproduce,
-    sides,
-    subject,
-)
+from .view import MARKS, TONES, details, files, model_name, notes, reproduce, sides, subject
 
 HERE = Path(__file__).parent
 PLOTTED = 10_000  # pairs in the plots, the first ones

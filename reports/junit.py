@@ -11,7 +11,8 @@ import xml.etree.ElementTree as ET
 from ..escape import visible
 from ..records import Condition, Run
 from .advice import findings
-from .view import fact, fails, headline, reproduce
+from .headline import headline
+from .view import fact, fails, reproduce
 
 NO_XML = re.compile("[\ufffe\uffff]")
 

@@ -11,9 +11,10 @@ from ..number_format import NONE, number, plain, spans
 from ..records import Finding, Reason, Run
 from .advice import findings, in_words, standing
 from .brief_tables import open_conditions
+from .headline import headline
 from .next_step import show_command
 from .tables import tables
-from .view import MARKS, Interval, Table, details, files, headline, reproduce, sides, subject
+from .view import MARKS, Interval, Table, details, files, reproduce, sides, subject
 
 SPECIAL = re.compile(r"([\\`*_|~$]|(?<=\])\()")
 ENTITIES = {

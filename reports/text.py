@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..escape import ascii_text
 from ..records import Run
-from . import brief_tables, effects_tables, negatives_tables, raced, tables
+from . import brief_tables, compare_tables, effects_tables, negatives_tables, raced, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
 from .probe_sections import probe_tables
 from .text_page import Page
@@ -125,8 +125,8 @@ SECTIONS: tuple[Section, ...] = (
     autopsy_lines,
     _table(tables.conditions),
     _table(raced.candidates),
-    _table(tables.runs),
-    _table(tables.compared),
+    _table(compare_tables.runs),
+    _table(compare_tables.compared),
     _table(effects_tables.levers),
     _table(effects_tables.effects),
     _table(effects_tables.attributes),

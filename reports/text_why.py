@@ -7,8 +7,9 @@ from rich.text import Text
 from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
 from .advice import findings, in_words, standing
+from .headline import headline
 from .text_page import STYLES, Page
-from .view import MARKS, TONES, files, headline, subject
+from .view import MARKS, TONES, files, subject
 
 MOST = 8  # findings shown in full before --all
 BRIEFLY = 5  # findings of a report that fits a screen

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
-from ..number_format import change, change_interval, count, interval, measured, number, p_value
-from ..records import BiasRow, Condition, Finding, Run
+from ..number_format import count, measured, number
+from ..records import Condition, Finding, Run
 
 Tone = Literal["good", "bad", "unsure", "plain"]
 SEVERITY = {"error": 0, "warning": 1, "info": 2}
@@ -84,15 +84,6 @@ def notes(table: Table, row: Sequence[str | Interval]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """The one sentence of the report. `status` is the verdict's word."""
-
-    status: str
-    tone: Tone
-    text: str
-
-
 def sides(run: Run) -> tuple[str, str]:
     """The names of the two sides, `chosen` and `rejected` unless the user gave others."""
     first, second = run.inputs.get("sides") or ("chosen", "rejected")
@@ -137,14 +128,6 @@ def files(run: Run) -> list[str]:
     return [part for part in parts if part]
 
 
-def headline(run: Run) -> Headline:
-    """The verdict in a sentence; the decision, where there is one, stands beside it."""
-    status = run.verdict.status
-    autopsy = run.details.get("autopsy") or {}
-    tone = DIAGNOSES.get(str(autopsy.get("main")), "unsure") if run.command == "autopsy" else TONES[status]
-    return Headline(status, tone, next(filter(None, (told(run) for told in TOLD))))
-
-
 def limit(condition: Condition) -> str:
     """What the condition asks for: `≤ 90%`, `± 0.10`, `no error`."""
     units = condition.measured.units if condition.measured else ""
@@ -183,161 +166,9 @@ def reproduce(run: Run) -> str:
     return shlex.join(str(word) for word in run.environment.get("argv") or ["probe", run.command])
 
 
-def _promoted(run: Run) -> str:
-    promotion = run.details.get("promotion") or {}
-    return f"{promotion['decision']}: {promotion['because']}" if promotion else ""
-
-
-def _sampled(run: Run) -> str:
-    made = run.details.get("sampled") or {}
-    if not made:
-        return ""
-    written = f"{count(made['written'], 'sampled pair')} in {PurePath(str(made['pairs'])).name}"
-    return _with_findings(written if made["pairs"] else "candidates only: no chosen answers", run=run)
-
-
-def _judged(run: Run) -> str:
-    conditions = run.verdict.conditions
-    if not conditions:
-        return ""
-    results = [condition.result for condition in conditions if condition.gates]
-    counts = [f"{results.count(r)} {r}" for r in ("fail", "inconclusive", "accepted") if r in results]
-    passed = f"{results.count('pass')} of {count(len(results), 'condition')} pass"
-    past = sum(c.result == "fail" for c in conditions if not c.gates)
-    told = ", ".join([passed, *counts]) + (f"; {count(past, 'number')} to note" if past else "")
-    advised = run.verdict.status != "pass" or run.decision is None or run.decision.stages
-    return told if advised else f"nothing forbids training, but none is advised; {told}"
-
-
 def result(condition: Condition) -> str:
     """The condition's result; one that only describes is a `note` where it does not pass."""
     return condition.result if condition.gates or condition.result == "pass" else "note"
-
-
-def _biased(run: Run) -> str:
-    row = next((row for row in run.bias if row.group == "all"), None)
-    if row is None:
-        return ""
-    return ": ".join(part for part in (named(row.verdict, run), _gap(row, run)) if part) + _settle(row, run)
-
-
-def _gap(row: BiasRow, run: Run) -> str:
-    gap, wins = run.estimate("gap"), run.estimate("win_rate")
-    parts = []
-    if wins and wins.value is not None:
-        parts.append(f"{sides(run)[0]} wins {round(wins.value * wins.n)} of {count(wins.n, 'pair')}")
-    if gap:
-        bounds = interval(gap.low, gap.high, gap.units)
-        parts.append(f"gap {number(gap.value, gap.units)} {bounds} {gap.units}")
-        p = gap.p if row.p is None else row.p
-        parts += [f"p {'= ' if p >= 0.0001 else ''}{p_value(p)}"] if p is not None else []
-    return ", ".join(parts)
-
-
-def _settle(row: BiasRow, run: Run) -> str:
-    return (
-        f"; a file of about {count(row.pairs_to_settle, 'pair')} would settle it"
-        if row.pairs_to_settle
-        else ""
-    )
-
-
-def _diagnosed(run: Run) -> str:
-    autopsy = run.details.get("autopsy") or {}
-    if not autopsy:
-        return ""
-    since = autopsy.get("since_step")
-    tags = ", ".join(str(tag) for tag in autopsy.get("tags") or ())
-    told = [
-        str(autopsy.get("main")),
-        *([f"since step {since}"] if since is not None else []),
-        *([tags] if tags else []),
-    ]
-    return ", ".join(told)
-
-
-def _counted(run: Run) -> str:
-    kinds: Sequence[tuple[str, str]] = (("error", "error"), ("warning", "warning"), ("info", "note"))
-    found = [(sum(f.severity == kind for f in run.findings), noun) for kind, noun in kinds]
-    # Of a clean file it is worth a word that there was nothing to find.
-    return ", ".join(count(n, noun) for n, noun in found if n or noun != "note")
-
-
-def _compared(run: Run) -> str:
-    rows = run.details.get("runs") or ()
-    changes = [r for r in run.details.get("differences") or () if r.get("group") == "all"]
-    parts = [
-        f"{r['name']} {change(r['value'], r['units'])} {change_interval(r['low'], r['high'], r['units'])}"
-        for r in changes
-    ]
-    return ", ".join(parts) or (f"{len(rows)} runs" if rows else "")
-
-
-def _trained(run: Run) -> str:
-    rows = [r for r in details(run, "before_after") if r.get("group") == "all" and r["name"] == "gap"]
-    parts = [
-        f"held-out gap {number(r['before'], r['units'])} → {number(r['after'], r['units'])} {r['units']}, "
-        f"{change(r['change'], r['units'])} {change_interval(r['low'], r['high'], r['units'])}"
-        for r in rows
-    ]
-    return _with_findings(*parts, run=run)
-
-
-def _tried(run: Run) -> str:
-    found = run.estimate("trial_accuracy") if run.command == "trial" else None
-    if found is None:
-        return ""
-    fell = run.estimate("trial_chosen_change")
-    moved = f", chosen {measured(fell)} {fell.units}" if fell else ""
-    text = f"{measured(found)} of {found.n} unseen pairs ranked right{moved}{written(run)}"
-    return _with_findings(text, run=run)
-
-
-def written(run: Run) -> str:
-    """What samples on unseen prompts did, for the method that the race prefers."""
-    rows = details(run, "race")
-    told = next((row for row in rows if row["won"]), rows[0] if rows else {})
-    if "up" not in told:
-        return ""
-    if not told["judged"]:
-        return "; behaviour not judged"
-    return f"; {told['method']} moves {told['up']} prompts up, {told['down']} down"
-
-
-def _taught(run: Run) -> str:
-    if run.command != "effects":
-        return ""
-    rows = details(run, "effects")
-    parts = []
-    for verdict, verb in (("taught", "the pairs teach"), ("its contrary", "they teach the contrary of")):
-        names = [str(r["trait"]) for r in rows if r["verdict"] == verdict]
-        parts += [f"{verb} {', '.join(names)}"] if names else []
-    if rows and not parts:
-        parts = [f"none of {count(len(rows), 'trait')} is shown to be taught"]
-    return "; ".join([*parts, *([_counted(run)] if run.findings or not parts else [])])
-
-
-def _levered(run: Run) -> str:
-    return str(run.details.get("levers_told") or "")
-
-
-def _with_findings(*parts: str, run: Run) -> str:
-    return "; ".join([*parts, *([_counted(run)] if run.findings else [])]) if parts else ""
-
-
-TOLD = (
-    _promoted,
-    _sampled,
-    _judged,
-    _taught,
-    _levered,
-    _biased,
-    _trained,
-    _tried,
-    _diagnosed,
-    _compared,
-    _counted,
-)
 
 
 def details(run: Run, key: str) -> Any:

@@ -19,7 +19,6 @@ from scipy import special, stats
 
 from ..errors import CannotMeasure
 from ..records import Estimate
-from .multiplicity import holm_adjusted
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -294,17 +293,3 @@ def binomial_p(successes: float, trials: float, null: float = 0.5) -> float:
     above = 1.0 if successes <= 0 else float(special.betainc(successes, failures + 1, null))
     below = 1.0 if failures <= 0 else float(special.betainc(failures, successes + 1, 1 - null))
     return min(1.0, 2 * min(above, below))
-
-
-# --- several tests --------------------------------------------------------------------------------------
-
-
-def holm(ps: npt.ArrayLike) -> Floats:
-    """Holm's adjusted p-values, in the order given: reject those ≤ alpha and the family error is ≤ alpha."""
-    return np.array(holm_adjusted(finite(ps).tolist()), dtype=np.float64)
-
-
-def benjamini_hochberg(ps: npt.ArrayLike) -> Floats:
-    """Adjusted p-values that bound the expected share of false flags (the false discovery rate)."""
-    array = finite(ps)
-    return np.asarray(stats.false_discovery_control(array), dtype=np.float64) if array.size else array

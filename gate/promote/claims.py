@@ -17,7 +17,8 @@ from ...errors import ProbeError
 from ...records import Condition, Result
 from ...stats.power import least_clusters
 from ...stats.resampling import sign_flip
-from ...stats.statistics import holm, summarise, tail_ps
+from ...stats.several import holm
+from ...stats.statistics import summarise, tail_ps
 from ..conditions import pairs_to_settle
 from .changes import QUANTITIES, Change
 

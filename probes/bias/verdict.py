@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from ...records import BiasRow, BiasVerdict
 from ...stats.power import least_clusters, t_pairs, tost_pairs
-from ...stats.statistics import Mean, holm
+from ...stats.several import holm
+from ...stats.statistics import Mean
 from .evidence import Case, Settings
 
 MOST_PAIRS = 1_000_000  # a larger number would settle nothing in practice

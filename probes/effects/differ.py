@@ -12,7 +12,8 @@ import numpy.typing as npt
 from ...pairs.record import Content, Pair, text_of
 from ...records import Estimate, Finding, Measured
 from ...stats.resampling import sign_flip
-from ...stats.statistics import holm, mean_estimate
+from ...stats.several import holm
+from ...stats.statistics import mean_estimate
 from ..clusters import prompt_clusters
 from .attributes import ATTRIBUTES, NAMES, Attribute, counts
 

@@ -16,7 +16,8 @@ from ...number_format import interval, number
 from ...records import Estimate, Finding, Measured
 from ...scoring.records import PairScore
 from ...stats.resampling import sign_flip
-from ...stats.statistics import holm, mean_estimate
+from ...stats.several import holm
+from ...stats.statistics import mean_estimate
 
 Array = npt.NDArray[np.float64]
 RESPONSIBLE = 10  # pairs named per trait

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from probe.explain import explanations
-from probe.gate.table import STAGES
+from probe.gate.row import STAGES
 
 PAGES = Path(__file__).parents[2] / "docs/cases"
 CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]

@@ -13,7 +13,8 @@ from probe.gate.accept import Accepted
 from probe.gate.decide import decide
 from probe.gate.judge import Settings, judge
 from probe.gate.registry import PROBE_NAMES
-from probe.gate.table import NOTES, ROWS, STAGES
+from probe.gate.row import STAGES
+from probe.gate.table import NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS
 from probe.records import BiasRow, Estimate, Finding, Run, stage_values
 from probe.training.methods import METHODS

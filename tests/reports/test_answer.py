@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe.gate.table import STAGES
+from probe.gate.row import STAGES
 from probe.records import (
     BiasRow,
     Decision,

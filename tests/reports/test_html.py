@@ -12,10 +12,10 @@ from itertools import pairwise
 import pytest
 
 from probe.records import Estimate, Finding, Run, Verdict, run_from_json, run_to_json
+from probe.reports.headline import headline
 from probe.reports.html import render
 from probe.reports.text import render as text_report
 from probe.reports.tokens import token
-from probe.reports.view import headline
 
 VOID = {"meta", "br", "input"}
 

@@ -18,7 +18,7 @@ from probe.errors import ProbeError
 from probe.files import sha256_file
 from probe.gate.export.export import as_yaml, export
 from probe.gate.export.tools import ABLE, TOOLS
-from probe.gate.table import STAGES
+from probe.gate.row import STAGES
 from probe.records import Decision, Reason, Run, stage_values
 from probe.training.shipped import recipe
 

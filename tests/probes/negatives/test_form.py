@@ -5,7 +5,8 @@ from datetime import date
 
 import pytest
 
-from probe.gate.judge import DONE, Settings, judge
+from probe.gate.judge import Settings, judge
+from probe.gate.states import DONE
 from probe.pairs.record import Pair
 from probe.probes.negatives.pattern_findings import check_templates, templates_of, widest
 from probe.records import Run

@@ -1,0 +1,35 @@
+"""What became of each probe of a run, and why a condition has no measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..records import Run
+from .registry import Rule
+
+DONE = "done"  # in `details.probes`; any other state says why a probe has no result
+
+
+def states(run: Run) -> Mapping[str, str]:
+    """What became of each probe: as `gate` noted it, or the command itself as done."""
+    noted: Mapping[str, str] | None = run.details.get("probes")
+    return noted or {run.command: DONE}
+
+
+def reads(run: Run) -> Mapping[str, int]:
+    """The most pairs that a probe reads whatever the file's size, where it has noted that."""
+    return {row["probe"]: int(row["most"]) for row in run.details.get("reads") or ()}
+
+
+def probes_run(run: Run) -> set[str]:
+    """The probes whose results `run` holds."""
+    return {name for name, state in states(run).items() if state == DONE}
+
+
+def not_measured(rule: Rule, noted: Mapping[str, str], group: str = "all") -> str:
+    """Why a condition has no measurement."""
+    state = noted.get(rule.probe, "not run")
+    if state == DONE and group != "all":
+        return f"{rule.probe} gives no number for this group: too few of its pairs, or none for any group"
+    why = "" if state == DONE else f": {state}"
+    return f"not measured ({rule.probe}{why}); what was not run never passes"

@@ -1,0 +1,63 @@
+"""The house style in numbers: small modules, small functions, no circle, no import against the layers."""
+
+import ast
+import importlib.util
+import statistics
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LONGEST = 300  # lines of a module
+MEDIAN, MOST = 12, 50  # lines of a function's body
+
+
+@pytest.fixture(scope="module")
+def house():
+    spec = importlib.util.spec_from_file_location("house", ROOT / "bench/house.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def modules(house):
+    if subprocess.run(["git", "rev-parse"], cwd=ROOT, capture_output=True).returncode:
+        pytest.skip("no git checkout")
+    return house.sources(None)
+
+
+def test_no_module_is_long(modules):
+    assert {path: n for path, text in modules.items() if (n := text.count("\n")) > LONGEST} == {}
+
+
+def test_functions_are_short(house, modules):
+    lengths = {
+        f"{path}:{f.name}": house.length(f)
+        for path, text in modules.items()
+        for f in house.functions(ast.parse(text))
+    }
+    assert {name: n for name, n in lengths.items() if n > MOST} == {}
+    assert statistics.median(lengths.values()) <= MEDIAN
+
+
+def test_no_circle_and_no_import_against_the_layers(house, modules):
+    graph = house.imports(modules)
+    assert house.circles(graph) == []
+    assert house.wrong_way(house.rooms(graph)) == []
+
+
+def test_the_counting_by_hand(house):
+    """Two modules that import each other, one from the layer above it, one import for types alone."""
+    modules = {
+        "stats/a.py": "from ..gate.b import c\n",
+        "gate/b.py": "from ..stats import a\n\ndef c(x):\n    '''Told.'''\n    y = x\n    return y\n",
+        "pairs/d.py": "if TYPE_CHECKING:\n    from ..gate.b import c\n",
+    }
+    graph = house.imports(modules)
+    assert graph == {"stats.a": {"gate.b"}, "gate.b": {"stats.a"}, "pairs.d": set()}
+    assert house.circles(graph) == [{"stats.a", "gate.b"}]
+    assert house.wrong_way(house.rooms(graph)) == ["stats → gate"]
+    (function,) = house.functions(ast.parse(modules["gate/b.py"]))
+    assert house.length(function) == 2
