@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..errors import ProbeError
 from ..pairs.record import Message, Pair, text_of
@@ -34,7 +35,8 @@ def with_system(pair: Pair, text: str) -> Pair:
     """The pair under a system turn; the file's own one, where there is one, follows in the same turn."""
     turns = messages(pair.prompt, "user")
     if turns and turns[0].get("role") == "system":
-        text, turns = f"{text}{GAP}{turns[0].get('content') or ''}", turns[1:]
+        said, turns = before(text, turns[0].get("content")), turns[1:]
+        return replace(pair, prompt=({"role": "system", "content": said}, *turns))
     return replace(pair, prompt=({"role": "system", "content": text}, *turns))
 
 
@@ -46,9 +48,15 @@ def with_passage(pair: Pair, text: str) -> Pair:
     last = max((i for i, turn in enumerate(turns) if turn.get("role") == "user"), default=None)
     if last is None:
         return replace(pair, prompt=(*turns, {"role": "user", "content": text}))
-    said = str(turns[last].get("content") or "")
-    turns[last] = {**turns[last], "content": f"{text}{GAP}{said}"}
+    turns[last] = {**turns[last], "content": before(text, turns[last].get("content"))}
     return replace(pair, prompt=tuple(turns))
+
+
+def before(text: str, content: Any) -> Any:
+    """A message's content with a text in front: content parts stay parts."""
+    if isinstance(content, list):
+        return [{"type": "text", "text": f"{text}{GAP}"}, *content]
+    return f"{text}{GAP}{content or ''}"
 
 
 def with_shots(template: str, pair: Pair, shots: Iterable[Pair]) -> Pair:

@@ -80,7 +80,10 @@ def stripped(pairs: Iterable[Pair], strip: bool) -> list[Pair]:
     def bare(content: Content) -> Content:
         if isinstance(content, str):
             return content.strip()
-        return tuple({**m, "content": str(m.get("content") or "").strip()} for m in content)
+        return tuple(
+            {**m, "content": said.strip()} if isinstance(said := m.get("content"), str) else m
+            for m in content
+        )  # calls and content parts stay as they are
 
     if not strip:
         return list(pairs)
