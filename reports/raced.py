@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..number_format import NONE, number
 from ..records import Run
 from .view import Column, Table, details
@@ -15,6 +18,8 @@ def candidates(run: Run) -> Table:
         Column("form up:down", "right", drop=4), Column("words", "right", drop=4), Column("judge", "right"),
         Column("", "note"),
     )  # fmt: skip
+    raced = details(run, "race")
+    several = len(raced) > 1
     rows = tuple(
         (
             str(r["method"]),
@@ -25,8 +30,17 @@ def candidates(run: Run) -> Table:
             f"{r['form_up']}:{r['form_down']}" if "form_up" in r else NONE,
             f"{r['before_words']:.1f} → {r['after_words']:.1f}" if "after_words" in r else NONE,
             number(r.get("judge"), "share"),
-            "preferred" if r["won"] else "" if r["eligible"] else "nothing shown",
+            _note(r, several),
         )
-        for r in details(run, "race")
+        for r in raced
     )
     return Table("race", "unseen pairs ranked; prompts whose samples moved", columns, rows, limit=20)
+
+
+def _note(row: Mapping[str, Any], several: bool) -> str:
+    """Whether a candidate of several is preferred; of a finished training, what became of neutral text."""
+    if "after_neutral" in row:
+        return f"neutral perplexity {row['before_neutral']:.1f} → {row['after_neutral']:.1f}"
+    if row["won"]:
+        return "preferred" if several else ""
+    return "" if row["eligible"] else "nothing shown"
