@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,29 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Advance = Callable[[float], None]
+SILENCE = 10.0  # seconds after which a step that says nothing is said to be running still
+_told = [0.0]  # when something was last said, by time.monotonic
+
+
+@contextmanager
+def alive(what: str, silence: float | None = None) -> Iterator[None]:
+    """While the block runs, say so on stderr whenever nothing has been said for `silence` seconds."""
+    period, started, done = SILENCE if silence is None else silence, time.monotonic(), threading.Event()
+    _told[0] = started
+
+    def watch() -> None:
+        while not done.wait(max(0.01, _told[0] + period - time.monotonic())):
+            if time.monotonic() - _told[0] >= period:
+                print(f"{what}: running for {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+                _told[0] = time.monotonic()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 @contextmanager
@@ -58,6 +82,7 @@ def _bar(what: str, total: int | None, unit: str, below: RenderableType | None =
         def advance(k: float) -> None:
             nonlocal done
             done += k
+            _told[0] = time.monotonic()
             bar.update(task, advance=k, rate=_rate(done, started, unit))
 
         yield advance
@@ -72,6 +97,7 @@ def _lines(what: str, total: int | None, unit: str) -> Advance:
         step = int(10 * done // total if total else done // 10_000)
         if step > told:
             told = step
+            _told[0] = time.monotonic()
             print(
                 f"{what}: {done:.0f}/{total or '?'} {unit}, {_rate(done, started, unit)}",
                 file=sys.stderr,

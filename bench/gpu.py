@@ -1,6 +1,6 @@
 """Scoring speed on a GPU: a random-weight model of a real shape, pairs of HH's lengths, peers beside it.
 
-    python bench/gpu.py [--shape llama-3-8b] [--pairs 256] [--rounds 3] [--json FILE]
+    python bench/gpu.py [--shape llama-3-8b] [--pairs 256] [--rounds 3] [--gate] [--json FILE]
     python bench/gpu.py --shape tiny --pairs 8 --device cpu      what the tests run
 
 Nothing is downloaded: the weights are drawn on the device, the texts are random letters under a byte-level
@@ -15,7 +15,9 @@ import json
 import random
 import resource
 import statistics
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +183,34 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     versions = {"torch": torch.__version__, "cuda": torch.version.cuda}
+    ours = medians[engines[0]]
+    gated = {"gate": gate_cost(loaded, pairs, ours)} if options.gate else {}
     return {
-        "device": name, **versions, "shape": options.shape, "pairs": options.pairs, "tokens": tokens,
+        **gated, "device": name, **versions, "shape": options.shape, "pairs": options.pairs, "tokens": tokens,
         "distinct": distinct, "peak_tflops": peak / 1e12, "engines": rows,
     }  # fmt: skip
+
+
+def gate_cost(loaded: Any, pairs: list[Any], one_pass: float) -> dict[str, Any]:
+    """Seconds and passes of a full gate on these pairs, and seconds of each probe; the model is at hand."""
+    from probe.gate.measure import measure as gate
+    from probe.probes.gated import Request
+    from probe.scoring.session import ModelOptions, Session, Source
+
+    facts = {"parameters": sum(p.numel() for p in loaded.model.parameters())}
+    facts |= {"dtype": str(loaded.dtype).removeprefix("torch."), "device": loaded.device.type}
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "pairs.jsonl"
+        rows = ({"prompt": p.prompt, "chosen": p.chosen, "rejected": p.rejected} for p in pairs)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        how = ModelOptions(template="raw", no_cache=True)
+        source = Source.of(path, None, None, False)
+        session = Session.open(source, how, loaded=replace(loaded, facts=facts))
+        run, _ = gate(Request(source, how), session)
+    parts = {row["probe"]: row["seconds"] for row in run.details["costs"]}
+    states = {name: state for name, state in run.details["probes"].items() if state != "done"}
+    seconds = sum(parts.values())
+    return {"seconds": seconds, "passes": seconds / one_pass, "parts": parts, "not_done": states}
 
 
 def report(result: dict[str, Any]) -> None:
@@ -201,6 +227,9 @@ def report(result: dict[str, Any]) -> None:
             f"| {engine} | {row['size']} | {row['tokens_per_second']:.0f} | {row['time_ratio']:.2f} | "
             f"{row['fraction_of_peak']:.2f} | {row['peak_gb']:.1f} | {row['largest_difference']:.2g} |"
         )
+    if gate := result.get("gate"):
+        print(f"\ngate: {gate['seconds']:.0f} s, {gate['passes']:.1f} passes of {gate['parts']}")
+        print(f"not done: {gate['not_done'] or 'nothing'}")
 
 
 def main() -> None:
@@ -213,6 +242,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default=None)
     parser.add_argument("--engines", default="probe,transformers,trl")
+    parser.add_argument("--gate", action="store_true", help="a full gate of these pairs too")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     result = measure(options)

@@ -24,7 +24,15 @@ def gate(
     quick: Annotated[
         bool, typer.Option("--quick", help="No training steps: the same as --no-trial.")
     ] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and run nothing.")] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Print what would be run, its seconds here, and whether the training would fit."
+        ),
+    ] = False,
+    device_memory: Annotated[
+        str | None, typer.Option(help="Memory of the machine to train on, as 24GiB; else that of this one.")
+    ] = None,
     inconclusive: Annotated[
         str, typer.Option(help="What an inconclusive condition does to the exit code: fail or warn.")
     ] = "fail",
@@ -53,11 +61,14 @@ def gate(
 
     Example: probe gate pairs/listing_taste.jsonl
     """
+    from dataclasses import replace
     from datetime import date
 
+    from ..gate.bill import bill, memory_of
     from ..gate.levers import with_levers
     from ..gate.measure import measure
     from ..gate.plan import costs, lines
+    from ..gate.registry import PROBES
     from ..gate.settings import from_config, is_run, judged
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
@@ -88,16 +99,28 @@ def gate(
         return run.verdict.exit_code
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
-    if plan:
-        n = sum(1 for _ in read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad))
-        print("\n".join(lines(costs(n, trial_pairs, effort), off)))
-        return 0
-    from ..scoring.session import Source
+    if device_memory is not None:
+        memory_of(device_memory)
+    from ..scoring.session import Session, Source
 
     source = Source.of(path, fields, sides, skip_bad)
     request = Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort)
+    if plan:
+        n = sum(1 for _ in read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad))
+        print("\n".join(lines(costs(n, trial_pairs, effort), off)))
+        if not any(probe.model and probe.name not in off for probe in PROBES):
+            return 0
+        session = Session.open(source, how, seed)
+        told, finding = bill(session, request, device_memory)
+        print(
+            "\n".join([*told, *([f"{finding.code} {finding.message}. {finding.remedy}"] if finding else [])])
+        )
+        return 0
     measured, rows = measure(request)
     measured = with_levers(measured, levers) if levers else measured
+    if device_memory is not None:
+        found = bill(Session.open(source, how, seed), request, device_memory)[1]
+        measured = replace(measured, findings=(*measured.findings, *([found] if found else ())))
     run = judged(measured, judging, date.today())
     emit(run, format, out, rows=rows, everything=everything)
     return run.verdict.exit_code

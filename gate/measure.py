@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import config
 from ..errors import ProbeError
 from ..probes.gated import Request, Work, sharing
+from ..progress import alive
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
 from . import cache as kept
@@ -94,7 +95,8 @@ def _timed(probe: Probe, work: Work) -> Measured:
     planned = probe.cost(work.pairs, work.request.effort, work.request.trial_pairs).what
     what = f"kept since {known[1]}" if known else planned
     print(f"{probe.name}: {what}", file=sys.stderr)
-    part = probe.run(work) if known is None else known[0]
+    with alive(probe.name):
+        part = probe.run(work) if known is None else known[0]
     if keep and known is None:
         kept.write(name, part)
     sections = {section: rows for section, rows in part.details.items() if section != "costs"}

@@ -24,10 +24,10 @@ PROBE = '''"""Counts exclamation marks: a probe that the test adds."""
 from __future__ import annotations
 
 from ...records import Estimate, Finding, Measured
-from ..gated import Cost, Work
+from ..gated import Cost, Effort, Work
 
 
-def cost(n: int, trial_pairs: int) -> Cost:
+def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     """No pair goes through the model."""
     return Cost("shouting", 0, 0, "one reading of the file")
 
@@ -188,7 +188,7 @@ def test_a_probe(house):
     others = [f"--no-{name}" for name in PROBE_NAMES]
     usage, plan, told, html, markdown, page = house.run(
         ["gate", "--help"],
-        ["gate", "pairs.jsonl", "--plan"],
+        ["gate", "pairs.jsonl", "--plan", *others],
         ["gate", "pairs.jsonl", *others, "--all", "--out", "run"],
         ["report", "run", "--format", "html"],
         ["report", "run", "--format", "markdown"],

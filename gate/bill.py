@@ -1,0 +1,202 @@
+"""The bill before anything is spent: seconds of each probe on this machine, and what the training would take.
+
+Seconds follow from the pace of a warm-up batch and from the counts that each probe states; memory follows
+from measured steps (`training/footprint.py`). No torch at import.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import ProbeError
+from ..number_format import number
+from ..probes.cost import clocked
+from ..probes.gated import Request
+from ..records import Finding
+from ..training.shipped import recipe
+
+if TYPE_CHECKING:
+    from ..probes.pace import Pace
+    from ..scoring.session import Session
+    from ..training.footprint import Measured
+
+GIB = 2**30
+UNITS = {"gib": GIB, "gb": 10**9, "mib": 2**20, "mb": 10**6}
+MICRO_TOKENS = 1024  # distinct tokens of a micro-batch of `probe train`, unless one pair is longer
+TEXT = 1500  # pairs whose text is classified at most
+WRITTEN, TOLD = 24, 2  # tokens of a sample, samples a prompt
+PROMPTS = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One way of training: peak bytes by part, whether they fit, and seconds of the whole run."""
+
+    tuning: str
+    parts: Mapping[str, float]
+    memory: float
+    seconds: float
+
+    @property
+    def total(self) -> float:
+        """Peak bytes."""
+        return sum(self.parts.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether the peak stays below the memory."""
+        return self.total <= self.memory
+
+
+def memory_of(text: str) -> float:
+    """Bytes of `24GiB`, `16GB` or `512MiB`. Raises `ProbeError` for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
+    unit = UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise ProbeError(f"--device-memory {text}: is no size. Give one such as 24GiB.")
+    return float(match[1]) * unit
+
+
+def own_memory(session: Session) -> float:
+    """Bytes of the device that the model is on."""
+    import os
+
+    import torch
+
+    if session.loaded.device.type == "cuda":
+        return float(torch.cuda.get_device_properties(session.loaded.device).total_memory)
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def seconds(request: Request, n: int, pace: Pace, step: float, text: float) -> dict[str, float]:
+    """Seconds of each probe. `step`: of a token forward and backward; `text`: of classifying all texts."""
+    effort, asked = request.effort, min(n, request.effort.trial * request.trial_pairs)
+    looked = min(n, effort.looks[0]) if effort.looks else n
+    read, again = min(n, effort.states), min(n, 256)
+    half = asked / 2
+    batch = int(recipe("dpo", parameters=None, n=int(half))["batch"])
+    prompts = min(half, PROMPTS)
+    trained = 3 * 12 * min(batch, half) * pace.pair * step
+    scored = (asked + 3 * half) * pace.pair * pace.forward
+    written = 4 * prompts * TOLD * WRITTEN * pace.writing
+    judged = (6 * prompts * TOLD + asked) * (pace.pair / 2) * pace.forward
+    return {
+        "data": 6 * n * pace.reading,
+        "numerics": 4 * pace.pair * (2 * pace.forward + step),
+        "negatives": text + 1.3 * read * (pace.pair + pace.alone) * pace.forward,
+        "bias": (max(looked - read, 0) + 2 * again) * pace.pair * pace.forward,
+        "trial": trained + scored + written + judged,
+    }
+
+
+def text_seconds(session: Session, n: int) -> float:
+    """Seconds of the classifiers on `n` pairs' texts, from those on 48 of them and on 96.
+
+    They grow between the square (kernel products for all relabellings) and the cube (decompositions): the
+    power is read off the two.
+    """
+    import math
+
+    from ..probes.negatives.triviality import surface
+
+    sample = session.survey.sample
+    sizes = (48, 96)
+    if len(sample) < sizes[1]:
+        return clocked(lambda: surface(sample, seed=0))[1] if len(sample) > 1 else 0.0
+    small, large = (clocked(lambda k=k: surface(sample[:k], seed=0))[1] for k in sizes)  # type: ignore[misc]
+    power = min(3.0, max(1.0, math.log2(large / small)))
+    return float(large * (min(n, TEXT) / sizes[1]) ** power)
+
+
+def fits(found: Measured, pace: Pace, n: int, memory: float) -> list[Fit]:
+    """LoRA, QLoRA and full tuning by the shipped recipe for `n` pairs."""
+    from ..training.footprint import TUNINGS, footprint
+
+    tokens = max(MICRO_TOKENS, pace.longest)
+    made = []
+    for tuning in TUNINGS:
+        kind = "full" if tuning == "full" else "lora"
+        values = recipe("dpo", parameters=found.counts.model, n=n, tuning=kind)  # type: ignore[arg-type]
+        part = footprint(found, tuning, tokens)
+        names = ("weights", "gradients", "optimizer", "activations", "logits")
+        step = (found.full if kind == "full" else found.lora).seconds
+        taken = values["epochs"] * n * pace.pair * step
+        made.append(Fit(tuning, {name: getattr(part, name) for name in names}, memory, taken))
+    return made
+
+
+def lines(spent: Mapping[str, float], off: frozenset[str], fitting: list[Fit]) -> Iterator[str]:
+    """The bill as the plan prints it."""
+    on = {name: value for name, value in spent.items() if name not in off}
+    told = ", ".join(f"{name} {_time(value)}" for name, value in on.items())
+    yield f"on this machine about {_time(sum(on.values()))}: {told}"
+    memory = _size(fitting[0].memory)
+    yield f"training with DPO, micro-batches of {MICRO_TOKENS:,} tokens, {memory} of memory:"
+    for fit in fitting:
+        parts = ", ".join(f"{name} {_size(value)}" for name, value in fit.parts.items())
+        verdict = f"about {_time(fit.seconds)}" if fit.fits else "would not fit"
+        yield f"  {fit.tuning:<6} {_size(fit.total):>9}  {verdict} ({parts})"
+    run = min((fit.seconds for fit in fitting if fit.fits), default=None)
+    if run is not None and sum(on.values()) > run and "trial" in on:
+        yield "the gate costs more than the run that it guards: --quick makes no training steps"
+
+
+def bill(session: Session, request: Request, device_memory: str | None) -> tuple[list[str], Finding | None]:
+    """The lines of the bill and the finding, where the training would not fit. Takes some seconds."""
+    from ..probes.pace import pace
+    from ..training.footprint import measured
+    from ..training.recipes import recipe as values_of
+
+    n, found = session.survey.n, pace(session)
+    steps = measured(session.loaded.model, values_of("dpo", session.loaded.facts.get("parameters"), n=n))
+    memory = memory_of(device_memory) if device_memory else own_memory(session)
+    fitting = fits(steps, found, n, memory)
+    spent = seconds(request, n, found, steps.lora.seconds, text_seconds(session, n))
+    return list(lines(spent, request.off, fitting)), too_large(fitting, request.full)
+
+
+def too_large(fitting: list[Fit], full: bool) -> Finding | None:
+    """PB010 out of memory: the training would not fit.
+
+    Means: weights, gradients, optimizer states, what is kept for the backward pass and the logits of one
+    micro-batch, added up, are more than the memory of the device, or than `--device-memory`. The activations
+    are extrapolated from measured steps of 128 and 256 tokens.
+
+    Why: the run would end at its first step, after the gate has been paid for.
+
+    Do: what is named: another tuning that fits, checkpointing where activations are the largest part, an
+    8-bit optimizer where its states are, shorter pairs where logits or activations are.
+
+    Source: counts of bytes; Dettmers et al. 2023 for 4-bit weights.
+    """
+    asked = next(fit for fit in fitting if fit.tuning == ("full" if full else "lora"))
+    if asked.fits:
+        return None
+    other = next((fit.tuning for fit in fitting if fit.fits), None)
+    largest = max(asked.parts, key=lambda name: asked.parts[name])
+    change = {
+        "weights": "load them in bfloat16, or quantise them (QLoRA)",
+        "gradients": "train an adapter instead of all weights",
+        "optimizer": "an 8-bit optimizer, or an adapter instead of all weights",
+        "activations": "gradient checkpointing (--checkpointing), or a shorter --max-length",
+        "logits": "a shorter --max-length",
+    }[largest]
+    text = (
+        f"training ({asked.tuning}) would take {_size(asked.total)} of {_size(asked.memory)}, "
+        f"most of it {largest}"
+    )
+    remedy = f"Change: {change}." + (f" {other} would fit." if other else "")
+    return Finding("PB010", "warning", text, remedy)
+
+
+def _time(value: float) -> str:
+    return f"{value / 3600:.1f} h" if value >= 7200 else f"{value / 60:.0f} min" if value >= 120 else (
+        f"{max(value, 1):.0f} s"
+    )  # fmt: skip
+
+
+def _size(value: float) -> str:
+    return f"{number(value / GIB)} GiB" if value >= GIB / 10 else f"{number(value / 2**20)} MiB"

@@ -1,0 +1,75 @@
+"""How fast this machine is with this model: seconds a token from a warm-up batch, tokens of a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .cost import clocked, distinct_tokens
+
+if TYPE_CHECKING:
+    from ..scoring.records import EncodedSide
+    from ..scoring.session import Session
+
+BATCH = 24  # pairs scored to measure the pace
+WRITTEN, LENGTH = 8, 6  # prompts and tokens of the trial writing
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds a token forward, of reading a pair's line, and of writing a token; tokens of a pair.
+
+    `pair` and `alone`: distinct tokens of a pair given its prompt and without it; `longest`: of any pair.
+    """
+
+    forward: float
+    writing: float
+    reading: float
+    pair: float
+    alone: float
+    longest: int
+
+
+def pace(session: Session) -> Pace:
+    """Measured on the first pairs; nothing is stored."""
+    pairs = session.survey.sample
+    some = pairs[:BATCH]
+    given = [c for c in session.encoder.many(pairs) if len(c.chosen.ids) > c.chosen.start]
+    alone = session.encoder.many([session.encoder.neutral(pair) for pair in some])
+    sizes = [distinct_tokens([c.chosen.ids, c.rejected.ids]) for c in given]
+    sides = [side for c in given[:BATCH] for side in (c.chosen, c.rejected) if len(side.ids) > side.start]
+    _, read = clocked(lambda: sum(1 for _ in session.source.pairs()))
+    forward = _forward(session, sides)
+    return Pace(
+        forward,
+        _writing(session, [side.ids[: side.start] for side in sides[::2][:WRITTEN]]),
+        read / max(session.survey.n, 1),
+        sum(sizes) / max(len(sizes), 1),
+        sum(distinct_tokens([c.chosen.ids, c.rejected.ids]) for c in alone) / max(len(alone), 1),
+        max(sizes, default=0),
+    )
+
+
+def _forward(session: Session, sides: Sequence[EncodedSide]) -> float:
+    """Seconds a distinct token of a packed forward: the second of two, since the first one warms up."""
+    import torch
+
+    from ..scoring.engine import token_logps
+
+    if not sides:
+        return 0.0
+    with torch.no_grad():
+        taken = [clocked(lambda: token_logps(session.loaded.model, sides))[1] for _ in range(2)]
+    return taken[-1] / distinct_tokens([side.ids for side in sides])
+
+
+def _writing(session: Session, contexts: Sequence[Sequence[int]]) -> float:
+    """Seconds a token that the model writes, its share of reading the prompts included."""
+    from ..scoring.sampling import Draw, sample
+
+    draws = [Draw(tuple(context), 1.0, i) for i, context in enumerate(contexts) if context]
+    if not draws:
+        return 0.0
+    _, taken = clocked(lambda: list(sample(session.loaded, draws, tokens=LENGTH, batch=len(draws))))
+    return taken / (len(draws) * LENGTH)

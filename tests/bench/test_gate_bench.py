@@ -1,0 +1,30 @@
+"""bench/gate.py: medians by version and size, pairs that can be made, no model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import gate
+
+
+def row(version, n, passed, cost):
+    return {"version": version, "pairs": n, "pass": passed, "gate": cost}
+
+
+def test_passes_are_medians_of_ratios():
+    rows = [row("after", 40, 2.0, 20.0), row("after", 40, 1.0, 30.0), row("after", 40, 1.0, 12.0)]
+    found = gate.table([*rows, row("before", 200, 2.0, 100.0)])
+    assert found["after"]["passes"] == {"40": 12.0} and found["after"]["seconds"] == {"40": 20.0}
+    assert found["before"]["passes"] == {"200": 50.0}
+
+
+def test_made_pairs_are_repeatable_and_differ(tmp_path, monkeypatch):
+    monkeypatch.setattr(gate, "HH", tmp_path / "absent")
+    for name in ("a", "b"):
+        gate.write_pairs(tmp_path / name, 50)
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+    rows = [json.loads(line) for line in (tmp_path / "a").read_text().splitlines()]
+    assert len({r["prompt"] for r in rows}) == 50 and all(r["chosen"] != r["rejected"] for r in rows)
