@@ -18,7 +18,10 @@ from probe.cli import COMMANDS, app
 from probe.explain import Explanation, explanations
 
 DOCS = Path(__file__).parent
-FIRST = ("index.md", "read-a-report.md", "matched-pairs.md", "in-ci.md", "with-trl.md")
+FIRST = (
+    *("index.md", "read-a-report.md", "in-a-trl-script.md", "on-a-laptop.md", "in-ci.md"),
+    *("matched-pairs.md", "with-trl.md"),
+)
 FAMILIES = {
     "PB0": "Numerics",
     "PB1": "Bias",
