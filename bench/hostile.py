@@ -2,6 +2,7 @@
 
     python bench/hostile.py            runs tests/hostile/ and prints the table
     python bench/hostile.py --write    and puts it into docs/reliability.md
+    python bench/hostile.py tests/hostile/test_pairs.py --write    that module anew; other rows stay
 
 A row is a test module of tests/hostile/: its docstring's first line, the inputs it made, and how many held. A
 test that tries several inputs says how many with `record_property("tried", n)`.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -38,6 +40,14 @@ class Counts:
             self.held[module] += n if report.passed else 0
 
 
+def kept() -> Counts:
+    """What the page says of the modules, from a run before."""
+    counts = Counts()
+    for module, tried, held in re.findall(r"\(`(.+?)`\) \| ([\d,]+) \| ([\d,]+) \|", PAGE.read_text()):
+        counts.tried[module], counts.held[module] = (int(n.replace(",", "")) for n in (tried, held))
+    return counts
+
+
 def table(counts: Counts) -> str:
     """The counts as a Markdown table, the sum at its foot."""
     lines = ["| What was tried | inputs | held |", "|---|--:|--:|"]
@@ -54,10 +64,16 @@ def main() -> int:
     """Run the corpus; the exit code is pytest's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
+    parser.add_argument("modules", nargs="*", help="test modules; all of tests/hostile/ by default")
     options = parser.parse_args()
-    counts = Counts()
-    code = pytest.main([str(ROOT / "tests" / "hostile"), "-q", "-p", "no:cacheprovider"], plugins=[counts])
-    made = table(counts)
+    counts, whole = Counts(), kept() if options.modules else Counts()
+    tests = options.modules or ["tests/hostile"]
+    code = pytest.main(
+        [*(str(ROOT / name) for name in tests), "-q", "-p", "no:cacheprovider"], plugins=[counts]
+    )
+    for module in counts.tried:
+        whole.tried[module], whole.held[module] = counts.tried[module], counts.held[module]
+    made = table(whole)
     print(made)
     if options.write:
         before, _, rest = PAGE.read_text().partition(BEGIN)
