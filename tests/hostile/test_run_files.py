@@ -45,7 +45,10 @@ def variants(run, most):
 
 
 @pytest.mark.parametrize("name", ["bias_run", "gate_run"])
-def test_a_tampered_run_is_shown_or_refused_in_one_line(name, request, tmp_path, monkeypatch, capsys):
+def test_a_tampered_run_is_shown_or_refused_in_one_line(
+    name, request, tmp_path, monkeypatch, capsys, record_property
+):
+    record_property("tried", 220)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "run.json"
     codes = set()

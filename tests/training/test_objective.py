@@ -8,7 +8,7 @@ import torch
 
 from probe.training.losses import Logps
 from probe.training.methods import METHODS, Shape
-from probe.training.objective import PairLogps, Sums, losses_of, reward_scale, rewards
+from probe.training.objective import PairLogps, Sums, losses_of, pair_logps, reward_scale, rewards
 from probe.training.step import Stepper
 
 POLICY = Logps(*map(torch.tensor, ([-4.0, -6.0], [-9.0, -5.0], [4.0, 3.0], [3.0, 5.0])))
@@ -102,3 +102,30 @@ def test_a_step_whose_loss_or_gradient_is_not_finite_is_not_taken(
     assert done.finite == finite and (optimizer.steps, scheduler.steps) == (int(finite), scheduled)
     assert optimizer.zeroed == 1
     assert done.grad_norm is None if norm is None else done.grad_norm == pytest.approx(norm, nan_ok=True)
+
+
+def test_log_probs_of_pairs_are_summed_by_side():
+    logps = [torch.tensor(v) for v in ([-1.0, -2.0], [-4.0], [-0.5], [-1.0, -1.0, -1.0])]
+    items = [SimpleNamespace(tokens=(2, 1), reference=(-3.5, -3.0)),
+             SimpleNamespace(tokens=(1, 3), reference=(-1.0, -2.0))]  # fmt: skip
+    made = pair_logps(logps, items, "dpo")
+    assert [values.tolist() for values in (made.policy.chosen, made.policy.rejected)] == [
+        [-3, -0.5],
+        [-4, -3],
+    ]
+    assert made.policy.chosen_tokens.tolist() == [2, 1] and made.policy.rejected_tokens.tolist() == [1, 3]
+    assert [values.tolist() for values in (made.reference.chosen, made.reference.rejected)] == [
+        [-3.5, -1],
+        [-3, -2],
+    ]
+    assert pair_logps(logps, items, "orpo").reference is None
+    items[1].reference = None
+    with pytest.raises(ValueError, match="no reference"):
+        pair_logps(logps, items, "dpo")
+
+
+def test_sides_that_are_alike_are_no_win_and_nothing_added_changes_nothing():
+    same = PairLogps(Logps(*[torch.full((2,), -3.0)] * 4), Logps(*[torch.full((2,), -3.0)] * 4))
+    sums = Sums.of(losses_of(same, "dpo", SHAPE), same, "dpo", SHAPE)
+    assert sums.wins == 0 and sums.margin == 0
+    assert Sums() + sums == sums
