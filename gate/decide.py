@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from ..records import Decision, Finding, Reason, Run
+from ..records import Condition, Decision, Finding, Reason, Run, Verdict
 from ..training.shipped import Tuning, recipe
 from .conditions import RULES, pairs_to_settle
-from .judge import Settings
+from .judge import Settings, verdict_of
 from .levers import told
 from .predicates import Evidence, Facts, Goal, Held, Threshold
 from .restated import level_of
@@ -43,7 +43,17 @@ def decide(
         _runner_up(row, others, facts, settings),
     )
     notes = () if evidence else (_missing(row),)
-    return dataclasses.replace(run, decision=decision, findings=(*run.findings, *notes))
+    verdict = _agreeing(run.verdict, decision, settings)
+    return dataclasses.replace(run, verdict=verdict, decision=decision, findings=(*run.findings, *notes))
+
+
+def _agreeing(verdict: Verdict, decision: Decision, settings: Settings) -> Verdict:
+    """The verdict beside the decision: a file that is not to be trained on as it is does not pass."""
+    if verdict.status != "pass" or decision.stages:
+        return verdict
+    code, text = decision.reasons[0].code, decision.reasons[0].text
+    against = Condition("decision", "all", None, None, "fail", code, text, sense="clean")
+    return verdict_of([*verdict.conditions, against], settings.inconclusive)
 
 
 def _thresholds(limits: Mapping[str, float | bool]) -> dict[str, Threshold]:

@@ -310,3 +310,17 @@ def test_what_a_goal_would_change_is_judged_and_not_promised():
     said = decide(run, Settings()).decision.runner_up["what_would_change_it"]
     then = decide(run, Settings(), goal="taste").decision.method
     assert f"`--goal taste` if the pairs are about style: then {then}" in said
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_no_file_passes_that_is_not_to_be_trained_on(key):
+    run, options, _method = CASES[key]
+    decided = decide(judge(run, Settings()), Settings(), **options)
+    if not decided.decision.stages:
+        assert decided.verdict.status != "pass" and decided.verdict.exit_code == 1
+    open_ = [c.name for c in decided.verdict.conditions if c.name == "decision"]
+    assert open_ == (
+        ["decision"]
+        if judge(run, Settings()).verdict.status == "pass" and not decided.decision.stages
+        else []
+    )
