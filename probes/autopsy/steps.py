@@ -13,6 +13,8 @@ from .rows import Raw
 
 EXAMPLES = ("counters/examples", "examples", "consumed_samples", "consumed_examples", "num_examples")
 
+COPIES = range(8, 1, -1)  # how often a console, a logger and several ranks may print one entry
+
 
 def place(rows: list[Raw], hints: Hints) -> str:
     """Give every row a finite `step` and return its unit.
@@ -82,15 +84,28 @@ def _one_an_epoch(epochs: Sequence[float | None]) -> bool:
 
 def counted_once(rows: list[Raw]) -> tuple[list[Raw], str]:
     """The rows without echoes and further ranks, and a note that says what was left out."""
-    half = len(rows) // 2
-    beside = rows[0::2] == rows[1::2]
-    if len(rows) >= 4 and len(rows) % 2 == 0 and (beside or rows[:half] == rows[half:]):
-        once = rows[0::2] if beside else rows[:half]
-        return once, f"every entry stands twice in the file: {half} echoes are left out"
+    for times in COPIES:
+        if once := _said_once(rows, times):
+            echoes = len(rows) - len(once)
+            how = "twice" if times == 2 else f"{times} times"
+            return once, f"every entry stands {how} in the file: {echoes} echoes are left out"
     ranks = _ranks(rows)
     if ranks > 1:
         return rows[::ranks], f"{ranks} entries for each step, as {ranks} ranks write them: the first is read"
     return rows, ""
+
+
+def _said_once(rows: list[Raw], times: int) -> list[Raw]:
+    """The rows without their echoes, where each stands `times` times, side by side or one file after another.
+
+    Nothing where it does not, or where all rows are alike: a stuck run repeats itself, which is no echo.
+    """
+    count, rest = divmod(len(rows), times)
+    if rest or count < 2 or all(row == rows[0] for row in rows):
+        return []
+    if all(rows[k::times] == rows[::times] for k in range(1, times)):
+        return rows[::times]
+    return rows[:count] if rows == rows[:count] * times else []
 
 
 def _ranks(rows: Sequence[Raw]) -> int:

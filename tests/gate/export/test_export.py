@@ -298,7 +298,7 @@ def test_tools_go_with_their_rows(chatted, tool, tmp_path):
     assert read[1] == [CALL] and not read[0]
 
 
-@pytest.mark.parametrize("tool", [*(set(TOOLS) - {"trl"})])
+@pytest.mark.parametrize("tool", sorted(set(TOOLS) - {"trl"}))
 def test_what_a_tool_would_leave_out_is_an_error_with_the_line(chatted, tool, tmp_path):
     rows = [*CHATS[:1], {**CHATS[0], "chat_template_kwargs": {"enable_thinking": False}}]
     with pytest.raises(ProbeError, match=r"line 2: .*chat_template_kwargs"):

@@ -121,3 +121,22 @@ def test_a_model_card_is_read_from_the_directory_of_its_run(tmp_path):
     log = read_log(tmp_path)
     assert log.form == "a Markdown table"
     assert [row["loss"] for row in log.evals[""]] == [0.65, 0.62, 0.59, 0.56, 0.53]
+
+
+@pytest.mark.parametrize("times", [2, 3, 4, 8])
+@pytest.mark.parametrize("prefix", ["[rank{k}]: ", "(RayWorker pid=10{k}) ", "2026-01-01 10:00:0{k} INFO "])
+def test_an_entry_that_several_writers_print_counts_once(times, prefix, tmp_path):
+    shown = [
+        prefix.format(k=k) + f"{{'loss': {0.7 - 0.01 * i:.4f}, 'epoch': {i / 10}}}"
+        for i in range(12)
+        for k in range(times)
+    ]
+    (tmp_path / "a.log").write_text("\n".join(shown) + "\n")
+    log = read_log(tmp_path / "a.log")
+    assert [row["loss"] for row in log.train] == [round(0.7 - 0.01 * i, 4) for i in range(12)]
+    assert f"{12 * (times - 1)} echoes are left out" in " ".join(log.notes)
+
+
+def test_a_stuck_run_that_repeats_itself_is_no_echo(tmp_path):
+    (tmp_path / "a.log").write_text("{'loss': 0.6931, 'learning_rate': 0.0}\n" * 20)
+    assert len(read_log(tmp_path / "a.log").train) == 20
