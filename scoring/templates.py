@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -175,15 +175,31 @@ def _apply(
     tokenizer: PreTrainedTokenizerBase, chat: Sequence[Message], options: Mapping[str, Any], **extra: Any
 ) -> str:
     own = row_options(tokenizer, options)
-    try:
+
+    def render(turns: Sequence[Message]) -> str:
         return rendered(
             str(tokenizer.chat_template),
-            lambda: tokenizer.apply_chat_template(list(chat), tokenize=False, **own, **extra),
+            lambda: tokenizer.apply_chat_template(list(turns), tokenize=False, **own, **extra),
         )
+
+    try:
+        return render(chat)
     except ProbeError:
         raise
     except Exception as error:  # a template is a program: it may raise anything
+        remedy = 'Write "" for a content that is null' if _wants_content(render, chat) else "Mend their roles"
         raise ProbeError(
-            f"the chat template refuses these messages ({first_line(error)}). Mend their roles, or use "
-            "--template raw."
+            f"the chat template refuses these messages ({first_line(error)}). {remedy}, "
+            "or use --template raw."
         ) from error
+
+
+def _wants_content(render: Callable[[Sequence[Message]], str], chat: Sequence[Message]) -> bool:
+    """Whether refused messages pass once "" stands where they have no content, as calls often have none."""
+    if all(turn.get("content") is not None for turn in chat):
+        return False
+    try:
+        render([turn if turn.get("content") is not None else {**turn, "content": ""} for turn in chat])
+    except Exception:
+        return False
+    return True

@@ -104,6 +104,29 @@ def test_a_loaded_model_comes_back_as_it_was(given, kind, call):
         assert same(before[part], after[part]), part
 
 
+def test_show_gives_the_ids_that_show_prints(given, tmp_path):
+    """Pairs in memory and the same pairs in a file: the rows of `probe show --format json`."""
+    import json
+
+    from typer.testing import CliRunner
+
+    from probe.cli import app
+
+    model, tokenizer = given
+    place, file = tmp_path / "model", tmp_path / "pairs.jsonl"
+    model.config.save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:3]))
+    words = ["show", str(file), "--line", "2", "--model", str(place), "--format", "json"]
+    printed = json.loads(CliRunner().invoke(app, words).stdout)
+    (row,) = probe.show(ROWS[:3], str(place), lines=[2]).rows
+    assert [row] == list(printed if isinstance(printed, list) else [printed])
+    assert tokenizer.decode(row["chosen"]).strip() == ROWS[1]["chosen"]
+    assert len(probe.show(file, str(place)).rows) == 3
+    with pytest.raises(ProbeError, match="no pair stands on this line"):
+        probe.show(ROWS[:3], str(place), lines=[9])
+
+
 def test_nothing_is_written_unless_asked(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model, tokenizer = given

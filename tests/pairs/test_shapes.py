@@ -65,3 +65,55 @@ def test_a_fault_of_all_rows_is_one_line(tmp_path):
     with pytest.raises(ProbeError, match=r'all 30 rows: no field "chosen"') as told:
         read(tmp_path, {"text": "x"}, 30)
     assert str(told.value).count("\n") == 0
+
+
+def test_sharegpt_turns_are_messages(tmp_path):
+    asked = [{"from": "system", "value": "Be short."}, {"from": "human", "value": "Why?"}]
+    row = {
+        "conversations": asked,
+        "chosen": {"from": "gpt", "value": "Air scatters blue."},
+        "rejected": [{"from": "gpt", "value": "The sea."}],
+    }
+    (pair,) = read(tmp_path, row)
+    assert pair.prompt == (
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Why?"},
+    )
+    assert (list(pair.chosen), list(pair.rejected)) == (CHATS["chosen"], CHATS["rejected"])
+
+
+def test_a_role_that_sharegpt_does_not_have_is_named(tmp_path):
+    row = {"prompt": "Why?", **SIDES, "chosen": [{"from": "somebody", "value": "Air."}]}
+    with pytest.raises(ProbeError, match=r"pairs\.jsonl:1: .*\"chosen\" has no role"):
+        read(tmp_path, row)
+
+
+@pytest.mark.parametrize("sides", [SIDES, CHATS])
+@pytest.mark.parametrize(
+    ("fields", "prompt"),
+    [
+        ({"system": "rule", "input": "text"}, "Answer.\nWhy?"),
+        ({"system": "rule"}, "Answer."),
+    ],
+)
+def test_system_and_input_are_read_where_they_are_mapped(tmp_path, sides, fields, prompt):
+    row = {"prompt": "Answer.", "rule": "Be short.", "text": "Why?", **sides}
+    (pair,) = read(tmp_path, row, fields=fields)
+    assert pair.prompt == ({"role": "system", "content": "Be short."}, {"role": "user", "content": prompt})
+    assert (list(pair.chosen), list(pair.rejected)) == (CHATS["chosen"], CHATS["rejected"])
+
+
+def test_input_alone_leaves_texts_texts(tmp_path):
+    (pair,) = read(tmp_path, {"prompt": "Answer.", "text": "Why?", **SIDES}, fields={"input": "text"})
+    assert (pair.prompt, pair.chosen) == ("Answer.\nWhy?", SIDES["chosen"])
+
+
+def test_an_empty_system_text_is_no_turn(tmp_path):
+    (pair,) = read(tmp_path, {"prompt": "Why?", "rule": " ", **SIDES}, fields={"system": "rule"})
+    assert (pair.prompt, pair.chosen) == ("Why?", SIDES["chosen"])
+
+
+@pytest.mark.parametrize("name", ["system", "input"])
+def test_a_mapped_field_that_is_missing_is_named(tmp_path, name):
+    with pytest.raises(ProbeError, match=r'pairs\.jsonl:1: no field "rule"'):
+        read(tmp_path, {"prompt": "Why?", **SIDES}, fields={name: "rule"})

@@ -99,3 +99,27 @@ def test_ids_are_those_of_trl_or_a_named_error(make_tokenizer, kind, row):
             assert list(ours.ids) == theirs[: len(ours.ids)], template.name
             assert not tokenizer.decode(theirs[len(ours.ids) :]).strip(), template.name
     assert compared > 5
+
+
+@pytest.mark.parametrize("missing", [{"content": None}, {}])
+def test_a_template_that_refuses_null_content_is_told_to_have_text(make_tokenizer, missing):
+    """The remedy is tried before it is given, so it works; roles are blamed for roles alone."""
+    tokenizer = make_tokenizer("bpe")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|turn|>{{ m['role'] + '\n' + m['content'] }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+    )
+    asked, answer = said("user", "Why?"), said("assistant", "so")
+    bare = {key: value for key, value in call("fern").items() if key != "content"} | missing
+
+    def codes(chosen, prompt=(asked,)):
+        pair = Pair("1", tuple(prompt), (chosen,), (answer,), meta={}, line=1)
+        return make_encoder(tokenizer, [pair])(pair)
+
+    with pytest.raises(ProbeError, match=r'line 1: .*\. Write "" for a content that is null') as told:
+        codes(bare)
+    assert "roles" not in str(told.value)
+    assert codes({**bare, "content": ""}).chosen.ids
+    tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(ProbeError, match=r"roles must alternate\)\. Mend their roles"):
+        codes(bare)
