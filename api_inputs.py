@@ -38,6 +38,7 @@ class Loading(Reading, total=False):
     trust_remote_code: bool
     template: str
     max_length: int | None
+    quantize: str | None
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def _given(model: Model, tokenizer: Any, how: Loading, stack: ExitStack) -> Load
         return None
     from .scoring.given import as_loaded, untouched
 
-    fixed = {"device", "dtype", "revision", "adapter", "trust_remote_code"}
+    fixed = {"device", "dtype", "revision", "adapter", "trust_remote_code", "quantize"}
     if named := sorted(fixed.intersection(how)):
         raise ProbeError(f"{named[0]}: a loaded model has its own. Leave it out, or give the model's name.")
     loaded = as_loaded(model, tokenizer)

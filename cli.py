@@ -29,6 +29,7 @@ COMMANDS = (
     "explain",
     "report",
     "export",
+    "reference",
     "init",
 )
 

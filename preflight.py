@@ -22,6 +22,7 @@ from .scoring.given import untouched
 from .training.callback import GuardCallback
 
 PAIRED = ("prompt", "chosen", "rejected")
+REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
 
 
 class PreflightFailed(ProbeError):
@@ -43,6 +44,8 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
     to run. With `guard` the run is watched by `probe.Guard` and its log diagnosed at the end.
 
     The model, its gradients and adapters and the random state are afterwards what they were, bit for bit.
+    `stored_reference`: the loss reads the columns that `probe reference` wrote, where TRL, with or without
+    `precompute_ref_log_probs`, would compute them again.
     `setup`, `findings` and `result` hold what was found.
     """
 
@@ -53,11 +56,13 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
         off: Sequence[str] = (),
         limits: Mapping[str, float | bool] | None = None,
         guard: bool = True,
+        stored_reference: bool = False,
         seed: int = 0,
     ) -> None:
         if on_fail not in ("stop", "warn"):
             raise ProbeError(f'on_fail="{on_fail}": there is no such choice. Use "stop" or "warn".')
         self.on_fail, self.off, self.limits, self.seed = on_fail, tuple(off), limits, seed
+        self.stored_reference = stored_reference
         self.guard = GuardCallback() if guard else None
         self.setup: Setup | None = None
         self.findings: tuple[Finding, ...] = ()
@@ -74,6 +79,8 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
             self.findings = judge_setup(self.setup)
             self._decide([f for f in self.findings if f.severity == "error"], None)
             self._gate(trainer)
+        if self.stored_reference:
+            take_stored_reference(trainer)
         if self.guard is not None:
             self.guard.on_train_begin(args, state, control, **kwargs)
 
@@ -139,6 +146,43 @@ def calling_trainer() -> Any:
             return owner
         frame = frame.f_back  # type: ignore[assignment]
     raise ProbeError("Preflight is a trainer's callback. Pass it as callbacks=[probe.Preflight()].")
+
+
+def take_stored_reference(trainer: Any) -> None:
+    """Make DPOTrainer's loss read `ref_chosen_logps` and `ref_rejected_logps` of the training set.
+
+    TRL 1.16 hands these columns through to the loss, which reads them only after its own reference pass
+    (`precompute_ref_log_probs`). Raises `ProbeError` for a trainer or data without them, or a loss that
+    needs more of the reference than its sums.
+    """
+    columns = set(getattr(trainer.train_dataset, "column_names", None) or ())
+    if not columns.issuperset(REFERENCE):
+        raise ProbeError(
+            f"stored_reference: the training set has no {' and '.join(REFERENCE)}. "
+            "Write them with `probe reference`."
+        )
+    if not hasattr(trainer, "precompute_ref_logps"):
+        raise ProbeError(
+            f"stored_reference: {type(trainer).__name__} does not read them. Use TRL's DPOTrainer."
+        )
+    if getattr(trainer.args, "ld_alpha", None) is not None:
+        raise ProbeError(
+            "stored_reference: ld_alpha weighs single tokens, and sums are stored. Leave one out."
+        )
+    if getattr(trainer, "eval_dataset", None) is not None and not columns_of(trainer.eval_dataset) >= {
+        *REFERENCE
+    }:
+        raise ProbeError(
+            "stored_reference: the evaluation set has no reference columns. Write them there too."
+        )
+    trainer.precompute_ref_logps = True
+    print("probe preflight: the loss reads the stored reference; no reference pass is made.", file=sys.stderr)
+
+
+def columns_of(dataset: Any) -> set[str]:
+    """The columns that a dataset, or each of a dictionary of datasets, has."""
+    many = dataset.values() if isinstance(dataset, Mapping) else [dataset]
+    return set.intersection(*(set(getattr(one, "column_names", None) or ()) for one in many))
 
 
 def text_pairs(trainer: Any) -> list[dict[str, Any]]:

@@ -64,6 +64,7 @@ def _loading(*without: str) -> Bundle:
         "template": options.Template,
         "max_length": options.MaxLength,
         "no_cache": options.NoCache,
+        "quantize": options.Quantize,
     }
     shown = [field for field in fields(ModelOptions) if field.name not in without]
     made = (_option(field.name, known[field.name], field.default) for field in shown)
@@ -73,7 +74,7 @@ def _loading(*without: str) -> Bundle:
 # Which model, how it is run, and how pairs become tokens. Sampling cuts no pairs; encoding runs no model.
 Loading = Annotated[ModelOptions, _loading()]
 Sampling = Annotated[ModelOptions, _loading("max_length")]
-Encoding = Annotated[ModelOptions, _loading("device", "dtype", "adapter", "no_cache")]
+Encoding = Annotated[ModelOptions, _loading("device", "dtype", "adapter", "no_cache", "quantize")]
 
 SWITCH = Annotated[bool, typer.Option(help="Run this probe; what is not run never passes.")]
 # The names of the probes that are switched off.

@@ -58,6 +58,7 @@ def compare(
     seed: options.Seed = 0,
     device: options.Device = None,
     dtype: options.DType = None,
+    quantize: options.Quantize = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
     format: options.Format = None,
@@ -88,7 +89,9 @@ def compare(
     if pairs is not None:
         from ..scoring.session import ModelOptions, Source
 
-        how = ModelOptions(None, device, dtype, None, None, trust_remote_code, template, max_length, no_cache)
+        how = ModelOptions(
+            None, device, dtype, None, None, trust_remote_code, template, max_length, no_cache, quantize
+        )
         source = Source.of(pairs, fields, sides, skip_bad)
         request = Request(source, how, watch, samples, tokens, seed)
     elif not grades and not all(side.saved for side in both):

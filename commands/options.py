@@ -21,6 +21,9 @@ Model = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, auto. Default: the best there is.")]
 DType = Annotated[str | None, typer.Option(help="float32, bfloat16, float16. Default: by the device.")]
+Quantize = Annotated[
+    str | None, typer.Option(help="nf4 or int8: load the weights quantised (bitsandbytes; CPUs too).")
+]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
 Adapter = Annotated[str | None, typer.Option(help="A peft adapter to load on top of the model.")]
 TrustRemoteCode = Annotated[

@@ -145,11 +145,20 @@ def lines(spent: Mapping[str, float], off: frozenset[str], fitting: list[Fit]) -
 
 
 def bill(session: Session, request: Request, device_memory: str | None) -> tuple[list[str], Finding | None]:
-    """The lines of the bill and the finding, where the training would not fit. Takes some seconds."""
+    """The lines of the bill and the finding, where the training would not fit. Takes some seconds.
+
+    Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.
+    """
     from ..probes.pace import pace
+    from ..scoring.quantized import is_quantized
     from ..training.footprint import measured
     from ..training.recipes import recipe as values_of
 
+    if is_quantized(session.loaded.model):
+        raise ProbeError(
+            "--plan: the bill is measured on plain weights, and these are quantised. Name the model without "
+            "--quantize; QLoRA is a line of the bill."
+        )
     n, found = session.survey.n, pace(session)
     steps = measured(session.loaded.model, values_of("dpo", session.loaded.facts.get("parameters"), n=n))
     memory = memory_of(device_memory) if device_memory else own_memory(session)

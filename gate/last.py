@@ -15,7 +15,18 @@ from ..runs import LAST, load_run, stale
 from .registry import PROBE_NAMES
 
 # Settings that `gate` and `train` share and that change what was measured.
-SAME = ("model", "revision", "adapter", "dtype", "template", "max_length", "fields", "skip_bad", "full")
+SAME = (
+    "model",
+    "revision",
+    "adapter",
+    "dtype",
+    "quantize",
+    "template",
+    "max_length",
+    "fields",
+    "skip_bad",
+    "full",
+)
 TAKEN = (*SAME, "sides")
 # Settings of `gate` alone: as far as the file sets them, they must be what they were.
 JUDGING = (

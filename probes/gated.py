@@ -102,7 +102,8 @@ class Work:
     def depends(self) -> dict[str, Any]:
         """All that a probe's result depends on: file, model, encoding and the options that reach it."""
         asked, session = self.request, self.session
-        names = ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256", "dtype", "device")
+        hashed = ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256")
+        names = (*hashed, "dtype", "device", "quantization")
         return {
             "pairs": session.survey.facts["sha256"],
             "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],

@@ -108,8 +108,12 @@ def subject(run: Run) -> list[str]:
     compared = " → ".join(PurePath(str(name)).name for name in run.inputs.get("compared") or ())
     template = model.get("template") or run.inputs.get("template") or run.config.get("template")
     machine = " ".join(
-        str(model[key]).removeprefix("torch.") for key in ("dtype", "device") if model.get(key)
+        str(model[key]).removeprefix("torch.")
+        for key in ("quantization", "dtype", "device")
+        if model.get(key)
     )
+    far = (model.get("from_bfloat16") or {}).get("token_difference")
+    machine += "" if far is None else f" ({far:.2g} nats/token from bfloat16)"
     parts = [f"probe {run.environment.get('probe', '')}".strip(), compared or model_name(run), machine]
     return [part for part in parts if part] + ([f"template: {template}"] if template and model else [])
 

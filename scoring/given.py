@@ -13,7 +13,9 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
 from .engine import causal_lm
-from .model import LoadedModel, tokenizer_facts
+from .model import LoadedModel
+from .quantized import count
+from .weights import tokenizer_facts
 
 
 def as_loaded(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None) -> LoadedModel:
@@ -37,7 +39,7 @@ def as_loaded(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None)
         "adapter_sha256": None,
         **tokenizer_facts(tokenizer),
         "architecture": type(causal_lm(model)).__name__,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": count(model),
         "dtype": str(first.dtype).removeprefix("torch."),
         "device": first.device.type,
         "given": True,

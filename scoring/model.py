@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,10 +17,11 @@ from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from ..errors import ProbeError
-from .embedded import EMBEDDED_NAME, converted, embedded_gguf
+from .embedded import EMBEDDED_NAME, converted, embedded_gguf, is_gguf, plain_source
 from .engine import causal_lm
 from .loaded import check_adapter, check_config, check_model, check_runs, first_line, reading
 from .processes import local_rank, world
+from .quantized import count, exactly, facts_of, quantizing
 from .weights import (
     ADAPTER,
     ADAPTER_CONFIG,
@@ -32,6 +31,7 @@ from .weights import (
     model_files,
     shards,
     tensor_names,
+    tokenizer_facts,
     weights_hash,
 )
 
@@ -78,17 +78,19 @@ def load_model(
     revision: str | None = None,
     adapter: str | None = None,
     trust_remote_code: bool = False,
+    quantize: str | None = None,
 ) -> LoadedModel:
     """Load a model; `name` None means the embedded one.
 
     `device` None: cuda, else mps, else cpu; "auto" spreads the layers over all devices. `dtype` None:
-    bfloat16 on a GPU that has it, else float32. Raises `ProbeError` for whatever cannot be found or read.
+    bfloat16 on a GPU that has it, else float32.
+    `quantize`: "nf4" or "int8" (bitsandbytes). Raises `ProbeError` for whatever cannot be found or read.
     """
     quiet()
     where = torch.device(_device(device))
     source, shown = source_of(name), name or f"{EMBEDDED_NAME} (embedded)"
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
-    placed = {"device_map": "auto"} if device == "auto" else {}
+    placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
     local = Path(source).is_dir()
     tensors = len(tensor_names(model_files(Path(source)))) if local else None
     if not local:
@@ -100,20 +102,24 @@ def load_model(
     config = read(AutoConfig.from_pretrained)
     check_config(shown, config, tensors)
     kind = _dtype(dtype, where, config)
+    quantized = quantizing(quantize, shown, config, kind)
+    if quantized and not placed:
+        placed = {"device_map": {"": str(where)}}  # what is quantised cannot be moved afterwards
     tokenizer = read(AutoTokenizer.from_pretrained)
     model, info = read(
         AutoModelForCausalLM.from_pretrained,
-        dtype=kind, use_safetensors=True, output_loading_info=True, **placed,
+        dtype=kind, use_safetensors=True, output_loading_info=True, **placed, **quantized,
         ignore_mismatched_sizes=True,  # refused below, by name
     )  # fmt: skip
     unused = check_model(shown, info, model)
-    full = with_adapter(model, adapter)
+    full = with_adapter(exactly(model), adapter)
     full.eval()
     if not placed:
         reading(shown, "not loadable", "Try another --device.", lambda: full.to(where))
     check_runs(shown, full, tokenizer)
     facts = _facts(full, tokenizer, source, shown, revision, adapter, where, kind)
-    return LoadedModel(full, tokenizer, shown, where, kind, {**facts, "unused_weights": len(unused)})
+    facts |= {"unused_weights": len(unused), **facts_of(quantize, config, kind)}
+    return LoadedModel(full, tokenizer, shown, where, kind, facts)
 
 
 def quiet() -> None:
@@ -227,16 +233,20 @@ def source_of(name: str | None) -> str:
     if name is None:
         return str(converted(embedded_gguf()))
     path = Path(name).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ProbeError(f"{name}: no such file. Give a GGUF file, a model directory or a hub name.")
-        return str(converted(path))
+    if path.suffix == ".gguf" and not path.is_file():
+        raise ProbeError(f"{name}: no such file. Give a GGUF file, a model directory or a hub name.")
+    if path.is_file():
+        if path.suffix != ".gguf" and not is_gguf(path):
+            raise ProbeError(
+                f"{name}: a file that is no GGUF. Give a GGUF file, a model directory or a hub name."
+            )
+        return str(converted(path) if path.suffix == ".gguf" else plain_source(path))
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ProbeError(
                 f"{name}: no config.json in this directory. Give the directory of a saved model."
             )
-        return str(path)
+        return str(plain_source(path))
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ProbeError(f"{name}: no such directory. Give a model directory, a GGUF file or a hub name.")
     return name
@@ -270,31 +280,11 @@ def _facts(
         "adapter_sha256": weights_hash(str(adapter_directory(adapter))) if adapter else None,
         **tokenizer_facts(tokenizer),
         "architecture": type(causal_lm(model)).__name__,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": count(model),
         "dtype": str(dtype).removeprefix("torch."),
         "device": _device_name(device),
     }
 
 
-def tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """The hashes of a tokenizer and of its chat template."""
-    template = tokenizer.chat_template
-    return {
-        "tokenizer_sha256": _text_hash(_tokenizer_state(tokenizer)),
-        "template_sha256": _text_hash(str(template)) if template else None,
-    }
-
-
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        return str(backend.to_str()) + json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
-    return json.dumps(tokenizer.get_vocab(), sort_keys=True)
-
-
-def _text_hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

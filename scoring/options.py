@@ -18,3 +18,4 @@ class ModelOptions:
     template: str = "auto"
     max_length: int | None = None
     no_cache: bool = False
+    quantize: str | None = None

@@ -6,7 +6,7 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from ..pairs.read import Reading, read_pairs
 from ..pairs.record import Pair, text_of
 from ..progress import progress
 from ..records import to_json
+from .distance import distance
 from .encode import Encoder, make_encoder
 from .flags import FLAGS, describe
 from .model import LoadedModel, load_model
@@ -99,6 +100,7 @@ def _loaded(options: ModelOptions) -> LoadedModel:
         revision=options.revision,
         adapter=options.adapter,
         trust_remote_code=options.trust_remote_code,
+        quantize=options.quantize,
     )
 
 
@@ -126,6 +128,10 @@ class Session:
         encoder = make_encoder(
             loaded.tokenizer, survey.first, options.template, min(lengths) if lengths else None
         )
+        if options.quantize and not given:
+            plain = replace(options, quantize=None, dtype="bfloat16")
+            far = distance(loaded, lambda: _loaded(plain), encoder, survey.first)
+            loaded = replace(loaded, facts={**loaded.facts, "from_bfloat16": far})
         store = None if options.no_cache or given else open_store(loaded)
         return cls(source, survey, loaded, encoder, Scorer(loaded, encoder, store))
 

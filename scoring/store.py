@@ -27,6 +27,8 @@ IDENTITY = ("weights_sha256", "adapter_sha256", "dtype", "device")
 def model_key(facts: Mapping[str, Any], **extra: Any) -> bytes:
     """What identifies the scoring function: model, adapter, dtype, device, scorer version, and `extra`."""
     parts = {name: facts.get(name) for name in IDENTITY} | extra | {"scorer": SCORER_VERSION}
+    if facts.get("quantization"):  # left out of the others' keys, whose scores stay valid
+        parts["quantization"] = facts["quantization"]
     return hashlib.blake2b(repr(sorted(parts.items())).encode(), digest_size=16).digest()
 
 

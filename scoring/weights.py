@@ -1,4 +1,4 @@
-"""The weight files of a model or an adapter: safetensors alone, by name and through the index; their hash.
+"""The weight files of a model or an adapter: safetensors alone, by name and through the index; the hashes.
 
 What a directory is loaded from is decided here by the names, before any library looks at it, so that no
 index, config or second file beside the first makes a library read a pickle.
@@ -14,12 +14,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CannotMeasure, ProbeError
 from ..files import cache_dir, sha256_file, write_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 WHOLE, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"
@@ -173,6 +176,22 @@ def _remembered_hash(file: Path) -> str:
 
 def _facts(stat: os.stat_result) -> str:
     return f"{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
+
+
+def tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """The hashes of a tokenizer and of its chat template."""
+    template = tokenizer.chat_template
+    return {
+        "tokenizer_sha256": _text_hash(_tokenizer_state(tokenizer)),
+        "template_sha256": _text_hash(str(template)) if template else None,
+    }
+
+
+def _tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        return str(backend.to_str()) + json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
+    return json.dumps(tokenizer.get_vocab(), sort_keys=True)
 
 
 def _text_hash(text: str) -> str:

@@ -219,3 +219,64 @@ def test_rows_that_the_trainer_masks_wholly_are_counted():
 def test_outside_of_a_trainer_it_says_so():
     with pytest.raises(ProbeError, match="trainer's callback"):
         probe.Preflight().on_train_begin(None, type("S", (), {"global_step": 0})(), None)
+
+
+@pytest.fixture
+def with_columns(parts, tmp_path):
+    """Rows with the columns that `probe reference` writes."""
+    import json
+
+    from probe.pairs.fields import parse_fields
+    from probe.scoring.given import as_loaded
+    from probe.scoring.session import ModelOptions, Session, Source
+    from probe.training.reference import with_reference
+
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in taste()))
+    model = parts[0]().eval()
+    source = Source(path, parse_fields(None), ("chosen", "rejected"))
+    session = Session.open(source, ModelOptions(template="raw"), loaded=as_loaded(model, parts[1]))
+    return list(with_reference(session))
+
+
+def test_a_stored_reference_is_read_without_a_reference_forward(trainer_of, parts, with_columns):
+    losses = []
+    for rows, callback in ((taste(), None), (with_columns, quick(guard=False, stored_reference=True))):
+        reference = parts[0]()
+        trainer = trainer_of(rows, callback, reference=reference)
+        seen = []
+        trainer.ref_model.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        trainer.train()
+        losses.append([row["loss"] for row in trainer.state.log_history if "loss" in row])
+        assert bool(seen) == (callback is None)
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_a_stored_reference_of_another_model_is_stopped(trainer_of, with_columns):
+    rows = [{**row, "ref_chosen_logps": row["ref_chosen_logps"] - 9.0} for row in with_columns]
+    with pytest.raises(probe.PreflightFailed, match="PB011"):
+        trainer_of(rows, quick(stored_reference=True)).train()
+
+
+def test_a_stored_reference_that_is_not_there_is_one_line(trainer_of):
+    with pytest.raises(ProbeError, match="no ref_chosen_logps and ref_rejected_logps"):
+        trainer_of(taste(), quick(stored_reference=True)).train()
+
+
+def test_the_axolotl_plugin_adds_the_callback(monkeypatch):
+    import sys
+    import types
+
+    base = types.ModuleType("axolotl.integrations.base")
+    base.BasePlugin = type("BasePlugin", (), {})
+    for name in ("axolotl", "axolotl.integrations"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, base.__name__, base)
+    monkeypatch.delitem(sys.modules, "probe.axolotl_plugin", raising=False)
+    from importlib import import_module
+
+    module = import_module("probe.axolotl_plugin")
+    warn = type("Warn", (module.Preflight,), {"options": {"on_fail": "warn"}})
+    assert issubclass(module.Preflight, base.BasePlugin)
+    (callback,) = warn().add_callbacks_post_trainer({}, None)
+    assert isinstance(callback, probe.Preflight) and callback.on_fail == "warn"

@@ -12,6 +12,7 @@ from ..errors import ProbeError
 from ..scoring.adapter import with_lora
 from ..scoring.attention import tree_attention_on
 from ..scoring.engine import causal_lm, token_logps
+from ..scoring.quantized import is_quantized
 from ..scoring.records import EncodedSide
 from .recipes import Recipe
 
@@ -53,6 +54,10 @@ def trainable_model(
     be trained safely.
     """
     if recipe.full:
+        if is_quantized(model):
+            raise ProbeError(
+                "--full: quantised weights cannot be trained. Leave --full out: QLoRA trains an adapter."
+            )
         for parameter in model.parameters():
             parameter.requires_grad_(True)
     elif hasattr(model, "peft_config"):

@@ -13,6 +13,7 @@ from ...scoring.adapter import with_lora
 from ...scoring.engine import causal_lm, token_logps
 from ...scoring.model import DTYPES
 from ...scoring.numerics import first_bad_module
+from ...scoring.quantized import dequantized, is_quantized
 from ...scoring.records import EncodedPair, EncodedSide
 from ...training.losses import Logps, outcome
 from ...training.methods import Shape
@@ -74,7 +75,10 @@ def _step(
 
 def _planned(model: torch.nn.Module, plan: Plan) -> torch.nn.Module:
     """A copy of the model in the planned dtype, with what would be trained requiring gradients."""
-    inner = copy.deepcopy(causal_lm(model)).to(DTYPES[plan.dtype]).eval()
+    inner = copy.deepcopy(causal_lm(model)).eval()
+    if is_quantized(inner):  # QLoRA: the weights stay as they are, the adapter is trained
+        return with_lora(inner, plan.lora_rank or 16).eval()
+    inner = inner.to(DTYPES[plan.dtype])
     if plan.lora_rank is None:
         return cast(torch.nn.Module, inner.requires_grad_(True))
     return with_lora(inner, plan.lora_rank).eval()
@@ -104,7 +108,7 @@ def _first_bad(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> str:
 def _fine_in_float32(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> bool:
     """Whether the weights as they were loaded give finite log-probs in float32."""
     with torch.no_grad():
-        return _finite(_logps(copy.deepcopy(causal_lm(model)).float(), pairs))
+        return _finite(_logps(dequantized(causal_lm(model)).float(), pairs))
 
 
 def _empty(side: EncodedSide) -> bool:

@@ -84,7 +84,7 @@ def sample_run(path: Path, fields: Mapping[str, str], how: ModelOptions, options
     asked = [pair for pair in pairs if pair.line in lines]
     loaded = load_model(
         how.model, device=how.device, dtype=how.dtype, revision=how.revision, adapter=how.adapter,
-        trust_remote_code=how.trust_remote_code,
+        trust_remote_code=how.trust_remote_code, quantize=how.quantize,
     )  # fmt: skip
     encoder = make_encoder(loaded.tokenizer, pairs, how.template, loaded.max_length)
     tokens = options.tokens or _room(encoder, asked)

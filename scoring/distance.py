@@ -1,0 +1,65 @@
+"""How far quantised weights are from the same weights in bfloat16, on the first pairs of a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from ..pairs.record import Pair
+from .encode import Encoder
+from .engine import token_logps
+from .model import LoadedModel
+from .records import EncodedSide
+
+PAIRS = 8  # that are scored twice
+
+
+def distance(
+    loaded: LoadedModel, unquantized: Callable[[], LoadedModel], encoder: Encoder, pairs: Sequence[Pair]
+) -> Mapping[str, Any]:
+    """Mean |Δ log p| a token and mean |Δ gap| a pair, both in nats/token, of `loaded` and bfloat16 weights.
+
+    `unquantized` loads the latter; they are let go before this returns. Where two bytes a parameter are not
+    free, or no pair can be scored, the answer is `{"not_measured": why}`.
+    """
+    free, needed = _free(loaded.device), 2 * int(loaded.facts["parameters"])
+    if free is not None and needed > free:
+        return {"not_measured": f"bfloat16 weights take {needed >> 20} MiB, and {free >> 20} MiB are free"}
+    coded = [c for c in encoder.many(list(pairs)[:PAIRS]) if all(map(_scored, (c.chosen, c.rejected)))]
+    if not coded:
+        return {"not_measured": "none of the first pairs has two scored sides"}
+    sides = [side for code in coded for side in (code.chosen, code.rejected)]
+    own, other = _logps(loaded, sides), _logps(unquantized(), sides)
+    tokens = torch.cat([(a - b).abs() for a, b in zip(own, other, strict=True)])
+    gaps = torch.stack([_gap(own, i) - _gap(other, i) for i in range(len(coded))]).abs()
+    return {
+        "pairs": len(coded),
+        "token_difference": float(tokens.mean()),
+        "gap_difference": float(gaps.mean()),
+    }
+
+
+def _logps(loaded: LoadedModel, sides: Sequence[EncodedSide]) -> list[torch.Tensor]:
+    with torch.no_grad():
+        return [logps.float().cpu() for logps in token_logps(loaded.model, sides, plain=True)]
+
+
+def _gap(logps: Sequence[torch.Tensor], pair: int) -> torch.Tensor:
+    return logps[2 * pair].mean() - logps[2 * pair + 1].mean()
+
+
+def _scored(side: EncodedSide) -> bool:
+    return len(side.ids) > side.start
+
+
+def _free(device: torch.device) -> int | None:
+    """Bytes free on the device; None where that cannot be asked."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    with suppress(ValueError, OSError, AttributeError):  # a system without these names
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,0 +1,32 @@
+"""Reference log-probs for other trainers: the rows of a pair file with two more columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..pairs.prompts import plain
+from ..pairs.record import Pair
+from ..scoring.records import PairScore
+from ..scoring.session import Session
+from .data import total
+
+
+def with_reference(session: Session) -> Iterator[dict[str, Any]]:
+    """Each scored pair as a row with `ref_chosen_logps` and `ref_rejected_logps`, in the file's order.
+
+    They are Σ log p of the response with its end token under its prompt, in nats: what TRL's DPO loss
+    subtracts. Pairs that cannot be scored are left out; `session.scorer.excluded` names them.
+    """
+    scores = session.scores("reference")
+    pairs = {pair.line: pair for pair in session.source.pairs()}
+    for score in scores:
+        yield _row(pairs[score.line], score)
+
+
+def _row(pair: Pair, score: PairScore) -> dict[str, Any]:
+    row = {
+        "prompt": plain(pair.prompt), "chosen": plain(pair.chosen), "rejected": plain(pair.rejected),
+        **pair.meta, "ref_chosen_logps": total(score.chosen), "ref_rejected_logps": total(score.rejected),
+    }  # fmt: skip
+    return {key: value for key, value in row.items() if value is not None}
