@@ -60,7 +60,7 @@ def photograph(browser: Browser, page: Path) -> None:
         view.goto(page.as_uri())
         view.screenshot(path=IMAGES / f"{name}.png")
         if name == "report-light":
-            view.locator("article.pair").first.screenshot(path=IMAGES / "tokens.png")
+            view.locator("details.pair").first.screenshot(path=IMAGES / "tokens.png")
         view.close()
 
 

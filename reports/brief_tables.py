@@ -17,7 +17,7 @@ def open_conditions(run: Run) -> Table:
         (c for c in run.verdict.conditions if c.result != "pass"),
         key=lambda c: order[result(c)],
     )
-    passed = len(run.verdict.conditions) - len(left)
+    passed = sum(c.gates and c.result == "pass" for c in run.verdict.conditions)
     columns = (
         Column("result"), Column("condition"), Column("measured", "right"), Column("limit", "right"),
         Column("code", drop=1),
@@ -25,7 +25,7 @@ def open_conditions(run: Run) -> Table:
     rows = tuple((result(c), _where(c), measured(c.measured), limit(c), c.code) for c in left)
     noted = any(row[0] == "note" for row in rows)
     title = "conditions that do not pass" + (" (a note describes, and does not gate)" if noted else "")
-    return Table("open", f"{title}; {passed} pass", columns, rows, limit=10)
+    return Table("open", f"{title}; {passed} that gate pass", columns, rows, limit=10)
 
 
 def _where(c: Condition) -> str:

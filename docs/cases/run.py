@@ -24,7 +24,8 @@ PAGES = Path(__file__).parent
 RUNS = ROOT / ".probe/cases"
 CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]
 MARKS = ("✗ ", "! ", "· ")  # what opens a finding
-KEPT = ("why ", "recipe: ", "conditions")  # sections shown, by how they open
+VERDICTS = ("PASS ", "FAIL ", "INCONCLUSIVE ")
+KEPT = (*VERDICTS, "why ", "recipe: ", "conditions")  # sections shown, by how they open
 CUT = "[…]"
 
 

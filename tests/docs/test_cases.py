@@ -10,6 +10,8 @@ import pytest
 
 from probe.explain import explanations
 from probe.gate.row import STAGES
+from probe.records import Decision
+from probe.reports.advice import in_words
 
 PAGES = Path(__file__).parents[2] / "docs/cases"
 CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]
@@ -40,7 +42,8 @@ def test_the_page_shows_the_command_the_decision_and_its_findings(case, step):
     page = page_of(case)
     shown = page.partition(f"$ probe {step['run']}\n")[2].partition("\n```")[0]
     if method := step.get("method"):
-        assert f"\nDO  {method}" in shown
+        words = method if STAGES[method] else in_words(Decision(method, (), {}, ()))
+        assert f"\nDECISION  {words}" in shown
     if step["run"].startswith("gate "):
         assert "exit code" in shown.splitlines()[-1]
     for code in (*step.get("codes", ()), *step.get("show", ())):
