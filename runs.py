@@ -17,6 +17,7 @@ from typing import Any
 
 from . import __version__
 from .errors import ProbeError
+from .escape import json_text
 from .files import atomic, write_text
 from .records import SCHEMA_VERSION, Run, run_from_json, run_to_json, to_json
 
@@ -52,7 +53,7 @@ def new_run_dir(command: str, stem: str, created: str, root: Path = Path(".probe
 def save_run(run: Run, directory: Path) -> Path:
     """Write `run.json` into `directory`; returns its path."""
     path = directory / "run.json"
-    write_text(path, json.dumps(run_to_json(run), ensure_ascii=False, indent=1) + "\n")
+    write_text(path, json_text(json.dumps(run_to_json(run), ensure_ascii=False, indent=1)) + "\n")
     return path
 
 

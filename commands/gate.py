@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..records import Run
 from ..scoring.options import ModelOptions
 from . import bundles, options
+
+if TYPE_CHECKING:
+    from ..gate.settings import GateOptions
+    from ..probes.gated import Request
 
 
 def gate(
@@ -61,22 +67,17 @@ def gate(
 
     Example: probe gate pairs/listing_taste.jsonl
     """
-    from dataclasses import replace
     from datetime import date
 
-    from ..gate.bill import bill, memory_of
     from ..gate.levers import with_levers
     from ..gate.measure import measure
-    from ..gate.plan import costs, lines
-    from ..gate.registry import PROBES
     from ..gate.settings import from_config, is_run, judged
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
     from ..probes.gated import Request, extent
-    from ..reports.emit import emit, parse_formats, show
-    from ..runs import load_run, read_from
+    from ..reports.emit import emit, parse_formats
 
-    targets = parse_formats(format)
+    parse_formats(format)
     off, effort = extent(off, thorough=thorough, quick=quick)
     judging = from_config(
         alpha=alpha,
@@ -89,38 +90,77 @@ def gate(
         baseline=baseline,
     )
     if is_run(path):
-        saved = load_run(path)
-        with read_from(path):
-            run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
-            if out is None:
-                show(run, targets, everything=everything)
-            else:
-                emit(run, format, out, everything=everything)
-        return run.verdict.exit_code
+        return _judged_again(path, judging, levers, format, out, everything)
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
-    if device_memory is not None:
-        memory_of(device_memory)
-    from ..scoring.session import Session, Source
+    _check_memory(device_memory)
+    from ..scoring.session import Source
 
     source = Source.of(path, fields, sides, skip_bad)
     request = Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort)
     if plan:
-        n = sum(1 for _ in read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad))
-        print("\n".join(lines(costs(n, trial_pairs, effort), off)))
-        if not any(probe.model and probe.name not in off for probe in PROBES):
-            return 0
-        session = Session.open(source, how, seed)
+        return _planned(request, device_memory)
+    measured, rows = measure(request)
+    measured = with_levers(measured, levers) if levers else measured
+    run = judged(_fitted(measured, request, device_memory), judging, date.today())
+    emit(run, format, out, rows=rows, everything=everything)
+    return run.verdict.exit_code
+
+
+def _check_memory(size: str | None) -> None:
+    """Raises `ProbeError` where `--device-memory` is no size."""
+    from ..gate.bill import memory_of
+
+    if size is not None:
+        memory_of(size)
+
+
+def _judged_again(
+    path: Path, judging: GateOptions, levers: Path | None, format: list[str] | None, out: Path | None,
+    everything: bool,
+) -> int:  # fmt: skip
+    """Judge a saved run, without the model; returns the exit code."""
+    from datetime import date
+
+    from ..gate.levers import with_levers
+    from ..gate.settings import judged
+    from ..reports.emit import emit, parse_formats, show
+    from ..runs import load_run, read_from
+
+    saved = load_run(path)
+    with read_from(path):
+        run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
+        if out is None:
+            show(run, parse_formats(format), everything=everything)
+        else:
+            emit(run, format, out, everything=everything)
+    return run.verdict.exit_code
+
+
+def _planned(request: Request, device_memory: str | None) -> int:
+    """Print what would be run, what it costs on this machine, and whether the training would fit."""
+    from ..gate.bill import bill
+    from ..gate.plan import costs, lines
+    from ..gate.registry import PROBES
+    from ..scoring.session import Session
+
+    n = sum(1 for _ in request.source.pairs())
+    print("\n".join(lines(costs(n, request.trial_pairs, request.effort), request.off)))
+    if any(probe.model and probe.name not in request.off for probe in PROBES):
+        session = Session.open(request.source, request.how, request.seed)
         told, finding = bill(session, request, device_memory)
         print(
             "\n".join([*told, *([f"{finding.code} {finding.message}. {finding.remedy}"] if finding else [])])
         )
-        return 0
-    measured, rows = measure(request)
-    measured = with_levers(measured, levers) if levers else measured
-    if device_memory is not None:
-        found = bill(Session.open(source, how, seed), request, device_memory)[1]
-        measured = replace(measured, findings=(*measured.findings, *([found] if found else ())))
-    run = judged(measured, judging, date.today())
-    emit(run, format, out, rows=rows, everything=everything)
-    return run.verdict.exit_code
+    return 0
+
+
+def _fitted(measured: Run, request: Request, device_memory: str | None) -> Run:
+    """The run, with a finding where the training would not fit a device of that memory."""
+    from ..gate.bill import bill
+    from ..scoring.session import Session
+
+    if device_memory is None:
+        return measured
+    found = bill(Session.open(request.source, request.how, request.seed), request, device_memory)[1]
+    return replace(measured, findings=(*measured.findings, *([found] if found else ())))

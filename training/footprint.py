@@ -100,7 +100,7 @@ def footprint(found: Measured, tuning: str, tokens: int) -> Footprint:
 def measured(model: torch.nn.Module, recipe: Recipe) -> Measured:
     """Steps of LoRA and of full tuning on rows of random tokens; the model is as before afterwards."""
     inner = causal_lm(model)
-    flags = {name: p.requires_grad for name, p in inner.named_parameters()}
+    flags, training = {name: p.requires_grad for name, p in inner.named_parameters()}, inner.training
     size = sum(p.numel() for p in inner.parameters())
     head = inner.get_output_embeddings()
     linear = sum(
@@ -117,6 +117,7 @@ def measured(model: torch.nn.Module, recipe: Recipe) -> Measured:
     finally:
         if tuned is not model and hasattr(tuned, "unload"):
             tuned.unload()  # type: ignore[operator]
+        inner.train(training)
         for name, p in inner.named_parameters():
             p.requires_grad_(flags[name])
             p.grad = None

@@ -84,7 +84,7 @@ class Watch:
         """Perplexity of a few neutral answers."""
         sides = [side for c in self.encoder.many(NEUTRAL) for side in (c.chosen, c.rejected)]
         logps = torch.cat(token_logps(loaded.model, sides, plain=self.plain))
-        return math.exp(-float(logps.double().mean()) if logps.device.type == "cpu" else -float(logps.mean()))
+        return math.exp(-float(logps.cpu().double().mean()))
 
     def row(self, found: Behaviour, method: str, ranking: Estimate | None) -> dict[str, Any]:
         """A row of the report's table of candidates, as the trial has them."""

@@ -13,6 +13,7 @@ from scipy import stats
 
 from probe.errors import CannotMeasure
 from probe.stats import statistics as s
+from probe.stats.several import benjamini_hochberg, holm
 
 VALUES = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=3, max_size=40)
 
@@ -138,7 +139,7 @@ def test_one_cluster_cannot_say():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_values_that_are_not_finite_raise(bad):
-    for call in (s.summarise, lambda x: s.share_clustered(x, None, name="x"), s.holm):
+    for call in (s.summarise, lambda x: s.share_clustered(x, None, name="x"), holm):
         with pytest.raises(CannotMeasure, match=r"1 of 3 .* index 1"):
             call([1.0, bad, 0.5])
 
@@ -178,11 +179,11 @@ def test_clusters_that_all_agree_vote_once_each():
 
 def test_holm_by_hand_and_against_statsmodels():
     """.01·4, then max(.04, .03·3), max(.09, .04·2) and max(.09, .2·1)."""
-    assert s.holm([0.03, 0.01, 0.2, 0.04]) == pytest.approx([0.09, 0.04, 0.2, 0.09])
+    assert holm([0.03, 0.01, 0.2, 0.04]) == pytest.approx([0.09, 0.04, 0.2, 0.09])
     multi = pytest.importorskip("statsmodels.stats.multitest")
     ps = rng(5).uniform(size=50) ** 3
-    assert s.holm(ps) == pytest.approx(multi.multipletests(ps, method="holm")[1])
-    assert s.benjamini_hochberg(ps) == pytest.approx(multi.multipletests(ps, method="fdr_bh")[1])
+    assert holm(ps) == pytest.approx(multi.multipletests(ps, method="holm")[1])
+    assert benjamini_hochberg(ps) == pytest.approx(multi.multipletests(ps, method="fdr_bh")[1])
 
 
 def test_a_million_clustered_pairs_take_seconds():

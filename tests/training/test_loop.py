@@ -245,7 +245,7 @@ SCRIPT = textwrap.dedent(
     import sys
     sys.path.insert(0, {here!r})
     from pathlib import Path
-    from conftest import make_pairs, tiny_llama, tiny_tokenizer
+    from tiny_training import make_pairs, tiny_llama, tiny_tokenizer
     import torch
     from probe.scoring.encode import make_encoder
     from probe.scoring.model import LoadedModel
@@ -279,7 +279,11 @@ SCRIPT = textwrap.dedent(
 
 def script(out, method="dpo", extra="", resume=False):
     return SCRIPT.format(
-        here=str(Path(__file__).parent), method=method, out=str(out), extra=extra, resume=resume
+        here=str(Path(__file__).parents[1] / "helpers"),
+        method=method,
+        out=str(out),
+        extra=extra,
+        resume=resume,
     )
 
 

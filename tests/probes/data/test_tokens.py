@@ -56,5 +56,5 @@ def test_a_saved_tokenizer_is_enough(tmp_path, make_tokenizer):
     path = write(tmp_path / "p.jsonl", [{"prompt": "Why?\n", "chosen": LONG, "rejected": "no"}])
     run = measure(Request(path, model=str(tmp_path / "tokenizer"), template="raw", max_length=20))
     assert "PB341" in {finding.code for finding in run.findings}
-    with pytest.raises(ProbeError, match="no tokenizer that can be loaded"):
+    with pytest.raises(ProbeError, match="no such directory"):
         measure(Request(path, model=str(tmp_path / "absent")))
