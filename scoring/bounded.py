@@ -40,6 +40,8 @@ class TemplateStopped(BaseException):
 
 def row_options(tokenizer: PreTrainedTokenizerBase, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a row hands to the template. Raises `ProbeError` for what is an argument of the renderer."""
+    if not given:
+        return {}  # most rows: the signature takes longer than a template
     own = set(inspect.signature(tokenizer.apply_chat_template).parameters) - {"tools", "documents", "kwargs"}
     if taken := sorted(own.intersection(given)):
         raise ProbeError(
