@@ -42,7 +42,7 @@ def decide(
         tuple(_reasons(row, carried, facts)),
         _runner_up(row, others, facts, settings),
     )
-    notes = () if evidence else (_missing(row),)
+    notes = () if evidence else (_missing(row, run),)
     verdict = _agreeing(run.verdict, decision, settings)
     return dataclasses.replace(run, verdict=verdict, decision=decision, findings=(*run.findings, *notes))
 
@@ -104,8 +104,9 @@ def _runner_up(row: Row, others: list[Row], facts: Facts, settings: Settings) ->
         "what_would_change_it": row.change + _judged_again(row, facts) + _more_pairs(row, facts, settings),
     }
     lever = told(facts.run)
-    instead = f"{lever}; else {row.instead}" if lever else row.instead
-    return {**shown, "instead": instead} if row.instead else shown
+    advice = row.advice(facts.run)
+    instead = f"{lever}; else {advice}" if lever else advice
+    return {**shown, "instead": instead} if advice else shown
 
 
 def _judged_again(row: Row, facts: Facts) -> str:
@@ -138,9 +139,9 @@ def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:
     return f"; with {more:,} more pairs, were the measured {measured.value:.2f} the true value"
 
 
-def _missing(row: Row) -> Finding:
+def _missing(row: Row, run: Run) -> Finding:
     return Finding(
-        "PB705", "info", f"no measurement speaks for training: {row.why}", _capital(row.instead) + "."
+        "PB705", "info", f"no measurement speaks for training: {row.why}", _capital(row.advice(run)) + "."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..records import Run
 from .predicates import Both, Facts, Held, Predicate
 
 Strength = Literal["certain", "good", "moderate", "reasoned"]
@@ -25,8 +26,8 @@ class Row:
     """One rule: when all of `when` hold, do `method`.
 
     `why` completes the evidence's sentence; `instead` is for rows that do not train; `change` says what would
-    change the decision, `settles` names the (estimate, threshold) whose open test it waits for. `loss`
-    takes the place of the method's last stage.
+    change the decision, `settles` names the (estimate, threshold) whose open test it waits for, `unmeasured`
+    takes the place of `instead` where that estimate is missing. `loss` takes the place of the last stage.
     """
 
     key: str
@@ -37,12 +38,18 @@ class Row:
     strength: Strength
     change: str
     instead: str = ""
+    unmeasured: str = ""
     settles: tuple[str, str] | None = None
     loss: str | None = None
 
     def holds(self, facts: Facts) -> Held | None:
         """The evidence of all predicates, or None."""
         return Both(self.when)(facts)
+
+    def advice(self, run: Run) -> str:
+        """What to do in place of training: a measurement only where it has not been made."""
+        missing = self.settles is not None and run.estimate(self.settles[0]) is None
+        return self.unmeasured if missing and self.unmeasured else self.instead
 
     @property
     def stages(self) -> tuple[str, ...]:

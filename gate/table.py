@@ -135,7 +135,8 @@ ROWS: tuple[Row, ...] = (
         "a trial scores each batch before it is trained on; H0 is accuracy 1/2",
         "reasoned",
         "a trial whose interval lies above 1/2",
-        "run the trial, or add pairs; until then a system prompt is the cheaper change",
+        "add pairs; until then a system prompt is the cheaper change",
+        "run the trial; until then a system prompt is the cheaper change",
         settles=("trial_accuracy", "trial_accuracy"),
     ),
     Row(

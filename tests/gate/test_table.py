@@ -324,3 +324,19 @@ def test_no_file_passes_that_is_not_to_be_trained_on(key):
         if judge(run, Settings()).verdict.status == "pass" and not decided.decision.stages
         else []
     )
+
+
+def test_advice_asks_for_no_measurement_that_was_made():
+    ran = decide(make_run({"trial_accuracy": (0.56, 0.46, 0.66)}), Settings())
+    blank = make_run()
+    off = decide(
+        dataclasses.replace(blank, estimates=tuple(e for e in blank.estimates if e.name != "trial_accuracy")),
+        Settings(),
+    )
+    for decided, asks in ((ran, False), (off, True)):
+        told = [
+            decided.decision.runner_up["instead"],
+            *(f.remedy for f in decided.findings if f.code == "PB705"),
+        ]
+        assert decided.decision.method == "do-not-train"
+        assert [("run the trial" in text.lower()) for text in told] == [asks] * len(told)
