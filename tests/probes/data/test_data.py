@@ -285,9 +285,10 @@ def test_published_failure_is_found_out() -> None:
 
 def test_published_failure_shows_its_template() -> None:
     run = measure(Request(shared("epistemic_stance.json"), templates=True))
-    (frame,) = [finding for finding in run.findings if finding.code.startswith("PB2")]
-    assert frame.code == "PB213"
+    frame, sign = [finding for finding in run.findings if finding.code.startswith("PB2")]
+    assert (frame.code, sign.code) == ("PB213", "PB215")
     assert frame.estimate is not None and frame.estimate.n == 115
+    assert sign.message == '85 of 115 (74%) chosen responses contain the sign ")"'
 
 
 @pytest.mark.parametrize(
