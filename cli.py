@@ -9,6 +9,8 @@ import typer
 
 from . import __version__
 from .commands.configured import configured, use_file
+from .commands.help_page import Commands, Page
+from .training.methods import METHODS
 
 # In the order of the work. A command is the function of its module's name.
 COMMANDS = (
@@ -36,15 +38,19 @@ COMMANDS = (
 app = typer.Typer(
     name="probe",
     help="Measure, before the first training step, whether preference pairs will teach your model anything.",
-    no_args_is_help=True,
-    add_completion=False,
+    cls=Commands,
+    invoke_without_command=True,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 for name in COMMANDS:
-    app.command(name)(configured(getattr(import_module(f".commands.{name}", __package__), name)))
+    epilog = f"Methods: {', '.join(METHODS)}." if name in ("negatives", "trial", "train") else None
+    app.command(name, cls=Page, epilog=epilog)(
+        configured(getattr(import_module(f".commands.{name}", __package__), name))
+    )
 
 
 def _version(asked: bool) -> None:
@@ -62,3 +68,5 @@ def options(
 ) -> None:
     """Measure, before the first training step, whether preference pairs will teach your model anything."""
     use_file(context)
+    if context.invoked_subcommand is None:
+        print(context.get_help())

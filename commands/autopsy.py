@@ -13,14 +13,12 @@ from .options import Format, Out
 def autopsy(
     log: Annotated[
         Path,
-        typer.Argument(
-            help="trainer_state.json, run.json, JSONL or CSV of metrics, or a checkpoint directory."
-        ),
+        typer.Argument(help="trainer_state.json, run.json, metrics or a checkpoint."),
     ],
     format: Format = None,
     out: Out = None,
 ) -> None:
-    """Say what happened in a training run, since which step, by which numbers, and what to check next.
+    """Say what happened in a training run. Since which step, by which numbers, and what to check next.
 
     Example: probe autopsy checkpoint-500/trainer_state.json
     """

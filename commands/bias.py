@@ -18,23 +18,23 @@ def bias(
     skip_bad: options.SkipBad = False,
     templates: Annotated[
         str,
-        typer.Option(help="Templates the verdict must be stable over: a list such as chat,qa,raw, or none."),
+        typer.Option(help="Templates to hold over: chat,qa,raw or none."),
     ] = "auto",
     corrected: Annotated[
         bool,
-        typer.Option(help="Score each pair without its prompt too: preferred given this prompt, or anyway?"),
+        typer.Option(help="Whether pairs are scored without the prompt too."),
     ] = True,
     alpha: options.Alpha = 0.05,
     bound: options.Bound = 0.1,
     stop_early: Annotated[
-        bool, typer.Option("--stop-early", help="Stop as soon as an anytime-valid test has settled the sign.")
+        bool, typer.Option("--stop-early", help="Stop once an anytime-valid test settles the sign.")
     ] = False,
     seed: options.Seed = 0,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
 ) -> None:
-    """Measure which side of each pair the model already prefers, how much, and how sure that is.
+    """Measure which side of each pair the model already prefers. How much, and how sure that is.
 
     Example: probe bias pairs/cico_insulin.jsonl --sides CICO,insulin
     """

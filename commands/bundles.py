@@ -76,7 +76,7 @@ Loading = Annotated[ModelOptions, _loading()]
 Sampling = Annotated[ModelOptions, _loading("max_length")]
 Encoding = Annotated[ModelOptions, _loading("device", "dtype", "adapter", "no_cache", "quantize")]
 
-SWITCH = Annotated[bool, typer.Option(help="Run this probe; what is not run never passes.")]
+SWITCH = Annotated[bool, typer.Option(help="Whether it is run; if not, its conditions stay open.")]
 # The names of the probes that are switched off.
 Switches = Annotated[
     frozenset[str],

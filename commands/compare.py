@@ -17,37 +17,25 @@ if TYPE_CHECKING:
 
 
 def compare(
-    base: Annotated[
-        str, typer.Argument(help="The model now in use: a run.json, model, adapter, or embedded.")
-    ],
+    base: Annotated[str, typer.Argument(help="Model now in use: run.json, model, adapter, embedded.")],
     tuned: Annotated[str, typer.Argument(help="The model that may take its place, likewise.")],
-    pairs: Annotated[
-        Path | None, typer.Argument(help="Held-out pairs to measure both on; saved runs need none.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model below an adapter. Default: BASE, else the embedded one.")
-    ] = None,
+    pairs: Annotated[Path | None, typer.Argument(help="Held-out pairs; saved runs need none.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model below an adapter. Default: BASE's.")] = None,
     scores: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Graded answers by id and group: letters or numbers. One file, or base's and tuned's."
-        ),
+        typer.Option(help="Graded answers by id and group: one file, or two."),
     ] = None,
     allowance: Annotated[
         list[str] | None,
-        typer.Option(help="How far a quantity may get worse: gap=0.1, grade=1, grade:GROUP=0.5. Repeatable."),
+        typer.Option(help="How much worse may be: gap=0.1, grade:GROUP=0.5."),
     ] = None,
     watch: Annotated[Path | None, typer.Option(help="General texts whose perplexity must not rise.")] = None,
-    samples: Annotated[
-        int, typer.Option(help="Prompts that both models answer, for length, repetition, variety.")
-    ] = 32,
+    samples: Annotated[int, typer.Option(help="Prompts both answer, for length and repetition.")] = 32,
     tokens: Annotated[int, typer.Option(help="Longest sampled answer in tokens.")] = 64,
     promote_to: Annotated[
-        Path | None, typer.Option(help="Where the model in use lives: replaced in one step if all is well.")
+        Path | None, typer.Option(help="Where the model in use lives: replaced if all is well.")
     ] = None,
-    inconclusive: Annotated[
-        str, typer.Option(help="What an open question does to the exit code: fail or warn.")
-    ] = "fail",
+    inconclusive: Annotated[str, typer.Option(help="What an open question does: fail or warn.")] = "fail",
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
@@ -65,7 +53,7 @@ def compare(
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
 ) -> int:
-    """Compare a tuned model with its base, group by group: exit code 0 (promote) or 1.
+    """Compare a tuned model with its base, group by group. Exit code 0 (promote) or 1.
 
     Example: probe compare embedded .probe/runs/RUN/adapter held-out.jsonl --watch notes.txt
     """

@@ -11,19 +11,15 @@ from ..errors import ProbeError
 from ..records import Run
 from .options import Fields, Format, MaxLength, Out, Template
 
-Against = Annotated[
-    Path | None, typer.Option(help="A file that must share no prompts with this one, e.g. the test half.")
-]
-Fix = Annotated[Path | None, typer.Option(help="Write the rows that are not broken here, as JSON Lines.")]
+Against = Annotated[Path | None, typer.Option(help="Another file that must share no prompts with it.")]
+Fix = Annotated[Path | None, typer.Option(help="Write the rows that are not broken to this file.")]
 Tokenizer = Annotated[
-    str | None, typer.Option("--model", help="Check tokens too, by this model's tokenizer; no weights.")
+    str | None, typer.Option("--model", help="Check its tokens too; no weights are loaded.")
 ]
 
 
 def data(
-    pairs: Annotated[
-        list[Path], typer.Argument(help="Preference pairs: JSON Lines with prompt, chosen, rejected.")
-    ],
+    pairs: Annotated[list[Path], typer.Argument(help="Preference pairs: prompt, chosen, rejected.")],
     fields: Fields = None,
     against: Against = None,
     model: Tokenizer = None,
@@ -35,10 +31,10 @@ def data(
     everything: Annotated[bool, typer.Option("--all", help="Show every check and finding.")] = False,
     check: Annotated[
         bool,
-        typer.Option("--check", help="For hooks: many files, a line an error, exit 1; nothing written."),
+        typer.Option("--check", help="For hooks: many files, a line an error, exit 1."),
     ] = False,
 ) -> int:
-    """Check the pair file itself: broken rows, duplicates, leaks, lengths, contrast. No model is run.
+    """Check the pair file itself: broken rows, duplicates, lengths. Leaks and contrast too; no model is run.
 
     Example: probe data pairs.jsonl --against test.jsonl
     """

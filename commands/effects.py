@@ -18,14 +18,12 @@ def effects(
         list[str] | None, typer.Option("--trait", help='A trait of your own, "NAME: text". Repeatable.')
     ] = None,
     traits_file: Annotated[Path | None, typer.Option(help="A file of traits, one NAME: text a line.")] = None,
-    builtin: Annotated[bool, typer.Option(help="Measure the built-in traits.")] = True,
-    traits: Annotated[
-        bool, typer.Option(help="Traits by system text; without: attributes, no model.")
-    ] = True,
+    builtin: Annotated[bool, typer.Option(help="Whether the built-in traits are measured.")] = True,
+    traits: Annotated[bool, typer.Option(help="Whether traits by system text are measured.")] = True,
     intended: Annotated[
         list[str] | None, typer.Option(help="A trait or attribute that is the purpose. Repeatable.")
     ] = None,
-    most: Annotated[int, typer.Option(help="Pairs that the model reads; a larger file is sampled.")] = 128,
+    most: Annotated[int, typer.Option(help="Pairs that the model reads, drawn at random.")] = 128,
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
@@ -35,7 +33,7 @@ def effects(
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
 ) -> None:
-    """Measure what else the pairs would teach: attributes by rules, traits by system texts.
+    """Measure what else the pairs would teach. Attributes by rules, traits by system texts.
 
     Example: probe effects pairs/listing_taste_hype.jsonl --intended advertising
     """

@@ -13,10 +13,10 @@ from ..explain import Explanation, explanations
 
 
 def explain(
-    code: Annotated[str | None, typer.Argument(help="A finding code, e.g. PB101.")] = None,
+    code: Annotated[str | None, typer.Argument(help="A finding code, as PB101, or a family, as PB1.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Print every code.")] = False,
 ) -> None:
-    """Say what a finding means, why it matters, what to do, and where the rule comes from.
+    """Say what a finding means, why it matters, what to do. And where the rule comes from.
 
     Example: probe explain PB101
     """
@@ -28,12 +28,20 @@ def explain(
         raise ProbeError(
             "explain needs a code, e.g. `probe explain PB101`. `probe explain --all` lists them."
         )
+    if code.upper() not in pages and (family := [p for p in pages.values() if of_family(p.code, code)]):
+        print("\n".join(f"{page.code}  {page.name}" for page in family))
+        return
     if code.upper() not in pages:
         near = get_close_matches(code.upper(), pages, n=3, cutoff=0.5)
         raise ProbeError(
             f"{code}: no such finding. {'Near: ' + ', '.join(near) + '.' if near else 'Try --all.'}"
         )
     print(_page(pages[code.upper()]))
+
+
+def of_family(code: str, family: str) -> bool:
+    """Whether a finding's code is one of a family, as a condition of the gate names it: `PB3`, `PB31`."""
+    return len(family) > 2 and code.startswith(family.upper())
 
 
 def _page(page: Explanation) -> str:

@@ -9,16 +9,16 @@ import typer
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run.json of `probe gate`, or the directory that holds one.")],
+    run: Annotated[Path, typer.Argument(help="A run.json of a gate, or its directory.")],
     to: Annotated[str, typer.Option(help="trl, axolotl, llamafactory, alignment-handbook or openai.")],
     pairs: Annotated[Path | None, typer.Option(help="The gated pair file, if it has moved.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory to write. Default: export-TOOL.")] = None,
     with_model: Annotated[
         bool,
-        typer.Option("--with-model", help="Copy a model that no hub has, as the embedded one, beside it."),
+        typer.Option("--with-model", help="Copy a model that no hub has beside it."),
     ] = False,
 ) -> None:
-    """Write the decision of a gate as the config and data file of another training tool.
+    """Write a gate's decision as another training tool's config. With the data file that it reads.
 
     Example: probe export .probe/runs/RUN --to trl
     """

@@ -32,27 +32,21 @@ def gate(
     ] = False,
     plan: Annotated[
         bool,
-        typer.Option(
-            "--plan", help="Print what would be run, its seconds here, and whether the training would fit."
-        ),
+        typer.Option("--plan", help="Print what would run, its seconds, and memory."),
     ] = False,
     device_memory: Annotated[
-        str | None, typer.Option(help="Memory of the machine to train on, as 24GiB; else that of this one.")
+        str | None, typer.Option(help="Memory to train in, as 24GiB. Default: this one's.")
     ] = None,
-    inconclusive: Annotated[
-        str, typer.Option(help="What an inconclusive condition does to the exit code: fail or warn.")
-    ] = "fail",
+    inconclusive: Annotated[str, typer.Option(help="What an open condition does: fail or warn.")] = "fail",
     minimum_n: Annotated[int, typer.Option(help="Fewest pairs that a condition is judged on.")] = 20,
-    goal: Annotated[
-        str, typer.Option(help="What the pairs are to teach: auto, taste, fact or correctness.")
-    ] = "auto",
+    goal: Annotated[str, typer.Option(help="What is taught: auto, taste, fact, correctness.")] = "auto",
     one_stage: Annotated[bool, typer.Option("--one-stage", help="No separate SFT stage is wanted.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Recipe for all weights instead of LoRA.")] = False,
     baseline: Annotated[
-        Path | None, typer.Option(help="An earlier run.json: no group of the same pairs may get worse.")
+        Path | None, typer.Option(help="Earlier run.json: no group of it may get worse.")
     ] = None,
     levers: Annotated[
-        Path | None, typer.Option(help="A run of probe levers on these pairs, named where not to train.")
+        Path | None, typer.Option(help="Run of probe levers, named where not to train.")
     ] = None,
     alpha: options.Alpha = 0.05,
     bound: options.Bound = 0.1,
@@ -63,7 +57,7 @@ def gate(
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
 ) -> int:
-    """Judge pairs for training this model: verdict, recommended method, exit code 0 (pass) or 1.
+    """Judge pairs for training this model; exit code 0 (pass) or 1. A verdict and a recommended method.
 
     Example: probe gate pairs/listing_taste.jsonl
     """

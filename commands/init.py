@@ -14,7 +14,7 @@ def init(
     pairs: Annotated[str, typer.Option(help="Where the pair file is, or is to be.")] = "pairs.jsonl",
     model: options.Model = None,
 ) -> None:
-    """Write probe.toml, a CI workflow, a pre-commit hook and a sample pair file; what exists is kept.
+    """Write a config, a CI workflow, a commit hook and sample pairs. What exists is kept.
 
     Example: probe init --pairs data/pairs.jsonl
     """

@@ -28,7 +28,7 @@ def label(
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
 ) -> None:
-    """Label a random sample of pairs blind, and compare your labels with those of the file.
+    """Label a random sample of pairs blind; compare with the file's.
 
     Sides are shuffled and unmarked. Every answer is saved at once; the same command goes on where it stopped.
     Exits with 0 when agreement is shown to be above --agreement, 1 when it is below or undecided.

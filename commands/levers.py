@@ -16,12 +16,12 @@ def levers(
     system: Annotated[str | None, typer.Option(help="A system text, or a file that holds it.")] = None,
     context: Annotated[str | None, typer.Option(help="A passage before each prompt, or its file.")] = None,
     context_field: Annotated[str | None, typer.Option(help="The field with each row's own passage.")] = None,
-    shots: Annotated[int, typer.Option(help="Chosen sides of other prompts shown first; 0 for none.")] = 4,
+    shots: Annotated[int, typer.Option(help="Chosen sides of other prompts shown first.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws of the shots.")] = 3,
-    steering: Annotated[bool, typer.Option(help="A vector from the sides' states.")] = True,
+    steering: Annotated[bool, typer.Option(help="Whether a vector from the states is tried.")] = True,
     strength: Annotated[float, typer.Option(help="Times the mean difference of the states.")] = 2.0,
     trial_steps: Annotated[int, typer.Option(help="LoRA steps to compare with; 0 for none.")] = 0,
-    most: Annotated[int, typer.Option(help="Pairs that are tried; a larger file is sampled.")] = 64,
+    most: Annotated[int, typer.Option(help="Pairs that are tried, drawn at random.")] = 64,
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
@@ -31,7 +31,7 @@ def levers(
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
 ) -> None:
-    """Measure what a prompt, examples or a vector do to the same pairs, beside a short training run.
+    """Measure what a prompt, examples or a vector do to the pairs. Beside a short training run, on request.
 
     Example: probe levers pairs/cico_insulin.jsonl --system "You explain weight by calories."
     """

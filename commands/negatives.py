@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from ..scoring.options import ModelOptions
-from ..training.methods import METHODS
 from . import bundles, options
 
 
@@ -20,42 +19,28 @@ def negatives(
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
     strip: Annotated[
-        bool, typer.Option("--strip", help="Measure as if white space around both sides were stripped.")
+        bool, typer.Option("--strip", help="Measure as if white space at the ends were off.")
     ] = False,
-    surface: Annotated[
-        bool, typer.Option(help="Length, openings, endings, n-grams, templates; no model.")
-    ] = True,
-    states: Annotated[
-        bool, typer.Option(help="Learnable signal, authorship, CHES, flip budget: the model's states.")
-    ] = True,
-    alone: Annotated[bool, typer.Option(help="Read the responses without their prompt too.")] = True,
-    gradients: Annotated[
-        int, typer.Option(help="Pairs for gradient entanglement, which forecast no run so far; 0 for none.")
-    ] = 0,
-    samples: Annotated[
-        int, typer.Option(help="Prompts that the model answers itself, sampled and greedily.")
-    ] = 0,
-    most: Annotated[int, typer.Option(help="Pairs that the model reads; a larger file is sampled.")] = 300,
-    numerics: Annotated[
-        bool, typer.Option(help="Try one step of the run described by the next options.")
-    ] = True,
-    method: Annotated[str, typer.Option(help=f"Method of the run to be made: {', '.join(METHODS)}.")] = "dpo",
+    surface: Annotated[bool, typer.Option(help="Whether the text is judged without a model.")] = True,
+    states: Annotated[bool, typer.Option(help="Whether the model's states are read.")] = True,
+    alone: Annotated[bool, typer.Option(help="Whether responses are read without prompts too.")] = True,
+    gradients: Annotated[int, typer.Option(help="Pairs for gradient entanglement (no forecast).")] = 0,
+    samples: Annotated[int, typer.Option(help="Prompts that the model answers itself.")] = 0,
+    most: Annotated[int, typer.Option(help="Pairs that the model reads, drawn at random.")] = 300,
+    numerics: Annotated[bool, typer.Option(help="Whether one step of the planned run is tried.")] = True,
+    method: Annotated[str, typer.Option(help="Method of the run to be made.")] = "dpo",
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the run to be made.")] = 5e-6,
     beta: Annotated[float, typer.Option(help="Beta of the run to be made.")] = 0.1,
-    train_dtype: Annotated[
-        str, typer.Option(help="Dtype its weights would be loaded in: float32, bfloat16, float16.")
-    ] = "float32",
+    train_dtype: Annotated[str, typer.Option(help="Dtype that its weights would be in.")] = "float32",
     full: Annotated[bool, typer.Option("--full", help="Train all weights instead of LoRA.")] = False,
     fused: Annotated[bool, typer.Option("--fused", help="Fused AdamW, which computes in float32.")] = False,
     export_trimmed: Annotated[
-        Path | None, typer.Option(help="Write the file without the pairs at the end of a score.")
+        Path | None, typer.Option(help="Write the file without the ends of a score.")
     ] = None,
     trim: Annotated[float, typer.Option(help="Share of pairs to leave out at each end.")] = 0.05,
-    trim_by: Annotated[
-        str, typer.Option(help="gap (both ends), surface, signal or ches (upper end).")
-    ] = "gap",
+    trim_by: Annotated[str, typer.Option(help="gap (both ends), surface, signal or ches.")] = "gap",
     drop_suspect: Annotated[
-        Path | None, typer.Option(help="Write the file without the pairs whose label looks wrong (PB230).")
+        Path | None, typer.Option(help="Write the file without the suspect labels (PB230).")
     ] = None,
     alpha: options.Alpha = 0.05,
     seed: options.Seed = 0,
@@ -63,8 +48,7 @@ def negatives(
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
 ) -> None:
-    """Measure how trivial the rejected side is, what can be learnt from it, who wrote it, and what it
-    displaces.
+    """Measure how trivial the rejected side is, and who wrote it. What it teaches and what it displaces.
 
     Example: probe negatives pairs/listing_taste_hype.jsonl --no-states --no-numerics
     """

@@ -21,7 +21,7 @@ def reference(
     skip_bad: options.SkipBad = False,
     how: bundles.Loading = ModelOptions(),
 ) -> None:
-    """Write the pairs with ref_chosen_logps and ref_rejected_logps, for trainers that take them.
+    """Write the pairs with reference log-probs, for trainers. As ref_chosen_logps and ref_rejected_logps.
 
     Example: probe reference pairs/cico_insulin.jsonl --to with-reference.jsonl
     """

@@ -12,13 +12,11 @@ from .options import Format
 
 
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(help="A run.json, or the directory that holds one; or several.")
-    ],
+    runs: Annotated[list[Path], typer.Argument(help="A run.json or its directory; or several.")],
     format: Format = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
 ) -> None:
-    """Show a saved run in any format, or several side by side with paired differences.
+    """Show a saved run in any format, or several side by side. Several with their paired differences.
 
     Example: probe report .probe/runs/BASE .probe/runs/TUNED --format markdown
     """

@@ -14,40 +14,32 @@ from . import bundles, options
 
 def sample(
     prompts: Annotated[
-        Path | None, typer.Argument(help="Prompts, with a chosen answer each to make pairs; or pairs.")
+        Path | None, typer.Argument(help="Prompts with a chosen answer each; or pairs.")
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(help="File for the pairs; must not exist. Default: NAME.sampled.jsonl here."),
+        typer.Option(help="New file for the pairs. Default: NAME.sampled.jsonl."),
     ] = None,
     how: bundles.Sampling = ModelOptions(),
     fields: options.Fields = None,
-    temperatures: Annotated[
-        str, typer.Option(help="Temperatures to sample at; 0 is greedy.")
-    ] = "0.1,0.4,0.7,1.0",
+    temperatures: Annotated[str, typer.Option(help="Temperatures; 0 is greedy.")] = "0.1,0.4,0.7,1.0",
     n: Annotated[int, typer.Option(help="Answers at each temperature.")] = 1,
-    top_p: Annotated[
-        float, typer.Option(help="Sample from the likeliest tokens that hold so much mass.")
-    ] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Mass of the likeliest tokens that are drawn.")] = 1.0,
     tokens: Annotated[
         int | None,
-        typer.Option(help="Longest answer in tokens. Default: 1.5 times the longest chosen."),
+        typer.Option(help="Most tokens. Default: 1.5 times the longest chosen."),
     ] = None,
     keep_if: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Rule that a candidate must meet: contrast>=0.2, length-ratio<=2, gap>=-1. Repeatable."
-        ),
+        typer.Option(help="Rule a candidate must meet, as contrast>=0.2."),
     ] = None,
-    rejected: Annotated[
-        str, typer.Option(help="default (lowest temperature), worst (fewest words of the chosen), or all.")
-    ] = "default",
+    rejected: Annotated[str, typer.Option(help="Which are kept: default, worst or all.")] = "default",
     match_length: Annotated[
-        bool, typer.Option(help="Cut answers at the sentence end nearest to the chosen answer's length.")
+        bool, typer.Option(help="Whether answers are cut near the chosen length.")
     ] = True,
     replace_trivial: Annotated[
         Path | None,
-        typer.Option(help="run.json of `probe negatives` or `gate`: replace what it calls trivial."),
+        typer.Option(help="Saved run: replace what it calls trivial."),
     ] = None,
     alpha: options.Alpha = 0.05,
     seed: options.Seed = 0,
@@ -55,7 +47,7 @@ def sample(
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
 ) -> None:
-    """Sample answers from the model and make pairs: chosen as given, rejected the model's own.
+    """Sample answers from the model and make pairs of them. Chosen as given, rejected the model's own.
 
     Example: probe sample pairs/epistemic_stance.jsonl --temperatures 0.7,1.0 --to repaired.jsonl
     """

@@ -20,14 +20,12 @@ def show(
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
-    format: Annotated[
-        list[str] | None, typer.Option(help="text or json; or FORMAT=PATH. Repeatable.")
-    ] = None,
+    format: Annotated[list[str] | None, typer.Option(help="text or json[=PATH].")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every token, and every pair where no line is named.")
     ] = False,
 ) -> None:
-    """Show what the model reads: the context, each token that is scored, special tokens, flags. No weights.
+    """Show what the model reads of a pair, token by token. Context, special tokens, flags; no weights.
 
     Example: probe show pairs.jsonl --line 17
     """

@@ -12,21 +12,12 @@ import typer
 from ..errors import Exit, ProbeError
 from ..records import Finding
 from ..scoring.options import ModelOptions
-from ..training.methods import METHODS
 from . import bundles, options
 
 
 def train(
-    pairs: Annotated[
-        Path | None, typer.Argument(help="Preference pairs. With --method auto: default the gated file.")
-    ] = None,
-    method: Annotated[
-        str,
-        typer.Option(
-            help=f"auto, {', '.join(METHODS)}, or stages such as sft+dpo. "
-            "auto gates first and trains what was decided."
-        ),
-    ] = "dpo",
+    pairs: Annotated[Path | None, typer.Argument(help="Preference pairs. With auto: the gated file.")] = None,
+    method: Annotated[str, typer.Option(help="auto (the gate's), a method, or as sft+dpo.")] = "dpo",
     force: Annotated[bool, typer.Option("--force", help="With auto: train against the gate.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why --force; saved with the run.")] = None,
     how: bundles.Loading = ModelOptions(),
@@ -56,21 +47,17 @@ def train(
     warmup: Annotated[float | None, typer.Option(help="Share of the steps that warm up.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="AdamW's weight decay.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest gradient norm.")] = None,
-    held_out: Annotated[float, typer.Option(help="Share of the prompts that is kept for measuring.")] = 0.2,
+    held_out: Annotated[float, typer.Option(help="Share of the prompts kept for measuring.")] = 0.2,
     eval_every: Annotated[
         int | None, typer.Option(help="Steps between evaluations. Default: a tenth.")
     ] = None,
-    patience: Annotated[int, typer.Option(help="Evaluations without a new best before stopping.")] = 3,
-    guard: Annotated[bool, typer.Option(help="Let the guard stop the run; it warns in any case.")] = True,
+    patience: Annotated[int, typer.Option(help="Evaluations without a new best, then stop.")] = 3,
+    guard: Annotated[bool, typer.Option(help="Whether the guard may stop it; it warns anyway.")] = True,
     replay: Annotated[Path | None, typer.Option(help="General texts mixed into SFT batches.")] = None,
     replay_share: Annotated[float, typer.Option(help="Their share of a batch.")] = 0.25,
     watch: Annotated[Path | None, typer.Option(help="Texts whose perplexity is watched.")] = None,
-    samples: Annotated[
-        int, typer.Option(help="Samples a held-out prompt, before and after the training; 0: none.")
-    ] = 2,
-    micro_tokens: Annotated[
-        int, typer.Option(help="Tokens of one forward and backward; less needs less memory.")
-    ] = 1024,
+    samples: Annotated[int, typer.Option(help="Samples a held-out prompt, before and after.")] = 2,
+    micro_tokens: Annotated[int, typer.Option(help="Tokens of one pass; fewer need less memory.")] = 1024,
     mixed_precision: Annotated[str, typer.Option(help="no, bf16, fp16; weights stay float32.")] = "no",
     checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute layers again instead of keeping them.")
@@ -82,7 +69,7 @@ def train(
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
 ) -> int:
-    """Train on the pairs under the guard, then measure what changed on prompts that were held out.
+    """Train under the guard, then measure what changed. Measured on prompts that were held out.
 
     Example: probe train pairs/style.jsonl --method sft+dpo
     """

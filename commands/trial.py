@@ -10,16 +10,15 @@ from typing import Annotated
 import typer
 
 from ..scoring.options import ModelOptions
-from ..training.methods import METHODS
 from . import bundles, options
 
 
 def trial(
     pairs: options.PairsFile,
-    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}, or stages such as sft+dpo.")] = "dpo",
+    method: Annotated[str, typer.Option(help="A method, or stages such as sft+dpo.")] = "dpo",
     methods: Annotated[
         str | None,
-        typer.Option(help="Race these on the same halves, e.g. dpo,sft,sft+dpo; the first is forecast."),
+        typer.Option(help="Race these on the same halves: dpo,sft,sft+dpo."),
     ] = None,
     how: bundles.Loading = ModelOptions(),
     most: Annotated[int, typer.Option("--pairs", help="Pairs drawn, by prompt; more is surer.")] = 128,
@@ -27,10 +26,10 @@ def trial(
     samples: Annotated[int, typer.Option(help="Samples a prompt, before and after; 0: none.")] = 2,
     proxy: Annotated[
         str | None,
-        typer.Option(help="A smaller model that the trial runs on, to rank pairs for --model."),
+        typer.Option(help="A smaller model that ranks the pairs for --model."),
     ] = None,
     export_trimmed: Annotated[
-        Path | None, typer.Option(help="Write the file without the pairs that stay misranked longest.")
+        Path | None, typer.Option(help="Write the file without the longest misranked pairs.")
     ] = None,
     trim: Annotated[float, typer.Option(help="Share of the measured pairs to leave out.")] = 0.05,
     by: Annotated[str, typer.Option(help="What they are trimmed by: difficulty.")] = "difficulty",
@@ -46,7 +45,7 @@ def trial(
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row.")] = False,
 ) -> None:
-    """Train a little, always scoring pairs before they are trained on, and forecast the full run.
+    """Train a little and forecast the full run. Pairs are always scored before they are trained on.
 
     Example: probe trial pairs/style.jsonl --pairs 64
     """

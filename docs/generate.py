@@ -71,7 +71,8 @@ def _commands() -> dict[str, typer.core.TyperCommand]:
 
 def _told(command: typer.core.TyperCommand) -> str:
     """The command's docstring, its example as code."""
-    return re.sub(r"^Example: (.+)$", r"```\n\1\n```", command.help or "", flags=re.MULTILINE)
+    told = re.sub(r"^Example: (.+)$", r"```\n\1\n```", command.help or "", flags=re.MULTILINE)
+    return f"{told}\n\n{command.epilog}" if command.epilog else told
 
 
 def _options(command: typer.core.TyperCommand) -> str:

@@ -190,7 +190,7 @@ def too_large(fitting: list[Fit], full: bool) -> Finding | None:
         "weights": "load them in bfloat16, or quantise them (QLoRA)",
         "gradients": "train an adapter instead of all weights",
         "optimizer": "an 8-bit optimizer, or an adapter instead of all weights",
-        "activations": "gradient checkpointing (--checkpointing), or a shorter --max-length",
+        "activations": "gradient checkpointing (--gradient-checkpointing), or a shorter --max-length",
         "logits": "a shorter --max-length",
     }[largest]
     text = (

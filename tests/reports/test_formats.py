@@ -1,5 +1,6 @@
 """Markdown, JUnit, GitHub annotations and JSON: valid, escaped, of one mind with the verdict."""
 
+import dataclasses
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -81,6 +82,20 @@ def test_junit_counts_its_cases(gate_run):
     assert int(suite.get("tests")) == len(cases) == 5
     assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) == 3
     assert int(suite.get("skipped")) == len(suite.findall("testcase/skipped")) == 1
+
+
+def test_every_code_that_junit_prints_is_explained(capsys, gate_run):
+    """Conditions that were not measured name a family of codes; `probe explain` lists it."""
+    from probe.commands.explain import explain
+    from probe.gate.conditions import CONDITIONS
+
+    rows = [Condition(rule.name, "all", None, rule.limit, "inconclusive", rule.code) for rule in CONDITIONS]
+    run = dataclasses.replace(gate_run, verdict=Verdict("inconclusive", 1, tuple(rows)))
+    printed = set(re.findall(r"probe explain (PB\d+)", junit.render(run)))
+    assert printed == {rule.code for rule in CONDITIONS}
+    for code in printed:
+        explain(code)
+        assert code in capsys.readouterr().out
 
 
 results = st.lists(st.sampled_from(["pass", "fail", "inconclusive", "accepted"]), max_size=6)
