@@ -135,11 +135,11 @@ def data(
     out: str | Path | None = None,
 ) -> Result:
     """Whether the pairs themselves are sound; `probe data`. `model` names a tokenizer; no weights load."""
-    from .probes.data.run import Request, measure
+    from .probes.data.run import DataRequest, measure
 
     with pair_file(pairs) as path, ExitStack() as stack:
         other = stack.enter_context(pair_file(against)) if against is not None else None
-        request = Request(path, fields, other, model, template, max_length, None, templates=True)
+        request = DataRequest(path, fields, other, model, template, max_length, None, templates=True)
         return _result(measure(request), out, pairs)
 
 
@@ -231,10 +231,10 @@ def gate(
     """
     from .gate.measure import measure
     from .gate.settings import GateOptions, judged
-    from .probes.gated import Request
+    from .probes.gated import GateRequest
 
     with session_on(pairs, model, tokenizer, seed, how) as session:
-        request = Request(
+        request = GateRequest(
             session.source,
             model_options(model, how),
             how.get("fields"),

@@ -20,7 +20,7 @@ Pairs = Any  # a path, a list of dictionaries or a `datasets.Dataset`
 Model = Any  # a name or path, a loaded `PreTrainedModel` or `PeftModel`, or None for the embedded model
 
 
-class Reading(TypedDict, total=False):
+class ReadOptions(TypedDict, total=False):
     """How pairs are read, as the flags of the same names say: `fields`, `sides`, `skip_bad`."""
 
     fields: str | None
@@ -28,7 +28,7 @@ class Reading(TypedDict, total=False):
     skip_bad: bool
 
 
-class Loading(Reading, total=False):
+class Loading(ReadOptions, total=False):
     """How a model is loaded and pairs become tokens, as the flags of the same names say."""
 
     device: str | None
@@ -103,7 +103,7 @@ def model_options(model: Model, how: Loading) -> ModelOptions:
     """The options of a model; nothing is stored, since nothing was asked to be written."""
     from .scoring.session import ModelOptions
 
-    loading = {key: value for key, value in how.items() if key not in Reading.__annotations__}
+    loading = {key: value for key, value in how.items() if key not in ReadOptions.__annotations__}
     name = str(model) if isinstance(model, str | Path) else None
     return ModelOptions(model=name, no_cache=True, **loading)  # type: ignore[arg-type]
 

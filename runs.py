@@ -163,7 +163,7 @@ def note_last(run: Run, path: Path) -> None:
     write_text(LAST, json.dumps(to_json(note), ensure_ascii=False, indent=1) + "\n")
 
 
-def check_model(run: Run, facts: Mapping[str, Any]) -> None:
+def check_gated_model(run: Run, facts: Mapping[str, Any]) -> None:
     """Raises `ProbeError` where the loaded model's weights are not those that were gated."""
     gated = run.inputs.get("model") or {}
     for key in ("weights_sha256", "adapter_sha256", "tokenizer_sha256"):

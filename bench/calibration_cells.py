@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from scipy import special
 
-from probe.probes.bias.evidence import Case, Settings
+from probe.probes.bias.evidence import BiasSettings, GroupEvidence
 from probe.probes.bias.verdict import verdicts
 from probe.stats import power, sequential
 from probe.stats import statistics as s
@@ -203,19 +203,21 @@ def _verdicts(population, n, replicates, rng, cell) -> Iterator[Cell]:
 
 def _claims(groups, codes, bound, seed) -> list[str]:
     """The first word of each group's verdict."""
-    settings = Settings(alpha=ALPHA, bound=bound)
+    settings = BiasSettings(alpha=ALPHA, bound=bound)
     found = [_case(f"g{i}", row, codes, settings, seed) for i, row in enumerate(groups)]
     return [verdict.split()[0] for verdict in verdicts(found, settings)]
 
 
-def _case(name, row, codes, settings, seed) -> Case:
+def _case(name, row, codes, settings, seed) -> GroupEvidence:
     """The evidence that a verdict reads; flipped only where the interval alone allows "favours"."""
     gap = s.mean_estimate(row, name="gap", units="sd", clusters=codes)
     mean = s.summarise(row, codes)
     tost = s.equivalence(row, bound=settings.bound, clusters=codes)
     unflipped = PValue(1.0, "", 0)
     index = np.arange(len(row))
-    case = Case(name, index, mean, unflipped, gap, gap, 0, tost, Interval(None, None, ""), {}, {}, None)
+    case = GroupEvidence(
+        name, index, mean, unflipped, gap, gap, 0, tost, Interval(None, None, ""), {}, {}, None
+    )
     beyond = case.p_beyond(settings.bound)
     if beyond is None or beyond > ALPHA:
         return case
@@ -231,7 +233,7 @@ def _power(population, x, codes, cell) -> Iterator[Cell]:
     means = [s.summarise(row, codes) for row in moved]
     found = [(s.tail_ps(mean) or (1.0, 1.0))[0] <= ALPHA / 2 for mean in means]
     flips = [sign_flip(row, codes, draws=FLIPS, seed=i).p for i, row in enumerate(moved)]
-    alone = Settings(alpha=ALPHA, bound=0.1)
+    alone = BiasSettings(alpha=ALPHA, bound=0.1)
     yield cell("power", "win rate", [_at_most(_share(row, codes).p) for row in moved], 0.0)
     yield cell("power", "mean gap", found, 0.0)
     yield cell("power", "plain t (not used)", [not _student(mean) for mean in means], 0.0)

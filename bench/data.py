@@ -79,7 +79,7 @@ def parts(path: Path) -> dict[str, float]:
     from probe.pairs.record import text_of
     from probe.probes.data import columns as facts
     from probe.probes.data.near import bands
-    from probe.probes.data.words import Words, hash_words
+    from probe.probes.data.words import WordHashes, hash_words
 
     pairs = list(islice(read_pairs(path), SAMPLE))
     batches = [pairs[i : i + facts.BATCH] for i in range(0, len(pairs), facts.BATCH)]
@@ -91,7 +91,7 @@ def parts(path: Path) -> dict[str, float]:
         "hash words": lambda: [hash_words(batch) for batch in texts],
         "keys": lambda: [row.keys() for row in words],
         "contrast": lambda: [facts.contrasts(row, facts.STRANGERS) for row in words],
-        "MinHash bands": lambda: [bands(Words(row.hashes, row.offsets[::3])) for row in words],
+        "MinHash bands": lambda: [bands(WordHashes(row.hashes, row.offsets[::3])) for row in words],
         "echoes": lambda: [
             facts._echoes(row, row.counts.reshape(-1, 3), key) for row, key in zip(words, keys, strict=True)
         ],

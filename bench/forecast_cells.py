@@ -9,7 +9,7 @@ from functools import cached_property
 from forecast_stats import Outcome, Row, by_cell, outcome
 
 from probe.gate.decide import decide
-from probe.gate.judge import Settings
+from probe.gate.judge import JudgeSettings
 from probe.gate.registry import PROBE_NAMES
 from probe.gate.states import DONE
 from probe.records import BiasRow, Decision, Estimate, Finding, Run
@@ -61,7 +61,7 @@ def decided(row: Row) -> Decision:
         inputs={"model": row["model_facts"], "pairs": {"n": row["pairs"]}},
         details={"probes": dict.fromkeys(PROBE_NAMES, DONE)},
     )
-    judged = decide(run, Settings()).decision
+    judged = decide(run, JudgeSettings()).decision
     assert judged is not None
     return judged
 

@@ -19,7 +19,7 @@ from forecast_cells import BASE, IMITATE, NONE, Cell
 from forecast_stats import Outcome, mcnemar, share
 from scipy import stats
 
-from probe.training.records import Limits
+from probe.training.guard_records import Limits
 
 BUDGET = Limits().chosen_budget
 LEVEL = 0.05

@@ -17,7 +17,7 @@ import forecast_sets as sets
 
 from probe.errors import ProbeError
 from probe.probes.bias import run as bias_run
-from probe.probes.data.run import Request as DataRequest
+from probe.probes.data.run import DataRequest
 from probe.probes.data.run import measure as measure_data
 from probe.probes.negatives import run as negatives_run
 from probe.probes.negatives.flip_budget import flip_budget
@@ -26,7 +26,7 @@ from probe.probes.trial.options import TrialOptions
 from probe.probes.trial.run import trial_in
 from probe.records import Measured, Run, together
 from probe.runs import environment, now
-from probe.scoring.records import PairScore
+from probe.scoring.scores import PairScore
 from probe.scoring.session import ModelOptions, Session, Source
 from probe.training.plan import Options
 from probe.training.recipes import recipe

@@ -66,8 +66,8 @@ def measured(pairs: Path, model: str | None, off: frozenset[str]) -> dict[str, A
     from probe.scoring.session import ModelOptions, Session, Source
 
     try:
-        from probe.probes.gated import Request
-    except ImportError:
+        from probe.probes.gated import GateRequest as Request
+    except ImportError:  # an older commit's
         Request = gate.Request
     source, how = Source.of(pairs, None, None, False), ModelOptions(model, no_cache=True, dtype="float32")
     session = Session.open(source, how, 0)

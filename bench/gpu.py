@@ -194,7 +194,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def gate_cost(loaded: Any, pairs: list[Any], one_pass: float) -> dict[str, Any]:
     """Seconds and passes of a full gate on these pairs, and seconds of each probe; the model is at hand."""
     from probe.gate.measure import measure as gate
-    from probe.probes.gated import Request
+    from probe.probes.gated import GateRequest
     from probe.scoring.session import ModelOptions, Session, Source
 
     facts = {"parameters": sum(p.numel() for p in loaded.model.parameters())}
@@ -206,7 +206,7 @@ def gate_cost(loaded: Any, pairs: list[Any], one_pass: float) -> dict[str, Any]:
         how = ModelOptions(template="raw", no_cache=True)
         source = Source.of(path, None, None, False)
         session = Session.open(source, how, loaded=replace(loaded, facts=facts))
-        run, _ = gate(Request(source, how), session)
+        run, _ = gate(GateRequest(source, how), session)
     parts = {row["probe"]: row["seconds"] for row in run.details["costs"]}
     states = {name: state for name, state in run.details["probes"].items() if state != "done"}
     seconds = sum(parts.values())

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from probe.pairs.record import Pair
-from probe.probes.negatives.authorship import Writing, judge_authorship
+from probe.probes.clusters import prompt_clusters
+from probe.probes.negatives.authorship import SideAuthorship, judge_authorship
 from probe.probes.negatives.displacement import ches, judge_ches
-from probe.probes.negatives.pattern_findings import prompt_clusters
 from probe.probes.negatives.signal import Views, judge_signal, separate_views
 from probe.probes.negatives.triviality import judge_surface, surface
 from probe.records import together
@@ -119,13 +119,14 @@ def measure(rows, read, rung: str):
     if len(known) < 20:
         return together(measured)
     here = [read[p.line - 1] for p in known]
-    clusters = prompt_clusters(known)
+    clusters = prompt_clusters(pair.prompt for pair in known)
     surfaces = (texts if known == whole else surface(known, permutations=0)).separations["surface"]
     given, alone = views(here, rung, 0), views(here, rung, 1)
     found = [(v, separate_views(v, clusters)) for v in (given, alone)]
     measured.append(judge_signal(known, found[0], found[1], surfaces))
     writings = [
-        Writing(*(side(here, f, 0, name) for name in ("mean_logps", "excess", "top"))) for f in (CHOSEN, rung)
+        SideAuthorship(*(side(here, f, 0, name) for name in ("mean_logps", "excess", "top")))
+        for f in (CHOSEN, rung)
     ]
     measured.append(judge_authorship(known, *writings, clusters))
     sums = [side(here, f, 0, "summed") for f in (CHOSEN, rung)]

@@ -16,7 +16,7 @@ from datetime import date
 import numpy as np
 from scipy.special import ndtri
 
-from probe.gate.judge import Settings, judge
+from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
 from probe.probes.trial.judge import Trial, trial
 from probe.probes.trial.options import TrialOptions
@@ -82,7 +82,7 @@ def gated(rng: np.random.Generator, n: int, accuracy: float) -> bool:
     # Lengths that tell nothing: the form conditions are measured, and forbid nothing beyond their own error.
     length = share_clustered(rng.integers(0, 2, n), None, name="length_accuracy")
     run = Run("gate", "now", estimates=(*measured.estimates, length), details={"probes": DONE})
-    return judge(run, Settings(today=date(2026, 1, 1))).verdict.status == "pass"
+    return judge(run, JudgeSettings(today=date(2026, 1, 1))).verdict.status == "pass"
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def probe(arguments):
 
     from probe.scoring.service import Scorer
     from probe.training.data import examples
-    from probe.training.methods import Shape
+    from probe.training.methods import LossConstants
     from probe.training.policy import Policy, trainable_model
     from probe.training.recipes import Recipe
     from probe.training.step import Stepper
@@ -74,7 +74,7 @@ def probe(arguments):
     started = time.perf_counter()
     scores = list(Scorer(loaded, encoder).scores(pairs))
     reference = time.perf_counter() - started
-    recipe = Recipe("dpo", arguments.rate, batch=arguments.batch, shape=Shape(beta=BETA))
+    recipe = Recipe("dpo", arguments.rate, batch=arguments.batch, constants=LossConstants(beta=BETA))
     model = trainable_model(loaded.model, recipe, checkpointing=arguments.checkpointing)
     start_alike(model)
     accelerator = Accelerator(cpu=True)

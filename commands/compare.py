@@ -12,7 +12,7 @@ from ..errors import ProbeError
 from . import options
 
 if TYPE_CHECKING:
-    from ..gate.promote.sides import Side
+    from ..gate.promote.sides import ComparedModel
     from ..records import Run
 
 
@@ -58,8 +58,8 @@ def compare(
     Example: probe compare embedded .probe/runs/RUN/adapter held-out.jsonl --watch notes.txt
     """
     from ..gate.promote.claims import allowances
-    from ..gate.promote.judge import Settings
-    from ..gate.promote.run import Request
+    from ..gate.promote.judge import PromotionSettings
+    from ..gate.promote.run import CompareRequest
     from ..gate.promote.run import compare as run_compare
     from ..gate.promote.sides import sides_of
     from ..gate.settings import one_of
@@ -69,7 +69,7 @@ def compare(
     parse_formats(format)
     one_of("--inconclusive", inconclusive, ("fail", "warn"))
     allowed = allowances(allowance or (), bound)
-    settings = Settings(allowed, alpha, "warn" if inconclusive == "warn" else "fail")
+    settings = PromotionSettings(allowed, alpha, "warn" if inconclusive == "warn" else "fail")
     both = sides_of(base, tuned, model)
     grades = read_grades(scores) if scores else None
 
@@ -81,7 +81,7 @@ def compare(
             None, device, dtype, None, None, trust_remote_code, template, max_length, no_cache, quantize
         )
         source = Source.of(pairs, fields, sides, skip_bad)
-        request = Request(source, how, watch, samples, tokens, seed)
+        request = CompareRequest(source, how, watch, samples, tokens, seed)
     elif not grades and not all(side.saved for side in both):
         raise ProbeError(
             "models are measured on pairs. Name the pair file as third argument, or give --scores."
@@ -93,7 +93,7 @@ def compare(
     return run.verdict.exit_code
 
 
-def _promoted(run: Run, tuned: Side, target: Path) -> str:
+def _promoted(run: Run, tuned: ComparedModel, target: Path) -> str:
     """Put the tuned model in place where the verdict says so; what was done, in a line."""
     from ..gate.promote.deploy import promote
     from ..gate.promote.sides import measured_weights, weights_of

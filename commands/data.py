@@ -38,13 +38,13 @@ def data(
 
     Example: probe data pairs.jsonl --against test.jsonl
     """
-    from ..probes.data.run import Request, measure
+    from ..probes.data.run import DataRequest, measure
     from ..reports.emit import emit, parse_formats
 
     parse_formats(format)
 
     def checks(path: Path) -> Run:
-        return measure(Request(path, fields, against, model, template, max_length, fix, templates=True))
+        return measure(DataRequest(path, fields, against, model, template, max_length, fix, templates=True))
 
     if check:
         from .data_check import checked

@@ -14,7 +14,7 @@ from . import bundles, options
 
 if TYPE_CHECKING:
     from ..gate.settings import GateOptions
-    from ..probes.gated import Request
+    from ..probes.gated import GateRequest
 
 
 def gate(
@@ -68,7 +68,7 @@ def gate(
     from ..gate.settings import from_config, is_run, judged
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
-    from ..probes.gated import Request, extent
+    from ..probes.gated import GateRequest, extent
     from ..reports.emit import emit, parse_formats
 
     parse_formats(format)
@@ -91,7 +91,7 @@ def gate(
     from ..scoring.session import Source
 
     source = Source.of(path, fields, sides, skip_bad)
-    request = Request(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort)
+    request = GateRequest(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort)
     if plan:
         return _planned(request, device_memory)
     measured, rows = measure(request)
@@ -131,7 +131,7 @@ def _judged_again(
     return run.verdict.exit_code
 
 
-def _planned(request: Request, device_memory: str | None) -> int:
+def _planned(request: GateRequest, device_memory: str | None) -> int:
     """Print what would be run, what it costs on this machine, and whether the training would fit."""
     from ..gate.bill import bill
     from ..gate.plan import costs, lines
@@ -149,7 +149,7 @@ def _planned(request: Request, device_memory: str | None) -> int:
     return 0
 
 
-def _fitted(measured: Run, request: Request, device_memory: str | None) -> Run:
+def _fitted(measured: Run, request: GateRequest, device_memory: str | None) -> Run:
     """The run, with a finding where the training would not fit a device of that memory."""
     from ..gate.bill import bill
     from ..scoring.session import Session

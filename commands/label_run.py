@@ -13,7 +13,7 @@ from typing import Any
 from ..config import current
 from ..errors import Exit, ProbeError
 from ..files import sha256_file
-from ..pairs.audit import AnswerLog, Sample, all_logs, digest, log_path, questions, stratified_sample
+from ..pairs.audit import AnswerLog, AuditSample, all_logs, digest, log_path, questions, stratified_sample
 from ..pairs.fields import parse_fields
 from ..pairs.read import read_pairs
 from ..probes.label.audit import Answers, audit, reasoning, row_of
@@ -44,7 +44,7 @@ class Audit:
     """The sample of a file, and the log of the labeller who is asked."""
 
     options: LabelOptions
-    sample: Sample
+    sample: AuditSample
     log: AnswerLog
     facts: dict[str, Any]  # of the file, for `inputs`
 

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from ..errors import ProbeError
 from ..escape import visible
-from ..pairs.audit import Answer, AnswerLog, Key, Question
+from ..pairs.audit import AnswerLog, Key, LabelAnswer, Question
 from ..pairs.record import Content
 from ..runs import now
 from ..streams import plain
@@ -54,7 +54,7 @@ def ask_all(asked: Sequence[Question], log: AnswerLog) -> None:
 
 
 def _ask(asked: Sequence[Question], log: AnswerLog, console: Console, keys: Iterator[str]) -> None:
-    page = Page(console)
+    page = ScreenPage(console)
     with page.redrawn_on_resize():
         while (question := next((q for q in asked if q.digest not in log.answers), None)) is not None:
             page.show(question, *_progress(asked, log))
@@ -68,7 +68,7 @@ def _ask(asked: Sequence[Question], log: AnswerLog, console: Console, keys: Iter
                 log.add(_answer(question, ANSWERS[key], time.monotonic() - started))
 
 
-def _decide(page: Page, keys: Iterator[str]) -> str:
+def _decide(page: ScreenPage, keys: Iterator[str]) -> str:
     """Scroll until an answer, undo or quit is pressed; returns that key."""
     for key in keys:
         if key in ANSWERS or key in ("u", "q"):
@@ -77,9 +77,9 @@ def _decide(page: Page, keys: Iterator[str]) -> str:
     return "q"
 
 
-def _answer(question: Question, key: Key, seconds: float) -> Answer:
+def _answer(question: Question, key: Key, seconds: float) -> LabelAnswer:
     label = question.label(key)
-    return Answer(question.digest, question.pair.id, label, question.left, round(seconds, 1), now())
+    return LabelAnswer(question.digest, question.pair.id, label, question.left, round(seconds, 1), now())
 
 
 def _progress(asked: Sequence[Question], log: AnswerLog) -> tuple[int, int, float | None]:
@@ -89,7 +89,7 @@ def _progress(asked: Sequence[Question], log: AnswerLog) -> tuple[int, int, floa
     return len(done) + 1, len(asked), None if pace is None else pace * (len(asked) - len(done))
 
 
-class Page:
+class ScreenPage:
     """What is on the screen: a header, a window on the question, the keys."""
 
     def __init__(self, console: Console) -> None:
@@ -131,7 +131,7 @@ class Page:
         foot = Text(_line(f" {HELP}", "", width), style="reverse", no_wrap=True)
         segments = [segment for line in shown for segment in (*line, Segment.line())]
         self.console.control(Control.clear() if clear else Control(), Control.home())
-        self.console.print(Group(head, _Lines(segments), foot), end="", crop=True, soft_wrap=False)
+        self.console.print(Group(head, _ScreenLines(segments), foot), end="", crop=True, soft_wrap=False)
 
     @contextmanager
     def redrawn_on_resize(self) -> Iterator[None]:
@@ -152,7 +152,7 @@ def _line(left: str, right: str, width: int) -> str:
     return (left[:room].ljust(room) + right)[:width]
 
 
-class _Lines:
+class _ScreenLines:
     """Ready-made segments as a renderable."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:

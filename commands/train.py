@@ -75,8 +75,8 @@ def train(
     """
     from ..reports.emit import emit, parse_formats, show
     from ..scoring.session import Source
+    from ..training.guard_records import Limits
     from ..training.plan import Options
-    from ..training.records import Limits
     from ..training.run import TrainOptions, train_run
 
     targets = parse_formats(format)
@@ -85,11 +85,11 @@ def train(
     if method == "auto":
         from ..gate.auto import gated, refusal, settled
         from ..gate.last import taken
-        from ..probes.gated import Request
+        from ..probes.gated import GateRequest
 
         gate = gated(
             pairs,
-            lambda path: Request(Source.of(path, fields, sides, skip_bad), how, fields, full=full, seed=seed),
+            lambda p: GateRequest(Source.of(p, fields, sides, skip_bad), how, fields, full=full, seed=seed),
         )
         decision, notes = settled(gate, force, reason)
         if decision is None:

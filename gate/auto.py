@@ -15,14 +15,14 @@ from ..runs import new_run_dir, save_run
 from ..training.shipped import Tuning
 from .decide import hyperparameters
 from .last import in_file, last_gate
-from .predicates import Facts
+from .predicates import RunFacts
 from .registry import PROBE_NAMES
 from .row import STAGES
 from .settings import from_config, judged
 from .unanswered import unanswered
 
 if TYPE_CHECKING:
-    from ..probes.gated import Request
+    from ..probes.gated import GateRequest
 
 
 def settled(run: Run, force: bool, reason: str | None) -> tuple[Decision | None, tuple[Finding, ...]]:
@@ -71,7 +71,7 @@ def refusal(run: Run) -> str:
     return f"not trained: the decision is {method}{f'; open: {names}' if names else ''}"
 
 
-def gated(pairs: Path | None, request: Callable[[Path], Request]) -> Run:
+def gated(pairs: Path | None, request: Callable[[Path], GateRequest]) -> Run:
     """The last gate where it still holds; else, for a named file, a new one, saved and noted as the last.
 
     Raises `ProbeError` without `pairs` when the last gate does not hold.
@@ -89,7 +89,7 @@ def gated(pairs: Path | None, request: Callable[[Path], Request]) -> Run:
     return run
 
 
-def _measured(request: Request) -> Run:
+def _measured(request: GateRequest) -> Run:
     """What `probe gate` would do under the config file, which sets more than training's own options do."""
     from .measure import measure
 
@@ -113,7 +113,7 @@ def _trainable(decision: Decision, run: Run) -> Decision:
             f"the decision is {decision.method} and its runner-up {method}: neither trains. "
             "Name a method in place of auto."
         )
-    facts = Facts(run, {})
+    facts = RunFacts(run, {})
     tuning: Tuning = "full" if run.config.get("full") else "lora"
     values = hyperparameters(STAGES[method], parameters=facts.parameters, n=facts.pairs, tuning=tuning)
     return dataclasses.replace(decision, method=method, stages=STAGES[method], hyperparameters=values)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from ..errors import ProbeError
 from ..number_format import number
 from ..probes.cost import clocked
-from ..probes.gated import Request
+from ..probes.gated import GateRequest
 from ..records import Finding
-from ..training.shipped import recipe
+from ..training.shipped import shipped_values
 
 if TYPE_CHECKING:
     from ..probes.pace import Pace
     from ..scoring.session import Session
-    from ..training.footprint import Measured
+    from ..training.footprint import MeasuredSteps
 
 GIB = 2**30
 UNITS = {"gib": GIB, "gb": 10**9, "mib": 2**20, "mb": 10**6}
@@ -71,13 +71,13 @@ def own_memory(session: Session) -> float:
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def seconds(request: Request, n: int, pace: Pace, step: float, text: float) -> dict[str, float]:
+def seconds(request: GateRequest, n: int, pace: Pace, step: float, text: float) -> dict[str, float]:
     """Seconds of each probe. `step`: of a token forward and backward; `text`: of classifying all texts."""
     effort, asked = request.effort, min(n, request.effort.trial * request.trial_pairs)
     looked = min(n, effort.looks[0]) if effort.looks else n
     read, again = min(n, effort.states), min(n, 256)
     half = asked / 2
-    batch = int(recipe("dpo", parameters=None, n=int(half))["batch"])
+    batch = int(shipped_values("dpo", parameters=None, n=int(half))["batch"])
     prompts = min(half, PROMPTS)
     trained = 3 * 12 * min(batch, half) * pace.pair * step
     scored = (asked + 3 * half) * pace.pair * pace.forward
@@ -111,7 +111,7 @@ def text_seconds(session: Session, n: int) -> float:
     return float(large * (min(n, TEXT) / sizes[1]) ** power)
 
 
-def fits(found: Measured, pace: Pace, n: int, memory: float) -> list[Fit]:
+def fits(found: MeasuredSteps, pace: Pace, n: int, memory: float) -> list[Fit]:
     """LoRA, QLoRA and full tuning by the shipped recipe for `n` pairs."""
     from ..training.footprint import TUNINGS, footprint
 
@@ -119,7 +119,7 @@ def fits(found: Measured, pace: Pace, n: int, memory: float) -> list[Fit]:
     made = []
     for tuning in TUNINGS:
         kind = "full" if tuning == "full" else "lora"
-        values = recipe("dpo", parameters=found.counts.model, n=n, tuning=kind)  # type: ignore[arg-type]
+        values = shipped_values("dpo", parameters=found.counts.model, n=n, tuning=kind)  # type: ignore[arg-type]
         part = footprint(found, tuning, tokens)
         names = ("weights", "gradients", "optimizer", "activations", "logits")
         step = (found.full if kind == "full" else found.lora).seconds
@@ -144,7 +144,9 @@ def lines(spent: Mapping[str, float], off: frozenset[str], fitting: list[Fit]) -
         yield "the gate costs more than the run that it guards: --quick makes no training steps"
 
 
-def bill(session: Session, request: Request, device_memory: str | None) -> tuple[list[str], Finding | None]:
+def bill(
+    session: Session, request: GateRequest, device_memory: str | None
+) -> tuple[list[str], Finding | None]:
     """The lines of the bill and the finding, where the training would not fit. Takes some seconds.
 
     Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.

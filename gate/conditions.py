@@ -56,7 +56,7 @@ def _distance(estimate: Estimate, limit: float) -> float | None:
     return abs(value - limit) / width
 
 
-def holm(ps: Sequence[float | None], alpha: float) -> list[bool]:
+def holm_rejects(ps: Sequence[float | None], alpha: float) -> list[bool]:
     """Which hypotheses Holm's step-down procedure rejects at family-wise `alpha`; None never is."""
     known = iter(holm_adjusted([p for p in ps if p is not None]))
     return [p is not None and bool(next(known) <= alpha) for p in ps]

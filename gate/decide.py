@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from ..records import Condition, Decision, Finding, Reason, Run, Verdict
-from ..training.shipped import Tuning, recipe
+from ..training.shipped import Tuning, shipped_values
 from .conditions import RULES, pairs_to_settle
-from .judge import Settings, verdict_of
+from .judge import JudgeSettings, verdict_of
 from .levers import told
-from .predicates import Evidence, Facts, Goal, Held, Threshold
+from .predicates import Evidence, Goal, Held, RunFacts, Threshold
 from .restated import level_of
 from .row import Row
 from .states import reads
@@ -22,7 +22,12 @@ MOST_REASONS = 5
 
 
 def decide(
-    run: Run, settings: Settings, *, goal: Goal = "auto", one_stage: bool = False, tuning: Tuning = "lora"
+    run: Run,
+    settings: JudgeSettings,
+    *,
+    goal: Goal = "auto",
+    one_stage: bool = False,
+    tuning: Tuning = "lora",
 ) -> Run:
     """`run` with the decision that its findings and estimates lead to.
 
@@ -31,7 +36,7 @@ def decide(
     """
     active = [entry for entry in settings.accepted if not entry.lapsed(settings.today)]
     off = frozenset(name for name, limit in settings.limits.items() if limit is False)
-    facts = Facts(run, _thresholds(settings.limits), goal, one_stage, active, settings.alpha, off)
+    facts = RunFacts(run, _thresholds(settings.limits), goal, one_stage, active, settings.alpha, off)
     held = [(row, evidence) for row in ROWS if (evidence := row.holds(facts)) is not None]
     (row, evidence), others = held[0], [other for other, _ in held[1:] if other.method != held[0][0].method]
     carried = evidence or unmeasured()
@@ -47,7 +52,7 @@ def decide(
     return dataclasses.replace(run, verdict=verdict, decision=decision, findings=(*run.findings, *notes))
 
 
-def _agreeing(verdict: Verdict, decision: Decision, settings: Settings) -> Verdict:
+def _agreeing(verdict: Verdict, decision: Decision, settings: JudgeSettings) -> Verdict:
     """The verdict beside the decision: a file that is not to be trained on as it is does not pass."""
     if verdict.status != "pass" or decision.stages:
         return verdict
@@ -68,13 +73,13 @@ def hyperparameters(
     stages: Sequence[str], *, parameters: int | None, n: int, tuning: Tuning = "lora"
 ) -> dict[str, Any]:
     """The shipped values of each stage for this model size and number of pairs, as a decision holds them."""
-    recipes = {stage: recipe(stage, parameters=parameters, n=n, tuning=tuning) for stage in stages}
+    recipes = {stage: shipped_values(stage, parameters=parameters, n=n, tuning=tuning) for stage in stages}
     if len(recipes) == 1:
         return next(iter(recipes.values()))
     return {f"{stage}.{key}": value for stage, values in recipes.items() for key, value in values.items()}
 
 
-def _reasons(row: Row, evidence: Held, facts: Facts) -> Iterator[Reason]:
+def _reasons(row: Row, evidence: Held, facts: RunFacts) -> Iterator[Reason]:
     """One reason for each code of the evidence, the first with the row's own argument; then the notes."""
     source = f"{row.source}; evidence: {row.strength}"
     by_code = list({e.code: e for e in reversed(evidence)}.values())[::-1][:MOST_REASONS]
@@ -96,7 +101,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _runner_up(row: Row, others: list[Row], facts: Facts, settings: Settings) -> dict[str, Any]:
+def _runner_up(row: Row, others: list[Row], facts: RunFacts, settings: JudgeSettings) -> dict[str, Any]:
     """The next row's method, what would change the decision, and what to do in place of training."""
     then = next((other.method for other in others), "do-not-train" if row.stages else "none")
     shown = {
@@ -109,7 +114,7 @@ def _runner_up(row: Row, others: list[Row], facts: Facts, settings: Settings) ->
     return {**shown, "instead": instead} if advice else shown
 
 
-def _judged_again(row: Row, facts: Facts) -> str:
+def _judged_again(row: Row, facts: RunFacts) -> str:
     """What the table decides under the wish that the row names: judged again, not promised."""
     goals = [goal for goal in get_args(Goal) if f"--goal {goal}" in row.change]
     other = [dataclasses.replace(facts, goal=goal) for goal in goals]
@@ -120,7 +125,7 @@ def _judged_again(row: Row, facts: Facts) -> str:
     return f": then {methods[0]}" if methods[0] != row.method else f": judged so, it is still {methods[0]}"
 
 
-def _more_pairs(row: Row, facts: Facts, settings: Settings) -> str:
+def _more_pairs(row: Row, facts: RunFacts, settings: JudgeSettings) -> str:
     """How many more would settle the row's open test, among as many tests as the conditions make."""
     if row.settles is None:
         return ""

@@ -17,16 +17,18 @@ from ..records import Condition, Estimate, Result, Run, Verdict, to_json
 from . import accept
 from .accept import Accepted
 from .baseline import Compared
-from .conditions import CONDITIONS, facing, good_side, holm, p_against, pairs_to_settle
+from .conditions import CONDITIONS, facing, good_side, holm_rejects, p_against, pairs_to_settle
 from .registry import Rule
 from .restated import followed, level_of, restates
 from .states import not_measured, probes_run, reads, states
 
-MEASURED = {rule.code for rule in CONDITIONS if rule.sense != "clean"}  # codes that a condition measures
+ESTIMATED_CODES = {
+    rule.code for rule in CONDITIONS if rule.sense != "clean"
+}  # codes that a condition measures
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class JudgeSettings:
     """How to judge. `limits` and `groups` override the table's limits; False leaves a condition out.
 
     `minimum_n`: below it an interval is not relied on (coverage falls short under 20, docs/validity.md).
@@ -57,7 +59,7 @@ class Claim:
     alternatives: int = 1
 
 
-def judge(run: Run, settings: Settings, compared: Compared | None = None) -> Run:
+def judge(run: Run, settings: JudgeSettings, compared: Compared | None = None) -> Run:
     """`run` with its conditions and verdict; judging a judged run again changes nothing.
 
     `compared` is what a baseline adds. Raises `ProbeError` for a limit under the scores' own noise.
@@ -92,7 +94,7 @@ def verdict_of(conditions: Sequence[Condition], inconclusive: Literal["fail", "w
     return Verdict("pass", Exit.OK, tuple(conditions))
 
 
-def _claims(run: Run, settings: Settings) -> Iterator[Claim]:
+def _claims(run: Run, settings: JudgeSettings) -> Iterator[Claim]:
     for rule in CONDITIONS:
         if rule.sense != "clean" and (claim := _claim(rule, "all", settings.limits, run)):
             yield claim
@@ -139,7 +141,7 @@ def _check_noise(claims: Sequence[Claim], run: Run) -> None:
 
 
 def _conditions(
-    run: Run, claims: Sequence[Claim], settings: Settings, active: Sequence[Accepted]
+    run: Run, claims: Sequence[Claim], settings: JudgeSettings, active: Sequence[Accepted]
 ) -> tuple[list[Condition], list[Accepted]]:
     """Every condition of the run, and the accepted entries that speak of something in it."""
     ps = [_p(claim, settings) for claim in claims]
@@ -173,7 +175,7 @@ def _members(ps: Sequence[float | None], families: Sequence[str], own: str) -> l
 def _shown(ps: Sequence[float | None], families: Sequence[str], alpha: float) -> list[bool]:
     """Which claims' tests reject at `alpha`: by Holm within a family that gates, each alone else."""
     alone = [own == "describes" and p is not None and p <= alpha for p, own in zip(ps, families, strict=True)]
-    found = [holm(_members(ps, families, own), alpha) for own in ("requires", "forbids")]
+    found = [holm_rejects(_members(ps, families, own), alpha) for own in ("requires", "forbids")]
     return [any(one) for one in zip(alone, *found, strict=True)]
 
 
@@ -187,12 +189,12 @@ def _others(run: Run, estimated: Sequence[Condition], active: Sequence[Accepted]
     prefixes = tuple(rule.code for rule in CONDITIONS if rule.sense == "clean")
     left = [f for f in run.findings if not (restates(f) and (f.code, f.group) in judged)]
     errors = {f.code for f in left if f.severity == "error"}
-    codes = {code for code in errors if code in MEASURED or not code.startswith(prefixes)}
+    codes = {code for code in errors if code in ESTIMATED_CODES or not code.startswith(prefixes)}
     rules = (Rule(f"no {c}", "clean", None, c, run.command, "", "") for c in sorted(codes - answered))
     return [_clean(rule, run, active) for rule in rules]
 
 
-def _p(claim: Claim, settings: Settings) -> float | None:
+def _p(claim: Claim, settings: JudgeSettings) -> float | None:
     estimate = claim.estimate
     if claim.rule.exact or estimate is None or estimate.value is None or estimate.n < settings.minimum_n:
         return None
@@ -200,7 +202,7 @@ def _p(claim: Claim, settings: Settings) -> float | None:
     return None if p is None else min(1.0, claim.alternatives * p)
 
 
-def _judged(claim: Claim, sure: bool, at_level: bool, settings: Settings, tests: int) -> Condition:
+def _judged(claim: Claim, sure: bool, at_level: bool, settings: JudgeSettings, tests: int) -> Condition:
     """A condition from whether its test rejects at alpha, and at the level that it was measured at.
 
     What forbids passes where enough was read and the level of the measurement shows nothing, whatever alpha
@@ -223,7 +225,7 @@ def _judged(claim: Claim, sure: bool, at_level: bool, settings: Settings, tests:
     )
 
 
-def _message(claim: Claim, result: Result, settings: Settings, tests: int) -> str:
+def _message(claim: Claim, result: Result, settings: JudgeSettings, tests: int) -> str:
     estimate, rule = claim.estimate, claim.rule
     if estimate is None or estimate.value is None:
         return not_measured(rule, settings.states, claim.group)
@@ -244,7 +246,7 @@ def _message(claim: Claim, result: Result, settings: Settings, tests: int) -> st
 
 
 def _excused(
-    condition: Condition, claim: Claim, settings: Settings, active: Sequence[Accepted]
+    condition: Condition, claim: Claim, settings: JudgeSettings, active: Sequence[Accepted]
 ) -> tuple[Condition, Accepted | None]:
     """`condition` as accepted, where an entry covers it and its limit, if it has one, is shown to hold."""
     entry = next((e for e in active if e.covers(condition.code, condition.group)), None)
@@ -274,7 +276,7 @@ def _clean(rule: Rule, run: Run, active: Sequence[Accepted]) -> Condition:
 
 def _speaks(rule: Rule, code: str) -> bool:
     """Whether the rule answers for a code: a prefix leaves out what a condition measures."""
-    return code == rule.code or (code.startswith(rule.code) and code not in MEASURED)
+    return code == rule.code or (code.startswith(rule.code) and code not in ESTIMATED_CODES)
 
 
 def _row(entry: Accepted) -> dict[str, Any]:

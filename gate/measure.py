@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..errors import ProbeError
-from ..probes.gated import Request, Work, sharing
+from ..probes.gated import GateRequest, Work, sharing
 from ..progress import alive
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def measure(
-    request: Request, session: Session | None = None
+    request: GateRequest, session: Session | None = None
 ) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
     """Run every probe that is not off; returns the run, not yet judged, and the rows of its `scores.jsonl`.
 

@@ -1,7 +1,7 @@
 """What the decision table asks of a run: small predicates that answer with their evidence.
 
-Each predicate is data: it can be printed for the documentation, and applied to `Facts`. It answers a tuple of
-evidence (what it rests on, with the measured number), or None where it does not hold. A number counts as
+Each predicate is data: it can be printed for the documentation, and applied to `RunFacts`. It answers a tuple
+of evidence (what it rests on, with the measured number), or None where it does not hold. A number counts as
 above or below a limit only when the test against it rejects at alpha: at the alpha of the measurement, when
 its whole interval is.
 """
@@ -41,7 +41,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RunFacts:
     """A run as the decision table sees it: what is accepted is left out, thresholds are as configured.
 
     `goal` is what the pairs are to teach, where the user has said so; `one_stage`: no SFT stage is wanted;
@@ -90,7 +90,7 @@ Held = tuple[Evidence, ...]
 class Predicate(Protocol):
     """A row's condition: evidence where it holds, else None. Its `str` is the documentation."""
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """Evidence, or None."""
         ...
 
@@ -103,7 +103,7 @@ class Found:
     severities: tuple[Severity, ...] = ("error",)
     but: tuple[str, ...] = ()
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """One piece of evidence a finding."""
         found = facts.findings(self.prefixes, self.severities)
         held = tuple(
@@ -130,7 +130,7 @@ class Beyond:
     code: str
     concern: bool = True
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """The estimate with its interval, the limit, and where the limit comes from."""
         measured, threshold = facts.run.estimate(self.name), facts.thresholds[self.threshold]
         limit = threshold.value
@@ -158,7 +158,7 @@ class Won:
 
     method: str
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """What was shown of it on unseen prompts and pairs."""
         row = next((r for r in facts.run.details.get("race") or () if r["won"]), None)
         if row is None or row["method"] != self.method:
@@ -178,7 +178,7 @@ class Leaning:
 
     verdict: str
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """The verdict with the measured gap."""
         if not any(row.group == "all" and row.verdict == self.verdict for row in facts.run.bias):
             return None
@@ -196,7 +196,7 @@ class Wanted:
 
     goal: Goal | Literal["one stage"]
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """No evidence of its own: a wish is not a measurement."""
         return () if (facts.one_stage if self.goal == "one stage" else facts.goal == self.goal) else None
 
@@ -210,7 +210,7 @@ class Size:
 
     threshold: str
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """No evidence of its own."""
         return () if (facts.parameters or 0) >= facts.thresholds[self.threshold].value else None
 
@@ -224,7 +224,7 @@ class Ran:
 
     probes: tuple[str, ...]
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """No evidence of its own."""
         return () if set(self.probes) <= probes_run(facts.run) else None
 
@@ -238,7 +238,7 @@ class Not:
 
     of: Predicate
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """No evidence: absence is not a measurement."""
         return () if self.of(facts) is None else None
 
@@ -252,7 +252,7 @@ class Either:
 
     of: tuple[Predicate, ...]
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """The evidence of all that hold."""
         held = [h for predicate in self.of if (h := predicate(facts)) is not None]
         return tuple(e for h in held for e in h) if held else None
@@ -267,7 +267,7 @@ class Both:
 
     of: tuple[Predicate, ...]
 
-    def __call__(self, facts: Facts) -> Held | None:
+    def __call__(self, facts: RunFacts) -> Held | None:
         """The evidence of all."""
         held = [predicate(facts) for predicate in self.of]
         return None if any(h is None for h in held) else tuple(e for h in held for e in h or ())

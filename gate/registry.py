@@ -19,7 +19,7 @@ from ..probes.trial import gated as trial
 from ..records import Measured
 
 Sense = Literal["<=", ">=", "within", "clean"]
-MEASURED = "measured on 16 sets × 2 models"  # what bench/forecast.py trained; see docs/validity.md
+FORECAST_SOURCE = "measured on 16 sets × 2 models"  # what bench/forecast.py trained; see docs/validity.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ PROBES: tuple[Probe, ...] = (
                 "PB202",
                 "negatives",
                 "Accuracy of telling the sides apart without the prompt.",
-                f"{MEASURED}: DPO saturates above it",
+                f"{FORECAST_SOURCE}: DPO saturates above it",
                 gates=False,
             ),
             Rule(
@@ -150,7 +150,7 @@ PROBES: tuple[Probe, ...] = (
                 "PB204",
                 "negatives",
                 "Accuracy of telling the sides apart by the model's own states, without the prompt.",
-                f"{MEASURED}: DPO saturates above it",
+                f"{FORECAST_SOURCE}: DPO saturates above it",
                 gates=False,
                 optional=True,
             ),
@@ -183,7 +183,7 @@ PROBES: tuple[Probe, ...] = (
                 "PB240",
                 "negatives",
                 "Forecast of held-out accuracy by a linear probe on the frozen model.",
-                f"{MEASURED}: DPO teaches nothing below it",
+                f"{FORECAST_SOURCE}: DPO teaches nothing below it",
                 gates=False,
             ),
         ),

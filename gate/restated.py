@@ -16,7 +16,7 @@ from ..records import Finding, Run
 from .conditions import BY_CODE, facing, good_side, p_against
 
 if TYPE_CHECKING:
-    from .judge import Settings
+    from .judge import JudgeSettings
 
 SHIPPED_LEVEL = 0.05  # of runs that were saved without their alpha
 
@@ -42,7 +42,7 @@ def measured(run: Run) -> tuple[Finding, ...]:
     return tuple(dataclasses.replace(f, **was.get((f.code, f.group), {})) for f in run.findings)
 
 
-def followed(run: Run, settings: Settings) -> tuple[tuple[Finding, ...], list[dict[str, Any]]]:
+def followed(run: Run, settings: JudgeSettings) -> tuple[tuple[Finding, ...], list[dict[str, Any]]]:
     """The findings under the configured limits, and a row for each that is no error under its own."""
     findings, rows = [], []
     for finding in measured(run):
@@ -53,7 +53,7 @@ def followed(run: Run, settings: Settings) -> tuple[tuple[Finding, ...], list[di
     return tuple(findings), rows
 
 
-def _excuse(finding: Finding, settings: Settings, level: float) -> str:
+def _excuse(finding: Finding, settings: JudgeSettings, level: float) -> str:
     """Why an error finding is none under the limit of the condition that it restates; "" where it stands."""
     if finding.severity != "error" or not restates(finding):
         return ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..records import Run
-from .predicates import Both, Facts, Held, Predicate
+from .predicates import Both, Held, Predicate, RunFacts
 
 Strength = Literal["certain", "good", "moderate", "reasoned"]
 STAGES: dict[str, tuple[str, ...]] = {
@@ -42,7 +42,7 @@ class Row:
     settles: tuple[str, str] | None = None
     loss: str | None = None
 
-    def holds(self, facts: Facts) -> Held | None:
+    def holds(self, facts: RunFacts) -> Held | None:
         """The evidence of all predicates, or None."""
         return Both(self.when)(facts)
 
@@ -68,7 +68,7 @@ class Note:
     source: str
     stages: tuple[str, ...] = ()
 
-    def speaks(self, stages: tuple[str, ...], facts: Facts) -> bool:
+    def speaks(self, stages: tuple[str, ...], facts: RunFacts) -> bool:
         """Whether it belongs to a decision for these stages."""
         concerned = not self.stages or bool(set(self.stages) & set(stages))
         return concerned and Both(self.when)(facts) is not None

@@ -17,7 +17,7 @@ from ..runs import load_run
 from . import accept
 from .baseline import compare
 from .decide import decide
-from .judge import Settings, judge
+from .judge import JudgeSettings, judge
 from .predicates import Goal
 from .unanswered import unanswered
 
@@ -65,7 +65,7 @@ def judged(run: Run, options: GateOptions, today: date) -> Run:
     """`run` with verdict, decision and gate findings: a pure function but for reading the baseline."""
     for name in ("alpha", "bound", "minimum_n"):
         check(name, getattr(options, name))
-    settings = Settings(
+    settings = JudgeSettings(
         options.alpha,
         options.minimum_n,
         "warn" if options.inconclusive == "warn" else "fail",

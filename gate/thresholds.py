@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .conditions import RULES
 from .predicates import Threshold
-from .registry import MEASURED
+from .registry import FORECAST_SOURCE
 
 
 def _limit(name: str) -> float:
@@ -15,13 +15,13 @@ THRESHOLDS: dict[str, Threshold] = {
     "surface_accuracy": Threshold(
         _limit("surface_accuracy"),
         "share",
-        MEASURED,
+        FORECAST_SOURCE,
         "above it the sides are told apart without the prompt",
     ),
     "states_accuracy": Threshold(
         _limit("states_accuracy"),
         "share",
-        MEASURED,
+        FORECAST_SOURCE,
         "above it the model tells the sides apart unprompted",
     ),
     "length_accuracy": Threshold(
@@ -33,7 +33,7 @@ THRESHOLDS: dict[str, Threshold] = {
     "signal_accuracy": Threshold(
         _limit("signal_accuracy"),
         "share",
-        MEASURED,
+        FORECAST_SOURCE,
         "below it preference training memorises",
     ),
     "trial_accuracy": Threshold(

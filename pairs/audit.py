@@ -40,7 +40,7 @@ def draw(*parts: object) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class AuditSample:
     """Pairs to label, and the number of pairs that each group has in the file."""
 
     pairs: tuple[Pair, ...]
@@ -70,7 +70,7 @@ class _Lowest:
         self.held[number] = pair
 
 
-def stratified_sample(pairs: Iterable[Pair], n: int, seed: int = 0) -> Sample:
+def stratified_sample(pairs: Iterable[Pair], n: int, seed: int = 0) -> AuditSample:
     """A random sample of `n` ≥ 1 pairs in which each group has its share of the file, from one pass.
 
     Holds at most `n` pairs a group. Fewer come back where the file has fewer, or repeats some.
@@ -83,7 +83,7 @@ def stratified_sample(pairs: Iterable[Pair], n: int, seed: int = 0) -> Sample:
         lowest.setdefault(group, _Lowest(n)).offer(draw(seed, digest(pair)), pair)
     quotas = allocate(counts, n)
     picked = (sorted(low.held.items())[: quotas[group]] for group, low in lowest.items())
-    return Sample(tuple(pair for group in picked for _, pair in group), counts)
+    return AuditSample(tuple(pair for group in picked for _, pair in group), counts)
 
 
 def allocate(counts: Mapping[str, int], n: int) -> dict[str, int]:
@@ -131,7 +131,7 @@ def questions(pairs: Sequence[Pair], name: str, seed: int = 0) -> list[Question]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LabelAnswer:
     """One saved answer; `at` is UTC, `seconds` the time it took."""
 
     pair: str  # digest
@@ -151,7 +151,7 @@ class AnswerLog:
     """
 
     path: Path
-    answers: dict[str, Answer] = field(default_factory=dict)  # by digest, the latest last
+    answers: dict[str, LabelAnswer] = field(default_factory=dict)  # by digest, the latest last
 
     @classmethod
     def open(cls, path: Path) -> AnswerLog:
@@ -170,11 +170,11 @@ class AnswerLog:
         if undone := row.get("undone"):
             self.answers.pop(undone, None)
             return
-        answer = Answer(**row)
+        answer = LabelAnswer(**row)
         self.answers.pop(answer.pair, None)  # so that the latest is last
         self.answers[answer.pair] = answer
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: LabelAnswer) -> None:
         """Save an answer; it is on the disk when this returns. Raises `CannotMeasure` when it cannot be."""
         self._append(asdict(answer))
 

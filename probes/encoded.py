@@ -16,7 +16,7 @@ LONGEST = 60  # characters of an example's words
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FlagWording:
     """How a flag of the encoder is told: its code, how grave it is, what the pairs do, what helps."""
 
     code: str
@@ -25,27 +25,27 @@ class Told:
     remedy: str
 
 
-TOLD: Mapping[str, Told] = {
-    "prompt_fills": Told(
+TOLD: Mapping[str, FlagWording] = {
+    "prompt_fills": FlagWording(
         "PB344", "error", "have a prompt that fills --max-length", "Raise --max-length or cut the prompts."
     ),
-    "typed_special": Told(
+    "typed_special": FlagWording(
         "PB345", "warning", "have a special token of this tokenizer typed inside a side",
         "Take the markers out of the sides; the template or the trainer writes its own.",
     ),
-    "template_dropped": Told(
+    "template_dropped": FlagWording(
         "PB346", "warning", "lose words of a side to the chat template",
         "Use a template that keeps them, or take them out of the pairs.",
     ),
-    "template_added": Told(
+    "template_added": FlagWording(
         "PB347", "warning", "get words of the chat template's own at the start of a response",
         "Give chat_template_kwargs that leave them out, or mean to train them.",
     ),
-    "template_changed": Told(
+    "template_changed": FlagWording(
         "PB348", "info", "have a side that the chat template trims or changes",
         "Write the sides as the template leaves them.",
     ),
-    "same_under_template": Told(
+    "same_under_template": FlagWording(
         "PB349", "error", "have different sides that the chat template makes the same",
         "Drop them, or use a template that keeps the difference.",
     ),

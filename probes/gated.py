@@ -39,7 +39,7 @@ def extent(off: frozenset[str], *, thorough: bool, quick: bool) -> tuple[frozens
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class GateRequest:
     """What to measure: a file, a model, and how. `off` names probes not to run."""
 
     source: Source
@@ -69,7 +69,7 @@ class Cost:
 class Work:
     """One gate under way."""
 
-    request: Request
+    request: GateRequest
     inputs: dict[str, Any] = field(default_factory=dict)
     bias: tuple[BiasRow, ...] = ()
     scores: ScoreTable | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .cost import clocked, distinct_tokens
 
 if TYPE_CHECKING:
-    from ..scoring.records import EncodedSide
+    from ..scoring.scores import EncodedSide
     from ..scoring.session import Session
 
 BATCH = 24  # pairs scored to measure the pace

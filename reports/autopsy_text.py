@@ -10,13 +10,13 @@ from rich.text import Text
 
 from ..records import Run
 from .curves import draw, panels, side_by_side
-from .text_page import STYLES, Page
+from .text_page import STYLES, PageLayout
 from .view import DIAGNOSES
 
 PANEL = 38
 
 
-def log_lines(run: Run, page: Page) -> list[Text]:
+def log_lines(run: Run, page: PageLayout) -> list[Text]:
     """Which file was read, and as what."""
     log = run.inputs.get("log") or {}
     method = _autopsy(run).get("method") or {}
@@ -35,7 +35,7 @@ def log_lines(run: Run, page: Page) -> list[Text]:
     ]
 
 
-def diagnosis_lines(run: Run, page: Page) -> list[Text]:
+def diagnosis_lines(run: Run, page: PageLayout) -> list[Text]:
     """The main label with its evidence and advice."""
     found = _autopsy(run)
     main = str(found.get("main"))
@@ -49,7 +49,7 @@ def diagnosis_lines(run: Run, page: Page) -> list[Text]:
     return [head, *_told(found, page)]
 
 
-def sign_lines(run: Run, page: Page) -> list[Text]:
+def sign_lines(run: Run, page: PageLayout) -> list[Text]:
     """Other labels that apply, and the tags, each with its evidence."""
     found = _autopsy(run)
     return [
@@ -59,7 +59,7 @@ def sign_lines(run: Run, page: Page) -> list[Text]:
     ]
 
 
-def plot_lines(run: Run, page: Page) -> list[Text]:
+def plot_lines(run: Run, page: PageLayout) -> list[Text]:
     """The curves, in as many columns as fit."""
     history = (run.details.get("training") or {}).get("log_history") or []
     drawn = [draw(panel, min(PANEL, page.width), ascii_only=page.ascii_only) for panel in panels(history)]
@@ -70,12 +70,12 @@ def _autopsy(run: Run) -> Mapping[str, Any]:
     return run.details.get("autopsy") or {}
 
 
-def _heading(sign: Mapping[str, Any], page: Page) -> Text:
+def _heading(sign: Mapping[str, Any], page: PageLayout) -> Text:
     since = sign.get("since")
     return page.line((f"{sign.get('label')}", "bold yellow"), f" since {since}" if since else "")
 
 
-def _told(sign: Mapping[str, Any], page: Page) -> list[Text]:
+def _told(sign: Mapping[str, Any], page: PageLayout) -> list[Text]:
     """Evidence, advice and the code to look up, under a heading."""
     evidence = page.wrap(str(sign.get("evidence") or ""), first="  ")
     advice = page.wrap(f"→ {sign['next']}", first="  ") if sign.get("next") else []

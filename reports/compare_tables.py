@@ -9,7 +9,7 @@ from typing import Any
 from ..number_format import NONE, change, change_interval, interval, number, p_value, plain
 from ..records import Run
 from .axis import ends
-from .view import Column, Interval, Table, details, named
+from .view import Column, IntervalCell, Table, details, named
 
 
 def compared(run: Run) -> Table:
@@ -25,11 +25,19 @@ def compared(run: Run) -> Table:
     )
 
 
-def _difference(r: Mapping[str, Any]) -> tuple[str | Interval, ...]:
+def _difference(r: Mapping[str, Any]) -> tuple[str | IntervalCell, ...]:
     value, low, high, units = r.get("value"), r.get("low"), r.get("high"), str(r.get("units"))
     group, n = str(r.get("group") or "all"), plain(r.get("n"))
     bounds = change_interval(low, high, units)
-    return str(r["name"]), group, n, change(value, units), bounds, Interval(*_drawn(r)), p_value(r.get("p"))
+    return (
+        str(r["name"]),
+        group,
+        n,
+        change(value, units),
+        bounds,
+        IntervalCell(*_drawn(r)),
+        p_value(r.get("p")),
+    )
 
 
 def _drawn(r: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
@@ -54,7 +62,7 @@ def runs(run: Run) -> Table:
             plain(gap.get("n")),
             number(gap.get("value"), "nats"),
             interval(gap.get("low"), gap.get("high"), "nats"),
-            Interval(gap.get("value"), gap.get("low"), gap.get("high")),
+            IntervalCell(gap.get("value"), gap.get("low"), gap.get("high")),
             named(str(row.get("verdict")), run),
             _apart(row.get("apart") or {}),
         )

@@ -8,7 +8,7 @@ from typing import Any
 from ..number_format import NONE, change, change_interval, interval, number, p_value, plain
 from ..records import Run
 from .axis import ends
-from .view import Column, Interval, Table, details, sides
+from .view import Column, IntervalCell, Table, details, sides
 
 UNITS = "nats/token"
 
@@ -27,12 +27,12 @@ def effects(run: Run) -> Table:
     return Table("effects", title, columns, tuple(map(_effect, rows)), axis=span, limit=16)
 
 
-def _effect(r: Mapping[str, Any]) -> tuple[str | Interval, ...]:
+def _effect(r: Mapping[str, Any]) -> tuple[str | IntervalCell, ...]:
     told = f"{r['verdict']}, intended" if r["intended"] else str(r["verdict"])
     return (
         str(r["trait"]), _milli(r["w"]), _milli(r["excess"]),
         NONE if r["low"] is None else f"[{_milli(r['low'])}, {_milli(r['high'])}]",
-        Interval(r["excess"], r["low"], r["high"]),
+        IntervalCell(r["excess"], r["low"], r["high"]),
         number(r["share"], "share"), p_value(r["p"]), told,
     )  # fmt: skip
 
@@ -80,11 +80,11 @@ def levers(run: Run) -> Table:
     return Table("levers", title, columns, tuple(map(_lever, rows)), axis=span)
 
 
-def _lever(r: Mapping[str, Any]) -> tuple[str | Interval, ...]:
+def _lever(r: Mapping[str, Any]) -> tuple[str | IntervalCell, ...]:
     base = r["change"] is None
     return (
         str(r["lever"]), number(r["gap"], UNITS), NONE if base else change(r["change"], UNITS),
-        interval(r["low"], r["high"], UNITS), Interval(r["change"], r["low"], r["high"]),
+        interval(r["low"], r["high"], UNITS), IntervalCell(r["change"], r["low"], r["high"]),
         NONE if base else f"{r['turned']} of {r['wrong']}", NONE if base else f"{r['lost']} of {r['right']}",
         plain(round(r["tokens"])), NONE if r["seconds"] is None else f"{r['seconds']:.0f} s",
         number(r["perplexity"]), str(r["how"]),

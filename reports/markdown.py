@@ -14,7 +14,7 @@ from .brief_tables import open_conditions
 from .headline import headline
 from .next_step import show_command
 from .tables import tables
-from .view import MARKS, Interval, Table, details, files, reproduce, sides, subject
+from .view import MARKS, IntervalCell, Table, details, files, reproduce, sides, subject
 
 SPECIAL = re.compile(r"([\\`*_|~$]|(?<=\])\()")
 ENTITIES = {
@@ -98,7 +98,7 @@ def _grid(table: Table, most: int = ROWS) -> str:
     return "\n".join(lines) + (f"\n\n{hidden:,} more rows in run.json" if hidden > 0 else "")
 
 
-def _cell(cell: str | Interval) -> str:
+def _cell(cell: str | IntervalCell) -> str:
     return escaped(cell) if isinstance(cell, str) else NONE
 
 

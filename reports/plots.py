@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ..number_format import number
 from .axis import ends, round_step
 from .svg import Axis, bottom_axis, dot, figure, line, place, rect, text
-from .view import Interval, Table
+from .view import IntervalCell, Table
 
 Rows = Sequence[Mapping[str, Any]]
 SLOTS = 120  # places along a strip; dots of one place are stacked
@@ -21,7 +21,7 @@ TOLD = 2500  # pairs; with more, a dot is not told under the cursor
 MOST = 84  # dots of a stack; more could not be told apart
 
 
-def interval_bar(cell: Interval, table: Table, total: bool) -> Markup:
+def interval_bar(cell: IntervalCell, table: Table, total: bool) -> Markup:
     """One interval on its table's axis. The row's other cells hold the numbers, so readers skip it."""
     middle = 11
     parts = [line(x, 0, x, 22, "bound") for x in (place(mark, table.axis) for mark in table.marks)]

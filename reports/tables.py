@@ -13,7 +13,7 @@ from .effects_tables import attributes, effects, levers
 from .negatives_tables import authorship, pairs
 from .probe_sections import probe_tables
 from .raced import candidates
-from .view import MARKS, Column, Interval, Table, details, findings, limit, named, result, sides
+from .view import MARKS, Column, IntervalCell, Table, details, findings, limit, named, result, sides
 
 TEXT = Column("")
 # Which section shows the estimates of a family, whose names go on with a colon.
@@ -79,9 +79,9 @@ def bound(run: Run) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _group(e: Estimate, run: Run, row: BiasRow | None) -> tuple[str | Interval, ...]:
+def _group(e: Estimate, run: Run, row: BiasRow | None) -> tuple[str | IntervalCell, ...]:
     bounds = interval(e.low, e.high, e.units)
-    cell = Interval(e.value, e.low, e.high)
+    cell = IntervalCell(e.value, e.low, e.high)
     return (
         e.group,
         str(e.n),
@@ -145,7 +145,7 @@ def ladder(run: Run) -> Table:
             plain(r.get("n")),
             number(r["accuracy"], "share"),
             interval(r.get("low"), r.get("high"), "share"),
-            Interval(r["accuracy"], r.get("low"), r.get("high")),
+            IntervalCell(r["accuracy"], r.get("low"), r.get("high")),
             p_value(r.get("p")),
         )
         for r in rows

@@ -8,9 +8,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 
 from ..number_format import number
 from .axis import ends
-from .text_page import Page
+from .text_page import PageLayout
 from .text_tables import table_lines
-from .view import Column, Interval, Table
+from .view import Column, IntervalCell, Table
 
 GROUPS = 10  # rows, the largest groups; the view must fit a small terminal
 COLUMNS = (
@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 @dataclass(slots=True)
-class Standing:
+class GroupTally:
     """Pairs seen of a group, how many prefer chosen, and the sum of their gaps (nats/token)."""
 
     n: int = 0
@@ -41,12 +41,12 @@ class Tally:
     """
 
     sides: tuple[str, str]
-    groups: dict[str, Standing] = field(default_factory=dict)
-    whole: Standing = field(default_factory=Standing)
+    groups: dict[str, GroupTally] = field(default_factory=dict)
+    whole: GroupTally = field(default_factory=GroupTally)
 
     def add(self, group: str, gap: float) -> None:
         """Take the gap of a pair of `group`, in nats/token."""
-        self.groups.setdefault(group, Standing()).add(gap)
+        self.groups.setdefault(group, GroupTally()).add(gap)
         self.whole.add(gap)
 
     def table(self) -> Table:
@@ -56,15 +56,15 @@ class Tally:
         standings = [*(item for item in largest if item[0] != "all"), ("all", self.whole)]
         first, second = self.sides
         rows = tuple(_row(name, standing) for name, standing in standings if standing.n)
-        gaps = (cell.value for row in rows for cell in row if isinstance(cell, Interval))
+        gaps = (cell.value for row in rows for cell in row if isinstance(cell, IntervalCell))
         title = f"so far, no verdict yet: gap = mean logp/token ({first}) − mean logp/token ({second})"
         return Table("tally", title, COLUMNS, rows, total=True, axis=ends(gaps))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        page = Page(max(40, options.max_width), ascii_only=options.ascii_only)
+        page = PageLayout(max(40, options.max_width), ascii_only=options.ascii_only)
         yield from table_lines(self.table(), page) if self.whole.n else ()
 
 
-def _row(name: str, standing: Standing) -> tuple[str | Interval, ...]:
+def _row(name: str, standing: GroupTally) -> tuple[str | IntervalCell, ...]:
     gap = standing.total / standing.n
-    return name, str(standing.n), str(standing.wins), number(gap, "nats"), Interval(gap, None, None)
+    return name, str(standing.n), str(standing.wins), number(gap, "nats"), IntervalCell(gap, None, None)

@@ -13,7 +13,7 @@ from ..records import Run
 from . import brief_tables, compare_tables, effects_tables, negatives_tables, raced, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
 from .probe_sections import probe_tables
-from .text_page import Page
+from .text_page import PageLayout
 from .text_pairs import pair_lines, show_line
 from .text_shown import shown_lines
 from .text_tables import table_lines
@@ -29,7 +29,7 @@ from .text_why import (
 )
 from .view import Table
 
-Section = Callable[[Run, Page], list[Text]]
+Section = Callable[[Run, PageLayout], list[Text]]
 
 
 def render(
@@ -45,7 +45,7 @@ def render(
 
     Long lists are cut unless `everything`. `ascii_only` writes every other character as an escape.
     """
-    page = Page(max(width, 40), ascii_only, everything, height)
+    page = PageLayout(max(width, 40), ascii_only, everything, height)
     brief = run.command in BRIEF and not everything
     sections = BRIEF[run.command] if brief else OWN.get(run.command, SECTIONS)
     blocks = [block for section in sections if (block := section(run, page))]
@@ -73,35 +73,35 @@ def _printed(lines: list[Text], width: int, color: bool) -> list[str]:
     return captured.get().splitlines()
 
 
-def _cut(lines: list[Text], page: Page) -> list[Text]:
+def _cut(lines: list[Text], page: PageLayout) -> list[Text]:
     room = BRIEFEST - 2  # a blank line and the line that says where the rest is
     hidden = len(lines) - room
     return lines if hidden <= 0 else [*lines[: room - 1], page.line((f"{hidden + 1} more lines", "dim"))]
 
 
-def _more(run: Run, page: Page) -> list[Text]:
+def _more(run: Run, page: PageLayout) -> list[Text]:
     judged = f" · {run.verdict.status} · exit code {run.verdict.exit_code}" if run.verdict.conditions else ""
     return [Text(), page.line((f"everything else: --all, or report.html{judged}", "dim"))]
 
 
 def _table(make: Callable[[Run], Table]) -> Section:
-    def section(run: Run, page: Page) -> list[Text]:
+    def section(run: Run, page: PageLayout) -> list[Text]:
         table = make(run)
         return table_lines(table, page) if table.rows else []
 
     return section
 
 
-def _why(run: Run, page: Page) -> list[Text]:
+def _why(run: Run, page: PageLayout) -> list[Text]:
     found = finding_lines(run, page)
     return [*verdict_lines(run, page), *([Text(), *found] if found else [])]
 
 
-def _triviality(run: Run, page: Page) -> list[Text]:
+def _triviality(run: Run, page: PageLayout) -> list[Text]:
     return _table(tables.ladder)(run, page) + axis_lines(run, page)
 
 
-def _probe_sections(run: Run, page: Page) -> list[Text]:
+def _probe_sections(run: Run, page: PageLayout) -> list[Text]:
     shown = [table_lines(table, page) for table in probe_tables(run) if table.rows]
     return [line for i, lines in enumerate(shown) for line in ([Text()] if i else []) + lines]
 

@@ -13,7 +13,7 @@ STYLES = {"good": "green", "bad": "bold red", "unsure": "yellow", "plain": "cyan
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageLayout:
     """How a report is laid out. `everything` lifts the limits on rows and pairs, `height` is the screen's."""
 
     width: int = 80

@@ -11,14 +11,14 @@ from rich.text import Text
 from ..number_format import number
 from ..records import Run
 from .next_step import show_command
-from .text_page import Page
+from .text_page import PageLayout
 from .view import details, sides
 
 MOST = 3
 NAME = 14  # cells of a side's name
 
 
-def pair_lines(run: Run, page: Page) -> list[Text]:
+def pair_lines(run: Run, page: PageLayout) -> list[Text]:
     """The worst pairs, then the best, a few of each unless everything is asked for."""
     first, second = sides(run)
     lines: list[Text] = []
@@ -33,13 +33,13 @@ def pair_lines(run: Run, page: Page) -> list[Text]:
     return lines
 
 
-def show_line(run: Run, page: Page) -> list[Text]:
+def show_line(run: Run, page: PageLayout) -> list[Text]:
     """The command that shows the worst pair as the model reads it."""
     command = show_command(run)
     return page.wrap(command, first="worst pair: ", style="dim") if command else []
 
 
-def _pair(row: Mapping[str, Any], sides: tuple[str, str], page: Page) -> list[Text]:
+def _pair(row: Mapping[str, Any], sides: tuple[str, str], page: PageLayout) -> list[Text]:
     place = [f"line {row['line']}"] if row.get("line") else []
     place += [str(row["group"])] if row.get("group") else []
     gap = f"  {number(row.get('gap'), 'nats')}  "

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..number_format import count
 from ..records import Run
-from .text_page import Page
+from .text_page import PageLayout
 from .view import details, sides
 
 BAR = "│"
@@ -21,7 +21,7 @@ SPECIAL = "bold magenta"
 Piece = tuple[str, str]  # text as it is shown, and its style
 
 
-def shown_lines(run: Run, page: Page) -> list[Text]:
+def shown_lines(run: Run, page: PageLayout) -> list[Text]:
     """Every pair that was asked for, one under the other."""
     lines: list[Text] = []
     rows = details(run, "shown")
@@ -31,7 +31,7 @@ def shown_lines(run: Run, page: Page) -> list[Text]:
     return lines
 
 
-def _pair(row: Mapping[str, Any], names: tuple[str, str], page: Page) -> list[Text]:
+def _pair(row: Mapping[str, Any], names: tuple[str, str], page: PageLayout) -> list[Text]:
     """One pair: its place, the context (once where both sides have the same), both sides, what was met."""
     chosen, rejected = (row["sides"][key] for key in ("chosen", "rejected"))
     head = page.wrap(f"line {row['line']}", style="bold")
@@ -47,7 +47,7 @@ def _pair(row: Mapping[str, Any], names: tuple[str, str], page: Page) -> list[Te
     return [*lines, *_met(row, page)]
 
 
-def _side(name: str, side: Mapping[str, Any], page: Page) -> list[Text]:
+def _side(name: str, side: Mapping[str, Any], page: PageLayout) -> list[Text]:
     end = " and the end token" if side["end"] else ", no end token"
     head = page.wrap(f"{name} · {count(len(side['tokens']), 'token')} scored{end}", style="bold")
     pieces = _barred(side["tokens"], page)
@@ -56,7 +56,7 @@ def _side(name: str, side: Mapping[str, Any], page: Page) -> list[Text]:
     return [*head, *_block(pieces, page, "side", 1)]
 
 
-def _met(row: Mapping[str, Any], page: Page) -> list[Text]:
+def _met(row: Mapping[str, Any], page: PageLayout) -> list[Text]:
     """Flags in words, what the template changed, and whether the pair has a score."""
     lines: list[Text] = []
     for change in row["changes"]:
@@ -71,17 +71,19 @@ def _met(row: Mapping[str, Any], page: Page) -> list[Text]:
     return lines
 
 
-def _plain(pieces: Sequence[Sequence[Any]], page: Page) -> list[Piece]:
+def _plain(pieces: Sequence[Sequence[Any]], page: PageLayout) -> list[Piece]:
     return [(page.text(text), SPECIAL if special else "dim") for text, special in pieces]
 
 
-def _barred(pieces: Sequence[Sequence[Any]], page: Page) -> list[Piece]:
+def _barred(pieces: Sequence[Sequence[Any]], page: PageLayout) -> list[Piece]:
     bar = page.text(BAR)
     shown = [(page.text(text), SPECIAL if special else "") for text, special in pieces]
     return [(bar, "dim"), *(part for piece in shown for part in (piece, (bar, "dim")))] if shown else []
 
 
-def _block(pieces: list[Piece], page: Page, kind: str, shared_by: int, tail: bool = False) -> list[Text]:
+def _block(
+    pieces: list[Piece], page: PageLayout, kind: str, shared_by: int, tail: bool = False
+) -> list[Text]:
     """The pieces in lines of the page; where there are too many, the `tail` of them, or their beginning."""
     lines = _filled(pieces, page.width - 2)
     most = max(1, (ROWS[kind] + (page.height - SCREEN) // 3) // shared_by)

@@ -8,18 +8,18 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from .axis import label, ticks
-from .text_page import STYLES, Page, fill
-from .view import TONES, Column, Interval, Table, notes
+from .text_page import STYLES, PageLayout, fill
+from .view import TONES, Column, IntervalCell, Table, notes
 
 GAP = 2
 PLOT = (13, 33)  # least and most cells of a plot column
 WIDEST = 28  # cells of a text column that is not the last
 
-Row = tuple[str | Interval, ...]
+Row = tuple[str | IntervalCell, ...]
 Fitted = list[tuple[int, Column, int]]  # index in the row, column, width in cells
 
 
-def table_lines(table: Table, page: Page) -> list[Text]:
+def table_lines(table: Table, page: PageLayout) -> list[Text]:
     """The table with its title; too many rows are cut and counted."""
     rows, hidden = _shown(table, page)
     fitted = _fit(table, rows, page)
@@ -39,7 +39,7 @@ def table_lines(table: Table, page: Page) -> list[Text]:
     return [*title, *note, _header(table, fitted, page), *body, *more]
 
 
-def _shown(table: Table, page: Page) -> tuple[Sequence[Row], int]:
+def _shown(table: Table, page: PageLayout) -> tuple[Sequence[Row], int]:
     extra = len(table.rows) - table.limit
     if page.everything or extra <= 1:
         return table.rows, 0
@@ -47,7 +47,7 @@ def _shown(table: Table, page: Page) -> tuple[Sequence[Row], int]:
     return (*table.rows[: table.limit - len(last)], *last), extra
 
 
-def _fit(table: Table, rows: Sequence[Row], page: Page) -> Fitted:
+def _fit(table: Table, rows: Sequence[Row], page: PageLayout) -> Fitted:
     """Which columns are shown, how wide: the most droppable go first; plots, then texts, take the rest."""
     columns = table.columns
     widths = [_natural(table, i, [row[i] for row in rows], page) for i in range(len(columns))]
@@ -64,7 +64,7 @@ def _fit(table: Table, rows: Sequence[Row], page: Page) -> Fitted:
     return [(i, columns[i], widths[i]) for i in shown]
 
 
-def _natural(table: Table, i: int, cells: Sequence[str | Interval], page: Page) -> int:
+def _natural(table: Table, i: int, cells: Sequence[str | IntervalCell], page: PageLayout) -> int:
     column = table.columns[i]
     if column.align in ("plot", "note"):
         return PLOT[0] if column.align == "plot" else 0
@@ -74,7 +74,7 @@ def _natural(table: Table, i: int, cells: Sequence[str | Interval], page: Page) 
     return max(len(column.name), longest if i == len(table.columns) - 1 else min(longest, WIDEST))
 
 
-def _longest(cells: Sequence[str | Interval], page: Page) -> int:
+def _longest(cells: Sequence[str | IntervalCell], page: PageLayout) -> int:
     return max((cell_len(page.text(cell)) for cell in cells if isinstance(cell, str)), default=0)
 
 
@@ -82,7 +82,7 @@ def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
     return sum(widths[i] for i in shown) + GAP * (len(shown) - 1)
 
 
-def _header(table: Table, fitted: Fitted, page: Page) -> Text:
+def _header(table: Table, fitted: Fitted, page: PageLayout) -> Text:
     names = [axis_line(table.axis, width) if c.align == "plot" else c.name for _, c, width in fitted]
     cells = [
         _padded(page.text(name), width, c.align) for name, (_, c, width) in zip(names, fitted, strict=True)
@@ -90,12 +90,12 @@ def _header(table: Table, fitted: Fitted, page: Page) -> Text:
     return Text((" " * GAP).join(cells).rstrip(), "dim")
 
 
-def _row(table: Table, row: Row, fitted: Fitted, page: Page, total: bool) -> list[Text]:
+def _row(table: Table, row: Row, fitted: Fitted, page: PageLayout, total: bool) -> list[Text]:
     line, below = Text(), []
     for i, column, width in fitted:
         cell = row[i]
         line.append(" " * GAP if line else "")
-        if isinstance(cell, Interval):
+        if isinstance(cell, IntervalCell):
             line.append_text(strip(cell, table, width, page, total))
             continue
         shown = page.clip(cell, width)
@@ -109,7 +109,7 @@ def _row(table: Table, row: Row, fitted: Fitted, page: Page, total: bool) -> lis
     return [line, *below]
 
 
-def _notes(table: Table, row: Row, page: Page) -> list[Text]:
+def _notes(table: Table, row: Row, page: PageLayout) -> list[Text]:
     return [line for note in notes(table, row) for line in page.wrap(note, indent=2, style="dim")]
 
 
@@ -131,7 +131,7 @@ def axis_line(axis: tuple[float, float], width: int) -> str:
     return "".join(cells[:width])
 
 
-def strip(cell: Interval, table: Table, width: int, page: Page, total: bool = False) -> Text:
+def strip(cell: IntervalCell, table: Table, width: int, page: PageLayout, total: bool = False) -> Text:
     """An interval on the table's axis: `├──●──┤`, zero as `│`, the neutral zone's ends as `┊`."""
     cells = [" "] * width
     for mark in table.marks:

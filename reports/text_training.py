@@ -12,13 +12,13 @@ from rich.text import Text
 from ..number_format import number, plain
 from ..records import Run
 from .curves import BOTH, Panel, Point, Series, logged, panels
-from .text_page import Page
+from .text_page import PageLayout
 from .view import details
 
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def autopsy_lines(run: Run, page: Page) -> list[Text]:
+def autopsy_lines(run: Run, page: PageLayout) -> list[Text]:
     """What a log's diagnosis rests on, and what to do next."""
     autopsy = run.details.get("autopsy") or {}
     if not autopsy:
@@ -32,7 +32,7 @@ def autopsy_lines(run: Run, page: Page) -> list[Text]:
     return [line for name, text in parts if text for line in page.wrap(text, first=f"{name.ljust(8)}  ")]
 
 
-def curve_lines(run: Run, page: Page) -> list[Text]:
+def curve_lines(run: Run, page: PageLayout) -> list[Text]:
     """A line for each curve: first value, shape, last value."""
     found = panels(logged(run))
     series = {_name(panel, one): one for panel in found for one in panel.series}
@@ -67,7 +67,7 @@ def _last(values: Sequence[float]) -> float:
     return values[-1] if all(map(math.isfinite, values)) else math.nan
 
 
-def axis_lines(run: Run, page: Page) -> list[Text]:
+def axis_lines(run: Run, page: PageLayout) -> list[Text]:
     """Where these pairs stand between no signal and trivial, and the texts that give a side away."""
     axis = run.details.get("axis") or {}
     lines: list[Text] = []

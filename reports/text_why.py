@@ -8,21 +8,21 @@ from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
 from .advice import findings, in_words, standing
 from .headline import headline
-from .text_page import STYLES, Page
+from .text_page import STYLES, PageLayout
 from .view import MARKS, TONES, files, subject
 
 MOST = 8  # findings shown in full before --all
 BRIEFLY = 5  # findings of a report that fits a screen
 
 
-def head_lines(run: Run, page: Page) -> list[Text]:
+def head_lines(run: Run, page: PageLayout) -> list[Text]:
     """What was measured, and on what."""
     first = page.wrap(" · ".join(subject(run)), style="dim")
     second = page.wrap(" · ".join(files(run)), style="dim") if files(run) else []
     return [*first, *second]
 
 
-def verdict_lines(run: Run, page: Page) -> list[Text]:
+def verdict_lines(run: Run, page: PageLayout) -> list[Text]:
     """The verdict, and the decision that follows from it."""
     head = headline(run)
     lines = page.wrap(head.text, first=f"{head.status.upper()}  ", style="bold")
@@ -30,14 +30,14 @@ def verdict_lines(run: Run, page: Page) -> list[Text]:
     return [*lines, *(_method(run.decision, page) if run.decision else [])]
 
 
-def _method(decision: Decision, page: Page) -> list[Text]:
+def _method(decision: Decision, page: PageLayout) -> list[Text]:
     stages = " → ".join(decision.stages)
     staged = f" ({stages})" if len(decision.stages) > 1 else ""
     words = decision.method if decision.stages else in_words(decision)
     return page.wrap(f"{words}{staged}", first="DECISION  ", style="bold")
 
 
-def finding_lines(run: Run, page: Page) -> list[Text]:
+def finding_lines(run: Run, page: PageLayout) -> list[Text]:
     """Every finding with its code, what to do and where, the gravest first."""
     found = findings(run)
     shown = found if page.everything else found[:MOST]
@@ -46,7 +46,7 @@ def finding_lines(run: Run, page: Page) -> list[Text]:
     return [*lines, page.line((f"{hidden} more findings: --all", "dim"))] if hidden else lines
 
 
-def brief_findings(run: Run, page: Page) -> list[Text]:
+def brief_findings(run: Run, page: PageLayout) -> list[Text]:
     """The gravest findings in two lines each; what is accepted is marked so."""
     found = [f for f in findings(run) if f.severity != "info"]
     first = {f.code: f for f in reversed(found)}  # a fault in every group is told once
@@ -66,7 +66,7 @@ def brief_findings(run: Run, page: Page) -> list[Text]:
     )
 
 
-def _in_brief(finding: Finding, run: Run, page: Page) -> list[Text]:
+def _in_brief(finding: Finding, run: Run, page: PageLayout) -> list[Text]:
     kind = standing(finding, run)
     others = [f.group for f in run.findings if f.code == finding.code and f.group != finding.group]
     said = f"{finding.message}; the same in {', '.join(others)}" if others else finding.message
@@ -76,7 +76,7 @@ def _in_brief(finding: Finding, run: Run, page: Page) -> list[Text]:
     return lines
 
 
-def _finding(finding: Finding, run: Run, page: Page) -> list[Text]:
+def _finding(finding: Finding, run: Run, page: PageLayout) -> list[Text]:
     named = finding.group == "all" or finding.group in finding.message
     where = "" if named else f" [{finding.group}]"
     kind = standing(finding, run)
@@ -90,7 +90,7 @@ def _finding(finding: Finding, run: Run, page: Page) -> list[Text]:
     return [*lines, *remedy, *page.wrap(f"{places}probe explain {finding.code}", indent=indent, style="dim")]
 
 
-def reason_lines(run: Run, page: Page) -> list[Text]:
+def reason_lines(run: Run, page: PageLayout) -> list[Text]:
     """Why this method: each reason with its finding and source; then what would change the decision."""
     if run.decision is None:
         return []
@@ -102,7 +102,7 @@ def reason_lines(run: Run, page: Page) -> list[Text]:
     return lines + _runner_up(run.decision, page)
 
 
-def _runner_up(decision: Decision, page: Page) -> list[Text]:
+def _runner_up(decision: Decision, page: PageLayout) -> list[Text]:
     if not decision.runner_up:
         return []
     method = decision.runner_up.get("method", "")
@@ -113,7 +113,7 @@ def _runner_up(decision: Decision, page: Page) -> list[Text]:
     ]
 
 
-def last_lines(run: Run, page: Page) -> list[Text]:
+def last_lines(run: Run, page: PageLayout) -> list[Text]:
     """The verdict once more where a shell will act on it, so that it is on the screen after a long report."""
     if not run.verdict.conditions:
         return []
@@ -122,7 +122,7 @@ def last_lines(run: Run, page: Page) -> list[Text]:
     return [page.line((f"{mark} {status}", STYLES[TONES[status]]), f" · exit code {code}")]
 
 
-def answer_lines(run: Run, page: Page) -> list[Text]:
+def answer_lines(run: Run, page: PageLayout) -> list[Text]:
     """The paragraph that answers, and the one command to run now."""
     if not run.summary:
         return []

@@ -23,7 +23,7 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ResponseTokens:
     """One response: whole text where there are no tokens, and how many tokens were left out."""
 
     name: str
@@ -33,14 +33,14 @@ class Side:
     more: int
 
 
-def side(row: Mapping[str, Any], key: str, name: str) -> Side:
+def side(row: Mapping[str, Any], key: str, name: str) -> ResponseTokens:
     """The `key` side of a worst or best pair."""
     response = row.get(key) or {}
     tokens = response.get("tokens") or []
     prompt = str(row.get("prompt") or "")
     context = prompt if len(prompt) <= CONTEXT else "…" + prompt[-CONTEXT:]
     shown = tuple(token(str(piece), logp) for piece, logp in tokens[:MOST])
-    return Side(name, context, shown, str(response.get("text") or ""), max(0, len(tokens) - MOST))
+    return ResponseTokens(name, context, shown, str(response.get("text") or ""), max(0, len(tokens) - MOST))
 
 
 def token(piece: str, logp: float | None) -> Token:

@@ -38,7 +38,7 @@ MARKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class IntervalCell:
     """A table cell that is drawn: a point with its interval, on the table's common axis."""
 
     value: float | None
@@ -69,7 +69,7 @@ class Table:
     key: str
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[str | Interval, ...], ...]
+    rows: tuple[tuple[str | IntervalCell, ...], ...]
     note: str = ""
     total: bool = False
     limit: int = 12
@@ -77,7 +77,7 @@ class Table:
     marks: tuple[float, ...] = ()
 
 
-def notes(table: Table, row: Sequence[str | Interval]) -> list[str]:
+def notes(table: Table, row: Sequence[str | IntervalCell]) -> list[str]:
     """What is to be said about a row beside its cells."""
     return [
         str(cell) for column, cell in zip(table.columns, row, strict=True) if column.align == "note" and cell

@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from ..pairs.record import Content, Pair, words_of
-from .flags import shared
+from .flags import shared_prefix
 from .templates import Chat, messages
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TextChange:
     """What a template made of a side: the flag it stands under, and the words that are gone or new."""
 
     flag: str
     words: str
 
 
-def changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[Change]:
+def changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextChange]:
     """What a template made of a side's words; tool calls have no one form and are not compared."""
     found, place = [], 0
     for i, turn in enumerate(turns):
@@ -33,9 +33,9 @@ def changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[Change]:
         if at < 0:
             at = written.find(words.strip(), place)
             dropped = at < 0
-            found.append(Change("template_dropped" if dropped else "template_changed", words))
+            found.append(TextChange("template_dropped" if dropped else "template_changed", words))
         if i == 0 and words.strip() and at > 0 and written[:at].strip():
-            found.append(Change("template_added", written[:at]))
+            found.append(TextChange("template_added", written[:at]))
         place = max(at, place)
     return found
 
@@ -52,7 +52,7 @@ _PIECES = re.compile(r"\s+|\w+|[^\w\s]")
 COMPARED = 4000  # characters of a side that are compared word by word
 
 
-def changed(encoder: Encoder, pair: Pair) -> dict[str, list[Change]]:
+def changed(encoder: Encoder, pair: Pair) -> dict[str, list[TextChange]]:
     """What the chat template made of each side, with the words and no more; nothing for text rows.
 
     Raises `ProbeError` where the template refuses the row.
@@ -61,18 +61,18 @@ def changed(encoder: Encoder, pair: Pair) -> dict[str, list[Change]]:
     if not isinstance(row, Chat):
         return {"chosen": [], "rejected": []}
     prompt, chosen, rejected = encoder.tokenise([row.prompt, row.chosen, row.rejected])
-    start = min(shared(prompt[0], side[0]) for side in (chosen, rejected))
+    start = min(shared_prefix(prompt[0], side[0]) for side in (chosen, rejected))
     return {
         "chosen": _side(encoder, row.chosen, chosen, start, pair.chosen),
         "rejected": _side(encoder, row.rejected, rejected, start, pair.rejected),
     }
 
 
-def _side(encoder: Encoder, text: str, tokens: Tokens, start: int, side: Content) -> list[Change]:
+def _side(encoder: Encoder, text: str, tokens: Tokens, start: int, side: Content) -> list[TextChange]:
     ids, offsets = tokens
     stop = encoder.end_of_turn(ids, start)
     written = encoder.written(text, ids, offsets, start, len(ids) if stop is None else stop - 1)
     return [
-        c if c.flag == "template_added" else Change(c.flag, lost_words(c.words, written))
+        c if c.flag == "template_added" else TextChange(c.flag, lost_words(c.words, written))
         for c in changes(written, messages(side, "assistant"))
     ]

@@ -13,7 +13,7 @@ from ..pairs.record import Pair
 from .encode import Encoder
 from .engine import token_logps
 from .model import LoadedModel
-from .records import EncodedSide
+from .scores import EncodedSide
 
 PAIRS = 8  # that are scored twice
 

@@ -103,7 +103,7 @@ def _convert(gguf: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from .loaded import check_model, reading
+    from .loaded import check_weights, reading
 
     size, started = gguf.stat().st_size, time.monotonic()
     print(f"converting {gguf.name} once ({size >> 20} MiB) …", file=sys.stderr, flush=True)
@@ -112,7 +112,7 @@ def _convert(gguf: Path, target: Path) -> None:
     tokenizer = reading(*how, lambda: AutoTokenizer.from_pretrained(**source))
     more = {"dtype": torch.float32, "output_loading_info": True}
     model, info = reading(*how, lambda: AutoModelForCausalLM.from_pretrained(**source, **more))
-    check_model(str(gguf), info, model)
+    check_weights(str(gguf), info, model)
     # transformers refuses to save what it calls quantized; the weights are plain float32 by now.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):

@@ -18,8 +18,8 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import ProbeError
 from ..pairs.record import Content, Pair, text_of
 from .changes import changes
-from .flags import FLAGS, joined_pair, shared
-from .records import EncodedPair, EncodedSide
+from .flags import FLAGS, joined_pair, shared_prefix
+from .scores import EncodedPair, EncodedSide
 from .templates import (
     Chat,
     chat_texts,
@@ -102,7 +102,7 @@ class Encoder:
             return self.chat
         return self.template == "chat" and bool(pair.prompt) and not is_rendered(pair, self.tokenizer)
 
-    def texts(self, pair: Pair) -> Chat | tuple[Side, Side]:
+    def texts(self, pair: Pair) -> Chat | tuple[SideText, SideText]:
         """What the tokenizer is given: three texts under a chat template, else one a side."""
         if not self._is_chat(pair):
             raw = self.template not in ("raw", "chat") and is_rendered(pair, self.tokenizer)
@@ -120,7 +120,7 @@ class Encoder:
 
     def _chat(self, pair: Pair, chat: Chat, prompt: Tokens, chosen: Tokens, rejected: Tokens) -> EncodedPair:
         """TRL's rule: the response follows the tokens that the prompt shares with both sides."""
-        start = min(shared(prompt[0], chosen[0]), shared(prompt[0], rejected[0]))
+        start = min(shared_prefix(prompt[0], chosen[0]), shared_prefix(prompt[0], rejected[0]))
         sides = [
             self._chat_side(text, tokens, start, messages(side, "assistant"))
             for text, tokens, side in (
@@ -170,7 +170,9 @@ class Encoder:
         sides = [text_of(side) for side in (pair.chosen, pair.rejected)]
         return {"typed_special"} if any(t in side for side in sides for t in texts) else set()
 
-    def _text(self, pair: Pair, sides: tuple[Side, Side], chosen: Tokens, rejected: Tokens) -> EncodedPair:
+    def _text(
+        self, pair: Pair, sides: tuple[SideText, SideText], chosen: Tokens, rejected: Tokens
+    ) -> EncodedPair:
         joined = joined_pair(pair, self._place(sides[0], *chosen), self._place(sides[1], *rejected))
         flags = set(joined.flags) | self._typed(pair)
         if self.template != "raw" and is_rendered(pair, self.tokenizer):
@@ -185,7 +187,7 @@ class Encoder:
         return [(self.tokenizer(text, add_special_tokens=False)["input_ids"], None) for text in texts]
 
     def _place(
-        self, side: Side, ids: list[int], offsets: list[tuple[int, int]] | None
+        self, side: SideText, ids: list[int], offsets: list[tuple[int, int]] | None
     ) -> tuple[EncodedSide, set[str]]:
         """Token ids with special tokens, boundary, end token and truncation settled."""
         flags: set[str] = set()
@@ -216,7 +218,7 @@ class Encoder:
         return EncodedSide(tuple(body), start, size, end), flags
 
     def _boundary(
-        self, side: Side, ids: list[int], offsets: list[tuple[int, int]] | None
+        self, side: SideText, ids: list[int], offsets: list[tuple[int, int]] | None
     ) -> tuple[int, int, bool]:
         """Indices of the first response token and the first token after it; whether the first is merged."""
         if offsets is None:
@@ -227,10 +229,10 @@ class Encoder:
         merged = start < stop and bool(side.text[offsets[start][0] : first].strip())
         return start, stop, merged
 
-    def _boundary_by_prefix(self, side: Side, ids: list[int]) -> tuple[int, int, bool]:
+    def _boundary_by_prefix(self, side: SideText, ids: list[int]) -> tuple[int, int, bool]:
         """For tokenizers without offsets: the longest common prefix with the tokens of the context alone."""
         alone = self.tokenizer(side.before, add_special_tokens=False)["input_ids"]
-        start = shared(alone, ids)
+        start = shared_prefix(alone, ids)
         return start, len(ids), start < len(alone)
 
     def _end(self, ids: list[int], stop: int) -> list[int]:
@@ -238,7 +240,7 @@ class Encoder:
         eos = self.tokenizer.eos_token_id
         return [] if eos is None or ids[stop - 1 : stop] == [eos] else [eos]
 
-    def _lead(self, side: Side, ids: Sequence[int]) -> list[int]:
+    def _lead(self, side: SideText, ids: Sequence[int]) -> list[int]:
         """Special tokens to put in front, never twice."""
         before = list(self.affixes.before)
         if not before and not side.before and self.tokenizer.bos_token_id is not None:
@@ -250,7 +252,7 @@ Tokens = tuple[list[int], list[tuple[int, int]] | None]  # ids, and where each s
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class SideText:
     """One text to be tokenised: context and response."""
 
     before: str
@@ -282,11 +284,11 @@ def affixes_of(tokenizer: PreTrainedTokenizerBase) -> Affixes:
     return Affixes(tuple(full[:at]), tuple(full[at + len(bare) :]))
 
 
-def _side(before: str, content: Content) -> Side:
+def _side(before: str, content: Content) -> SideText:
     response = text_of(content)
-    return Side(before, before + response, len(response), len(response.encode("utf-8", "surrogatepass")))
+    return SideText(before, before + response, len(response), len(response.encode("utf-8", "surrogatepass")))
 
 
-def all_texts(row: Chat | tuple[Side, Side]) -> list[str]:
+def all_texts(row: Chat | tuple[SideText, SideText]) -> list[str]:
     """The texts of a row in the order that they are tokenised in."""
     return [row.prompt, row.chosen, row.rejected] if isinstance(row, Chat) else [side.text for side in row]

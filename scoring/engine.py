@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from ..errors import ProbeError
 from .attention import make_layout, tree_attention_on
 from .head import head_of, target_logps
-from .records import EncodedSide
+from .scores import EncodedSide
 from .tree import Tree, build_tree, common_prefix
 
 BUDGET = 1024  # distinct tokens a packed row; see docs/performance.md

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..pairs.record import Pair
-from .records import EncodedPair, EncodedSide
+from .scores import EncodedPair, EncodedSide
 
 # What the encoder may meet, as it stands in reports.
 FLAGS = {
@@ -35,7 +35,7 @@ def left_out(flags: Iterable[str]) -> str | None:
     return next((flag for flag in REASONS if flag in met), None) if EXCLUDING & met else None
 
 
-def shared(a: Sequence[int], b: Sequence[int]) -> int:
+def shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     """How many ids two sequences share at their beginning."""
     n = min(len(a), len(b))
     return next((i for i in range(n) if a[i] != b[i]), n)

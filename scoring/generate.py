@@ -10,7 +10,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from ..progress import Advance
 from .engine import causal_lm
 from .model import LoadedModel
-from .records import EncodedSide
+from .scores import EncodedSide
 
 BATCH = 8
 

@@ -11,7 +11,7 @@ from ..progress import Advance
 from .adapter import with_lora
 from .engine import token_logps
 from .model import LoadedModel
-from .records import EncodedPair
+from .scores import EncodedPair
 
 RANK = 16
 

@@ -44,7 +44,7 @@ def first_line(error: BaseException) -> str:
     return text.rstrip(".:")[:160]
 
 
-def check_model(what: str, info: Mapping[str, Any], model: torch.nn.Module) -> list[str]:
+def check_weights(what: str, info: Mapping[str, Any], model: torch.nn.Module) -> list[str]:
     """The names of weights that were left unused, told on stderr.
 
     Raises `ProbeError` for weights of the model that the files do not hold, and for weights of its own

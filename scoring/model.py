@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from ..errors import ProbeError
 from .embedded import EMBEDDED_NAME, converted, embedded_gguf, is_gguf, plain_source
 from .engine import causal_lm
-from .loaded import check_adapter, check_config, check_model, check_runs, first_line, reading
+from .loaded import check_adapter, check_config, check_runs, check_weights, first_line, reading
 from .processes import local_rank, world
 from .quantized import count, exactly, facts_of, quantizing
 from .weights import (
@@ -111,7 +111,7 @@ def load_model(
         dtype=kind, use_safetensors=True, output_loading_info=True, **placed, **quantized,
         ignore_mismatched_sizes=True,  # refused below, by name
     )  # fmt: skip
-    unused = check_model(shown, info, model)
+    unused = check_weights(shown, info, model)
     full = with_adapter(exactly(model), adapter)
     full.eval()
     if not placed:

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from .engine import plain_logps
-from .records import EncodedSide
+from .scores import EncodedSide
 
 
 def first_bad_module(model: PreTrainedModel, side: EncodedSide) -> str:

@@ -14,7 +14,7 @@ import torch
 
 from .attention import LayoutMissing
 from .engine import causal_lm, token_logps
-from .records import EncodedSide
+from .scores import EncodedSide
 
 # Largest difference of a response's mean log-prob (nats/token) that the arithmetic alone explains.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}

@@ -18,7 +18,7 @@ from ..errors import CannotMeasure
 from .attention import tree_attention_on
 from .engine import BUDGET, causal_lm, forward, sorted_packs
 from .head import head_of
-from .records import EncodedSide, Floats
+from .scores import EncodedSide, Floats
 
 CHUNK = 64  # tokens whose logits are held at a time
 

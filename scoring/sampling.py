@@ -39,7 +39,7 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SampledIds:
     """The ids drawn, without the end token; `ended`: the model ended it itself within the limit."""
 
     ids: tuple[int, ...]
@@ -53,7 +53,7 @@ def sample(
     tokens: int,
     top_p: float = 1.0,
     batch: int = BATCH,
-) -> Iterator[dict[int, Answer]]:
+) -> Iterator[dict[int, SampledIds]]:
     """The answers, at most `tokens` long, by index into `draws`: a batch at a time, shortest contexts first.
 
     The whole distribution is sampled, or with `top_p` < 1 the smallest set of tokens that holds so much of it
@@ -77,7 +77,7 @@ def sample(
 
 
 @torch.inference_mode()
-def _answers(loaded: LoadedModel, draws: Sequence[Draw], tokens: int, top_p: float) -> list[Answer]:
+def _answers(loaded: LoadedModel, draws: Sequence[Draw], tokens: int, top_p: float) -> list[SampledIds]:
     model: Any = causal_lm(loaded.model)
     ends = end_ids(loaded)
     uniforms = np.stack([np.random.default_rng(draw.seed).random(tokens) for draw in draws])
@@ -108,9 +108,9 @@ def end_ids(loaded: LoadedModel) -> frozenset[int]:
     return frozenset(i for i in (*known, loaded.tokenizer.eos_token_id) if i is not None)
 
 
-def _answer(ids: Sequence[int], ends: frozenset[int]) -> Answer:
+def _answer(ids: Sequence[int], ends: frozenset[int]) -> SampledIds:
     stop = next((i for i, token in enumerate(ids) if token in ends), None)
-    return Answer(tuple(ids[:stop]), stop is not None)
+    return SampledIds(tuple(ids[:stop]), stop is not None)
 
 
 @dataclass(frozen=True, slots=True)

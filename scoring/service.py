@@ -24,7 +24,7 @@ from .model import LoadedModel
 from .numerics import first_bad_module
 from .processes import exchange, rank, world
 from .proof import Proof, prove
-from .records import EncodedPair, EncodedSide, Floats, PairScore, SideScore
+from .scores import EncodedPair, EncodedSide, Floats, PairScore, SideScore
 from .store import Store, model_key
 
 WINDOW = 128  # pairs encoded, sorted and packed together; memory grows with this, not with the file

@@ -23,14 +23,14 @@ from .encode import Encoder, make_encoder
 from .flags import FLAGS, describe
 from .model import LoadedModel, load_model
 from .options import ModelOptions as ModelOptions
-from .records import PairScore, SideScore
+from .scores import PairScore, SideScore
 from .service import Scorer, open_store
 
 STABILITY_PAIRS = 256  # at most so many, drawn by seed, are scored again under other templates and premises
 KEPT = 40  # worst and best pairs kept with their words
 
 
-class Tally(Protocol):
+class ScoreDisplay(Protocol):
     """What is shown below the progress bar: it is drawn by rich and takes each pair's gap (nats/token)."""
 
     def add(self, group: str, gap: float) -> None:
@@ -135,7 +135,7 @@ class Session:
         store = None if options.no_cache or given else open_store(loaded)
         return cls(source, survey, loaded, encoder, Scorer(loaded, encoder, store))
 
-    def scores(self, what: str = "scoring", tally: Tally | None = None) -> Iterator[PairScore]:
+    def scores(self, what: str = "scoring", tally: ScoreDisplay | None = None) -> Iterator[PairScore]:
         """The score of every pair of the file, with progress (and a `tally` of the groups) on stderr."""
         with progress(what, self.survey.n, below=tally) as advance:
             for score in self.scorer.scores(self.source.pairs(), advance):

@@ -15,7 +15,7 @@ from .changes import changed
 from .embedded import EMBEDDED_NAME
 from .encode import SAMPLE, Encoder, make_encoder
 from .flags import FLAGS, left_out
-from .records import EncodedSide
+from .scores import EncodedSide
 from .session import ModelOptions, Source
 from .templates import special_ids
 from .tokenizer import load_tokenizer, model_length

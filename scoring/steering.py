@@ -17,7 +17,7 @@ import torch
 
 from .engine import causal_lm, plain_logps
 from .model import LoadedModel
-from .records import EncodedSide, Floats
+from .scores import EncodedSide, Floats
 from .service import STORE
 from .store import Store, model_key
 

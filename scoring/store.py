@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .records import EncodedSide, Floats
+from .scores import EncodedSide, Floats
 
 SCORER_VERSION = 1  # raise when the same inputs would give other numbers
 APPLICATION_ID = 0x70726F62  # "prob" in the file's header: whose database this is

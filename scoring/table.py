@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from .records import Floats, PairScore, SideScore
+from .scores import Floats, PairScore, SideScore
 
 NO_TOKENS: Floats = np.empty(0, np.float32)
 NO_TOKENS.setflags(write=False)

@@ -33,7 +33,7 @@ CROSS_FIT = 2.0  # two halves that judge each other make the same errors: at wor
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class CutResponse:
     """A response cut to the length of a sample: its text, whether it had ended by then, its token ids.
 
     `states` [features]: the base model's hidden states over it, or None where they were not read.
@@ -52,7 +52,9 @@ class Judge:
     punctuation and the first words.
     """
 
-    def __init__(self, chosen: Sequence[Writing], rejected: Sequence[Writing], kind: str = "content") -> None:
+    def __init__(
+        self, chosen: Sequence[CutResponse], rejected: Sequence[CutResponse], kind: str = "content"
+    ) -> None:
         from sklearn.linear_model import LogisticRegression
 
         self._blocks = _blocks([*chosen, *rejected], kind)
@@ -60,15 +62,15 @@ class Judge:
         labels = np.repeat([1, 0], [len(chosen), len(rejected)])
         self._model = LogisticRegression(C=1.0, max_iter=300).fit(features, labels)
 
-    def scores(self, written: Sequence[Writing]) -> Floats:
+    def scores(self, written: Sequence[CutResponse]) -> Floats:
         """Log-odds [writings] of the chosen kind."""
         return np.asarray(self._model.decision_function(self._features(written)), dtype=np.float64)
 
-    def _features(self, written: Sequence[Writing]) -> Any:
+    def _features(self, written: Sequence[CutResponse]) -> Any:
         return sparse.hstack([block(written) for block in self._blocks]).tocsr()
 
 
-def _blocks(written: Sequence[Writing], kind: str) -> list[Any]:
+def _blocks(written: Sequence[CutResponse], kind: str) -> list[Any]:
     if kind == "form":
         return [_Vector(_form_words, written), _Dense(_form_numbers, written)]
     blocks: list[Any] = [_Vector(_content_words, written)]
@@ -80,13 +82,13 @@ def _blocks(written: Sequence[Writing], kind: str) -> list[Any]:
 class _Vector:
     """Counts of what `words` finds, tf-idf weighted."""
 
-    def __init__(self, words: Any, written: Sequence[Writing]) -> None:
+    def __init__(self, words: Any, written: Sequence[CutResponse]) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self._vectorizer = TfidfVectorizer(analyzer=lambda text: list(words(text)), sublinear_tf=True)
         self._vectorizer.fit([*(one.text for one in written), "a"])  # never an empty vocabulary
 
-    def __call__(self, written: Sequence[Writing]) -> Any:
+    def __call__(self, written: Sequence[CutResponse]) -> Any:
         """Rows [writings, features] of length 1."""
         return self._vectorizer.transform([one.text for one in written])
 
@@ -94,13 +96,13 @@ class _Vector:
 class _Dense:
     """Numbers, each centred and scaled by the fitted writings, so that a row has length about 1."""
 
-    def __init__(self, numbers: Any, written: Sequence[Writing]) -> None:
+    def __init__(self, numbers: Any, written: Sequence[CutResponse]) -> None:
         self._numbers = numbers
         values = np.stack([numbers(one) for one in written])
         self._centre, spread = values.mean(0), values.std(0)
         self._scale = np.where(spread > 0, spread, np.inf) * math.sqrt(values.shape[1])
 
-    def __call__(self, written: Sequence[Writing]) -> Any:
+    def __call__(self, written: Sequence[CutResponse]) -> Any:
         """Rows [writings, features]."""
         return sparse.csr_matrix(
             (np.stack([self._numbers(one) for one in written]) - self._centre) / self._scale
@@ -118,14 +120,14 @@ def _form_words(text: str) -> Iterator[str]:
     yield from (" ".join(words[:k]) for k in range(1, len(words) + 1))
 
 
-def _form_numbers(one: Writing) -> Floats:
+def _form_numbers(one: CutResponse) -> Floats:
     text = one.text
     marks = sum(not c.isalnum() and not c.isspace() for c in text) / max(len(text), 1)
     lists, lines = len(LIST.findall(text)), text.count("\n")
     return np.array([math.log1p(len(one.ids)), one.ended, math.log1p(lists), math.log1p(lines), marks])
 
 
-def _states(one: Writing) -> Floats:
+def _states(one: CutResponse) -> Floats:
     assert one.states is not None
     return one.states
 
@@ -138,13 +140,13 @@ class Half:
     `before`, `after` [prompts][samples]: what was written with the same random numbers.
     """
 
-    train_chosen: Sequence[Writing]
-    train_rejected: Sequence[Writing]
-    chosen: Sequence[Writing]
-    rejected: Sequence[Writing]
+    train_chosen: Sequence[CutResponse]
+    train_rejected: Sequence[CutResponse]
+    chosen: Sequence[CutResponse]
+    rejected: Sequence[CutResponse]
     pair_prompts: Sequence[str]
-    before: Sequence[Sequence[Writing]]
-    after: Sequence[Sequence[Writing]]
+    before: Sequence[Sequence[CutResponse]]
+    after: Sequence[Sequence[CutResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,7 @@ def _form(halves: Sequence[Half]) -> dict[str, float]:
     return found | {f"chosen_{key}": value for key, value in form_of(chosen).items()}
 
 
-def form_of(written: Sequence[Writing]) -> dict[str, float]:
+def form_of(written: Sequence[CutResponse]) -> dict[str, float]:
     """Means over writings: words, share that ended, share with a list, share of the commonest first word."""
     n = max(len(written), 1)
     first = [words[0] if (words := WORD.findall(one.text)) else "" for one in written]

@@ -27,7 +27,7 @@ def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> R
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for name, run in zip(names[1:], runs[1:], strict=True):
-        pairs, note = shared(runs[0], run)
+        pairs, note = matched_rows(runs[0], run)
         notes.append(f"{name} − A: {note}")
         rows += [{**to_json(e), "name": f"{name} − A: {e.name}"} for e in differences(pairs, alpha)]
     apart = distinctions(runs)
@@ -85,7 +85,7 @@ def distinctions(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return [{key: own[key] for key in differing} for own in facts]
 
 
-def shared(first: Run, second: Run) -> tuple[list[tuple[Row, Row]], str]:
+def matched_rows(first: Run, second: Run) -> tuple[list[tuple[Row, Row]], str]:
     """The pairs of both runs, matched, and a sentence on what was matched."""
     before, after = _rows(first), _rows(second)
     same = _sha256(first) == _sha256(second)

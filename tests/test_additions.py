@@ -64,23 +64,24 @@ ENTRY = """    Probe(
 PROBE_NAMES"""
 LOSS = '''
 
-def _hinge(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _hinge(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     """max(0, 1 − βh), h = Δ_w − Δ_l."""
     sides = _ratios(policy, reference)
-    return _outcome(torch.relu(1 - shape.beta * (sides[0] - sides[1])), sides, shape.beta)
+    return _outcome(torch.relu(1 - constants.beta * (sides[0] - sides[1])), sides, constants.beta)
 
 
 Equation ='''
 LOSS_USED = """
 import torch
 from probe.training.losses import Logps, outcome
-from probe.training.methods import Shape
+from probe.training.methods import LossConstants
 from probe.training.recipes import stages_of
-from probe.training.shipped import recipe
+from probe.training.shipped import shipped_values
 ones = torch.ones(2)
-given = outcome("hinge", Logps(3 * ones, ones, ones, ones), Logps(ones, ones, ones, ones), Shape(beta=0.25))
+constants = LossConstants(beta=0.25)
+given = outcome("hinge", Logps(3 * ones, ones, ones, ones), Logps(ones, ones, ones, ones), constants)
 assert given.loss.tolist() == [0.5, 0.5] and given.chosen_rewards.tolist() == [0.5, 0.5]
-assert recipe("hinge", parameters=None, n=64)["beta"] == 0.1 and stages_of("sft+hinge")
+assert shipped_values("hinge", parameters=None, n=64)["beta"] == 0.1 and stages_of("sft+hinge")
 """
 READER = """def _pipes(file: IO[bytes]) -> Rows:
     return _csv(file, "|")

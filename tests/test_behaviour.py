@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from probe.probes.trial.passes import Pass
-from probe.probes.trial.race import Candidate, race
-from probe.stats.behaviour import Half, Judge, Writing, behaviour, form_of
+from probe.probes.trial.race import RacedMethod, race
+from probe.stats.behaviour import CutResponse, Half, Judge, behaviour, form_of
 
 WORDS = [f"w{i}" for i in range(40)]
 
 
 def write(words, ended=True):
     text = " ".join(words)
-    return Writing(text, ended, tuple(hash(word) % 10**6 for word in words))
+    return CutResponse(text, ended, tuple(hash(word) % 10**6 for word in words))
 
 
 def texts(rng, n, mark, share=1.0):
@@ -58,8 +58,8 @@ def test_form_is_told_apart_from_content():
 
 
 def test_lists_and_repetition_are_counted():
-    listed = Writing("- one\n- two", True, (1, 2, 3))
-    same = Writing("a a a a a", False, (7, 7, 7, 7, 7))
+    listed = CutResponse("- one\n- two", True, (1, 2, 3))
+    same = CutResponse("a a a a a", False, (7, 7, 7, 7, 7))
     found = form_of([listed, same])
     assert found["lists"] == 0.5 and found["ended"] == 0.5 and found["repetition"] == pytest.approx(2 / 4)
 
@@ -75,7 +75,7 @@ def candidate(method, cost, halves, right=60):
     unseen = Pass(
         margins, margins / 9, margins * 0, margins * 0 + 1, [str(i) for i in range(n)], range(n), margins * 0
     )
-    return Candidate(method, cost, [8], unseen, halves)
+    return RacedMethod(method, cost, [8], unseen, halves)
 
 
 def raced(*added):

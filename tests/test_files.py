@@ -213,7 +213,7 @@ def test_what_fix_writes_is_read(tmp_path, monkeypatch, capsys):
 def test_a_store_that_turns_out_damaged_is_set_aside(tmp_path):
     import numpy as np
 
-    from probe.scoring.records import EncodedSide
+    from probe.scoring.scores import EncodedSide
     from probe.scoring.store import Store
 
     sides = [EncodedSide(tuple(range(i, i + 40)), 4, 90) for i in range(400)]

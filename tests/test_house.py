@@ -61,3 +61,14 @@ def test_the_counting_by_hand(house):
     assert house.wrong_way(house.rooms(graph)) == ["stats → gate"]
     (function,) = house.functions(ast.parse(modules["gate/b.py"]))
     assert house.length(function) == 2
+
+
+def test_a_class_has_a_name_of_its_own(modules):
+    """One name, one thing. Axolotl's plugin carries the name of the class whose options it takes."""
+    places = {}
+    for path, text in modules.items():
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(path)
+    assert places.pop("Preflight") == ["axolotl_plugin.py", "preflight.py"]
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

@@ -7,11 +7,11 @@ import pytest
 from scipy import special
 
 from probe.gate.promote.changes import QUANTITIES, Paired, changes
-from probe.gate.promote.claims import Claim, allowances, claims_of, judged
+from probe.gate.promote.claims import ChangeClaim, allowances, claims_of, judged
 from probe.stats.statistics import clopper_pearson, share_clustered, summarise
 
 
-class Stub(Claim):
+class Stub(ChangeClaim):
     """A claim whose own test has this p; worse or not as told."""
 
     __slots__ = ("_p", "_worse")

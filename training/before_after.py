@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..scoring.records import PairScore
+from ..scoring.scores import PairScore
 from ..stats.paired_runs import differences
 from ..stats.statistics import mean_estimate
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..scoring.model import LoadedModel
 from ..scoring.readout import depths, read_out
-from ..scoring.records import EncodedSide
-from ..scoring.sampling import Answer, Draw, sample
-from ..stats.behaviour import Writing
+from ..scoring.sampling import Draw, SampledIds, sample
+from ..scoring.scores import EncodedSide
+from ..stats.behaviour import CutResponse
 from .data import Example
 
 SAMPLES, TOKENS, PROMPTS = 2, 14, 96
@@ -29,7 +29,7 @@ class Sampling:
     seed: int = 0
 
 
-Written = list[list[Writing]]  # [prompts][samples]
+Written = list[list[CutResponse]]  # [prompts][samples]
 
 
 def asked(items: Sequence[Example], how: Sampling) -> list[Example]:
@@ -53,11 +53,11 @@ def written(loaded: LoadedModel, items: Sequence[Example], how: Sampling) -> Wri
         for item in items
         for k in range(how.samples)
     ]
-    answers: dict[int, Answer] = {}
+    answers: dict[int, SampledIds] = {}
     for some in sample(loaded, draws, tokens=how.tokens, batch=BATCH):
         answers |= some
     rows = [
-        Writing(
+        CutResponse(
             loaded.tokenizer.decode(answers[i].ids, skip_special_tokens=True),
             answers[i].ended,
             answers[i].ids,
@@ -67,20 +67,20 @@ def written(loaded: LoadedModel, items: Sequence[Example], how: Sampling) -> Wri
     return [rows[i : i + how.samples] for i in range(0, len(rows), how.samples)]
 
 
-def as_writing(loaded: LoadedModel, side: EncodedSide, how: Sampling) -> Writing:
+def as_writing(loaded: LoadedModel, side: EncodedSide, how: Sampling) -> CutResponse:
     """A response of the file, cut to the length of a sample, so that the judge sees both alike."""
     return cut(loaded, side.ids[side.start : len(side.ids) - int(side.has_end)], how)
 
 
-def cut(loaded: LoadedModel, body: Sequence[int], how: Sampling) -> Writing:
+def cut(loaded: LoadedModel, body: Sequence[int], how: Sampling) -> CutResponse:
     """The first tokens of a response without its end token, as many as a sample has."""
     kept = tuple(int(i) for i in body[: how.tokens])
-    return Writing(loaded.tokenizer.decode(kept, skip_special_tokens=True), len(body) < how.tokens, kept)
+    return CutResponse(loaded.tokenizer.decode(kept, skip_special_tokens=True), len(body) < how.tokens, kept)
 
 
 def with_states(
-    loaded: LoadedModel, contexts: Sequence[Sequence[int]], writings: Sequence[Writing], *, plain: bool
-) -> list[Writing]:
+    loaded: LoadedModel, contexts: Sequence[Sequence[int]], writings: Sequence[CutResponse], *, plain: bool
+) -> list[CutResponse]:
     """The writings with the model's mean states over them, of the half-way layer, given their contexts.
 
     Equal writings on equal contexts are read once. An empty writing has the state of nothing: zeros.

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from .checkpoint import put_weights, trainable_weights
 from .guard import State, watch_held_out, watch_step
-from .records import Event, Limits
+from .guard_records import Event, Limits
 from .rows import held_out_name, number, read_held_out, read_step, unprefixed
 
 

@@ -12,7 +12,7 @@ from ..errors import ProbeError
 from ..pairs.record import Pair, text_of
 from ..scoring.encode import Encoder
 from ..scoring.flags import EXCLUDING
-from ..scoring.records import EncodedPair, EncodedSide, PairScore, SideScore
+from ..scoring.scores import EncodedPair, EncodedSide, PairScore, SideScore
 from ..scoring.tree import common_prefix
 
 

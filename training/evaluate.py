@@ -12,15 +12,15 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
 from ..scoring.engine import causal_lm
-from ..scoring.records import EncodedSide
+from ..scoring.scores import EncodedSide
 from ..stats.answers import repeated_share
 from ..stats.statistics import mean_estimate
 from .data import Example, micro_batches
+from .guard_records import HeldOut
 from .losses import Logps
-from .methods import METHODS, Shape
+from .methods import METHODS, LossConstants
 from .objective import PairLogps, Sums, losses_of, reward_scale
 from .policy import Policy
-from .records import HeldOut
 from .rules import non_finite
 
 NEW_TOKENS = 32  # sampled a prompt
@@ -49,16 +49,16 @@ def side_sums(
 
 
 def judge(
-    sums: Sequence[float], items: Sequence[Example], method: str, shape: Shape, step: int
+    sums: Sequence[float], items: Sequence[Example], method: str, constants: LossConstants, step: int
 ) -> tuple[dict[str, Any], HeldOut]:
     """The evaluation row and what the guard takes; `sums`: Σ log p of chosen, then rejected, of each item."""
     pairs = np.asarray(sums, dtype=np.float64).reshape(-1, 2)
     tokens = np.array([item.tokens for item in items], dtype=np.float64)
     batch = PairLogps(_logps(pairs, tokens), _reference(items, tokens, method))
-    losses = losses_of(batch, method, shape)
+    losses = losses_of(batch, method, constants)
     if method == "sft":
         losses = losses * batch.policy.chosen_tokens
-    totals = Sums.of(losses, batch, method, shape)
+    totals = Sums.of(losses, batch, method, constants)
     weight = float(tokens[:, 0].sum()) if method == "sft" else float(len(items))
     row = {f"eval_{key}": value for key, value in _weighted(totals, weight).row(method).items()}
     chosen_logps, rejected_logps = pairs.mean(axis=0).tolist()
@@ -69,7 +69,7 @@ def judge(
         step=step,
         loss=totals.loss / weight,
         accuracy=totals.wins / len(items) if preference else None,
-        margin=totals.margin / len(items) / reward_scale(method, shape) if preference else None,
+        margin=totals.margin / len(items) / reward_scale(method, constants) if preference else None,
         chosen_change=change,
         chosen_high=high,
         bad=non_finite(row),

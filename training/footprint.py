@@ -16,7 +16,7 @@ import torch
 
 from ..scoring.engine import causal_lm, token_logps
 from ..scoring.head import CHUNK_LOGITS
-from ..scoring.records import EncodedSide
+from ..scoring.scores import EncodedSide
 from .policy import trainable_model
 from .recipes import Recipe
 
@@ -29,7 +29,7 @@ TRAINED = 4  # bytes a trained weight, its gradient and each of AdamW's two mome
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Activations:
     """Bytes that autograd keeps for a row of T tokens, `linear`·T + `quadratic`·T², and seconds a token."""
 
     linear: float
@@ -53,12 +53,12 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredSteps:
     """The measured steps of LoRA and of full tuning, and the counts."""
 
     counts: Counts
-    lora: Kept
-    full: Kept
+    lora: Activations
+    full: Activations
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Footprint:
         return self.weights + self.gradients + self.optimizer + self.activations + self.logits
 
 
-def footprint(found: Measured, tuning: str, tokens: int) -> Footprint:
+def footprint(found: MeasuredSteps, tuning: str, tokens: int) -> Footprint:
     """The peak of a step whose largest micro-batch has `tokens` distinct tokens.
 
     QLoRA: linear layers in 4 bits, the rest and all computing in bfloat16.
@@ -97,7 +97,7 @@ def footprint(found: Measured, tuning: str, tokens: int) -> Footprint:
     return Footprint(weights, float(TRAINED * trained), 2.0 * TRAINED * trained, kept, logits)
 
 
-def measured(model: torch.nn.Module, recipe: Recipe) -> Measured:
+def measured(model: torch.nn.Module, recipe: Recipe) -> MeasuredSteps:
     """Steps of LoRA and of full tuning on rows of random tokens; the model is as before afterwards."""
     inner = causal_lm(model)
     flags, training = {name: p.requires_grad for name, p in inner.named_parameters()}, inner.training
@@ -122,13 +122,13 @@ def measured(model: torch.nn.Module, recipe: Recipe) -> Measured:
             p.requires_grad_(flags[name])
             p.grad = None
     vocabulary = int(head.weight.shape[0])
-    return Measured(Counts(size, linear, adapter, item, vocabulary), lora, full)
+    return MeasuredSteps(Counts(size, linear, adapter, item, vocabulary), lora, full)
 
 
-def _kept(model: torch.nn.Module) -> Kept:
+def _kept(model: torch.nn.Module) -> Activations:
     small, large = (saved_bytes(model, tokens) for tokens in ROWS)
     quadratic = max(0.0, (large / ROWS[1] - small / ROWS[0]) / (ROWS[1] - ROWS[0]))
-    return Kept(large / ROWS[1] - quadratic * ROWS[1], quadratic, _seconds(model, ROWS[1]) / ROWS[1])
+    return Activations(large / ROWS[1] - quadratic * ROWS[1], quadratic, _seconds(model, ROWS[1]) / ROWS[1])
 
 
 def saved_bytes(model: torch.nn.Module, tokens: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .records import Event, HeldOut, Limits, Step
+from .guard_records import Event, HeldOut, Limits, Step
 from .rules import (
     accelerating,
     displaced,

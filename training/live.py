@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..streams import plain
-from .records import Event
+from .guard_records import Event
 
 SHOWN = {
     "loss": "loss",

@@ -23,19 +23,19 @@ from transformers import get_scheduler
 
 from ..errors import ProbeError
 from ..files import write_text
-from ..scoring.records import EncodedSide
+from ..scoring.scores import EncodedSide
 from .checkpoint import is_sharded, keep_trainable_only, latest_checkpoint, load_checkpoint, prune
 from .checkpoint import save_checkpoint as write_checkpoint
 from .data import Example, batches, replayed
 from .evaluate import judge, perplexity, sampled_health, side_sums
 from .guard import watch_held_out, watch_step
+from .guard_records import Event
 from .live import View, shown
 from .methods import METHODS
 from .objective import Sums, reward_scale, sides_of
-from .plan import Material, Options, Progress, Result
+from .plan import Material, Options, Progress, StageResult
 from .policy import Policy
 from .recipes import Recipe
-from .records import Event
 from .rows import read_step
 from .step import Stepper
 
@@ -77,7 +77,7 @@ class Stage:
 
     # --- the run ------------------------------------------------------------------------------------------
 
-    def run(self) -> Result:
+    def run(self) -> StageResult:
         """Train to the end, or until the guard stops it. Raises `KeyboardInterrupt` after a checkpoint."""
         self._start()
         view = View(self.recipe.method, self.total, self.progress.step, self.progress.step)
@@ -92,7 +92,9 @@ class Stage:
         # Not `end_training()`: that parts the processes, which still have a stage and scores before them.
         for tracker in self.accelerator.trackers if self.accelerator.is_main_process else ():
             tracker.finish()
-        return Result(self.progress.step, best, tuple(self.progress.rows), tuple(self.progress.events), stop)
+        return StageResult(
+            self.progress.step, best, tuple(self.progress.rows), tuple(self.progress.events), stop
+        )
 
     def _start(self) -> None:
         last = latest_checkpoint(self.directory) if self.options.resume else None
@@ -155,12 +157,12 @@ class Stage:
 
     def _guard_step(self, view: View, row: Mapping[str, Any], step: int) -> Event | None:
         method = self.recipe.method
-        shape = self.recipe.shape
-        read = read_step(row, step, reward_scale(method, shape))
+        constants = self.recipe.constants
+        read = read_step(row, step, reward_scale(method, constants))
         assert read is not None
         self.progress.guard, events = watch_step(
             self.progress.guard, read, self.options.limits,
-            dpo=METHODS[method].bounded and not shape.smoothing,
+            dpo=METHODS[method].bounded and not constants.smoothing,
             scaled=self.accelerator.scaler is not None, total_steps=self.total,
         )  # fmt: skip
         if not METHODS[method].starts_at_ln2:
@@ -172,7 +174,7 @@ class Stage:
         items, step = self.material.held_out, self.progress.step
         accelerator, options = self.accelerator, self.options
         sums = side_sums(self.policy, accelerator, sides_of(items), options.micro_tokens)
-        row, measured = judge(sums, items, self.recipe.method, self.recipe.shape, step)
+        row, measured = judge(sums, items, self.recipe.method, self.recipe.constants, step)
         watched = side_sums(self.policy, accelerator, self.material.watch, options.micro_tokens)
         extra = {"perplexity": perplexity(watched, self.material.watch), **self._sampled()}
         extra = {key: value for key, value in extra.items() if value is not None}

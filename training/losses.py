@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from .methods import METHODS, Shape, method_of
+from .methods import METHODS, LossConstants, method_of
 
 LN2 = math.log(2.0)
 
@@ -121,7 +121,7 @@ def _means(policy: Logps) -> tuple[Tensor, Tensor]:
     return policy.chosen / policy.chosen_tokens, policy.rejected / policy.rejected_tokens
 
 
-class Outcome(NamedTuple):
+class LossOutcome(NamedTuple):
     """The loss of each pair and the implicit rewards of both sides, all of shape [pairs].
 
     A reward is what the method compares, times its β: log-ratios for DPO and its kin (means for IPO and
@@ -134,70 +134,74 @@ class Outcome(NamedTuple):
     rejected_rewards: Tensor
 
 
-def _outcome(loss: Tensor, sides: tuple[Tensor, Tensor], scale: float) -> Outcome:
-    return Outcome(loss, scale * sides[0], scale * sides[1])
+def _outcome(loss: Tensor, sides: tuple[Tensor, Tensor], scale: float) -> LossOutcome:
+    return LossOutcome(loss, scale * sides[0], scale * sides[1])
 
 
-def _sft(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _sft(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     """NLL of the chosen side, in nats/token; the rejected side is not seen."""
-    return Outcome(nll(policy.chosen, policy.chosen_tokens), policy.chosen, policy.rejected)
+    return LossOutcome(nll(policy.chosen, policy.chosen_tokens), policy.chosen, policy.rejected)
 
 
-def _dpo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _dpo(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     sides = _ratios(policy, reference)
-    return _outcome(dpo(*sides, beta=shape.beta), sides, shape.beta)
+    return _outcome(dpo(*sides, beta=constants.beta), sides, constants.beta)
 
 
-def _cdpo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _cdpo(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     sides = _ratios(policy, reference)
-    return _outcome(dpo(*sides, beta=shape.beta, smoothing=shape.smoothing), sides, shape.beta)
+    return _outcome(dpo(*sides, beta=constants.beta, smoothing=constants.smoothing), sides, constants.beta)
 
 
-def _robust(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _robust(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     sides = _ratios(policy, reference)
-    return _outcome(robust_dpo(*sides, beta=shape.beta, smoothing=shape.smoothing), sides, shape.beta)
+    return _outcome(
+        robust_dpo(*sides, beta=constants.beta, smoothing=constants.smoothing), sides, constants.beta
+    )
 
 
-def _ipo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _ipo(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     sides = _mean_ratios(policy, reference)
-    return _outcome(ipo(*sides, beta=shape.beta), sides, shape.beta)
+    return _outcome(ipo(*sides, beta=constants.beta), sides, constants.beta)
 
 
-def _dpop(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _dpop(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     sides = _ratios(policy, reference)
-    return _outcome(dpop(*sides, beta=shape.beta, penalty=shape.penalty), sides, shape.beta)
+    return _outcome(dpop(*sides, beta=constants.beta, penalty=constants.penalty), sides, constants.beta)
 
 
-def _dpo_nll(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _dpo_nll(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     """DPO + α NLL of the chosen side per token (Pang et al. 2024, eq. 1)."""
     sides = _ratios(policy, reference)
     supervised = nll(policy.chosen, policy.chosen_tokens)
-    return _outcome(dpo(*sides, beta=shape.beta) + shape.nll_weight * supervised, sides, shape.beta)
+    return _outcome(
+        dpo(*sides, beta=constants.beta) + constants.nll_weight * supervised, sides, constants.beta
+    )
 
 
-def _dpo_norm(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _dpo_norm(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     sides = _mean_ratios(policy, reference)
-    return _outcome(dpo(*sides, beta=shape.beta), sides, shape.beta)
+    return _outcome(dpo(*sides, beta=constants.beta), sides, constants.beta)
 
 
-def _orpo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _orpo(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     """NLL of the chosen side + λ odds ratio (Hong et al. 2024, eq. 6)."""
     sides, supervised = _means(policy), nll(policy.chosen, policy.chosen_tokens)
-    return _outcome(supervised + shape.odds_weight * odds_ratio(*sides), sides, shape.odds_weight)
+    return _outcome(supervised + constants.odds_weight * odds_ratio(*sides), sides, constants.odds_weight)
 
 
-def _simpo(policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def _simpo(policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     sides = _means(policy)
-    return _outcome(simpo(*sides, beta=shape.beta, gamma=shape.gamma), sides, shape.beta)
+    return _outcome(simpo(*sides, beta=constants.beta, gamma=constants.gamma), sides, constants.beta)
 
 
-Equation = Callable[[Logps, Logps | None, Shape], Outcome]
+Equation = Callable[[Logps, Logps | None, LossConstants], LossOutcome]
 
 # Loss and rewards of each method of the table, by name. Raises `KeyError` here for an entry without equation.
 EQUATIONS: dict[str, Equation] = {name: globals()[f"_{method.equation}"] for name, method in METHODS.items()}
 
 
-def outcome(method: str, policy: Logps, reference: Logps | None, shape: Shape) -> Outcome:
+def outcome(method: str, policy: Logps, reference: Logps | None, constants: LossConstants) -> LossOutcome:
     """Loss and rewards of a batch of pairs under a method. Raises `ProbeError` for an unknown one."""
     method_of(method)
-    return EQUATIONS[method](policy, reference, shape)
+    return EQUATIONS[method](policy, reference, constants)

@@ -24,7 +24,7 @@ DPO_RATES: Rates = ((2e-7, 2e-5), (5e-6, 5e-4))
 class Method:
     """One training method.
 
-    `constants`: fields of `Shape` that its equation reads; their ranges stand in `ranges.RANGES`.
+    `constants`: fields of `LossConstants` that its equation reads; their ranges stand in `ranges.RANGES`.
     `scale`: the constant that a reward is divided by to be in nats; None: rewards are in nats.
     `equation`: the function in `losses.py`, without its underscore.
     `bounded`: the loss is at least −log σ(reward margin).
@@ -117,7 +117,7 @@ def exported(tool: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class LossConstants:
     """The constants of the losses; each loss reads those that its paper names.
 
     `beta`: DPO's β (IPO's τ, SimPO's β). `smoothing`: ε, the share of labels taken to be flipped. `penalty`:

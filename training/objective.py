@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..scoring.records import EncodedSide
+from ..scoring.scores import EncodedSide
 from .data import Example
 from .losses import Logps, outcome
-from .methods import Shape, method_of
+from .methods import LossConstants, method_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ def sides_of(items: Sequence[Example]) -> list[EncodedSide]:
     return [side for item in items for side in (item.codes.chosen, item.codes.rejected)]
 
 
-def losses_of(batch: PairLogps, method: str, shape: Shape) -> Tensor:
+def losses_of(batch: PairLogps, method: str, constants: LossConstants) -> Tensor:
     """The loss of each pair [pairs]; for SFT that of its chosen response, in nats/token."""
-    return outcome(method, batch.policy, batch.reference, shape).loss
+    return outcome(method, batch.policy, batch.reference, constants).loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,10 @@ class Sums:
     rejected: float = 0.0
 
     @classmethod
-    def of(cls, losses: Tensor, batch: PairLogps, method: str, shape: Shape) -> Sums:
+    def of(cls, losses: Tensor, batch: PairLogps, method: str, constants: LossConstants) -> Sums:
         """The sums of one micro-batch of pairs."""
         with torch.no_grad():
-            chosen_rewards, rejected_rewards = rewards(batch, method, shape)
+            chosen_rewards, rejected_rewards = rewards(batch, method, constants)
             values = (
                 losses.sum(),
                 (chosen_rewards > rejected_rewards).sum(),
@@ -109,13 +109,13 @@ class Sums:
         }
 
 
-def rewards(batch: PairLogps, method: str, shape: Shape) -> tuple[Tensor, Tensor]:
+def rewards(batch: PairLogps, method: str, constants: LossConstants) -> tuple[Tensor, Tensor]:
     """Implicit rewards of both sides, [pairs], as `losses.Outcome` defines them."""
-    found = outcome(method, batch.policy, batch.reference, shape)
+    found = outcome(method, batch.policy, batch.reference, constants)
     return found.chosen_rewards, found.rejected_rewards
 
 
-def reward_scale(method: str, shape: Shape) -> float:
+def reward_scale(method: str, constants: LossConstants) -> float:
     """What a reward is divided by to be in nats."""
     scale = method_of(method).scale
-    return 1.0 if scale is None else float(getattr(shape, scale))
+    return 1.0 if scale is None else float(getattr(constants, scale))

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..scoring.records import EncodedSide
+from ..scoring.scores import EncodedSide
 from .data import Example
 from .guard import State, state_from_json
+from .guard_records import Event, Limits
 from .objective import Sums
-from .records import Event, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class StageResult:
     """How a stage ended. `best_step` is the step whose weights the model now has."""
 
     steps: int

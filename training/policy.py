@@ -13,7 +13,7 @@ from ..scoring.adapter import with_lora
 from ..scoring.attention import tree_attention_on
 from ..scoring.engine import causal_lm, token_logps
 from ..scoring.quantized import is_quantized
-from ..scoring.records import EncodedSide
+from ..scoring.scores import EncodedSide
 from .recipes import Recipe
 
 UNLIMITED = 1 << 40  # the loop cuts its own micro-batches; a micro-batch is one packed row

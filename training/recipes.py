@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..errors import ProbeError
-from .methods import METHODS, Shape
-from .shipped import recipe as shipped
+from .methods import METHODS, LossConstants
+from .shipped import shipped_values as shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Recipe:
     learning_rate: float
     epochs: float = 1.0
     batch: int = 8
-    shape: Shape = field(default_factory=Shape)
+    constants: LossConstants = field(default_factory=LossConstants)
     schedule: str = "cosine"  # a name that transformers.get_scheduler knows
     warmup: float = 0.1  # share of the steps
     weight_decay: float = 0.0
@@ -30,19 +30,20 @@ class Recipe:
     source: str = ""
 
     def with_values(self, changes: Mapping[str, Any]) -> Recipe:
-        """The recipe with other values; keys are its own fields and those of `Shape`, None is ignored.
+        """The recipe with other values: keys are its own fields and those of `LossConstants`. A None changes
+        nothing.
 
         Raises `TypeError` for keys that are neither.
         """
         given = {key: value for key, value in changes.items() if value is not None}
-        inside = {key: given.pop(key) for key in list(given) if key in Shape.__dataclass_fields__}
-        return replace(self, shape=replace(self.shape, **inside), **given)
+        inside = {key: given.pop(key) for key in list(given) if key in LossConstants.__dataclass_fields__}
+        return replace(self, constants=replace(self.constants, **inside), **given)
 
     def facts(self) -> dict[str, Any]:
         """The recipe as flat JSON values, with those constants that its loss reads."""
         values = asdict(self)
-        shape = values.pop("shape")
-        return values | {name: shape[name] for name in METHODS[self.method].constants}
+        constants = values.pop("constants")
+        return values | {name: constants[name] for name in METHODS[self.method].constants}
 
 
 def recipe(method: str, parameters: int | None, *, n: int = 128, full: bool = False) -> Recipe:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..pairs.prompts import plain
 from ..pairs.record import Pair
-from ..scoring.records import PairScore
+from ..scoring.scores import PairScore
 from ..scoring.session import Session
 from .data import total
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .records import HeldOut, Step
+from .guard_records import HeldOut, Step
 from .rules import non_finite
 
 SET = re.compile(r"^eval_(?:(.+)_)?loss$")

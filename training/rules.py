@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .records import Event, HeldOut, Limits, Step
+from .guard_records import Event, HeldOut, Limits, Step
 
 LN2 = math.log(2.0)
 

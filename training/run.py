@@ -13,9 +13,9 @@ from ..errors import ProbeError
 from ..pairs.record import Pair
 from ..records import Decision, Estimate, Finding, Reason, Run, stage_values
 from ..reports.tally import Tally
-from ..runs import check_model, environment, new_run_dir, now
+from ..runs import check_gated_model, environment, new_run_dir, now
 from ..scoring.processes import exchange, rank, world
-from ..scoring.records import PairScore
+from ..scoring.scores import PairScore
 from ..scoring.service import Scorer
 from ..scoring.session import ModelOptions, Session, Source, score_row
 from .before_after import before_after
@@ -104,7 +104,7 @@ def train_run(
     session = Session.open(source, how if how.dtype or not options.full else replace(how, dtype="float32"))
     check_device(options.loop.mixed_precision, session.loaded.device.type)
     if gated is not None:
-        check_model(gated, session.loaded.facts)
+        check_gated_model(gated, session.loaded.facts)
     pairs = list(source.pairs())
     scores = list(session.scores(tally=Tally(source.sides)))
     train_items, held_out = split_by_prompt(

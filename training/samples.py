@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..scoring.model import LoadedModel
-from ..stats.behaviour import Half, Writing
+from ..stats.behaviour import CutResponse, Half
 from .behaviour import Sampling, Written, as_writing, context, with_states
 from .data import Example
 
@@ -58,5 +58,5 @@ def halves_of(
     }
 
 
-def _shaped(read: Iterator[Writing], like: Written) -> Written:
+def _shaped(read: Iterator[CutResponse], like: Written) -> Written:
     return [[next(read) for _ in some] for some in like]

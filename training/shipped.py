@@ -18,7 +18,7 @@ BILLION = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ShippedRecipe:
     """Values for one stage up to a model size (parameters, inclusive), with their source."""
 
     stage: str
@@ -30,11 +30,11 @@ class Recipe:
     loss: Mapping[str, float] = field(default_factory=dict)
 
 
-RECIPES: tuple[Recipe, ...] = (
-    Recipe("sft", "lora", math.inf, 2e-4, 3, "alignment-handbook QLoRA; best epoch kept"),
-    Recipe("sft", "full", 0.4 * BILLION, 1e-3, 3, "alignment-handbook, SmolLM2 up to 360M"),
-    Recipe("sft", "full", math.inf, 2e-5, 2, "alignment-handbook, 7B"),
-    Recipe(
+RECIPES: tuple[ShippedRecipe, ...] = (
+    ShippedRecipe("sft", "lora", math.inf, 2e-4, 3, "alignment-handbook QLoRA; best epoch kept"),
+    ShippedRecipe("sft", "full", 0.4 * BILLION, 1e-3, 3, "alignment-handbook, SmolLM2 up to 360M"),
+    ShippedRecipe("sft", "full", math.inf, 2e-5, 2, "alignment-handbook, 7B"),
+    ShippedRecipe(
         "dpo",
         "lora",
         0.5 * BILLION,
@@ -43,17 +43,21 @@ RECIPES: tuple[Recipe, ...] = (
         "measured on SmolLM2-135M-Instruct, 64 pairs (pilot)",
         {"beta": 0.1},
     ),
-    Recipe("dpo", "lora", 3 * BILLION, 1e-5, 3, "convention, between measured and 7B", {"beta": 0.1}),
-    Recipe("dpo", "lora", math.inf, 5e-6, 3, "TRL and LlamaFactory documentation", {"beta": 0.1}),
-    Recipe("dpo", "full", 1.7 * BILLION, 1e-6, 2, "alignment-handbook, SmolLM2 135M to 1.7B", {"beta": 0.5}),
-    Recipe("dpo", "full", math.inf, 5e-7, 1, "TRL documentation; alignment-handbook 7B", {"beta": 0.1}),
+    ShippedRecipe("dpo", "lora", 3 * BILLION, 1e-5, 3, "convention, between measured and 7B", {"beta": 0.1}),
+    ShippedRecipe("dpo", "lora", math.inf, 5e-6, 3, "TRL and LlamaFactory documentation", {"beta": 0.1}),
+    ShippedRecipe(
+        "dpo", "full", 1.7 * BILLION, 1e-6, 2, "alignment-handbook, SmolLM2 135M to 1.7B", {"beta": 0.5}
+    ),
+    ShippedRecipe(
+        "dpo", "full", math.inf, 5e-7, 1, "TRL documentation; alignment-handbook 7B", {"beta": 0.1}
+    ),
 )
 LORA = {"lora_rank": 16, "lora_alpha": 32}
 BATCH = (8, 16, 32, 64, 128)  # public runs use 128 on 60,000 pairs
 STEPS_AN_EPOCH = 16
 
 
-def recipe(stage: str, *, parameters: int | None, n: int, tuning: Tuning = "lora") -> dict[str, Any]:
+def shipped_values(stage: str, *, parameters: int | None, n: int, tuning: Tuning = "lora") -> dict[str, Any]:
     """The hyper-parameters of one stage for a model of `parameters` weights and `n` pairs.
 
     An unknown size counts as 7B: the lower learning rate is the safer guess. The batch is the largest of 8 …
@@ -78,7 +82,7 @@ def recipe(stage: str, *, parameters: int | None, n: int, tuning: Tuning = "lora
     }
 
 
-def find(stage: str, parameters: int | None, tuning: Tuning) -> Recipe:
+def find(stage: str, parameters: int | None, tuning: Tuning) -> ShippedRecipe:
     """The row for a stage and size, with what its method changes. Raises `ProbeError` for an unknown one."""
     size, method = parameters or 7 * BILLION, method_of(stage)
     row = next(r for r in RECIPES if (r.stage, r.tuning) == (method.row, tuning) and size <= r.largest)
@@ -87,4 +91,6 @@ def find(stage: str, parameters: int | None, tuning: Tuning) -> Recipe:
     given = {**row.loss, **method.values}
     loss = {name: given[name] for name in method.constants}
     rate = max(row.learning_rate, method.least_rate)
-    return Recipe(stage, tuning, row.largest, rate, row.epochs, f"{method.source}; rate: {row.source}", loss)
+    return ShippedRecipe(
+        stage, tuning, row.largest, rate, row.epochs, f"{method.source}; rate: {row.source}", loss
+    )

@@ -15,13 +15,13 @@ from ..pairs.record import Pair
 from ..scoring.encode import Encoder
 from ..scoring.flags import EXCLUDING
 from ..scoring.model import LoadedModel
-from ..scoring.records import EncodedSide
+from ..scoring.scores import EncodedSide
+from .guard_records import Event
 from .loop import Stage
 from .methods import METHODS
-from .plan import Material, Options, Result
+from .plan import Material, Options, StageResult
 from .policy import trainable_model
 from .recipes import Recipe
-from .records import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Trained:
 
     loaded: LoadedModel
     recipes: tuple[Recipe, ...]
-    results: tuple[Result, ...]
+    results: tuple[StageResult, ...]
     weights: Path  # an adapter, or a whole model
 
     def details(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def train(
     if len({recipe.full for recipe in recipes}) != 1:
         raise ProbeError("stages with and without --full cannot be mixed: one run is LoRA or full.")
     model = loaded.model
-    results: list[Result] = []
+    results: list[StageResult] = []
     last: Stage | None = None
     for i, recipe in enumerate(recipes):
         model = trainable_model(model, recipe, seed=options.seed, checkpointing=checkpointing)
@@ -134,7 +134,7 @@ def _event_row(event: Event, stage: str) -> dict[str, Any]:
     return {"step": event.step, "event": f"{event.action} {event.code}", "text": text}
 
 
-def _stage_row(recipe: Recipe, result: Result) -> dict[str, Any]:
+def _stage_row(recipe: Recipe, result: StageResult) -> dict[str, Any]:
     return {
         "method": recipe.method,
         "steps": result.steps,

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
-from ..scoring.records import EncodedSide
+from ..scoring.scores import EncodedSide
 from .data import Example, micro_batches, pair_cost
 from .objective import PairLogps, Sums, losses_of, pair_logps, sides_of
 from .recipes import Recipe
@@ -20,7 +20,7 @@ Item = Example | EncodedSide  # a pair, or for SFT a general text
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepOutcome:
     """What a step did. Not `finite`: loss or gradient were not, and the weights were left alone."""
 
     sums: Sums
@@ -40,7 +40,7 @@ class Stepper:
     micro_tokens: int
     seen: Callable[[Sequence[Example], PairLogps], None] | None = None  # told of pairs before their update
 
-    def __call__(self, items: Sequence[Example], texts: Sequence[EncodedSide] = ()) -> Outcome:
+    def __call__(self, items: Sequence[Example], texts: Sequence[EncodedSide] = ()) -> StepOutcome:
         """Train on a batch of pairs (and, for SFT, texts).
 
         The loss is the mean over all pairs of the step (SFT: over all response tokens), however they are cut
@@ -66,7 +66,7 @@ class Stepper:
             return sums
         return Sums.from_tensor(accelerator.reduce(sums.tensor(accelerator.device), "sum"))
 
-    def _update(self, sums: Sums) -> Outcome:
+    def _update(self, sums: Sums) -> StepOutcome:
         accelerator = self.accelerator
         norm = accelerator.clip_grad_norm_(self.policy.parameters(), self.recipe.clip)
         norm = None if norm is None else float(norm)
@@ -78,7 +78,7 @@ class Stepper:
             if not accelerator.optimizer_step_was_skipped:
                 self.scheduler.step()
         self.optimizer.zero_grad()
-        return Outcome(sums, norm, finite)
+        return StepOutcome(sums, norm, finite)
 
     def _weight(self, batch: Sequence[Item]) -> float:
         if self.recipe.method != "sft":
@@ -114,12 +114,12 @@ class Stepper:
         return loss, Sums(loss=float(loss.detach()), weight=float(sum(len(values) for values in logps)))
 
     def _preference(self, part: Sequence[Example]) -> tuple[torch.Tensor, Sums]:
-        method, shape = self.recipe.method, self.recipe.shape
+        method, constants = self.recipe.method, self.recipe.constants
         batch = pair_logps(self.policy(sides_of(part)), part, method)
         if self.seen is not None:
             self.seen(part, batch)
-        losses = losses_of(batch, method, shape)
-        return losses.sum(), Sums.of(losses.detach(), batch, method, shape)
+        losses = losses_of(batch, method, constants)
+        return losses.sum(), Sums.of(losses.detach(), batch, method, constants)
 
 
 def chosen_side(item: Item) -> EncodedSide:

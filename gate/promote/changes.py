@@ -61,7 +61,7 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MeanChange:
     """The mean change, tuned − base, of one quantity in one group, with the means it lies between.
 
     `differences` [items of the group] and their clusters are kept for tests against an allowance.
@@ -80,7 +80,7 @@ class Change:
         return self.estimate.group
 
 
-def changes(paired: Paired, alpha: float = 0.05) -> list[Change]:
+def changes(paired: Paired, alpha: float = 0.05) -> list[MeanChange]:
     """The change over all items first, then in each group by name, with 1 − alpha intervals of their own."""
     names = np.array([str(group) if group else "" for group in paired.groups])
     codes = cluster_codes(paired.clusters, len(names))
@@ -92,7 +92,7 @@ def changes(paired: Paired, alpha: float = 0.05) -> list[Change]:
 
 def _change(
     paired: Paired, group: str, rows: np.typing.NDArray[np.bool_], codes: Ints, alpha: float
-) -> Change:
+) -> MeanChange:
     quantity, clusters = paired.quantity, codes[rows]
     base, tuned = paired.base[rows], paired.tuned[rows]
     moved = tuned - base
@@ -107,14 +107,14 @@ def _change(
     if quantity.name == "accuracy":  # of turned pairs all signs are counted: McNemar's exact test
         flipped = sign_flip(moved, clusters)
         estimate = _tested(estimate, flipped.p, f"{estimate.method}; McNemar: {flipped.method}")
-    return Change(quantity, estimate, float(base.mean()), float(tuned.mean()), moved, clusters)
+    return MeanChange(quantity, estimate, float(base.mean()), float(tuned.mean()), moved, clusters)
 
 
 def _tested(e: Estimate, p: float, method: str) -> Estimate:
     return Estimate(e.name, e.value, e.low, e.high, e.n, p, method, e.units, e.group)
 
 
-def rows(changed: Sequence[Change]) -> list[Mapping[str, Any]]:
+def rows(changed: Sequence[MeanChange]) -> list[Mapping[str, Any]]:
     """Rows of `details["before_after"]`."""
     return [
         {

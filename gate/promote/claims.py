@@ -20,7 +20,7 @@ from ...stats.resampling import sign_flip
 from ...stats.several import holm
 from ...stats.statistics import summarise, tail_ps
 from ..conditions import pairs_to_settle
-from .changes import QUANTITIES, Change
+from .changes import QUANTITIES, MeanChange
 
 WORDS = {"pass": "promote", "fail": "roll back", "inconclusive": "inconclusive"}
 
@@ -32,7 +32,7 @@ class Allowances:
     general: Mapping[str, float | None]
     groups: Mapping[tuple[str, str], float]
 
-    def of(self, change: Change) -> float | None:
+    def of(self, change: MeanChange) -> float | None:
         """The allowance for one change; None where it is shown and not judged."""
         name = change.quantity.name
         return self.groups.get((name, change.group), self.general[name])
@@ -69,7 +69,7 @@ def _number(text: str) -> float | None:
     return value if 0 <= value < math.inf else None
 
 
-def claims_of(changed: Sequence[Change], allowed: Allowances) -> list[Claim]:
+def claims_of(changed: Sequence[MeanChange], allowed: Allowances) -> list[ChangeClaim]:
     """Every change that has an allowance, with it. Raises `ProbeError` for a group that is not there."""
     present = {(change.quantity.name, change.group) for change in changed}
     if missing := [place for place in allowed.groups if place not in present]:
@@ -77,14 +77,14 @@ def claims_of(changed: Sequence[Change], allowed: Allowances) -> list[Claim]:
         raise ProbeError(
             f"--allowance {name}:{group}: nothing of that kind was measured. Check the group's name."
         )
-    return [Claim(c, allowance) for c in changed if (allowance := allowed.of(c)) is not None]
+    return [ChangeClaim(c, allowance) for c in changed if (allowance := allowed.of(c)) is not None]
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ChangeClaim:
     """A change held against how far it may get worse, in the quantity's units and ≥ 0."""
 
-    change: Change
+    change: MeanChange
     allowance: float
 
     @property
@@ -111,7 +111,7 @@ class Claim:
         return flipped.p if tails is None else max(flipped.p, min(1.0, 2 * min(tails)))
 
 
-def judged(claims: Sequence[Claim], alpha: float = 0.05) -> list[Condition]:
+def judged(claims: Sequence[ChangeClaim], alpha: float = 0.05) -> list[Condition]:
     """A condition a claim. It passes when its own test rejects the limit on the good side, fails when the
     test rejects it on the bad side after Holm's correction over all claims, and is inconclusive else."""
     ps = [claim.p() for claim in claims]
@@ -120,7 +120,7 @@ def judged(claims: Sequence[Claim], alpha: float = 0.05) -> list[Condition]:
     return [_condition(c, p, float(q), alpha) for c, p, q in zip(claims, ps, adjusted, strict=True)]
 
 
-def _condition(claim: Claim, p: float | None, adjusted: float, alpha: float) -> Condition:
+def _condition(claim: ChangeClaim, p: float | None, adjusted: float, alpha: float) -> Condition:
     result: Result = "inconclusive"
     if claim.worse():
         result = "fail" if adjusted <= alpha else "inconclusive"
@@ -134,7 +134,7 @@ def _condition(claim: Claim, p: float | None, adjusted: float, alpha: float) -> 
     )
 
 
-def _open(claim: Claim, alpha: float) -> str:
+def _open(claim: ChangeClaim, alpha: float) -> str:
     """Why a claim stays open, and how many items would close it."""
     change = claim.change
     count, least = len(np.unique(change.clusters)), least_clusters(alpha)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from ...number_format import change as told
 from ...number_format import change_interval, number
 from ...records import Condition, Finding
-from .changes import BOUND, Change
+from .changes import BOUND, MeanChange
 
 SHOWN = 6
 
 
-def promotion_findings(conditions: Sequence[Condition], changed: Sequence[Change]) -> list[Finding]:
+def promotion_findings(conditions: Sequence[Condition], changed: Sequence[MeanChange]) -> list[Finding]:
     """What the report says of a comparison, the worst first."""
     by_place = {(c.estimate.name, c.group): c for c in changed}
     found = [got_worse(c, by_place[c.name, c.group]) for c in conditions if c.result == "fail"]
@@ -31,12 +31,12 @@ def promotion_findings(conditions: Sequence[Condition], changed: Sequence[Change
     return found
 
 
-def _rose(change: Change) -> bool:
+def _rose(change: MeanChange) -> bool:
     value = change.estimate.value
     return value is not None and change.quantity.better * value > 0
 
 
-def got_worse(condition: Condition, change: Change) -> Finding:
+def got_worse(condition: Condition, change: MeanChange) -> Finding:
     """PB901 worse than allowed: a group got worse by more than its allowance.
 
     Means: on the same items, the tuned model's mean differs from the base's in the bad direction by more than
@@ -79,7 +79,7 @@ def not_shown(left: Sequence[Condition]) -> Finding:
     )
 
 
-def hidden_by_the_mean(whole: Change, lost: Sequence[Condition]) -> Finding:
+def hidden_by_the_mean(whole: MeanChange, lost: Sequence[Condition]) -> Finding:
     """PB903 hidden by the mean: better on average, and worse in a group.
 
     Means: the mean over all items rose while at least one group fell by more than its allowance.
@@ -97,7 +97,7 @@ def hidden_by_the_mean(whole: Change, lost: Sequence[Condition]) -> Finding:
     )
 
 
-def sunk_chosen(change: Change) -> Finding:
+def sunk_chosen(change: MeanChange) -> Finding:
     """PB904 chosen side sank: the tuned model finds the chosen responses less likely than the base did.
 
     Means: the mean log-prob a token of the chosen responses fell by more than 0.1 nats (upper bound).
@@ -115,7 +115,7 @@ def sunk_chosen(change: Change) -> Finding:
     )
 
 
-def repeats_itself(change: Change) -> Finding:
+def repeats_itself(change: MeanChange) -> Finding:
     """PB905 repetition rose: answers of the tuned model repeat themselves more.
 
     Means: on the same prompts, the share of repeated 3-grams in a sampled answer is higher than the base's,
@@ -138,7 +138,7 @@ def _where(group: str) -> str:
     return "the whole" if group == "all" else f"group {group}"
 
 
-def _moved(change: Change) -> str:
+def _moved(change: MeanChange) -> str:
     e, units = change.estimate, change.quantity.units
     return (
         f"{number(change.base, units)} → {number(change.tuned, units)} "

@@ -15,16 +15,16 @@ from ...stats.answers import distinct, distinct_change, repeated_share
 from ...stats.statistics import Floats, mean_estimate
 from ..baseline import why_incomparable
 from ..judge import verdict_of
-from .changes import QUANTITIES, Change, Paired, changes, rows
+from .changes import QUANTITIES, MeanChange, Paired, changes, rows
 from .claims import WORDS, Allowances, claims_of, judged
 from .findings import promotion_findings
-from .sides import Measurement, Row
+from .sides import Row, SideMeasurement
 
 NGRAMS = (1, 2)  # the distinct-n that are shown
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PromotionSettings:
     """How a comparison is judged. `inconclusive` decides the exit code only, never the word."""
 
     allowed: Allowances
@@ -34,10 +34,10 @@ class Settings:
 
 def compared(
     run: Run,
-    sides: tuple[Measurement, Measurement] | None,
+    sides: tuple[SideMeasurement, SideMeasurement] | None,
     grades: Grades | None,
     prompts: Mapping[str, int],
-    settings: Settings,
+    settings: PromotionSettings,
 ) -> Run:
     """`run` with what `sides` and `grades` show. `prompts` labels pairs by id; equal: they share a prompt.
 
@@ -86,7 +86,7 @@ def check_comparable(base: Run, tuned: Run) -> None:
         raise ProbeError(f"the two sides cannot be compared: {fact}. Measure both in the same way.")
 
 
-def _of_scores(base: Measurement, tuned: Measurement, prompts: Mapping[str, int]) -> list[Paired]:
+def _of_scores(base: SideMeasurement, tuned: SideMeasurement, prompts: Mapping[str, int]) -> list[Paired]:
     """The quantities of the pairs' own scores; the log-probs of a side only where both sides have them."""
     check_comparable(base.run, tuned.run)
     ids = [i for i in base.rows if i in tuned.rows]
@@ -121,7 +121,7 @@ def gap_of(row: Row) -> float:
     return float(row["chosen"]["mean_logps"]) - float(row["rejected"]["mean_logps"])
 
 
-def _of_grades(grades: Grades, settings: Settings) -> Paired:
+def _of_grades(grades: Grades, settings: PromotionSettings) -> Paired:
     base, tuned = (np.array([getattr(item, side) for item in grades.items]) for side in ("base", "tuned"))
     span = float(np.ptp([base, tuned]))
     allowance = settings.allowed.general["grade"]
@@ -134,7 +134,7 @@ def _of_grades(grades: Grades, settings: Settings) -> Paired:
     return Paired(QUANTITIES["grade"], base, tuned, groups)
 
 
-def _of_texts(base: Measurement, tuned: Measurement) -> list[Paired]:
+def _of_texts(base: SideMeasurement, tuned: SideMeasurement) -> list[Paired]:
     """Watched texts token by token, each text a cluster."""
     if not base.watched:
         return []
@@ -143,7 +143,7 @@ def _of_texts(base: Measurement, tuned: Measurement) -> list[Paired]:
     return [Paired(QUANTITIES["watched"], first, second, [None] * len(clusters), clusters)]
 
 
-def _of_answers(base: Measurement, tuned: Measurement) -> list[Paired]:
+def _of_answers(base: SideMeasurement, tuned: SideMeasurement) -> list[Paired]:
     if not base.answers:
         return []
     nobody = [None] * len(base.answers)
@@ -168,7 +168,9 @@ def _column(texts: Sequence[Sequence[int]], of: Callable[[Sequence[int]], float]
     return np.array([of(text) for text in texts], dtype=np.float64)
 
 
-def _variety(base: Measurement, tuned: Measurement, alpha: float) -> list[tuple[Estimate, Mapping[str, Any]]]:
+def _variety(
+    base: SideMeasurement, tuned: SideMeasurement, alpha: float
+) -> list[tuple[Estimate, Mapping[str, Any]]]:
     """distinct-n of the sampled answers: its change, and the row of the report."""
     found: list[tuple[Estimate, Mapping[str, Any]]] = []
     for n in NGRAMS:
@@ -184,7 +186,7 @@ def _variety(base: Measurement, tuned: Measurement, alpha: float) -> list[tuple[
 
 
 def _perplexities(
-    base: Measurement, tuned: Measurement, changed: Sequence[Change], alpha: float
+    base: SideMeasurement, tuned: SideMeasurement, changed: Sequence[MeanChange], alpha: float
 ) -> list[Estimate]:
     """Perplexity of the watched texts under each model, and their ratio: exp of −log-probs and its ends."""
     if not base.watched:

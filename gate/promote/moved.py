@@ -14,7 +14,7 @@ import numpy as np
 
 from ...pairs.record import text_of
 from ...records import Run
-from ...stats.behaviour import Half, Writing, behaviour
+from ...stats.behaviour import CutResponse, Half, behaviour
 
 if TYPE_CHECKING:
     from ...scoring.session import Session
@@ -27,10 +27,10 @@ class Heard:
     """Answers by prompt, and both sides of the pairs with their prompts, each cut to the same length."""
 
     prompts: Sequence[str]
-    answers: Sequence[Writing]
+    answers: Sequence[CutResponse]
     pair_prompts: Sequence[str]
-    chosen: Sequence[Writing]
-    rejected: Sequence[Writing]
+    chosen: Sequence[CutResponse]
+    rejected: Sequence[CutResponse]
 
 
 def heard(session: Session, prompts: Sequence[str], ids: Sequence[tuple[int, ...]]) -> Heard:
@@ -67,7 +67,7 @@ def with_behaviour(run: Run, base: Heard | None, tuned: Heard | None, *, alpha: 
 def _half(base: Heard, tuned: Heard, first: set[str], part: bool) -> Half:
     """Judged: the prompts in `first` (without `part`: the others); fitted on the pairs of the rest."""
 
-    def sides(rows: list[int]) -> tuple[list[Writing], list[Writing]]:
+    def sides(rows: list[int]) -> tuple[list[CutResponse], list[CutResponse]]:
         return [base.chosen[i] for i in rows], [base.rejected[i] for i in rows]
 
     mine = [i for i, prompt in enumerate(base.pair_prompts) if (prompt in first) == part]

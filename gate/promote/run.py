@@ -19,17 +19,17 @@ from ...pairs.record import text_of
 from ...probes.clusters import prompt_clusters
 from ...records import Run
 from ...runs import environment, now
-from .judge import Settings, compared
+from .judge import PromotionSettings, compared
 from .moved import heard, with_behaviour
-from .sides import Measurement, Side, by_id, saved
+from .sides import ComparedModel, SideMeasurement, by_id, saved
 
 if TYPE_CHECKING:
-    from ...scoring.sampling import Answer
+    from ...scoring.sampling import SampledIds
     from ...scoring.session import ModelOptions, Session, Source
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CompareRequest:
     """What models are measured on, and how: the pairs, texts to be watched, answers to so many prompts.
 
     The model and adapter of `how` are those of each side.
@@ -44,7 +44,10 @@ class Request:
 
 
 def compare(
-    sides: tuple[Side, Side], request: Request | None, grades: Grades | None, settings: Settings
+    sides: tuple[ComparedModel, ComparedModel],
+    request: CompareRequest | None,
+    grades: Grades | None,
+    settings: PromotionSettings,
 ) -> Run:
     """The judged run of a comparison. `request` None: saved runs, or models of which only grades are known.
 
@@ -69,7 +72,9 @@ def compare(
     )  # fmt: skip
 
 
-def _both(sides: tuple[Side, Side], request: Request | None) -> tuple[Measurement, Measurement]:
+def _both(
+    sides: tuple[ComparedModel, ComparedModel], request: CompareRequest | None
+) -> tuple[SideMeasurement, SideMeasurement]:
     """Both measured, one after the other, so that one model is held at a time."""
     first, second = (_measured(side, request) for side in sides)
     if bool(first.watched) != bool(second.watched) or len(first.answers) != len(second.answers):
@@ -78,7 +83,7 @@ def _both(sides: tuple[Side, Side], request: Request | None) -> tuple[Measuremen
     return first, second
 
 
-def _measured(side: Side, request: Request | None) -> Measurement:
+def _measured(side: ComparedModel, request: CompareRequest | None) -> SideMeasurement:
     """A saved run as it stands; a model by running it."""
     if side.saved is not None:
         return saved(side.saved)
@@ -87,7 +92,7 @@ def _measured(side: Side, request: Request | None) -> Measurement:
     return _measure_model(side, request)
 
 
-def _measure_model(side: Side, request: Request) -> Measurement:
+def _measure_model(side: ComparedModel, request: CompareRequest) -> SideMeasurement:
     """Score the pairs and the watched texts, and sample answers. Raises as `probe bias` does."""
     from ...probes.bias.run import BiasOptions, measure_in
     from ...scoring.session import Session
@@ -102,12 +107,12 @@ def _measure_model(side: Side, request: Request) -> Measurement:
     watched = [logps.astype(np.float64) for logps in session.scorer.side_logps(texts)]
     rows = by_id(found.rows)
     prompts, answers = _answers(session, request)
-    return Measurement(
+    return SideMeasurement(
         found.run, rows, watched, answers, heard(session, prompts, answers) if answers else None
     )
 
 
-def _answers(session: Session, request: Request) -> tuple[list[str], list[tuple[int, ...]]]:
+def _answers(session: Session, request: CompareRequest) -> tuple[list[str], list[tuple[int, ...]]]:
     """The first prompts, and one answer at temperature 1 to each, drawn from the same numbers for both."""
     from ...progress import progress
     from ...scoring.sampling import Draw, sample
@@ -116,7 +121,7 @@ def _answers(session: Session, request: Request) -> tuple[list[str], list[tuple[
     some = list(prompts.values())[: request.samples]
     codes = [encoded.chosen for encoded in session.encoder.many(some)]
     draws = [Draw(code.ids[: code.start], 1.0, request.seed + i) for i, code in enumerate(codes)]
-    found: dict[int, Answer] = {}
+    found: dict[int, SampledIds] = {}
     with progress("sampling", len(draws), "answers") as advance:
         for part in sample(session.loaded, draws, tokens=request.tokens):
             found |= part
@@ -137,8 +142,8 @@ def _prompts(run: Run) -> dict[str, int]:
 
 
 def _inputs(
-    sides: tuple[Side, Side],
-    both: tuple[Measurement, Measurement] | None,
+    sides: tuple[ComparedModel, ComparedModel],
+    both: tuple[SideMeasurement, SideMeasurement] | None,
     grades: Grades | None,
 ) -> dict[str, Any]:
     names = [side.name for side in sides]

@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ComparedModel:
     """A saved run, or a model (None: the embedded one) with an adapter or without."""
 
     name: str
@@ -32,7 +32,7 @@ class Side:
     adapter: str | None = None
 
 
-def sides_of(base: str, tuned: str, below: str | None) -> tuple[Side, Side]:
+def sides_of(base: str, tuned: str, below: str | None) -> tuple[ComparedModel, ComparedModel]:
     """What BASE and TUNED name. `below` is the model under adapters; under TUNED it is BASE if that is one.
 
     An adapter without a named model gets the one that its own config names, if that is a directory here,
@@ -44,13 +44,13 @@ def sides_of(base: str, tuned: str, below: str | None) -> tuple[Side, Side]:
     return first, second
 
 
-def _side(name: str, below: str | None) -> Side:
+def _side(name: str, below: str | None) -> ComparedModel:
     path = Path(name)
     if is_run(path):
-        return Side(name, saved=path)
+        return ComparedModel(name, saved=path)
     if (path / ADAPTER).is_file():
-        return Side(name, model=_plain(below or _base_of(path)), adapter=name)
-    return Side(name, model=_plain(name))
+        return ComparedModel(name, model=_plain(below or _base_of(path)), adapter=name)
+    return ComparedModel(name, model=_plain(name))
 
 
 def _plain(model: str | None) -> str | None:
@@ -66,7 +66,7 @@ def _base_of(adapter: Path) -> str | None:
     return name if name and Path(name).is_dir() else None
 
 
-def weights_of(side: Side, run: Run) -> Path:
+def weights_of(side: ComparedModel, run: Run) -> Path:
     """The directory with a side's own weights, to be promoted: its adapter, else its model.
 
     For a saved run it is the one that was measured. Raises `ProbeError` where there is none on this disk.
@@ -100,7 +100,7 @@ def measured_weights(run: Run) -> Callable[[Path], None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class SideMeasurement:
     """What is known of one side. `rows`: the scores of each pair by id, as in `scores.jsonl`, or where only
     the run was kept its gaps. `watched`: log-probs a token of each watched text. `answers`: the token ids of
     a sampled answer to each prompt, without the end token; `heard`: the same as the judge of behaviour reads
@@ -114,7 +114,7 @@ class Measurement:
     heard: Heard | None = None
 
 
-def saved(path: Path) -> Measurement:
+def saved(path: Path) -> SideMeasurement:
     """A saved run with its scores. Raises `ProbeError` when it is no run, or holds no scores of pairs."""
     run = load_run(path)
     scores = (path if path.is_dir() else path.parent) / "scores.jsonl"
@@ -122,7 +122,7 @@ def saved(path: Path) -> Measurement:
     known = by_id(rows)
     if not known:
         raise ProbeError(f"{path}: holds no scores by pair. Give a run of `probe bias` or `probe gate`.")
-    return Measurement(run, known)
+    return SideMeasurement(run, known)
 
 
 def by_id(rows: Iterable[Row]) -> dict[str, Row]:

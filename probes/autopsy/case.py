@@ -8,7 +8,7 @@ from typing import Literal
 
 from .curve import Curve, Row, curve
 from .log import Log
-from .method import Method
+from .method import RecognisedMethod
 
 Confidence = Literal["certain", "likely", "cannot tell"]
 Main = Literal["numerics", "diverged", "stuck", "overfit", "saturated", "displaced", "healthy"]
@@ -36,7 +36,7 @@ class Case:
     """A log with its recognised method."""
 
     log: Log
-    method: Method
+    method: RecognisedMethod
 
     def at(self, place: float) -> str:
         """`step 20`, or `entry 3` where the log does not say the step."""
@@ -67,7 +67,7 @@ class Diagnosis:
     """
 
     main: Main
-    method: Method
+    method: RecognisedMethod
     sign: Sign
     also: tuple[Sign, ...] = ()
     tags: tuple[Sign, ...] = ()

@@ -16,7 +16,7 @@ from .curve import Row
 from .diverged import diverged
 from .gaps import empty_sides, no_tokens, skipped_step
 from .log import Log
-from .method import Method, recognise
+from .method import RecognisedMethod, recognise
 from .nonfinite import impossible, lasting, numerics, vanished
 from .online import clipped, no_signal
 from .reference import ref_mismatch
@@ -65,7 +65,7 @@ def diagnose(log: Log) -> Diagnosis:
     """
     log = gravest(log)
     method = recognise(log)
-    case = Case(averaged(log, method) if method.summed > 1 else log, method)
+    case = Case(averaged(log, method) if method.accumulated_batches > 1 else log, method)
     broken = numerics(case) or impossible(case) or vanished(case)
     # After a lasting failure the filter's zeros are no curve: no other rule may read them.
     wrecked = broken is not None and (broken.code != "PB850" or lasting(case))
@@ -78,9 +78,9 @@ def diagnose(log: Log) -> Diagnosis:
     return Diagnosis(cast(Main, sign.label), method, sign, also, tuple(tags), _notes(log), log.unit)
 
 
-def averaged(log: Log, method: Method) -> Log:
+def averaged(log: Log, method: RecognisedMethod) -> Log:
     """A log whose summed losses are divided by their micro-batches: all, or fewer in a partial one."""
-    return replace(log, train=tuple(_averaged(row, method.summed) for row in log.train))
+    return replace(log, train=tuple(_averaged(row, method.accumulated_batches) for row in log.train))
 
 
 def _averaged(row: Row, times: int) -> Row:

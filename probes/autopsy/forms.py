@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .lines import of_key_values
-from .names import MEASURED, canonical
+from .names import MEASUREMENT_NAME, canonical
 from .printed import literal, of_dictionaries, parsed
 from .rows import as_number
 from .tables import is_long, of_csv, of_html, of_markdown, pivoted, tag_of
@@ -23,24 +23,24 @@ DEPTH = 4
 CODE = re.compile(r"\s*(def \w+\(|class \w+\b.*[:{]$|import [\w.]+$|from [\w.]+ import |#include |return\b)")
 
 
-class Reading(NamedTuple):
+class LogEntries(NamedTuple):
     """Entries, and the name of the form they were read as."""
 
     form: str
     entries: list[Entry]
 
 
-def read_text(text: str, name: str = "") -> Reading:
+def read_text(text: str, name: str = "") -> LogEntries:
     """The entries of `text` by the form that finds most; no entries where none of them finds any."""
-    best = Reading("", [])
+    best = LogEntries("", [])
     if is_source(text):
         return best
     for form, read in FORMS:
         entries = _measured(pivoted(read(text, name)))
         if entries and _whole(form, text, len(entries)):
-            return Reading(form, entries)
+            return LogEntries(form, entries)
         if _numbers(entries) > _numbers(best.entries):
-            best = Reading(form, entries)
+            best = LogEntries(form, entries)
     return best
 
 
@@ -60,7 +60,10 @@ def _whole(form: str, text: str, found: int) -> bool:
 def _numbers(entries: Sequence[Entry]) -> int:
     """How many entries hold a metric that is a number: what is believed must be more than a heading."""
     return sum(
-        any(MEASURED.search(canonical(str(k)).name) and as_number(v) is not None for k, v in entry.items())
+        any(
+            MEASUREMENT_NAME.search(canonical(str(k)).name) and as_number(v) is not None
+            for k, v in entry.items()
+        )
         for entry in entries
     )
 
@@ -82,7 +85,7 @@ def _measured(entries: list[Entry]) -> list[Entry]:
 
 def measures(entry: Entry) -> bool:
     """Whether an entry holds a metric of training."""
-    return any(MEASURED.search(canonical(str(key)).name) for key in entry)
+    return any(MEASUREMENT_NAME.search(canonical(str(key)).name) for key in entry)
 
 
 def of_json(text: str, name: str = "") -> list[Entry]:
@@ -127,7 +130,7 @@ def _columns(value: Entry) -> list[Entry]:
     lists = {k: list(v.values()) if isinstance(v, dict) else v for k, v in value.items()}
     filled = {k: v for k, v in lists.items() if isinstance(v, list) and v}
     found = {k: v for k, v in filled.items() if not isinstance(v[0], dict | list)}
-    if not any(MEASURED.search(canonical(str(k)).name) for k in found):
+    if not any(MEASUREMENT_NAME.search(canonical(str(k)).name) for k in found):
         return []
     length = max(map(len, found.values()))
     return [{k: v[i] for k, v in found.items() if i < len(v)} for i in range(length)]
@@ -168,7 +171,7 @@ def _of_cell(cell: Entry) -> list[Entry]:
     html = [_joined((o.get("data") or {}).get("text/html")) for o in outputs]
     printed = [_joined(o.get("text")) or _joined((o.get("data") or {}).get("text/plain")) for o in outputs]
     tables = [entries for page in html if (entries := _measured(of_html(page)))]
-    texts = read_text("\n".join(printed)) if any(printed) else Reading("", [])
+    texts = read_text("\n".join(printed)) if any(printed) else LogEntries("", [])
     return max([*tables, texts.entries], key=len, default=[])
 
 
@@ -190,7 +193,9 @@ def of_json_lines(text: str, name: str = "") -> list[Entry]:
 def _flat(row: Entry) -> Entry:
     """`{"step": 1, "metrics": {"loss": …}}` with the inner names at the top; those in `eval` are held out."""
     inner = any(isinstance(v, dict) for v in row.values())
-    if not inner or any(MEASURED.search(canonical(str(k)).name) for k, v in row.items() if v is not None):
+    if not inner or any(
+        MEASUREMENT_NAME.search(canonical(str(k)).name) for k, v in row.items() if v is not None
+    ):
         return row
     return dict(_leaves(row, False, DEPTH))
 

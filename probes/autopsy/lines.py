@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .names import MEASURED, canonical
+from .names import MEASUREMENT_NAME, canonical
 
 Entry = Mapping[str, Any]
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
@@ -53,7 +53,7 @@ def of_key_values(text: str, name: str = "") -> list[Entry]:
             found[-1] |= entry
         else:
             found.append(entry)
-    return [entry for entry in found if any(MEASURED.search(k) for k in _names(entry))]
+    return [entry for entry in found if any(MEASUREMENT_NAME.search(k) for k in _names(entry))]
 
 
 def _names(entry: Entry) -> set[str]:
@@ -70,7 +70,7 @@ def _entry(line: str) -> dict[str, Any] | None:
         at = match.end()
         if known and known not in pairs:
             pairs[known] = match.group()
-    if not any(MEASURED.search(n := canonical(k).name) or n == "learning_rate" for k in pairs):
+    if not any(MEASUREMENT_NAME.search(n := canonical(k).name) or n == "learning_rate" for k in pairs):
         return None
     if HELD_OUT.match(body):
         pairs = {k if canonical(k).name.startswith("eval_") else f"eval {k}": v for k, v in pairs.items()}
@@ -90,7 +90,11 @@ def _known(name: str) -> str | None:
     found = None
     for at in range(len(words) - 1, max(-1, len(words) - 5), -1):
         part = " ".join(words[at:])
-        if canonical(part).distance < 9 or MEASURED.search(canonical(part).name) or FURTHER.fullmatch(part):
+        if (
+            canonical(part).distance < 9
+            or MEASUREMENT_NAME.search(canonical(part).name)
+            or FURTHER.fullmatch(part)
+        ):
             found = part
     return None if found is None or canonical(found).name in ("step", "epoch") else found
 

@@ -18,12 +18,12 @@ Family = Literal["supervised", "reference", "reference-free", "unpaired", "rewar
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class RecognisedMethod:
     """A recognised method.
 
     `idle` is the loss of a policy that has learned nothing (ln 2 for DPO; None: not known), `sigmoid` says
     that the loss is −log σ(margin), so that Jensen bounds it by the mean margin, `why` is the evidence.
-    `summed` is the number of micro-batches whose losses were added up instead of averaged.
+    `accumulated_batches` is the number of micro-batches whose losses were added up instead of averaged.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Method:
     idle: float | None
     sigmoid: bool
     why: str
-    summed: int = 1
+    accumulated_batches: int = 1
 
     @property
     def pairwise(self) -> bool:
@@ -39,31 +39,31 @@ class Method:
         return self.family in ("reference", "reference-free", "reward")
 
 
-SFT = Method("SFT", "supervised", None, False, "a loss and no rewards")
+SFT = RecognisedMethod("SFT", "supervised", None, False, "a loss and no rewards")
 # What a log says of itself is believed where its columns cannot contradict.
 STATED = {
-    "ORPO": Method("ORPO", "reference-free", None, False, "the log names it"),
-    "SimPO": Method("SimPO", "reference-free", None, False, "the log names it"),
-    "CPO": Method("CPO", "reference-free", None, False, "the log names it"),
-    "KTO": Method("KTO", "unpaired", 0.5, False, "the log names it"),
-    "GRPO": Method("GRPO", "online", None, False, "the log names it"),
-    "reward model": Method("reward model", "reward", LN2, True, "the log names it"),
+    "ORPO": RecognisedMethod("ORPO", "reference-free", None, False, "the log names it"),
+    "SimPO": RecognisedMethod("SimPO", "reference-free", None, False, "the log names it"),
+    "CPO": RecognisedMethod("CPO", "reference-free", None, False, "the log names it"),
+    "KTO": RecognisedMethod("KTO", "unpaired", 0.5, False, "the log names it"),
+    "GRPO": RecognisedMethod("GRPO", "online", None, False, "the log names it"),
+    "reward model": RecognisedMethod("reward model", "reward", LN2, True, "the log names it"),
 }
 ODDS = ("log_odds_chosen", "log_odds_ratio", "odds_ratio_loss")
 ONLINE = ("reward", "reward_std", "objective/rlhf_reward", "objective/scores", "objective/kl")
 
 
-def recognise(log: Log) -> Method:
+def recognise(log: Log) -> RecognisedMethod:
     """The method of `log`: by columns only one method writes, else by how rewards and loss relate."""
     if log.has(*ONLINE):
         name = "PPO" if log.has("objective/kl", "objective/rlhf_reward") else "GRPO"
-        return Method(name, "online", None, False, "rewards of sampled completions")
+        return RecognisedMethod(name, "online", None, False, "rewards of sampled completions")
     if log.has(*ODDS):
-        return Method("ORPO", "reference-free", None, False, "odds-ratio columns")
+        return RecognisedMethod("ORPO", "reference-free", None, False, "odds-ratio columns")
     if log.has("min_reward", "mean_reward"):
-        return Method("reward model", "reward", LN2, True, "scores of a reward model")
+        return RecognisedMethod("reward model", "reward", LN2, True, "scores of a reward model")
     if log.has("kl") and not log.has("rewards/accuracies"):
-        return Method("KTO", "unpaired", 0.5, False, "a KL column and no accuracies")
+        return RecognisedMethod("KTO", "unpaired", 0.5, False, "a KL column and no accuracies")
     # An SFT run on pairs has their log-probs too, in evaluations only.
     paired = any("logps/chosen" in row for row in log.train)
     if not paired and not log.has("rewards/margins", "rewards/chosen"):
@@ -72,7 +72,7 @@ def recognise(log: Log) -> Method:
     return named or _reference_free(log) or _with_reference(log)
 
 
-def _from_loss_alone(log: Log) -> Method:
+def _from_loss_alone(log: Log) -> RecognisedMethod:
     """From a loss, and an accuracy where there is one: in training only preferences have it.
 
     A classifier's accuracy stands in its evaluations, and that of tokens is called so. A start at ln 2 with
@@ -84,14 +84,14 @@ def _from_loss_alone(log: Log) -> Method:
     accuracy = curve(log.train, "rewards/accuracies")
     losses = log.curve("loss").values
     if losses and len(accuracy) and abs(losses[0] - LN2) < 0.03:
-        return Method("DPO", "reference", LN2, True, "an accuracy, and a loss that starts at ln 2")
+        return RecognisedMethod("DPO", "reference", LN2, True, "an accuracy, and a loss that starts at ln 2")
     if stated == "DPO" or (len(accuracy) and not log.evals and 0.25 < accuracy.values[0] < 0.75):
         why = "the log names it" if stated == "DPO" else "an accuracy about one half in training"
-        return Method("DPO", "reference", LN2, True, why)
+        return RecognisedMethod("DPO", "reference", LN2, True, why)
     return SFT
 
 
-def _reference_free(log: Log) -> Method | None:
+def _reference_free(log: Log) -> RecognisedMethod | None:
     """ORPO, SimPO or CPO: without a reference the reward is β · logps, so their ratio is one constant."""
     betas = [
         row["rewards/chosen"] / row["logps/chosen"]
@@ -108,7 +108,7 @@ def _reference_free(log: Log) -> Method | None:
     # The papers' ranges do not meet: ORPO's λ is at most 1, SimPO's β (on per-token logps) 2 to 10.
     per_token = _per_token(log.rows)
     name = "CPO" if not per_token else "ORPO" if beta < 1.0 else "SimPO"
-    return Method(name, "reference-free", None, False, why)
+    return RecognisedMethod(name, "reference-free", None, False, why)
 
 
 def _per_token(rows: Sequence[Row]) -> bool:
@@ -117,9 +117,9 @@ def _per_token(rows: Sequence[Row]) -> bool:
     return bool(logps) and -median(logps) < math.log(100_000)
 
 
-def _with_reference(log: Log) -> Method:
+def _with_reference(log: Log) -> RecognisedMethod:
     if any(row.get("nll_loss", 0.0) > 0.0 for rows in (log.train, *log.evals.values()) for row in rows):
-        return Method("MPO", "reference", None, False, "a preference loss mixed with an SFT term")
+        return RecognisedMethod("MPO", "reference", None, False, "a preference loss mixed with an SFT term")
     losses = curve(log.rows, "loss").values
     if losses and min(losses) < 0.0:
         return _variant(None, "a loss below 0, which −log σ cannot be")
@@ -127,7 +127,7 @@ def _with_reference(log: Log) -> Method:
     if start is None and _other_loss(log):
         return _variant(None, "losses that −log σ of their margins cannot give")
     if start is None:
-        return Method("DPO", "reference", LN2, True, "rewards against a reference")
+        return RecognisedMethod("DPO", "reference", LN2, True, "rewards against a reference")
     return _from_start(log, *start)
 
 
@@ -152,28 +152,28 @@ def _start(log: Log) -> tuple[float, float] | None:
     return (loss, margin) if rest and math.isfinite(loss) else None
 
 
-def _from_start(log: Log, loss: float, margin: float) -> Method:
+def _from_start(log: Log, loss: float, margin: float) -> RecognisedMethod:
     """The loss function, from its value where the margin is still about 0."""
     expected = math.log1p(math.exp(-margin))
     if abs(loss - 0.5) < 0.02 and not log.has("rewards/accuracies") and _steady(loss, log):
-        return Method("KTO", "unpaired", 0.5, False, "a loss that starts at ½ and no accuracies")
+        return RecognisedMethod("KTO", "unpaired", 0.5, False, "a loss that starts at ½ and no accuracies")
     if abs(loss - expected) < 0.05 or loss == 0.0:
-        return Method("DPO", "reference", LN2, True, "a loss that starts at ln 2")
+        return RecognisedMethod("DPO", "reference", LN2, True, "a loss that starts at ln 2")
     if _other_loss(log) and not _steady(loss, log):
         return _variant(None, "losses that −log σ of their margins cannot give")
     if loss < LN2 and not _steady(loss, log):
-        return Method("DPO", "reference", LN2, True, "rewards against a reference")
-    times, beta = summed(loss, margin), abs(0.5 - margin) / math.sqrt(loss)
+        return RecognisedMethod("DPO", "reference", LN2, True, "rewards against a reference")
+    times, beta = accumulated_batches(loss, margin), abs(0.5 - margin) / math.sqrt(loss)
     ipo = _written(beta) and (loss > 3.0 or times is not None or _per_token(log.rows))
     lasting = median(curve(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a sum
     if times and lasting and not (ipo and _squares(log, times, beta)):
         why = f"a loss that starts at {loss / LN2:.3g} × ln 2: summed over {times} micro-batches"
-        return Method("DPO", "reference", LN2, True, why, times)
+        return RecognisedMethod("DPO", "reference", LN2, True, why, times)
     if _halved(loss, log):
         return _variant(loss, f"a loss that starts at {loss / LN2:.3g} × ln 2")
     if ipo:
         why = f"a loss that starts at {loss:.3g} = (½ / β)², β {beta:.2g}"
-        return Method("IPO", "reference", 0.25 / beta**2, False, why)
+        return RecognisedMethod("IPO", "reference", 0.25 / beta**2, False, why)
     return _variant(loss, f"a loss that starts at {loss:.3g}, not ln 2")
 
 
@@ -193,7 +193,7 @@ def _written(beta: float) -> bool:
     return any(abs(b - beta) < 0.01 * beta for b in (float(f"{beta:.0e}"), round(20.0 * beta) / 20.0))
 
 
-def summed(loss: float, margin: float) -> int | None:
+def accumulated_batches(loss: float, margin: float) -> int | None:
     """How many micro-batches a first loss was added up over: k·ln 2; None for a single one.
 
     Multiples of ln 2 lie close together for large k, so the distance is taken in ln 2, not in percent.
@@ -226,5 +226,5 @@ def _halved(loss: float, log: Log) -> bool:
     return lasting and -6 <= power < 0 and abs(loss / LN2 / 2.0**power - 1.0) < 0.005
 
 
-def _variant(idle: float | None, why: str) -> Method:
-    return Method("DPO variant", "reference", idle, False, why)
+def _variant(idle: float | None, why: str) -> RecognisedMethod:
+    return RecognisedMethod("DPO variant", "reference", idle, False, why)

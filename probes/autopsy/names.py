@@ -21,7 +21,7 @@ STEP_NAMES = (
     "iterations", "iters", "update", "updates", "num_updates", "steps", "optimizer_step",
 )  # fmt: skip
 # What says that a row is about training (or, after `eval_`, about an evaluation) and not only bookkeeping.
-MEASURED = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^objective/")
+MEASUREMENT_NAME = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^objective/")
 # What a verdict can be built on: a curve of one of these.
 JUDGED = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/(?!accuracies$)|$)|logps/|objective/)")
 LOOKED_FOR = "loss, train/loss, avg_loss, eval_loss, val_loss, reward, rewards/chosen, logps/chosen, …"

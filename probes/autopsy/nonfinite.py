@@ -157,7 +157,7 @@ def before_any_update(case: Case) -> bool:
     return first or row.get("learning_rate") == 0.0 or row.get("loss") == 0.0
 
 
-def share(case: Case) -> float:
+def nonfinite_share(case: Case) -> float:
     """The share of entries, training and evaluation, with a non-finite number that counts."""
     rows = [row for _, part in case.places() for row in part]
     return sum(bool(_broken(case, row)) for row in rows) / len(rows)

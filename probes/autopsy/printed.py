@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from .names import MEASURED, STEP_NAMES, canonical
+from .names import MEASUREMENT_NAME, STEP_NAMES, canonical
 
 Entry = Mapping[str, Any]
 BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[\s*\d+:\d")
@@ -39,7 +39,7 @@ def _entry(body: str) -> dict[str, Any] | None:
         value = _pairs(body)
     if not any(isinstance(k, str) for k in value):
         return None
-    told = any(MEASURED.search(canonical(str(k)).name) or "runtime" in str(k) for k in value)
+    told = any(MEASUREMENT_NAME.search(canonical(str(k)).name) or "runtime" in str(k) for k in value)
     return value if told else None
 
 

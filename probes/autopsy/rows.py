@@ -9,7 +9,7 @@ from typing import Any
 
 from .curve import Row
 from .hints import METHODS
-from .names import MEASURED, STEP_NAMES, canonical
+from .names import MEASUREMENT_NAME, STEP_NAMES, canonical
 
 Raw = dict[str, float | None]
 # Written once at the end of a run: an average over it, no point of a curve.
@@ -117,7 +117,7 @@ def _part(part: Mapping[str, float | None], elsewhere: bool) -> Row | None:
     its company: where nothing of this kind was finite, not even the learning rate or the running time, and
     the row does hold another kind, the entry is absent.
     """
-    measured = {k: v for k, v in part.items() if MEASURED.search(k)}
+    measured = {k: v for k, v in part.items() if MEASUREMENT_NAME.search(k)}
     company = [v for k, v in part.items() if k in measured or k in ("learning_rate", "runtime")]
     present = any(finite_number(v) for v in company)
     if not measured or (not present and (elsewhere or all(v is None for v in company))):

@@ -91,17 +91,21 @@ def summed_loss(case: Case) -> Sign | None:
     Do: divide by the accumulation before comparing with ln 2; update transformers and TRL, which divide.
     Source: transformers issue 34242 on losses under gradient accumulation.
     """
-    if case.method.summed < 2:
+    if case.method.accumulated_batches < 2:
         return None
     row = case.log.train[0]
     raw = row.get("loss_sum", row.get("loss", math.nan))
     text = (
         f"loss {raw:.4g} at {case.at(row['step'])} is {raw / LN2:.2f} × ln 2 (derived): summed over "
-        f"{case.method.summed} micro-batches"
+        f"{case.method.accumulated_batches} micro-batches"
     )
-    parts = sum(r.get("loss_parts", case.method.summed) < case.method.summed for r in case.log.train)
+    parts = sum(
+        r.get("loss_parts", case.method.accumulated_batches) < case.method.accumulated_batches
+        for r in case.log.train
+    )
     text += f"; {parts} low entries are partial accumulations" if parts else ""
-    advice = f"Divide these losses by {case.method.summed} before comparing; update transformers and TRL."
+    times = case.method.accumulated_batches
+    advice = f"Divide these losses by {times} before comparing; update transformers and TRL."
     return Sign("summed_loss", "PB870", row["step"], text, advice)
 
 

@@ -59,7 +59,9 @@ def _nothing(case: Case) -> Sign | None:
 
 def _idle(case: Case) -> Sign | None:
     loss, idle = case.curve("loss"), case.method.idle
-    near = NEAR_IDLE * (2.0 if case.method.summed > 1 else 1.0)  # a sum is logged to fewer digits
+    near = NEAR_IDLE * (
+        2.0 if case.method.accumulated_batches > 1 else 1.0
+    )  # a sum is logged to fewer digits
     if idle is None or not len(loss) or any(abs(v - idle) > near * idle for v in loss.values):
         return None
     accuracy = case.curve("rewards/accuracies")
@@ -67,8 +69,10 @@ def _idle(case: Case) -> Sign | None:
     if not case.method.sigmoid and accuracy.last(5) > CHANCE[1]:
         return None
     named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
-    derived = ", derived" if case.method.summed > 1 else ""
-    divided = f", divided by {case.method.summed}," if case.method.summed > 1 else ""
+    derived = ", derived" if case.method.accumulated_batches > 1 else ""
+    divided = (
+        f", divided by {case.method.accumulated_batches}," if case.method.accumulated_batches > 1 else ""
+    )
     text = f"all {len(loss)} losses{divided} within {near * idle:.2g} of {named} ({_span(loss)}{derived})"
     return Sign("stuck", "PB853", loss.steps[0], text, unexplained(case), "certain")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Any
 
-from .names import MEASURED, canonical
+from .names import MEASUREMENT_NAME, canonical
 
 Entry = Mapping[str, Any]
 # In the tables that transformers draws, everything beside these is of the evaluation.
@@ -49,7 +49,7 @@ def _is_heading(line: str, name: str) -> bool:
     return (
         _tensorboard(cells)
         or is_long(cells)
-        or any(MEASURED.search(canonical(_run_and_metric(c)[1]).name) for c in cells)
+        or any(MEASUREMENT_NAME.search(canonical(_run_and_metric(c)[1]).name) for c in cells)
     )
 
 
@@ -76,7 +76,7 @@ def tag_of(file: str) -> str:
     stem = re.sub(r"\.(csv|txt)$", "", file)
     tag = re.split(r"(?:^|[-_.])tag[-_.]", stem)[-1]
     words = [w for w in re.split(r"[-. ]+", tag) if w]
-    named = [w for w in (tag, *words) if MEASURED.search(canonical(w).name)]
+    named = [w for w in (tag, *words) if MEASUREMENT_NAME.search(canonical(w).name)]
     loss = re.search(r"(train|eval|val)?[_/ -]*loss", tag, re.IGNORECASE)
     return named[0] if named else loss.group() if loss else "value"
 
@@ -95,7 +95,7 @@ def _of_runs(rows: list[dict[str, str]], runs: list[str]) -> Iterator[Entry]:
                 of, metric = _run_and_metric(key)
                 if not metric.endswith(ENVELOPE) and of in ("", run) and value.strip() != "":
                     own[metric] = value
-            if any(MEASURED.search(canonical(k).name) for k in own):
+            if any(MEASUREMENT_NAME.search(canonical(k).name) for k in own):
                 yield {**own, "run": run} if len(runs) > 1 else own
 
 
@@ -136,7 +136,7 @@ def of_markdown(text: str, name: str = "") -> list[Entry]:
 
 
 def _measured(table: Sequence[Entry]) -> bool:
-    return any(MEASURED.search(canonical(str(k)).name) for row in table[:1] for k in row)
+    return any(MEASUREMENT_NAME.search(canonical(str(k)).name) for row in table[:1] for k in row)
 
 
 def _drawn(heading: Sequence[str], cells: Sequence[str]) -> Entry:

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from .case import Case, Sign
 from .curve import curve
 from .diverged import ZERO
-from .nonfinite import lasting, share
+from .nonfinite import lasting, nonfinite_share
 from .online import silent_share
 from .zeros import unexplained_zeros
 
@@ -30,7 +30,7 @@ def transient(case: Case) -> Sign | None:
     Do: find the batches of these steps, by seed and step, and drop or repair them.
     Source: design rule.
     """
-    part = share(case)
+    part = nonfinite_share(case)
     if not 0.0 < part <= FEW or lasting(case):
         return None
     text = f"{part:.1%} of the entries not finite, the loss finite afterwards"

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from ...number_format import count, interval, number
 from ...records import Finding
 from .verdict import disagreeing, leaning
-from .wording import Told, p_text, some
+from .wording import GroupWording, p_text, some
 
 
-def undetermined(told: Told) -> Iterator[Finding]:
+def undetermined(told: GroupWording) -> Iterator[Finding]:
     """PB601 undetermined: these pairs settle neither a preference nor its absence.
 
     Means: The interval of the mean gap is not clear of ± bound, or the exact sign-flip test does not reject,
@@ -46,7 +46,7 @@ def undetermined(told: Told) -> Iterator[Finding]:
     )
 
 
-def _clear(told: Told) -> str:
+def _clear(told: GroupWording) -> str:
     """The side may be settled although its distance from the bound is not."""
     low, high = told.case.gap.low, told.case.gap.high
     if low is None or high is None or low <= 0 <= high or told.case.flip.p > told.settings.alpha:
@@ -54,7 +54,7 @@ def _clear(told: Told) -> str:
     return f": {told.side} is preferred, but perhaps by less than {told.settings.bound:g}"
 
 
-def undetermined_groups(whole: Told, groups: Sequence[Told]) -> Iterator[Finding]:
+def undetermined_groups(whole: GroupWording, groups: Sequence[GroupWording]) -> Iterator[Finding]:
     """Told as PB601, once for all groups, since a file may have dozens."""
     open_ones = [t for t in groups if t.row.verdict == "undetermined"]
     if open_ones:
@@ -70,7 +70,7 @@ def undetermined_groups(whole: Told, groups: Sequence[Told]) -> Iterator[Finding
         )
 
 
-def unstable(told: Told) -> Iterator[Finding]:
+def unstable(told: GroupWording) -> Iterator[Finding]:
     """PB602 unstable: the verdict changes with the way the gap is measured.
 
     Means: The tests would allow a verdict, but its sign is another under sums, per-byte means or another
@@ -99,7 +99,7 @@ def unstable(told: Told) -> Iterator[Finding]:
     )
 
 
-def few_clusters(told: Told) -> Iterator[Finding]:
+def few_clusters(told: GroupWording) -> Iterator[Finding]:
     """PB603 too few prompts: the pairs share so few prompts that nothing can be settled.
 
     Means: Pairs that share a prompt lean together, so they count as one independent observation. There are
@@ -123,7 +123,7 @@ def few_clusters(told: Told) -> Iterator[Finding]:
         )
 
 
-def bound_under_noise(told: Told) -> Iterator[Finding]:
+def bound_under_noise(told: GroupWording) -> Iterator[Finding]:
     """PB604 bound under the noise floor: the bound is smaller than what the arithmetic alone produces.
 
     Means: The same pairs, scored in other batch shapes in this dtype, differ by more than the bound.
@@ -144,7 +144,7 @@ def bound_under_noise(told: Told) -> Iterator[Finding]:
         )
 
 
-def bootstrap_differs(told: Told) -> Iterator[Finding]:
+def bootstrap_differs(told: GroupWording) -> Iterator[Finding]:
     """PB605 bootstrap disagrees: the BCa interval does not support the verdict that the t interval allows.
 
     Means: Resampling whole clusters gives an interval that reaches over the bound. A few extreme pairs carry
@@ -170,7 +170,7 @@ def bootstrap_differs(told: Told) -> Iterator[Finding]:
         )
 
 
-def no_spread(told: Told) -> Iterator[Finding]:
+def no_spread(told: GroupWording) -> Iterator[Finding]:
     """PB606 no spread: all gaps are equal, so nothing says how sure the mean is.
 
     Means: The standard error is zero. A zero-width interval would claim certainty; none is given.

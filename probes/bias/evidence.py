@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import CannotMeasure
 from ...records import Estimate
-from ...scoring.records import PairScore
+from ...scoring.scores import PairScore
 from ...scoring.table import ScoreTable
 from ...stats.power import least_clusters
 from ...stats.resampling import Interval, PValue, bootstrap_mean, sign_flip, tested_share
@@ -30,7 +30,7 @@ UNITS = {"gap_sum": "nats", "gap_byte": "nats/byte"}
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class BiasSettings:
     """What the verdicts are judged by: names of the sides, test level, bound and noise floor (nats/token)."""
 
     sides: tuple[str, str] = ("chosen", "rejected")
@@ -51,7 +51,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class GapArrays:
     """The scores as arrays of shape [n]. `other` maps each further way to measure the gap to (gaps, worth).
 
     `worth` is what one nat/token comes to there, so that the bound can be carried over: tokens for sums,
@@ -63,15 +63,15 @@ class Table:
     corrected: Floats | None
     codes: Ints
 
-    def at(self, index: Ints) -> Table:
+    def at(self, index: Ints) -> GapArrays:
         """The table of these pairs only."""
         other = {name: (gaps[index], worth[index]) for name, (gaps, worth) in self.other.items()}
         corrected = None if self.corrected is None else self.corrected[index]
-        return Table(self.gap[index], other, corrected, self.codes[index])
+        return GapArrays(self.gap[index], other, corrected, self.codes[index])
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class GroupEvidence:
     """All the evidence on one group, before any correction for the number of groups.
 
     `bounds` is the bound in the unit of each of `others`; `index` says which scores belong to the group.
@@ -101,7 +101,7 @@ def make_table(
     by_template: Mapping[str, Sequence[PairScore]],
     neutral: Sequence[PairScore] | None,
     clusters: Labels | None,
-) -> Table:
+) -> GapArrays:
     """All gaps of the scores. Raises `CannotMeasure` naming the first pair without a finite score.
 
     `by_template` and `neutral` may hold fewer pairs than `scores`; they are matched by line.
@@ -116,7 +116,7 @@ def make_table(
     for name, again in by_template.items():
         other[f"gap_template:{name}"] = (_gaps(again, scores), np.ones_like(gap))
     corrected = None if neutral is None else gap - _gaps(neutral, scores)
-    return Table(gap, other, corrected, cluster_codes(clusters, len(scores)))
+    return GapArrays(gap, other, corrected, cluster_codes(clusters, len(scores)))
 
 
 def _sides(scores: ScoreTable) -> tuple[Floats, Floats]:
@@ -141,7 +141,7 @@ def _gaps(again: Sequence[PairScore], scores: ScoreTable) -> Floats:
     return np.array([gaps.get(line, math.nan) for line in scores.lines])
 
 
-def cases(scores: ScoreTable, table: Table, settings: Settings) -> list[Case]:
+def cases(scores: ScoreTable, table: GapArrays, settings: BiasSettings) -> list[GroupEvidence]:
     """The whole file as group `all` first, then its groups in order of appearance, if there are several."""
     members: dict[str, list[int]] = {}
     for i, code in enumerate(scores.groups.codes):
@@ -153,7 +153,7 @@ def cases(scores: ScoreTable, table: Table, settings: Settings) -> list[Case]:
     return [_case(name, index, table.at(index), settings) for name, index in parts.items()]
 
 
-def _case(group: str, index: Ints, table: Table, settings: Settings) -> Case:
+def _case(group: str, index: Ints, table: GapArrays, settings: BiasSettings) -> GroupEvidence:
     gap, codes, alpha, seed = table.gap, table.codes, settings.alpha, settings.seed
 
     def mean_of(gaps: Floats, name: str) -> Estimate | None:
@@ -169,7 +169,7 @@ def _case(group: str, index: Ints, table: Table, settings: Settings) -> Case:
     estimate = mean_estimate(gap, name="gap", units="nats/token", clusters=codes, alpha=alpha, group=group)
     others = {name: e for name, (gaps, _) in table.other.items() if (e := mean_of(gaps, name))}
     decisive = np.abs(gap) > settings.noise_floor
-    return Case(
+    return GroupEvidence(
         group=group,
         index=index,
         mean=summarise(gap, codes),

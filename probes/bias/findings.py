@@ -6,17 +6,20 @@ from collections.abc import Iterator, Sequence
 
 from ...number_format import count
 from ...records import BiasRow, Finding
-from ...scoring.records import PairScore
+from ...scoring.scores import PairScore
 from . import certainty
-from .evidence import Case, Settings
-from .wording import SHOWN, Told, measured, some
+from .evidence import BiasSettings, GroupEvidence
+from .wording import SHOWN, GroupWording, measured, some
 
 
 def findings(
-    cases: Sequence[Case], rows: Sequence[BiasRow], settings: Settings, scores: Sequence[PairScore]
+    cases: Sequence[GroupEvidence],
+    rows: Sequence[BiasRow],
+    settings: BiasSettings,
+    scores: Sequence[PairScore],
 ) -> Iterator[Finding]:
     """All findings: on the whole file, on groups where they say something else, and between groups."""
-    told = [Told(case, row, settings, scores) for case, row in zip(cases, rows, strict=True)]
+    told = [GroupWording(case, row, settings, scores) for case, row in zip(cases, rows, strict=True)]
     whole, groups = told[0], told[1:]
     yield from certainty.bound_under_noise(whole)
     for check in (favours, neutral, likelier_anyway, ties, *certainty.CHECKS):
@@ -28,7 +31,7 @@ def findings(
     yield from certainty.undetermined_groups(whole, groups)
 
 
-def favours(told: Told) -> Iterator[Finding]:
+def favours(told: GroupWording) -> Iterator[Finding]:
     """PB101 one side preferred: the base model already prefers one side, beyond the bound.
 
     Means: The interval of the mean gap (log-prob per token of one side minus the other's) lies wholly beyond
@@ -65,7 +68,7 @@ def favours(told: Told) -> Iterator[Finding]:
     )
 
 
-def neutral(told: Told) -> Iterator[Finding]:
+def neutral(told: GroupWording) -> Iterator[Finding]:
     """PB102 no preference: neither side is preferred by more than the bound.
 
     Means: The 90% interval of the mean gap lies inside ± bound (two one-sided tests at 5%), and no other way
@@ -89,7 +92,7 @@ def neutral(told: Told) -> Iterator[Finding]:
         )
 
 
-def likelier_anyway(told: Told) -> Iterator[Finding]:
+def likelier_anyway(told: GroupWording) -> Iterator[Finding]:
     """PB103 preferred without the prompt: the preference is not shown to depend on the prompt.
 
     Means: Subtracting each pair's gap under a neutral premise leaves an interval that does not lie on the
@@ -116,7 +119,7 @@ def likelier_anyway(told: Told) -> Iterator[Finding]:
         )
 
 
-def ties(told: Told) -> Iterator[Finding]:
+def ties(told: GroupWording) -> Iterator[Finding]:
     """PB104 ties: some pairs score alike on both sides, to within the noise floor.
 
     Means: Their gap is no larger than what the arithmetic alone produces. They count in the mean and are left
@@ -141,7 +144,7 @@ def ties(told: Told) -> Iterator[Finding]:
         )
 
 
-def opposed_groups(whole: Told, groups: Sequence[Told]) -> Iterator[Finding]:
+def opposed_groups(whole: GroupWording, groups: Sequence[GroupWording]) -> Iterator[Finding]:
     """PB105 opposed groups: the model prefers one side in some groups and the other side in others.
 
     Means: After Holm's correction at least one group is settled each way.

@@ -17,10 +17,10 @@ import numpy as np
 
 from ...errors import ProbeError
 from ...records import BiasRow, Estimate, Finding
-from ...scoring.records import PairScore
+from ...scoring.scores import PairScore
 from ...scoring.table import ScoreTable
 from ...stats.statistics import Labels, share
-from .evidence import Case, Settings, Table, cases, make_table
+from .evidence import BiasSettings, GapArrays, GroupEvidence, cases, make_table
 from .findings import findings
 from .verdict import judge
 
@@ -57,7 +57,7 @@ def bias(
     floor count as ties.
     Raises `ProbeError` without pairs or for settings out of range, `CannotMeasure` for scores not finite.
     """
-    settings = Settings(sides, alpha, bound, noise_floor, seed)
+    settings = BiasSettings(sides, alpha, bound, noise_floor, seed)
     _check(scores, settings)
     scores = scores if isinstance(scores, ScoreTable) else ScoreTable(scores)
     table = make_table(scores, by_template or {}, neutral, clusters)
@@ -71,7 +71,7 @@ def bias(
     )
 
 
-def _check(scores: Sequence[PairScore], settings: Settings) -> None:
+def _check(scores: Sequence[PairScore], settings: BiasSettings) -> None:
     alpha, bound, floor = settings.alpha, settings.bound, settings.noise_floor
     if not scores:
         raise ProbeError(
@@ -83,7 +83,7 @@ def _check(scores: Sequence[PairScore], settings: Settings) -> None:
         raise ProbeError(f"bound is {bound:g}, noise floor {floor:g}. Give finite nats/token, at least 0.")
 
 
-def _estimates(case: Case) -> list[Estimate]:
+def _estimates(case: GroupEvidence) -> list[Estimate]:
     estimates = [case.wins, case.gap, *case.others.values(), case.tost]
     if case.corrected is not None:
         estimates.append(case.corrected)
@@ -98,14 +98,14 @@ def _estimates(case: Case) -> list[Estimate]:
     return estimates
 
 
-def _pair_rows(scores: ScoreTable, table: Table, seed: int) -> list[dict[str, Any]]:
+def _pair_rows(scores: ScoreTable, table: GapArrays, seed: int) -> list[dict[str, Any]]:
     """A row a pair for plots; of a long file a uniform sample, since all are in `scores.jsonl`."""
     n = len(scores)
     drawn = np.random.default_rng(seed).choice(n, PLOTTED, replace=False) if n > PLOTTED else np.arange(n)
     return [_pair_row(scores[i], table, i) for i in np.sort(drawn).tolist()]
 
 
-def _pair_row(score: PairScore, table: Table, i: int) -> dict[str, Any]:
+def _pair_row(score: PairScore, table: GapArrays, i: int) -> dict[str, Any]:
     return {
         "id": score.id,
         "line": score.line,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ...number_format import count
 from ...pairs.record import Pair
 from ...records import Estimate, Finding
-from ...scoring.records import PairScore
+from ...scoring.scores import PairScore
 from ...scoring.session import STABILITY_PAIRS, Session
 from ..order import by_prompt
 from .judge import BiasResult

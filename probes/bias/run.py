@@ -19,7 +19,7 @@ from ...reports.tally import Tally
 from ...runs import environment, now
 from ...scoring.flags import FLAGS
 from ...scoring.processes import rank
-from ...scoring.records import PairScore
+from ...scoring.scores import PairScore
 from ...scoring.session import Extremes, ModelOptions, Session, Source, score_row
 from ...scoring.table import ScoreTable
 from ...stats.sequential import sign_sequence
@@ -60,7 +60,7 @@ class BiasOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ScoredRun:
     """A finished run, the rows of its `scores.jsonl`, and the scores for whoever asks more of them.
 
     `alpha` is the level that they were judged at: a share of the one asked for where there were looks.
@@ -72,7 +72,7 @@ class Measured:
     alpha: float
 
 
-def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Measured | None:
+def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> ScoredRun | None:
     """Score the file and judge it; None in all processes but the first.
 
     Raises `ProbeError` for bad input, `CannotMeasure` for bad numbers.
@@ -81,7 +81,7 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Mea
     return None if rank() else measured
 
 
-def measure_in(session: Session, options: BiasOptions) -> Measured:
+def measure_in(session: Session, options: BiasOptions) -> ScoredRun:
     """The same in an open session: `probe gate` runs its other probes in it too."""
     created, extremes = now(), Extremes()
     made = (_look_by_look if options.looks else _whole)(session, options, extremes)
@@ -98,7 +98,7 @@ def measure_in(session: Session, options: BiasOptions) -> Measured:
         details={**result.details, **extremes.rows(session)},
     )
     rows = ({**score_row(score), "cluster": int(c)} for score, c in zip(scores, clusters, strict=True))
-    return Measured(run, rows, scores, made.alpha)
+    return ScoredRun(run, rows, scores, made.alpha)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,17 @@ from ...records import BiasRow, BiasVerdict
 from ...stats.power import least_clusters, t_pairs, tost_pairs
 from ...stats.several import holm
 from ...stats.statistics import Mean
-from .evidence import Case, Settings
+from .evidence import BiasSettings, GroupEvidence
 
 MOST_PAIRS = 1_000_000  # a larger number would settle nothing in practice
 
 
-def judge(cases: Sequence[Case], settings: Settings) -> list[BiasRow]:
+def judge(cases: Sequence[GroupEvidence], settings: BiasSettings) -> list[BiasRow]:
     """A row for the whole file (the first case) and for each group."""
     return [row for family in (cases[:1], cases[1:]) for row in _rows(family, settings)]
 
 
-def _rows(family: Sequence[Case], settings: Settings) -> list[BiasRow]:
+def _rows(family: Sequence[GroupEvidence], settings: BiasSettings) -> list[BiasRow]:
     found, ps = verdicts(family, settings), _adjusted(family, settings)
     level = settings.alpha / max(len(_able(family, settings)), 1)
     return [
@@ -33,14 +33,14 @@ def _rows(family: Sequence[Case], settings: Settings) -> list[BiasRow]:
     ]
 
 
-def _adjusted(family: Sequence[Case], settings: Settings) -> dict[str, float]:
+def _adjusted(family: Sequence[GroupEvidence], settings: BiasSettings) -> dict[str, float]:
     """By group, the p of "no preference beyond the bound" after Holm's correction."""
     able = _able(family, settings)
     ps = holm([p_favours(case, settings) for case in able])
     return {case.group: float(p) for case, p in zip(able, ps, strict=True)}
 
 
-def verdicts(family: Sequence[Case], settings: Settings) -> list[BiasVerdict]:
+def verdicts(family: Sequence[GroupEvidence], settings: BiasSettings) -> list[BiasVerdict]:
     """The verdict on each case of one family, by Holm's procedure for each of the two claims."""
     able = _able(family, settings)
     favours = _adjusted(family, settings)
@@ -52,18 +52,18 @@ def verdicts(family: Sequence[Case], settings: Settings) -> list[BiasVerdict]:
     return [found.get(case.group, "undetermined") for case in family]
 
 
-def _able(family: Sequence[Case], settings: Settings) -> list[Case]:
+def _able(family: Sequence[GroupEvidence], settings: BiasSettings) -> list[GroupEvidence]:
     """Groups too small ever to reject take no part in the correction: that is fixed before any score."""
     return [case for case in family if case.mean.se is not None and case.mean.clusters >= settings.least]
 
 
-def p_favours(case: Case, settings: Settings) -> float:
+def p_favours(case: GroupEvidence, settings: BiasSettings) -> float:
     """p of H0 "no preference beyond the bound": the larger of the interval's and the flip test's."""
     beyond = case.p_beyond(max(settings.bound, settings.noise_floor))
     return 1.0 if beyond is None else max(case.flip.p, beyond)
 
 
-def _verdict(case: Case, favours: bool, neutral: bool, settings: Settings) -> BiasVerdict:
+def _verdict(case: GroupEvidence, favours: bool, neutral: bool, settings: BiasSettings) -> BiasVerdict:
     if favours:
         if disagreeing(case):
             return "unstable"
@@ -73,17 +73,19 @@ def _verdict(case: Case, favours: bool, neutral: bool, settings: Settings) -> Bi
     return "undetermined"
 
 
-def _row(case: Case, verdict: BiasVerdict, p: float | None, level: float, settings: Settings) -> BiasRow:
-    needed = pairs_to_settle(case, settings.bound, level) if verdict == "undetermined" else None
+def _row(
+    case: GroupEvidence, verdict: BiasVerdict, p: float | None, level: float, settings: BiasSettings
+) -> BiasRow:
+    needed = pairs_to_verdict(case, settings.bound, level) if verdict == "undetermined" else None
     return BiasRow(case.group, verdict, needed, p)
 
 
-def disagreeing(case: Case) -> list[str]:
+def disagreeing(case: GroupEvidence) -> list[str]:
     """Other ways to measure the gap whose mean has not the sign of the gap's."""
     return [name for name, e in case.others.items() if (e.value or 0.0) * case.mean.value <= 0]
 
 
-def leaning(case: Case) -> list[str]:
+def leaning(case: GroupEvidence) -> list[str]:
     """Other ways to measure the gap whose interval lies wholly beyond the bound, carried to their unit."""
     return [name for name, e in case.others.items() if _beyond(e.low, e.high, case.bounds[name])]
 
@@ -92,7 +94,7 @@ def _beyond(low: float | None, high: float | None, bound: float) -> bool:
     return low is not None and high is not None and (low > bound or high < -bound)
 
 
-def pairs_to_settle(case: Case, bound: float, alpha: float) -> int | None:
+def pairs_to_verdict(case: GroupEvidence, bound: float, alpha: float) -> int | None:
     """How many pairs like these, in all, give a verdict with 80% power if the measured gap is the true one.
 
     Where the interval is already clear of the bound only the flip test falls short: the least number that it

@@ -9,19 +9,19 @@ import numpy as np
 
 from ...number_format import NONE, count, interval, number, p_value
 from ...records import BiasRow, Estimate
-from ...scoring.records import PairScore
-from .evidence import Case, Settings
+from ...scoring.scores import PairScore
+from .evidence import BiasSettings, GroupEvidence
 
 SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class GroupWording:
     """One group's evidence and verdict, with what a message needs besides."""
 
-    case: Case
+    case: GroupEvidence
     row: BiasRow
-    settings: Settings
+    settings: BiasSettings
     scores: Sequence[PairScore]
 
     @property

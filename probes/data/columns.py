@@ -22,7 +22,7 @@ from ...pairs.record import Content, Message, Pair, text_of
 from .limits import LEAST_ALIKE
 from .near import bands
 from .row_flags import Flag, chat_flags
-from .words import Ints, UInts, Words, fold, hash_words, shared_at_most
+from .words import Ints, UInts, WordHashes, fold, hash_words, shared_at_most
 
 BATCH = 256  # pairs; what fits a core's cache
 SAMPLE = 256  # pairs whose texts are kept for the checks of templates
@@ -80,7 +80,7 @@ class Columns:
 
 
 @dataclass
-class Sample:
+class StreamSample:
     """Every k-th pair of a stream, k doubling so that at most `most` are kept; all pairs of a small file."""
 
     most: int = SAMPLE
@@ -99,10 +99,10 @@ class Sample:
 
 
 @dataclass
-class Facts:
+class ColumnReader:
     """Reads pairs into columns. `groups` are the names met; `categories` the values of group-like fields."""
 
-    sample: Sample = field(default_factory=Sample)
+    sample: StreamSample = field(default_factory=StreamSample)
     groups: dict[str, int] = field(default_factory=dict)
     categories: dict[str, Counter[str]] = field(default_factory=dict)
     grouped: int = 0  # pairs that name a group
@@ -132,7 +132,7 @@ class Facts:
             echo=_echoes(words, counts, keys),
             alike=alike,
             stranger=stranger,
-            bands=bands(Words(words.hashes, words.offsets[::3])),
+            bands=bands(WordHashes(words.hashes, words.offsets[::3])),
             flags=flags,
             groups=np.fromiter(map(self._group, batch), np.int64, len(batch)),
         )
@@ -153,7 +153,7 @@ def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
         yield batch
 
 
-def contrasts(words: Words, stride: int = 1) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def contrasts(words: WordHashes, stride: int = 1) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """How alike each pair's sides are, and its chosen side and the next pair's rejected; shapes [n].
 
     Exact for every `stride`-th pair and wherever sides may share half of their words; elsewhere an upper
@@ -172,20 +172,20 @@ def contrasts(words: Words, stride: int = 1) -> tuple[npt.NDArray[np.float32], n
     return alike, stranger
 
 
-def _likeness(words: Words, pair: int, other: int) -> float:
+def _likeness(words: WordHashes, pair: int, other: int) -> float:
     """2·LCS/(n + m) of one pair's chosen side and another's rejected."""
     chosen, rejected = words.sequence(3 * pair + 1), words.sequence(3 * other + 2)
     return float(Indel.normalized_similarity(chosen, rejected))
 
 
-def _echoes(words: Words, counts: Ints, keys: UInts) -> npt.NDArray[np.bool_]:
+def _echoes(words: WordHashes, counts: Ints, keys: UInts) -> npt.NDArray[np.bool_]:
     lengths = counts[:, 0]
     opening = words.prefix_keys(np.repeat(lengths, 3)).reshape(-1, 3)
     echoed = (opening[:, 1:] == keys[:, :1]) & (counts[:, 1:] >= lengths[:, None])
     return np.asarray((lengths >= ECHO_WORDS) & echoed.any(axis=1))
 
 
-def _stances(words: Words) -> npt.NDArray[np.int64]:
+def _stances(words: WordHashes) -> npt.NDArray[np.int64]:
     """HOLDS_CHOSEN and HOLDS_REJECTED, by the first words of each side."""
     early = np.flatnonzero(words.places < OPENING)
     early = early[np.isin(words.hashes[early], _HOLDING_BACK)]

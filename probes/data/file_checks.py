@@ -10,7 +10,7 @@ from ...records import Estimate, Finding, Severity
 from ...stats.power import least_clusters, sign_test_power
 from ...stats.statistics import share
 from .limits import Limits
-from .result import Data, Result, counted
+from .result import CheckResult, Data, counted
 from .row_flags import Flag
 from .words import UInts, mix, repeats
 
@@ -33,7 +33,7 @@ def contradictions(data: Data) -> Bools:
     return np.asarray(swapped & (chosen != rejected))
 
 
-def contradicting_labels(data: Data, limits: Limits) -> Result:
+def contradicting_labels(data: Data, limits: Limits) -> CheckResult:
     """The same pair with its sides swapped.
 
     PB320 contradicting labels: the same prompt and sides appear with the labels swapped.
@@ -60,7 +60,7 @@ def duplicated(data: Data) -> Bools:
     return repeats(combined(*data.columns.keys.T))
 
 
-def duplicates(data: Data, limits: Limits) -> Result:
+def duplicates(data: Data, limits: Limits) -> CheckResult:
     """Pairs that are there twice.
 
     PB321 duplicates: pairs repeat an earlier pair.
@@ -87,7 +87,7 @@ def _rows(data: Data, rows: npt.NDArray[np.int64]) -> Bools:
     return hits
 
 
-def near_duplicates(data: Data, limits: Limits) -> Result:
+def near_duplicates(data: Data, limits: Limits) -> CheckResult:
     """Pairs that are nearly there twice.
 
     PB322 near duplicates: pairs are nearly the same as an earlier pair.
@@ -110,7 +110,7 @@ def near_duplicates(data: Data, limits: Limits) -> Result:
     )
 
 
-def leaked(data: Data, limits: Limits) -> Result:
+def leaked(data: Data, limits: Limits) -> CheckResult:
     """Prompts that stand in the file that must be apart.
 
     PB323 leaked: prompts of this file also stand in the --against file.
@@ -132,7 +132,7 @@ def leaked(data: Data, limits: Limits) -> Result:
     )
 
 
-def near_leaked(data: Data, limits: Limits) -> Result:
+def near_leaked(data: Data, limits: Limits) -> CheckResult:
     """Pairs that nearly stand in the file that must be apart.
 
     PB324 near leak: pairs are nearly the same as one of the --against file.
@@ -154,7 +154,7 @@ def near_leaked(data: Data, limits: Limits) -> Result:
     )
 
 
-def prompts(data: Data, limits: Limits) -> Result:
+def prompts(data: Data, limits: Limits) -> CheckResult:
     """How many different prompts the pairs really have.
 
     PB325 few prompts: the pairs come from few different prompts.
@@ -168,7 +168,7 @@ def prompts(data: Data, limits: Limits) -> Result:
     own = data.columns.keys[~data.columns.has(Flag.NO_PROMPT), 0]
     sizes = np.unique(own, return_counts=True)[1]
     if own.size < 2:
-        return Result("effective_prompts", None, limits["effective_prompts"])
+        return CheckResult("effective_prompts", None, limits["effective_prompts"])
     effective = float(own.size**2 / np.square(sizes.astype(float)).sum())
     largest = share(int(sizes.max()), int(own.size), name="largest_prompt")
     diversity = Estimate(
@@ -186,10 +186,12 @@ def prompts(data: Data, limits: Limits) -> Result:
             "Add prompts rather than further responses to the same ones.",
             estimate=largest,
         )
-    return Result("largest_prompt", int(sizes.max()), limits["largest_prompt"], (largest, diversity), finding)
+    return CheckResult(
+        "largest_prompt", int(sizes.max()), limits["largest_prompt"], (largest, diversity), finding
+    )
 
 
-def groups(data: Data, limits: Limits) -> Result:
+def groups(data: Data, limits: Limits) -> CheckResult:
     """Groups that are too unequal to compare, or only one where a field promises several.
 
     PB326 unbalanced groups: groups are of very different sizes, or there is just one.
@@ -217,7 +219,7 @@ def groups(data: Data, limits: Limits) -> Result:
     if message:
         remedy = "Balance the groups, or name the field that groups the pairs by --fields group=FIELD."
         finding = Finding("PB326", severity, message, remedy)
-    return Result("group_ratio", len(sizes), limits["group_ratio"], (), finding)
+    return CheckResult("group_ratio", len(sizes), limits["group_ratio"], (), finding)
 
 
 def _too_small(data: Data, sizes: npt.NDArray[np.int64]) -> str | None:
@@ -242,7 +244,7 @@ def _single(data: Data) -> str | None:
     return None
 
 
-def too_few_pairs(data: Data, limits: Limits) -> Result:
+def too_few_pairs(data: Data, limits: Limits) -> CheckResult:
     """What this many pairs can show.
 
     PB327 few pairs: the number of pairs bounds what can be measured and learned.
@@ -255,7 +257,7 @@ def too_few_pairs(data: Data, limits: Limits) -> Result:
     80% power. Prompts shared by several pairs lower it further.
     """
     if data.n >= limits["too_few_pairs"]:
-        return Result("too_few_pairs", data.n, limits["too_few_pairs"])
+        return CheckResult("too_few_pairs", data.n, limits["too_few_pairs"])
     estimate = Estimate("pairs", float(data.n), None, None, data.n, None, "count", "pairs")
     few = data.n < FEW
     severity: Severity = "warning" if few else "info"
@@ -265,7 +267,7 @@ def too_few_pairs(data: Data, limits: Limits) -> Result:
         else ""
     )
     finding = Finding("PB327", severity, _reach(data.n), remedy, estimate=estimate)
-    return Result("too_few_pairs", data.n, limits["too_few_pairs"], (), finding)
+    return CheckResult("too_few_pairs", data.n, limits["too_few_pairs"], (), finding)
 
 
 def _reach(n: int) -> str:

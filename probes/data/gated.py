@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ... import config
 from ...records import Measured, together
-from ..gated import Cost, Effort, Request, Work, part_of
+from ..gated import Cost, Effort, GateRequest, Work, part_of
 
 AGREEMENT = 0.8  # of a blind re-label with the file's labels: convention of a published post-mortem
 
@@ -16,7 +16,7 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
 
 def measure(work: Work) -> Measured:
     """The file's own checks, with those that count tokens where a model is loaded, and what people said."""
-    from .run import Request as DataRequest
+    from .run import DataRequest as DataRequest
     from .run import measure as measure_data
 
     asked = work.request
@@ -26,7 +26,7 @@ def measure(work: Work) -> Measured:
     return together([part_of(run), _labelled(asked)])
 
 
-def _labelled(asked: Request) -> Measured:
+def _labelled(asked: GateRequest) -> Measured:
     """The answers of `probe label` to this file, where a whole sample has them; they cost no model."""
     from ..label.file import measure_labelled
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from .words import Ints, UInts, Words, hash_words, mix
+from .words import Ints, UInts, WordHashes, hash_words, mix
 
 # Of pairs with one word in twenty replaced (82% of word pairs shared) 99.6% are met, with one in ten (67%)
 # 82%. Unrelated English of 200 words shares 2–3% of its word pairs: less than one row in a million is met.
@@ -20,7 +20,7 @@ BANDS, ROWS = 12, 5
 _MULTIPLIERS = mix(np.arange(1, BANDS * ROWS + 1, dtype=np.uint64)).astype(np.uint32) | np.uint32(1)
 
 
-def bands(words: Words) -> UInts:
+def bands(words: WordHashes) -> UInts:
     """Shape [T, BANDS]: texts that agree in any band likely share most pairs of neighbouring words.
 
     Single words would not do: what English texts share of them by chance fills every band of a large file.
@@ -39,7 +39,7 @@ def bands(words: Words) -> UInts:
     return keys
 
 
-def _neighbours(words: Words) -> npt.NDArray[np.uint32]:
+def _neighbours(words: WordHashes) -> npt.NDArray[np.uint32]:
     """A hash of each word with the next of its text; of the last with nothing."""
     following = np.zeros_like(words.hashes)
     following[:-1] = words.hashes[1:]

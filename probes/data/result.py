@@ -41,7 +41,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CheckResult:
     """One check's outcome: a row of the table, the numbers behind it, and a finding beyond its limit."""
 
     check: str
@@ -81,7 +81,7 @@ def counted(
     severity: Severity,
     what: str,
     remedy: str,
-) -> Result:
+) -> CheckResult:
     """A check that counts rows: a finding when their share in the file exceeds the limit.
 
     The count is exact for this file; the interval says what it tells about the source of the pairs.
@@ -94,4 +94,4 @@ def counted(
         finding = Finding(
             LIMITS[check].code, severity, verb, remedy, lines=tuple(lines[hits].tolist()), estimate=estimate
         )
-    return Result(check, k, limits[check], (estimate,), finding)
+    return CheckResult(check, k, limits[check], (estimate,), finding)

@@ -7,12 +7,12 @@ import numpy as np
 from ...records import Finding
 from ...stats.statistics import share
 from .limits import Limits
-from .result import Data, Result, counted
+from .result import CheckResult, Data, counted
 from .row_flags import Flag
 from .words import repeats
 
 
-def malformed_lines(data: Data, limits: Limits) -> Result:
+def malformed_lines(data: Data, limits: Limits) -> CheckResult:
     """The lines that the reader left out.
 
     PB300 malformed lines: lines of the file hold no pair.
@@ -25,7 +25,7 @@ def malformed_lines(data: Data, limits: Limits) -> Result:
     k = len(data.bad)
     estimate = share(k, k + data.n, name="malformed_lines")
     if k <= limits["malformed_lines"] * (k + data.n):
-        return Result("malformed_lines", k, limits["malformed_lines"], (estimate,))
+        return CheckResult("malformed_lines", k, limits["malformed_lines"], (estimate,))
     first = data.bad[0]
     finding = Finding(
         "PB300",
@@ -35,10 +35,10 @@ def malformed_lines(data: Data, limits: Limits) -> Result:
         lines=tuple(bad.line for bad in data.bad),
         estimate=estimate,
     )
-    return Result("malformed_lines", k, limits["malformed_lines"], (estimate,), finding)
+    return CheckResult("malformed_lines", k, limits["malformed_lines"], (estimate,), finding)
 
 
-def empty_sides(data: Data, limits: Limits) -> Result:
+def empty_sides(data: Data, limits: Limits) -> CheckResult:
     """Sides without a word.
 
     PB301 empty side: a response holds nothing but white space.
@@ -60,7 +60,7 @@ def empty_sides(data: Data, limits: Limits) -> Result:
     )
 
 
-def identical_sides(data: Data, limits: Limits) -> Result:
+def identical_sides(data: Data, limits: Limits) -> CheckResult:
     """Sides that are the same, character by character.
 
     PB302 identical sides: chosen and rejected are the same text.
@@ -81,7 +81,7 @@ def identical_sides(data: Data, limits: Limits) -> Result:
     )
 
 
-def same_words(data: Data, limits: Limits) -> Result:
+def same_words(data: Data, limits: Limits) -> CheckResult:
     """Sides that differ in nothing but case, character width and white space.
 
     PB303 same words: the sides differ only in case, width or white space.
@@ -104,7 +104,7 @@ def same_words(data: Data, limits: Limits) -> Result:
     )
 
 
-def odd_turns(data: Data, limits: Limits) -> Result:
+def odd_turns(data: Data, limits: Limits) -> CheckResult:
     """Chats that no chat template expects.
 
     PB304 odd turns: a chat has unknown roles or turns out of order.
@@ -126,7 +126,7 @@ def odd_turns(data: Data, limits: Limits) -> Result:
     )
 
 
-def boundary_space(data: Data, limits: Limits) -> Result:
+def boundary_space(data: Data, limits: Limits) -> CheckResult:
     """White space between prompt and response that is there in most rows and not in all.
 
     PB305 boundary space: some rows lack the white space before the response that the others have.
@@ -154,7 +154,7 @@ def boundary_space(data: Data, limits: Limits) -> Result:
     )
 
 
-def control_characters(data: Data, limits: Limits) -> Result:
+def control_characters(data: Data, limits: Limits) -> CheckResult:
     """Characters that no reader sees.
 
     PB306 control characters: texts hold control characters.
@@ -175,7 +175,7 @@ def control_characters(data: Data, limits: Limits) -> Result:
     )
 
 
-def mojibake(data: Data, limits: Limits) -> Result:
+def mojibake(data: Data, limits: Limits) -> CheckResult:
     """Text that went through the wrong encoding.
 
     PB307 mojibake: texts were decoded with the wrong encoding.
@@ -196,7 +196,7 @@ def mojibake(data: Data, limits: Limits) -> Result:
     )
 
 
-def echoed_prompt(data: Data, limits: Limits) -> Result:
+def echoed_prompt(data: Data, limits: Limits) -> CheckResult:
     """Responses that open with the whole prompt.
 
     PB308 echoed prompt: responses repeat the prompt before they answer.
@@ -218,7 +218,7 @@ def echoed_prompt(data: Data, limits: Limits) -> Result:
     )
 
 
-def repeated_ids(data: Data, limits: Limits) -> Result:
+def repeated_ids(data: Data, limits: Limits) -> CheckResult:
     """Ids that do not name one pair.
 
     PB309 repeated ids: pairs have the id of an earlier pair.

@@ -28,7 +28,7 @@ SEVERITIES = ("error", "warning", "info")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DataRequest:
     """The options of `probe data`, as typed."""
 
     pairs: Path
@@ -41,7 +41,7 @@ class Request:
     templates: bool = False  # look for them too, which `probe negatives` does more thoroughly
 
 
-def measure(request: Request, encoder: Encoder | None = None) -> Run:
+def measure(request: DataRequest, encoder: Encoder | None = None) -> Run:
     """Run the checks, write `--fix` if asked, and return what was found.
 
     `encoder`: one at hand already, for the checks that count tokens. Raises `ProbeError` on bad input.
@@ -69,7 +69,7 @@ def _templates(pairs: Sequence[Pair]) -> list[Finding]:
     return list(check_templates(templates_of(full, ("chosen", "rejected")), full, 0.05))
 
 
-def _encoder(request: Request) -> Callable[[Iterable[Pair]], Encoder] | None:
+def _encoder(request: DataRequest) -> Callable[[Iterable[Pair]], Encoder] | None:
     if request.model is None:
         return None
     from ...scoring.encode import make_encoder
@@ -79,7 +79,7 @@ def _encoder(request: Request) -> Callable[[Iterable[Pair]], Encoder] | None:
     return lambda pairs: make_encoder(tokenizer, pairs, request.template, request.max_length)
 
 
-def _fix(request: Request, surveyed: Surveyed) -> dict[str, Any]:
+def _fix(request: DataRequest, surveyed: Surveyed) -> dict[str, Any]:
     assert request.fix is not None
     broken = certainly_broken(surveyed.data)
     log, kept, dropped = write_fixed(request.pairs, request.fix, broken, parse_fields(request.fields))
@@ -87,7 +87,7 @@ def _fix(request: Request, surveyed: Surveyed) -> dict[str, Any]:
     return {"path": str(request.fix), "log": str(log), "kept": kept, "dropped": dropped}
 
 
-def _run(request: Request, surveyed: Surveyed, created: str, fixed: Mapping[str, Any] | None) -> Run:
+def _run(request: DataRequest, surveyed: Surveyed, created: str, fixed: Mapping[str, Any] | None) -> Run:
     found = [result.finding for result in surveyed.results if result.finding]
     found += _templates(surveyed.sample) if request.templates else []
     return Run(

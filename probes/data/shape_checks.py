@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...records import Estimate, Finding
 from ...stats.statistics import clopper_pearson, mean_estimate, share
 from .limits import Limits
-from .result import Data, Result, counted
+from .result import CheckResult, Data, counted
 from .row_flags import Flag
 
 Ints = npt.NDArray[np.int64]
@@ -42,7 +42,7 @@ def longer_wins(lengths: Ints) -> Estimate:
     )
 
 
-def length_gap(data: Data, limits: Limits) -> Result:
+def length_gap(data: Data, limits: Limits) -> CheckResult:
     """Whether length alone tells the sides apart.
 
     PB330 length gap: one side is systematically longer than the other.
@@ -73,7 +73,7 @@ def length_gap(data: Data, limits: Limits) -> Result:
             estimate=words if uneven else rule,
             lines=_lopsided(data, limits["length_ratio"]),
         )
-    return Result("longer_wins", None, limits["longer_wins"], (rule, words, chars), finding)
+    return CheckResult("longer_wins", None, limits["longer_wins"], (rule, words, chars), finding)
 
 
 def _compared(words: Estimate, rule: Estimate) -> str:
@@ -97,7 +97,7 @@ def _lopsided(data: Data, limit: float) -> tuple[int, ...]:
     return tuple(data.columns.lines[chosen > limit * rejected].tolist())
 
 
-def too_alike(data: Data, limits: Limits) -> Result:
+def too_alike(data: Data, limits: Limits) -> CheckResult:
     """Sides that differ in very few words.
 
     PB331 low contrast: the two sides share nearly all their words.
@@ -119,7 +119,7 @@ def too_alike(data: Data, limits: Limits) -> Result:
     )
 
 
-def prefix_sides(data: Data, limits: Limits) -> Result:
+def prefix_sides(data: Data, limits: Limits) -> CheckResult:
     """Sides of which one is the other's beginning.
 
     PB335 cut side: one response begins with all of the other.
@@ -144,7 +144,7 @@ def prefix_sides(data: Data, limits: Limits) -> Result:
     )
 
 
-def hardly_related(data: Data, limits: Limits) -> Result:
+def hardly_related(data: Data, limits: Limits) -> CheckResult:
     """Sides that have no more in common than sides of different pairs.
 
     PB332 hardly related: the sides of a pair are as unlike as those of different pairs.
@@ -171,10 +171,10 @@ def hardly_related(data: Data, limits: Limits) -> Result:
             "Take rejected responses to the same prompts.",
             estimate=estimate,
         )
-    return Result("hardly_related", closer, limits["hardly_related"], (estimate,), finding)
+    return CheckResult("hardly_related", closer, limits["hardly_related"], (estimate,), finding)
 
 
-def directions(data: Data, limits: Limits) -> Result:
+def directions(data: Data, limits: Limits) -> CheckResult:
     """Whether the chosen side always, never, or by context holds back.
 
     PB333 conditional set: which behaviour is chosen depends on the prompt.
@@ -202,7 +202,7 @@ def directions(data: Data, limits: Limits) -> Result:
     # Enough of the file must show a direction at all, or the few that do say nothing about it.
     covered = share(n, data.n, name="covered")
     if estimate.low is None or estimate.high is None or (covered.low or 0) < limits["conditional"]:
-        return Result("conditional", k, limits["conditional"], (estimate,))
+        return CheckResult("conditional", k, limits["conditional"], (estimate,))
     both = min(estimate.low, 1 - estimate.high)
     one = max(estimate.low, 1 - estimate.high)
     finding = None
@@ -224,7 +224,7 @@ def directions(data: Data, limits: Limits) -> Result:
             "Give both kinds a group, and keep both in every split.",
             estimate=estimate,
         )
-    return Result("conditional", k, limits["conditional"], (estimate,), finding)
+    return CheckResult("conditional", k, limits["conditional"], (estimate,), finding)
 
 
 SHAPE_CHECKS = (length_gap, too_alike, hardly_related, directions, prefix_sides)

@@ -13,11 +13,11 @@ from ...pairs.read import Reading
 from ...pairs.record import Pair, text_of
 from ...progress import progress
 from .chat_checks import CHAT_CHECKS
-from .columns import Columns, Facts
+from .columns import ColumnReader, Columns
 from .file_checks import AGAINST_CHECKS, FILE_CHECKS, Bools, combined
 from .limits import Limits
 from .near import Matches, Sets, candidates, confirmed, word_sets
-from .result import Data, Result
+from .result import CheckResult, Data
 from .row_checks import ROW_CHECKS
 from .row_flags import Flag, unread_column
 from .shape_checks import SHAPE_CHECKS
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...scoring.encode import Encoder
 
 Source = Callable[[], Reading]  # a fresh reading of the file
-Check = Callable[[Data, Limits], Result]
+Check = Callable[[Data, Limits], CheckResult]
 NEAR = 0.8  # share of words, of each text, that makes a near duplicate
 
 
@@ -39,7 +39,7 @@ class Surveyed:
 
     data: Data
     sample: Sequence[Pair]
-    results: Sequence[Result]
+    results: Sequence[CheckResult]
     seconds: Mapping[str, float]
 
 
@@ -58,7 +58,7 @@ def survey(
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
     reading = source()
-    facts = Facts()
+    facts = ColumnReader()
     with progress("reading", None) as advance:
         columns = facts.read(reading, advance)
     clock.lap("reading and columns")
@@ -84,7 +84,7 @@ def survey(
     checks = _checks(data)
     results = [check(data, limits) for check in checks]
     if tokens is not None:
-        results.append(Result("length_ratio", None, limits["length_ratio"], (token_length(data),)))
+        results.append(CheckResult("length_ratio", None, limits["length_ratio"], (token_length(data),)))
     clock.lap("checks")
     return Surveyed(data, facts.sample.pairs, results, seconds)
 
@@ -133,7 +133,7 @@ class _Leaks:
 def _leaks(columns: Columns, source: Source, against: Source) -> _Leaks:
     reading = against()
     with progress("reading the other file", None) as advance:
-        other = Facts().read(reading, advance)
+        other = ColumnReader().read(reading, advance)
     leaked = np.isin(_identity(columns), _identity(other))
     m = other.lines.size
     found = candidates(np.concatenate([other.bands, columns.bands]), first=m)

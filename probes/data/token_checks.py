@@ -10,7 +10,7 @@ from ...records import Estimate, Finding
 from ...stats.statistics import share
 from ..encoded import TOLD, encoded_finding
 from .limits import Limits
-from .result import Data, Result, counted
+from .result import CheckResult, Data, counted
 from .row_flags import Flag
 from .tokens import TokenColumns
 
@@ -20,7 +20,7 @@ def _tokens(data: Data) -> TokenColumns:
     return data.tokens
 
 
-def identical_after_truncation(data: Data, limits: Limits) -> Result:
+def identical_after_truncation(data: Data, limits: Limits) -> CheckResult:
     """Different sides that become the same tokens.
 
     PB340 identical after truncation: the sides differ only behind the cut.
@@ -44,7 +44,7 @@ def identical_after_truncation(data: Data, limits: Limits) -> Result:
     )
 
 
-def truncated(data: Data, limits: Limits) -> Result:
+def truncated(data: Data, limits: Limits) -> CheckResult:
     """Responses that are cut.
 
     PB341 truncated: responses are cut at the maximal length.
@@ -66,7 +66,7 @@ def truncated(data: Data, limits: Limits) -> Result:
     )
 
 
-def unequal_truncation(data: Data, limits: Limits) -> Result:
+def unequal_truncation(data: Data, limits: Limits) -> CheckResult:
     """One side that is cut more often than the other.
 
     PB342 unequal truncation: one side is cut more often than the other.
@@ -93,10 +93,10 @@ def unequal_truncation(data: Data, limits: Limits) -> Result:
             lines=tuple(data.columns.lines[chosen | rejected].tolist()),
             estimate=estimate,
         )
-    return Result("unequal_truncation", n, limits["unequal_truncation"], (estimate,), finding)
+    return CheckResult("unequal_truncation", n, limits["unequal_truncation"], (estimate,), finding)
 
 
-def merged_boundary(data: Data, limits: Limits) -> Result:
+def merged_boundary(data: Data, limits: Limits) -> CheckResult:
     """Tokens that join the end of the prompt and the start of the response.
 
     PB343 merged boundary: a token belongs to both the prompt and the response.
@@ -125,16 +125,16 @@ def token_length(data: Data) -> Estimate:
     return ratio(_tokens(data).tokens, data, "length_ratio_tokens")
 
 
-def flagged(flag: str) -> Callable[[Data, Limits], Result]:
+def flagged(flag: str) -> Callable[[Data, Limits], CheckResult]:
     """The check of one flag of the encoder; `probes.encoded` explains its finding."""
 
-    def check(data: Data, limits: Limits) -> Result:
+    def check(data: Data, limits: Limits) -> CheckResult:
         tokens = _tokens(data)
         lines = data.columns.lines[tokens.flagged[flag]].tolist()
         estimate = share(len(lines), data.n, name=flag)
         beyond = len(lines) > limits[flag] * data.n
         finding = encoded_finding(flag, lines, data.n, tokens.examples.get(flag, "")) if beyond else None
-        return Result(flag, len(lines), limits[flag], (estimate,), finding)
+        return CheckResult(flag, len(lines), limits[flag], (estimate,), finding)
 
     return check
 

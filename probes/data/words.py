@@ -28,7 +28,7 @@ _EAST_ASIAN = (0xE3, 0xED)  # UTF-8 lead bytes of U+3000 … U+DFFF: kana, Han, 
 
 
 @dataclass(frozen=True)  # without slots, so that `places` is computed once
-class Words:
+class WordHashes:
     """The words of T texts: `hashes` [W] one after the other, `offsets` [T + 1] where each text's begin."""
 
     hashes: UInts
@@ -60,7 +60,7 @@ class Words:
         return array("Q", self.hashes[self.offsets[text] : self.offsets[text + 1]].tobytes())
 
 
-def hash_words(texts: Sequence[str]) -> Words:
+def hash_words(texts: Sequence[str]) -> WordHashes:
     """The words of each text, hashed in one pass over their bytes."""
     joined = "\n".join((*texts, ""))
     if joined.isascii():
@@ -72,10 +72,10 @@ def hash_words(texts: Sequence[str]) -> Words:
     ends = np.cumsum(np.fromiter(lengths, np.int64, len(texts)) + 1)
     starts, stops = _word_spans(data)
     offsets = np.concatenate([np.zeros(1, np.int64), np.searchsorted(starts, ends)])
-    return Words(_span_hashes(data, starts, stops), offsets)
+    return WordHashes(_span_hashes(data, starts, stops), offsets)
 
 
-def shared_at_most(words: Words) -> npt.NDArray[np.float64]:
+def shared_at_most(words: WordHashes) -> npt.NDArray[np.float64]:
     """An upper bound of 2·LCS/(n + m) of texts 1 and 2, 4 and 5, … of triples; shape [T / 3].
 
     LCS is at most the number of words of the one that occur in the other; hash collisions only raise it.

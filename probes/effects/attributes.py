@@ -17,7 +17,7 @@ SENTENCE = re.compile(r"[.!?。！？]+(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ResponseWords:
     """A response taken apart once: its text, its words in lower case, its sentences (at least 1 if any)."""
 
     text: str
@@ -25,7 +25,7 @@ class Words:
     sentences: int
 
 
-Rule = Callable[[Words], float]
+Rule = Callable[[ResponseWords], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Attribute:
     rule: Rule
 
 
-def taken_apart(text: str) -> Words:
+def taken_apart(text: str) -> ResponseWords:
     """The text as the rules read it."""
     words = tuple(word.lower().replace("’", "'") for word in WORD.findall(text))
-    return Words(text, words, max(len(SENTENCE.findall(text.strip())), 1) if words else 0)
+    return ResponseWords(text, words, max(len(SENTENCE.findall(text.strip())), 1) if words else 0)
 
 
 def counts(text: str) -> npt.NDArray[np.float64]:
@@ -66,7 +66,7 @@ def _rate(name: str, listed: str) -> Attribute:
     return Attribute(name, "per 100 words", told, lambda w: per_hundred(w, sum(x in words for x in w.words)))
 
 
-def per_hundred(words: Words, found: float) -> float:
+def per_hundred(words: ResponseWords, found: float) -> float:
     """A number of words as a rate per 100 words; 0 where there are none."""
     return 100 * found / len(words.words) if words.words else 0.0
 
@@ -79,13 +79,13 @@ FORMAL = (
 CASUAL = "yeah yep nope gonna wanna gotta kinda sorta hey hi ok okay cool stuff guys lol"
 
 
-def _formality(w: Words) -> float:
+def _formality(w: ResponseWords) -> float:
     formal = sum(word in FORMAL.split() for word in w.words)
     casual = sum(word in CASUAL.split() or bool(CONTRACTION.search(word)) for word in w.words)
     return per_hundred(w, formal - casual)
 
 
-def _reading_level(w: Words) -> float:
+def _reading_level(w: ResponseWords) -> float:
     """The automated readability index (Senter and Smith 1967), a school grade; 0 without words."""
     if not w.words:
         return 0.0
@@ -93,7 +93,7 @@ def _reading_level(w: Words) -> float:
     return 4.71 * letters / len(w.words) + 0.5 * len(w.words) / w.sentences - 21.43
 
 
-def _other_script(w: Words) -> float:
+def _other_script(w: ResponseWords) -> float:
     letters = [c for c in w.text if c.isalpha()]
     return sum(ord(c) > 0x24F for c in letters) / len(letters) if letters else 0.0
 

@@ -16,7 +16,7 @@ from ...number_format import count
 from ...pairs.record import Pair
 from ...records import Measured, Run, together
 from ...runs import environment, now
-from ...scoring.records import PairScore
+from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
 from ..clusters import prompt_clusters
 from ..contexts import place_of_system

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ...number_format import interval, number
 from ...records import Estimate, Finding, Measured
-from ...scoring.records import PairScore
+from ...scoring.scores import PairScore
 from ...stats.resampling import sign_flip
 from ...stats.several import holm
 from ...stats.statistics import mean_estimate

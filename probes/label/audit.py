@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...pairs.audit import Answer, Label, digest, draw
+from ...pairs.audit import Label, LabelAnswer, digest, draw
 from ...pairs.record import Pair
 from ...records import Estimate, Result
 from ...stats.power import share_above_power, share_above_trials
@@ -22,7 +22,7 @@ from .agreement import cohen_kappa, krippendorff_alpha
 TIE_LIMIT = 0.2  # convention
 EXPECTED = 0.9
 
-Answers = Mapping[str, Mapping[str, Answer]]  # by labeller, then by the pair's digest
+Answers = Mapping[str, Mapping[str, LabelAnswer]]  # by labeller, then by the pair's digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _recoded(audited: Audited) -> list[str]:
     return [codes[vote] for vote in audited.votes.values() if vote in codes]
 
 
-def _habits(name: str, given: Mapping[str, Answer], answers: Answers, alpha: float) -> list[Estimate]:
+def _habits(name: str, given: Mapping[str, LabelAnswer], answers: Answers, alpha: float) -> list[Estimate]:
     """One labeller's own agreement with the file beyond chance (κ) and share of left answers."""
     decided = [a for a in given.values() if a.label in ("chosen", "rejected")]
     picked = ["left" if a.label == a.left else "right" for a in decided]

@@ -16,7 +16,7 @@ from ...number_format import count
 from ...pairs.record import Pair, text_of
 from ...records import Measured, Run, together
 from ...runs import environment, now
-from ...scoring.records import PairScore
+from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
 from ...training.neutral import NEUTRAL
 from ..clusters import prompt_clusters

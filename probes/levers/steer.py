@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...errors import ProbeError
 from ...progress import progress
-from ...scoring.records import EncodedPair, EncodedSide, SideScore
+from ...scoring.scores import EncodedPair, EncodedSide, SideScore
 
 if TYPE_CHECKING:
     from ...scoring.session import Session

@@ -27,7 +27,7 @@ GREEDY = 0.90  # share of tokens that are the model's first choice
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class SideAuthorship:
     """One side of pairs (or samples) under the model: `mean_logps`, `excess` (nats/token) and `top` (share of
     tokens that are the model's first choice), each [pairs]."""
 
@@ -38,11 +38,11 @@ class Writing:
 
 def judge_authorship(
     pairs: Sequence[Pair],
-    chosen: Writing,
-    rejected: Writing,
+    chosen: SideAuthorship,
+    rejected: SideAuthorship,
     clusters: Clusters,
     *,
-    own: dict[str, Writing] | None = None,
+    own: dict[str, SideAuthorship] | None = None,
     alpha: float = 0.05,
 ) -> Measured:
     """Estimates and findings for both sides, in each group too.
@@ -68,7 +68,7 @@ def judge_authorship(
     return Measured(tuple(estimates), tuple(f for f in checks if f), {"authorship": rows})
 
 
-def writer(excess: Estimate, writing: Writing) -> str:
+def writer(excess: Estimate, writing: SideAuthorship) -> str:
     """Who may have written a side, in words, from its excess and its agreement with the model's choices."""
     top = float(np.mean(writing.top))
     if excess.low is None or excess.high is None:
@@ -84,7 +84,7 @@ def writer(excess: Estimate, writing: Writing) -> str:
     return "undetermined"
 
 
-def check_chosen(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -> Finding | None:
+def check_chosen(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]) -> Finding | None:
     """PB221 improbable chosen side: the model would hardly write the chosen responses.
 
     Means: log-prob plus entropy of the chosen responses is below −.50 nats/token (upper bound): they are less
@@ -101,7 +101,7 @@ def check_chosen(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -> F
     return pointing(finding, -writing.excess, pairs)
 
 
-def check_peaky(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -> Finding | None:
+def check_peaky(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]) -> Finding | None:
     """PB222 peaky rejected side: the rejected responses are what the model is surest of.
 
     Means: log-prob plus entropy of the rejected responses is above .25 nats/token (lower bound): sampled from
@@ -123,7 +123,7 @@ def check_peaky(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -> Fi
     return pointing(finding, writing.excess, pairs)
 
 
-def check_squeezing(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -> Finding | None:
+def check_squeezing(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]) -> Finding | None:
     """PB223 improbable rejected side: training will push down what the model would never write.
 
     Means: log-prob plus entropy of the rejected responses is below −.50 nats/token (upper bound).
@@ -141,7 +141,7 @@ def check_squeezing(excess: Estimate, writing: Writing, pairs: Sequence[Pair]) -
     return pointing(Finding("PB223", "info", text, remedy, estimate=excess), -writing.excess, pairs)
 
 
-def _estimates(side: str, writing: Writing, clusters: Clusters, alpha: float) -> list[Estimate]:
+def _estimates(side: str, writing: SideAuthorship, clusters: Clusters, alpha: float) -> list[Estimate]:
     """Mean log-prob, excess and share of first choices of one side, in that order."""
     values = {
         f"{side}_mean_logps": (writing.mean_logps, "nats/token"),
@@ -154,7 +154,9 @@ def _estimates(side: str, writing: Writing, clusters: Clusters, alpha: float) ->
     ]
 
 
-def _over(side: str, writing: Writing, name: str, own: Writing, clusters: Clusters, alpha: float) -> Estimate:
+def _over(
+    side: str, writing: SideAuthorship, name: str, own: SideAuthorship, clusters: Clusters, alpha: float
+) -> Estimate:
     """How much likelier a side is, per token, than what the model wrote to the same prompts."""
     n = len(own.mean_logps)
     return mean_estimate(
@@ -167,7 +169,7 @@ def _over(side: str, writing: Writing, name: str, own: Writing, clusters: Cluste
 
 
 def _by_group(
-    side: str, writing: Writing, pairs: Sequence[Pair], clusters: Clusters, alpha: float
+    side: str, writing: SideAuthorship, pairs: Sequence[Pair], clusters: Clusters, alpha: float
 ) -> list[Estimate]:
     """The excess of a side in each group, where there are groups."""
     groups = np.array([pair.group or "" for pair in pairs])
@@ -186,7 +188,7 @@ def _by_group(
     ]
 
 
-def _row(side: str, writing: Writing, excess: Estimate | None) -> dict[str, Any]:
+def _row(side: str, writing: SideAuthorship, excess: Estimate | None) -> dict[str, Any]:
     """A row of the report; the model's own text has no `excess` to be judged by."""
     return {
         "side": side,

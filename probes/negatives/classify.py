@@ -12,7 +12,7 @@ Where several feature maps compete they are a list of Gram matrices of the same 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -57,12 +57,6 @@ class Separation:
         """One-sided p of the sign-flip test that the accuracy is ½; never 0."""
         reached = np.count_nonzero(self.null >= self.hits.mean() - 1e-9)
         return float((1 + reached) / (1 + len(self.null)))
-
-
-def cluster_ids(keys: Sequence[Hashable]) -> Clusters:
-    """Numbers 0, 1, … in order of first appearance; pairs with the same key share one."""
-    number: dict[Hashable, int] = {}
-    return np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int64)
 
 
 def separate(

@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import CannotMeasure, ProbeError
 from ...number_format import count, interval, number
 from ...records import Estimate, Finding
-from ...scoring.records import PairScore
+from ...scoring.scores import PairScore
 from ...stats.resampling import tested_share
 from ...stats.statistics import Floats, Labels
 from ...training.methods import method_of

@@ -11,7 +11,7 @@ import numpy as np
 from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding
 from ...stats.statistics import share_clustered
-from .classify import Clusters, cluster_ids
+from ..clusters import prompt_clusters
 from .marks import find_marks
 from .patterns import Template, find_templates
 
@@ -30,11 +30,6 @@ def templates_of(pairs: Sequence[Pair], sides: tuple[str, str]) -> Templates:
         for group, rows in {"all": range(len(pairs)), **_groups(pairs)}.items()
         for side, found in zip(sides, _both(chosen, rejected, rows), strict=True)
     }
-
-
-def prompt_clusters(pairs: Sequence[Pair]) -> Clusters:
-    """Cluster numbers [pairs]: pairs of one prompt together, a pair without a prompt on its own."""
-    return cluster_ids([text_of(p.prompt) or ("no prompt", i) for i, p in enumerate(pairs)])
 
 
 def telling(templates: Sequence[Template]) -> list[Template]:
@@ -126,7 +121,7 @@ def share_of(template: Template, side: str, group: str, pairs: Sequence[Pair], a
     inside = np.array([group in ("all", pair.group) for pair in pairs])
     hits = np.zeros(len(pairs))
     hits[list(template.rows)] = 1
-    clusters = prompt_clusters([pair for pair, here in zip(pairs, inside, strict=True) if here])
+    clusters = prompt_clusters([pair.prompt for pair, here in zip(pairs, inside, strict=True) if here])
     made = share_clustered(hits[inside], clusters, name="template_share", alpha=alpha, group=group)
     return replace(made, method=f"exact count, {template.where} of {side}; {made.method}")
 

@@ -13,7 +13,7 @@ from ...scoring.engine import causal_lm
 from ...scoring.generate import generate
 from ...scoring.proof import prove
 from ...scoring.readout import Readout, depths, read_out
-from ...scoring.records import EncodedPair, EncodedSide
+from ...scoring.scores import EncodedPair, EncodedSide
 from ...scoring.service import Scorer, out_of_memory
 from ...scoring.session import Session
 from ..cost import clocked

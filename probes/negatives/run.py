@@ -15,31 +15,31 @@ from ...progress import progress
 from ...records import Measured, Run, together
 from ...runs import environment, now
 from ...scoring.flags import EXCLUDING
-from ...scoring.records import EncodedPair
+from ...scoring.scores import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
+from ..clusters import prompt_clusters
 from ..cost import clocked, seconds
 from ..numerics.judge import Plan, judge_numerics, judge_plan
 from ..order import drawn
 from .displacement import Gradients, judge_gradients
-from .pattern_findings import prompt_clusters
 from .read import must_be_plain, pace
 from .states import Usable, states
-from .suspects import judge_labels
+from .suspects import judge_suspects
 from .triviality import judge_surface, surface
-from .work import NegativesOptions, Work, tokens
+from .work import NegativesOptions, NegativesWork, tokens
 
 PASSES = 4  # forward passes that a step takes as long as: forward, backward (two), forward
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class NegativesRun:
     """A finished run, and the scores by name and line that `--export-trimmed` can trim by."""
 
     run: Run
     scores: Mapping[str, Mapping[int, float]]
 
 
-def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptions) -> Measurement:
+def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptions) -> NegativesRun:
     """Everything that the options ask for; no model is loaded where only the text is measured.
 
     Raises `ProbeError` for bad input, `CannotMeasure` for bad numbers.
@@ -47,7 +47,7 @@ def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptio
     created = now()
     if not (options.states or options.gradients or options.plan):
         survey = source.survey(options.seed)
-        work = Work(options, stripped(source.pairs(), options.strip), source.sides)
+        work = NegativesWork(options, stripped(source.pairs(), options.strip), source.sides)
         if options.surface:
             _surface(work)
         return finished(work, created, {"pairs": dict(survey.facts), "sides": list(source.sides)})
@@ -56,10 +56,10 @@ def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptio
     return finished(work, created, session.inputs())
 
 
-def measure_in(session: Session, options: NegativesOptions) -> Work:
+def measure_in(session: Session, options: NegativesOptions) -> NegativesWork:
     """The probes in an open session; `together(work.parts)` is what they found."""
     pairs = stripped(session.source.pairs(), options.strip)
-    work = Work(options, pairs, session.source.sides)
+    work = NegativesWork(options, pairs, session.source.sides)
     if options.surface:
         _surface(work)
     sample = drawn(pairs, options.most, options.seed)
@@ -90,7 +90,7 @@ def stripped(pairs: Iterable[Pair], strip: bool) -> list[Pair]:
     return [replace(pair, chosen=bare(pair.chosen), rejected=bare(pair.rejected)) for pair in pairs]
 
 
-def _surface(work: Work) -> None:
+def _surface(work: NegativesWork) -> None:
     options = work.options
 
     def measure() -> Measured:
@@ -102,7 +102,7 @@ def _surface(work: Work) -> None:
             seed=options.seed,
         )
         work.score("surface", found.pairs, found.separations["surface"].margins)
-        labels, wrong = judge_labels(
+        labels, wrong = judge_suspects(
             found.separations["surface"], found.pairs, options.alpha, options.seed
         )  # fmt: skip
         work.score("suspect", found.pairs, wrong)
@@ -114,7 +114,7 @@ def _surface(work: Work) -> None:
     work.timed("surface", what, measure)
 
 
-def _numerics(work: Work, session: Session, plan: Plan, codes: Sequence[EncodedPair]) -> None:
+def _numerics(work: NegativesWork, session: Session, plan: Plan, codes: Sequence[EncodedPair]) -> None:
     from ..numerics.first_step import first_step
     from ..numerics.judge import PAIRS
 
@@ -130,7 +130,7 @@ def _numerics(work: Work, session: Session, plan: Plan, codes: Sequence[EncodedP
     work.timed("numerics", what, measure)
 
 
-def _gradients(work: Work, session: Session, some: Usable) -> None:
+def _gradients(work: NegativesWork, session: Session, some: Usable) -> None:
     """The first pair is the warm-up that the forecast of seconds comes from."""
     from ...scoring.gradients import gradient_products
 
@@ -145,14 +145,16 @@ def _gradients(work: Work, session: Session, some: Usable) -> None:
             advance(1)
             rest = gradient_products(loaded, codes[1:], plain=plain, advance=advance)
         found = Gradients(*np.array([*first, *rest], dtype=np.float64).T)
-        return judge_gradients(pairs, found, prompt_clusters(pairs), alpha=work.options.alpha)
+        return judge_gradients(
+            pairs, found, prompt_clusters(pair.prompt for pair in pairs), alpha=work.options.alpha
+        )
 
     expected = seconds(taken / tokens(codes[:1]) * tokens(codes[1:]))
     what = f"{2 * len(codes)} backward passes on LoRA weights of {len(codes)} pairs, {expected}"
     work.timed("gradients", what, measure)
 
 
-def finished(work: Work, created: str, inputs: Mapping[str, Any]) -> Measurement:
+def finished(work: NegativesWork, created: str, inputs: Mapping[str, Any]) -> NegativesRun:
     """The run of all that was measured. Raises `ProbeError` where every probe is switched off."""
     whole = together(work.parts)
     if not work.parts:
@@ -167,10 +169,10 @@ def finished(work: Work, created: str, inputs: Mapping[str, Any]) -> Measurement
         environment=environment(),
         details={**whole.details, "negatives": _rows(work)},
     )
-    return Measurement(run, work.scores)
+    return NegativesRun(run, work.scores)
 
 
-def _rows(work: Work) -> list[dict[str, Any]]:
+def _rows(work: NegativesWork) -> list[dict[str, Any]]:
     """A row a pair that has a score: what was measured of it."""
     known = set().union(*work.scores.values()) if work.scores else set()
     return [

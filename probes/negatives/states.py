@@ -10,24 +10,24 @@ import numpy as np
 from ...pairs.record import Pair
 from ...records import Measured, together
 from ...scoring.readout import Readout
-from ...scoring.records import EncodedPair, PairScore
+from ...scoring.scores import EncodedPair, PairScore
 from ...scoring.service import side_score
 from ...scoring.session import Session
+from ..clusters import prompt_clusters
 from ..cost import seconds
-from .authorship import Writing, judge_authorship
+from .authorship import SideAuthorship, judge_authorship
 from .classify import Clusters
 from .displacement import ches, judge_ches
 from .flip_budget import flip_budget
-from .pattern_findings import prompt_clusters
 from .read import both, must_be_plain, pace, read_own, read_sides
 from .signal import Views, judge_signal, separate_views
 from .triviality import surface
-from .work import Work, tokens
+from .work import NegativesWork, tokens
 
 Usable = Sequence[tuple[Pair, EncodedPair]]
 
 
-def states(work: Work, session: Session, some: Usable) -> None:
+def states(work: NegativesWork, session: Session, some: Usable) -> None:
     """Both contexts are read once; signal, authorship, CHES and flip budget are read from what came."""
     options = work.options
     pairs = [pair for pair, _ in some]
@@ -52,7 +52,7 @@ def states(work: Work, session: Session, some: Usable) -> None:
     work.timed("states", _forecast(work, session, contexts), measure)
 
 
-def _forecast(work: Work, session: Session, contexts: Mapping[str, Sequence[EncodedPair]]) -> str:
+def _forecast(work: NegativesWork, session: Session, contexts: Mapping[str, Sequence[EncodedPair]]) -> str:
     """The cost in words, with the seconds that a warm-up on the first pairs lets expect."""
     total = sum(map(tokens, contexts.values()))
     passes = 2 * sum(map(len, contexts.values()))
@@ -63,9 +63,11 @@ def _forecast(work: Work, session: Session, contexts: Mapping[str, Sequence[Enco
     return f"{passes:,} sequences ({total:,} tokens) forward, {expected}{written}"
 
 
-def _judged(work: Work, session: Session, some: Usable, read: Mapping[str, list[Readout]]) -> Measured:
+def _judged(
+    work: NegativesWork, session: Session, some: Usable, read: Mapping[str, list[Readout]]
+) -> Measured:
     options, pairs = work.options, [pair for pair, _ in some]
-    given, clusters = read["given the prompt"], prompt_clusters(pairs)
+    given, clusters = read["given the prompt"], prompt_clusters(pair.prompt for pair in pairs)
     own = read_own(session, pairs[: options.samples], given, options.seed) if options.samples else {}
     chosen, rejected = (_writing(given[k::2]) for k in (0, 1))
     work.score("chosen_excess", pairs, chosen.excess)
@@ -92,7 +94,7 @@ def _judged(work: Work, session: Session, some: Usable, read: Mapping[str, list[
 
 
 def _signal(
-    work: Work, pairs: Sequence[Pair], clusters: Clusters, read: Mapping[str, list[Readout]]
+    work: NegativesWork, pairs: Sequence[Pair], clusters: Clusters, read: Mapping[str, list[Readout]]
 ) -> Measured:
     options = work.options
     seen = {name: _views(readouts) for name, readouts in read.items()}
@@ -107,7 +109,9 @@ def _signal(
     return judge_signal(pairs, given, found.get("alone"), texts, alpha=options.alpha)
 
 
-def _ches(work: Work, pairs: Sequence[Pair], clusters: Clusters, given: Sequence[Readout]) -> Measured:
+def _ches(
+    work: NegativesWork, pairs: Sequence[Pair], clusters: Clusters, given: Sequence[Readout]
+) -> Measured:
     sums = [[r.summed for r in given[k::2]] for k in (0, 1)]
     counts = [[len(r.logps) for r in given[k::2]] for k in (0, 1)]
     scores = ches(*sums, *counts)
@@ -121,13 +125,13 @@ def _views(readouts: Sequence[Readout]) -> Views:
     return Views(pooled[::2], pooled[1::2], means[::2] - means[1::2])
 
 
-def _writing(readouts: Sequence[Readout]) -> Writing:
+def _writing(readouts: Sequence[Readout]) -> SideAuthorship:
     columns = (
         [r.mean_logps for r in readouts],
         [r.excess for r in readouts],
         [r.top.mean() for r in readouts],
     )
-    return Writing(*(np.array(column, dtype=np.float64) for column in columns))
+    return SideAuthorship(*(np.array(column, dtype=np.float64) for column in columns))
 
 
 def _scores(some: Usable, given: Sequence[Readout]) -> list[PairScore]:

@@ -16,7 +16,9 @@ SURE = 0.5  # P(wrong) from which a pair is listed
 WORST = 20
 
 
-def judge_labels(found: Separation, pairs: Sequence[Pair], alpha: float, seed: int) -> tuple[Measured, Array]:
+def judge_suspects(
+    found: Separation, pairs: Sequence[Pair], alpha: float, seed: int
+) -> tuple[Measured, Array]:
     """`label_noise`, its finding, a row a suspect, and P(the label is wrong) [pairs].
 
     All 0 where it cannot be told: an unread label is not called wrong.

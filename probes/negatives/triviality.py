@@ -14,6 +14,7 @@ import numpy as np
 
 from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding, Measured
+from ..clusters import prompt_clusters
 from .classify import Array, Separation, separate
 from .features import text_grams
 from .giveaways import find_giveaways, length_sentence
@@ -23,7 +24,6 @@ from .pattern_findings import (
     WORST,
     Templates,
     check_templates,
-    prompt_clusters,
     templates_of,
     widest,
 )
@@ -61,7 +61,7 @@ def surface(
     """
     sample, counted = sample_of(pairs, MOST_PAIRS, seed), sample_of(pairs, MOST_COUNTED, seed)
     chosen, rejected = _texts(sample)
-    clusters = prompt_clusters(sample)
+    clusters = prompt_clusters(pair.prompt for pair in sample)
     grams = text_grams(chosen, rejected)
     candidates = {name: [gram] for name, gram in grams.items()} | {"surface": list(grams.values())}
     separations = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ...pairs.record import Pair
 from ...records import Measured
-from ...scoring.records import EncodedPair
+from ...scoring.scores import EncodedPair
 from ..cost import clocked
 from ..numerics.judge import Plan
 
@@ -36,7 +36,7 @@ class NegativesOptions:
 
 
 @dataclass
-class Work:
+class NegativesWork:
     """One run under way: what it measured so far and what that cost."""
 
     options: NegativesOptions

@@ -14,9 +14,9 @@ from ...scoring.engine import causal_lm, token_logps
 from ...scoring.model import DTYPES
 from ...scoring.numerics import first_bad_module
 from ...scoring.quantized import dequantized, is_quantized
-from ...scoring.records import EncodedPair, EncodedSide
+from ...scoring.scores import EncodedPair, EncodedSide
 from ...training.losses import Logps, outcome
-from ...training.methods import Shape
+from ...training.methods import LossConstants
 from .judge import PAIRS, FirstStep, Plan
 
 
@@ -96,7 +96,7 @@ def _loss(logps: Logps, plan: Plan) -> torch.Tensor:
     reference = Logps(
         logps.chosen.detach(), logps.rejected.detach(), logps.chosen_tokens, logps.rejected_tokens
     )
-    return outcome(plan.method, logps, reference, Shape(beta=plan.beta)).loss.mean()
+    return outcome(plan.method, logps, reference, LossConstants(beta=plan.beta)).loss.mean()
 
 
 def _first_bad(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> str:

@@ -17,12 +17,12 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
 
 def measure(work: Work) -> Measured:
     """One step of DPO as the recipe for this model would take it, in the dtype that is asked for."""
-    from ...training.shipped import recipe
+    from ...training.shipped import shipped_values
     from .first_step import first_step
     from .judge import Plan, judge_numerics
 
     request, session = work.request, work.session
-    values = recipe(
+    values = shipped_values(
         "dpo",
         parameters=session.loaded.facts.get("parameters"),
         n=session.survey.n,

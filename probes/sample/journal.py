@@ -14,10 +14,10 @@ from typing import Any
 
 from ...errors import CannotMeasure, ProbeError
 from ...files import writable
-from .select import Candidate
+from .select import SampledResponse
 
 
-def read_journal(path: Path, head: Mapping[str, Any]) -> list[Candidate]:
+def read_journal(path: Path, head: Mapping[str, Any]) -> list[SampledResponse]:
     """The candidates of an earlier, unfinished run; a last line that was cut off by a kill is left out.
 
     Raises `ProbeError` for a journal that was drawn with other settings.
@@ -27,7 +27,7 @@ def read_journal(path: Path, head: Mapping[str, Any]) -> list[Candidate]:
     whole = _without_torn_line(path)
     try:
         first, *rows = [json.loads(line) for line in whole.splitlines()] or [head]
-        found = [Candidate(**row) for row in rows]
+        found = [SampledResponse(**row) for row in rows]
     except (ValueError, TypeError) as error:
         raise ProbeError(f"{path}: not candidates of `probe sample` ({error}). Move it away.") from error
     if first != json.loads(json.dumps(head)):
@@ -45,7 +45,7 @@ def _without_torn_line(path: Path) -> str:
     return whole.decode("utf-8")
 
 
-def append(path: Path, candidates: Iterable[Candidate], head: Mapping[str, Any]) -> None:
+def append(path: Path, candidates: Iterable[SampledResponse], head: Mapping[str, Any]) -> None:
     """Add candidates to the journal, opening a new one with `head`, and wait for the disk."""
     try:
         path = writable(path)
@@ -59,6 +59,6 @@ def append(path: Path, candidates: Iterable[Candidate], head: Mapping[str, Any])
         raise CannotMeasure(f"{path}: {error.strerror}. Free space; the same command goes on.") from error
 
 
-def _row(candidate: Candidate) -> dict[str, Any]:
+def _row(candidate: SampledResponse) -> dict[str, Any]:
     drawn = asdict(candidate)
     return {key: drawn[key] for key in ("line", "text", "temperature", "draw", "seed", "ended")}

@@ -13,10 +13,12 @@ from ...pairs.prompts import in_form_of, plain
 from ...pairs.record import Pair
 from ...records import Measured
 from ...runs import save_rows
-from .select import Candidate, Kept
+from .select import SampledResponse, Selection
 
 
-def rows(pair: Pair, found: Sequence[Candidate] | None, head: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+def rows(
+    pair: Pair, found: Sequence[SampledResponse] | None, head: Mapping[str, Any]
+) -> Iterable[dict[str, Any]]:
     """The rows of one pair: as it was where it was not asked for (None), else one a picked candidate."""
     named = {"id": pair.id, **({"group": pair.group} if pair.group else {}), "prompt": plain(pair.prompt)}
     meta = {key: value for key, value in pair.meta.items() if key != "sampled"}
@@ -55,7 +57,7 @@ def write_new(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
 
 
 def counts(
-    candidates: Sequence[Candidate], kept: Kept, picks: Mapping[int, Sequence[Candidate]]
+    candidates: Sequence[SampledResponse], kept: Selection, picks: Mapping[int, Sequence[SampledResponse]]
 ) -> list[dict[str, Any]]:
     """How many candidates were drawn, dropped by reason, kept, and made pairs: rows of `details["data"]`."""
     total = len(candidates)

@@ -29,10 +29,10 @@ from ..negatives.triviality import judge_surface, surface
 from .journal import append, read_journal
 from .output import counts, ladder, rows, write_new
 from .select import (
-    Candidate,
-    Kept,
     Pick,
-    Rule,
+    SampledResponse,
+    SampleRule,
+    Selection,
     cut_to,
     keep,
     mostly_dropped,
@@ -55,7 +55,7 @@ class SampleOptions:
     n: int = 1
     top_p: float = 1.0
     tokens: int | None = None
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[SampleRule, ...] = ()
     pick: Pick = "default"
     match_length: bool = True
     replace_trivial: Run | None = None
@@ -123,15 +123,15 @@ def _paired(
     encoder: Encoder,
     pairs: Sequence[Pair],
     asked: Sequence[Pair],
-    candidates: Sequence[Candidate],
+    candidates: Sequence[SampledResponse],
     options: SampleOptions,
     how: ModelOptions,
     head: Mapping[str, Any],
-) -> tuple[Kept, dict[int, list[Candidate]]]:
+) -> tuple[Selection, dict[int, list[SampledResponse]]]:
     """What was kept, and what was picked by line, written; nothing where no prompt has a chosen answer."""
     chosen = {pair.line: text_of(pair.chosen) for pair in asked}
     if not any(chosen.values()):
-        return Kept({}), {}
+        return Selection({}), {}
     kept = _kept(loaded, encoder, asked, candidates, options, how)
     picks = {line: picked(kept.by_line.get(line, ()), chosen[line], options.pick) for line in chosen}
     write_new([row for pair in pairs for row in rows(pair, picks.get(pair.line), head)], options.target)
@@ -203,7 +203,7 @@ def _drawn(
     options: SampleOptions,
     tokens: int,
     head: Mapping[str, Any],
-) -> list[Candidate]:
+) -> list[SampledResponse]:
     """All candidates, those of the journal and new ones, by line, temperature and draw."""
     known = {(c.line, c.temperature, c.draw): c for c in read_journal(options.journal, head)}
     contexts = _contexts(encoder, asked)
@@ -216,7 +216,7 @@ def _drawn(
             for i, answer in part.items():
                 line, temperature, k = todo[i]
                 text = loaded.tokenizer.decode(answer.ids, skip_special_tokens=True)
-                found.append(Candidate(line, text, temperature, k, draws[i].seed, answer.ended))
+                found.append(SampledResponse(line, text, temperature, k, draws[i].seed, answer.ended))
             known |= {(c.line, c.temperature, c.draw): c for c in found}
             append(options.journal, found, head)
             advance(len(part))
@@ -241,10 +241,10 @@ def _kept(
     loaded: LoadedModel,
     encoder: Encoder,
     asked: Sequence[Pair],
-    candidates: Sequence[Candidate],
+    candidates: Sequence[SampledResponse],
     options: SampleOptions,
     how: ModelOptions,
-) -> Kept:
+) -> Selection:
     by_line = {pair.line: pair for pair in asked}
     chosen = {line: text_of(pair.chosen) for line, pair in by_line.items()}
     ready = [c for c in candidates if chosen[c.line].strip()]
@@ -261,9 +261,9 @@ def _with_gaps(
     loaded: LoadedModel,
     encoder: Encoder,
     by_line: Mapping[int, Pair],
-    candidates: Sequence[Candidate],
+    candidates: Sequence[SampledResponse],
     how: ModelOptions,
-) -> list[Candidate]:
+) -> list[SampledResponse]:
     """The candidates with their gaps under the sampling model; those without a word have none."""
     scorer = Scorer(loaded, encoder, None if how.no_cache else open_store(loaded))
     full = {i: c for i, c in enumerate(candidates) if c.text.strip()}
@@ -281,7 +281,7 @@ def _content(pair: Pair, text: str) -> Any:
     return form if isinstance(form, str) else tuple(form)
 
 
-def _findings(missing: Sequence[int], asked: int, kept: Kept, after: Measured) -> Iterable[Finding]:
+def _findings(missing: Sequence[int], asked: int, kept: Selection, after: Measured) -> Iterable[Finding]:
     whole = next((e for e in after.estimates if e.name == "surface_accuracy" and e.group == "all"), None)
     checks = [without_pair(missing, asked), mostly_dropped(kept), still_trivial(whole) if whole else None]
     return [finding for finding in checks if finding]

@@ -32,7 +32,7 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SampledResponse:
     """One sampled answer to the prompt of pair `line`; `gap` in nats/token where it was asked for."""
 
     line: int
@@ -46,7 +46,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class SampleRule:
     """A condition that a candidate must meet, such as contrast>=0.2."""
 
     measure: str
@@ -57,22 +57,22 @@ class Rule:
         """As it is typed."""
         return f"{self.measure}{self.sign}{self.limit:g}"
 
-    def holds(self, candidate: Candidate, chosen: str) -> bool:
+    def holds(self, candidate: SampledResponse, chosen: str) -> bool:
         """Whether the candidate meets it, beside the chosen answer to its prompt."""
         return OPERATORS[self.sign](measured(self.measure, candidate, chosen), self.limit)
 
 
-def parse_rules(typed: Iterable[str]) -> tuple[Rule, ...]:
+def parse_rules(typed: Iterable[str]) -> tuple[SampleRule, ...]:
     """`contrast>=0.2` and the like. Raises `ProbeError` for what is no rule."""
     return tuple(_rule(text) for text in typed)
 
 
-def _rule(text: str) -> Rule:
+def _rule(text: str) -> SampleRule:
     match = re.fullmatch(r"\s*([a-z-]+)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)\s*", text)
     if match is None or match[1] not in MEASURES:
         known = ", ".join(sorted(MEASURES))
         raise ProbeError(f"--keep-if {text}: no rule. Write one such as contrast>=0.2; measures: {known}.")
-    return Rule(match[1], match[2], float(match[3]))
+    return SampleRule(match[1], match[2], float(match[3]))
 
 
 def contrast(one: str, other: str) -> float:
@@ -80,7 +80,7 @@ def contrast(one: str, other: str) -> float:
     return 1 - Indel.normalized_similarity(one.casefold().split(), other.casefold().split())
 
 
-def measured(measure: str, candidate: Candidate, chosen: str) -> float:
+def measured(measure: str, candidate: SampledResponse, chosen: str) -> float:
     """`contrast` to the chosen answer; `length-ratio`, longer over shorter in words; `gap` as scored."""
     if measure == "contrast":
         return contrast(candidate.text, chosen)
@@ -92,7 +92,7 @@ def measured(measure: str, candidate: Candidate, chosen: str) -> float:
     return candidate.gap
 
 
-def cut_to(candidate: Candidate, words: int) -> Candidate:
+def cut_to(candidate: SampledResponse, words: int) -> SampledResponse:
     """The candidate up to the end of the sentence or line that brings it nearest to `words` words.
 
     An answer that was not ended by the model and has no such end comes back empty.
@@ -105,16 +105,18 @@ def cut_to(candidate: Candidate, words: int) -> Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Selection:
     """What became of the candidates: those kept, by line, and why the others were dropped."""
 
-    by_line: Mapping[int, Sequence[Candidate]]
+    by_line: Mapping[int, Sequence[SampledResponse]]
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-def keep(candidates: Iterable[Candidate], chosen: Mapping[int, str], rules: Sequence[Rule]) -> Kept:
+def keep(
+    candidates: Iterable[SampledResponse], chosen: Mapping[int, str], rules: Sequence[SampleRule]
+) -> Selection:
     """Candidates, in the order given, that are whole, meet all rules, and repeat no earlier one."""
-    by_line: dict[int, list[Candidate]] = {}
+    by_line: dict[int, list[SampledResponse]] = {}
     dropped: Counter[str] = Counter()
     for candidate in candidates:
         mine = by_line.setdefault(candidate.line, [])
@@ -123,10 +125,12 @@ def keep(candidates: Iterable[Candidate], chosen: Mapping[int, str], rules: Sequ
             dropped[why] += 1
         else:
             mine.append(candidate)
-    return Kept(by_line, dropped)
+    return Selection(by_line, dropped)
 
 
-def _why_not(candidate: Candidate, chosen: str, rules: Sequence[Rule], earlier: Sequence[Candidate]) -> str:
+def _why_not(
+    candidate: SampledResponse, chosen: str, rules: Sequence[SampleRule], earlier: Sequence[SampledResponse]
+) -> str:
     if not candidate.text.strip():
         return "no finished sentence"
     if failed := next((rule for rule in rules if not rule.holds(candidate, chosen)), None):
@@ -136,7 +140,7 @@ def _why_not(candidate: Candidate, chosen: str, rules: Sequence[Rule], earlier: 
     return ""
 
 
-def picked(kept: Sequence[Candidate], chosen: str, pick: Pick) -> list[Candidate]:
+def picked(kept: Sequence[SampledResponse], chosen: str, pick: Pick) -> list[SampledResponse]:
     """The rejected sides for one prompt: the `default`, of the lowest temperature drawn first; the `worst`,
     with the fewest words in common with the chosen answer; or `all`."""
     if not kept or pick == "all":
@@ -166,7 +170,7 @@ def without_pair(lines: Sequence[int], asked: int) -> Finding | None:
     )
 
 
-def mostly_dropped(kept: Kept) -> Finding | None:
+def mostly_dropped(kept: Selection) -> Finding | None:
     """PB912 most candidates dropped: fewer than half of the sampled answers can be used.
 
     Means: the rules, near-duplicates and unfinished answers took more than half of what was drawn.

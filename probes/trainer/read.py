@@ -10,7 +10,7 @@ import torch
 
 from ...errors import ProbeError
 from ...scoring.engine import token_logps
-from ...scoring.records import EncodedSide
+from ...scoring.scores import EncodedSide
 from ..numerics.judge import DType, Plan
 from .checks import Setup
 

@@ -19,7 +19,7 @@ from .bench import Bench, Tuned, joined
 from .judge import Trial
 from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
 from .passes import Pass
-from .race import Candidate
+from .race import RacedMethod
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Course:
             full_rate(own, self.everything), noise,
         )  # fmt: skip
 
-    def candidates(self) -> list[Candidate]:
+    def candidates(self) -> list[RacedMethod]:
         """All of them, with their samples and what the judge reads."""
         with self._clock("judge"):
             self.bench.put()
@@ -119,7 +119,7 @@ class Course:
                 if self.how.samples
             ]
         return [
-            Candidate(
+            RacedMethod(
                 method, run_cost(self.stages[method], self.everything), self.steps[method],
                 self._pass(method), _of(halves, method), self.seconds.get(method, 0.0),
             )

@@ -7,16 +7,16 @@ from ..gated import Cost, Effort, Work, part_of
 
 STEPS, FEWEST = 12, 8
 TOKENS = 60_000  # of the race's steps on one half: long pairs take fewer steps, no fewer than `FEWEST`
-MEASURED = 64  # pairs whose length is looked at for it
+LENGTH_SAMPLE = 64  # pairs whose length is looked at for it
 STAGES = 3  # dpo, sft, and dpo after the sft that is there already: what a race of one half trains
 
 
 def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     """The pairs scored once, and the steps of the race on one half, at the recipe's batch for it."""
-    from ...training.shipped import recipe
+    from ...training.shipped import shipped_values
 
     asked = min(n, effort.trial * trial_pairs)
-    batch = int(recipe("dpo", parameters=None, n=asked // 2)["batch"])
+    batch = int(shipped_values("dpo", parameters=None, n=asked // 2)["batch"])
     what = f"three methods raced on half of {asked} pairs, more where that settles nothing; samples"
     return Cost("trial", asked, STAGES * STEPS * min(batch, asked), what)
 
@@ -29,13 +29,13 @@ def affordable(tokens: float, batch: int) -> int:
 def _steps(work: Work, pairs: int) -> int:
     """Steps of a stage on this file; with `--thorough` all of them."""
     from ...training.data import examples, pair_cost
-    from ...training.shipped import recipe
+    from ...training.shipped import shipped_values
 
     session = work.session
-    some = examples(session.survey.first[:MEASURED], session.encoder)
+    some = examples(session.survey.first[:LENGTH_SAMPLE], session.encoder)
     if not some or work.request.effort.trial > 1:
         return STEPS
-    batch = int(recipe("dpo", parameters=None, n=min(session.survey.n, pairs) // 2)["batch"])
+    batch = int(shipped_values("dpo", parameters=None, n=min(session.survey.n, pairs) // 2)["batch"])
     return affordable(sum(map(pair_cost, some)) / len(some), batch)
 
 

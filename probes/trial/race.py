@@ -21,7 +21,7 @@ from .passes import Pass
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class RacedMethod:
     """One method of the race: what its halves made of each other.
 
     `cost`: responses that its *full run* reads, the tie-breaker. `halves` in the file's order of scoring, the
@@ -37,10 +37,10 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RaceStanding:
     """A candidate with what was shown of it, at a level corrected for all candidates."""
 
-    candidate: Candidate
+    candidate: RacedMethod
     accuracy: Estimate
     ranking: Estimate
     behaviour: Behaviour | None
@@ -53,7 +53,7 @@ class Standing:
         return self.candidate.method
 
 
-def race(candidates: Sequence[Candidate], alpha: float = 0.05) -> Measured:
+def race(candidates: Sequence[RacedMethod], alpha: float = 0.05) -> Measured:
     """Estimates `NAME@METHOD` of each candidate, plain `behaviour_*` of the winner, and `details["race"]`.
 
     Every test of a candidate is made at `alpha` over the number of candidates. Without a winner the plain
@@ -75,7 +75,7 @@ def race(candidates: Sequence[Candidate], alpha: float = 0.05) -> Measured:
     return Measured(tuple(estimates), tuple(findings), {"race": rows})
 
 
-def _standing(candidate: Candidate, level: float, tests: int) -> Standing:
+def _standing(candidate: RacedMethod, level: float, tests: int) -> RaceStanding:
     accuracy = held_out(candidate.halves, "trial_accuracy", level)
     ranking = ranking_change(candidate.halves, level)
     some = any(half.before for half in candidate.written)
@@ -86,14 +86,14 @@ def _standing(candidate: Candidate, level: float, tests: int) -> Standing:
         _above(up, 0.5), _above(ranking, 0.0), compares and _above(accuracy, 0.5)
     )  # fmt: skip
     away = up is not None and up.high is not None and up.high < 0.5
-    return Standing(candidate, accuracy, ranking, shown, up, any(reasons) and not away)
+    return RaceStanding(candidate, accuracy, ranking, shown, up, any(reasons) and not away)
 
 
 def _above(estimate: Estimate | None, limit: float) -> bool:
     return estimate is not None and estimate.low is not None and estimate.low > limit
 
 
-def winner(standings: Sequence[Standing], alpha: float) -> Standing | None:
+def winner(standings: Sequence[RaceStanding], alpha: float) -> RaceStanding | None:
     """The cheapest eligible candidate that no dearer eligible one beats; None where none is eligible."""
     order = sorted((one for one in standings if one.eligible), key=lambda one: one.candidate.cost)
     if not order:
@@ -106,7 +106,7 @@ def winner(standings: Sequence[Standing], alpha: float) -> Standing | None:
     return best
 
 
-def beats(one: Standing, other: Standing) -> float:
+def beats(one: RaceStanding, other: RaceStanding) -> float:
     """Two-sided p that `one` is the better, 1 where it is not ahead.
 
     Where behaviour is judged, prompt by prompt, whose samples are nearer to the chosen kind; else by unseen
@@ -122,7 +122,7 @@ def beats(one: Standing, other: Standing) -> float:
     return binomial_p(up, up + down) if up > down else 1.0
 
 
-def _nearer(one: Candidate, other: Candidate) -> tuple[int, int]:
+def _nearer(one: RacedMethod, other: RacedMethod) -> tuple[int, int]:
     up = down = 0
     for mine, theirs in zip(one.written, other.written, strict=True):
         judge = Judge(mine.train_chosen, mine.train_rejected)
@@ -131,14 +131,14 @@ def _nearer(one: Candidate, other: Candidate) -> tuple[int, int]:
     return up, down
 
 
-def _plain(told: Standing, candidates: int) -> list[Estimate]:
+def _plain(told: RaceStanding, candidates: int) -> list[Estimate]:
     if told.behaviour is None:
         return []
     note = f"; {told.method}, interval corrected for {candidates} candidates" if candidates > 1 else ""
     return [replace(e, method=f"{e.method}{note}") for e in told.behaviour.estimates]
 
 
-def _row(one: Standing, won: bool) -> dict[str, Any]:
+def _row(one: RaceStanding, won: bool) -> dict[str, Any]:
     """A row of the report's table of candidates."""
     shown = one.behaviour.row if one.behaviour else {"judged": False}
     return {
@@ -149,7 +149,7 @@ def _row(one: Standing, won: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def moves_away(told: Standing) -> Finding | None:
+def moves_away(told: RaceStanding) -> Finding | None:
     """PB510 samples move away: after the trial the model writes more like the rejected side.
 
     Means: On unseen prompts, with the same random numbers before and after, more samples moved towards the
@@ -167,7 +167,7 @@ def moves_away(told: Standing) -> Finding | None:
     )
 
 
-def only_margins(told: Standing, several: bool) -> Finding | None:
+def only_margins(told: RaceStanding, several: bool) -> Finding | None:
     """PB511 written text not shown to move: pairs are ranked better, and samples do not follow.
 
     Means: Unseen pairs are ranked better than by chance, and of the prompts whose samples changed no more

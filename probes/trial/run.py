@@ -29,7 +29,7 @@ from .difficulty import difficulty
 from .judge import Trial
 from .judge import trial as judged
 from .options import TrialOptions, check_methods, recipes_of
-from .race import Candidate, race
+from .race import RacedMethod, race
 
 SPLIT = 1.25  # up to so many first draws, a file is cut into halves that can judge each other
 LOOKS = 2
@@ -148,7 +148,7 @@ def _judged(course: Course, options: TrialOptions) -> Measured:
     parts = [judged(first, options.alpha), race(course.candidates(), options.alpha)]
     own = course.stages[options.candidates[0]][-1]
     if METHODS[own.method].reference:  # a loss that compares sides: what SFT does to margins is no ranking
-        rows = difficulty(first.halves, first.prequential, own.shape.beta)
+        rows = difficulty(first.halves, first.prequential, own.constants.beta)
         parts.append(Measured(details={"difficulty": rows}))
     return together(parts)
 
@@ -174,7 +174,7 @@ def hopeless(measured: Measured) -> bool:
 def run_trial(
     loaded: LoadedModel, items: Sequence[Example], methods: Sequence[str], options: TrialOptions,
     everything: int, *, plain: bool = False,
-) -> tuple[Trial, list[Candidate]]:  # fmt: skip
+) -> tuple[Trial, list[RacedMethod]]:  # fmt: skip
     """Each method trained on either half of the scored `items` and measured on the other.
 
     The model has its own weights again afterwards.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from probe.errors import ProbeError
-from probe.gate.registry import MEASURED
+from probe.gate.registry import FORECAST_SOURCE
 from probe.records import Decision, Estimate, Run
 from probe.runs import save_run
 
@@ -294,8 +294,8 @@ def test_limits_called_measured_are_borne_out_by_the_stored_runs():
     """Below the limit of the signal nothing pays; above the others their event is the rule."""
     judged = [c for c in cells.cells_of(forecast.load(forecast.STORE)) if cells.BASE in c.runs]
     places = f"{len({c.set for c in judged})} sets × {len({c.model for c in judged})} models"
-    assert f"measured on {places}" == MEASURED
-    named = {name for name, limit in limits.THRESHOLDS.items() if limit.provenance == MEASURED}
+    assert f"measured on {places}" == FORECAST_SOURCE
+    named = {name for name, limit in limits.THRESHOLDS.items() if limit.provenance == FORECAST_SOURCE}
     asked = {one.estimate: one for one in limits.QUESTIONS}
     assert named == {"signal_accuracy", "surface_accuracy", "states_accuracy"}
     for name in named | {"trial_half_accuracy"}:

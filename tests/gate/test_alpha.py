@@ -13,7 +13,7 @@ from scipy import stats
 from probe.errors import ProbeError
 from probe.gate.conditions import BY_CODE, CONDITIONS, RULES, p_against
 from probe.gate.decide import decide
-from probe.gate.judge import Settings, judge
+from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
 from probe.records import Estimate, Finding, Run
 
@@ -36,7 +36,7 @@ def run_of(*estimates: Estimate, findings=(), alpha: float = 0.05) -> Run:
 
 
 def decided(run: Run, **how) -> dict[tuple[str, str], str]:
-    judged = judge(run, Settings(today=TODAY, **how))
+    judged = judge(run, JudgeSettings(today=TODAY, **how))
     return {(c.name, c.group): c.result for c in judged.verdict.conditions if c.result in ("fail", "pass")}
 
 
@@ -63,7 +63,7 @@ def test_a_stricter_alpha_never_leads_to_training_that_a_looser_one_does_not_kno
     """A decision to train rests on the trial's test; strict alphas lose the evidence, they never gain it."""
     run = run_of(*(share(name, k, n) for name, (k, n) in values.items()))
     strict, loose = (
-        decide(judge(run, Settings(today=TODAY, alpha=x)), Settings(today=TODAY, alpha=x)).decision
+        decide(judge(run, JudgeSettings(today=TODAY, alpha=x)), JudgeSettings(today=TODAY, alpha=x)).decision
         for x in sorted((a, b))
     )
     learns = [any(r.code == "PB501" and "above" in r.text for r in d.reasons) for d in (strict, loose)]
@@ -87,7 +87,9 @@ def test_alpha_is_not_read_as_the_level_of_the_interval():
     edge = share("surface_accuracy", 160, 200)
     limit = edge.high + 0.01
     for alpha, expected in ((0.05, "pass"), (0.001, "inconclusive")):
-        judged = judge(run_of(edge), Settings(today=TODAY, alpha=alpha, limits={"surface_accuracy": limit}))
+        judged = judge(
+            run_of(edge), JudgeSettings(today=TODAY, alpha=alpha, limits={"surface_accuracy": limit})
+        )
         found = next(c for c in judged.verdict.conditions if c.name == "surface_accuracy")
         assert found.result == expected
 
@@ -95,7 +97,7 @@ def test_alpha_is_not_read_as_the_level_of_the_interval():
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, "0.05", True, None, [0.05]])
 def test_a_recorded_alpha_that_is_none_is_refused(alpha):
     with pytest.raises(ProbeError, match="no error rate"):
-        judge(run_of(share("surface_accuracy", 100, 200), alpha=alpha), Settings(today=TODAY))
+        judge(run_of(share("surface_accuracy", 100, 200), alpha=alpha), JudgeSettings(today=TODAY))
 
 
 RESTATED = [name for name in RULES if RULES[name].code in BY_CODE and not RULES[name].exact and name != "gap"]
@@ -116,17 +118,17 @@ def bad_run(name: str) -> tuple[Run, float]:
 def test_an_error_finding_follows_the_limit_of_its_condition(name):
     run, allowed = bad_run(name)
     rule = RULES[name]
-    default = judge(run, Settings(today=TODAY))
+    default = judge(run, JudgeSettings(today=TODAY))
     assert f"no {rule.code}" not in {c.name for c in default.verdict.conditions} or not rule.gates
     assert default.findings[0].severity == "error"
 
     for limit in (allowed, False):
-        how = Settings(today=TODAY, limits={name: limit})
+        how = JudgeSettings(today=TODAY, limits={name: limit})
         raised = judge(run, how)
         assert not [c for c in raised.verdict.conditions if c.code == rule.code and c.result == "fail"]
         assert raised.findings[0].severity == "info"
         assert judge(raised, how) == raised
-        assert judge(raised, Settings(today=TODAY)) == default
+        assert judge(raised, JudgeSettings(today=TODAY)) == default
         decision = decide(raised, how).decision
         if name != "trial_accuracy":  # whose other side is the good news that training rests on
             assert rule.code not in {reason.code for reason in decision.reasons}
@@ -137,14 +139,14 @@ def test_a_finding_follows_the_limit_of_its_own_group():
     here = dataclasses.replace(run.findings[0], group="advice")
     estimate = dataclasses.replace(run.estimates[0], group="advice")
     run = dataclasses.replace(run, findings=(here,), estimates=(*run.estimates[1:], estimate))
-    assert judge(run, Settings(today=TODAY)).findings[0].severity == "error"
+    assert judge(run, JudgeSettings(today=TODAY)).findings[0].severity == "error"
     groups = {"advice": {"surface_accuracy": allowed}}
-    assert judge(run, Settings(today=TODAY, groups=groups)).findings[0].severity == "info"
+    assert judge(run, JudgeSettings(today=TODAY, groups=groups)).findings[0].severity == "info"
 
 
 def test_an_error_without_its_measurement_stands_whatever_the_limit_is():
     run, allowed = bad_run("surface_accuracy")
     run = dataclasses.replace(run, findings=(dataclasses.replace(run.findings[0], estimate=None),))
-    judged = judge(run, Settings(today=TODAY, limits={"surface_accuracy": allowed}))
+    judged = judge(run, JudgeSettings(today=TODAY, limits={"surface_accuracy": allowed}))
     assert judged.findings[0].severity == "error"
     assert judged.verdict.exit_code == 1

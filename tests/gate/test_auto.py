@@ -19,7 +19,7 @@ from probe.gate import auto
 from probe.gate import last as holds
 from probe.gate.decide import hyperparameters
 from probe.records import Condition, Decision, Estimate, Reason, Run, Verdict
-from probe.runs import check_model, load_run, note_last, save_run
+from probe.runs import check_gated_model, load_run, note_last, save_run
 
 PASSED = Verdict("pass", 0)
 GOOD = Estimate("trial_accuracy", 0.7, 0.6, 0.8, 60, None, "t", "share")
@@ -146,9 +146,9 @@ def test_without_a_gate_it_says_what_to_run(tmp_path, monkeypatch):
 
 def test_other_weights_are_refused():
     run = make_run(model={"weights_sha256": "a", "tokenizer_sha256": "t"})
-    check_model(run, {"weights_sha256": "a", "tokenizer_sha256": "t", "adapter_sha256": None})
+    check_gated_model(run, {"weights_sha256": "a", "tokenizer_sha256": "t", "adapter_sha256": None})
     with pytest.raises(ProbeError, match="weights changed"):
-        check_model(run, {"weights_sha256": "b", "tokenizer_sha256": "t"})
+        check_gated_model(run, {"weights_sha256": "b", "tokenizer_sha256": "t"})
 
 
 # --- may it train? --------------------------------------------------------------------------------------

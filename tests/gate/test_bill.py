@@ -9,7 +9,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.gate import bill
-from probe.probes.gated import Effort, Request
+from probe.probes.gated import Effort, GateRequest
 from probe.probes.pace import Pace
 from probe.scoring.session import ModelOptions, Source
 
@@ -23,7 +23,7 @@ def fit(tuning="lora", memory=8 * GIB, seconds=100.0, **parts):
 
 
 def request(**more):
-    return Request(Source.of(Path("p.jsonl"), None, None, False), ModelOptions(), **more)
+    return GateRequest(Source.of(Path("p.jsonl"), None, None, False), ModelOptions(), **more)
 
 
 @pytest.mark.parametrize(("text", "size"), [("24GiB", 24 * GIB), ("1.5 GB", 1.5e9), ("512mib", 2**29)])
@@ -82,7 +82,7 @@ def test_a_bill_on_a_model(tmp_path, tiny_model_dir):
     path = tmp_path / "pairs.jsonl"
     rows = [{"prompt": f"Say {i}:", "chosen": f" yes {i}", "rejected": f" no {i}"} for i in range(24)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked = Request(Source.of(path, None, None, False), ModelOptions(str(tiny_model_dir), no_cache=True))
+    asked = GateRequest(Source.of(path, None, None, False), ModelOptions(str(tiny_model_dir), no_cache=True))
     session = Session.open(asked.source, asked.how)
     before = [p.clone() for p in session.loaded.model.parameters()]
     told, finding = bill.bill(session, asked, "1MiB")

@@ -11,7 +11,7 @@ from probe.gate import plan
 from probe.gate.measure import measure
 from probe.gate.registry import PROBE_NAMES
 from probe.probes.bias import gated as bias
-from probe.probes.gated import Effort, Request
+from probe.probes.gated import Effort, GateRequest
 from probe.probes.trial import gated as trial
 from probe.records import Estimate, Finding, Measured
 
@@ -118,7 +118,7 @@ def test_a_second_gate_measures_nothing_again(tmp_path, tiny_model_dir, capsys):
 
     def gate(**how):
         source = Source.of(path, None, None, False)
-        run, _ = measure(Request(source, ModelOptions(str(tiny_model_dir), **how)))
+        run, _ = measure(GateRequest(source, ModelOptions(str(tiny_model_dir), **how)))
         return run, capsys.readouterr().err
 
     first, said = gate()

@@ -8,11 +8,11 @@ import pytest
 
 from probe.gate import cache, plan
 from probe.gate.registry import PROBES
-from probe.probes.gated import THOROUGH, Request, Work
+from probe.probes.gated import THOROUGH, GateRequest, Work
 from probe.scoring.session import ModelOptions, Source
 
 SOURCE = Source(Path("pairs.jsonl"), {"prompt": "prompt"}, ("chosen", "rejected"))
-REQUEST = Request(SOURCE, ModelOptions())
+REQUEST = GateRequest(SOURCE, ModelOptions())
 FACTS = dict.fromkeys(
     ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256", "dtype", "device"), "a"
 )
@@ -39,7 +39,7 @@ def name(request=REQUEST, facts=FACTS, sha="s", template="raw", length=512):
 
 
 def test_every_field_of_a_request_is_accounted_for():
-    assert {field.name for field in fields(Request)} == set(OTHER) | set(ELSEWHERE)
+    assert {field.name for field in fields(GateRequest)} == set(OTHER) | set(ELSEWHERE)
     assert not any(probe.keeps for probe in PROBES if probe.name in ("bias", "data"))
 
 

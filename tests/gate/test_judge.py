@@ -13,8 +13,8 @@ from scipy import stats
 from probe.errors import ProbeError
 from probe.gate import baseline
 from probe.gate.accept import Accepted, parse
-from probe.gate.conditions import CONDITIONS, RULES, holm, p_against, pairs_to_settle
-from probe.gate.judge import Settings, judge
+from probe.gate.conditions import CONDITIONS, RULES, holm_rejects, p_against, pairs_to_settle
+from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
 from probe.records import Estimate, Finding, Run
 
@@ -43,13 +43,13 @@ def results(run: Run) -> dict[str, str]:
 
 
 def test_good_pairs_pass():
-    judged = judge(make_run(), Settings(today=TODAY))
+    judged = judge(make_run(), JudgeSettings(today=TODAY))
     assert (judged.verdict.status, judged.verdict.exit_code) == ("pass", 0)
 
 
 @pytest.mark.parametrize(("agreement", "failing"), [(0.5, "agreement"), (0.8, "no PB310")])
 def test_wrong_labels_fail_by_themselves_not_as_broken_data(agreement, failing):
-    found = results(judge(make_run([error("PB310")], agreement=agreement), Settings(today=TODAY)))
+    found = results(judge(make_run([error("PB310")], agreement=agreement), JudgeSettings(today=TODAY)))
     assert found["data"] == "pass"
     assert [name for name, result in found.items() if result == "fail"] == [failing]
 
@@ -63,7 +63,7 @@ def test_wrong_labels_fail_by_themselves_not_as_broken_data(agreement, failing):
     ],
 )
 def test_a_value_clearly_past_its_limit_fails(name, value):
-    judged = judge(make_run(**{name: value}), Settings(today=TODAY))
+    judged = judge(make_run(**{name: value}), JudgeSettings(today=TODAY))
     assert results(judged)[name] == "fail"
     assert (judged.verdict.status, judged.verdict.exit_code) == ("fail", 1)
 
@@ -72,7 +72,7 @@ def test_a_failed_condition_says_where_its_limit_comes_from():
     bad = make_run(length_accuracy=0.9)
     own, typed = (
         next(c for c in judge(bad, settings).verdict.conditions if c.name == "length_accuracy")
-        for settings in (Settings(), Settings(limits={"length_accuracy": 0.6}))
+        for settings in (JudgeSettings(), JudgeSettings(limits={"length_accuracy": 0.6}))
     )
     assert own.result == typed.result == "fail"
     assert own.message == f"limit: {RULES['length_accuracy'].source}"
@@ -80,14 +80,14 @@ def test_a_failed_condition_says_where_its_limit_comes_from():
 
 
 def test_near_the_limit_it_is_inconclusive_and_says_how_many_more():
-    judged = judge(make_run(trial_accuracy=0.55), Settings(today=TODAY))
+    judged = judge(make_run(trial_accuracy=0.55), JudgeSettings(today=TODAY))
     condition = next(c for c in judged.verdict.conditions if c.name == "trial_accuracy")
     assert condition.result == "inconclusive"
     more = int(condition.message.split()[0].replace(",", ""))
-    settled = judge(make_run(n=200 + 2 * more, trial_accuracy=0.55), Settings(today=TODAY))
+    settled = judge(make_run(n=200 + 2 * more, trial_accuracy=0.55), JudgeSettings(today=TODAY))
     assert results(settled)["trial_accuracy"] == "pass"
     assert judged.verdict.exit_code == 1
-    assert judge(make_run(trial_accuracy=0.55), Settings(inconclusive="warn")).verdict.exit_code == 0
+    assert judge(make_run(trial_accuracy=0.55), JudgeSettings(inconclusive="warn")).verdict.exit_code == 0
 
 
 @pytest.mark.parametrize("probe", ["data", "numerics", "negatives", "trial"])
@@ -98,20 +98,20 @@ def test_what_was_not_run_never_passes(probe):
     run = dataclasses.replace(
         run, estimates=tuple(e for e in run.estimates if e.name not in names), details={"probes": states}
     )
-    judged = judge(run, Settings(today=TODAY))
+    judged = judge(run, JudgeSettings(today=TODAY))
     assert judged.verdict.status == "inconclusive"
     for name in set(names) & set(results(judged)):
         assert results(judged)[name] == "inconclusive"
 
 
 def test_an_empty_run_passes_nothing():
-    judged = judge(Run("bias", "now"), Settings(inconclusive="warn", today=TODAY))
+    judged = judge(Run("bias", "now"), JudgeSettings(inconclusive="warn", today=TODAY))
     assert "pass" not in results(judged).values()
     assert judged.verdict.status == "inconclusive"
 
 
 def test_too_few_pairs_are_inconclusive_however_clear():
-    judged = judge(make_run(n=10, trial_accuracy=1.0), Settings(today=TODAY))
+    judged = judge(make_run(n=10, trial_accuracy=1.0), JudgeSettings(today=TODAY))
     assert results(judged)["trial_accuracy"] == "inconclusive"
     assert "10 of the 20 pairs" in next(
         c.message for c in judged.verdict.conditions if c.name == "trial_accuracy"
@@ -120,7 +120,7 @@ def test_too_few_pairs_are_inconclusive_however_clear():
 
 @pytest.mark.parametrize(("code", "name"), [("PB001", "numerics"), ("PB301", "data"), ("PB599", "no PB599")])
 def test_an_error_finding_fails_its_condition(code, name):
-    judged = judge(make_run([error(code)]), Settings(today=TODAY))
+    judged = judge(make_run([error(code)]), JudgeSettings(today=TODAY))
     assert results(judged)[name] == "fail"
     assert judged.verdict.exit_code == 1
 
@@ -128,7 +128,7 @@ def test_an_error_finding_fails_its_condition(code, name):
 def test_a_group_limit_is_judged_on_the_group_and_missing_groups_never_pass():
     run = make_run()
     run = dataclasses.replace(run, estimates=(*run.estimates, share("length_accuracy", 0.85, 300, "advice")))
-    settings = Settings(
+    settings = JudgeSettings(
         groups={"advice": {"length_accuracy": 0.7}, "none": {"trial_accuracy": 0.5}}, today=TODAY
     )
     found = results(judge(run, settings))
@@ -140,7 +140,7 @@ def test_false_leaves_a_condition_out_and_a_number_turns_one_on():
     run = make_run(trial_accuracy=0.3)
     gap = Estimate("gap", 0.02, -0.01, 0.05, 200, None, "t", "nats/token")
     run = dataclasses.replace(run, estimates=(*run.estimates, gap))
-    found = results(judge(run, Settings(limits={"trial_accuracy": False, "gap": 0.1}, today=TODAY)))
+    found = results(judge(run, JudgeSettings(limits={"trial_accuracy": False, "gap": 0.1}, today=TODAY)))
     assert "trial_accuracy" not in found and found["gap"] == "pass"
 
 
@@ -150,11 +150,11 @@ def test_a_limit_under_the_noise_floor_is_a_configuration_error():
         make_run(), inputs={"scores": {"self_proof": {"difference": 0.02}}}, estimates=(gap,)
     )
     with pytest.raises(ProbeError, match="noise"):
-        judge(run, Settings(limits={"gap": 0.01}, today=TODAY))
+        judge(run, JudgeSettings(limits={"gap": 0.01}, today=TODAY))
 
 
 def test_advisory_conditions_are_shown_but_do_not_decide():
-    judged = judge(make_run(surface_accuracy=0.99, signal_accuracy=0.4), Settings(today=TODAY))
+    judged = judge(make_run(surface_accuracy=0.99, signal_accuracy=0.4), JudgeSettings(today=TODAY))
     assert results(judged)["surface_accuracy"] == results(judged)["signal_accuracy"] == "fail"
     assert judged.verdict.status == "pass"
 
@@ -163,7 +163,7 @@ def test_advisory_conditions_are_shown_but_do_not_decide():
 
 
 def accepted_run(entry: Accepted, findings=(), **values):
-    return judge(make_run(findings, **values), Settings(accepted=(entry,), today=TODAY))
+    return judge(make_run(findings, **values), JudgeSettings(accepted=(entry,), today=TODAY))
 
 
 def test_an_accepted_condition_no_longer_fails_and_carries_its_reason():
@@ -203,7 +203,7 @@ def test_a_lapsed_entry_accepts_nothing_and_is_a_finding():
 
 
 def test_an_unused_entry_is_a_finding_and_judging_twice_changes_nothing():
-    settings = Settings(accepted=(Accepted("PB201", "r"),), today=TODAY)
+    settings = JudgeSettings(accepted=(Accepted("PB201", "r"),), today=TODAY)
     once = judge(make_run(), settings)
     assert [f.code for f in once.findings] == ["PB702"]
     assert judge(once, settings) == once
@@ -244,8 +244,8 @@ def test_shares_on_the_limit_are_called_no_oftener_than_alpha(rate):
 
 def test_holm_is_the_textbook_procedure():
     """Holm 1979 at .05 on .01, .04, .03, .005: .005 ≤ .05/4, .01 ≤ .05/3, then .03 > .05/2 stops."""
-    assert holm([0.01, 0.04, 0.03, 0.005], 0.05) == [True, False, False, True]
-    assert holm([None, 0.04], 0.05) == [False, True]
+    assert holm_rejects([0.01, 0.04, 0.03, 0.005], 0.05) == [True, False, False, True]
+    assert holm_rejects([None, 0.04], 0.05) == [False, True]
 
 
 def test_pairs_to_settle_has_the_power_it_promises():
@@ -281,7 +281,7 @@ def test_the_same_scores_pass_and_a_fall_fails_by_group():
     fallen = [g - (0.5 if i % 2 else 0) + draw.gauss(0, 0.05) for i, g in enumerate(then)]
     found = {c.group: c.result for c in compare(with_pairs(fallen), with_pairs(then)).conditions}
     assert found == {"all": "fail", "a": "pass", "b": "fail"}
-    judged = judge(make_run(), Settings(today=TODAY), compare(with_pairs(fallen), with_pairs(then)))
+    judged = judge(make_run(), JudgeSettings(today=TODAY), compare(with_pairs(fallen), with_pairs(then)))
     assert judged.verdict.exit_code == 1 and "PB704" in [f.code for f in judged.findings]
 
 
@@ -297,17 +297,17 @@ def test_the_same_scores_pass_and_a_fall_fails_by_group():
 def test_what_cannot_be_compared_is_refused(other, word):
     compared = compare(with_pairs([0.1, 0.2]), other)
     assert compared.findings[0].code == "PB703" and word in compared.findings[0].message
-    assert judge(make_run(), Settings(today=TODAY), compared).verdict.exit_code == 1
+    assert judge(make_run(), JudgeSettings(today=TODAY), compared).verdict.exit_code == 1
 
 
 def test_what_forbids_passes_until_it_is_shown_and_is_never_passed_unread():
-    found = {rate: judge(make_run(length_accuracy=rate), Settings(today=TODAY)) for rate in (0.68, 0.8)}
+    found = {rate: judge(make_run(length_accuracy=rate), JudgeSettings(today=TODAY)) for rate in (0.68, 0.8)}
     told = next(c for c in found[0.68].verdict.conditions if c.name == "length_accuracy")
     assert (told.result, told.message) == ("pass", "not shown to lie past the limit")
     assert results(found[0.8])["length_accuracy"] == "fail"
-    few = judge(make_run(n=10, length_accuracy=0.6), Settings(today=TODAY))
+    few = judge(make_run(n=10, length_accuracy=0.6), JudgeSettings(today=TODAY))
     assert results(few)["length_accuracy"] == "inconclusive"
-    strict = judge(make_run(length_accuracy=0.8), Settings(today=TODAY, alpha=1e-9))
+    strict = judge(make_run(length_accuracy=0.8), JudgeSettings(today=TODAY, alpha=1e-9))
     assert results(strict)["length_accuracy"] == "inconclusive"  # no longer shown, and never healthy by that
 
 
@@ -317,7 +317,7 @@ def test_more_pairs_are_not_promised_where_they_would_not_be_read():
     told = [
         next(
             c.message
-            for c in judge(one, Settings(today=TODAY)).verdict.conditions
+            for c in judge(one, JudgeSettings(today=TODAY)).verdict.conditions
             if c.name == "trial_accuracy"
         )
         for one in (run, capped)
@@ -328,12 +328,12 @@ def test_more_pairs_are_not_promised_where_they_would_not_be_read():
 
 @pytest.mark.parametrize(("moved", "result"), [(0.7, "pass"), (0.51, "inconclusive"), (0.3, "inconclusive")])
 def test_samples_that_moved_show_learning_as_ranked_pairs_do(moved, result):
-    judged = judge(make_run(trial_accuracy=0.48, behaviour_up=moved), Settings(today=TODAY))
+    judged = judge(make_run(trial_accuracy=0.48, behaviour_up=moved), JudgeSettings(today=TODAY))
     assert results(judged)["trial_accuracy"] == result
 
 
 def test_a_limit_that_is_configured_gates_also_where_the_shipped_one_describes():
     run = make_run(surface_accuracy=0.99)
-    assert judge(run, Settings(today=TODAY)).verdict.status == "pass"
-    judged = judge(run, Settings(limits={"surface_accuracy": 0.8}, today=TODAY))
+    assert judge(run, JudgeSettings(today=TODAY)).verdict.status == "pass"
+    judged = judge(run, JudgeSettings(limits={"surface_accuracy": 0.8}, today=TODAY))
     assert judged.verdict.status == "fail"

@@ -7,7 +7,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.gate.decide import decide
-from probe.gate.judge import Settings, judge
+from probe.gate.judge import JudgeSettings, judge
 from probe.gate.levers import with_levers
 from probe.gate.registry import PROBE_NAMES
 from probe.records import Estimate, Finding, Run
@@ -45,7 +45,7 @@ def saved(run, tmp_path):
 
 
 def instead(run):
-    decided = decide(judge(run, Settings()), Settings())
+    decided = decide(judge(run, JudgeSettings()), JudgeSettings())
     assert decided.decision.method == "do-not-train"
     return decided.decision.runner_up["instead"]
 
@@ -66,7 +66,7 @@ def test_a_lever_that_did_nothing_is_not_named(tmp_path):
 
 def test_a_lever_changes_no_condition(tmp_path):
     taken = with_levers(gate_run(), saved(levers_run(), tmp_path))
-    assert judge(taken, Settings()).verdict == judge(gate_run(), Settings()).verdict
+    assert judge(taken, JudgeSettings()).verdict == judge(gate_run(), JudgeSettings()).verdict
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from probe.gate.registry import PROBES
-from probe.probes.gated import Effort, Request, Work
+from probe.probes.gated import Effort, GateRequest, Work
 from probe.scoring.session import ModelOptions, Source
 
 
@@ -41,7 +41,7 @@ def work(tmp_path, tiny_model_dir, monkeypatch):
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         options = ModelOptions(str(tiny_model_dir), no_cache=True)
-        return Work(Request(Source.of(path, None, None, False), options, **how))
+        return Work(GateRequest(Source.of(path, None, None, False), options, **how))
 
     return make
 

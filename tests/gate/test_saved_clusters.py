@@ -8,11 +8,11 @@ import pytest
 from probe.errors import ProbeError
 from probe.gate import baseline
 from probe.gate.promote.claims import allowances
-from probe.gate.promote.judge import Settings, compared
-from probe.gate.promote.sides import Measurement
+from probe.gate.promote.judge import PromotionSettings, compared
+from probe.gate.promote.sides import SideMeasurement
 from probe.probes.bias.judge import bias
 from probe.records import Run
-from probe.scoring.records import PairScore, SideScore
+from probe.scoring.scores import PairScore, SideScore
 from probe.stats.paired_runs import side_by_side
 
 PROMPTS, EACH = 4, 10
@@ -53,8 +53,10 @@ def of_report(then, now):
 
 
 def of_compare(then, now):
-    sides = tuple(Measurement(run, {row["id"]: row for row in run.details["pairs"]}) for run in (then, now))
-    settings = Settings(allowances(["accuracy=1"], 0.1))
+    sides = tuple(
+        SideMeasurement(run, {row["id"]: row for row in run.details["pairs"]}) for run in (then, now)
+    )
+    settings = PromotionSettings(allowances(["accuracy=1"], 0.1))
     run = compared(Run("compare", now.created), sides, None, {}, settings)
     return next(c.result for c in run.verdict.conditions if c.name.startswith("gap"))
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from probe.errors import ProbeError
 from probe.gate.accept import Accepted
 from probe.gate.decide import decide
-from probe.gate.judge import Settings, judge
+from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
 from probe.gate.row import STAGES
 from probe.gate.table import NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS
 from probe.records import BiasRow, Estimate, Finding, Run, stage_values
 from probe.training.methods import METHODS
-from probe.training.shipped import recipe
+from probe.training.shipped import shipped_values
 
 PROBES = dict.fromkeys(PROBE_NAMES, "done")
 CERTAIN = {"trial_accuracy": (0.7, 0.6, 0.8)}  # (value, low, high)
@@ -82,7 +82,7 @@ CASES = {
 
 
 def decision(run: Run, **options):
-    return decide(run, Settings(), **options).decision
+    return decide(run, JudgeSettings(), **options).decision
 
 
 def first_row(run: Run, **options) -> str:
@@ -114,9 +114,9 @@ def test_the_measured_number_stands_in_the_reason():
 
 
 def test_a_reason_says_where_its_limit_comes_from():
-    measured = decide(CASES["learns"][0], Settings()).decision.reasons[0].text
+    measured = decide(CASES["learns"][0], JudgeSettings()).decision.reasons[0].text
     assert f"above 0.5 (limit: {THRESHOLDS['trial_accuracy'].provenance})" in measured
-    configured = decide(CASES["learns"][0], Settings(limits={"trial_accuracy": 0.55}))
+    configured = decide(CASES["learns"][0], JudgeSettings(limits={"trial_accuracy": 0.55}))
     assert "above 0.55 (limit: config)" in configured.decision.reasons[0].text
 
 
@@ -127,7 +127,7 @@ def test_the_race_decides_where_samples_alone_have_moved():
 
 
 def test_a_decision_without_evidence_says_that_it_has_none():
-    run = decide(CASES["undecided"][0], Settings())
+    run = decide(CASES["undecided"][0], JudgeSettings())
     assert run.decision.reasons[0].code == "PB705"
     assert "PB705" in [f.code for f in run.findings]
     assert run.decision.runner_up["what_would_change_it"].endswith("were the measured 0.56 the true value")
@@ -135,7 +135,7 @@ def test_a_decision_without_evidence_says_that_it_has_none():
 
 def test_decision_and_condition_ask_for_the_same_number_of_pairs():
     estimates = {"trial_accuracy": (0.56, 0.46, 0.66), "length_accuracy": (0.6, 0.5, 0.7)}
-    judged = decide(judge(make_run(estimates), Settings()), Settings())
+    judged = decide(judge(make_run(estimates), JudgeSettings()), JudgeSettings())
     (condition,) = (c for c in judged.verdict.conditions if c.name == "trial_accuracy")
     number = condition.message.split()[0]
     assert (
@@ -199,10 +199,10 @@ def test_what_only_describes_decides_nothing():
 
 def test_an_accepted_concern_is_left_out_and_a_config_limit_moves_the_threshold():
     run = make_run({**CERTAIN, **LENGTH})
-    assert decide(run, Settings()).decision.stages == ("dpo_norm",)
-    accepted = Settings(accepted=(Accepted("PB201", "r"),))
+    assert decide(run, JudgeSettings()).decision.stages == ("dpo_norm",)
+    accepted = JudgeSettings(accepted=(Accepted("PB201", "r"),))
     assert decide(run, accepted).decision.stages == ("dpo",)
-    assert decide(run, Settings(limits={"length_accuracy": 0.95})).decision.stages == ("dpo",)
+    assert decide(run, JudgeSettings(limits={"length_accuracy": 0.95})).decision.stages == ("dpo",)
 
 
 def test_small_anchored_models_and_alike_sides_carry_a_note():
@@ -266,25 +266,25 @@ def test_switching_off_a_safety_probe_never_leads_to_more_training(run, probe, c
 @settings(max_examples=200, deadline=None)
 @given(runs(), options)
 def test_a_decision_is_whole_whatever_was_found(run, chosen):
-    judged = decide(judge(run, Settings()), Settings(), **chosen)
+    judged = decide(judge(run, JudgeSettings()), JudgeSettings(), **chosen)
     made = judged.decision
     assert made.method in STAGES and made.reasons and made.runner_up["what_would_change_it"]
     assert all(stage_values(made, stage)["learning_rate"] > 0 for stage in made.stages)
-    assert decide(judge(judged, Settings()), Settings(), **chosen) == judged
+    assert decide(judge(judged, JudgeSettings()), JudgeSettings(), **chosen) == judged
 
 
 # --- recipes --------------------------------------------------------------------------------------------
 
 
 def test_recipes_by_size_and_number_of_pairs():
-    small = recipe("dpo", parameters=135_000_000, n=64, tuning="full")
+    small = shipped_values("dpo", parameters=135_000_000, n=64, tuning="full")
     assert (small["beta"], small["learning_rate"], small["epochs"]) == (0.5, 1e-6, 2)
     assert small["batch"] == 8 and small["eval_steps"] == 2  # 8 steps × 2 epochs, a tenth of 16
-    large = recipe("dpo", parameters=8_000_000_000, n=60_000, tuning="full")
+    large = shipped_values("dpo", parameters=8_000_000_000, n=60_000, tuning="full")
     assert (large["learning_rate"], large["batch"]) == (5e-7, 128)
-    unknown = recipe("dpo", parameters=None, n=64, tuning="full")
+    unknown = shipped_values("dpo", parameters=None, n=64, tuning="full")
     assert unknown["learning_rate"] == 5e-7
-    assert recipe("dpop", parameters=8_000_000_000, n=64)["penalty"] == 50.0
+    assert shipped_values("dpop", parameters=8_000_000_000, n=64)["penalty"] == 50.0
 
 
 def test_every_stage_has_a_recipe_for_every_size_and_tuning():
@@ -294,9 +294,9 @@ def test_every_stage_has_a_recipe_for_every_size_and_tuning():
     for stage in stages:
         for size in (None, 10**6, 10**9, 10**11):
             for tuning in ("lora", "full"):
-                assert recipe(stage, parameters=size, n=10, tuning=tuning)["source"]
+                assert shipped_values(stage, parameters=size, n=10, tuning=tuning)["source"]
     with pytest.raises(ProbeError, match="unknown"):
-        recipe("ppo", parameters=None, n=10)
+        shipped_values("ppo", parameters=None, n=10)
 
 
 def test_every_threshold_says_where_it_comes_from():
@@ -307,31 +307,31 @@ def test_every_threshold_says_where_it_comes_from():
 
 def test_what_a_goal_would_change_is_judged_and_not_promised():
     run = CASES["matter-of-fact"][0]
-    said = decide(run, Settings()).decision.runner_up["what_would_change_it"]
-    then = decide(run, Settings(), goal="taste").decision.method
+    said = decide(run, JudgeSettings()).decision.runner_up["what_would_change_it"]
+    then = decide(run, JudgeSettings(), goal="taste").decision.method
     assert f"`--goal taste` if the pairs are about style: then {then}" in said
 
 
 @pytest.mark.parametrize("key", CASES)
 def test_no_file_passes_that_is_not_to_be_trained_on(key):
     run, options, _method = CASES[key]
-    decided = decide(judge(run, Settings()), Settings(), **options)
+    decided = decide(judge(run, JudgeSettings()), JudgeSettings(), **options)
     if not decided.decision.stages:
         assert decided.verdict.status != "pass" and decided.verdict.exit_code == 1
     open_ = [c.name for c in decided.verdict.conditions if c.name == "decision"]
     assert open_ == (
         ["decision"]
-        if judge(run, Settings()).verdict.status == "pass" and not decided.decision.stages
+        if judge(run, JudgeSettings()).verdict.status == "pass" and not decided.decision.stages
         else []
     )
 
 
 def test_advice_asks_for_no_measurement_that_was_made():
-    ran = decide(make_run({"trial_accuracy": (0.56, 0.46, 0.66)}), Settings())
+    ran = decide(make_run({"trial_accuracy": (0.56, 0.46, 0.66)}), JudgeSettings())
     blank = make_run()
     off = decide(
         dataclasses.replace(blank, estimates=tuple(e for e in blank.estimates if e.name != "trial_accuracy")),
-        Settings(),
+        JudgeSettings(),
     )
     for decided, asks in ((ran, False), (off, True)):
         told = [

@@ -14,8 +14,8 @@ from scipy.stats import binomtest
 
 from probe.errors import CannotMeasure, ProbeError
 from probe.pairs.audit import (
-    Answer,
     AnswerLog,
+    LabelAnswer,
     all_logs,
     allocate,
     digest,
@@ -33,8 +33,8 @@ def made(count: int, group: str = "a", start: int = 0) -> list[Pair]:
     ]
 
 
-def answer(pair: Pair, label: str = "chosen") -> Answer:
-    return Answer(digest(pair), pair.id, label, "chosen", 1.0, "2026-01-01T00:00:00Z")
+def answer(pair: Pair, label: str = "chosen") -> LabelAnswer:
+    return LabelAnswer(digest(pair), pair.id, label, "chosen", 1.0, "2026-01-01T00:00:00Z")
 
 
 class TestSample:

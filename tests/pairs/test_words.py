@@ -4,7 +4,7 @@ import json
 
 from probe.pairs.record import Pair, text_of
 from probe.probes.contexts import with_passage, with_system
-from probe.probes.data.columns import Facts
+from probe.probes.data.columns import ColumnReader
 from probe.probes.data.row_flags import Flag
 
 
@@ -27,7 +27,7 @@ def test_calls_reasoning_and_parts_are_words():
 
 
 def test_the_checks_of_a_file_see_them():
-    columns = Facts().read(PAIRS)
+    columns = ColumnReader().read(PAIRS)
     assert (columns.words > 0).all()
     assert (columns.keys[:, 1] != columns.keys[:, 2]).all()  # two calls are two texts
     assert not columns.has(Flag.IDENTICAL | Flag.NO_PROMPT | Flag.USER_INSIDE).any()

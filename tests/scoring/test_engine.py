@@ -13,7 +13,7 @@ from probe.scoring.encode import make_encoder
 from probe.scoring.engine import STRETCH, hidden_states, packs, plain_logps, token_logps
 from probe.scoring.head import _chunk_logps
 from probe.scoring.proof import prove
-from probe.scoring.records import EncodedSide
+from probe.scoring.scores import EncodedSide
 from probe.scoring.tree import build_tree
 
 TOLERANCE = 1e-4  # nats/token, the project's promise in float32

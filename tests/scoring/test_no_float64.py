@@ -151,11 +151,11 @@ def test_a_pack_of_scores_is_one_transfer(tiny, make_tokenizer, load, pairs):
 
 def test_a_log_row_of_a_batch_is_one_transfer():
     from probe.training.losses import Logps
-    from probe.training.methods import Shape
+    from probe.training.methods import LossConstants
     from probe.training.objective import PairLogps, Sums, losses_of
 
     with AppleGpu() as gpu:
         columns = [torch.full((4,), float(-i), device="cpu") for i in range(1, 5)]
         batch = PairLogps(Logps(*columns), Logps(*columns))
-        Sums.of(losses_of(batch, "dpo", Shape()), batch, "dpo", Shape())
+        Sums.of(losses_of(batch, "dpo", LossConstants()), batch, "dpo", LossConstants())
     assert gpu.asked == {"tolist": 1}

@@ -7,7 +7,7 @@ import torch
 from probe.scoring import products
 from probe.scoring.attention import tree_attention_on
 from probe.scoring.engine import token_logps
-from probe.scoring.records import EncodedSide
+from probe.scoring.scores import EncodedSide
 
 needs_operator = pytest.mark.skipif(not products.available(), reason="this torch has no such operator here")
 

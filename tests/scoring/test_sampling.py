@@ -6,7 +6,7 @@ import torch
 from transformers import GenerationConfig
 
 from probe.errors import CannotMeasure
-from probe.scoring.sampling import Answer, Chooser, Draw, end_ids, sample
+from probe.scoring.sampling import Chooser, Draw, SampledIds, end_ids, sample
 
 CONTEXTS = [(5, 6, 7), (9, 10, 11, 12, 13, 14, 15), (8,), (5, 6, 7), (30, 31, 32, 33)]
 
@@ -25,7 +25,7 @@ def by_transformers(model, context, tokens, ends):
     ids = torch.tensor([context])
     new = model.generate(input_ids=ids, generation_config=config)[0, len(context) :].tolist()
     ended = any(i in ends for i in new)
-    return Answer(tuple(i for i in new if i not in ends), ended)
+    return SampledIds(tuple(i for i in new if i not in ends), ended)
 
 
 def test_greedy_is_transformers_own_greedy_on_every_architecture(packable, make_tokenizer, load):

@@ -16,7 +16,7 @@ from probe.errors import CannotMeasure
 from probe.pairs.record import Pair
 from probe.scoring import service
 from probe.scoring.encode import make_encoder
-from probe.scoring.records import EncodedSide
+from probe.scoring.scores import EncodedSide
 from probe.scoring.service import Scorer
 from probe.scoring.store import Store, model_key
 
@@ -188,7 +188,7 @@ CHILD = """
     from pathlib import Path
     import torch, transformers as hf
     from probe.scoring.engine import token_logps
-    from probe.scoring.records import EncodedSide
+    from probe.scoring.scores import EncodedSide
     from probe.scoring.service import Scorer
     from probe.scoring.store import Store
     from probe.scoring.model import LoadedModel

@@ -5,7 +5,7 @@ import pytest
 
 from probe.pairs.record import Pair
 from probe.probes.negatives.classify import Separation
-from probe.probes.negatives.suspects import judge_labels
+from probe.probes.negatives.suspects import judge_suspects
 from probe.stats.label_noise import label_noise
 
 
@@ -39,13 +39,13 @@ def test_few_pairs_have_no_answer():
 def test_suspects_are_named_with_their_lines():
     values, flipped = margins(0.3)
     pairs = [Pair(str(i), f"prompt {i}", "a", "b", line=i + 1) for i in range(len(values))]
-    measured, wrong = judge_labels(Separation(values, np.arange(300), np.zeros(0)), pairs, 0.05, 0)
+    measured, wrong = judge_suspects(Separation(values, np.arange(300), np.zeros(0)), pairs, 0.05, 0)
     (finding,) = measured.findings
     assert finding.code == "PB230" and finding.estimate.name == "label_noise"
     listed = {row["line"] for row in measured.details["suspects"]}
     assert listed == {i + 1 for i in np.flatnonzero(wrong > 0.5)}
     assert np.mean([flipped[line - 1] for line in listed]) > 0.9
-    clean, none = judge_labels(
+    clean, none = judge_suspects(
         Separation(margins(0.0, mean=0.2)[0], np.arange(300), np.zeros(0)), pairs, 0.05, 0
     )
     assert not clean.findings and not none.any()

@@ -8,7 +8,7 @@ import pytest
 
 from probe.__main__ import main
 from probe.runs import save_run
-from probe.stats.paired_runs import differences, distinctions, shared, side_by_side
+from probe.stats.paired_runs import differences, distinctions, matched_rows, side_by_side
 
 CREATED = "2026-11-21T12:00:00Z"
 
@@ -28,7 +28,7 @@ def test_mcnemar_by_hand(bias_run):
     """Of 12 pairs 7 turn to chosen, 1 turns away, 4 stay: p = 2·(C(8,0)+C(8,1))/2⁸, change 6/12."""
     before = with_gaps(bias_run, [-1] * 7 + [1] + [1] * 4)
     after = with_gaps(bias_run, [1] * 7 + [-1] + [1] * 4)
-    win = next(e for e in differences(shared(before, after)[0], 0.05) if e.name == "win rate")
+    win = next(e for e in differences(matched_rows(before, after)[0], 0.05) if e.name == "win rate")
     assert win.p == pytest.approx(2 * (comb(8, 0) + comb(8, 1)) / 2**8)
     assert win.value == pytest.approx(6 / 12)
     assert -8 / 12 <= win.low < win.value < win.high <= 8 / 12
@@ -36,7 +36,9 @@ def test_mcnemar_by_hand(bias_run):
 
 def test_swapping_the_runs_negates_every_difference(bias_run):
     other = moved(bias_run, lambda i: 0.3 - 0.1 * (i % 5))
-    there, back = (differences(shared(a, b)[0], 0.05) for a, b in ((bias_run, other), (other, bias_run)))
+    there, back = (
+        differences(matched_rows(a, b)[0], 0.05) for a, b in ((bias_run, other), (other, bias_run))
+    )
     for one, two in zip(there, back, strict=True):
         assert one.value == pytest.approx(-two.value, abs=1e-12)
         assert one.p == pytest.approx(two.p)
@@ -46,12 +48,14 @@ def test_swapping_the_runs_negates_every_difference(bias_run):
 
 
 def test_a_run_does_not_differ_from_itself(bias_run):
-    assert all(e.value == 0 and not (e.p or 1) < 1 for e in differences(shared(bias_run, bias_run)[0], 0.05))
+    assert all(
+        e.value == 0 and not (e.p or 1) < 1 for e in differences(matched_rows(bias_run, bias_run)[0], 0.05)
+    )
 
 
 def test_only_pairs_of_both_runs_are_compared_and_the_rest_is_counted(bias_run):
     fewer = with_gaps(bias_run, [None] * 4 + [0.5] * 20)
-    pairs, note = shared(bias_run, fewer)
+    pairs, note = matched_rows(bias_run, fewer)
     assert len(pairs) == 20 and "20 pairs" in note and "4 in one run only" in note
 
 
@@ -60,10 +64,10 @@ def test_line_numbers_do_not_match_pairs_of_another_file(bias_run):
     one = dataclasses.replace(bias_run, details={"pairs": numbered})
     changed = {**one.inputs, "pairs": {**one.inputs["pairs"], "sha256": "cd" * 32}}
     two = dataclasses.replace(one, inputs=changed)
-    assert len(shared(one, one)[0]) == 24
-    assert shared(one, two)[0] == []
+    assert len(matched_rows(one, one)[0]) == 24
+    assert matched_rows(one, two)[0] == []
     named = dataclasses.replace(bias_run, inputs=changed)
-    assert len(shared(bias_run, named)[0]) == 24
+    assert len(matched_rows(bias_run, named)[0]) == 24
     assert side_by_side([one, two], created=CREATED).details["differences"] == []
 
 
@@ -78,8 +82,8 @@ def test_groups_share_the_error_rate(bias_run):
     other = moved(bias_run, lambda i: 0.1 * (i % 4))
     alone = [{**row, "group": None} for row in other.details["pairs"]]
     pooled = dataclasses.replace(other, details={"pairs": alone})
-    wide = differences(shared(bias_run, other)[0], 0.05)[0]
-    narrow = differences(shared(bias_run, pooled)[0], 0.05)[0]
+    wide = differences(matched_rows(bias_run, other)[0], 0.05)[0]
+    narrow = differences(matched_rows(bias_run, pooled)[0], 0.05)[0]
     assert wide.value == narrow.value
     assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)
 

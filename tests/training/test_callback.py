@@ -8,7 +8,7 @@ import torch
 from transformers import TrainerCallback
 
 from probe.training import GuardCallback
-from probe.training.records import Limits
+from probe.training.guard_records import Limits
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")

@@ -13,9 +13,9 @@ from probe.pairs.record import Pair
 from probe.ranges import RANGES, SCHEDULES
 from probe.scoring.session import ModelOptions, Source
 from probe.training.checks import check_device, check_options
+from probe.training.guard_records import Limits
 from probe.training.plan import Options
 from probe.training.recipes import recipe
-from probe.training.records import Limits
 from probe.training.run import TrainOptions, train_run
 
 

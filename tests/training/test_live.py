@@ -4,8 +4,8 @@ import io
 
 import pytest
 
+from probe.training.guard_records import Event
 from probe.training.live import View, shown
-from probe.training.records import Event
 
 TRAINED = {"loss": 0.5, "rewards/margins": 0.25, "rewards/accuracies": 0.75, "learning_rate": 1e-5, "step": 3}
 MEASURED = {"eval_loss": 0.625, "eval_logps/chosen": -120.5, "eval_logps/rejected": -130.25, "step": 4}

@@ -17,13 +17,13 @@ import torch
 from probe.errors import CannotMeasure, ProbeError
 from probe.training.checkpoint import latest_checkpoint, trainable_weights
 from probe.training.data import split_by_prompt
+from probe.training.guard_records import Limits
 from probe.training.loop import Stage, interruptible
 from probe.training.methods import METHODS
 from probe.training.objective import losses_of, pair_logps, sides_of
 from probe.training.plan import Material, Options
 from probe.training.policy import Policy, trainable_model
 from probe.training.recipes import recipe
-from probe.training.records import Limits
 
 OPTIONS = Options(eval_every=4, log_every=1, sampled_prompts=0)
 
@@ -47,12 +47,12 @@ def test_gradients_equal_the_plain_form_in_double(material, method):
     loaded, items = material()
     # DPOP has a kink where policy = reference: away from it.
     items = [replace(item, reference=(item.reference[0] + 0.5, item.reference[1])) for item in items]
-    shape = recipe(method, 10**6).shape
+    constants = recipe(method, 10**6).constants
     loaded.model.double()
 
     def gradients(logps):
         loaded.model.zero_grad()
-        losses = losses_of(pair_logps(logps, items, method), method, shape)
+        losses = losses_of(pair_logps(logps, items, method), method, constants)
         losses.mean().backward()
         return losses.detach(), [p.grad.clone() for p in loaded.model.parameters()]
 

@@ -24,9 +24,9 @@ from probe.training.losses import (
     outcome,
     robust_dpo,
 )
-from probe.training.methods import METHODS, Shape
+from probe.training.methods import METHODS, LossConstants
 from probe.training.recipes import recipe, stages_of
-from probe.training.shipped import recipe as shipped
+from probe.training.shipped import shipped_values as shipped
 
 TOKENS = (torch.tensor([5, 3, 7, 1, 4, 6]), torch.tensor([2, 6, 7, 3, 5, 1]))
 
@@ -47,7 +47,9 @@ def logps(seed: int) -> Logps:
     return Logps(chosen.sum(1), rejected.sum(1), *TOKENS)
 
 
-def trl_dpo_loss(loss_types: list[str], shape: Shape, weights: tuple[float, ...] = (1.0,), pairs=slice(None)):
+def trl_dpo_loss(
+    loss_types: list[str], constants: LossConstants, weights: tuple[float, ...] = (1.0,), pairs=slice(None)
+):
     """`DPOTrainer._compute_loss` with `batch(1)` as the policy, `batch(2)` as the reference."""
     from accelerate import Accelerator
     from trl import DPOTrainer
@@ -70,7 +72,7 @@ def trl_dpo_loss(loss_types: list[str], shape: Shape, weights: tuple[float, ...]
     trainer._metrics = {mode: defaultdict(list) for mode in ("train", "eval")}
     vars(trainer).update(
         aux_loss_enabled=False, ld_alpha=None, precompute_ref_logps=True, f_divergence_type="reverse_kl",
-        loss_types=loss_types, loss_weights=weights, beta=shape.beta, label_smoothing=shape.smoothing,
+        loss_types=loss_types, loss_weights=weights, beta=constants.beta, label_smoothing=constants.smoothing,
         use_weighting=False, _total_train_tokens=0, _tp_size=1,
     )  # fmt: skip
     inputs = {
@@ -85,27 +87,29 @@ def trl_dpo_loss(loss_types: list[str], shape: Shape, weights: tuple[float, ...]
 
 @pytest.mark.oracle
 @pytest.mark.parametrize(
-    ("ours", "theirs", "shape"),
+    ("ours", "theirs", "constants"),
     [
-        ("dpo", "sigmoid", Shape(beta=0.3)),
-        ("ipo", "ipo", Shape(beta=0.2)),
-        ("robust", "robust", Shape(beta=0.5, smoothing=0.2)),
-        ("dpo_norm", "sigmoid_norm", Shape(beta=5.0)),
+        ("dpo", "sigmoid", LossConstants(beta=0.3)),
+        ("ipo", "ipo", LossConstants(beta=0.2)),
+        ("robust", "robust", LossConstants(beta=0.5, smoothing=0.2)),
+        ("dpo_norm", "sigmoid_norm", LossConstants(beta=5.0)),
     ],
 )
-def test_equals_trl(ours: str, theirs: str, shape: Shape) -> None:
+def test_equals_trl(ours: str, theirs: str, constants: LossConstants) -> None:
     pytest.importorskip("trl")
-    mine = outcome(ours, logps(1), logps(2), shape).loss.mean()
-    assert mine.item() == pytest.approx(float(trl_dpo_loss([theirs], shape)), abs=1e-5)
+    mine = outcome(ours, logps(1), logps(2), constants).loss.mean()
+    assert mine.item() == pytest.approx(float(trl_dpo_loss([theirs], constants)), abs=1e-5)
 
 
 @pytest.mark.oracle
 def test_dpo_with_nll_equals_trl_pair_by_pair() -> None:
     """TRL averages its SFT term over the batch's tokens, the paper over each response: equal one by one."""
     pytest.importorskip("trl")
-    shape = Shape(beta=0.3, nll_weight=0.7)
-    mine = outcome("dpo_nll", logps(1), logps(2), shape).loss
-    theirs = [float(trl_dpo_loss(["sigmoid", "sft"], shape, (1.0, 0.7), slice(i, i + 1))) for i in range(6)]
+    constants = LossConstants(beta=0.3, nll_weight=0.7)
+    mine = outcome("dpo_nll", logps(1), logps(2), constants).loss
+    theirs = [
+        float(trl_dpo_loss(["sigmoid", "sft"], constants, (1.0, 0.7), slice(i, i + 1))) for i in range(6)
+    ]
     assert mine.tolist() == pytest.approx(theirs, abs=1e-5)
 
 
@@ -115,12 +119,12 @@ def test_cdpo_and_simpo_equal_trl_cpo() -> None:
     trainer = _cpo(beta=0.4, label_smoothing=0.15, loss_type="sigmoid")
     policy, reference = logps(1), logps(2)
     ratios = policy.chosen - reference.chosen, policy.rejected - reference.rejected
-    mine = outcome("cdpo", policy, reference, Shape(beta=0.4, smoothing=0.15)).loss
+    mine = outcome("cdpo", policy, reference, LossConstants(beta=0.4, smoothing=0.15)).loss
     torch.testing.assert_close(mine, trainer.cpo_loss(*ratios)[0], atol=1e-5, rtol=0)
 
     trainer = _cpo(beta=2.0, simpo_gamma=0.8, loss_type="simpo")
     means = policy.chosen / TOKENS[0], policy.rejected / TOKENS[1]
-    mine = outcome("simpo", policy, None, Shape(beta=2.0, gamma=0.8)).loss
+    mine = outcome("simpo", policy, None, LossConstants(beta=2.0, gamma=0.8)).loss
     torch.testing.assert_close(mine, trainer.cpo_loss(*means)[0], atol=1e-5, rtol=0)
 
 
@@ -141,7 +145,7 @@ def test_orpo_equals_trl() -> None:
     means = policy.chosen / TOKENS[0], policy.rejected / TOKENS[1]
     likelihood = nll(policy.chosen, TOKENS[0])
     theirs = likelihood - trainer.odds_ratio_loss(*means)[0]  # TRL subtracts β log σ
-    mine = outcome("orpo", policy, None, Shape(odds_weight=0.25)).loss
+    mine = outcome("orpo", policy, None, LossConstants(odds_weight=0.25)).loss
     torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
 
 
@@ -213,7 +217,7 @@ def test_extremes_stay_finite(name: str, dtype: torch.dtype) -> None:
     ones = torch.ones(len(grid), dtype=dtype)
     policy = Logps(chosen, rejected, ones, ones)
     reference = None if not METHODS[name].reference else Logps(-3 * ones, -4 * ones, ones, ones)
-    losses = outcome(name, policy, reference, Shape(smoothing=0.1)).loss
+    losses = outcome(name, policy, reference, LossConstants(smoothing=0.1)).loss
     assert losses.isfinite().all()
     losses.mean().backward()
     for side in (chosen, rejected):
@@ -228,7 +232,9 @@ def test_gradients_in_double(name: str) -> None:
 
     def loss(logps: torch.Tensor) -> torch.Tensor:
         given = None if not METHODS[name].reference else reference
-        return outcome(name, Logps(logps[0], logps[1], tokens, tokens), given, Shape(smoothing=0.2)).loss
+        return outcome(
+            name, Logps(logps[0], logps[1], tokens, tokens), given, LossConstants(smoothing=0.2)
+        ).loss
 
     assert torch.autograd.gradcheck(loss, start)
 
@@ -236,30 +242,30 @@ def test_gradients_in_double(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(name for name in PAIRED if METHODS[name].reference))
 def test_a_missing_reference_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="reference"):
-        outcome(name, logps(1), None, Shape())
+        outcome(name, logps(1), None, LossConstants())
 
 
 @pytest.mark.parametrize("name", ["dpo", "cdpo", "robust", "dpop", "dpo_norm"])
 def test_starts_at_ln2(name: str) -> None:
     """Policy = reference: the loss of every DPO-like method on log σ is ln 2."""
-    losses = outcome(name, logps(1), logps(1), Shape(smoothing=0.1)).loss
+    losses = outcome(name, logps(1), logps(1), LossConstants(smoothing=0.1)).loss
     torch.testing.assert_close(losses, torch.full((6,), LN2))
 
 
 def test_every_method_has_an_equation_and_constants_with_ranges() -> None:
     assert set(EQUATIONS) == set(METHODS)
     for method in METHODS.values():
-        assert set(method.constants) <= set(Shape.__dataclass_fields__) & set(RANGES)
+        assert set(method.constants) <= set(LossConstants.__dataclass_fields__) & set(RANGES)
         assert method.scale in {None, *method.constants}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_table_says_where_a_loss_starts_and_what_bounds_it(name: str) -> None:
     """`starts_at_ln2` where policy = reference, `bounded` by −log σ(margin), each exactly where it holds."""
-    start = outcome(name, logps(1), logps(1), Shape(smoothing=0.1)).loss
+    start = outcome(name, logps(1), logps(1), LossConstants(smoothing=0.1)).loss
     assert METHODS[name].starts_at_ln2 == bool(torch.allclose(start, torch.full((6,), LN2)))
     if METHODS[name].bounded:
-        found = outcome(name, logps(1), logps(2), Shape())
+        found = outcome(name, logps(1), logps(2), LossConstants())
         margins = found.chosen_rewards - found.rejected_rewards
         assert bool((found.loss >= -torch.nn.functional.logsigmoid(margins) - 1e-6).all())
 
@@ -267,7 +273,7 @@ def test_the_table_says_where_a_loss_starts_and_what_bounds_it(name: str) -> Non
 @pytest.mark.parametrize(
     "asks",
     [
-        lambda name: outcome(name, logps(1), logps(2), Shape()),
+        lambda name: outcome(name, logps(1), logps(2), LossConstants()),
         lambda name: recipe(name, 10**9),
         lambda name: shipped(name, parameters=None, n=10),
         lambda name: stages_of(f"sft+{name}"),

@@ -8,7 +8,7 @@ import pytest
 from probe.gate.promote.moved import Heard, with_behaviour
 from probe.records import Run
 from probe.scoring.session import ModelOptions, Source
-from probe.stats.behaviour import Writing
+from probe.stats.behaviour import CutResponse
 from probe.training.plan import Options
 from probe.training.run import TrainOptions, train_run
 
@@ -32,7 +32,7 @@ def test_a_training_says_what_moved_on_held_out_prompts(method, tmp_path, tiny_m
 
 def write(rng, mark=""):
     words = [*rng.choice([f"w{i}" for i in range(30)], 5), mark]
-    return Writing(" ".join(words).strip(), True, tuple(hash(word) % 10**6 for word in words))
+    return CutResponse(" ".join(words).strip(), True, tuple(hash(word) % 10**6 for word in words))
 
 
 def heard(mark, n=40, seed=0):

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from probe.training.losses import Logps
-from probe.training.methods import METHODS, Shape
+from probe.training.methods import METHODS, LossConstants
 from probe.training.objective import PairLogps, Sums, losses_of, pair_logps, reward_scale, rewards
 from probe.training.step import Stepper
 
 POLICY = Logps(*map(torch.tensor, ([-4.0, -6.0], [-9.0, -5.0], [4.0, 3.0], [3.0, 5.0])))
 REFERENCE = Logps(*map(torch.tensor, ([-5.0, -5.5], [-8.0, -6.0], [4.0, 3.0], [3.0, 5.0])))
-SHAPE = Shape(beta=0.25, odds_weight=0.5)
+CONSTANTS = LossConstants(beta=0.25, odds_weight=0.5)
 RATIOS = torch.tensor([1.0, -0.5]), torch.tensor([-1.0, 1.0])  # chosen, rejected: Σ log π − Σ log π_ref
 PER_TOKEN = torch.tensor([-1.0, -2.0]), torch.tensor([-3.0, -1.0])
 EXPECTED = {
@@ -31,27 +31,27 @@ def batch(method):
 def test_rewards_are_in_the_scale_of_their_loss(method):
     """β for most; for ORPO its λ, whatever β is."""
     (chosen, rejected), scale = EXPECTED[method]
-    found = rewards(batch(method), method, SHAPE)
+    found = rewards(batch(method), method, CONSTANTS)
     torch.testing.assert_close(found, (scale * chosen, scale * rejected))
-    assert reward_scale(method, SHAPE) == scale
+    assert reward_scale(method, CONSTANTS) == scale
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "sft"])
 def test_a_reward_over_its_scale_does_not_depend_on_it(method):
     made = []
     for value in (0.1, 0.8):
-        shape = Shape(beta=value, odds_weight=value)
-        chosen, rejected = rewards(batch(method), method, shape)
-        made.append(torch.stack([chosen, rejected]) / reward_scale(method, shape))
+        constants = LossConstants(beta=value, odds_weight=value)
+        chosen, rejected = rewards(batch(method), method, constants)
+        made.append(torch.stack([chosen, rejected]) / reward_scale(method, constants))
     torch.testing.assert_close(*made)
 
 
 @pytest.mark.parametrize("method", ["dpo", "orpo", "ipo"])
 def test_the_sums_of_a_row(method):
     one = batch(method)
-    losses = losses_of(one, method, SHAPE)
-    sums = Sums.of(losses, one, method, SHAPE)
-    chosen, rejected = rewards(one, method, SHAPE)
+    losses = losses_of(one, method, CONSTANTS)
+    sums = Sums.of(losses, one, method, CONSTANTS)
+    chosen, rejected = rewards(one, method, CONSTANTS)
     row = (sums + sums).row(method)
     assert (sums.pairs, sums.weight, sums.wins) == (2, 2, float((chosen > rejected).sum()))
     assert row == pytest.approx({
@@ -126,6 +126,6 @@ def test_log_probs_of_pairs_are_summed_by_side():
 
 def test_sides_that_are_alike_are_no_win_and_nothing_added_changes_nothing():
     same = PairLogps(Logps(*[torch.full((2,), -3.0)] * 4), Logps(*[torch.full((2,), -3.0)] * 4))
-    sums = Sums.of(losses_of(same, "dpo", SHAPE), same, "dpo", SHAPE)
+    sums = Sums.of(losses_of(same, "dpo", CONSTANTS), same, "dpo", CONSTANTS)
     assert sums.wins == 0 and sums.margin == 0
     assert Sums() + sums == sums

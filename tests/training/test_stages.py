@@ -9,7 +9,7 @@ import torch
 from probe.errors import ProbeError
 from probe.records import Decision, stage_values
 from probe.scoring.encode import make_encoder
-from probe.scoring.records import PairScore, SideScore
+from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.service import Scorer
 from probe.training.before_after import before_after
 from probe.training.data import batches, examples, micro_batches, order, split_by_prompt
@@ -117,9 +117,9 @@ def test_pairs_that_teach_nothing_are_left_out(tokenizer, pairs):
 
 def test_recipes_are_overridden_one_value_at_a_time():
     base = recipe("dpop", 10**9)
-    assert (base.shape.beta, base.shape.penalty) == (0.3, 50.0) and "Pal" in base.source
+    assert (base.constants.beta, base.constants.penalty) == (0.3, 50.0) and "Pal" in base.source
     changed = base.with_values({"beta": 0.7, "epochs": 5, "batch": None})
-    assert (changed.shape.beta, changed.epochs, changed.batch) == (0.7, 5, base.batch)
+    assert (changed.constants.beta, changed.epochs, changed.batch) == (0.7, 5, base.batch)
     assert of_values("dpop", base.facts()) == base
     assert "penalty" in base.facts() and "odds_weight" not in base.facts()
     with pytest.raises(TypeError):
@@ -137,7 +137,7 @@ def test_a_decision_is_trained_as_it_says():
     decision = Decision("sft+dpo", ("sft", "dpo"), values | {"dpo.eval_steps": 3}, ())
     sft, dpo = recipes_for(TrainOptions(changes={"batch": 2}), None, 10, decision)
     assert (sft.method, sft.epochs, sft.batch) == ("sft", 2, 2)
-    assert (dpo.learning_rate, dpo.shape.beta) == (1e-5, 0.2)
+    assert (dpo.learning_rate, dpo.constants.beta) == (1e-5, 0.2)
     assert stage_values(decision, "sft")["epochs"] == 2
 
 

@@ -20,7 +20,7 @@ from probe.gate.export.export import as_yaml, export
 from probe.gate.export.tools import ABLE, TOOLS
 from probe.gate.row import STAGES
 from probe.records import Decision, Reason, Run, stage_values
-from probe.training.shipped import recipe
+from probe.training.shipped import shipped_values
 
 FIELDS = json.loads((Path(__file__).parent / "data/tool_fields.json").read_text())
 PAIRS = [
@@ -42,7 +42,7 @@ def gated(tmp_path):
 
     def make(method="dpo", template="raw", model="tiny", **config) -> Run:
         stages = STAGES[method]
-        recipes = {stage: recipe(stage, parameters=135_000_000, n=len(PAIRS)) for stage in stages}
+        recipes = {stage: shipped_values(stage, parameters=135_000_000, n=len(PAIRS)) for stage in stages}
         flat = {f"{s}.{k}": v for s, values in recipes.items() for k, v in values.items()}
         decision = Decision(
             method,

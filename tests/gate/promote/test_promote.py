@@ -13,8 +13,8 @@ from probe.errors import ProbeError
 from probe.gate.baseline import why_incomparable
 from probe.gate.promote.changes import QUANTITIES, Paired, changes
 from probe.gate.promote.claims import allowances, claims_of, judged
-from probe.gate.promote.judge import Settings, compared
-from probe.gate.promote.sides import Measurement, sides_of
+from probe.gate.promote.judge import PromotionSettings, compared
+from probe.gate.promote.sides import SideMeasurement, sides_of
 from probe.pairs.grades import read_grades
 from probe.records import Run
 from probe.runs import load_run
@@ -165,8 +165,8 @@ def test_an_allowance_wider_than_the_scale_is_refused(tmp_path):
     grades = read_grades([jsonl(tmp_path / "g.jsonl", rows)])
     run = Run("compare", CREATED)
     with pytest.raises(ProbeError, match="allow everything"):
-        compared(run, None, grades, {}, Settings(allowances((), 0.1)))
-    judged_run = compared(run, None, grades, {}, Settings(allowances(["grade=0.1"], 0.1)))
+        compared(run, None, grades, {}, PromotionSettings(allowances((), 0.1)))
+    judged_run = compared(run, None, grades, {}, PromotionSettings(allowances(["grade=0.1"], 0.1)))
     assert judged_run.details["promotion"]["decision"] == "roll back"
 
 
@@ -190,14 +190,14 @@ def shifted(run, by):
 
 
 def side(run):
-    return Measurement(run, {str(row["id"]): row for row in run.details["pairs"]})
+    return SideMeasurement(run, {str(row["id"]): row for row in run.details["pairs"]})
 
 
 def test_the_gap_of_one_group_decides(bias_run):
     noise = {row["id"]: 0.02 * (i % 3) for i, row in enumerate(bias_run.details["pairs"])}
     group = bias_run.details["pairs"][0]["group"]
     worse = shifted(bias_run, lambda row: noise[row["id"]] + (-0.5 if row["group"] == group else 0.4))
-    settings = Settings(allowances((), 0.1))
+    settings = PromotionSettings(allowances((), 0.1))
     run = compared(Run("compare", CREATED), (side(bias_run), side(worse)), None, {}, settings)
     assert run.details["promotion"] == {"decision": "roll back", "because": f"worse: {group}"}
     assert {"PB901", "PB903"} <= {f.code for f in run.findings} and run.verdict.exit_code == 1
@@ -207,7 +207,7 @@ def test_the_gap_of_one_group_decides(bias_run):
 
 
 def test_runs_of_other_files_or_vocabularies_are_refused(bias_run):
-    settings = Settings(allowances((), 0.1))
+    settings = PromotionSettings(allowances((), 0.1))
     for inputs in (
         {"pairs": {**bias_run.inputs["pairs"], "sha256": "other"}},
         {"model": {**bias_run.inputs.get("model", {}), "tokenizer_sha256": "other"}},

@@ -373,7 +373,7 @@ def test_squares_are_told_from_sums(loss: float, margins: tuple[float, ...], nam
         for i, m in enumerate(margins, 1)
     ]
     method = diagnose(make_log("x", rows)).method
-    assert (method.name, method.summed) == (name, summed)
+    assert (method.name, method.accumulated_batches) == (name, summed)
 
 
 def test_a_cause_in_the_tags_gives_the_headline_its_advice() -> None:

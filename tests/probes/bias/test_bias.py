@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from probe.errors import CannotMeasure, ProbeError
 from probe.probes.bias.judge import bias
 from probe.probes.clusters import prompt_clusters
-from probe.scoring.records import PairScore, SideScore
+from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.table import ScoreTable
 
 

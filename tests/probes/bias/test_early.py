@@ -5,7 +5,7 @@ import pytest
 
 from probe.probes.bias.early import cluster_gaps, early_result, settled
 from probe.probes.bias.judge import bias
-from probe.scoring.records import PairScore, SideScore
+from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.table import ScoreTable
 from probe.stats.sequential import sign_sequence
 

@@ -13,7 +13,7 @@ from probe.probes.bias.looks import looked, sampled, settled
 from probe.probes.bias.sizes import sizes
 from probe.probes.order import by_prompt, drawn
 from probe.records import Estimate
-from probe.scoring.records import PairScore, SideScore
+from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.table import ScoreTable
 
 ALPHA, BOUND, LOOKS = 0.2, 0.1, (32, 96)

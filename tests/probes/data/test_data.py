@@ -20,7 +20,7 @@ from probe.explain import explanations
 from probe.pairs.read import read_pairs
 from probe.probes.data.fix import certainly_broken, write_fixed
 from probe.probes.data.limits import LIMITS, limits
-from probe.probes.data.run import Request, measure
+from probe.probes.data.run import DataRequest, measure
 from probe.probes.data.survey import Surveyed, survey
 from probe.records import Finding
 
@@ -284,7 +284,7 @@ def test_published_failure_is_found_out() -> None:
 
 
 def test_published_failure_shows_its_template() -> None:
-    run = measure(Request(shared("epistemic_stance.json"), templates=True))
+    run = measure(DataRequest(shared("epistemic_stance.json"), templates=True))
     frame, sign = [finding for finding in run.findings if finding.code.startswith("PB2")]
     assert (frame.code, sign.code) == ("PB213", "PB215")
     assert frame.estimate is not None and frame.estimate.n == 115
@@ -304,7 +304,7 @@ def test_published_failure_shows_its_template() -> None:
 def test_bundled_sets_are_found_by_their_own_code(name: str, codes: list[str]) -> None:
     """Beside the note (PB327) that 40 pairs show large effects only."""
     path = Path(__file__).parents[3] / f"pairs/{name}.jsonl"
-    run = measure(Request(path, templates=True))
+    run = measure(DataRequest(path, templates=True))
     assert sorted(finding.code for finding in run.findings) == sorted(["PB327", *codes])
 
 
@@ -325,13 +325,13 @@ def test_run_holds_what_reports_need(tmp_path: Path) -> None:
     rows: list[Row | str] = list(clean_rows(30, 10))
     rows[2] = IN_PLACE["PB302"](rows[2])  # type: ignore[arg-type]
     path = write(tmp_path / "p.jsonl", rows)
-    run = measure(Request(path, fix=tmp_path / "out.jsonl"))
+    run = measure(DataRequest(path, fix=tmp_path / "out.jsonl"))
     assert [finding.severity for finding in run.findings] == ["error", "info"]
     assert run.inputs["pairs"]["n"] == 30 and run.inputs["fixed"]["kept"] == 29
     assert {row["code"] for row in run.details["data"]} >= {"PB301", "PB320", "PB330"}
     assert run.estimate("length_ratio") is not None
     with pytest.raises(ProbeError, match="--max-length"):
-        measure(Request(path, max_length=5))
+        measure(DataRequest(path, max_length=5))
 
 
 def probe(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -363,7 +363,7 @@ def test_command_line(tmp_path: Path) -> None:
 def test_no_torch_without_a_tokenizer(tmp_path: Path) -> None:
     write(tmp_path / "p.jsonl", list(clean_rows(5, 12)))
     code = (
-        "import sys; from pathlib import Path; from probe.probes.data.run import Request, measure; "
-        "measure(Request(Path('p.jsonl'))); sys.exit('torch' in sys.modules)"
+        "import sys; from pathlib import Path; from probe.probes.data.run import DataRequest, measure; "
+        "measure(DataRequest(Path('p.jsonl'))); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60).returncode == 0

@@ -10,7 +10,7 @@ import pytest
 from probe.errors import ProbeError
 from probe.pairs.read import read_pairs
 from probe.probes.data.limits import limits
-from probe.probes.data.run import Request, measure
+from probe.probes.data.run import DataRequest, measure
 from probe.probes.data.survey import survey
 from probe.scoring.encode import make_encoder
 
@@ -54,7 +54,7 @@ def test_merged_boundaries_are_counted(tmp_path, make_tokenizer):
 def test_a_saved_tokenizer_is_enough(tmp_path, make_tokenizer):
     make_tokenizer("bpe").save_pretrained(tmp_path / "tokenizer")
     path = write(tmp_path / "p.jsonl", [{"prompt": "Why?\n", "chosen": LONG, "rejected": "no"}])
-    run = measure(Request(path, model=str(tmp_path / "tokenizer"), template="raw", max_length=20))
+    run = measure(DataRequest(path, model=str(tmp_path / "tokenizer"), template="raw", max_length=20))
     assert "PB341" in {finding.code for finding in run.findings}
     with pytest.raises(ProbeError, match="no such directory"):
-        measure(Request(path, model=str(tmp_path / "absent")))
+        measure(DataRequest(path, model=str(tmp_path / "absent")))

@@ -16,10 +16,10 @@ from sklearn.metrics import cohen_kappa_score
 from probe.gate.measure import measure
 from probe.gate.settings import GateOptions
 from probe.gate.settings import judged as gated
-from probe.pairs.audit import Answer, AnswerLog, digest, log_path, questions, stratified_sample
+from probe.pairs.audit import AnswerLog, LabelAnswer, digest, log_path, questions, stratified_sample
 from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
-from probe.probes.gated import Request
+from probe.probes.gated import GateRequest
 from probe.probes.label.agreement import cohen_kappa, krippendorff_alpha
 from probe.probes.label.audit import Audited, agreement, audit, judged, reasoning
 from probe.probes.label.checks import judge_labels
@@ -35,10 +35,10 @@ def pairs_of(count: int, groups: Sequence[str] = ("a",)) -> list[Pair]:
 
 def given(
     pairs: Sequence[Pair], labels: Sequence[str], lefts: Sequence[str] | None = None
-) -> dict[str, Answer]:
+) -> dict[str, LabelAnswer]:
     lefts = lefts or ["chosen" if i % 2 else "rejected" for i in range(len(pairs))]
     rows = zip(pairs, labels, lefts, strict=True)
-    return {digest(p): Answer(digest(p), p.id, label, left, 1.0, "") for p, label, left in rows}
+    return {digest(p): LabelAnswer(digest(p), p.id, label, left, 1.0, "") for p, label, left in rows}
 
 
 def labels_of(agree: int, n: int) -> list[str]:
@@ -274,7 +274,7 @@ class TestSaved:
         asked = questions(stratified_sample(read_pairs(path), 30).pairs, "ann")
         log = AnswerLog.open(log_path(path, "ann", directory / ".probe/labels"))
         for question, label in zip(asked, labels, strict=False):
-            log.add(Answer(question.digest, question.pair.id, label, question.left, 1.0, ""))
+            log.add(LabelAnswer(question.digest, question.pair.id, label, question.left, 1.0, ""))
         return path
 
     def measured(self, path: Path) -> Measured:
@@ -309,7 +309,7 @@ class TestSaved:
         monkeypatch.chdir(tmp_path)
         path = self.answered(tmp_path, labels_of(agree, 30))
         off = frozenset({"numerics", "bias", "negatives", "trial"})
-        request = Request(Source.of(path, None, None, False), ModelOptions(), off=off)
+        request = GateRequest(Source.of(path, None, None, False), ModelOptions(), off=off)
         run = gated(measure(request)[0], GateOptions(), date(2026, 11, 21))
         (condition,) = [c for c in run.verdict.conditions if c.name == "agreement"]
         assert condition.result == result

@@ -9,7 +9,7 @@ import pytest
 
 from probe.errors import CannotMeasure, ProbeError
 from probe.probes.negatives.flip_budget import budget_beta, flip_budget, needed_loss, reference_excess
-from probe.scoring.records import PairScore, SideScore
+from probe.scoring.scores import PairScore, SideScore
 
 
 def pairs(excesses, ends=(None, None)):

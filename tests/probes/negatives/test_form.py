@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from probe.gate.judge import Settings, judge
+from probe.gate.judge import JudgeSettings, judge
 from probe.gate.states import DONE
 from probe.pairs.record import Pair
 from probe.probes.negatives.pattern_findings import check_templates, templates_of, widest
@@ -40,7 +40,7 @@ def verdict(pairs):
     found = templates_of(pairs, ("chosen", "rejected"))
     estimates = tuple(widest(found, pairs, 0.05))
     run = Run("gate", "now", estimates=estimates, details={"probes": {"negatives": DONE}})
-    conditions = judge(run, Settings(today=date(2026, 1, 1))).verdict.conditions
+    conditions = judge(run, JudgeSettings(today=date(2026, 1, 1))).verdict.conditions
     result = next((c.result for c in conditions if c.name == "template_share"), None)
     return result, {f.code for f in check_templates(found, pairs, 0.05)}
 

@@ -8,7 +8,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.record import Pair
-from probe.probes.negatives.authorship import Writing, judge_authorship
+from probe.probes.negatives.authorship import SideAuthorship, judge_authorship
 from probe.probes.negatives.classify import Separation
 from probe.probes.negatives.signal import Views, judge_signal, preference, separate_views
 from probe.probes.negatives.trimming import export_trimmed, lines_to_drop
@@ -77,7 +77,7 @@ def test_preference_by_hand():
 
 def writing(excess, top=0.5):
     noise = np.random.default_rng(1).normal(0, 0.2, N)
-    return Writing(noise - 2, noise + excess, np.full(N, top))
+    return SideAuthorship(noise - 2, noise + excess, np.full(N, top))
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_writers_in_words():
 
 def test_sides_are_compared_with_what_the_model_wrote_to_the_same_prompts():
     """Of three prompts: chosen is likelier than the sample by 1 on average, rejected less likely by 1."""
-    chosen, rejected = (Writing(np.full(N, mean), np.zeros(N), np.zeros(N)) for mean in (-1.0, -3.0))
-    own = Writing(np.array([-1.0, -2.0, -3.0]), np.zeros(3), np.ones(3))
+    chosen, rejected = (SideAuthorship(np.full(N, mean), np.zeros(N), np.zeros(N)) for mean in (-1.0, -3.0))
+    own = SideAuthorship(np.array([-1.0, -2.0, -3.0]), np.zeros(3), np.ones(3))
     measured = judge_authorship(PAIRS, chosen, rejected, CLUSTERS, own={"sample": own})
     found = {e.name: e for e in measured.estimates if e.group == "all"}
     assert (found["chosen_over_sample"].value, found["rejected_over_sample"].value) == (1.0, -1.0)
@@ -119,7 +119,7 @@ def test_authorship_of_each_group():
         for i, p in enumerate(PAIRS)
     ]
     excess = np.where(np.arange(N) % 2 == 0, -1.0, 1.0)
-    mixed = Writing(np.zeros(N), excess, np.zeros(N))
+    mixed = SideAuthorship(np.zeros(N), excess, np.zeros(N))
     measured = judge_authorship(pairs, mixed, mixed, CLUSTERS)
     found = {e.group: e.value for e in measured.estimates if e.name == "chosen_excess"}
     assert found == {"all": 0.0, "even": -1.0, "odd": 1.0}

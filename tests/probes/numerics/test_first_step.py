@@ -8,7 +8,7 @@ import torch
 from probe.probes.numerics.first_step import first_step
 from probe.probes.numerics.judge import FirstStep, Plan, judge_numerics, judge_plan, passed
 from probe.scoring.encode import make_encoder
-from probe.scoring.records import EncodedPair, EncodedSide
+from probe.scoring.scores import EncodedPair, EncodedSide
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*")
 

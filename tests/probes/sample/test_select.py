@@ -8,7 +8,7 @@ import pytest
 from probe.errors import ProbeError
 from probe.pairs.prompts import in_form_of, read_prompts
 from probe.probes.sample.select import (
-    Candidate,
+    SampledResponse,
     contrast,
     cut_to,
     keep,
@@ -21,7 +21,7 @@ from probe.probes.sample.select import (
 
 
 def candidate(text, temperature=0.7, draw=0, line=1, ended=True, gap=None):
-    return Candidate(line, text, temperature, draw, 0, ended, gap=gap)
+    return SampledResponse(line, text, temperature, draw, 0, ended, gap=gap)
 
 
 def test_contrast_counts_words_in_order():
