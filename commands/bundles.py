@@ -71,9 +71,11 @@ def _loading(*without: str) -> Bundle:
     return Bundle(tuple(made), ModelOptions)
 
 
-# Which model, how it is run, and how pairs become tokens. Sampling cuts no pairs; encoding runs no model.
+# Which model, how it is run, and how pairs become tokens. Sampling cuts no pairs; a comparison names its two
+# models itself; encoding runs no model.
 Loading = Annotated[ModelOptions, _loading()]
 Sampling = Annotated[ModelOptions, _loading("max_length")]
+Comparing = Annotated[ModelOptions, _loading("model", "revision", "adapter")]
 Encoding = Annotated[ModelOptions, _loading("device", "dtype", "adapter", "no_cache", "quantize")]
 
 SWITCH = Annotated[bool, typer.Option(help="Whether it is run; if not, its conditions stay open.")]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ProbeError
-from . import options
+from ..scoring.options import ModelOptions
+from . import bundles, options
 
 if TYPE_CHECKING:
     from ..gate.promote.sides import ComparedModel
@@ -39,16 +40,10 @@ def compare(
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,
-    template: options.Template = "auto",
-    max_length: options.MaxLength = None,
+    how: bundles.Comparing = ModelOptions(),
     alpha: options.Alpha = 0.05,
     bound: options.Bound = 0.1,
     seed: options.Seed = 0,
-    device: options.Device = None,
-    dtype: options.DType = None,
-    quantize: options.Quantize = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
     format: options.Format = None,
     out: options.Out = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every row and pair.")] = False,
@@ -75,11 +70,8 @@ def compare(
 
     request = None
     if pairs is not None:
-        from ..scoring.session import ModelOptions, Source
+        from ..scoring.session import Source
 
-        how = ModelOptions(
-            None, device, dtype, None, None, trust_remote_code, template, max_length, no_cache, quantize
-        )
         source = Source.of(pairs, fields, sides, skip_bad)
         request = CompareRequest(source, how, watch, samples, tokens, seed)
     elif not grades and not all(side.saved for side in both):

@@ -23,9 +23,10 @@ def export(
     Example: probe export .probe/runs/RUN --to trl
     """
     from ..gate.export.export import export as write
-    from ..runs import load_run, read_from
+    from ..runs import read_from
+    from ..training.saved import saved_run
 
-    saved = load_run(run)
+    saved = saved_run(run)
     with read_from(run):
         for path in write(saved, to, out or Path(f"export-{to}"), pairs, with_model):
             print(path)

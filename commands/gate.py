@@ -119,9 +119,10 @@ def _judged_again(
     from ..gate.levers import with_levers
     from ..gate.settings import judged
     from ..reports.emit import emit, parse_formats, show
-    from ..runs import load_run, read_from
+    from ..runs import read_from
+    from ..training.saved import saved_run
 
-    saved = load_run(path)
+    saved = saved_run(path)
     with read_from(path):
         run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
         if out is None:

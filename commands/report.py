@@ -21,10 +21,11 @@ def report(
     Example: probe report .probe/runs/BASE .probe/runs/TUNED --format markdown
     """
     from ..reports.emit import parse_formats, show
-    from ..runs import load_run, read_from
+    from ..runs import read_from
+    from ..training.saved import saved_run
 
     targets = parse_formats(format)
-    loaded = [load_run(path) for path in runs]
+    loaded = [saved_run(path) for path in runs]
     shown = loaded[0]
     with read_from(*runs):
         if len(loaded) > 1:

@@ -55,13 +55,13 @@ def sample(
     from ..pairs.fields import parse_fields
     from ..probes.sample.select import DEFAULT_RULES, Pick, parse_rules
     from ..reports.emit import emit, parse_formats
-    from ..runs import load_run
+    from ..training.saved import saved_run
 
     parse_formats(format)
     one_of("--rejected", rejected, get_args(Pick))
     heat = parse_temperatures(temperatures)
     rules = parse_rules(DEFAULT_RULES if keep_if is None else keep_if)
-    trivial = load_run(replace_trivial) if replace_trivial else None
+    trivial = saved_run(replace_trivial) if replace_trivial else None
     path = prompts or (Path((trivial.inputs.get("pairs") or {}).get("path", "")) if trivial else None)
     if path is None:
         raise ProbeError("no prompts to answer. Name a file, or give --replace-trivial a run.")

@@ -11,7 +11,8 @@ from .. import config
 from ..errors import ProbeError
 from ..files import sha256_file
 from ..records import Run
-from ..runs import LAST, load_run, stale
+from ..runs import LAST, stale
+from ..training.saved import saved_run
 from .registry import PROBE_NAMES
 
 # Settings that `gate` and `train` share and that change what was measured.
@@ -94,6 +95,6 @@ def _check_judging(run: Run) -> None:
 def _last() -> Run:
     try:
         note = json.loads(LAST.read_text(encoding="utf-8"))
-        return load_run(Path(note["run"]))
+        return saved_run(Path(note["run"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ProbeError("no gate has been run in this project. Run `probe gate PAIRS` first.") from error

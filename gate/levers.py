@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ProbeError
 from ..records import Run
-from ..runs import load_run
+from ..training.saved import saved_run
 
 
 def with_levers(run: Run, path: Path) -> Run:
@@ -17,7 +17,7 @@ def with_levers(run: Run, path: Path) -> Run:
     Raises `ProbeError` where that run is of another command, file, model, template or reading of the fields:
     what was measured there says nothing here.
     """
-    measured = load_run(path)
+    measured = saved_run(path)
     if measured.command != "levers":
         raise ProbeError(f"{path}: a run of probe {measured.command}. Give one of probe levers.")
     ours, theirs = _identity(run), _identity(measured)

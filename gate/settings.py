@@ -13,7 +13,7 @@ from .. import config
 from ..errors import ProbeError
 from ..ranges import check
 from ..records import Run
-from ..runs import load_run
+from ..training.saved import saved_run
 from . import accept
 from .baseline import compare
 from .decide import decide
@@ -76,7 +76,7 @@ def judged(run: Run, options: GateOptions, today: date) -> Run:
     )
     compared = None
     if options.baseline is not None:
-        compared = compare(run, load_run(options.baseline), bound=options.bound, alpha=options.alpha)
+        compared = compare(run, saved_run(options.baseline), bound=options.bound, alpha=options.alpha)
     goal: Goal = next(g for g in get_args(Goal) if g == options.goal)
     decided = decide(
         judge(run, settings, compared),

@@ -74,8 +74,7 @@ Equation ='''
 LOSS_USED = """
 import torch
 from probe.training.losses import Logps, outcome
-from probe.training.methods import LossConstants
-from probe.training.recipes import stages_of
+from probe.training.methods import LossConstants, stages_of
 from probe.training.shipped import shipped_values
 ones = torch.ones(2)
 constants = LossConstants(beta=0.25)

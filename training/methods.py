@@ -104,11 +104,23 @@ METHODS: dict[str, Method] = {
 }  # fmt: skip
 
 
-def method_of(name: str) -> Method:
-    """The entry of a method. Raises `ProbeError` for a name that is none."""
+def method_of(name: str, where: str = "--method") -> Method:
+    """The entry of a method. `where` it was named begins the message.
+
+    Raises `ProbeError` for a name that is none.
+    """
     if name not in METHODS:
-        raise ProbeError(f"--method {name}: unknown. Use {', '.join(METHODS)}, or stages such as sft+dpo.")
+        known = ", ".join(METHODS)
+        raise ProbeError(f"{where}: {name!r} is no method. Use {known}, or stages such as sft+dpo.")
     return METHODS[name]
+
+
+def stages_of(method: str, where: str = "--method") -> tuple[str, ...]:
+    """The stages of a method: `sft+dpo` → ("sft", "dpo"). Raises `ProbeError` for what is no method."""
+    stages = tuple(part.strip() for part in method.split("+"))
+    for stage in stages:
+        method_of(stage, where)
+    return stages
 
 
 def exported(tool: str) -> dict[str, Any]:

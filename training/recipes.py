@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ..errors import ProbeError
-from .methods import METHODS, LossConstants
+from .methods import METHODS, LossConstants, method_of
 from .shipped import shipped_values as shipped
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The hyper-parameters of one stage. `batch` counts pairs of one optimizer step, over all processes."""
+    """The hyper-parameters of one stage. `batch` counts pairs of one optimizer step, over all processes.
+
+    Raises `ProbeError` for an unknown method.
+    """
 
     method: str
     learning_rate: float
@@ -28,6 +30,9 @@ class Recipe:
     lora_alpha: int = 32
     full: bool = False
     source: str = ""
+
+    def __post_init__(self) -> None:
+        method_of(self.method)
 
     def with_values(self, changes: Mapping[str, Any]) -> Recipe:
         """The recipe with other values: keys are its own fields and those of `LossConstants`. A None changes
@@ -58,13 +63,3 @@ def of_values(method: str, values: Mapping[str, Any]) -> Recipe:
     """A recipe from the flat values of a decision. Raises `TypeError` for keys that no recipe has."""
     given = {key: value for key, value in values.items() if key != "eval_steps"}  # a tenth, as the loop's own
     return Recipe(method, values["learning_rate"]).with_values(given)
-
-
-def stages_of(method: str) -> tuple[str, ...]:
-    """`sft+dpo` → ("sft", "dpo"). Raises `ProbeError` for what is no method."""
-    stages = tuple(part.strip() for part in method.split("+"))
-    for stage in stages:
-        if stage not in METHODS:
-            known = ", ".join(METHODS)
-            raise ProbeError(f"--method {method}: {stage or 'nothing'} is no method. Use {known}.")
-    return stages

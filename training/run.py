@@ -22,9 +22,10 @@ from .before_after import before_after
 from .behaviour import Sampling
 from .checks import check_device, check_options
 from .data import Example, examples, split_by_prompt
+from .methods import stages_of
 from .moved import Watch
 from .plan import Material, Options
-from .recipes import Recipe, of_values, recipe, stages_of
+from .recipes import Recipe, of_values, recipe
 from .stages import Trained, encoded_texts, train
 from .texts import read_texts
 

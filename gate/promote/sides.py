@@ -11,8 +11,8 @@ from typing import Any
 from ...errors import ProbeError
 from ...pairs.jsonl import json_lines
 from ...records import Run
-from ...runs import load_run
 from ...stats.statistics import Floats
+from ...training.saved import saved_run
 from ..settings import is_run
 from .moved import Heard
 
@@ -116,7 +116,7 @@ class SideMeasurement:
 
 def saved(path: Path) -> SideMeasurement:
     """A saved run with its scores. Raises `ProbeError` when it is no run, or holds no scores of pairs."""
-    run = load_run(path)
+    run = saved_run(path)
     scores = (path if path.is_dir() else path.parent) / "scores.jsonl"
     rows = _rows(scores) if scores.is_file() else run.details.get("pairs") or ()
     known = by_id(rows)

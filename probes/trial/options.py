@@ -8,8 +8,8 @@ from typing import Any
 
 from ...errors import ProbeError
 from ...training.behaviour import PROMPTS, SAMPLES, TOKENS
-from ...training.methods import METHODS
-from ...training.recipes import Recipe, recipe, stages_of
+from ...training.methods import METHODS, stages_of
+from ...training.recipes import Recipe, recipe
 
 STEPS = 12
 NOISE_PAIRS = 16
@@ -24,7 +24,8 @@ class TrialOptions:
     settles nothing, unseen pairs are added until so many are drawn; None: as many as the first draw has.
     `samples` a prompt (0: behaviour is not looked at) of `tokens` tokens on at most `prompts` prompts.
     `every`: both looks are taken in any case, so that every drawn pair is measured. `noise`: pairs whose
-    single gradients are taken for the noise scale; 0: none.
+    single gradients are taken for the noise scale; 0: none. Raises `ProbeError` for a method that is none, or
+    that a trial cannot judge.
     """
 
     method: str = "dpo"
@@ -42,6 +43,9 @@ class TrialOptions:
     noise: int = NOISE_PAIRS
     every: bool = False
 
+    def __post_init__(self) -> None:
+        check_methods(self.candidates)
+
     @property
     def candidates(self) -> tuple[str, ...]:
         """The methods that are tried, once each; the first is the one that is forecast."""
@@ -51,7 +55,7 @@ class TrialOptions:
 def check_methods(methods: Sequence[str]) -> None:
     """Raises `ProbeError` unless every method can be raced: margins need a loss with a reference, or SFT."""
     for method in methods:
-        for stage in stages_of(method):
+        for stage in stages_of(method, "--methods" if len(methods) > 1 else "--method"):
             if not METHODS[stage].reference and stage != "sft":
                 raise ProbeError(
                     f"--methods {method}: a trial compares with the starting model, and {stage} is tried by "

@@ -28,7 +28,7 @@ from .course import Course
 from .difficulty import difficulty
 from .judge import Trial
 from .judge import trial as judged
-from .options import TrialOptions, check_methods, recipes_of
+from .options import TrialOptions, recipes_of
 from .race import RacedMethod, race
 
 SPLIT = 1.25  # up to so many first draws, a file is cut into halves that can judge each other
@@ -39,9 +39,8 @@ LEAST = 20  # `--minimum-n` of the gate, as shipped
 def trial_run(source: Source, how: ModelOptions, options: TrialOptions) -> Run:
     """Score the pairs, make the short runs, forecast the full one.
 
-    Raises `ProbeError` for a method that is none, or that a trial cannot judge, and for too few prompts.
+    Raises `ProbeError` for too few prompts.
     """
-    check_methods(options.candidates)
     return trial_in(Session.open(source, how, options.seed), options)
 
 

@@ -24,8 +24,8 @@ from probe.training.losses import (
     outcome,
     robust_dpo,
 )
-from probe.training.methods import METHODS, LossConstants
-from probe.training.recipes import recipe, stages_of
+from probe.training.methods import METHODS, LossConstants, stages_of
+from probe.training.recipes import recipe
 from probe.training.shipped import shipped_values as shipped
 
 TOKENS = (torch.tensor([5, 3, 7, 1, 4, 6]), torch.tensor([2, 6, 7, 3, 5, 1]))
@@ -282,5 +282,5 @@ def test_the_table_says_where_a_loss_starts_and_what_bounds_it(name: str) -> Non
     ],
 )
 def test_an_unknown_method_is_an_error_everywhere(asks: Callable[[str], object]) -> None:
-    with pytest.raises(ProbeError, match="ppo"):
+    with pytest.raises(ProbeError, match="'ppo' is no method"):
         asks("ppo")

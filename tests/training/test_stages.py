@@ -13,8 +13,9 @@ from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.service import Scorer
 from probe.training.before_after import before_after
 from probe.training.data import batches, examples, micro_batches, order, split_by_prompt
+from probe.training.methods import stages_of
 from probe.training.plan import Material, Options
-from probe.training.recipes import of_values, recipe, stages_of
+from probe.training.recipes import of_values, recipe
 from probe.training.run import TrainOptions, recipes_for
 from probe.training.stages import encoded_texts, train
 from probe.training.texts import read_texts
