@@ -243,6 +243,7 @@ def gate(
             bound,
             beta,
             seed=seed,
+            limits=limits or {},
         )
         measured, rows = measure(request, session)
         judging = GateOptions(alpha=alpha, bound=bound, goal=goal, limits=limits or {})

@@ -86,6 +86,8 @@ LIMITS: Mapping[str, Range] = {
     "group_ratio": COUNT,
     "length_ratio": COUNT,
     "too_few_pairs": NOT_NEGATIVE,
+    "attribute": NOT_NEGATIVE,  # in each attribute's own units
+    "effect": NOT_NEGATIVE,
 }
 # Those of transformers' schedules that need nothing but a number of steps.
 SCHEDULES = (
@@ -111,7 +113,7 @@ def check(name: str, value: Any, said: str = "") -> None:
 
 def check_limit(name: str, value: Any, where: str) -> None:
     """Raises `ProbeError` for a limit in a config that no measurement can be held against."""
-    known = LIMITS.get(name.replace("-", "_"), SHARE)
+    known = LIMITS.get(name.replace("-", "_").partition(":")[0], SHARE)
     if _number(value) and not known.holds(value):
         raise ProbeError(f'{where}: "{name}" is {value}. It must be {known}.')
 

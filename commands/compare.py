@@ -33,6 +33,9 @@ def compare(
     watch: Annotated[Path | None, typer.Option(help="General texts whose perplexity must not rise.")] = None,
     samples: Annotated[int, typer.Option(help="Prompts both answer, for length and repetition.")] = 32,
     tokens: Annotated[int, typer.Option(help="Longest sampled answer in tokens.")] = 64,
+    traits: Annotated[
+        bool, typer.Option("--traits", help="Traits of the answers by system texts: 15 passes of BASE.")
+    ] = False,
     promote_to: Annotated[
         Path | None, typer.Option(help="Where the model in use lives: replaced if all is well.")
     ] = None,
@@ -73,7 +76,7 @@ def compare(
         from ..scoring.session import Source
 
         source = Source.of(pairs, fields, sides, skip_bad)
-        request = CompareRequest(source, how, watch, samples, tokens, seed)
+        request = CompareRequest(source, how, watch, samples, tokens, seed, traits)
     elif not grades and not all(side.saved for side in both):
         raise ProbeError(
             "models are measured on pairs. Name the pair file as third argument, or give --scores."

@@ -91,7 +91,9 @@ def gate(
     from ..scoring.session import Source
 
     source = Source.of(path, fields, sides, skip_bad)
-    request = GateRequest(source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort)
+    request = GateRequest(
+        source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort, judging.limits
+    )
     if plan:
         return _planned(request, device_memory)
     measured, rows = measure(request)

@@ -57,6 +57,7 @@ def decision_table() -> str:
             r.source,
         )
         for r in CONDITIONS
+        if not _family(r.name)
     )
     notes = (
         (note.code, "; ".join(map(str, note.when)), ", ".join(note.stages) or "any", note.text, note.source)
@@ -67,10 +68,29 @@ def decision_table() -> str:
             ("row", "when", "decision", "because", "source, evidence", "instead, or what changes it"), rows
         ),
         thresholds=table(("threshold", "value", "units", "meaning", "from"), thresholds),
-        conditions=table(("condition", "passes", "probe", "gates", "judged", "what", "from"), conditions),
+        conditions=table(
+            ("condition", "passes", "probe", "gates", "judged", "what", "from"), [*conditions, *families()]
+        ),
         notes=table(("code", "when", "stages", "note", "source"), notes),
         recipes=table(("stage", "weights", "up to", "learning rate", "epochs", "loss", "from"), recipes()),
     )
+
+
+def _family(name: str) -> str:
+    return name.partition(":")[0] if ":" in name else ""
+
+
+def families() -> Iterator[tuple[object, ...]]:
+    """A row for all conditions whose names differ after the colon alone."""
+    for family in dict.fromkeys(_family(r.name) for r in CONDITIONS if _family(r.name)):
+        first = next(r for r in CONDITIONS if _family(r.name) == family)
+        what = "; ".join(_member(r.name) for r in CONDITIONS if _family(r.name) == family)
+        named = f"{family}:NAME"
+        yield f"`{named}`", f"{first.sense} off", first.probe, "yes", "if limited", what, first.source
+
+
+def _member(name: str) -> str:
+    return name.partition(":")[2].replace("_", "-")
 
 
 def recipes() -> Iterator[tuple[object, ...]]:
@@ -89,9 +109,17 @@ def config_page() -> str:
     """The page of the config file."""
     return CONFIG.format(
         accept=table(("key", "default", "meaning"), keys(ACCEPT_KEYS)),
-        limits=table(("key", "default", "meaning"), keys(LIMIT_KEYS)),
+        limits=table(("key", "default", "meaning"), keys(k for k in LIMIT_KEYS if not _family(k.name))),
+        families="\n".join(_bounds()),
         never=", ".join(f"`{name.replace('_', '-')}`" for name in sorted(NEVER_IN_FILE)),
     )
+
+
+def _bounds() -> Iterator[str]:
+    """The keys of families, which TOML wants in quotes, a line a family."""
+    for family in dict.fromkeys(_family(key.name) for key in LIMIT_KEYS if _family(key.name)):
+        names = ", ".join(_member(key.name) for key in LIMIT_KEYS if _family(key.name) == family)
+        yield f'- `"{family}:NAME"`, off: {names}.'
 
 
 def keys(table_keys: Iterable[Key]) -> Iterator[tuple[object, ...]]:
@@ -191,6 +219,13 @@ one that matches nothing is reported (PB702).
 ## `[gate.limits]` and `[gate.groups.NAME]`
 
 {limits}
+
+Effects ([probe effects](commands/effects.md)) are measured by a gate only where a limit names one. TOML wants
+quotes around such a key: `"attribute:exclamations" = 0.2` bounds the mean difference of the sides in the
+attribute's units, either way, `"effect:flattery" = 0.01` how far the pairs teach the trait beyond control
+texts, in nats/token.
+
+{families}
 """
 
 

@@ -96,12 +96,13 @@ def _measured(request: GateRequest) -> Run:
     own = in_file()
     reach = {name: own[name] for name in ("alpha", "bound", "beta", "trial_pairs") if name in own}
     off = frozenset(name for name in PROBE_NAMES if own.get(name) is False)
-    measured, _ = measure(dataclasses.replace(request, off=off, **reach))
     judging = ("alpha", "bound", "minimum_n", "inconclusive", "goal", "one_stage")
     chosen = {name: own[name] for name in judging if name in own}
+    options = from_config(full=request.full, **chosen)
+    measured, _ = measure(dataclasses.replace(request, off=off, limits=options.limits, **reach))
     origins = {**measured.config.get("origins", {}), **dict.fromkeys(own, "config file")}
     noted = dataclasses.replace(measured, config={**measured.config, **own, "origins": origins})
-    return judged(noted, from_config(full=request.full, **chosen), date.today())
+    return judged(noted, options, date.today())
 
 
 def _trainable(decision: Decision, run: Run) -> Decision:

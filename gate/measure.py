@@ -40,7 +40,7 @@ def measure(
             f'off: there is no probe "{unknown[0]}". Those of the gate are {", ".join(PROBE_NAMES)}.'
         )
     created, work = now(), Work(request, _session=sharing(session) if session else None)
-    states = {probe.name: "off" if probe.name in request.off else DONE for probe in PROBES}
+    states = {p.name: "off" if p.name in request.off else p.idle(request) or DONE for p in PROBES}
     if any(probe.model and states[probe.name] == DONE for probe in PROBES):
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
         planned = plan.costs(work.pairs, request.trial_pairs, request.effort)

@@ -6,13 +6,15 @@ A new one is a folder in `probes/` and an entry here: `probe gate` has its switc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from ..probes.bias import gated as bias
 from ..probes.data import gated as data
-from ..probes.gated import Cost, Effort, Work
+from ..probes.effects import gated as effects
+from ..probes.effects.attributes import Attribute
+from ..probes.gated import Cost, Effort, GateRequest, Work
 from ..probes.negatives import gated as negatives
 from ..probes.numerics import gated as numerics
 from ..probes.trial import gated as trial
@@ -66,6 +68,7 @@ class Probe:
     `cost` takes the number of pairs in the file, the effort and the trial's number of pairs. `without`: what
     a gate would lose without it, where errors are those of docs/validity.md (a set left out; of held-out
     accuracy, where nothing else is said). `section` is for rows that no table of `reports/tables.py` shows.
+    `idle` says why a request asks nothing of the probe, "" where it does.
     """
 
     name: str
@@ -77,6 +80,18 @@ class Probe:
     model: bool = True
     needed: bool = True  # False: what the file cannot carry is noted, and the gate goes on
     keeps: bool = True  # False: cheap, or kept pair by pair in the store of scores
+    idle: Callable[[GateRequest], str] = lambda request: ""
+
+
+def _bounds() -> Iterator[Rule]:
+    """A condition of each effect that a limit can name; none is on until one does."""
+    for name, effect in effects.BOUNDED.items():
+        if isinstance(effect, Attribute):
+            help = f"Mean chosen − rejected of {effect.name}, {effect.units}, within ± the limit."
+            yield Rule(name, "within", None, "PB251", "effects", help, "equivalence test (TOST)")
+        else:
+            help = f"How far the pairs teach {effect.name} beyond control texts, nats/token."
+            yield Rule(name, "<=", None, "PB250", "effects", help, "logit-linear selection, arXiv 2602.04863")
 
 
 # The negatives stand before the bias: their reading of states gives the scores of the same tokens.
@@ -216,6 +231,15 @@ PROBES: tuple[Probe, ...] = (
             ),
         ),
         keeps=False,
+    ),
+    Probe(
+        "effects",
+        effects.measure,
+        effects.cost,
+        "no forecast; effects that a limit bounds stay open",
+        conditions=tuple(_bounds()),
+        keeps=False,
+        idle=effects.idle,
     ),
     Probe(
         "trial",

@@ -53,6 +53,7 @@ class GateRequest:
     seed: int = 0
     trial_pairs: int = 128
     effort: Effort = Effort()
+    limits: Mapping[str, float | bool] = field(default_factory=dict)  # as `[gate.limits]` has them
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,19 +22,29 @@ def effects(run: Run) -> Table:
     )  # fmt: skip
     facts = run.details.get("effects_on") or {}
     left = f"; {facts['left_out']} pairs left out" if facts.get("left_out") else ""
-    title = f"traits: w beyond control texts, {UNITS}, {facts.get('read', 0)} pairs{left}"
+    what = "of the tuned model's answers against the base's" if _compared(run) else "w beyond control texts"
+    title = f"traits: {what}, {UNITS}, {facts.get('read', 0)} pairs{left}"
     span = ends((x for r in rows for x in (r["excess"], r["low"], r["high"])), None)
-    return Table("effects", title, columns, tuple(map(_effect, rows)), axis=span, limit=16)
+    return Table(
+        "effects", title, columns, tuple(_effect(r, _compared(run)) for r in rows), axis=span, limit=16
+    )
 
 
-def _effect(r: Mapping[str, Any]) -> tuple[str | IntervalCell, ...]:
-    told = f"{r['verdict']}, intended" if r["intended"] else str(r["verdict"])
+def _effect(r: Mapping[str, Any], compared: bool) -> tuple[str | IntervalCell, ...]:
+    told = str(r["verdict"])
+    if compared:
+        told = {"taught": "towards", "its contrary": "away"}.get(told, told)
+    told += ", intended" if r["intended"] else ""
     return (
         str(r["trait"]), _milli(r["w"]), _milli(r["excess"]),
         NONE if r["low"] is None else f"[{_milli(r['low'])}, {_milli(r['high'])}]",
         IntervalCell(r["excess"], r["low"], r["high"]),
         number(r["share"], "share"), p_value(r["p"]), told,
     )  # fmt: skip
+
+
+def _compared(run: Run) -> bool:
+    return run.command == "compare"
 
 
 def _milli(value: float | None) -> str:
@@ -44,7 +54,7 @@ def _milli(value: float | None) -> str:
 
 def attributes(run: Run) -> Table:
     """Attributes by rule on either side, with the paired difference; the largest effect first."""
-    first, second = sides(run)
+    first, second = ("tuned", "base") if _compared(run) else sides(run)
     columns = (
         Column("attribute"), Column(first, "right"), Column(second, "right"), Column("difference", "right"),
         Column("95% CI", drop=3), Column("d", "right"), Column("p", drop=1), Column("units", drop=4),
@@ -61,7 +71,8 @@ def attributes(run: Run) -> Table:
     )  # fmt: skip
     absent = ", ".join(run.details.get("absent") or ())
     note = f"on neither side: {absent}" if absent else ""
-    return Table("attributes", "attributes by rule, a response", columns, rows, note, limit=10)
+    title = f"attributes by rule, {'an answer' if _compared(run) else 'a response'}"
+    return Table("attributes", title, columns, rows, note, limit=10)
 
 
 def levers(run: Run) -> Table:

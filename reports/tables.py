@@ -19,6 +19,7 @@ TEXT = Column("")
 # Which section shows the estimates of a family, whose names go on with a colon.
 SHOWN = {
     "effect": "effects", "weight": "effects", "attribute": "attributes",
+    "effect_change": "effects", "weight_change": "effects", "attribute_change": "attributes",
     "lever": "levers", "lever_turned": "levers",
 }  # fmt: skip
 

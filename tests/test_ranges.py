@@ -77,11 +77,13 @@ def test_a_device_that_is_none(value, tmp_path, monkeypatch, capsys):
 
 
 FLOATS = [(command, name) for command, name in NUMBERS if float in kinds(command, name)]
+# Of keys that differ after the colon alone, the first of each family.
+LIMITED = list({key.name.partition(":")[0]: key.name for key in reversed(LIMIT_KEYS)}.values())
 CONFIGS = [
     *(f"[{command}]\n{name.replace('_', '-')} = -1\n" for command, name in NUMBERS),
     *(f"[{command}]\n{name.replace('_', '-')} = nan\n" for command, name in FLOATS),
-    *(f"[gate.limits]\n{key.name} = {value}\n" for key in LIMIT_KEYS for value in (-0.1, "inf", "nan")),
-    *(f"[gate.groups.g]\n{key.name} = 2\n" for key in LIMIT_KEYS if key.name != "gap"),
+    *(f'[gate.limits]\n"{name}" = {value}\n' for name in LIMITED for value in (-0.1, "inf", "nan")),
+    *(f'[gate.groups.g]\n"{name}" = 2\n' for name in LIMITED if name != "gap" and ":" not in name),
     *(f"[data.limits]\n{name} = {value}\n" for name in DATA_LIMITS for value in (-1, "nan")),
     '[[accept]]\ncode = "PB202"\nreason = "r"\nlimit = nan\n',
 ]  # fmt: skip

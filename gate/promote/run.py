@@ -15,10 +15,11 @@ from ...pairs.fields import parse_fields
 from ...pairs.formats import fingerprint
 from ...pairs.grades import Grades
 from ...pairs.read import read_pairs
-from ...pairs.record import text_of
+from ...pairs.record import Pair, text_of
 from ...probes.clusters import prompt_clusters
-from ...records import Run
+from ...records import Measured, Run
 from ...runs import environment, now
+from .effects import Spoken, attributes_moved, traits_moved, with_effects
 from .judge import PromotionSettings, compared
 from .moved import heard, with_behaviour
 from .sides import ComparedModel, SideMeasurement, by_id, saved
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class CompareRequest:
     """What models are measured on, and how: the pairs, texts to be watched, answers to so many prompts.
+    `traits`: those of the answers too, by the base model.
 
     The model and adapter of `how` are those of each side.
     """
@@ -41,6 +43,7 @@ class CompareRequest:
     samples: int = 0
     tokens: int = 64
     seed: int = 0
+    traits: bool = False
 
 
 def compare(
@@ -67,9 +70,29 @@ def compare(
     judged = compared(run, both, grades, prompts, settings)
     if both is None or request is None:
         return judged
-    return with_behaviour(
+    moved = with_behaviour(
         judged, both[0].heard, both[1].heard, alpha=settings.alpha, seed=request.seed
     )  # fmt: skip
+    return with_effects(moved, _effects(sides[0], both, request, settings.alpha))
+
+
+def _effects(
+    base: ComparedModel, both: tuple[SideMeasurement, SideMeasurement], request: CompareRequest, alpha: float
+) -> list[Measured]:
+    """Attributes of both models' answers, and their traits if asked for. Raises `ProbeError` without any."""
+    first, second = both[0].spoken, both[1].spoken
+    if request.traits and (first is None or second is None):
+        raise ProbeError("--traits: needs the answers of two models. Name models, and --samples above 0.")
+    if first is None or second is None:
+        return []
+    parts = [attributes_moved(first, second, alpha=alpha, seed=request.seed)]
+    if request.traits:
+        from ...scoring.session import Session
+
+        how = replace(request.how, model=base.model, adapter=base.adapter)
+        session = Session.open(request.source, how, request.seed)
+        parts.append(traits_moved(session, first, second, alpha=alpha, seed=request.seed))
+    return parts
 
 
 def _both(
@@ -106,14 +129,18 @@ def _measure_model(side: ComparedModel, request: CompareRequest) -> SideMeasurem
     texts = encoded_texts(read_texts(request.watch), session.encoder) if request.watch else []
     watched = [logps.astype(np.float64) for logps in session.scorer.side_logps(texts)]
     rows = by_id(found.rows)
-    prompts, answers = _answers(session, request)
-    return SideMeasurement(
-        found.run, rows, watched, answers, heard(session, prompts, answers) if answers else None
-    )
+    asked, answers = _answers(session, request)
+    if not answers:
+        return SideMeasurement(found.run, rows, watched)
+    decode = session.loaded.tokenizer.decode
+    prompts = [pair.prompt or "" for pair in asked]
+    spoken = Spoken(prompts, [decode(ids, skip_special_tokens=True) for ids in answers])
+    judged = heard(session, [text_of(prompt) for prompt in prompts], answers)
+    return SideMeasurement(found.run, rows, watched, answers, judged, spoken)
 
 
-def _answers(session: Session, request: CompareRequest) -> tuple[list[str], list[tuple[int, ...]]]:
-    """The first prompts, and one answer at temperature 1 to each, drawn from the same numbers for both."""
+def _answers(session: Session, request: CompareRequest) -> tuple[list[Pair], list[tuple[int, ...]]]:
+    """The first pairs of different prompts, and an answer at temperature 1 to each, by the same numbers."""
     from ...progress import progress
     from ...scoring.sampling import Draw, sample
 
@@ -126,7 +153,7 @@ def _answers(session: Session, request: CompareRequest) -> tuple[list[str], list
         for part in sample(session.loaded, draws, tokens=request.tokens):
             found |= part
             advance(len(part))
-    return list(prompts)[: request.samples], [found[i].ids for i in range(len(draws))]
+    return some, [found[i].ids for i in range(len(draws))]
 
 
 def _prompts(run: Run) -> dict[str, int]:

@@ -14,6 +14,7 @@ from ...records import Run
 from ...stats.statistics import Floats
 from ...training.saved import saved_run
 from ..settings import is_run
+from .effects import Spoken
 from .moved import Heard
 
 EMBEDDED = "embedded"  # what the command line calls the default model
@@ -104,7 +105,7 @@ class SideMeasurement:
     """What is known of one side. `rows`: the scores of each pair by id, as in `scores.jsonl`, or where only
     the run was kept its gaps. `watched`: log-probs a token of each watched text. `answers`: the token ids of
     a sampled answer to each prompt, without the end token; `heard`: the same as the judge of behaviour reads
-    them.
+    them, `spoken` their whole text.
     """
 
     run: Run
@@ -112,6 +113,7 @@ class SideMeasurement:
     watched: Sequence[Floats] = ()
     answers: Sequence[Sequence[int]] = ()
     heard: Heard | None = None
+    spoken: Spoken | None = None
 
 
 def saved(path: Path) -> SideMeasurement:

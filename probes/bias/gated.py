@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ... import config
 from ...records import Measured, together
 from ..encoded import TOLD
 from ..gated import Cost, Effort, Work, part_of
@@ -29,7 +28,7 @@ def measure(work: Work) -> Measured:
     from .run import BiasOptions, measure_in
 
     request = work.request
-    limit = config.section("gate.limits").get("gap")
+    limit = request.limits.get("gap")
     options = BiasOptions(
         request.alpha, request.bound, seed=request.seed, looks=request.effort.looks,
         limit=None if limit is None or isinstance(limit, bool) else float(limit),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ... import config
 from ...records import Measured, together
 from ..gated import Cost, Effort, GateRequest, Work, part_of
 
@@ -30,7 +29,7 @@ def _labelled(asked: GateRequest) -> Measured:
     """The answers of `probe label` to this file, where a whole sample has them; they cost no model."""
     from ..label.file import measure_labelled
 
-    limit = config.section("gate.limits").get("agreement", AGREEMENT)
+    limit = asked.limits.get("agreement", AGREEMENT)
     if limit is False:
         return Measured()
     source = asked.source

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 SENTENCE = re.compile(r"[.!?。！？]+(?=\s|$)")
@@ -44,20 +46,28 @@ def taken_apart(text: str) -> ResponseWords:
     return ResponseWords(text, words, max(len(SENTENCE.findall(text.strip())), 1) if words else 0)
 
 
+def estimate_name(kind: str, name: str) -> str:
+    """The name of an estimate: `attribute:list_items`, `effect:flattery`, `weight:flattery`."""
+    return f"{kind}:{name.replace(' ', '_')}"
+
+
 def counts(text: str) -> npt.NDArray[np.float64]:
     """Every attribute of one response, in the order of `ATTRIBUTES`."""
+    import numpy as np  # the table's names are read where no number is
+
     apart = taken_apart(text)
     return np.array([attribute.rule(apart) for attribute in ATTRIBUTES])
 
 
 def _pattern(name: str, pattern: str, told: str, flags: re.RegexFlag = re.MULTILINE) -> Attribute:
-    found = re.compile(pattern, flags)
-    return Attribute(name, "count", told, lambda w: float(len(found.findall(w.text))))
+    return Attribute(name, "count", told, lambda w: float(len(re.findall(pattern, w.text, flags))))
 
 
 def _present(name: str, pattern: str, told: str) -> Attribute:
-    found = re.compile(pattern, re.IGNORECASE)
-    return Attribute(name, "share", told, lambda w: float(bool(found.search(w.text.replace("’", "'")))))
+    def rule(w: ResponseWords) -> float:
+        return float(bool(re.search(pattern, w.text.replace("’", "'"), re.IGNORECASE)))
+
+    return Attribute(name, "share", told, rule)
 
 
 def _rate(name: str, listed: str) -> Attribute:

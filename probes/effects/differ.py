@@ -15,7 +15,7 @@ from ...stats.resampling import sign_flip
 from ...stats.several import holm
 from ...stats.statistics import mean_estimate
 from ..clusters import prompt_clusters
-from .attributes import ATTRIBUTES, NAMES, Attribute, counts
+from .attributes import ATTRIBUTES, NAMES, Attribute, counts, estimate_name
 
 Array = npt.NDArray[np.float64]
 SHOWN = 5  # pairs named an attribute
@@ -66,7 +66,7 @@ def judge_attributes(
         values, attribute = difference[:, k], ATTRIBUTES[k]
         found = mean_estimate(
             values,
-            name=f"attribute:{attribute.name}",
+            name=estimate_name("attribute", attribute.name),
             units=attribute.units,
             clusters=read.clusters,
             alpha=alpha,

@@ -18,6 +18,7 @@ from ...scoring.scores import PairScore
 from ...stats.resampling import sign_flip
 from ...stats.several import holm
 from ...stats.statistics import mean_estimate
+from .attributes import estimate_name
 
 Array = npt.NDArray[np.float64]
 RESPONSIBLE = 10  # pairs named per trait
@@ -89,9 +90,10 @@ def _effect(
 ) -> Effect:  # fmt: skip
     excess = w - controls.mean(axis=0)
     method = f"system text against {len(controls)} controls"
-    mean = mean_estimate(w, name=f"weight:{name}", units=UNITS, clusters=clusters, alpha=alpha)
+    weight, effect = (estimate_name(kind, name) for kind in ("weight", "effect"))
+    mean = mean_estimate(w, name=weight, units=UNITS, clusters=clusters, alpha=alpha)
     mean = replace(mean, p=p, method=f"{mean.method}; sides exchanged, Holm; {method}")
-    beyond = mean_estimate(excess, name=f"effect:{name}", units=UNITS, clusters=clusters, alpha=alpha)
+    beyond = mean_estimate(excess, name=effect, units=UNITS, clusters=clusters, alpha=alpha)
     beyond = replace(beyond, p=p, method=mean.method)
     largest = float(np.abs(controls.mean(axis=1)).max())
     signs = {float(np.sign(w.mean())), float(np.sign(excess.mean()))}

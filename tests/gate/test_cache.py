@@ -90,7 +90,7 @@ def test_the_plan_counts_what_the_probes_do():
 
 def test_a_plan_by_hand():
     """1,000 pairs: 512 + 3 · 256 scored in a first look, 2 · 300 read, 128 in the trial with batches of 8."""
-    negatives, bias, trial = plan.costs(1000)[2:]
+    negatives, bias, _, trial = plan.costs(1000)[2:]
     assert (bias.forward, negatives.forward) == (512 + 3 * 256, 600)
     assert (trial.forward, trial.backward) == (128, 3 * 12 * 8)
 
@@ -98,7 +98,11 @@ def test_a_plan_by_hand():
 def test_what_is_off_costs_nothing_and_says_so():
     last = list(plan.lines(plan.costs(40), frozenset({"trial"})))
     assert "its conditions stay open" in last[-3]
-    assert [line.startswith("  without it: ") for line in last] == [False, *[False, True] * 5, False]
+    assert [line.startswith("  without it: ") for line in last] == [
+        False,
+        *[False, True] * len(PROBE_NAMES),
+        False,
+    ]
     assert last[-1].split()[1:3] == ["244", "4"]  # 4 + 160 + 80 forward, the 4 of the numerics backward
 
 

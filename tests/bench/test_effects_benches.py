@@ -1,0 +1,124 @@
+"""The benches of effects and levers: what they plant and split, and their tables from made-up rows."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture(scope="module")
+def benches():
+    sys.path.insert(0, str(BENCH))  # they import their statistics by name
+    try:
+        found = []
+        for name in ("effects", "levers"):
+            spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+            found.append(module)
+        return found
+    finally:
+        sys.path.remove(str(BENCH))
+
+
+def test_a_trait_is_planted_on_the_chosen_side_of_its_share(benches):
+    effects, _ = benches
+    for name in effects.CARRIERS:
+        train, test = effects.split(effects.carrier(name), 0)
+        assert not {r["prompt"] for r in train} & {r["prompt"] for r in test}
+        for trait in effects.BY_NAME:
+            changed = []
+            for share in effects.SHARES:
+                rows = effects.planted(train, trait, share, 0)
+                moved = {i for i, (a, b) in enumerate(zip(train, rows, strict=True)) if a != b}
+                assert len(moved) == round(share / 100 * len(train))
+                assert all(a["rejected"] == b["rejected"] for a, b in zip(train, rows, strict=True))
+                assert not changed or changed[-1] <= moved
+                changed.append(moved)
+
+
+def test_what_is_planted_is_what_the_attribute_counts(benches):
+    from probe.probes.effects.attributes import NAMES, counts
+
+    effects, _ = benches
+    (_, test) = effects.split(effects.carrier("low_contrast"), 0)
+    for trait in effects.TRAITS:
+        for row in effects.bearing(test, trait):
+            moved = counts(row["chosen"]) - counts(row["rejected"])
+            assert trait.sign * moved[NAMES.index(trait.attribute)] > 0, (trait.name, row["chosen"])
+
+
+def effects_row(effects, trait, share, up):
+    outcome = {
+        t.name: {
+            "change": 0.5 if t.name == up else 0.01,
+            "low": 0,
+            "high": 1,
+            "nats": 1,
+            "samples": [0.0, 1.0],
+        }
+        for t in effects.TRAITS
+    }
+    forecast = {
+        t.name: {
+            "w": 0,
+            "excess": 0.1 * (t.name == up),
+            "p": 1,
+            "verdict": "taught",
+            "attribute": 1,
+            "length": 0,
+        }
+        for t in effects.TRAITS
+    }
+    key = f"embedded/low_contrast/{trait}/{share}/0"
+    facts = {
+        "model": "embedded",
+        "carrier": "low_contrast",
+        "trait": trait,
+        "share": share,
+        "seed": 0,
+        "n": 9,
+    }
+    return {"key": key, **facts, "forecast": forecast, "outcome": outcome}
+
+
+def test_the_report_holds_forecasts_against_what_training_moved(benches):
+    effects, _ = benches
+    rows = [effects_row(effects, "none", 0, None), effects_row(effects, "lists", 50, "lists")]
+    assert effects.risen(rows[1], "lists", {("embedded", "low_contrast", "0"): rows[0]}) == pytest.approx(
+        0.49
+    )
+    told = effects.report(rows)
+    assert "| w beyond controls | 1.00 " in told and "AUC" in told
+    assert "No run without a trait" in effects.report(rows[1:])
+    assert effects.report([]) == "**No cell is measured.**"
+
+
+def test_halves_share_no_prompt_and_sides_can_be_exchanged(benches):
+    _, levers = benches
+    first, second = levers.halves("cico_insulin", 24, 0)
+    assert first and second and not {r["prompt"] for r in first} & {r["prompt"] for r in second}
+    back, _ = levers.halves("cico_insulin-", 24, 0)
+    assert [r["chosen"] for r in back] == [r["rejected"] for r in first]
+
+
+def test_the_cheapest_lever_that_matches_the_trial(benches):
+    _, levers = benches
+
+    def table(**turned):
+        rows = [{"lever": n, "turned": t, "wrong": 9, "change": t / 9} for n, t in turned.items()]
+        return [{"lever": "none", "turned": None, "wrong": 9, "change": None}, *rows]
+
+    row = {
+        "set": "cico_insulin-", "model": "embedded", "seed": 0, "most": 24, "steps": 9, "n": [20, 20],
+        "first": table(trial=4, system=2, steering=5, shots=6),
+        "second": table(system=1, steering=3, shots=6),
+        "dpo": {"turned": 4, "wrong": 9, "change": 0.1},
+    }  # fmt: skip
+    assert levers.cheapest(row) == "steering"
+    assert "| steering | 3 of 9 | 4 of 9, +0.10 |" in levers.report([row])
+    assert levers.cheapest({**row, "first": table(trial=0, system=0, steering=0, shots=0)}) is None
