@@ -33,9 +33,7 @@ def compare(
     watch: Annotated[Path | None, typer.Option(help="General texts whose perplexity must not rise.")] = None,
     samples: Annotated[int, typer.Option(help="Prompts both answer, for length and repetition.")] = 32,
     tokens: Annotated[int, typer.Option(help="Longest sampled answer in tokens.")] = 64,
-    traits: Annotated[
-        bool, typer.Option("--traits", help="Traits of the answers by system texts: 15 passes of BASE.")
-    ] = False,
+    traits: Annotated[bool, typer.Option("--traits", help="Traits of the answers, by system texts.")] = False,
     promote_to: Annotated[
         Path | None, typer.Option(help="Where the model in use lives: replaced if all is well.")
     ] = None,
