@@ -23,9 +23,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "What is run": (
         "data", "numerics", "negatives", "bias", "effects", "trial", "quick", "thorough", "plan",
-        "trial_pairs", "corrected", "stop_early", "surface", "alone", "states", "gradients", "methods", "proxy",
-        "builtin", "traits", "trait", "traits_file", "intended", "system", "context", "context_field",
-        "shots", "draws", "steering", "strength", "trial_steps", "watch", "samples", "tokens",
+        "trial_pairs", "corrected", "stop_early", "surface", "alone", "states", "gradients", "methods",
+        "proxy", "builtin", "traits", "trait", "traits_file", "intended", "system", "context",
+        "context_field", "shots", "draws", "steering", "strength", "trial_steps", "watch", "samples",
+        "tokens",
     ),
     "Training": (
         "method", "learning_rate", "beta", "batch", "steps", "epochs", "train_dtype", "fused", "warmup",
