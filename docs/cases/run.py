@@ -25,8 +25,10 @@ RUNS = ROOT / ".probe/cases"
 CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]
 MARKS = ("✗ ", "! ", "· ")  # what opens a finding
 VERDICTS = ("PASS ", "FAIL ", "INCONCLUSIVE ")
-KEPT = (*VERDICTS, "why ", "recipe: ", "conditions")  # sections shown, by how they open
+KEPT = (*VERDICTS, "why ", "recipe: ", "conditions", "attributes by rule")  # sections shown, by how they open
 CUT = "[…]"
+# Sections after the readings: a heading, and the key of their steps or text.
+SECTIONS = (("What else these pairs teach", "effect"), ("Which lever would have done", "lever"))
 
 
 def main(words: Sequence[str]) -> int:
@@ -46,11 +48,24 @@ def page(case: Mapping[str, Any], again: bool) -> tuple[str, list[str]]:
     """The case's page, and what came out otherwise than expected."""
     parts, wrong = [f"# {case['title']}", case["account"].strip()], []
     for number, step in enumerate(case["step"], 1):
-        printed, run, code = done(step["run"], RUNS / f"{case['slug']}-{number}", again)
-        wrong += [f"{step['run']}: {fact}" for fact in otherwise(step, run, code)]
-        shown = "\n".join(excerpt(printed, [*step.get("codes", ()), *step.get("show", ())]))
-        parts += [step["say"].strip(), f"```text\n$ probe {step['run']}\n{shown}\n```"]
-    return "\n\n".join([*parts, readings(case["reading"]), case["lesson"].strip()]) + "\n", wrong
+        wrong += _shown(step, RUNS / f"{case['slug']}-{number}", again, parts)
+    parts.append(readings(case["reading"]))
+    for title, key in SECTIONS:
+        parts.append(f"## {title}")
+        for number, step in enumerate(case[key], 1):
+            wrong += _shown(step, RUNS / f"{case['slug']}-{key}-{number}", again, parts)
+    return "\n\n".join([*parts, case["lesson"].strip()]) + "\n", wrong
+
+
+def _shown(step: Mapping[str, Any], directory: Path, again: bool, parts: list[str]) -> list[str]:
+    """Add a step's sentence and what its command printed, if it has one; returns what came out otherwise."""
+    parts.append(step["say"].strip())
+    if "run" not in step:
+        return []
+    printed, run, code = done(step["run"], directory, again and directory.exists())
+    shown = "\n".join(excerpt(printed, [*step.get("codes", ()), *step.get("show", ())]))
+    parts.append(f"```text\n$ probe {step['run']}\n{shown}\n```")
+    return [f"{step['run']}: {fact}" for fact in otherwise(step, run, code)]
 
 
 def done(command: str, directory: Path, again: bool) -> tuple[str, Run, int]:
