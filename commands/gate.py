@@ -15,6 +15,8 @@ from . import bundles, options
 if TYPE_CHECKING:
     from ..gate.settings import GateOptions
     from ..probes.gated import GateRequest
+    from ..records import Finding
+    from ..scoring.session import Session
 
 
 def gate(
@@ -34,6 +36,9 @@ def gate(
         bool,
         typer.Option("--plan", help="Print what would run, its seconds, and memory."),
     ] = False,
+    budget: Annotated[
+        str | None, typer.Option(help="Time allowed, as 5m; the most that fits is run.")
+    ] = None,
     device_memory: Annotated[
         str | None, typer.Option(help="Memory to train in, as 24GiB. Default: this one's.")
     ] = None,
@@ -87,7 +92,7 @@ def gate(
         return _judged_again(path, judging, levers, format, out, everything)
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
-    _check_memory(device_memory)
+    _check(device_memory, budget)
     from ..scoring.session import Source
 
     source = Source.of(path, fields, sides, skip_bad)
@@ -96,19 +101,42 @@ def gate(
     )
     if plan:
         return _planned(request, device_memory)
-    measured, rows = measure(request)
+    request, session, short = _affordable(request, budget)
+    measured, rows = measure(request, session)
+    if short is not None:
+        measured = replace(measured, findings=(*measured.findings, short))
     measured = with_levers(measured, levers) if levers else measured
     run = judged(_fitted(measured, request, device_memory), judging, date.today())
     emit(run, format, out, rows=rows, everything=everything)
     return run.verdict.exit_code
 
 
-def _check_memory(size: str | None) -> None:
-    """Raises `ProbeError` where `--device-memory` is no size."""
+def _check(memory: str | None, time: str | None) -> None:
+    """Raises `ProbeError` where `--device-memory` is no size or `--budget` no time."""
     from ..gate.bill import memory_of
+    from ..gate.budget import seconds_of
 
-    if size is not None:
-        memory_of(size)
+    if memory is not None:
+        memory_of(memory)
+    if time is not None:
+        seconds_of(time)
+
+
+def _affordable(
+    request: GateRequest, budget: str | None
+) -> tuple[GateRequest, Session | None, Finding | None]:
+    """What fits the time allowed, the session that the bill was measured in, what was left out."""
+    from ..gate.bill import expected
+    from ..gate.budget import seconds_of, within
+    from ..probes.cost import clocked
+    from ..scoring.session import Session
+
+    if budget is None:
+        return request, None, None
+    session, loading = clocked(lambda: Session.open(request.source, request.how, request.seed))
+    (spent, _), measuring = clocked(lambda: expected(session))
+    cheaper, short = within(seconds_of(budget) - loading - measuring, request, spent)
+    return cheaper, session, short
 
 
 def _judged_again(

@@ -22,8 +22,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "templates", "max_length", "no_cache",
     ),
     "What is run": (
-        "data", "numerics", "negatives", "bias", "effects", "trial", "quick", "thorough", "plan",
-        "trial_pairs", "corrected", "stop_early", "surface", "alone", "states", "gradients", "methods",
+        "data", "numerics", "negatives", "bias", "effects", "trial", "quick", "thorough", "budget",
+        "plan", "trial_pairs", "corrected", "stop_early", "surface", "alone", "states", "gradients", "methods",
         "proxy", "builtin", "traits", "trait", "traits_file", "intended", "system", "context",
         "context_field", "shots", "draws", "steering", "strength", "trial_steps", "watch", "samples",
         "tokens",

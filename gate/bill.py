@@ -7,7 +7,7 @@ from measured steps (`training/footprint.py`). No torch at import.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from ..errors import ProbeError
 from ..number_format import number
 from ..probes.cost import clocked
 from ..probes.gated import GateRequest
+from ..probes.trial.gated import STAGES, affordable
 from ..records import Finding
 from ..training.shipped import shipped_values
 
@@ -79,7 +80,7 @@ def seconds(request: GateRequest, n: int, pace: Pace, step: float, text: float) 
     half = asked / 2
     batch = int(shipped_values("dpo", parameters=None, n=int(half))["batch"])
     prompts = min(half, PROMPTS)
-    trained = 3 * 12 * min(batch, half) * pace.pair * step
+    trained = STAGES * affordable(pace.pair, batch) * min(batch, half) * pace.pair * step
     scored = (asked + 3 * half) * pace.pair * pace.forward
     written = 4 * prompts * TOLD * WRITTEN * pace.writing
     judged = (6 * prompts * TOLD + asked) * (pace.pair / 2) * pace.forward
@@ -151,6 +152,19 @@ def bill(
 
     Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.
     """
+    spent, fitting = expected(session)
+    memory = memory_of(device_memory) if device_memory else own_memory(session)
+    ways = fitting(memory)
+    return list(lines(spent(request), request.off, ways)), too_large(ways, request.full)
+
+
+def expected(
+    session: Session,
+) -> tuple[Callable[[GateRequest], dict[str, float]], Callable[[float], list[Fit]]]:
+    """From one warm-up: the seconds of each probe for a request, and the ways of training for a memory.
+
+    Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.
+    """
     from ..probes.pace import pace
     from ..scoring.quantized import is_quantized
     from ..training.footprint import measured
@@ -158,15 +172,16 @@ def bill(
 
     if is_quantized(session.loaded.model):
         raise ProbeError(
-            "--plan: the bill is measured on plain weights, and these are quantised. Name the model without "
-            "--quantize; QLoRA is a line of the bill."
+            "--plan, --budget: the bill is measured on plain weights, and these are quantised. Name the "
+            "model without --quantize; QLoRA is a line of the bill."
         )
     n, found = session.survey.n, pace(session)
     steps = measured(session.loaded.model, values_of("dpo", session.loaded.facts.get("parameters"), n=n))
-    memory = memory_of(device_memory) if device_memory else own_memory(session)
-    fitting = fits(steps, found, n, memory)
-    spent = seconds(request, n, found, steps.lora.seconds, text_seconds(session, n))
-    return list(lines(spent, request.off, fitting)), too_large(fitting, request.full)
+    text = text_seconds(session, n)
+    return (
+        lambda request: seconds(request, n, found, steps.lora.seconds, text),
+        lambda memory: fits(steps, found, n, memory),
+    )
 
 
 def too_large(fitting: list[Fit], full: bool) -> Finding | None:

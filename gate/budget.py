@@ -1,0 +1,93 @@
+"""`--budget 5m`: the most that a gate can look at within a time, chosen from the bill beforehand.
+
+The rungs stand in the order in which they cost least of what a gate says: fewer pairs of the trial widen an
+interval, no trial leaves its condition open. No torch at import.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from ..errors import ProbeError
+from ..probes.cost import seconds as in_words
+from ..probes.gated import Effort, GateRequest
+from ..records import Finding
+
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+TRIALS = (96, 64, 48)  # pairs of the trial; half of them are measured, and a gate relies on 20
+SMALL = Effort(looks=(256,), states=128)
+
+Spent = Callable[[GateRequest], Mapping[str, float]]
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of `90s`, `5m` or `1h`; a bare number is seconds. Raises `ProbeError` for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+    unit = UNITS.get(match[2]) if match else None
+    if match is None or unit is None or float(match[1]) == 0:
+        raise ProbeError(f"--budget {text}: is no time. Give one such as 90s, 5m or 1h.")
+    return float(match[1]) * unit
+
+
+def within(allowed: float, request: GateRequest, spent: Spent) -> tuple[GateRequest, Finding | None]:
+    """The first rung that takes at most `allowed` seconds, with a finding that says what was left out.
+
+    `spent`: seconds of each probe for a request. Raises `ProbeError` where the last rung takes longer.
+    """
+    least = 0.0
+    for cheaper in rungs(request):
+        least = sum(value for name, value in spent(cheaper).items() if name not in cheaper.off)
+        if least <= allowed:
+            return cheaper, cut_short(least, request, cheaper)
+    raise ProbeError(
+        f"--budget: the least that this gate can do takes {in_words(least)} on this machine, which is more "
+        "than what is left of the time. Allow more, or switch probes off (--no-negatives)."
+    )
+
+
+def rungs(request: GateRequest) -> Iterator[GateRequest]:
+    """The request, and then ever cheaper ones; the last makes no training steps."""
+    yield request
+    off = request.off | {"trial"}
+    if "trial" not in request.off:
+        fewer = [n for n in TRIALS if n < request.trial_pairs]
+        yield from (replace(request, trial_pairs=n, effort=replace(request.effort, trial=1)) for n in fewer)
+        if fewer:
+            yield replace(request, trial_pairs=fewer[-1], effort=SMALL)
+        yield replace(request, off=off)
+    yield replace(request, off=off, effort=SMALL)
+
+
+def cut_short(expected: float, asked: GateRequest, given: GateRequest) -> Finding | None:
+    """PB611 within a budget: the gate looked at less than it would have without `--budget`.
+
+    Means: the bill of the whole gate was above the time allowed, so that the trial took fewer pairs, fewer
+    states were read, or no training step was made, as the message says.
+
+    Why: fewer pairs widen every interval, and a probe that did not run leaves its conditions open; neither
+    makes a verdict that is given less true.
+
+    Do: allow more time for what is still open, or nothing where the verdict is settled.
+
+    Source: the bill of this machine (`probe gate --plan`).
+    """
+    less = list(_less(asked, given))
+    if not less:
+        return None
+    text = f"to stay within --budget {_joined(less)} ({in_words(expected)} expected)"
+    return Finding("PB611", "info", text, "Allow more time where a condition is still open.")
+
+
+def _less(asked: GateRequest, given: GateRequest) -> Iterator[str]:
+    if given.off != asked.off:
+        yield "no training steps were made"
+    elif given.trial_pairs != asked.trial_pairs:
+        yield f"the trial takes {given.trial_pairs} pairs instead of {asked.effort.trial * asked.trial_pairs}"
+    if given.effort.states != asked.effort.states:
+        yield f"states of {given.effort.states} pairs were read instead of {asked.effort.states}"
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return ", and ".join(parts)
