@@ -1,4 +1,4 @@
-"""What a trial's candidates did: a sentence for the head of a report, a table of them."""
+"""What a trial's candidates did, and which of its pairs stay hardest: the tables of both."""
 
 from __future__ import annotations
 
@@ -35,6 +35,21 @@ def candidates(run: Run) -> Table:
         for r in raced
     )
     return Table("race", "unseen pairs ranked; prompts whose samples moved", columns, rows, limit=20)
+
+
+HARDEST = 20  # pairs listed; run.json holds all that were measured
+
+
+def hardest(run: Run) -> Table:
+    """The pairs that will likeliest stay misranked, by their loss in the trial."""
+    columns = (Column("line", "right"), Column("loss, nats", "right"), Column("now"))
+    ranked = details(run, "difficulty")
+    rows = tuple(
+        (str(r["line"]), number(r["loss"]), "misranked" if r["misranked"] else "ranked right")
+        for r in ranked[:HARDEST]
+    )
+    title = f"hardest of {len(ranked)} measured pairs: likeliest to stay misranked, which is not mislabelled"
+    return Table("difficulty", title, columns, rows, limit=10)
 
 
 def _note(row: Mapping[str, Any], several: bool) -> str:

@@ -12,7 +12,7 @@ from .compare_tables import compared, runs
 from .effects_tables import attributes, effects, levers
 from .negatives_tables import authorship, pairs
 from .probe_sections import probe_tables
-from .raced import candidates
+from .raced import candidates, hardest
 from .view import MARKS, Column, IntervalCell, Table, details, findings, limit, named, result, sides
 
 TEXT = Column("")
@@ -27,8 +27,8 @@ SHOWN = {
 def tables(run: Run) -> list[Table]:
     """Every table that this run has something for, in the order of the report."""
     makers = (
-        conditions, candidates, runs, recipe, groups, data_checks, levers, effects, attributes, ladder,
-        authorship, before_after, guard, compared, others, pairs, accepted, costs,
+        conditions, candidates, hardest, runs, recipe, groups, data_checks, levers, effects, attributes,
+        ladder, authorship, before_after, guard, compared, others, pairs, accepted, costs,
     )  # fmt: skip
     return [table for table in (*(make(run) for make in makers), *probe_tables(run)) if table.rows]
 

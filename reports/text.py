@@ -125,6 +125,7 @@ SECTIONS: tuple[Section, ...] = (
     autopsy_lines,
     _table(tables.conditions),
     _table(raced.candidates),
+    _table(raced.hardest),
     _table(compare_tables.runs),
     _table(compare_tables.compared),
     _table(effects_tables.levers),

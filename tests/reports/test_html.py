@@ -8,9 +8,11 @@ import random
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+import probe.reports.html
 from probe.records import Estimate, Finding, Run, Verdict, run_from_json, run_to_json
 from probe.reports.headline import headline
 from probe.reports.html import render
@@ -213,3 +215,17 @@ def test_what_sets_runs_apart_stands_under_their_names(bias_run):
     ]
     html = render(dataclasses.replace(bias_run, details={"runs": rows}))
     assert 'A<br><small class="dim">template chat</small></th>' in html and "apart by" not in html
+
+
+def test_every_table_of_the_reports_has_its_place_in_the_page() -> None:
+    """What the text and the Markdown show is not left out of the page: by the keys that the code makes."""
+    folder = Path(probe.reports.html.__file__).parent
+    keys = {
+        key
+        for file in folder.glob("*.py")
+        for key in re.findall(r'Table\(\s*"([a-z_]+)"', file.read_text(encoding="utf-8"))
+    }
+    elsewhere = {"tally", "open"}  # what a terminal shows while scoring, and in place of the conditions
+    page = (folder / "report.html.j2").read_text(encoding="utf-8")
+    missing = {key for key in keys if not re.search(rf"\b{key}\b", page)}
+    assert {"race", "difficulty"} <= keys and missing == elsewhere
