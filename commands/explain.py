@@ -1,4 +1,4 @@
-"""`probe explain`: what a finding code means."""
+"""`probe explain`: what a finding code or a term of the reports means."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import typer
 
 from ..errors import ProbeError
 from ..explain import Explanation, explanations
+from ..glossary import TERMS, find
 
 
 def explain(
-    code: Annotated[str | None, typer.Argument(help="A finding code, as PB101, or a family, as PB1.")] = None,
+    code: Annotated[
+        str | None, typer.Argument(help="A finding code (PB101), a family (PB1), or a term (margin).")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Print every code.")] = False,
 ) -> None:
     """Say what a finding means, why it matters, what to do. And where the rule comes from.
@@ -31,12 +34,17 @@ def explain(
     if code.upper() not in pages and (family := [p for p in pages.values() if of_family(p.code, code)]):
         print("\n".join(f"{page.code}  {page.name}" for page in family))
         return
-    if code.upper() not in pages:
-        near = get_close_matches(code.upper(), pages, n=3, cutoff=0.5)
-        raise ProbeError(
-            f"{code}: no such finding. {'Near: ' + ', '.join(near) + '.' if near else 'Try --all.'}"
-        )
-    print(_page(pages[code.upper()]))
+    if code.upper() in pages:
+        print(_page(pages[code.upper()]))
+    elif (meaning := find(code)) is not None:
+        print(f"{code}\n{textwrap.fill(meaning, 78)}")
+    else:
+        near = [
+            *get_close_matches(code.upper(), pages, n=3, cutoff=0.5),
+            *get_close_matches(code.lower(), TERMS, n=3),
+        ]
+        hint = f"Near: {', '.join(near)}." if near else "Try --all, or docs/glossary.md for terms."
+        raise ProbeError(f"{code}: neither a finding nor a term. {hint}")
 
 
 def of_family(code: str, family: str) -> bool:

@@ -1,4 +1,4 @@
-"""Writes docs/decision-table.md and docs/config.md from the tables in the code: `python docs/tables.py`.
+"""Writes decision-table.md, config.md and glossary.md from the tables in the code: `python docs/tables.py`.
 
 tests/docs/test_tables.py fails when a page has fallen behind.
 """
@@ -12,6 +12,7 @@ from probe.config import ACCEPT_KEYS, NEVER_IN_FILE, Key
 from probe.gate.conditions import CONDITIONS, LIMIT_KEYS
 from probe.gate.table import NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS
+from probe.glossary import TERMS
 from probe.training.methods import METHODS
 from probe.training.shipped import RECIPES
 
@@ -229,9 +230,29 @@ texts, in nats/token.
 """
 
 
+GLOSSARY = """\
+# Glossary
+
+Written by `docs/tables.py` from `glossary.py`. `probe explain TERM` prints one entry; report.html shows the
+entries that it uses. Case and underscores do not matter.
+
+{terms}
+"""
+
+
+def glossary_page() -> str:
+    """The page of the terms that reports print."""
+    rows = ((f"`{term}`", meaning) for term, meaning in sorted(TERMS.items()))
+    return GLOSSARY.format(terms=table(("term", "meaning"), rows))
+
+
 def pages() -> dict[Path, str]:
     """Every page that this script writes."""
-    return {DOCS / "decision-table.md": decision_table(), DOCS / "config.md": config_page()}
+    return {
+        DOCS / "decision-table.md": decision_table(),
+        DOCS / "config.md": config_page(),
+        DOCS / "glossary.md": glossary_page(),
+    }
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..escape import visible
+from ..glossary import find
 from ..number_format import number, plain, spans
 from ..records import Run
 from . import page_script, plots, tables, tokens, trend
@@ -18,6 +19,7 @@ from .advice import findings, in_words, standing
 from .curves_svg import drawn_panels
 from .headline import headline
 from .probe_sections import probe_tables
+from .terms import terms
 from .view import MARKS, TONES, details, files, model_name, notes, reproduce, sides, subject
 
 HERE = Path(__file__).parent
@@ -41,6 +43,7 @@ def _environment() -> Environment:
     )
     environment.filters["prose"] = _prose
     environment.globals.update(bar=plots.interval_bar, bar_axis=plots.interval_axis, notes=notes, spans=spans)
+    environment.globals.update(meaning=find)
     return environment
 
 
@@ -64,6 +67,7 @@ def _context(run: Run) -> dict[str, Any]:
         "script": page_script.script(),
         "script_hash": page_script.digest(),
         "explained": page_script.explained(run),
+        "terms": terms(run),
         "every": _every(run),
         "groups": sorted({str(row.get("group") or "") for row in details(run, "pairs")} - {""}),
         "css": Markup((HERE / "report.css").read_text(encoding="utf-8")),

@@ -14,6 +14,7 @@ from .brief_tables import open_conditions
 from .headline import headline
 from .next_step import show_command
 from .tables import tables
+from .terms import terms
 from .view import MARKS, IntervalCell, Table, details, files, reproduce, sides, subject
 
 SPECIAL = re.compile(r"([\\`*_|~$]|(?<=\])\()")
@@ -47,6 +48,7 @@ def render(run: Run) -> str:
         _fold("what gives a side away", _giveaways(run)),
         *_pairs(run),
         f"Again: {code(reproduce(run))}",
+        f"Terms: {code('probe explain TERM')}" if terms(run) else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

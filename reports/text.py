@@ -25,6 +25,7 @@ from .text_why import (
     head_lines,
     last_lines,
     reason_lines,
+    term_lines,
     verdict_lines,
 )
 from .view import Table
@@ -144,6 +145,7 @@ SECTIONS: tuple[Section, ...] = (
     pair_lines,
     _table(tables.accepted),
     _table(tables.costs),
+    term_lines,
     last_lines,
 )
 # A finished log has no verdict, pairs or scores: what happened is the report.

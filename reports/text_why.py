@@ -8,6 +8,7 @@ from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
 from .advice import findings, in_words, standing
 from .headline import headline
+from .terms import hint
 from .text_page import STYLES, PageLayout
 from .view import MARKS, TONES, files, subject
 
@@ -111,6 +112,11 @@ def _runner_up(decision: Decision, page: PageLayout) -> list[Text]:
     return lines + [
         line for k, v in rest.items() for line in page.wrap(plain(v), first=f"  {k.replace('_', ' ')}: ")
     ]
+
+
+def term_lines(run: Run, page: PageLayout) -> list[Text]:
+    """How a term of this report is looked up."""
+    return page.wrap(hint(run), style="dim") if hint(run) else []
 
 
 def last_lines(run: Run, page: PageLayout) -> list[Text]:

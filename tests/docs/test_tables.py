@@ -15,7 +15,7 @@ def pages():
     return module.pages()
 
 
-@pytest.mark.parametrize("name", ["decision-table.md", "config.md"])
+@pytest.mark.parametrize("name", ["decision-table.md", "config.md", "glossary.md"])
 def test_the_page_is_current(name):
     """Mend with `python docs/tables.py`."""
     assert (DOCS / name).read_text() == pages()[DOCS / name]

@@ -28,7 +28,7 @@ TRAPS = st.sampled_from(
     ]
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(TRAPS, st.text(max_size=40)), min_size=1, max_size=8)
-ELEMENTS = """html head meta title style body header main section article h1 h2 h3 h4 h5 p span strong
+ELEMENTS = """html head meta title style body header main section article h1 h2 h3 h4 h5 p span strong abbr
     small br ul li q dl dt dd div table caption thead tbody tr th td figure figcaption
     svg desc line rect circle text polyline code pre details summary
     a label input select option script"""
