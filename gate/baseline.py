@@ -1,13 +1,15 @@
-"""A run beside an earlier one: the same pairs, compared pair by pair."""
+"""A run beside an earlier one: the pairs whose ids and texts are the same, compared pair by pair."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..records import Condition, Estimate, Finding, Result, Run, to_json
 
+Row = Mapping[str, Any]
 UNITS = "nats/token"
 UNCHANGED = "every pair scored as before"
 
@@ -24,33 +26,106 @@ class Compared:
 def compare(run: Run, baseline: Run, *, bound: float, alpha: float) -> Compared:
     """The paired differences of `run` to `baseline`, and the condition that no group got worse.
 
-    The difference is gap now − gap then, nats/token, on the same pair ids. A group passes when its interval
-    lies above −`bound`, fails below it, and is inconclusive else; Bonferroni over the groups. Runs that
-    cannot be compared give PB703, which fails the gate.
+    The difference is gap now − gap then, nats/token, on the pairs whose ids and texts are the same; what a
+    changed file has besides is told (PB707). A group passes when its interval lies above −`bound`, fails
+    below it, and is inconclusive else; Bonferroni over the groups. Runs that cannot be compared give PB703,
+    which fails the gate.
     """
-    if fact := why_incomparable(run, baseline):
-        return Compared(findings=(incomparable(fact),))
-    estimates = _changes(_rows(run), _rows(baseline), alpha)
+    fact = _why_unlike(run, baseline) or _why_unmatched(run, baseline)
+    found = Match() if fact else match(_listed(run), _listed(baseline))
+    if fact or not found.same:
+        return Compared(findings=(incomparable(fact or "no pair has the same id and text in both runs"),))
+    now, then = ({str(i): both[k] for i, both in enumerate(found.same)} for k in (0, 1))
+    estimates = _changes(now, then, alpha)
     conditions = tuple(_condition(e, bound) for e in estimates)
     findings = tuple(worse(c) for c in conditions if c.result == "fail")
-    return Compared(conditions, findings, tuple({**to_json(e), "name": "gap change"} for e in estimates))
+    told = () if found.whole else (changed(found, run),)
+    rows = tuple({**to_json(e), "name": "gap change"} for e in estimates)
+    return Compared(conditions, (*findings, *told), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Rows of two runs put together: those that are the same pair, now and then, and those that are not.
+
+    `changed` rows have the id of a row of the other run and another text; `added` and `changed` are rows of
+    the later run, `dropped` of the earlier one.
+    """
+
+    same: tuple[tuple[Row, Row], ...] = ()
+    added: tuple[Row, ...] = ()
+    dropped: tuple[Row, ...] = ()
+    changed: tuple[Row, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether both runs have the same pairs and no others."""
+        return not (self.added or self.dropped or self.changed)
+
+
+def match(now: Sequence[Row], then: Sequence[Row]) -> Match:
+    """The rows of two runs by id and text; a pair without an id of its own is known by its text alone."""
+    mine, others = _keyed(now), _keyed(then)
+    same = [key for key in mine if key in others]
+    both = {key[0] for key in mine if key[0]} & {key[0] for key in others if key[0]}
+    new = [key for key in mine if key not in others]
+    return Match(
+        tuple((mine[key], others[key]) for key in same),
+        tuple(mine[key] for key in new if key[0] not in both),
+        tuple(row for key, row in others.items() if key not in mine and key[0] not in both),
+        tuple(mine[key] for key in new if key[0] in both),
+    )
+
+
+def _keyed(rows: Sequence[Row]) -> dict[tuple[str, str, int], Row]:
+    """The rows by id, digest of the text, and how many of the same came before."""
+    seen: Counter[tuple[str, str]] = Counter()
+    keyed = {}
+    for row in rows:
+        name = "" if row.get("text") and row["id"] == str(row.get("line")) else str(row["id"])
+        key = (name, str(row.get("text") or ""))
+        keyed[*key, seen[key]] = row
+        seen[key] += 1
+    return keyed
 
 
 def incomparable(fact: str) -> Finding:
     """PB703 baseline not comparable: the two runs did not measure the same thing.
 
-    Means: The pairs, the template or the length limit of the baseline differ from this run's, or one of the
-    runs holds no gaps by pair, or does not say which pairs share a prompt.
+    Means: The tokenizer, the template or the length limit of the baseline differ from this run's, no pair is
+    the same in both, or one of the runs holds no gaps by pair, or does not say which pairs share a prompt.
     Why: A difference between them would mix the change that is asked about with the change in how it was
     measured.
-    Do: Measure the baseline again with the settings of this run, on the same file.
+    Do: Measure the baseline again with the settings of this run.
     Source: Paired designs compare like with like (Miller 2024, section 4).
     """
     return Finding(
         "PB703",
         "error",
         f"the baseline cannot be compared: {fact}",
-        "Measure the baseline again on the same file with the same settings.",
+        "Measure the baseline again with the settings of this run.",
+    )
+
+
+def changed(found: Match, run: Run) -> Finding:
+    """PB707 other pairs: the pair file has changed since the baseline was measured.
+
+    Means: Pairs were added, dropped, or have another text under the same id. The comparison is on those that
+    are the same in both runs; a pair without an id of its own counts as the same where its text is.
+    Why: What holds of the pairs that stayed says nothing about those that are new.
+    Do: Nothing, where the change was meant; the lines are those of the added and the changed pairs.
+    Source: Paired designs compare like with like (Miller 2024, section 4).
+    """
+    kinds = (("added", found.added), ("dropped", found.dropped), ("changed", found.changed))
+    counts = ", ".join(f"{len(rows):,} {kind}" for kind, rows in kinds)
+    read = "" if len(_listed(run)) == (run.inputs.get("pairs") or {}).get("n") else "of those that were read "
+    return Finding(
+        "PB707",
+        "info",
+        f"the pair file has changed since the baseline: {read}{counts}; the {len(found.same):,} that are the "
+        "same are compared",
+        "Nothing, where the change was meant.",
+        lines=tuple(sorted(row["line"] for row in (*found.added, *found.changed) if row.get("line"))),
     )
 
 
@@ -74,15 +149,39 @@ def worse(condition: Condition) -> Finding:
 
 def why_incomparable(run: Run, baseline: Run) -> str:
     """The first fact that forbids comparing the two pair by pair, or ""."""
+    then, now = _sha256(baseline), _sha256(run)
+    if then != now:
+        return f"the pair file's sha256 was {then}, is {now}"
+    return _why_unlike(run, baseline) or _why_others(run, baseline)
+
+
+def _why_unlike(run: Run, baseline: Run) -> str:
+    """The first fact about how the two were measured that forbids comparing any pair of theirs, or ""."""
     for name, of in FACTS.items():
         then, now = of(baseline), of(run)
         if then != now:
             return f"{name} was {then}, is {now}"
+    words = [_model(one).get("tokenizer_sha256") for one in (run, baseline)]
+    if None not in words and words[0] != words[1]:
+        return "the tokenizers differ, so that nats/token are not the same unit"
     for label, rows in (("the baseline", _rows(baseline)), ("this run", _rows(run))):
         if not rows:
             return f"{label} holds no gaps by pair"
     if any(row.get("cluster") is None for row in _rows(run).values()):
         return "this run does not say which pairs share a prompt; an older probe saved it"
+    return ""
+
+
+def _why_unmatched(run: Run, baseline: Run) -> str:
+    """Why pairs cannot be told to be the same: older runs do not hold the digests of their texts."""
+    if all(row.get("text") for one in (run, baseline) for row in _listed(one)):
+        return ""
+    if _sha256(run) != _sha256(baseline):
+        return "it was measured on another file, by an older probe that did not save which text each pair had"
+    return _why_others(run, baseline)
+
+
+def _why_others(run: Run, baseline: Run) -> str:
     ids, before = set(_rows(run)), set(_rows(baseline))
     return "" if ids == before else f"{len(ids ^ before)} pairs are in one of the runs only"
 
@@ -92,14 +191,21 @@ def _model(run: Run) -> Mapping[str, Any]:
 
 
 FACTS: dict[str, Callable[[Run], Any]] = {
-    "the pair file's sha256": lambda run: (run.inputs.get("pairs") or {}).get("sha256"),
     "the template": lambda run: _model(run).get("template") or run.config.get("template"),
     "max-length": lambda run: run.config.get("max_length"),
 }
 
 
+def _sha256(run: Run) -> Any:
+    return (run.inputs.get("pairs") or {}).get("sha256")
+
+
+def _listed(run: Run) -> list[Row]:
+    return [row for row in run.details.get("pairs") or () if row.get("gap") is not None]
+
+
 def _rows(run: Run) -> dict[str, Mapping[str, Any]]:
-    return {row["id"]: row for row in run.details.get("pairs") or () if row.get("gap") is not None}
+    return {row["id"]: row for row in _listed(run)}
 
 
 def _changes(

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from ..number_format import measured as shown
 from ..records import Estimate, Finding, Run, Severity
 from .accept import Accepted, tolerates
 from .conditions import p_against
@@ -277,12 +278,9 @@ class Both:
 
 
 def say(measured: Estimate) -> str:
-    """`trial accuracy .62 [.55, .69]`: an estimate inside a sentence."""
+    """`trial accuracy 62% [55%, 69%]`: an estimate inside a sentence."""
     name = measured.name.replace("_", " ")
     if measured.value is None:
         return f"{name} could not be measured"
-    bounds = (
-        "" if measured.low is None or measured.high is None else f" [{measured.low:.2f}, {measured.high:.2f}]"
-    )
     units = "" if measured.units in ("share", "") else f" {measured.units}"
-    return f"{name} {measured.value:.2f}{bounds}{units}"
+    return f"{name} {shown(measured)}{units}"

@@ -91,7 +91,7 @@ ROWS: tuple[Row, ...] = (
             Either((Wanted("fact"), Both((Wanted("auto"), MATCHED)))),
         ),
         "do-not-train",
-        "with sides alike in length this is a preference about content, which DPO was not seen to turn round",
+        "with sides alike in length this is a preference about content, mostly larger than DPO usually turns",
         "Chen et al. 2024 (flip budget); knowledge: Ovadia et al. 2023 (retrieval beats tuning)",
         "moderate",
         "`--goal taste` if the pairs are about style",

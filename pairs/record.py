@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 Message = Mapping[str, Any]  # {"role": …, "content": …} and whatever else the file has
@@ -26,6 +27,12 @@ class Pair:
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     line: int = 0
+
+
+def digest(pair: Pair) -> str:
+    """16 hex digits of prompt, chosen and rejected as the file says them: equal for equal pairs only."""
+    whole = json.dumps([pair.prompt, pair.chosen, pair.rejected], sort_keys=True, default=str)
+    return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def text_of(content: Content | None) -> str:

@@ -23,9 +23,9 @@ def open_conditions(run: Run) -> Table:
         Column("code", drop=1),
     )  # fmt: skip
     rows = tuple((result(c), _where(c), measured(c.measured), limit(c), c.code) for c in left)
-    noted = any(row[0] == "note" for row in rows)
-    title = "conditions that do not pass" + (" (a note describes, and does not gate)" if noted else "")
-    return Table("open", f"{title}; {passed} that gate pass", columns, rows, limit=10)
+    noted = "; a note only describes" if any(row[0] == "note" for row in rows) else ""
+    title = f"conditions that do not pass, beside {passed} that do{noted}"
+    return Table("open", title, columns, rows, limit=10)
 
 
 def _where(c: Condition) -> str:

@@ -197,6 +197,8 @@ def decided(run: Run) -> str:
 def _because(run: Run, decision: Decision) -> str:
     """What the decision rests on first: told by its number where that has words, else by its finding."""
     code = decision.reasons[0].code if decision.reasons else ""
+    if code in APART and _apart_told(run):
+        return "that is what they would teach"
     name, words = BECAUSE.get(code, ("", ""))
     found = run.estimate(name) if name else None
     if found is not None and found.value is not None:
@@ -207,8 +209,19 @@ def _because(run: Run, decision: Decision) -> str:
     return finding.message.split(": ")[0].rstrip(".")
 
 
+APART = ("PB202", "PB204")  # what `told_apart` says of a gate, once
+
+
+def _apart_told(run: Run) -> bool:
+    """Whether the paragraph of a gate has a sentence on how the sides are told apart: where no trial ran."""
+    return run.command == "gate" and not would_learn(run) and bool(told_apart(run))
+
+
 BECAUSE = {
-    "PB120": ("flip_budget_share", "on {} of them it leans further against than training was seen to turn"),
+    "PB120": (
+        "flip_budget_share",
+        "on {} of them it leans further against than preference training usually turns",
+    ),
     "PB505": ("length_accuracy", "what a short training learns of them is length"),
     "PB310": ("agreement", "people agree with only {} of their labels"),
 }
@@ -226,7 +239,7 @@ def faults(run: Run) -> str:
     """The errors of the file or the set-up: how many, and the first in words."""
     errors = [f for f in run.findings if f.severity == "error" and _plain(f, run)]
     accepted = {str(a.get("code")) for a in run.details.get("accepted") or ()}
-    errors = [f for f in errors if f.code not in accepted]
+    errors = [f for f in errors if f.code not in accepted and not (f.code in APART and _apart_told(run))]
     if not errors:
         return ""
     return _advised(errors[0])

@@ -134,7 +134,8 @@ def files(run: Run) -> list[str]:
 
 def limit(condition: Condition) -> str:
     """What the condition asks for: `≤ 90%`, `± 0.10`, `no error`."""
-    units = condition.measured.units if condition.measured else ""
+    share = condition.name.endswith(("_accuracy", "_share"))  # in per cent where it was not measured, too
+    units = condition.measured.units if condition.measured else "share" if share else ""
     value = number(condition.limit, units).removeprefix("+")
     return {"clean": "no error", "within": f"± {value}", ">=": f"≥ {value}"}.get(
         condition.sense, f"≤ {value}"

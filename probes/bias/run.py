@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ... import config
 from ...errors import ProbeError
-from ...pairs.record import Pair
+from ...pairs.record import Pair, digest
 from ...progress import progress
 from ...records import Finding, Run
 from ...reports.tally import Tally
@@ -86,6 +86,7 @@ def measure_in(session: Session, options: BiasOptions) -> ScoredRun:
     created, extremes = now(), Extremes()
     made = (_look_by_look if options.looks else _whole)(session, options, extremes)
     scores, clusters, result = made.scores, made.clusters, made.result
+    pairs = _with_digests(result.details["pairs"], session.source)
     run = Run(
         command="bias",
         created=created,
@@ -95,7 +96,7 @@ def measure_in(session: Session, options: BiasOptions) -> ScoredRun:
         inputs=session.inputs(),
         config=config.current(),
         environment=environment(),
-        details={**result.details, **extremes.rows(session)},
+        details={**result.details, "pairs": pairs, **extremes.rows(session)},
     )
     rows = ({**score_row(score), "cluster": int(c)} for score, c in zip(scores, clusters, strict=True))
     return ScoredRun(run, rows, scores, made.alpha)
@@ -169,6 +170,15 @@ def _judged(
         return result
     gaps = cluster_gaps(scores, clusters.tolist(), session.noise_floor())
     return early_result(result, gaps, len(scores), session.survey.n, source.sides, options.alpha)
+
+
+def _with_digests(rows: Iterable[Mapping[str, Any]], source: Source) -> list[dict[str, Any]]:
+    """The rows of the pairs, each with the digest of its pair: a later run knows which have not changed."""
+    by_line = {row["line"]: dict(row) for row in rows}
+    for pair in source.pairs():
+        if pair.line in by_line:
+            by_line[pair.line]["text"] = digest(pair)
+    return list(by_line.values())
 
 
 def _clusters(source: Source, scores: ScoreTable) -> npt.NDArray[np.int64]:

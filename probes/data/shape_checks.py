@@ -57,7 +57,6 @@ def length_gap(data: Data, limits: Limits) -> CheckResult:
     """
     columns = data.columns
     words = ratio(columns.words[:, 1:], data, "length_ratio")
-    chars = ratio(columns.chars[:, 1:], data, "length_ratio_chars")
     rule = longer_wins(columns.words[:, 1:])
     edge = math.log(limits["length_ratio"])
     uneven = math.log(words.low or 1) > edge or math.log(words.high or 1) < -edge
@@ -73,7 +72,7 @@ def length_gap(data: Data, limits: Limits) -> CheckResult:
             estimate=words if uneven else rule,
             lines=_lopsided(data, limits["length_ratio"]),
         )
-    return CheckResult("longer_wins", None, limits["longer_wins"], (rule, words, chars), finding)
+    return CheckResult("longer_wins", None, limits["longer_wins"], (rule, words), finding)
 
 
 def _compared(words: Estimate, rule: Estimate) -> str:

@@ -21,7 +21,7 @@ from .result import CheckResult, Data
 from .row_checks import ROW_CHECKS
 from .row_flags import Flag, unread_column
 from .shape_checks import SHAPE_CHECKS
-from .token_checks import TOKEN_CHECKS, token_length
+from .token_checks import TOKEN_CHECKS
 from .tokens import token_columns
 from .words import Ints, UInts
 
@@ -83,8 +83,6 @@ def survey(
     )
     checks = _checks(data)
     results = [check(data, limits) for check in checks]
-    if tokens is not None:
-        results.append(CheckResult("length_ratio", None, limits["length_ratio"], (token_length(data),)))
     clock.lap("checks")
     return Surveyed(data, facts.sample.pairs, results, seconds)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...records import Estimate, Finding
+from ...records import Finding
 from ...stats.statistics import share
 from ..encoded import TOLD, encoded_finding
 from .limits import Limits
@@ -116,13 +116,6 @@ def merged_boundary(data: Data, limits: Limits) -> CheckResult:
         what="have a token across the boundary of prompt and response",
         remedy="Part prompt and response by white space or a template.",
     )
-
-
-def token_length(data: Data) -> Estimate:
-    """Mean length ratio of the sides in tokens (`length_ratio` has it in words)."""
-    from .shape_checks import ratio
-
-    return ratio(_tokens(data).tokens, data, "length_ratio_tokens")
 
 
 def flagged(flag: str) -> Callable[[Data, Limits], CheckResult]:

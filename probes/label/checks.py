@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...number_format import measured as shown
 from ...pairs.record import Pair
 from ...records import Condition, Estimate, Finding, Measured
 from .audit import (
@@ -173,4 +174,4 @@ def check_groups(audited: Sequence[Audited], limit: float, alpha: float) -> list
 def _told(e: Estimate) -> str:
     if e.value is None or e.low is None or e.high is None:
         return "no pair"
-    return f"{round(e.value * e.n)} of {e.n} labels ({e.value:.0%} [{e.low:.2f}, {e.high:.2f}])"
+    return f"{round(e.value * e.n)} of {e.n} labels ({shown(e)})"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ...number_format import measured as shown
 from ...pairs.record import Pair
 from ...records import Estimate, Finding, Measured
 from ...stats.statistics import mean_estimate
@@ -203,4 +204,4 @@ def _row(side: str, writing: SideAuthorship, excess: Estimate | None) -> dict[st
 
 
 def _told(e: Estimate) -> str:
-    return f"log p + entropy {e.value:+.2f} nats/token [{e.low:+.2f}, {e.high:+.2f}]"
+    return f"log p + entropy {shown(e)} nats/token"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from scipy import stats
 
@@ -82,11 +81,7 @@ def length_sentence(
     pairs = [(len(a), len(b)) for a, b in zip(chosen, rejected, strict=True)]
     longer = sum(a > b for a, b in pairs) / len(pairs), sum(a < b for a, b in pairs) / len(pairs)
     side = 0 if longer[0] >= longer[1] else 1
-    middle = [median(pair[s] for pair in pairs) for s in (side, 1 - side)]
-    return (
-        f"{names[side]} is the longer side in {longer[side]:.0%} of pairs "
-        f"(median {middle[0]:g} characters against {middle[1]:g})"
-    )
+    return f"{names[side]} is the longer side in {longer[side]:.0%} of pairs"
 
 
 def _index(texts: Sequence[str]) -> defaultdict[Feature, set[int]]:

@@ -39,7 +39,9 @@ def telling(templates: Sequence[Template]) -> list[Template]:
     return frames or over
 
 
-def check_template(template: Template, side: str, group: str, pairs: Sequence[Pair], alpha: float) -> Finding:
+def check_template(
+    template: Template, sides: tuple[str, str], group: str, pairs: Sequence[Pair], alpha: float
+) -> Finding:
     """PB211 shared opening: most responses of one side start with the same words.
 
     Means: at least half of the responses of that side open with the quoted text, and less than half as many
@@ -97,12 +99,14 @@ def check_template(template: Template, side: str, group: str, pairs: Sequence[Pa
         "sign": ("PB215", "contain the sign"),
         "cut": ("PB216", "end on"),
     }[template.where]
+    side, other = sides  # the one that has it, then the one that lacks it
     rows = [pairs[i] for i in template.rows[:WORST]]
     place = "" if group == "all" else f" in {group}"
     return Finding(
         code,
         "warning",
-        f'{_how_many(template)} {side} responses{place} {verb} "{_quoted(template.text)}"',
+        f"{_how_many(len(template.rows), template.n)} {side} responses{place} {verb} "
+        f'"{_quoted(template.text)}" ({other}: {_how_many(template.other, template.n)})',
         "Sample negatives from the model with `probe sample`, or vary the template.",
         group=group,
         estimate=share_of(template, side, group, pairs, alpha),
@@ -111,9 +115,9 @@ def check_template(template: Template, side: str, group: str, pairs: Sequence[Pa
     )
 
 
-def _how_many(template: Template) -> str:
-    n, of = len(template.rows), template.n
-    return f"all {n:,}" if n == of else f"{n:,} of {of:,} ({template.share:.0%})"
+def _how_many(n: int, of: int) -> str:
+    """A count as words where it is all or none, else with its share: `85 of 115 (74%)`."""
+    return f"all {n:,}" if n == of else f"{n:,} of {of:,} ({n / of:.0%})" if n else "none"
 
 
 def share_of(template: Template, side: str, group: str, pairs: Sequence[Pair], alpha: float) -> Estimate:
@@ -128,10 +132,12 @@ def share_of(template: Template, side: str, group: str, pairs: Sequence[Pair], a
 
 def check_templates(found: Templates, counted: Sequence[Pair], alpha: float) -> Iterator[Finding]:
     """Templates of the whole set, and those of a group that the set's own do not tell already."""
+    first, second = dict.fromkeys(side for side, _ in found)
+    other = {first: second, second: first}
     for (side, group), these in found.items():
         known = () if group == "all" else telling(found[side, "all"])
         told = [t for t in telling(these) if not any(_covers(other, t) for other in known)]
-        yield from (check_template(t, side, group, counted, alpha) for t in told)
+        yield from (check_template(t, (side, other[side]), group, counted, alpha) for t in told)
 
 
 def _covers(wide: Template, narrow: Template) -> bool:

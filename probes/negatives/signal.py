@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...number_format import count, interval, number
+from ...number_format import measured as shown
 from ...pairs.record import Pair
 from ...records import Estimate, Finding, Measured
 from ...stats.statistics import share_clustered
@@ -169,8 +171,7 @@ def check_ratio(measured: Estimate) -> Finding | None:
     return Finding(
         "PB206",
         "info",
-        f"{measured.value:.0%} of the usable information is on the surface "
-        f"[{measured.low:.2f}, {measured.high:.2f}]",
+        f"{_whole(measured)} of the usable information is on the surface",
         "Match the sides on what the giveaways name.",
         estimate=measured,
     )
@@ -246,4 +247,10 @@ def check_prompt(signal: Estimate, ranks: Estimate, blind: float) -> Finding | N
 
 
 def _told(e: Estimate) -> str:
-    return f"{e.value:.0%} of {e.n} pairs [{e.low:.2f}, {e.high:.2f}]"
+    return f"{shown(e)} of {count(e.n, 'pair')}"
+
+
+def _whole(ratio: Estimate) -> str:
+    """A ratio of two estimated amounts of information as a share of the whole: by chance it may pass 1."""
+    value, low, high = (None if x is None else min(x, 1.0) for x in (ratio.value, ratio.low, ratio.high))
+    return f"{number(value, 'share')} {interval(low, high, 'share')}"

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ...number_format import count
+from ...number_format import measured as shown
 from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding, Measured
 from ..clusters import prompt_clusters
@@ -226,4 +228,4 @@ def _spaced(text: str, end: int) -> int:
 
 
 def _told(e: Estimate) -> str:
-    return f"{e.value:.0%} of {e.n} pairs [{e.low:.2f}, {e.high:.2f}]"
+    return f"{shown(e)} of {count(e.n, 'pair')}"

@@ -8,6 +8,8 @@ from datetime import date
 from functools import cache
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from probe.errors import ProbeError
@@ -288,7 +290,7 @@ def test_the_same_scores_pass_and_a_fall_fails_by_group():
 @pytest.mark.parametrize(
     ("other", "word"),
     [
-        (with_pairs([0.1, 0.2], pairs={"sha256": "2"}), "sha256"),
+        (with_pairs([0.1, 0.2], pairs={"sha256": "2"}), "another file"),
         (with_pairs([0.1, 0.2], model={"template": "chat"}), "template"),
         (with_pairs([0.1, 0.2, 0.3]), "1 pairs"),
         (with_pairs([]), "no gaps"),
@@ -298,6 +300,67 @@ def test_what_cannot_be_compared_is_refused(other, word):
     compared = compare(with_pairs([0.1, 0.2]), other)
     assert compared.findings[0].code == "PB703" and word in compared.findings[0].message
     assert judge(make_run(), JudgeSettings(today=TODAY), compared).verdict.exit_code == 1
+
+
+def texts(rows, **inputs) -> Run:
+    """A run of (id, text, gap) rows, each on a line and a prompt of its own; no id: the line is one."""
+    made = [
+        {"id": name or str(i), "line": i, "text": text, "gap": gap, "group": None, "cluster": i}
+        for i, (name, text, gap) in enumerate(rows, 1)
+    ]
+    facts = {"pairs": {"sha256": str(hash(str(rows))), "n": len(rows)}, **inputs}
+    return Run("bias", "now", details={"pairs": made}, inputs=facts)
+
+
+BEFORE = [(f"p{i}", f"text {i}", 0.1 * i) for i in range(12)]
+
+
+def test_a_changed_file_is_compared_on_the_pairs_that_are_the_same():
+    after = [("new", "text new", 9.0), ("p0", "another text", 9.0), *BEFORE[2:]]
+    found = compare(texts(after), texts(BEFORE))
+    (told,) = found.findings
+    assert (told.code, told.severity, told.lines) == ("PB707", "info", (1, 2))
+    assert "1 added, 1 dropped, 1 changed; the 10 that are the same" in told.message
+    (change,) = [c.measured for c in found.conditions]
+    assert (change.n, change.value) == (10, 0.0)  # gaps of other pairs are in no comparison
+    judged = judge(make_run(), Settings(today=TODAY), found)
+    assert judged.verdict.status == "pass" and "PB707" in [f.code for f in judged.findings]
+
+
+def test_without_ids_a_pair_is_known_by_its_text_wherever_it_stands():
+    before = [("", text, gap) for _, text, gap in BEFORE]
+    found = compare(texts([("", "first", 1.0), *before]), texts(before))
+    assert "1 added, 0 dropped, 0 changed; the 12 that are the same" in found.findings[0].message
+    twice = compare(texts([*before, before[0]]), texts([*before, before[0]]))
+    assert not twice.findings and twice.conditions[0].measured.n == 13
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 6), max_size=12), st.lists(st.integers(0, 6), max_size=12), st.booleans())
+def test_every_pair_is_the_same_or_told(now, then, named):
+    def rows(drawn):
+        return texts([(f"p{i}" if named else "", f"t{i}", 0.5) for i in drawn]).details["pairs"]
+
+    found = baseline.match(rows(now), rows(then))
+    assert len(found.same) + len(found.added) + len(found.changed) == len(now)
+    assert all(mine["text"] == other["text"] for mine, other in found.same)
+    assert found.whole == (sorted(now) == sorted(then))
+
+
+def test_exchanged_sides_are_no_fall_of_the_gap():
+    """The same file read with its sides exchanged: another text under each id, so nothing to compare."""
+    other = [(name, f"{text}, exchanged", -gap) for name, text, gap in BEFORE]
+    now, then = (
+        dataclasses.replace(r, inputs={"pairs": {"sha256": "1"}}) for r in map(texts, (other, BEFORE))
+    )
+    assert compare(now, then).findings[0].code == "PB703"
+
+
+@pytest.mark.parametrize("key", ["template", "tokenizer_sha256"])
+def test_an_incomparable_model_or_template_is_refused(key):
+    now, then = (texts(BEFORE, model={key: value}) for value in "12")
+    found = compare(now, then)
+    assert [f.code for f in found.findings] == ["PB703"] and not found.conditions
 
 
 def test_what_forbids_passes_until_it_is_shown_and_is_never_passed_unread():

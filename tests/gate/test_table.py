@@ -110,7 +110,7 @@ def test_every_row_has_a_case_and_every_method_is_reachable():
 
 def test_the_measured_number_stands_in_the_reason():
     reason = decision(CASES["learns"][0]).reasons[0]
-    assert reason.code == "PB501" and "0.70 [0.60, 0.80]" in reason.text and "good" in reason.source
+    assert reason.code == "PB501" and "70% [60%, 80%]" in reason.text and "good" in reason.source
 
 
 def test_a_reason_says_where_its_limit_comes_from():

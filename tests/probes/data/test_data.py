@@ -288,7 +288,9 @@ def test_published_failure_shows_its_template() -> None:
     frame, sign = [finding for finding in run.findings if finding.code.startswith("PB2")]
     assert (frame.code, sign.code) == ("PB213", "PB215")
     assert frame.estimate is not None and frame.estimate.n == 115
-    assert sign.message == '85 of 115 (74%) chosen responses contain the sign ")"'
+    assert sign.message == (
+        '85 of 115 (74%) chosen responses contain the sign ")" (rejected: 23 of 115 (20%))'
+    )
 
 
 @pytest.mark.parametrize(

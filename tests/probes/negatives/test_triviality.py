@@ -201,7 +201,7 @@ def test_giveaways_are_tested_not_only_counted():
 
 def test_length_sentence_names_the_sides():
     assert length_sentence(["aaaa", "bb"], ["a", "b"], ("good", "bad")) == (
-        "good is the longer side in 100% of pairs (median 3 characters against 1)"
+        "good is the longer side in 100% of pairs"
     )
 
 
