@@ -7,29 +7,20 @@ from pathlib import Path
 
 from ..errors import Exit
 from ..escape import inert, visible
-from ..number_format import count
-from ..probes.data.fix import REASONS
 from ..records import Finding, Run
+from ..reports.next_step import errors_told
 from ..streams import report
-
-FIXABLE = {*REASONS, "PB300"}
 
 
 def checked(runs: Iterable[tuple[Path, Run]]) -> int:
     """Print every error of the runs with its file and line; the exit code, 1 where there is one."""
     errors = [(path, f) for path, run in runs for f in run.findings if f.severity == "error"]
     lines = [line for path, finding in errors for line in _lines(path, finding)]
-    report("".join(f"{inert(visible(line))}\n" for line in [*lines, _total(errors)]))
+    told = errors_told(f for _, f in errors)
+    report("".join(f"{inert(visible(line))}\n" for line in [*lines, told or "no errors"]))
     return Exit.FAILED if errors else Exit.OK
 
 
 def _lines(path: Path, finding: Finding) -> Iterator[str]:
     for line in finding.lines or (1,):
         yield f"{path}:{line}: {finding.code} {finding.message}"
-
-
-def _total(errors: list[tuple[Path, Finding]]) -> str:
-    fixable = sum(finding.code in FIXABLE for _, finding in errors)
-    if not errors:
-        return "no errors"
-    return f"{count(len(errors), 'error')}, {fixable} fixable with --fix"

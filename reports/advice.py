@@ -18,6 +18,7 @@ METHOD_WORDS = {
     "orpo": "train by ORPO, in one stage",
     "sft+dpo": "train in two stages, SFT and then DPO",
 }
+SET_UP = "do not train with this set-up"  # where the arithmetic fails, whatever the pairs are
 NAMES = re.compile(r"\b(?:sft|dpop?|cdpo|orpo|ipo|kto|simpo|nll|ppo|grpo)\b", re.IGNORECASE)
 TRAINS = re.compile(r"\b(?:train|tuning|epoch|loss|lora)\b", re.IGNORECASE)
 # Sides that state two beliefs differ in their words, and so in the states that read them.
@@ -28,6 +29,8 @@ AGAINST = "PB120"  # what a decision not to train rests on where a belief does n
 
 def in_words(decision: Decision) -> str:
     """A decision as an instruction: `do not train on these pairs`."""
+    if not decision.stages and decision.reasons and decision.reasons[0].code.startswith("PB0"):
+        return SET_UP
     return METHOD_WORDS.get(decision.method, f"train by {decision.method}")
 
 

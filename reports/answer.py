@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from ..records import Run
 from . import sentences
+from .decided import decided
 from .headline import headline
 from .next_step import next_command
 
@@ -38,11 +39,15 @@ def _fallback(run: Run) -> str:
 
 def _promoted(run: Run) -> str:
     made = run.details.get("promotion") or {}
-    words = {"promote": "The tuned model may replace its base", "roll back": "Keep the base model"}
     if not made:
         return ""
-    head = words.get(str(made["decision"]), "Whether the tuned model got worse cannot be said yet")
-    return f"{head}: {made['because']}."
+    groups = str(made["because"]).partition(": ")[2]
+    told = {
+        "promote": f"The tuned model may replace its base: {made['because']}.",
+        "roll back": f"Keep the base model: the tuned one got worse in {groups}.",
+    }
+    open_ = f"Keep the base model for now: whether the tuned one got worse in {groups} cannot be said yet."
+    return told.get(str(made["decision"]), open_)
 
 
 def _compared(run: Run) -> str:
@@ -50,7 +55,7 @@ def _compared(run: Run) -> str:
     failed = sorted({c.group for c in judged if c.result == "fail"})
     n = len({c.group for c in judged})
     if failed:
-        return f"It got worse in {', '.join(failed)}."
+        return "" if run.details.get("promotion") else f"It got worse in {', '.join(failed)}."
     return f"No group of {n} is shown to have got worse." if n else ""
 
 
@@ -118,6 +123,7 @@ def _settled(run: Run) -> str:
 AHEAD = {
     "rejected": "Preference training would have to turn that round; the gate measures whether it can.",
     "chosen": "The pairs ask for what it mostly does already; the gate measures whether training adds to it.",
+    "unstable": "Match the sides in length and style, then measure again; the gate judges them as they are.",
     "neutral": "So everything is left to teach; the gate measures whether these pairs teach it.",
 }
 
@@ -147,7 +153,7 @@ PLANS: Mapping[str, tuple[tuple[Rule, ...], ...]] = {
         PREFERS,
         (sentences.given_prompt, sentences.faults),
         (sentences.would_learn, sentences.told_apart),
-        (sentences.decided,),
+        (decided,),
     ),
     "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),
     "compare": ((_promoted,), (_compared,)),

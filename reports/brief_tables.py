@@ -7,14 +7,14 @@ from dataclasses import replace
 from ..number_format import measured
 from ..records import Condition, Run
 from .tables import data_checks
-from .view import MARKS, Column, Table, limit, result
+from .view import MARKS, Column, Table, limit, noted, result
 
 
 def open_conditions(run: Run) -> Table:
     """The conditions that do not pass, in one line each, and how many do."""
     order = {"fail": 0, "inconclusive": 1, "accepted": 2, "note": 3}
     left = sorted(
-        (c for c in run.verdict.conditions if c.result != "pass"),
+        (c for c in run.verdict.conditions if c.result != "pass" and (c.gates or noted(c))),
         key=lambda c: order[result(c)],
     )
     passed = sum(c.gates and c.result == "pass" for c in run.verdict.conditions)
@@ -23,8 +23,8 @@ def open_conditions(run: Run) -> Table:
         Column("code", drop=1),
     )  # fmt: skip
     rows = tuple((result(c), _where(c), measured(c.measured), limit(c), c.code) for c in left)
-    noted = "; a note only describes" if any(row[0] == "note" for row in rows) else ""
-    title = f"conditions that do not pass, beside {passed} that do{noted}"
+    notes = "; a note only describes" if any(row[0] == "note" for row in rows) else ""
+    title = f"conditions that do not pass, beside {passed} that do{notes}"
     return Table("open", title, columns, rows, limit=10)
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 
-from ..records import Run
+from ..number_format import count
+from ..records import Finding, Run
 
+# Codes of rows that `probe data --fix` leaves out.
 FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fix` leaves out
 LEAST = 6  # pairs: fewer cannot show a preference at all (stats/power.py), and nothing is measured on them
 # Options that say what is measured, not how it is shown: the next command needs the same ones.
 CARRIED = ("model", "fields", "sides", "template", "max_length", "revision", "adapter")
+
+
+def errors_told(findings: Iterable[Finding]) -> str:
+    """`12 errors, 9 fixable with --fix`: an error a line of the file; "" where there is none."""
+    errors = [(f.code, len(f.lines) or 1) for f in findings if f.severity == "error"]
+    n, fixable = sum(k for _, k in errors), sum(k for code, k in errors if code in FIXABLE)
+    return f"{count(n, 'error')}, {fixable:,} fixable with --fix" if errors else ""
 
 
 def next_command(run: Run) -> str | None:

@@ -8,16 +8,15 @@ sentence is: nothing here takes the absence of a number for good news.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 
 from ..number_format import count, measured
-from ..records import Decision, Estimate, Finding, Run, Severity
-from .advice import beliefs, in_words, lowered, methods, own
+from ..records import Estimate, Finding, Run, Severity
+from .advice import beliefs, lowered, methods, own
 from .view import model_name, sides
 
-STRENGTH = re.compile(r"evidence: (\w+)$")
 CHANCE, TRIVIAL = 0.5, 0.9
+LEAST_LOSS = 0.05  # nats/token that the chosen side loses: less is nothing to act on, however sure
 AGAINST = {"favours chosen": "rejected", "favours rejected": "chosen"}
 
 
@@ -47,10 +46,8 @@ def preference(run: Run) -> str:
         )
     if row.verdict == "neutral":
         bound = run.config.get("bound")
-        limit = f" of ±{bound:g} within which a gap counts as none" if isinstance(bound, int | float) else ""
-        return (
-            f"{model} prefers neither side: the mean gap is {measured(gap)} {gap.units}, in the limit{limit}."
-        )
+        limit = f", inside the ±{bound:g} that count as none" if isinstance(bound, int | float) else ""
+        return f"{model} prefers neither side: the mean gap is {measured(gap)} {gap.units}{limit}."
     if row.verdict == "unstable":
         return (
             f"Which side {model} prefers cannot be said: the sign of the gap changes with the template or "
@@ -141,8 +138,11 @@ def told_apart(run: Run) -> str:
     said = f"Without the prompt, words alone tell the sides apart in {share}"
     if beliefs(run):
         return f"{said}, as they must where each side states a belief: a fact of the design, not a fault."
-    learnt = found.low is not None and found.low > TRIVIAL
-    return said + (", which training would learn in place of the prompt." if learnt else ".")
+    if found.low is None or found.high is None:
+        return f"{said}."
+    if found.low > TRIVIAL:
+        return f"{said}, which training would learn in place of the prompt."
+    return f"{said}." if found.low > CHANCE else f"{said}, which is not shown to beat guessing (50%)."
 
 
 def would_learn(run: Run) -> str:
@@ -162,7 +162,7 @@ def would_learn(run: Run) -> str:
 
 def _sinks(run: Run) -> str:
     change = run.estimate("trial_chosen_change")
-    if change is None or change.high is None or change.high >= 0:
+    if change is None or change.high is None or change.high >= 0 or abs(change.value or 0.0) < LEAST_LOSS:
         return ""
     return f", while the chosen side itself loses {abs(change.value or 0.0):.2f} nats/token"
 
@@ -180,73 +180,28 @@ def _written(run: Run, what: str, *, like: bool | None = None) -> str:
     return f"{what} is not shown to follow: {of}."
 
 
-def decided(run: Run) -> str:
-    """What to do, why, what in its place, and how sure that is."""
-    decision = run.decision
-    if decision is None:
-        return ""
-    instead = allowed(str((decision.runner_up or {}).get("instead") or ""), decision)
-    sure = next((m[1] for r in decision.reasons if (m := STRENGTH.search(r.source))), "")
-    because = _because(run, decision)
-    first = in_words(decision)
-    text = f"{first[:1].upper()}{first[1:]}{f', because {because}' if because else ''}"
-    text += f"; instead: {instead}" if instead else ""
-    return f"{text} (evidence: {WORDS.get(sure, sure)})." if sure else f"{text}."
-
-
-def _because(run: Run, decision: Decision) -> str:
-    """What the decision rests on first: told by its number where that has words, else by its finding."""
-    code = decision.reasons[0].code if decision.reasons else ""
-    if code in APART and _apart_told(run):
-        return "that is what they would teach"
-    name, words = BECAUSE.get(code, ("", ""))
-    found = run.estimate(name) if name else None
-    if found is not None and found.value is not None:
-        return words.format(measured(found))
-    finding = next((f for f in run.findings if f.code == code and code != "PB705"), None)
-    if finding is None or methods(finding.message) - own(run):
-        return ""
-    return finding.message.split(": ")[0].rstrip(".")
-
-
 APART = ("PB202", "PB204")  # what `told_apart` says of a gate, once
 
 
-def _apart_told(run: Run) -> bool:
+def apart_told(run: Run) -> bool:
     """Whether the paragraph of a gate has a sentence on how the sides are told apart: where no trial ran."""
     return run.command == "gate" and not would_learn(run) and bool(told_apart(run))
 
 
-BECAUSE = {
-    "PB120": (
-        "flip_budget_share",
-        "on {} of them it leans further against than preference training usually turns",
-    ),
-    "PB505": ("length_accuracy", "what a short training learns of them is length"),
-    "PB310": ("agreement", "people agree with only {} of their labels"),
-}
-WORDS = {"reasoned": "reasoning, not measurement"}
-
-
-def allowed(text: str, decision: Decision) -> str:
-    """The clauses of `text` that name no method other than the decided one."""
-    named = methods(decision.method.replace("+", " "))
-    kept = [clause for clause in re.split(r"; |, or ", text) if methods(clause) <= named]
-    return "; ".join(c.rstrip(".") for c in kept)
-
-
 def faults(run: Run) -> str:
     """The errors of the file or the set-up: how many, and the first in words."""
-    errors = [f for f in run.findings if f.severity == "error" and _plain(f, run)]
+    return next((_advised(f, run) for f in errors_of(run)), "")
+
+
+def errors_of(run: Run) -> list[Finding]:
+    """The errors that count, without those that name another method or are told as `told_apart`."""
     accepted = {str(a.get("code")) for a in run.details.get("accepted") or ()}
-    errors = [f for f in errors if f.code not in accepted and not (f.code in APART and _apart_told(run))]
-    if not errors:
-        return ""
-    return _advised(errors[0])
+    errors = (f for f in run.findings if f.severity == "error" and _plain(f, run))
+    return [f for f in errors if f.code not in accepted and not (f.code in APART and apart_told(run))]
 
 
 def _plain(finding: Finding, run: Run) -> bool:
-    return methods(f"{finding.message} {finding.remedy}") <= own(run)
+    return methods(finding.message) <= own(run)
 
 
 def sound(run: Run) -> str:
@@ -273,13 +228,15 @@ def _errors(n: int) -> str:
 
 def weighty(run: Run) -> str:
     """The gravest finding below an error, in words, and what to do about it."""
-    return next((_advised(f) for f in run.findings if f.severity == "warning" and _plain(f, run)), "")
+    warned = (f for f in run.findings if f.severity == "warning" and _plain(f, run))
+    return next((_advised(f, run) for f in warned), "")
 
 
-def _advised(finding: Finding) -> str:
-    """A finding as one sentence, with its remedy after a colon where one is given."""
+def _advised(finding: Finding, run: Run) -> str:
+    """A finding as one sentence, with its remedy after a colon where one is given that fits the decision."""
     message, remedy = (text.strip().rstrip(".") for text in (finding.message, finding.remedy))
-    what = f": {lowered(remedy)}" if remedy and ". " not in remedy else ""
+    fits = methods(remedy) <= own(run)
+    what = f": {lowered(remedy)}" if remedy and fits and ". " not in remedy else ""
     return f"{message[:1].upper()}{message[1:]}{what}."
 
 

@@ -12,6 +12,7 @@ from ..escape import ascii_text
 from ..records import Run
 from . import brief_tables, compare_tables, effects_tables, negatives_tables, raced, tables
 from .autopsy_text import diagnosis_lines, log_lines, plot_lines, sign_lines
+from .next_step import errors_told
 from .probe_sections import probe_tables
 from .text_page import PageLayout
 from .text_pairs import pair_lines, show_line
@@ -75,14 +76,16 @@ def _printed(lines: list[Text], width: int, color: bool) -> list[str]:
 
 
 def _cut(lines: list[Text], page: PageLayout) -> list[Text]:
-    room = BRIEFEST - 2  # a blank line and the line that says where the rest is
+    room = BRIEFEST - 3  # a blank line, the line that says where the rest is, and the count of errors
     hidden = len(lines) - room
     return lines if hidden <= 0 else [*lines[: room - 1], page.line((f"{hidden + 1} more lines", "dim"))]
 
 
 def _more(run: Run, page: PageLayout) -> list[Text]:
+    told = errors_told(run.findings) if run.command == "data" else ""
+    last = [page.line((told, "bold"))] if told else []
     judged = f" · {run.verdict.status} · exit code {run.verdict.exit_code}" if run.verdict.conditions else ""
-    return [Text(), page.line((f"everything else: --all, or report.html{judged}", "dim"))]
+    return [Text(), page.line((f"everything else: --all, or report.html{judged}", "dim")), *last]
 
 
 def _table(make: Callable[[Run], Table]) -> Section:

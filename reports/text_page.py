@@ -42,6 +42,16 @@ class PageLayout:
         mark = self.text("…")
         return set_cell_size(shown, max(0, width - len(mark))) + mark[:width]
 
+    def ended(self, line: str, width: int) -> str:
+        """A line of a text that goes on, cut after a whole word where it has several, its end marked."""
+        mark = self.text("…")
+        words = line.split(" ")
+        while len(words) > 1 and cell_len(" ".join(words)) + len(mark) + 1 > width:
+            words.pop()
+        cut = " ".join(words)
+        fits = cell_len(cut) + len(mark) + 1 <= width
+        return f"{cut} {mark}" if fits else self.clip(cut + mark, width)
+
     def wrap(
         self, text: str, *, indent: int = 0, first: str = "", style: str = "", rows: int = 0
     ) -> list[Text]:
@@ -50,9 +60,9 @@ class PageLayout:
         hang = max(indent, lead.cell_len)
         room = max(self.width - hang, 16)
         shown = self.text(text)
-        if rows:
-            shown = self.clip(shown, rows * (room - 4) if rows > 1 else room)
         filled = fill(shown, room)
+        if rows and len(filled) > rows:
+            filled = [*filled[: rows - 1], self.ended(filled[rows - 1], room)]
         heads = [set_cell_size(lead.plain, hang), *[" " * hang] * len(filled)]
         return [Text(head).append(line, style) for head, line in zip(heads, filled, strict=False)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.text import Text
 
 from ..number_format import plain, spans
@@ -12,6 +14,7 @@ from .terms import hint
 from .text_page import STYLES, PageLayout
 from .view import MARKS, TONES, files, subject
 
+QUOTED = re.compile(r'"(.*)"')
 MOST = 8  # findings shown in full before --all
 BRIEFLY = 5  # findings of a report that fits a screen
 
@@ -69,12 +72,19 @@ def brief_findings(run: Run, page: PageLayout) -> list[Text]:
 
 def _in_brief(finding: Finding, run: Run, page: PageLayout) -> list[Text]:
     kind = standing(finding, run)
-    others = [f.group for f in run.findings if f.code == finding.code and f.group != finding.group]
-    said = f"{finding.message}; the same in {', '.join(others)}" if others else finding.message
+    others = [f for f in run.findings if f.code == finding.code and f.group != finding.group]
+    alike = {_bare(f) for f in (finding, *others)} == {_bare(finding)}
+    groups, which = ", ".join(f.group for f in others), "the same" if alike else "another"
+    said = f"{finding.message}; {which} in {groups}" if others else finding.message
     lead = f"{MARKS[kind]} {finding.code}  "
     lines = page.wrap(said, first=lead, rows=3 if others else 2)
     lines[0].stylize(STYLES[TONES[kind]], 0, len(lead))
     return lines
+
+
+def _bare(finding: Finding) -> str:
+    """What a finding quotes, so that two of one code can be told to be the same: else its whole kind."""
+    return "".join(QUOTED.findall(finding.message))
 
 
 def _finding(finding: Finding, run: Run, page: PageLayout) -> list[Text]:

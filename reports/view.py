@@ -128,12 +128,14 @@ def files(run: Run) -> list[str]:
         parts.append(f"{count(pairs['n'], 'pair')}, {pairs.get('dropped') or 0} dropped")
     parts += [f"{n:,} left out: {why}" for why, n in (scores.get("excluded_why") or {}).items()]
     if scores.get("new") or scores.get("stored"):
-        parts.append(f"{scores.get('new', 0):,} new, {scores.get('stored', 0):,} cached")
+        parts.append(f"scores: {scores.get('new', 0):,} new, {scores.get('stored', 0):,} cached")
     return [part for part in parts if part]
 
 
 def limit(condition: Condition) -> str:
     """What the condition asks for: `≤ 90%`, `± 0.10`, `no error`."""
+    if condition.name == "decision":
+        return "a method"
     share = condition.name.endswith(("_accuracy", "_share"))  # in per cent where it was not measured, too
     units = condition.measured.units if condition.measured else "share" if share else ""
     value = number(condition.limit, units).removeprefix("+")
@@ -174,6 +176,12 @@ def reproduce(run: Run) -> str:
 def result(condition: Condition) -> str:
     """The condition's result; one that only describes is a `note` where it does not pass."""
     return condition.result if condition.gates or condition.result == "pass" else "note"
+
+
+def noted(condition: Condition) -> bool:
+    """Whether the condition only describes, and what was measured lies past its limit or is open."""
+    read = condition.measured is not None and condition.measured.value is not None
+    return read and result(condition) == "note"
 
 
 def details(run: Run, key: str) -> Any:

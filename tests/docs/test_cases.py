@@ -10,7 +10,7 @@ import pytest
 
 from probe.explain import explanations
 from probe.gate.row import STAGES
-from probe.records import Decision
+from probe.records import Decision, Reason
 from probe.reports.advice import in_words
 
 PAGES = Path(__file__).parents[2] / "docs/cases"
@@ -42,13 +42,17 @@ def test_the_page_shows_the_command_the_decision_and_its_findings(case, step):
     page = page_of(case)
     shown = page.partition(f"$ probe {step['run']}\n")[2].partition("\n```")[0]
     if method := step.get("method"):
-        words = method if STAGES[method] else in_words(Decision(method, (), {}, ()))
+        words = method if STAGES[method] else in_words(decided(method, step))
         assert f"\nDECISION  {words}" in shown
     if step["run"].startswith("gate "):
         assert "exit code" in shown.splitlines()[-1]
     for code in (*step.get("codes", ()), *step.get("show", ())):
         assert code in explanations()
         assert code in shown
+
+
+def decided(method, step):
+    return Decision(method, (), {}, tuple(Reason(code, "", "") for code in step.get("codes", ())))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["slug"] for case in CASES])
