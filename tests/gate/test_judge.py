@@ -323,7 +323,7 @@ def test_a_changed_file_is_compared_on_the_pairs_that_are_the_same():
     assert "1 added, 1 dropped, 1 changed; the 10 that are the same" in told.message
     (change,) = [c.measured for c in found.conditions]
     assert (change.n, change.value) == (10, 0.0)  # gaps of other pairs are in no comparison
-    judged = judge(make_run(), Settings(today=TODAY), found)
+    judged = judge(make_run(), JudgeSettings(today=TODAY), found)
     assert judged.verdict.status == "pass" and "PB707" in [f.code for f in judged.findings]
 
 
