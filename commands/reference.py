@@ -38,5 +38,5 @@ def reference(
         raise ProbeError(f"{pairs}: no pair could be scored. Raise --max-length.")
     if rank() == 0:
         write_text(to, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        left_out = len(session.scorer.excluded)
+        left_out = len(session.scorer.met.excluded)
         print(f"{to}: {len(rows)} pairs, {left_out} left out (not scored)", file=sys.stderr)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..errors import ProbeError
+from ..probes.encoded import once
 from ..probes.gated import GateRequest, Work, sharing
 from ..progress import alive
 from ..records import Measured, Run, to_json, together
@@ -58,7 +59,7 @@ def measure(
         created=created,
         bias=work.bias,
         estimates=(*whole.estimates, *on_clean_labels(whole.estimates)),
-        findings=whole.findings,
+        findings=once(whole.findings),
         inputs=work.facts(),
         config=config.current(),
         environment=environment(),

@@ -35,6 +35,11 @@ def digest(pair: Pair) -> str:
     return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
+def is_chat(pair: Pair) -> bool:
+    """Whether any part of the pair is a list of chat messages."""
+    return not all(isinstance(part, str | None) for part in (pair.prompt, pair.chosen, pair.rejected))
+
+
 def text_of(content: Content | None) -> str:
     """The words of a side: the text itself, or what its messages say, joined by newlines.
 

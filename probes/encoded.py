@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from ..records import Finding, Severity
 
 if TYPE_CHECKING:
     from ..scoring.encode import Encoder
+    from ..scoring.session import Session
 
 LONGEST = 60  # characters of an example's words
 
@@ -106,6 +107,32 @@ def encoded_findings(
     return tuple(
         encoded_finding(flag, lines[flag], n, examples.get(flag, "")) for flag in TOLD if lines.get(flag)
     )
+
+
+def met_findings(session: Session) -> tuple[Finding, ...]:
+    """What the template did to the file's pairs that this session encoded, with an example of each."""
+    lines = session.scorer.met.lines
+    told = {flag: found[0] for flag, found in lines.items() if flag in TOLD}
+    known = {pair.line: pair for pair in (*session.survey.first, *session.survey.sample)}
+    if missing := set(told.values()).difference(known):
+        known |= {pair.line: pair for pair in session.source.pairs() if pair.line in missing}
+    examples = {flag: example_of(flag, session.encoder, known[line]) for flag, line in told.items()}
+    return encoded_findings(lines, session.scorer.met.n, examples)
+
+
+def once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings of several probes on one file, in which what the encoder met is told once: of most pairs."""
+    every = tuple(findings)
+    most: dict[str, Finding] = {}
+    for finding in every:
+        if finding.code in _CODES and finding.estimate is not None:
+            best = most.setdefault(finding.code, finding)
+            if best.estimate is not None and finding.estimate.n > best.estimate.n:
+                most[finding.code] = finding
+    return tuple(f for f in every if most.get(f.code, f) is f)
+
+
+_CODES = frozenset(told.code for told in TOLD.values())
 
 
 def encoded_finding(flag: str, lines: Sequence[int], n: int, example: str) -> Finding:

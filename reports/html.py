@@ -18,6 +18,7 @@ from . import page_script, plots, tables, tokens, trend
 from .advice import findings, in_words, standing
 from .curves_svg import drawn_panels
 from .headline import headline
+from .next_step import show_command
 from .probe_sections import probe_tables
 from .terms import terms
 from .view import MARKS, TONES, details, files, model_name, notes, reproduce, sides, subject
@@ -118,7 +119,8 @@ def _pairs(run: Run) -> list[dict[str, Any]]:
     shown = []
     for key, side in (("worst", second), ("best", first)):
         rows = [_pair(row, f"{key}-{i}", first, second) for i, row in enumerate(details(run, key))]
-        shown += [{"title": f"leaning most to {side}", "rows": rows}] if rows else []
+        command = show_command(run) or "" if key == "worst" else ""
+        shown += [{"title": f"leaning most to {side}", "rows": rows, "show": command}] if rows else []
     return shown
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
+from typing import Any
 
 from ..number_format import count
 from ..records import Finding, Run
@@ -13,7 +14,9 @@ from ..records import Finding, Run
 FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fix` leaves out
 LEAST = 6  # pairs: fewer cannot show a preference at all (stats/power.py), and nothing is measured on them
 # Options that say what is measured, not how it is shown: the next command needs the same ones.
-CARRIED = ("model", "fields", "sides", "template", "max_length", "revision", "adapter")
+READING = ("fields", "sides", "skip_bad")
+ENCODING = ("model", *READING, "template", "max_length", "revision", "trust_remote_code")
+CARRIED = (*ENCODING, "adapter", "quantize")
 
 
 def errors_told(findings: Iterable[Finding]) -> str:
@@ -35,8 +38,13 @@ def _line(run: Run, command: str, *more: str, carried: tuple[str, ...] = CARRIED
         return None
     origins: Mapping[str, str] = run.config.get("origins") or {}
     typed = [k for k in carried if origins.get(k) == "flag" and run.config.get(k)]
-    flags = [word for key in typed for word in (f"--{key.replace('_', '-')}", str(run.config[key]))]
+    flags = [word for key in typed for word in _option(key, run.config[key])]
     return shlex.join(["probe", command, str(path), *flags, *more])
+
+
+def _option(key: str, value: Any) -> tuple[str, ...]:
+    name = f"--{key.replace('_', '-')}"
+    return (name,) if value is True else (name, str(value))
 
 
 def _has(run: Run, *prefixes: str, severity: str = "error") -> bool:
@@ -95,13 +103,10 @@ def trains(run: Run) -> bool:
     return run.verdict.exit_code == 0 or not run.details.get("unanswered", ["unknown"])
 
 
-SHOWN = ("model", "fields", "sides", "template", "max_length", "revision")  # what `probe show` takes too
-
-
 def show_command(run: Run) -> str | None:
     """The command that shows what the model reads of the worst pair; None without one."""
     worst = (run.details.get("worst") or [{}])[0].get("line")
-    return _line(run, "show", "--line", str(worst), carried=SHOWN) if worst else None
+    return _line(run, "show", "--line", str(worst), carried=ENCODING) if worst else None
 
 
 RULES: dict[str, Callable[[Run], str | None]] = {

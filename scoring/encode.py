@@ -16,14 +16,13 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
-from ..pairs.record import Content, Pair, text_of
+from ..pairs.record import Content, Pair, is_chat, text_of
 from .changes import changes
 from .flags import FLAGS, joined_pair, shared_prefix
 from .scores import EncodedPair, EncodedSide
 from .templates import (
     Chat,
     chat_texts,
-    is_chat,
     is_rendered,
     messages,
     resolve_template,

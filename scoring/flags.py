@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..pairs.record import Pair
@@ -33,6 +35,50 @@ def left_out(flags: Iterable[str]) -> str | None:
     """The flag that says why a pair with these flags has no score; None for one that has."""
     met = set(flags)
     return next((flag for flag in REASONS if flag in met), None) if EXCLUDING & met else None
+
+
+@dataclass
+class Met:
+    """What the encoder met in the pairs of a file, each line once, however often it is encoded.
+
+    `by_line` has the flags of the pairs that carry any.
+    """
+
+    by_line: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    _seen: bytearray = field(default_factory=bytearray)  # a byte a line
+
+    def note(self, line: int, flags: tuple[str, ...]) -> None:
+        """Take a pair's flags; what it met before stays."""
+        if line >= len(self._seen):
+            self._seen.extend(bytes(max(line + 1 - len(self._seen), len(self._seen))))
+        self._seen[line] = 1
+        if flags:
+            self.by_line[line] = tuple(dict.fromkeys((*self.by_line.get(line, ()), *flags)))
+
+    @property
+    def n(self) -> int:
+        """Lines that were encoded."""
+        return self._seen.count(1)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Pairs by flag."""
+        return Counter(flag for flags in self.by_line.values() for flag in flags)
+
+    @property
+    def lines(self) -> dict[str, list[int]]:
+        """The lines that carry each flag, in order."""
+        found: dict[str, list[int]] = {}
+        for line, flags in sorted(self.by_line.items()):
+            for flag in flags:
+                found.setdefault(flag, []).append(line)
+        return found
+
+    @property
+    def excluded(self) -> list[tuple[int, str]]:
+        """Lines of pairs that have no score, with the flag that says why."""
+        whys = ((line, left_out(flags)) for line, flags in sorted(self.by_line.items()))
+        return [(line, why) for line, why in whys if why]
 
 
 def shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from ..progress import Advance
 from .attention import tree_attention_on
 from .encode import Encoder
 from .engine import BUDGET, causal_lm, packed_logps, plain_logps, sorted_packs
-from .flags import left_out
+from .flags import Met, left_out
 from .model import LoadedModel
 from .numerics import first_bad_module
 from .processes import exchange, rank, world
@@ -37,9 +36,7 @@ class _Part:
 
     pairs: int = 0
     scores: list[PairScore] = field(default_factory=list)
-    flags: Counter[str] = field(default_factory=Counter)
-    flagged: list[tuple[str, int]] = field(default_factory=list)
-    excluded: list[tuple[int, str]] = field(default_factory=list)
+    met: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     new: int = 0
     cached: int = 0
     proof: Proof | None = None
@@ -51,7 +48,7 @@ class _Part:
 class Scorer:
     """Scores pairs of one model under one encoder and keeps count of what it met.
 
-    `excluded` pairs have no score: nothing was left of a side, or both are the same tokens.
+    `met` names the pairs that have no score: nothing was left of a side, or both are the same tokens.
     """
 
     loaded: LoadedModel
@@ -59,9 +56,7 @@ class Scorer:
     store: Store | None = None
     budget: int = BUDGET
     proof: Proof | None = None
-    flags: Counter[str] = field(default_factory=Counter)
-    flagged: dict[str, list[int]] = field(default_factory=dict)  # lines by flag
-    excluded: list[tuple[int, str]] = field(default_factory=list)
+    met: Met = field(default_factory=Met)
     new: int = 0
     cached: int = 0
 
@@ -75,10 +70,8 @@ class Scorer:
             for part in exchange(done, cpu=self.loaded.device.type == "cpu"):
                 if part.error:
                     raise part.error
-                self.flags.update(part.flags)
-                self.excluded.extend(part.excluded)
-                for flag, line in part.flagged:
-                    self.flagged.setdefault(flag, []).append(line)
+                for line, flags in part.met:
+                    self.met.note(line, flags)
                 self.new += part.new
                 self.cached += part.cached
                 self.proof = self.proof or part.proof
@@ -110,21 +103,17 @@ class Scorer:
 
     def _window(self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair], advance: Advance) -> _Part:
         part = _Part(pairs=len(pairs))
-        usable = []
-        for pair, codes in zip(pairs, encoded, strict=True):
-            part.flags.update(codes.flags)
-            part.flagged += [(flag, pair.line) for flag in codes.flags]
-            if why := left_out(codes.flags):
-                part.excluded.append((pair.line, why))
-            else:
-                usable.append((pair, codes))
+        part.met = [(pair.line, codes.flags) for pair, codes in zip(pairs, encoded, strict=True)]
+        usable = [
+            (pair, codes) for pair, codes in zip(pairs, encoded, strict=True) if not left_out(codes.flags)
+        ]
         sides = [side for _, codes in usable for side in (codes.chosen, codes.rejected)]
         lines = [pair.line for pair, _ in usable for _ in range(2)]
         before = self.new, self.cached
         logps = self.side_logps(sides, lines, lambda k: advance(k / 2))
         part.new, part.cached = self.new - before[0], self.cached - before[1]
         self.new, self.cached = before
-        advance(len(part.excluded))
+        advance(len(pairs) - len(usable))
         part.proof = self.proof
         for (pair, codes), chosen, rejected in zip(usable, logps[::2], logps[1::2], strict=True):
             sides_scored = side_score(codes.chosen, chosen), side_score(codes.rejected, rejected)

@@ -20,11 +20,12 @@ from ..progress import progress
 from ..records import to_json
 from .distance import distance
 from .encode import Encoder, make_encoder
-from .flags import FLAGS, describe
+from .flags import FLAGS, Met, describe
 from .model import LoadedModel, load_model
 from .options import ModelOptions as ModelOptions
-from .scores import PairScore, SideScore
+from .scores import EncodedPair, PairScore, SideScore
 from .service import Scorer, open_store
+from .templates import special_texts
 
 STABILITY_PAIRS = 256  # at most so many, drawn by seed, are scored again under other templates and premises
 KEPT = 40  # worst and best pairs kept with their words
@@ -143,14 +144,27 @@ class Session:
                     tally.add(score.group or "all", score.gap)
                 yield score
 
-    def scores_of(self, pairs: Sequence[Pair], what: str, template: str | None = None) -> list[PairScore]:
-        """Scores of some pairs, under another template if given; counted with the session's own."""
+    def encoded(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
+        """Some pairs of the file as token ids; what the encoder meets in them is noted."""
+        codes = self.encoder.many(pairs)
+        for pair, code in zip(pairs, codes, strict=True):
+            self.scorer.met.note(pair.line, code.flags)
+        return codes
+
+    def scores_of(
+        self, pairs: Sequence[Pair], what: str, template: str | None = None, *, altered: bool = False
+    ) -> list[PairScore]:
+        """Scores of some pairs, under another template if given; counted with the session's own.
+
+        `altered`: they are not as the file has them, so what the encoder meets in them is not noted.
+        """
         encoder = (
             self.encoder
             if template is None
             else make_encoder(self.loaded.tokenizer, pairs, template, self.encoder.max_length)
         )
-        other = Scorer(self.loaded, encoder, self.scorer.store, self.scorer.budget, self.scorer.proof)
+        met = Met() if altered or template is not None else self.scorer.met
+        other = Scorer(self.loaded, encoder, self.scorer.store, self.scorer.budget, self.scorer.proof, met)
         with progress(what, len(pairs)) as advance:
             scores = list(other.scores(pairs, advance))
         self.scorer.new += other.new
@@ -160,19 +174,25 @@ class Session:
 
     def inputs(self) -> dict[str, Any]:
         """The `inputs` of `run.json`."""
-        proof = self.scorer.proof
+        proof, met = self.scorer.proof, self.scorer.met
+        excluded = met.excluded
         return {
             "pairs": dict(self.survey.facts),
-            "model": {**self.loaded.facts, "template": self.encoder.template, "kernel": self._kernel()},
+            "model": {
+                **self.loaded.facts,
+                "template": self.encoder.template,
+                "special_tokens": special_texts(self.loaded.tokenizer),
+                "kernel": self._kernel(),
+            },
             "sides": list(self.source.sides),
             "scores": {
                 "new": self.scorer.new,
                 "stored": self.scorer.cached,
-                "excluded": [{"line": line, "why": why} for line, why in self.scorer.excluded[:100]],
-                "excluded_count": len(self.scorer.excluded),
-                "excluded_why": dict(Counter(FLAGS[why] for _, why in self.scorer.excluded)),
+                "excluded": [{"line": line, "why": why} for line, why in excluded[:100]],
+                "excluded_count": len(excluded),
+                "excluded_why": dict(Counter(FLAGS[why] for _, why in excluded)),
                 "max_length": self.encoder.max_length,
-                "flags": describe(self.scorer.flags),
+                "flags": describe(met.counts),
                 "self_proof": to_json(proof) if proof else None,
             },
         }

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
 from ..pairs.implicit import RENDERED
-from ..pairs.record import Content, Message, Pair, text_of, words_of
+from ..pairs.record import Content, Message, Pair, is_chat, text_of, words_of
 from .bounded import rendered, row_options
 from .loaded import first_line
 
@@ -70,11 +70,6 @@ def _checked(asked: str, has_chat: bool) -> str:
     raise ProbeError(
         f"--template {asked}: unknown. Use auto, raw, chat, qa, or a text with {{prompt}} in it."
     )
-
-
-def is_chat(pair: Pair) -> bool:
-    """Whether any part of the pair is a list of chat messages."""
-    return not all(isinstance(part, str | None) for part in (pair.prompt, pair.chosen, pair.rejected))
 
 
 def is_rendered(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -37,16 +37,22 @@ class Example:
         return len(sides[0].ids) - sides[0].start, len(sides[1].ids) - sides[1].start
 
 
-def examples(pairs: Iterable[Pair], encoder: Encoder, scores: Iterable[PairScore] = ()) -> list[Example]:
+def examples(
+    pairs: Iterable[Pair],
+    encoder: Encoder,
+    scores: Iterable[PairScore] = (),
+    codes: Sequence[EncodedPair] | None = None,
+) -> list[Example]:
     """The pairs that can be trained on, with the reference log-probs of those that were scored.
 
-    Pairs without a scored token, or whose sides are the same tokens, teach nothing and are left out.
+    `codes`: the pairs as the encoder made them, where that is done. Pairs without a scored token, or whose
+    sides are the same tokens, teach nothing and are left out.
     """
     known = {score.line: (total(score.chosen), total(score.rejected)) for score in scores}
     kept = list(pairs)
     return [
         Example(pair.id, pair.line, prompt_key(pair), codes, pair.group, known.get(pair.line))
-        for pair, codes in zip(kept, encoder.many(kept), strict=True)
+        for pair, codes in zip(kept, encoder.many(kept) if codes is None else codes, strict=True)
         if not EXCLUDING.intersection(codes.flags)
     ]
 

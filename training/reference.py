@@ -16,7 +16,7 @@ def with_reference(session: Session) -> Iterator[dict[str, Any]]:
     """Each scored pair as a row with `ref_chosen_logps` and `ref_rejected_logps`, in the file's order.
 
     They are Σ log p of the response with its end token under its prompt, in nats: what TRL's DPO loss
-    subtracts. Pairs that cannot be scored are left out; `session.scorer.excluded` names them.
+    subtracts. Pairs that cannot be scored are left out; `session.scorer.met.excluded` names them.
     """
     scores = session.scores("reference")
     pairs = {pair.line: pair for pair in session.source.pairs()}

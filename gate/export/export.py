@@ -19,7 +19,7 @@ from ...pairs.record import Pair
 from ...records import Decision, Run, stage_values
 from ...runs import save_rows
 from .reference import Reference, reference
-from .rows import OPTIONS, MakeRow, with_options
+from .rows import OPTIONS, MakeRow, Rendering, with_options
 from .tools import ABLE, TOOLS, Exported, Job, data_name, lacking
 
 
@@ -46,11 +46,10 @@ def export(
     for job in jobs:
         if job.stage not in ABLE[tool]:
             raise lacking(tool, job)
-    exported = [(job, TOOLS[tool](job)) for job in jobs]
-    return [
-        _write(job, replace(made, row=_full(made.row, tool, options)), run, decision, source, directory)
-        for job, made in exported
-    ]
+    made = [(job, TOOLS[tool](job)) for job in jobs]
+    rendering = _rendering(run)
+    exported = [(job, replace(one, row=_full(one.row, tool, options, rendering))) for job, one in made]
+    return [_write(job, one, run, decision, source, directory) for job, one in exported]
 
 
 def _pairs(run: Run, source: Path) -> Reading:
@@ -63,10 +62,21 @@ def _options(run: Run, source: Path) -> frozenset[str]:
     return frozenset(name for pair in _pairs(run, source) for name in OPTIONS if pair.meta.get(name))
 
 
-def _full(row: MakeRow, tool: str, options: frozenset[str]) -> MakeRow:
+def _rendering(run: Run) -> Rendering:
+    asked, model = run.config.get("template") or "auto", run.inputs.get("model") or {}
+    special = tuple(map(str, model.get("special_tokens") or ()))
+    return Rendering(_template(run), asked in ("auto", "chat"), special)
+
+
+def _template(run: Run) -> str:
+    return str((run.inputs.get("model") or {}).get("template") or run.config.get("template") or "chat")
+
+
+def _full(row: MakeRow, tool: str, options: frozenset[str], rendering: Rendering) -> MakeRow:
     """The rows of a tool with tools and template options, where any pair has them."""
 
     def made(pair: Pair, template: str) -> dict[str, Any]:
+        rendering.check(pair, tool)
         plain = row(pair, template)
         if template != "chat":
             return plain
@@ -97,7 +107,7 @@ def _unchanged(run: Run, moved: Path | None) -> Path:
 def _jobs(run: Run, decision: Decision, named: Reference, tools: bool) -> list[Job]:
     """A job a stage; each starts from the output of the one before."""
     model: Mapping[str, Any] = run.inputs.get("model") or {}
-    template = str(model.get("template") or run.config.get("template") or "chat")
+    template = _template(run)
     length = run.config.get("max_length") or (run.inputs.get("scores") or {}).get("max_length")
     n = int((run.inputs.get("pairs") or {}).get("n") or 0)
     start, revision, adapter = named.name, named.revision, named.adapter

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ProbeError
-from ...pairs.record import Content, Pair, text_of
+from ...pairs.implicit import RENDERED
+from ...pairs.record import Content, Pair, is_chat, text_of
 
 Row = dict[str, Any]
 MakeRow = Callable[[Pair, str], Row]
@@ -32,6 +34,41 @@ def prompt_text(pair: Pair, template: str) -> str:
     text = text_of(pair.prompt)
     frame = {"raw": "{prompt}", "qa": QA}.get(template, template)
     return frame.replace("{prompt}", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How the rows of a run were rendered: the template of text rows, whether chat rows went through the
+    chat template, and the tokenizer's special tokens, which mark a prompt that is rendered already."""
+
+    template: str
+    chat: bool
+    special: tuple[str, ...] = ()
+
+    def check(self, pair: Pair, tool: str) -> None:
+        """Raises `ProbeError` for a row that the tool would render otherwise than it was measured."""
+        if self.template == "chat":
+            if why := self._raw(pair):
+                raise ProbeError(
+                    f"line {pair.line}: {why}, so it was measured raw, and {tool} would put the chat "
+                    "template around it. Write the row as chat messages, use `probe train`, or gate with "
+                    "--template raw."
+                )
+        elif self.chat and is_chat(pair):
+            raise ProbeError(
+                f"line {pair.line}: these chat messages were measured under the chat template, the text "
+                f"rows under {self.template!r}, and {tool} takes one form. Write all rows in one, or use "
+                "`probe train`."
+            )
+
+    def _raw(self, pair: Pair) -> str:
+        """Why the encoder takes a row raw beside chat rows; "" where it does not."""
+        if is_chat(pair):
+            return ""
+        if not pair.prompt:
+            return "this text row has no prompt"
+        said = any(mark in pair.prompt for mark in (*RENDERED, *self.special))
+        return "this prompt is rendered already" if said else ""
 
 
 OPTIONS = ("tools", "chat_template_kwargs")

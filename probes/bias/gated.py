@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ...records import Measured, together
-from ..encoded import TOLD
 from ..gated import Cost, Effort, Work, part_of
 from .sizes import sizes
 
@@ -42,8 +39,4 @@ def measure(work: Work) -> Measured:
     )
     most = sizes(work.pairs, request.effort.looks)[-1]
     reads = Measured(details={"reads": [{"probe": "bias", "most": most}]})
-    part = part_of(measured.run)
-    if "data" not in request.off:  # which tells the same of every pair of the file
-        codes = {told.code for told in TOLD.values()}
-        part = replace(part, findings=tuple(f for f in part.findings if f.code not in codes))
-    return together([part, Measured(budget.estimates, budget.findings), reads])
+    return together([part_of(measured.run), Measured(budget.estimates, budget.findings), reads])

@@ -14,7 +14,7 @@ from ... import config
 from ...errors import ProbeError
 from ...pairs.record import Pair, digest
 from ...progress import progress
-from ...records import Finding, Run
+from ...records import Run
 from ...reports.tally import Tally
 from ...runs import environment, now
 from ...scoring.flags import FLAGS
@@ -24,7 +24,7 @@ from ...scoring.session import Extremes, ModelOptions, Session, Source, score_ro
 from ...scoring.table import ScoreTable
 from ...stats.sequential import sign_sequence
 from ..clusters import prompt_clusters
-from ..encoded import encoded_findings, example_of
+from ..encoded import met_findings
 from .early import cluster_gaps, early_result, settled
 from .judge import BiasResult, bias
 from .looks import looked, sampled
@@ -92,7 +92,7 @@ def measure_in(session: Session, options: BiasOptions) -> ScoredRun:
         created=created,
         bias=result.rows,
         estimates=result.estimates,
-        findings=(*result.findings, *_encoding(session)),
+        findings=(*result.findings, *met_findings(session)),
         inputs=session.inputs(),
         config=config.current(),
         environment=environment(),
@@ -240,20 +240,8 @@ def _neutral(session: Session, pairs: Sequence[Pair]) -> list[PairScore] | None:
     if not any(pair.prompt for pair in pairs):
         return None
     empty = [session.encoder.neutral(pair) for pair in pairs]
-    return session.scores_of(empty, "without prompt", session.encoder.template)
-
-
-def _encoding(session: Session) -> tuple[Finding, ...]:
-    """What the template did to the pairs that were scored, with an example of each from the first of them."""
-    lines = session.scorer.flagged
-    first = {pair.line: pair for pair in (*session.survey.first, *session.survey.sample)}
-    examples = {
-        flag: example_of(flag, session.encoder, first[found[0]])
-        for flag, found in lines.items()
-        if found[0] in first
-    }
-    return encoded_findings(lines, session.survey.n, examples)
+    return session.scores_of(empty, "without prompt", altered=True)
 
 
 def _excluded(session: Session) -> str:
-    return ", ".join(sorted({FLAGS[why] for _, why in session.scorer.excluded}))
+    return ", ".join(sorted({FLAGS[why] for _, why in session.scorer.met.excluded}))

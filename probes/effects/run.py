@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ...scoring.session import ModelOptions, Session, Source
 from ..clusters import prompt_clusters
 from ..contexts import place_of_system
 from ..cost import added, clocked
+from ..encoded import met_findings
 from ..negatives.triviality import sample_of
 from .attributes import NAMES
 from .differ import counted, judge_attributes
@@ -64,6 +65,7 @@ def measure_effects(source: Source, how: ModelOptions, options: EffectsOptions) 
         )
     session = Session.open(source, how, options.seed)
     whole = together([attributes(source, options), traits_in(session, options)])
+    whole = replace(whole, findings=(*whole.findings, *met_findings(session)))
     return _run(created, whole, session.inputs())
 
 
@@ -139,7 +141,9 @@ def _scored(
     place, _ = place_of_system(session.encoder, pairs)
     plain = session.scores_of(pairs, "pairs as they are")
     under = {
-        text: session.scores_of([place(pair, text) for pair in pairs], f"trait {i} of {len(texts)}")
+        text: session.scores_of(
+            [place(pair, text) for pair in pairs], f"trait {i} of {len(texts)}", altered=True
+        )
         for i, text in enumerate(texts, 1)
     }
     whole = whole_everywhere([plain, *under.values()])

@@ -23,6 +23,7 @@ from ..clusters import prompt_clusters
 from ..contexts import added_tokens, place_of_system, with_passage, with_shots
 from ..cost import added, clocked
 from ..effects.run import whole_everywhere
+from ..encoded import met_findings
 from ..negatives.triviality import sample_of
 from .judge import Array, Base, Lever, judge_levers
 
@@ -79,7 +80,7 @@ def measure_levers(source: Source, how: ModelOptions, options: LeversOptions) ->
         command="levers",
         created=created,
         estimates=whole.estimates,
-        findings=whole.findings,
+        findings=(*whole.findings, *met_findings(session)),
         inputs=session.inputs(),
         config=config.current(),
         environment=environment(),
@@ -105,7 +106,9 @@ def _measured(
     session: Session, pairs: Sequence[Pair], texts: Sequence[Texts], options: LeversOptions
 ) -> Measured:
     plain = session.scores_of(pairs, "as they are")
-    read = {text.name: [session.scores_of(r, text.name) for r in text.readings] for text in texts}
+    read = {
+        text.name: [session.scores_of(r, text.name, altered=True) for r in text.readings] for text in texts
+    }
     whole = whole_everywhere([plain, *(scores for many in read.values() for scores in many)])
     kept = [pair for pair in pairs if pair.line in whole]
     if not kept:
@@ -128,7 +131,9 @@ def _gaps(scores: Sequence[PairScore], whole: set[int]) -> Array:
 
 def _perplexity(session: Session, pairs: Sequence[Pair]) -> float:
     """Of the neutral answers, both sides together."""
-    sides = [side for s in session.scores_of(pairs, "neutral") for side in (s.chosen, s.rejected)]
+    sides = [
+        side for s in session.scores_of(pairs, "neutral", altered=True) for side in (s.chosen, s.rejected)
+    ]
     return float(np.exp(-sum(side.logps for side in sides) / sum(side.tokens for side in sides)))
 
 

@@ -19,6 +19,7 @@ from ...scoring.scores import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
 from ..clusters import prompt_clusters
 from ..cost import clocked, seconds
+from ..encoded import met_findings
 from ..numerics.judge import Plan, judge_numerics, judge_plan
 from ..order import drawn
 from .displacement import Gradients, judge_gradients
@@ -63,7 +64,8 @@ def measure_in(session: Session, options: NegativesOptions) -> NegativesWork:
     if options.surface:
         _surface(work)
     sample = drawn(pairs, options.most, options.seed)
-    coded = list(zip(sample, session.encoder.many(sample), strict=True))
+    coded = list(zip(sample, session.encoded(sample), strict=True))
+    work.parts.append(Measured(findings=met_findings(session)))
     some = [(pair, codes) for pair, codes in coded if not EXCLUDING.intersection(codes.flags)]
     if options.plan is not None:
         _numerics(work, session, options.plan, [codes for _, codes in coded])

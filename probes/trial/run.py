@@ -24,6 +24,7 @@ from ...scoring.session import ModelOptions, Session, Source
 from ...training.data import Example, examples, prompt_key, split_by_prompt
 from ...training.methods import METHODS
 from ...training.shipped import BATCH
+from ..encoded import met_findings
 from .course import Course
 from .difficulty import difficulty
 from .judge import Trial
@@ -63,7 +64,7 @@ def trial_in(session: Session, options: TrialOptions) -> Run:
         command="trial",
         created=created,
         estimates=measured.estimates,
-        findings=measured.findings,
+        findings=(*measured.findings, *met_findings(session)),
         inputs={
             **session.inputs(),
             "trial": {"pairs": n, "of": len(pairs), "recipe": facts, "methods": list(options.candidates)},
@@ -99,7 +100,8 @@ def designed(pairs: Sequence[Pair], session: Session, options: TrialOptions) -> 
 
     halved = len(pairs) <= SPLIT * options.pairs or (options.most or 0) <= options.pairs
     room = (len(pairs) if len(pairs) <= SPLIT * options.pairs else options.pairs) if halved else options.most
-    drawn = examples(sample_by_prompt(pairs, room or 0, options.seed), session.encoder)
+    sample = sample_by_prompt(pairs, room or 0, options.seed)
+    drawn = examples(sample, session.encoder, codes=session.encoded(sample))
     if halved:
         train, first = split_by_prompt(drawn, 0.5, options.seed)
         return Design(train, first, train, True, scored)

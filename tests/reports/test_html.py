@@ -229,3 +229,15 @@ def test_every_table_of_the_reports_has_its_place_in_the_page() -> None:
     page = (folder / "report.html.j2").read_text(encoding="utf-8")
     missing = {key for key in keys if not re.search(rf"\b{key}\b", page)}
     assert {"race", "difficulty"} <= keys and missing == elsewhere
+
+
+def test_the_worst_pair_names_the_command_that_shows_it(bias_run):
+    assert "probe show pairs/cico_insulin.jsonl --line 19" in " ".join(Document(render(bias_run)).text)
+
+
+def test_the_next_command_carries_what_the_pairs_were_read_with(bias_run):
+    typed = {"model": "org/m", "skip_bad": True, "trust_remote_code": True, "template": "raw"}
+    config = {**bias_run.config, **typed, "origins": dict.fromkeys(typed, "flag")}
+    told = " ".join(Document(render(dataclasses.replace(bias_run, config=config))).text)
+    flags = "--model org/m --skip-bad --template raw --trust-remote-code"
+    assert f"probe show pairs/cico_insulin.jsonl {flags} --line 19" in told

@@ -181,7 +181,7 @@ def test_pairs_that_cannot_be_scored_are_counted_not_averaged(scorer, pairs):
     odd = [*pairs, Pair("x", "Why?", " so", " so", line=99), Pair("y", "Why?", "", " so", line=100)]
     counting = scorer()
     assert len(list(counting.scores(odd))) == 20
-    assert counting.excluded == [(99, "identical"), (100, "nothing_left")]
+    assert counting.met.excluded == [(99, "identical"), (100, "nothing_left")]
 
 
 CHILD = """

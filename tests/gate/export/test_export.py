@@ -320,6 +320,36 @@ def test_llamafactory_loses_no_turn_in_silence(chatted, tmp_path):
         export(chatted([{**CHATS[0], "chosen": call}]), "llamafactory", tmp_path / "out")
 
 
+TEXT = {"prompt": "Why?", "chosen": "so", "rejected": "no"}
+RENDERED = {**TEXT, "prompt": "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"}
+SPECIAL = {**TEXT, "prompt": "[USR] Why? [BOT]"}
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (RENDERED, "is rendered already"),
+        (SPECIAL, "is rendered already"),
+        ({k: v for k, v in TEXT.items() if k != "prompt"}, "has no prompt"),
+    ],
+)
+def test_a_row_that_was_measured_raw_gets_no_chat_template(chatted, row, said, tool, tmp_path):
+    run = chatted([CHATS[0], TEXT, row], special_tokens=["[USR]", "[BOT]"])
+    with pytest.raises(ProbeError, match=rf"line 3: .*{said}.* raw"):
+        export(run, tool, tmp_path / "out")
+
+
+@pytest.mark.parametrize("tool", ["trl", "axolotl", "llamafactory"])
+def test_chat_rows_among_raw_ones_are_refused_unless_they_were_measured_raw(chatted, tool, tmp_path):
+    rows = [RENDERED, RENDERED, CHATS[0]]
+    with pytest.raises(ProbeError, match=r"line 3: .*under the chat template"):
+        export(chatted(rows, template="raw"), tool, tmp_path / "out")
+    asked = dataclasses.replace(chatted(rows, template="raw"), config={"template": "raw"})
+    (config,) = export(asked, tool, tmp_path / "out")
+    assert len(rows_of(config)) == 3
+
+
 NAMES = {"trl": "model_name_or_path", "alignment-handbook": "model_name_or_path", "axolotl": "base_model"}
 NAMES["llamafactory"] = "model_name_or_path"
 
