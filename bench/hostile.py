@@ -1,11 +1,11 @@
 """What was tried to make probe answer wrongly or fall over, and what held: the table of docs/reliability.md.
 
-    python bench/hostile.py            runs tests/hostile/ and prints the table
+    python bench/hostile.py            runs them all and prints the table
     python bench/hostile.py --write    and puts it into docs/reliability.md
     python bench/hostile.py tests/hostile/test_pairs.py --write    that module anew; other rows stay
 
-A row is a test module of tests/hostile/: its docstring's first line, the inputs it made, and how many held. A
-test that tries several inputs says how many with `record_property("tried", n)`.
+A row is a test module of tests/hostile/, or that of streams or files: its docstring's first line, the inputs
+it made, and how many held. A test that tries several says how many with `record_property("tried", n)`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
+TESTS = ("tests/hostile", "tests/test_files.py", "tests/test_streams.py")
 BEGIN, END = "<!-- hostile:begin -->\n", "<!-- hostile:end -->"
 
 
@@ -64,10 +65,10 @@ def main() -> int:
     """Run the corpus; the exit code is pytest's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
-    parser.add_argument("modules", nargs="*", help="test modules; all of tests/hostile/ by default")
+    parser.add_argument("modules", nargs="*", help="test modules; all of them by default")
     options = parser.parse_args()
     counts, whole = Counts(), kept() if options.modules else Counts()
-    tests = options.modules or ["tests/hostile"]
+    tests = options.modules or TESTS
     code = pytest.main(
         [*(str(ROOT / name) for name in tests), "-q", "-p", "no:cacheprovider"], plugins=[counts]
     )

@@ -22,7 +22,7 @@ from rich.text import Text
 from ..errors import ProbeError
 from ..escape import visible
 from ..pairs.audit import AnswerLog, Key, LabelAnswer, Question
-from ..pairs.record import Content
+from ..pairs.record import Content, text_of
 from ..runs import now
 from ..streams import plain
 
@@ -186,7 +186,7 @@ def _shown(content: Content) -> Text:
     """The words of a side; whatever could move the cursor is spelled out, and turns of a chat are marked."""
     if isinstance(content, str):
         return Text(visible(content, "\n"))
-    turns = (f"{message.get('role', '?')}: {message.get('content') or ''}" for message in content)
+    turns = (f"{message.get('role', '?')}: {text_of((message,))}" for message in content)
     return Text(visible("\n\n".join(turns), "\n"))
 
 

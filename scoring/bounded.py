@@ -29,7 +29,8 @@ SECONDS = 10.0  # for one dialogue; a template takes well under a millisecond
 GROWTH = 2 << 30  # bytes that a template may allocate
 CHARACTERS = 1 << 26  # of one rendered dialogue
 REMEDY = "Mend the template, or use --template raw."
-_deadlines: dict[int, tuple[float, int]] = {}  # thread: when its template ends, memory when it began
+# Thread: when its template ends, and the memory when it was first looked at (0 until then).
+_deadlines: dict[int, tuple[float, int]] = {}
 _lock = threading.Lock()
 _passed: set[str] = set()  # templates that a child has rendered
 
@@ -69,7 +70,7 @@ def watched(seconds: float = SECONDS) -> Iterator[None]:
     thread = threading.get_ident()
     _watch()
     with _lock:
-        _deadlines[thread] = (time.monotonic() + seconds, _resident())
+        _deadlines[thread] = (time.monotonic() + seconds, 0)
     try:
         yield
     except TemplateStopped:
@@ -150,7 +151,9 @@ def _look() -> None:
         with _lock:
             now, used = time.monotonic(), _resident() if _deadlines else 0
             for thread, (end, before) in list(_deadlines.items()):
-                if now > end or used - before > GROWTH:
+                if now <= end and not before:
+                    _deadlines[thread] = (end, used)  # most end before any look, and cost none
+                elif now > end or used - before > GROWTH:
                     del _deadlines[thread]
                     raised = ctypes.py_object(TemplateStopped)
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)

@@ -23,6 +23,7 @@ from .scores import EncodedPair, EncodedSide
 from .templates import (
     Chat,
     chat_texts,
+    is_blank,
     is_rendered,
     messages,
     resolve_template,
@@ -150,7 +151,7 @@ class Encoder:
         for i in range(len(ids) - 1, start - 1, -1):
             if ids[i] in special_ids(self.tokenizer):
                 return i + 1
-            if self.tokenizer.decode([ids[i]]).strip():
+            if not is_blank(self.tokenizer, ids[i]):
                 return None
         return None
 
@@ -181,8 +182,16 @@ class Encoder:
     def tokenise(self, texts: list[str]) -> list[Tokens]:
         """The ids of each text, nothing added, and where each token stands, None for slow tokenizers."""
         if self.tokenizer.is_fast:
-            batch = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-            return list(zip(batch["input_ids"], batch["offset_mapping"], strict=True))
+            once = list(dict.fromkeys(texts))  # pairs share prompts
+            batch = self.tokenizer(
+                once,
+                add_special_tokens=False,
+                return_offsets_mapping=True,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+            made = dict(zip(once, zip(batch["input_ids"], batch["offset_mapping"], strict=True), strict=True))
+            return [made[text] for text in texts]
         return [(self.tokenizer(text, add_special_tokens=False)["input_ids"], None) for text in texts]
 
     def _place(

@@ -84,6 +84,8 @@ class Met:
 def shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     """How many ids two sequences share at their beginning."""
     n = min(len(a), len(b))
+    if a[:n] == b[:n]:  # as a prompt and what follows it mostly do
+        return n
     return next((i for i in range(n) if a[i] != b[i]), n)
 
 

@@ -86,6 +86,12 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     return frozenset(tokenizer.added_tokens_decoder)
 
 
+@lru_cache(maxsize=4096)
+def is_blank(tokenizer: PreTrainedTokenizerBase, token: int) -> bool:
+    """Whether a token is white space."""
+    return not str(tokenizer.decode([token])).strip()
+
+
 @lru_cache(maxsize=8)
 def special_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The tokenizer's special tokens as text, those of one or two characters left out."""
@@ -152,7 +158,8 @@ def _whole(turns: Sequence[Message], text: str) -> None:
         )
     for turn in turns:
         words = words_of(turn.get("content")).strip()
-        if turn.get("role") == "user" and words and _squeezed(words) not in _squeezed(text):
+        lost = turn.get("role") == "user" and words not in text  # "" stands in every text
+        if lost and _squeezed(words) not in _squeezed(text):
             wants = (
                 " It may want content parts: write them as" if not parts else " Write content as text, or as"
             )

@@ -6,10 +6,9 @@ import random
 import struct
 
 import pytest
+from in_process import PAIRS
 
 from probe.pairs import formats, jsonl
-
-from .conftest import PAIRS
 
 ROW = json.dumps(PAIRS[0])
 TEXTS = [

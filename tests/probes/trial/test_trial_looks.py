@@ -73,11 +73,11 @@ def session(monkeypatch):
     monkeypatch.setattr(
         run,
         "examples",
-        lambda pairs, *_: [
+        lambda pairs, *_, **__: [
             SimpleNamespace(prompt=p.prompt, line=p.line, codes=None) for p in pairs
         ],
     )  # fmt: skip
-    return SimpleNamespace(encoder=None, scores_of=lambda pairs, name: [])
+    return SimpleNamespace(encoder=None, encoded=lambda pairs: [], scores_of=lambda pairs, name: [])
 
 
 def made(n):

@@ -1,0 +1,3 @@
+"""Any command run in this process."""
+
+from in_process import *  # noqa: F403
