@@ -10,7 +10,7 @@ def holm_adjusted(ps: Sequence[float]) -> list[float]:
 
     Source: Holm (1979), A simple sequentially rejective multiple test procedure.
     """
-    adjusted, highest = [0.0] * len(ps), 0.0
+    adjusted, highest = list(ps), 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
         highest = max(highest, ps[index] * (len(ps) - rank))
         adjusted[index] = min(highest, 1.0)

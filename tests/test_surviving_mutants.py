@@ -8,6 +8,7 @@ from scipy import special
 
 from probe.gate.promote.changes import QUANTITIES, Paired, changes
 from probe.gate.promote.claims import ChangeClaim, allowances, claims_of, judged
+from probe.stats.answers import distinct_change
 from probe.stats.statistics import clopper_pearson, share_clustered, summarise
 
 
@@ -99,3 +100,10 @@ def test_a_share_of_agreeing_clusters_counts_each_once():
     assert (one.value, one.low, one.high, one.p) == (1.0, None, None, None)
     assert share_clustered([], [], name="s").value is None
     assert math.isfinite(estimate.value)
+
+
+@pytest.mark.parametrize(("base", "tuned"), [(["ab"], ["abcd"]), (["abcd"], ["ab"]), (["ab"], ["ab"])])
+def test_variety_of_phrases_that_one_model_never_wrote_has_no_change(base, tuned):
+    """Answers shorter than a phrase of three: one side or both have none."""
+    assert distinct_change(base, tuned, 3) is None
+    assert distinct_change(["abcd"], ["abcd"], 3).value == 0

@@ -113,11 +113,12 @@ def test_log_probs_of_pairs_are_summed_by_side():
         [-3, -0.5],
         [-4, -3],
     ]
-    assert made.policy.chosen_tokens.tolist() == [2, 1] and made.policy.rejected_tokens.tolist() == [1, 3]
     assert [values.tolist() for values in (made.reference.chosen, made.reference.rejected)] == [
         [-3.5, -1],
         [-3, -2],
     ]
+    for given in (made.policy, made.reference):  # both have the tokens of their own side
+        assert (given.chosen_tokens.tolist(), given.rejected_tokens.tolist()) == ([2, 1], [1, 3])
     assert pair_logps(logps, items, "orpo").reference is None
     items[1].reference = None
     with pytest.raises(ValueError, match="no reference"):
