@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..errors import ProbeError
-from ..probes.encoded import once
 from ..probes.gated import GateRequest, Work, sharing
 from ..progress import alive
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
+from ..scoring.told import once
 from . import cache as kept
 from . import plan
 from .clean import on_clean_labels

@@ -33,6 +33,7 @@ from .templates import (
 )
 
 SAMPLE = 256  # pairs that `auto` looks at
+NO_MASKS = {"return_attention_mask": False, "return_token_type_ids": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +184,7 @@ class Encoder:
         """The ids of each text, nothing added, and where each token stands, None for slow tokenizers."""
         if self.tokenizer.is_fast:
             once = list(dict.fromkeys(texts))  # pairs share prompts
-            batch = self.tokenizer(
-                once,
-                add_special_tokens=False,
-                return_offsets_mapping=True,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-            )
+            batch = self.tokenizer(once, add_special_tokens=False, return_offsets_mapping=True, **NO_MASKS)
             made = dict(zip(once, zip(batch["input_ids"], batch["offset_mapping"], strict=True), strict=True))
             return [made[text] for text in texts]
         return [(self.tokenizer(text, add_special_tokens=False)["input_ids"], None) for text in texts]

@@ -18,6 +18,7 @@ from ..scoring.processes import exchange, rank, world
 from ..scoring.scores import PairScore
 from ..scoring.service import Scorer
 from ..scoring.session import ModelOptions, Session, Source, score_row
+from ..scoring.told import met_findings
 from .before_after import before_after
 from .behaviour import Sampling
 from .checks import check_device, check_options
@@ -136,7 +137,7 @@ def train_run(
         created=created,
         decision=decision or _as_decision(recipes),
         estimates=(*estimates, *(moved.estimates if moved else ())),
-        findings=tuple(_findings(trained)),
+        findings=(*_findings(trained), *met_findings(session)),
         inputs={**session.inputs(), "split": {"train": len(train_items), "held_out": len(held_out)}},
         config=config.current(),
         environment=environment(),

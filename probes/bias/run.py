@@ -22,9 +22,9 @@ from ...scoring.processes import rank
 from ...scoring.scores import PairScore
 from ...scoring.session import Extremes, ModelOptions, Session, Source, score_row
 from ...scoring.table import ScoreTable
+from ...scoring.told import met_findings
 from ...stats.sequential import sign_sequence
 from ..clusters import prompt_clusters
-from ..encoded import met_findings
 from .early import cluster_gaps, early_result, settled
 from .judge import BiasResult, bias
 from .looks import looked, sampled

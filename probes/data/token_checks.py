@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ...records import Finding
+from ...scoring.told import TOLD, encoded_finding
 from ...stats.statistics import share
-from ..encoded import TOLD, encoded_finding
 from .limits import Limits
 from .result import CheckResult, Data, counted
 from .row_flags import Flag
@@ -119,7 +119,7 @@ def merged_boundary(data: Data, limits: Limits) -> CheckResult:
 
 
 def flagged(flag: str) -> Callable[[Data, Limits], CheckResult]:
-    """The check of one flag of the encoder; `probes.encoded` explains its finding."""
+    """The check of one flag of the encoder; `scoring.told` explains its finding."""
 
     def check(data: Data, limits: Limits) -> CheckResult:
         tokens = _tokens(data)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...pairs.record import Pair
-from ..encoded import example_of
+from ...scoring.told import example_of
 
 if TYPE_CHECKING:
     from ...scoring.encode import Encoder

@@ -18,10 +18,10 @@ from ...records import Measured, Run, together
 from ...runs import environment, now
 from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
+from ...scoring.told import met_findings
 from ..clusters import prompt_clusters
 from ..contexts import place_of_system
 from ..cost import added, clocked
-from ..encoded import met_findings
 from ..negatives.triviality import sample_of
 from .attributes import NAMES
 from .differ import counted, judge_attributes

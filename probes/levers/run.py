@@ -18,12 +18,12 @@ from ...records import Measured, Run, together
 from ...runs import environment, now
 from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
+from ...scoring.told import met_findings
 from ...training.neutral import NEUTRAL
 from ..clusters import prompt_clusters
 from ..contexts import added_tokens, place_of_system, with_passage, with_shots
 from ..cost import added, clocked
 from ..effects.run import whole_everywhere
-from ..encoded import met_findings
 from ..negatives.triviality import sample_of
 from .judge import Array, Base, Lever, judge_levers
 

@@ -17,9 +17,9 @@ from ...runs import environment, now
 from ...scoring.flags import EXCLUDING
 from ...scoring.scores import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
+from ...scoring.told import met_findings
 from ..clusters import prompt_clusters
 from ..cost import clocked, seconds
-from ..encoded import met_findings
 from ..numerics.judge import Plan, judge_numerics, judge_plan
 from ..order import drawn
 from .displacement import Gradients, judge_gradients

@@ -21,10 +21,10 @@ from ...records import Estimate, Measured, Run, together
 from ...runs import environment, now
 from ...scoring.model import LoadedModel
 from ...scoring.session import ModelOptions, Session, Source
+from ...scoring.told import met_findings
 from ...training.data import Example, examples, prompt_key, split_by_prompt
 from ...training.methods import METHODS
 from ...training.shipped import BATCH
-from ..encoded import met_findings
 from .course import Course
 from .difficulty import difficulty
 from .judge import Trial

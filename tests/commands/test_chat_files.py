@@ -13,12 +13,12 @@ from rich.console import Console
 from tiny_models import make_tokenizer  # noqa: F401
 
 from probe.commands.label_screen import question_lines
-from probe.pairs.audit import Answer, AnswerLog, Question, log_path, questions
+from probe.pairs.audit import AnswerLog, LabelAnswer, Question, log_path, questions
 from probe.pairs.read import read_pairs
 from probe.pairs.record import text_of
-from probe.probes.encoded import TOLD
 from probe.records import Decision, Reason
 from probe.runs import load_run, save_run
+from probe.scoring.told import TOLD
 from probe.training.shipped import recipe
 
 CHAT = Path(__file__).parents[2].parent / "shared/data/chat"
@@ -205,9 +205,9 @@ def test_label(name, probe, tmp_path):
         assert probe("label", path, "--report").code == 2
         return
     pairs = list(read_pairs(path))
-    console = Console(file=StringIO(), width=60, force_terminal=True, _environ={})
+    console = Console(file=StringIO(), width=40, force_terminal=True, _environ={})
     for pair in pairs[:3]:
-        lines = question_lines(Question(pair, "d", "chosen"), console, 60)
+        lines = question_lines(Question(pair, "d", "chosen"), console, 40)
         shown = squeezed("".join(segment.text for line in lines for segment in line))
         for content in (pair.prompt, pair.chosen, pair.rejected):
             turns = [content] if isinstance(content, str) else [(message,) for message in content]
@@ -215,7 +215,9 @@ def test_label(name, probe, tmp_path):
     log = AnswerLog.open(log_path(path, "ann"))
     for question in questions(pairs, "ann", 0):
         log.add(
-            Answer(question.digest, question.pair.id, "chosen", question.left, 1.0, "2026-11-26T00:00:00Z")
+            LabelAnswer(
+                question.digest, question.pair.id, "chosen", question.left, 1.0, "2026-11-26T00:00:00Z"
+            )
         )
     done = probe("label", path, "--name", "ann", "--n", "24", "--report", "--export", tmp_path / "out.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

@@ -10,8 +10,8 @@ from ..pairs.record import Pair
 from ..records import Finding, Severity
 
 if TYPE_CHECKING:
-    from ..scoring.encode import Encoder
-    from ..scoring.session import Session
+    from .encode import Encoder
+    from .session import Session
 
 LONGEST = 60  # characters of an example's words
 
@@ -148,7 +148,7 @@ def encoded_finding(flag: str, lines: Sequence[int], n: int, example: str) -> Fi
 
 def example_of(flag: str, encoder: Encoder, pair: Pair) -> str:
     """What the template did in one pair: the line, how many tokens, and the words; "" for other flags."""
-    from ..scoring.changes import changed
+    from .changes import changed
 
     if not flag.startswith("template_"):
         return ""

@@ -4,7 +4,6 @@ import pytest
 
 from probe.probes.bias.run import BiasOptions
 from probe.probes.bias.run import measure_in as bias_in
-from probe.probes.encoded import met_findings, once
 from probe.probes.negatives.run import measure_in as negatives_in
 from probe.probes.negatives.work import NegativesOptions
 from probe.probes.trial.options import TrialOptions
@@ -13,6 +12,7 @@ from probe.records import together
 from probe.scoring.flags import Met
 from probe.scoring.options import ModelOptions
 from probe.scoring.session import Session, Source
+from probe.scoring.told import met_findings, once
 
 DROPS = (
     "{% for m in messages %}<|turn|>{{ m.content.split('</t>')[-1] | trim }}<|end|>{% endfor %}"
