@@ -10,7 +10,7 @@ by the tokenizer's own template, and what follows the common beginning of their 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -22,6 +22,7 @@ from .flags import FLAGS, joined_pair, shared_prefix
 from .scores import EncodedPair, EncodedSide
 from .templates import (
     Chat,
+    Prompts,
     chat_texts,
     is_blank,
     is_rendered,
@@ -56,6 +57,7 @@ class Encoder:
     max_length: int | None
     affixes: Affixes
     chat: bool = True
+    prompts: Prompts = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, pair: Pair) -> EncodedPair:
         """One pair as token ids."""
@@ -115,7 +117,7 @@ class Encoder:
                 "Use a model with one, or give the pairs as text."
             )
         try:
-            return chat_texts(self.tokenizer, pair)
+            return chat_texts(self.tokenizer, pair, self.prompts)
         except ProbeError as error:
             raise ProbeError(f"line {pair.line}: {error}") from error
 

@@ -122,19 +122,36 @@ def messages(content: Content | None, role: str) -> list[Message]:
     return [{"role": role, "content": content}] if isinstance(content, str) else list(content)
 
 
-def chat_texts(tokenizer: PreTrainedTokenizerBase, pair: Pair) -> Chat:
+Prompts = dict[tuple[str, str], str]  # template, prompt and options: what they were rendered as
+REMEMBERED = 4096  # prompts
+
+
+def chat_texts(tokenizer: PreTrainedTokenizerBase, pair: Pair, known: Prompts | None = None) -> Chat:
     """The three texts of a pair under the tokenizer's chat template, with the row's own options.
+
+    `known` remembers rendered prompts: pairs share them, and a session encodes a file more than once.
 
     Raises `ProbeError`, with what the template said, when it refuses the messages or loses the user's words.
     Source: `tokenize_fn` of TRL 1.16's `DPOTrainer`.
     """
     options = chat_options(pair.meta)
     prompt = messages(pair.prompt, "user")
-    before = _apply(tokenizer, prompt, options, add_generation_prompt=True) if prompt else ""
+    before = _asked(tokenizer, prompt, options, {} if known is None else known) if prompt else ""
     sides = [_apply(tokenizer, [*prompt, *messages(side, "assistant")], options) for side in _sides(pair)]
     turns = [*prompt, *(m for side in _sides(pair) for m in messages(side, "assistant"))]
     _whole(turns, before + "".join(sides))
     return Chat(before, *sides)
+
+
+def _asked(
+    tokenizer: PreTrainedTokenizerBase, prompt: list[Message], options: Mapping[str, Any], known: Prompts
+) -> str:
+    name = str(tokenizer.chat_template), repr((prompt, options))
+    if name not in known:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[name] = _apply(tokenizer, prompt, options, add_generation_prompt=True)
+    return known[name]
 
 
 def _sides(pair: Pair) -> tuple[Content, Content]:

@@ -19,7 +19,7 @@ from probe.pairs.record import text_of
 from probe.records import Decision, Reason
 from probe.runs import load_run, save_run
 from probe.scoring.told import TOLD
-from probe.training.shipped import recipe
+from probe.training.shipped import shipped_values
 
 CHAT = Path(__file__).parents[2].parent / "shared/data/chat"
 pytestmark = [
@@ -235,7 +235,9 @@ def test_export(name, models, probe, tmp_path):
         "gate", path_of(name), "--model", models / case.template, *case.more, *words, "--out", tmp_path / "g"
     )
     run = load_run(tmp_path / "g")
-    decision = Decision("dpo", ("dpo",), recipe("dpo", parameters=None, n=24), (Reason("", "x", "y"),))
+    decision = Decision(
+        "dpo", ("dpo",), shipped_values("dpo", parameters=None, n=24), (Reason("", "x", "y"),)
+    )
     save_run(dataclasses.replace(run, decision=decision), tmp_path / "g")
     done = probe("export", tmp_path / "g", "--to", "trl", "--out", tmp_path / "e")
     assert done.code == 0, done

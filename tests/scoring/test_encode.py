@@ -234,3 +234,26 @@ def test_a_tokenizer_without_offsets_finds_the_same_boundary(make_tokenizer):
     one = pair("Why do diets fail?", " The answer is that people eat", " no")
     slow, quick = (make_encoder(t, [one], "raw")(one) for t in (Slow(), fast))
     assert slow == quick
+
+
+def test_a_prompt_is_rendered_once_and_with_its_own_options(make_tokenizer, monkeypatch):
+    from probe.scoring import templates
+
+    asked = []
+    whole = templates._apply
+    monkeypatch.setattr(
+        templates, "_apply", lambda t, turns, o, **more: asked.append(more) or whole(t, turns, o, **more)
+    )
+    tokenizer = make_tokenizer("bpe", chat=True)
+    tokenizer.chat_template = "{{ mark }}" + tokenizer.chat_template
+    prompt = ({"role": "user", "content": "Why?"},)
+    pairs = [
+        Pair(str(i), prompt, "a", "b", meta={"chat_template_kwargs": {"mark": f"m{i % 2}"}}) for i in range(6)
+    ]
+    encode = make_encoder(tokenizer, pairs)
+    codes = encode.many(pairs)
+    assert sum("add_generation_prompt" in more for more in asked) == 2
+    alone = [make_encoder(tokenizer, pairs)(pair) for pair in pairs]
+    assert codes == alone and codes[0] != codes[1]
+    tokenizer.chat_template = "{{ 'new' }}" + tokenizer.chat_template
+    assert encode.many(pairs) != codes
