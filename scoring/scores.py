@@ -62,11 +62,6 @@ class SideScore:
         """Nats per token, without the end token; NaN when there is no token."""
         return self.logps / self.tokens if self.tokens else float("nan")
 
-    @property
-    def byte_logps(self) -> float:
-        """Nats per UTF-8 byte of the response's text; NaN when there is none."""
-        return self.logps / self.bytes if self.bytes else float("nan")
-
 
 @dataclass(frozen=True, slots=True)
 class PairScore:

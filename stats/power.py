@@ -38,19 +38,6 @@ def _sign_limit(n: int, alpha: float) -> int:
     return limit
 
 
-def sign_test_pairs(
-    rate: float, *, power: float = 0.8, alpha: float = 0.05, most: int = 100_000
-) -> int | None:
-    """Untied pairs that the two-sided sign test needs to tell `rate` from ½: .6 needs 199, 1 needs 6."""
-    return _scan(lambda n: sign_test_power(n, rate, alpha), power, _sign_guess(rate, power, alpha), most)
-
-
-def _sign_guess(rate: float, power: float, alpha: float) -> float:
-    effect = abs(rate - 0.5)
-    reach = special.ndtri(1 - alpha / 2) * 0.5 + special.ndtri(power) * math.sqrt(rate * (1 - rate))
-    return math.inf if not effect else float(reach / effect) ** 2
-
-
 def _scan(found: Callable[[int], float], power: float, guess: float, most: int) -> int | None:
     """The least n with found(n) ≥ power. Sawtooth: start at half the normal guess, go up one by one."""
     if guess > most:
@@ -59,24 +46,6 @@ def _scan(found: Callable[[int], float], power: float, guess: float, most: int) 
     while n <= most and found(n) < power:
         n += 1
     return n if n <= most else None
-
-
-def share_equivalence_power(n: int, delta: float, alpha: float = 0.05) -> float:
-    """Chance that two exact one-sided binomial tests place a true rate of ½ inside ½ ± delta."""
-    wins = np.arange(n + 1)
-    above = stats.binom.sf(wins - 1, n, 0.5 - delta) <= alpha
-    below = stats.binom.cdf(wins, n, 0.5 + delta) <= alpha
-    return float(stats.binom.pmf(wins, n, 0.5)[above & below].sum())
-
-
-def share_equivalence_pairs(
-    delta: float, *, power: float = 0.8, alpha: float = 0.05, most: int = 100_000
-) -> int | None:
-    """Pairs without a tie that settle a true win rate of ½ as lying within ½ ± delta: .1 needs 214."""
-    if delta <= 0:
-        return None
-    guess = 0.25 * ((special.ndtri(1 - alpha) + special.ndtri((1 + power) / 2)) / delta) ** 2
-    return _scan(lambda n: share_equivalence_power(n, delta, alpha), power, float(guess), most)
 
 
 def t_power(n: int, effect: float, alpha: float = 0.05) -> float:

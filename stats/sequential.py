@@ -71,13 +71,6 @@ def sign_sequence(gaps: npt.ArrayLike, alpha: float = 0.05) -> SignSequence:
     )
 
 
-def first_crossing(gaps: npt.ArrayLike, alpha: float = 0.05) -> int | None:
-    """How many gaps, ties counted, had been seen when E first reached 1/alpha; None: not yet."""
-    signs = np.sign(finite(gaps))
-    crossed = np.flatnonzero(log_e(np.cumsum(signs > 0), np.cumsum(signs < 0)) >= -math.log(alpha))
-    return int(crossed[0]) + 1 if crossed.size else None
-
-
 def win_rate_limits(wins: int, losses: int, alpha: float = 0.05) -> tuple[float, float]:
     """All rates against which E stays below 1/alpha: the confidence sequence at this moment."""
     limit = -math.log(alpha)

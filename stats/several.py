@@ -1,10 +1,9 @@
-"""Corrections for several tests on arrays of p-values."""
+"""Holm's correction for several tests, on arrays of p-values."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from .multiplicity import holm_adjusted
 from .statistics import Floats, finite
@@ -13,9 +12,3 @@ from .statistics import Floats, finite
 def holm(ps: npt.ArrayLike) -> Floats:
     """Holm's adjusted p-values, in the order given: reject those ≤ alpha and the family error is ≤ alpha."""
     return np.array(holm_adjusted(finite(ps).tolist()), dtype=np.float64)
-
-
-def benjamini_hochberg(ps: npt.ArrayLike) -> Floats:
-    """Adjusted p-values that bound the expected share of false flags (the false discovery rate)."""
-    array = finite(ps)
-    return np.asarray(stats.false_discovery_control(array), dtype=np.float64) if array.size else array

@@ -72,3 +72,45 @@ def test_a_class_has_a_name_of_its_own(modules):
                 places.setdefault(node.name, []).append(path)
     assert places.pop("Preflight") == ["axolotl_plugin.py", "preflight.py"]
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_what_is_public_says_what_it_does(modules):
+    """Every public class and function has a docstring; a method of a documented class too."""
+    bare = []
+    for path, text in modules.items():
+        tree = ast.parse(text)
+        kinds = (ast.ClassDef, ast.FunctionDef)
+        classes = [c for c in tree.body if isinstance(c, ast.ClassDef) and not c.name.startswith("_")]
+        bare += [
+            f"{path}: {node.name}"
+            for node in [*tree.body, *(inner for c in classes for inner in c.body)]
+            if isinstance(node, kinds) and not node.name.startswith("_") and not ast.get_docstring(node)
+        ]
+    assert bare == []
+
+
+# Called by what is outside: transformers, mkdocs, pandas, an editor, a script of the user's own.
+FROM_OUTSIDE = {"api.py", "preflight.py", "axolotl_plugin.py", "__init__.py", "training/callback.py"}
+
+
+def test_no_function_is_dead(modules):
+    """A function that only tests call is dead. The table of losses finds its equations by their names."""
+    trees = {path: ast.parse(text) for path, text in modules.items()}
+    used = {"main"}
+    outside = [p for folder in ("bench", "docs") for p in (ROOT / folder).rglob("*.py")]
+    for tree in [*trees.values(), *(ast.parse(p.read_text(encoding="utf-8")) for p in outside)]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                used.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                used.add(node.attr)
+            elif isinstance(node, ast.alias) and node.asname:
+                used.add(node.name)
+    dead = [
+        f"{path}: {node.name}"
+        for path, tree in trees.items()
+        if path not in FROM_OUTSIDE and not path.startswith("commands/")
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name not in used and not node.name.startswith("__")
+    ]
+    assert [name for name in dead if not name.startswith("training/losses.py: _")] == []

@@ -15,7 +15,6 @@ DECORATION = {
 }  # fmt: skip
 METHODS = ("dpo", "ipo", "kto", "orpo", "simpo", "cpo", "preference", "pref", "sft")
 SIDES = {"chosen": "chosen", "rejected": "rejected", "reject": "rejected"}
-RATES = {"lr", "rate"}
 STEP_NAMES = (
     "step", "global_step", "trainer/global_step", "current_steps", "current_step", "iteration", "iter",
     "iterations", "iters", "update", "updates", "num_updates", "steps", "optimizer_step",

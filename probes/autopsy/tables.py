@@ -16,7 +16,6 @@ Entry = Mapping[str, Any]
 OF_TRAINING = re.compile(r"^(step|epoch|training loss|learning rate|grad norm|)$", re.IGNORECASE)
 ENVELOPE = ("__MIN", "__MAX")
 METRIC_NAMES = ("key", "metric", "metric_name", "name", "tag")
-X_AXES = ("step", "global_step", "_step", "epoch")
 NOTHING = {"", "-", "No log", "No Log", "None", "null", "N/A"}
 
 

@@ -99,8 +99,3 @@ def test_two_values_can_have_power():
     half = stats.t.ppf(0.95, 1) * x.std(1, ddof=1) / 2**0.5
     assert power.tost_power(2, 5.0) == pytest.approx((np.abs(x.mean(1)) + half < 5).mean(), abs=0.01)
     assert power.tost_pairs(40.0) == 2 and power.t_pairs(60.0) == 2
-
-
-def test_a_scan_ends_at_most():
-    assert power.sign_test_pairs(0.6, most=199) == 199 and power.sign_test_pairs(0.6, most=198) is None
-    assert power.sign_test_pairs(1.0, most=6) == 6 and power.sign_test_pairs(1.0, most=5) is None

@@ -8,18 +8,6 @@ import pytest
 from probe.stats import power
 
 
-@pytest.mark.parametrize(("rate", "n"), [(0.6, 199), (0.7, 49), (0.75, 30), (0.8, 20), (0.9, 12), (1.0, 6)])
-def test_sign_test_pairs(rate, n):
-    assert power.sign_test_pairs(rate) == n
-    assert power.sign_test_pairs(1 - rate) == n
-
-
-def test_sign_test_pairs_is_the_least():
-    n = power.sign_test_pairs(0.57)
-    assert power.sign_test_power(n, 0.57) >= 0.8
-    assert max(power.sign_test_power(k, 0.57) for k in range(1, n)) < 0.8
-
-
 def test_sign_test_power_by_hand():
     """Six pairs reject at 6:0 only: .9⁶ + .1⁶."""
     assert power.sign_test_power(6, 0.9) == pytest.approx(0.9**6 + 0.1**6)
@@ -27,10 +15,8 @@ def test_sign_test_power_by_hand():
 
 
 def test_no_difference_needs_no_number():
-    assert power.sign_test_pairs(0.5) is None
     assert power.t_pairs(0.0) is None
     assert power.tost_pairs(0.1, offset=0.1) is None
-    assert power.share_equivalence_pairs(0.0) is None
     assert power.tost_pairs(1e-5) is None
 
 
@@ -51,9 +37,3 @@ def test_tost_power_agrees_with_simulation():
     half = 1.6711 * x.std(1, ddof=1) / np.sqrt(60)  # t(.95, 59)
     inside = (np.abs(x.mean(1)) + half < 0.4).mean()
     assert power.tost_power(60, 0.4, offset=0.1) == pytest.approx(inside, abs=0.01)
-
-
-def test_share_equivalence_is_the_least_with_power():
-    n = power.share_equivalence_pairs(0.15)
-    assert power.share_equivalence_power(n, 0.15) >= 0.8
-    assert max(power.share_equivalence_power(k, 0.15) for k in range(1, n)) < 0.8

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 
-from probe.stats.sequential import first_crossing, log_e, sign_sequence, win_rate_limits
+from probe.stats.sequential import log_e, sign_sequence, win_rate_limits
 
 COUNTS = st.integers(0, 60)
 
@@ -48,8 +48,6 @@ def test_the_interval_holds_exactly_the_rates_not_rejected(wins, losses):
 
 def test_unanimous_wins_stop_at_seven():
     """E₇ = 2⁷·B(7½, ½)/π = 26.8 is the first above 20; E₆ = 14.4 is not."""
-    assert first_crossing(np.ones(20)) == 7
-    assert first_crossing(np.ones(6)) is None
     state = sign_sequence(np.ones(7))
     assert state.preferred()
     assert not sign_sequence(np.ones(6)).preferred()
@@ -57,7 +55,6 @@ def test_unanimous_wins_stop_at_seven():
 
 def test_ties_are_looked_at_but_carry_no_sign():
     gaps = np.array([1, 0, 1, 0, 1, 1, 1, 1, 1.0])
-    assert first_crossing(gaps) == 9
     assert (sign_sequence(gaps).wins, sign_sequence(gaps).losses) == (7, 0)
 
 
