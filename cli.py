@@ -17,6 +17,7 @@ COMMANDS = (
     "bias",
     "data",
     "show",
+    "unpaired",
     "negatives",
     "effects",
     "levers",

@@ -20,6 +20,11 @@ SILENCE = 10.0  # seconds after which a step that says nothing is said to be run
 _told = [0.0]  # when something was last said, by time.monotonic
 
 
+def first_process() -> bool:
+    """Whether this is the first of the processes that share the job: the one that speaks and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def alive(what: str, silence: float | None = None) -> Iterator[None]:
     """While the block runs, say so on stderr whenever nothing has been said for `silence` seconds."""
@@ -49,7 +54,7 @@ def progress(
 
     `below` is drawn under the bar of a terminal; both are gone when the block ends.
     """
-    if total == 0 or os.environ.get("RANK", "0") != "0":  # of several processes the first one speaks
+    if total == 0 or not first_process():
         yield lambda _: None
     elif sys.stderr.isatty():
         with _bar(what, total, unit, below) as advance:

@@ -73,6 +73,7 @@ def gate(
     from ..gate.settings import from_config, is_run, judged
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
+    from ..pairs.unpaired import is_unpaired
     from ..probes.gated import GateRequest, extent
     from ..reports.emit import emit, parse_formats
 
@@ -90,6 +91,8 @@ def gate(
     )
     if is_run(path):
         return _judged_again(path, judging, levers, format, out, everything)
+    if is_unpaired(path):
+        return _unpaired(path, how, judging, seed, format, out)
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
     _check(device_memory, budget)
@@ -108,6 +111,20 @@ def gate(
     measured = with_levers(measured, levers) if levers else measured
     run = judged(_fitted(measured, request, device_memory), judging, date.today())
     emit(run, format, out, rows=rows, everything=everything)
+    return run.verdict.exit_code
+
+
+def _unpaired(
+    path: Path, how: ModelOptions, judging: GateOptions, seed: int, format: list[str] | None, out: Path | None
+) -> int:
+    """Gate answers with a label each; returns the exit code."""
+    from ..gate.unpaired import judged_unpaired
+    from ..probes.unpaired.run import UnpairedOptions, measure_unpaired
+    from ..reports.emit import emit
+
+    measured = measure_unpaired(path, how, UnpairedOptions(alpha=judging.alpha, seed=seed))
+    run = judged_unpaired(measured, judging.inconclusive)
+    emit(run, format, out)
     return run.verdict.exit_code
 
 
@@ -148,13 +165,17 @@ def _judged_again(
 
     from ..gate.levers import with_levers
     from ..gate.settings import judged
+    from ..gate.unpaired import judged_unpaired
     from ..reports.emit import emit, parse_formats, show
     from ..runs import read_from
     from ..training.saved import saved_run
 
     saved = saved_run(path)
     with read_from(path):
-        run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
+        if saved.command == "unpaired":
+            run = judged_unpaired(saved, judging.inconclusive)
+        else:
+            run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
         if out is None:
             show(run, parse_formats(format), everything=everything)
         else:

@@ -23,8 +23,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "What is run": (
         "data", "numerics", "negatives", "bias", "effects", "trial", "quick", "thorough", "budget",
-        "plan", "trial_pairs", "corrected", "stop_early", "surface", "alone", "states", "gradients",
-        "methods", "proxy", "builtin", "traits", "trait", "traits_file", "intended", "system", "context",
+        "plan", "trial_pairs", "read_only", "corrected", "stop_early", "surface", "alone", "states",
+        "gradients", "methods", "proxy", "builtin", "traits", "trait", "traits_file", "intended", "system",
+        "context",
         "context_field", "shots", "draws", "steering", "strength", "trial_steps", "watch", "samples",
         "tokens",
     ),

@@ -136,8 +136,8 @@ def _side(row: Row, name: str, field: str) -> Any:
         return row[field]
     if isinstance(row.get("completion"), str) and "label" in row:
         raise BadRow(
-            "unpaired (prompt, completion, label), as for KTO, where pairs are needed. Join a true "
-            "and a false completion of each prompt as chosen and rejected."
+            "unpaired (prompt, completion, label), as for KTO, where pairs are needed. "
+            "`probe unpaired FILE --to PAIRS` checks it and makes pairs of it."
         )
     there = ", ".join(map(repr, list(row)[:8])) or "none"
     raise BadRow(f'no field "{field}" (there: {there}). Map it with --fields {name}=FIELD.')

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import ProbeError
 from ..escape import inert
 from ..files import check_target, writable, write_text
+from ..progress import first_process
 from ..records import Run
 from ..runs import new_run_dir, note_last, save_rows, save_run
 from ..streams import report, utf8
@@ -49,9 +50,12 @@ def emit(
     """Save `run` with its companions, then show it as asked; returns the directory written.
 
     `rows` are those of `scores.jsonl`. `directory` None makes a new one under `.probe/runs`. The format never
-    changes what is saved. A judged run is noted in `.probe/last.json` for `probe train`.
+    changes what is saved. A judged run is noted in `.probe/last.json` for `probe train`. Of several processes
+    the first one does all of this.
     """
     targets = parse_formats(formats)
+    if not first_process():
+        return directory or Path()
     run = answered(run)
     directory = directory or new_run_dir(run.command, _stem(run), run.created)
     try:
@@ -59,7 +63,7 @@ def emit(
     except ProbeError:
         show(run, targets, everything=everything)  # what was measured is told, though it cannot be kept
         raise
-    if run.decision is not None and run.command != "train":
+    if run.decision is not None and run.command not in ("train", "unpaired"):
         try:
             note_last(run, wrote[0])
         except ProbeError as error:

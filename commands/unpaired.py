@@ -1,0 +1,51 @@
+"""`probe unpaired`: answers with a label each, as KTO takes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ProbeError
+from ..scoring.options import ModelOptions
+from . import bundles, options
+
+
+def unpaired(
+    answers: Annotated[Path, typer.Argument(help="Answers: prompt, completion, label.")],
+    how: bundles.Loading = ModelOptions(),
+    to: Annotated[Path | None, typer.Option(help="Write the pairs in it; must not exist.")] = None,
+    read_only: Annotated[bool, typer.Option("--no-model", help="Check the answers; load no model.")] = False,
+    alpha: options.Alpha = 0.05,
+    seed: options.Seed = 0,
+    format: options.Format = None,
+    out: options.Out = None,
+) -> None:
+    """Check answers with labels, as for KTO, and make pairs of them.
+
+    Example: probe unpaired answers.jsonl --to pairs.jsonl --no-model
+    """
+    from ..gate.unpaired import decided
+    from ..probes.unpaired.run import UnpairedOptions, measure_unpaired
+    from ..reports.emit import emit, parse_formats
+
+    parse_formats(format)
+    if to is not None and to.exists():
+        raise ProbeError(f"{to}: exists, and nothing is overwritten. Choose another name with --to.")
+    run = measure_unpaired(answers, how, UnpairedOptions(not read_only, alpha, seed))
+    if to is not None:
+        _write_pairs(answers, to)
+    emit(replace(run, decision=decided(run)), format, out)
+
+
+def _write_pairs(answers: Path, to: Path) -> None:
+    from ..files import write_text
+    from ..pairs.unpaired import pair_row, pairs_in, read_unpaired
+
+    rows = [pair_row(*pair) for pair in pairs_in(read_unpaired(answers))]
+    if not rows:
+        raise ProbeError(f"{answers}: no prompt has answers of both labels, so there are no pairs to write.")
+    write_text(to, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

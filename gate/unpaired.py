@@ -1,0 +1,77 @@
+"""What the gate says of unpaired answers: conditions, a verdict, and sft, kto, fix-data or do-not-train.
+
+A smaller table than that of pairs, since no trial is made: labels that are sound, not told apart by the
+surface, and told apart by the frozen model's states under the prompt. The limits are those of pairs, and were
+not validated for unpaired data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..probes.unpaired.run import TRIVIAL
+from ..records import Condition, Decision, Estimate, Reason, Result, Run, Verdict
+from .conditions import RULES
+from .judge import verdict_of
+
+SIGNAL = RULES["signal_accuracy"].limit or 0.6
+SOURCE = "docs/commands/unpaired.md"
+
+
+def judged_unpaired(run: Run, inconclusive: str = "fail") -> Run:
+    """A run of `probe unpaired` with its decision and verdict.
+
+    Inconclusive where something was not measured, or its interval holds the limit: nothing passes unmeasured.
+    """
+    decision = decided(run)
+    surface, signal = run.estimate("surface_accuracy"), run.estimate("signal_accuracy")
+    errors = [f for f in run.findings if f.severity == "error" and f.estimate is None]
+    labels = Condition(
+        "labels", "all", None, None, "fail" if errors else "pass",
+        errors[0].code if errors else "PB36", errors[0].message if errors else "", sense="clean",
+    )  # fmt: skip
+    conditions = [
+        labels,
+        _held("surface_accuracy", surface, TRIVIAL, "PB362", below=True),
+        _held("signal_accuracy", signal, SIGNAL, "PB240", below=False),
+    ]
+    verdict = verdict_of(conditions, "warn" if inconclusive == "warn" else "fail")
+    if verdict.status == "pass" and not (decision and decision.stages):
+        verdict = Verdict("inconclusive", 1, verdict.conditions)
+    return replace(run, decision=decision, verdict=verdict)
+
+
+def _held(name: str, measured: Estimate | None, limit: float, code: str, *, below: bool) -> Condition:
+    """Shown to lie on its side of the limit, or on the other; else inconclusive."""
+    result: Result = "inconclusive"
+    message = "not measured; what was not run never passes"
+    if measured is not None and measured.low is not None and measured.high is not None:
+        good = measured.high <= limit if below else measured.low >= limit
+        bad = measured.low > limit if below else measured.high < limit
+        result = "pass" if good else "fail" if bad else "inconclusive"
+        message = (
+            "" if result != "inconclusive" else "the interval holds the limit; more answers would settle it"
+        )
+    return Condition(name, "all", measured, limit, result, code, message, sense="<=" if below else ">=")
+
+
+def decided(run: Run) -> Decision | None:
+    """The method with its reason; None where what it rests on could not be measured."""
+    errors = [f for f in run.findings if f.severity == "error"]
+    surface, signal = run.estimate("surface_accuracy"), run.estimate("signal_accuracy")
+    if errors:
+        return _decision("fix-data", errors[0].code, errors[0].message)
+    if not run.details["unpaired"]["unwanted"]:
+        return _decision("sft", "PB360", "there are wanted answers alone")
+    if signal is not None and signal.high is not None and signal.high < SIGNAL:
+        text = f"the model's states tell the labels in {signal.value:.0%}, below {SIGNAL:.0%}"
+        return _decision("do-not-train", "PB240", text)
+    if surface is None or surface.value is None:
+        return None
+    return _decision("kto", "PB362", f"both labels, not told apart by the surface ({surface.value:.0%})")
+
+
+def _decision(method: str, code: str, text: str) -> Decision:
+    stages: Sequence[str] = () if method in ("fix-data", "do-not-train") else (method,)
+    return Decision(method, tuple(stages), {}, (Reason(code, text, SOURCE),))

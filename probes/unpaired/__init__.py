@@ -1,0 +1,1 @@
+"""Unpaired data: answers with a label each, read, checked and scored."""

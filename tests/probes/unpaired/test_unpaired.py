@@ -1,0 +1,206 @@
+"""Unpaired answers: read, checked, told apart, scored, and made pairs of."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from probe.__main__ import main
+from probe.cli import app
+from probe.errors import ProbeError
+from probe.gate.unpaired import judged_unpaired
+from probe.pairs.read import read_pairs
+from probe.pairs.unpaired import is_unpaired, pairs_in, read_unpaired
+from probe.probes.unpaired.model import _by_states
+from probe.probes.unpaired.run import UnpairedOptions, measure_unpaired
+from probe.records import Estimate, Run
+from probe.reports.renderers import RENDERERS
+from probe.scoring.session import ModelOptions
+from probe.stats.two_groups import group_difference
+
+WORDS = ["tree", "stone", "river", "cloud", "lamp", "road", "bird", "door", "leaf", "boat", "wall", "seed"]
+
+
+def answers(n=40, unwanted=lambda i: f"It is by the {WORDS[(i * 7 + 4) % 12]}."):
+    for i in range(n):
+        prompt = f"Where is the {WORDS[i % 12]} on day {i}?"
+        yield {"prompt": prompt, "completion": f"It is by the {WORDS[(i * 7 + 1) % 12]}.", "label": True}
+        yield {"prompt": prompt, "completion": unwanted(i), "label": False}
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(rows):
+        path = tmp_path / "answers.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return path
+
+    return write
+
+
+def measured(path, **options):
+    return judged_unpaired(measure_unpaired(path, ModelOptions(), UnpairedOptions(model=False, **options)))
+
+
+def test_rows_are_read_and_other_forms_refused_with_their_line(file):
+    read = read_unpaired(file(answers(2)))
+    assert [a.wanted for a in read] == [True, False, True, False] and read[3].line == 4
+    assert is_unpaired(file(answers(1))) and not is_unpaired(file([{"prompt": "a", "chosen": "b"}]))
+    with pytest.raises(ProbeError, match=r'answers.jsonl:2: "label" is 1\. Write true'):
+        read_unpaired(file([next(answers(1)), {"prompt": "a", "completion": "b", "label": 1}]))
+    with pytest.raises(ProbeError, match='"completion" is empty'):
+        read_unpaired(file([{"prompt": "a", "completion": " ", "label": True}]))
+
+
+def test_commands_that_take_pairs_name_this_one(file):
+    with pytest.raises(ProbeError, match="probe unpaired FILE --to PAIRS"):
+        list(read_pairs(file(answers(2))))
+
+
+def test_pairs_are_made_within_a_prompt_and_each_answer_once(file):
+    rows = [
+        {"prompt": p, "completion": c, "label": label}
+        for p, c, label in (
+            ("a", "1", True), ("a", "2", False), ("a", "3", True), ("b", "4", True), ("a", "5", False),
+            ("c", "6", False), ("a", "7", False),
+        )
+    ]  # fmt: skip
+    made = [(w.completion, u.completion) for w, u in pairs_in(read_unpaired(file(rows)))]
+    assert made == [("1", "2"), ("3", "5")]
+
+
+def test_the_written_pairs_are_a_pair_file(file, tmp_path):
+    target = tmp_path / "pairs.jsonl"
+    done = CliRunner().invoke(
+        app,
+        ["unpaired", str(file(answers())), "--no-model", "--to", str(target), "--out", str(tmp_path / "run")],
+    )
+    assert done.exit_code == 0, done.output
+    pairs = list(read_pairs(target))
+    assert len(pairs) == 40 and pairs[0].meta["lines"] == [1, 2]
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["decision"]["method"] == "kto" and run["details"]["unpaired"]["pairs"] == 40
+    assert "kto" in done.output
+
+
+def test_sound_labels_are_for_kto_and_those_on_the_surface_are_not(file):
+    sound = measured(file(answers()))
+    assert sound.decision.method == "kto" and not sound.findings
+    assert sound.verdict.status == "inconclusive"  # no model, so no signal was measured
+    assert sound.estimate("surface_accuracy").value < 0.75
+    shown = measured(file(answers(unwanted=lambda i: f"Sorry, day {i} is unknown to the support team.")))
+    assert shown.decision.method == "fix-data" and shown.findings[0].code == "PB362"
+    assert shown.estimate("surface_accuracy").value > 0.95
+
+
+def test_one_label_and_contradictions(file):
+    wanted = measured(file([row for row in answers() if row["label"]]))
+    assert wanted.decision.method == "sft" and wanted.findings[0].code == "PB360"
+    unwanted = measured(file([row for row in answers() if not row["label"]]))
+    assert unwanted.decision.method == "fix-data"
+    rows = [*answers()]
+    both = measured(file([*rows, *({**row, "label": not row["label"]} for row in rows[:4])]))
+    assert both.decision.method == "fix-data" and both.findings[0].code == "PB361"
+    assert len(both.findings[0].lines) == 8
+
+
+def test_few_answers_leave_it_open(file):
+    few = measured(file(answers(5)))
+    assert few.decision is None and few.estimate("surface_accuracy").value is None
+
+
+def test_the_gap_is_that_of_the_scored_answers(file, tiny_model_dir):
+    import probe
+
+    path = file(answers(12))
+    how = ModelOptions(str(tiny_model_dir), device="cpu", template="qa")
+    gap = measure_unpaired(path, how, UnpairedOptions()).estimate("gap")
+    pairs = [
+        {"prompt": w.prompt, "chosen": w.completion, "rejected": u.completion}
+        for w, u in pairs_in(read_unpaired(path))
+    ]
+    paired = probe.bias(pairs, str(tiny_model_dir), device="cpu", template="qa")
+    # Every prompt has one answer of each label here, so that both are the same mean.
+    assert gap.value == pytest.approx(paired.estimate("gap").value, abs=1e-6)
+    assert gap.n == 24 and gap.low < gap.value < gap.high
+
+
+def signal(low, high):
+    return Estimate("signal_accuracy", (low + high) / 2, low, high, 80, None, "", "share")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "method", "status"),
+    [(0.7, 0.9, "kto", "pass"), (0.4, 0.55, "do-not-train", "fail"), (0.5, 0.7, "kto", "inconclusive")],
+)
+def test_the_signal_decides_whether_to_train(low, high, method, status):
+    surface = Estimate("surface_accuracy", 0.6, 0.5, 0.7, 80, None, "", "share")
+    counts = {"unpaired": {"wanted": 40, "unwanted": 40, "pairs": 40}}
+    run = Run("unpaired", "2026-11-26T00:00:00Z", estimates=(surface, signal(low, high)), details=counts)
+    found = judged_unpaired(run)
+    assert (found.decision.method, found.verdict.status) == (method, status)
+    assert found.verdict.exit_code == (status != "pass")
+    for name, render in RENDERERS.items():
+        told = method in render(found) or method.replace("-", " ") in render(found)
+        assert told or name in ("junit", "github"), name
+
+
+def test_states_that_hold_the_label_are_told_apart():
+    rng = np.random.default_rng(0)
+    wanted, keys = np.arange(80) % 2 == 0, np.arange(80) // 2
+    states = rng.normal(size=(80, 12))
+    assert abs(_by_states(states, wanted, keys, 0).mean() - 0.5) < 0.2
+    states[:, 3] += 4.0 * wanted
+    assert _by_states(states, wanted, keys, 0).mean() > 0.9
+
+
+def test_the_gate_takes_such_a_file(file, tiny_model_dir, tmp_path, monkeypatch):
+    path, out = file(answers(24)), tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
+
+    def probe(*words):
+        monkeypatch.setattr(sys, "argv", ["probe", "gate", *map(str, words)])
+        return main()
+
+    how = ("--model", tiny_model_dir, "--device", "cpu", "--no-cache", "--template", "qa")
+    code = probe(path, *how, "--out", out)
+    run = json.loads((out / "run.json").read_text())
+    assert code == run["verdict"]["exit_code"]
+    names = {c["name"] for c in run["verdict"]["conditions"]}
+    assert names == {"labels", "surface_accuracy", "signal_accuracy"}
+    assert {e["name"] for e in run["estimates"]} == {"surface_accuracy", "gap", "signal_accuracy"}
+    assert probe(out) == code
+    assert not (tmp_path / ".probe/last.json").exists()  # nothing for `probe train --method auto`
+
+
+def test_group_difference_is_the_regression_on_a_dummy():
+    sm = pytest.importorskip("statsmodels.api")
+    rng = np.random.default_rng(3)
+    marked, clusters = rng.random(80) < 0.4, rng.integers(0, 17, 80)
+    values = rng.normal(size=80) + 0.7 * marked + 0.5 * clusters
+    ours = group_difference(values, marked, clusters, name="d", units="nats")
+    fit = sm.OLS(values, sm.add_constant(marked.astype(float))).fit(
+        cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": False}
+    )
+    count = len(set(clusters))
+    assert ours.value == pytest.approx(fit.params[1])
+    half = (ours.high - ours.low) / 2
+    from scipy.stats import t
+
+    assert half / t.ppf(0.975, count - 1) == pytest.approx(fit.bse[1] * np.sqrt(count / (count - 1)))
+
+
+def test_empty_groups_give_no_interval():
+    lone = group_difference([1.0, 2.0], [True, True], name="d", units="nats")
+    assert lone.value is None and lone.low is None
+
+
+def test_the_shared_example_is_read():
+    path = Path(__file__).resolve().parents[4] / "shared" / "data" / "chat" / "unpaired.jsonl"
+    if not path.exists():
+        pytest.skip("the shared data is not here")
+    read = read_unpaired(path)
+    assert {a.wanted for a in read} == {True, False} and sum(1 for _ in pairs_in(read))
