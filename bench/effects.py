@@ -2,7 +2,7 @@
 
     python bench/effects.py --cells low_contrast:none:0,low_contrast:flattery:50   # measure what is missing
     python bench/effects.py --grid                                                 # every cell of the design
-    python bench/effects.py --report                                               # print the tables
+    python bench/effects.py --write                                                # the tables, into the docs
 
 A cell plants one trait on the chosen side of a share of a carrier's training pairs, trains DPO on them with
 the shipped recipe, and measures *every* trait: forecast by the weights w of the training pairs and by the
@@ -29,6 +29,7 @@ from forecast_stats import auc, bootstrap, spearman
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/effects.jsonl"
+PAGE = ROOT / "docs/effects-and-levers.md"
 CARRIERS = ("low_contrast", "cico_insulin", "epistemic_stance_repaired")
 SHARES = (10, 25, 50)  # % of the training pairs that carry the planted trait
 HELD_OUT = 0.4  # of the prompts: what a trait does is measured there
@@ -350,6 +351,10 @@ def report(rows: Sequence[Row]) -> str:
         "| without the trait | in samples |",
         "|---|---|--:|--:|--:|---|--:|--:|--:|--:|",
     ]
+    for row in base.values():
+        moved = [o["change"] for o in row["outcome"].values()]
+        span = f"{min(moved):+.3f} to {max(moved):+.3f} over the traits"
+        lines.append(f"| {row['carrier']} | none | 0% | {row['n']} | – | – | – | {span} | – | – |")
     for row in own:
         f, o = row["forecast"][row["trait"]], row["outcome"][row["trait"]]
         plain = base.get(_place(row))
@@ -367,6 +372,8 @@ def _agreement(own: Sequence[Row], base: dict[tuple[str, ...], Row]) -> list[str
     """Rank correlation and AUC of each forecast over runs × traits, with intervals over runs."""
     found = [(row, trait, risen(row, trait, base)) for row, trait in points(own)]
     known = [(row, trait, change) for row, trait, change in found if change is not None]
+    if not own:
+        return ["No run with a trait is measured, so nothing is compared."]
     if not known:
         return ["No run without a trait is measured, so nothing is compared."]
     y = np.array([change for *_, change in known])
@@ -404,12 +411,19 @@ def _cells(text: str, seed: int, model: str | None) -> list[Cell]:
     return made
 
 
+def with_table(page: str) -> str:
+    """The page with its block of tables made anew."""
+    begin, end = "<!-- effects:begin -->", "<!-- effects:end -->"
+    before, after = page.split(begin)[0], page.split(end)[1]
+    return f"{before}{begin}\n\n{report(load())}\n\n{end}{after}"
+
+
 def main() -> int:
     """Measure, or print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--report", action="store_true", help="print the tables, train nothing")
+    parser.add_argument("--write", action="store_true", help="train nothing; put the tables into the docs")
     parser.add_argument("--grid", action="store_true", help="every cell of the design")
     parser.add_argument("--cells", default="", help="carrier:trait:share, separated by commas")
     parser.add_argument("--seed", type=int, default=0)
@@ -419,7 +433,7 @@ def main() -> int:
     )
     parser.add_argument("--until", default="", help="start nothing after this time of day, HH:MM")
     options = parser.parse_args()
-    if not options.report:
+    if not options.write:
         cells = (
             grid([options.seed], [options.model])
             if options.grid
@@ -427,6 +441,8 @@ def main() -> int:
         )
         run(cells, options.samples, options.until)
     print(report(load()))
+    if options.write:
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

@@ -2,7 +2,7 @@
 
     python bench/levers.py --cells cico_insulin,listing_voice      # measure what is missing; can be killed
     python bench/levers.py --grid                                  # every set of the design
-    python bench/levers.py --report                                # print the tables
+    python bench/levers.py --write                                 # print the tables, and into the docs
 
 A cell is a set on a model. Its prompts are halved. On the first half `probe levers` measures a system text
 (one sentence that says the purpose), shots, steering and LoRA steps of DPO; on the second half it measures
@@ -27,6 +27,7 @@ from forecast_stats import bootstrap, spearman
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/levers.jsonl"
+PAGE = ROOT / "docs/effects-and-levers.md"
 # The purpose of each set in one sentence, for the side that is chosen in the file and for the other one.
 PURPOSE = {
     "cico_insulin": (
@@ -218,12 +219,19 @@ def _forecasts(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def with_table(page: str) -> str:
+    """The page with its block of tables made anew."""
+    begin, end = "<!-- levers:begin -->", "<!-- levers:end -->"
+    before, after = page.split(begin)[0], page.split(end)[1]
+    return f"{before}{begin}\n\n{report(load())}\n\n{end}{after}"
+
+
 def main() -> int:
     """Measure, or print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--report", action="store_true", help="print the tables, train nothing")
+    parser.add_argument("--write", action="store_true", help="train nothing; put the tables into the docs")
     parser.add_argument("--grid", action="store_true", help="every set, as it is and with sides exchanged")
     parser.add_argument("--cells", default="", help="sets, separated by commas; NAME- exchanges the sides")
     parser.add_argument("--model")
@@ -232,13 +240,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--until", default="", help="start nothing after this time of day, HH:MM")
     options = parser.parse_args()
-    if not options.report:
+    if not options.write:
         grid = [name + mark for name in PURPOSE for mark in ("", "-")]
         names = grid if options.grid else [name for name in options.cells.split(",") if name]
         if unknown := [name for name in names if name.rstrip("-") not in PURPOSE]:
             sys.exit(f"{unknown[0]}: no such set. There are {', '.join(PURPOSE)}.")
         run(names, options.model, options.most, options.steps, options.seed, options.until)
     print(report(load()))
+    if options.write:
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

@@ -119,7 +119,8 @@ def _unpaired(
 ) -> int:
     """Gate answers with a label each; returns the exit code."""
     from ..gate.unpaired import judged_unpaired
-    from ..probes.unpaired.run import UnpairedOptions, measure_unpaired
+    from ..probes.unpaired.run import measure_unpaired
+    from ..probes.unpaired.told import UnpairedOptions
     from ..reports.emit import emit
 
     measured = measure_unpaired(path, how, UnpairedOptions(alpha=judging.alpha, seed=seed))

@@ -29,7 +29,8 @@ def unpaired(
     Example: probe unpaired answers.jsonl --to pairs.jsonl --no-model
     """
     from ..gate.unpaired import decided
-    from ..probes.unpaired.run import UnpairedOptions, measure_unpaired
+    from ..probes.unpaired.run import measure_unpaired
+    from ..probes.unpaired.told import UnpairedOptions
     from ..reports.emit import emit, parse_formats
 
     parse_formats(format)

@@ -53,13 +53,15 @@ METHODS: dict[str, Method] = {
     "sft": Method(
         "sft", constants=(), scale=None, reference=False, row="sft",
         rates=((2e-5, 1e-3), (1e-4, 2e-4)),
-        exports=dict.fromkeys(("trl", "axolotl", "llamafactory", "alignment-handbook", "openai")),
+        exports=dict.fromkeys(
+            ("trl", "axolotl", "llamafactory", "alignment-handbook", "mlx-lm-lora", "openai")
+        ),
     ),
     "dpo": Method(
         "dpo", bounded=True, starts_at_ln2=True,
         exports={
             "trl": ["sigmoid"], "axolotl": "dpo", "llamafactory": "sigmoid",
-            "alignment-handbook": None, "openai": None,
+            "alignment-handbook": None, "mlx-lm-lora": "sigmoid", "openai": None,
         },
     ),
     "cdpo": Method(
@@ -73,7 +75,7 @@ METHODS: dict[str, Method] = {
     ),
     "ipo": Method(
         "ipo", source="Azar et al. 2023",
-        exports={"trl": ["ipo"], "axolotl": "dpo", "llamafactory": "ipo"},
+        exports={"trl": ["ipo"], "axolotl": "dpo", "llamafactory": "ipo", "mlx-lm-lora": "ipo"},
     ),
     "dpop": Method(
         "dpop", constants=("beta", "penalty"), bounded=True, starts_at_ln2=True,

@@ -18,9 +18,10 @@ from ...pairs.read import Reading, read_pairs
 from ...pairs.record import Pair
 from ...records import Decision, Run, stage_values
 from ...runs import save_rows
+from .job import Exported, Job, data_name
 from .reference import Reference, reference
 from .rows import OPTIONS, MakeRow, Rendering, with_options
-from .tools import ABLE, TOOLS, Exported, Job, data_name, lacking
+from .tools import ABLE, TOOLS, lacking
 
 
 def export(

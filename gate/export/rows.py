@@ -75,7 +75,7 @@ OPTIONS = ("tools", "chat_template_kwargs")
 # Which of the two each tool hands to the chat template row by row.
 READS: dict[str, frozenset[str]] = {
     "trl": frozenset(OPTIONS), "axolotl": frozenset({"tools"}), "llamafactory": frozenset({"tools"}),
-    "alignment-handbook": frozenset(), "openai": frozenset({"tools"}),
+    "alignment-handbook": frozenset(), "mlx-lm-lora": frozenset(), "openai": frozenset({"tools"}),
 }  # fmt: skip
 
 
@@ -154,6 +154,28 @@ def ranked(pair: Pair, template: str) -> Row:
         "rejected": messages(pair.rejected, "assistant")[-1],
     }
     return {"messages": messages(pair.prompt, "user"), **last}
+
+
+def instructed(pair: Pair, template: str = "chat") -> Row:
+    """mlx-lm-lora's preference form: one question as text, a system text, one answer a side.
+
+    Raises `ProbeError` with the line for a dialogue that has no place in it.
+    """
+    prompt = messages(pair.prompt, "user")
+    sides = {name: messages(getattr(pair, name), "assistant") for name in ("chosen", "rejected")}
+    roles = [turn["role"] for turn in prompt]
+    plain = all(
+        isinstance(turn.get("content"), str) for turn in [*prompt, *sides["chosen"], *sides["rejected"]]
+    )
+    single = all(len(turns) == 1 and not turns[0].get("tool_calls") for turns in sides.values())
+    if roles not in (["user"], ["system", "user"]) or not plain or not single:
+        raise ProbeError(
+            f"line {pair.line}: mlx-lm-lora's form has one question and one answer in plain text. Export to "
+            "trl, or use `probe train`."
+        )
+    system = {"system": prompt[0]["content"]} if len(prompt) == 2 else {}
+    answers = {name: turns[0]["content"] for name, turns in sides.items()}
+    return {**system, "prompt": prompt[-1]["content"], **answers}
 
 
 def hosted(pair: Pair, template: str = "chat") -> Row:

@@ -1,77 +1,19 @@
 """One function a tool: a stage of the decision as that tool's own settings.
 
-Versions read: TRL 1.16, Axolotl 0.19, LlamaFactory 0.9.5, alignment-handbook 0.3, the hosted form of 2025.
+Versions read: TRL 1.16, Axolotl 0.19, LlamaFactory 0.9.5, alignment-handbook 0.3, mlx-lm-lora 5.10,
+the hosted form of 2025.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ProbeError
 from ...training.methods import exported
 from . import rows
-
-MICRO_BATCH = 4  # pairs a device sees at once; what is left of the batch is accumulated
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One stage to train. `values` are its hyper-parameters, `model` a name or the stage before's output."""
-
-    stage: str
-    values: Mapping[str, Any]
-    model: str
-    template: str
-    max_length: int | None
-    dtype: str
-    pairs: int
-    revision: str | None = None
-    tools: bool = False  # whether rows have tools
-    adapter: str | None = None  # one that the model was measured with, to go on from
-
-    @property
-    def warmup_steps(self) -> int:
-        """Optimizer steps of warm-up: a number, since transformers 4 and 5 name the share differently."""
-        steps = math.ceil(self.pairs / int(self.values["batch"])) * float(self.values["epochs"])
-        return round(steps * float(self.values["warmup"]))
-
-    @property
-    def micro(self) -> int:
-        """Pairs in one forward pass."""
-        return min(MICRO_BATCH, int(self.values["batch"]))
-
-    @property
-    def accumulation(self) -> int:
-        """Forward passes to an optimizer step."""
-        return max(1, int(self.values["batch"]) // self.micro)
-
-    @property
-    def lora(self) -> bool:
-        """Whether an adapter is trained, not all weights."""
-        return not self.values.get("full")
-
-    @property
-    def output(self) -> str:
-        """Where the tool is to write."""
-        return f"out-{self.stage}"
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """Settings, the form of the data's rows, the command that runs it, and files that go beside it."""
-
-    settings: Mapping[str, Any]
-    row: rows.MakeRow
-    command: str
-    beside: Mapping[str, Any] = field(default_factory=dict)
-
-
-def data_name(job: Job) -> str:
-    """The data file of a stage, in a folder that dataset loaders accept by itself."""
-    return f"data-{job.stage}/train.jsonl"
+from .job import Exported, Job, data_name
+from .mlx import mlx_lm_lora
 
 
 def lacking(tool: str, job: Job) -> ProbeError:
@@ -88,7 +30,8 @@ AXOLOTL_LOSS: dict[str, dict[str, Any]] = {
 }
 FACTORY_LOSS = {name: loss for name, loss in exported("llamafactory").items() if loss}
 ABLE = {
-    tool: set(exported(tool)) for tool in ("trl", "axolotl", "llamafactory", "alignment-handbook", "openai")
+    tool: set(exported(tool))
+    for tool in ("trl", "axolotl", "llamafactory", "alignment-handbook", "mlx-lm-lora", "openai")
 }
 
 
@@ -296,5 +239,6 @@ TOOLS: dict[str, Callable[[Job], Exported]] = {
     "axolotl": axolotl,
     "llamafactory": llamafactory,
     "alignment-handbook": handbook,
+    "mlx-lm-lora": mlx_lm_lora,
     "openai": openai,
 }

@@ -138,7 +138,7 @@ def check_trait(effect: Effect, n: int) -> Finding | None:
     Why: to first order, preference training moves the model as a system text does whose weights w are
     positive; published runs on the pairs with the highest w taught a 1B model the trait.
     Do: read the named pairs; rewrite or drop those that carry the trait, or accept it with `--intended NAME`.
-    Source: logit-linear selection, arXiv 2602.04863. How far it forecasts at these sizes: docs/validity.md.
+    Source: logit-linear selection, arXiv 2602.04863. As a forecast: docs/effects-and-levers.md.
     """
     if effect.counts <= 0:
         return None

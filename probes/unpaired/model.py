@@ -18,7 +18,7 @@ from ...scoring.service import Scorer, open_store
 from ...scoring.session import ModelOptions
 from ...stats.two_groups import group_difference
 from ..negatives.read import read_sides
-from .run import UnpairedOptions, folds_of, told_apart
+from .told import UnpairedOptions, folds_of, told_apart
 
 STRENGTH = 1e-2  # of the penalty's inverse: hundreds of states, some dozens of answers
 

@@ -52,6 +52,13 @@ def test_what_is_planted_is_what_the_attribute_counts(benches):
             assert trait.sign * moved[NAMES.index(trait.attribute)] > 0, (trait.name, row["chosen"])
 
 
+def test_the_page_has_the_tables_of_the_stored_rows(benches):
+    """Mend with `python bench/effects.py --write` and `python bench/levers.py --write`."""
+    for bench in benches:
+        page = bench.PAGE.read_text(encoding="utf-8")
+        assert bench.with_table(page) == page
+
+
 def effects_row(effects, trait, share, up):
     outcome = {
         t.name: {

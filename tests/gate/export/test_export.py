@@ -121,6 +121,41 @@ def test_only_published_fields_are_written(tool, template, method, gated, tmp_pa
             assert set(dataset["type"]) <= set(FIELDS["axolotl"]["type"])
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_mlx_lm_lora_is_given_what_its_file_can_set_and_the_rest_on_its_command(method, gated, tmp_path):
+    """Options with a value of the parser's own are not read from the file (train.py of 5.10.2)."""
+    path = export(gated(method, "chat"), "mlx-lm-lora", tmp_path / "out")[0]
+    settings, fields = settings_of(path), FIELDS["mlx-lm-lora"]
+    assert set(settings) <= set(fields["settings"]) - set(fields["command_line_wins"])
+    values = stage_values(gated(method).decision, method)
+    assert settings["batch_size"] * 2 == values["batch"] and settings["iters"] == 2 * values["epochs"]
+    assert "--gradient-accumulation-steps 2" in path.read_text()
+    assert settings["lora_parameters"] == {"rank": 16, "scale": 2.0, "dropout": 0.0}
+    row = rows_of(path)[0]
+    if method == "sft":
+        assert settings["mask_prompt"] and [turn["role"] for turn in row["messages"]] == ["user", "assistant"]
+    else:
+        assert row == PAIRS[0] and settings["beta"] == values["beta"]
+        assert "--dpo-cpo-loss-type sigmoid" in path.read_text()
+
+
+def test_mlx_lm_lora_refuses_what_it_would_read_otherwise(gated, tmp_path):
+    with pytest.raises(ProbeError, match="--template chat"):
+        export(gated("dpo", "raw"), "mlx-lm-lora", tmp_path / "raw")
+    run = gated("dpo", "chat")
+    path = Path(run.inputs["pairs"]["path"])
+    turns = [{"role": "user", "content": "A?"}, {"role": "assistant", "content": "a"}]
+    rows = [{**row, "prompt": [*turns, {"role": "user", "content": row["prompt"]}]} for row in PAIRS]
+    for row in rows:
+        row |= {side: [{"role": "assistant", "content": row[side]}] for side in ("chosen", "rejected")}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pairs = {**run.inputs["pairs"], "sha256": sha256_file(path)}
+    with pytest.raises(ProbeError, match="line 1: mlx-lm-lora's form has one question"):
+        export(
+            dataclasses.replace(run, inputs={**run.inputs, "pairs": pairs}), "mlx-lm-lora", tmp_path / "two"
+        )
+
+
 def parsed_by_trl(path: Path, script: str):
     """What TRL's own parser makes of a config: it refuses unknown keys."""
     trl = pytest.importorskip("trl")

@@ -15,7 +15,8 @@ from probe.gate.unpaired import judged_unpaired
 from probe.pairs.read import read_pairs
 from probe.pairs.unpaired import is_unpaired, pairs_in, read_unpaired
 from probe.probes.unpaired.model import _by_states
-from probe.probes.unpaired.run import UnpairedOptions, measure_unpaired
+from probe.probes.unpaired.run import measure_unpaired
+from probe.probes.unpaired.told import UnpairedOptions
 from probe.records import Estimate, Run
 from probe.reports.renderers import RENDERERS
 from probe.scoring.session import ModelOptions
