@@ -31,6 +31,7 @@ from .api_inputs import (
 )
 from .errors import ProbeError
 from .records import Run
+from .shared_limits import BOUND
 
 if TYPE_CHECKING:
     pass
@@ -104,7 +105,7 @@ def bias(
     tokenizer: Any = None,
     *,
     alpha: float = 0.05,
-    bound: float = 0.1,
+    bound: float = BOUND,
     templates: str = "auto",
     corrected: bool = True,
     stop_early: bool = False,
@@ -217,7 +218,7 @@ def gate(
     *,
     off: Iterable[str] = (),
     alpha: float = 0.05,
-    bound: float = 0.1,
+    bound: float = BOUND,
     beta: float = 0.1,
     goal: str = "auto",
     limits: Mapping[str, float | bool] | None = None,

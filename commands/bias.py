@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..scoring.options import ModelOptions
+from ..shared_limits import BOUND
 from . import bundles, options
 
 
@@ -25,7 +26,7 @@ def bias(
         typer.Option(help="Whether pairs are scored without the prompt too."),
     ] = True,
     alpha: options.Alpha = 0.05,
-    bound: options.Bound = 0.1,
+    bound: options.Bound = BOUND,
     stop_early: Annotated[
         bool, typer.Option("--stop-early", help="Stop once an anytime-valid test settles the sign.")
     ] = False,

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import ProbeError
 from ..scoring.options import ModelOptions
+from ..shared_limits import BOUND
 from . import bundles, options
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def compare(
     skip_bad: options.SkipBad = False,
     how: bundles.Comparing = ModelOptions(),
     alpha: options.Alpha = 0.05,
-    bound: options.Bound = 0.1,
+    bound: options.Bound = BOUND,
     seed: options.Seed = 0,
     format: options.Format = None,
     out: options.Out = None,

@@ -10,6 +10,7 @@ import typer
 
 from ..records import Run
 from ..scoring.options import ModelOptions
+from ..shared_limits import BOUND
 from . import bundles, options
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def gate(
         Path | None, typer.Option(help="Run of probe levers, named where not to train.")
     ] = None,
     alpha: options.Alpha = 0.05,
-    bound: options.Bound = 0.1,
+    bound: options.Bound = BOUND,
     beta: Annotated[float, typer.Option(help="DPO's beta, for flip budget, numerics and trial.")] = 0.1,
     trial_pairs: Annotated[int, typer.Option(help="Most pairs of the trial; more is surer.")] = 128,
     seed: options.Seed = 0,

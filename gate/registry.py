@@ -19,6 +19,7 @@ from ..probes.negatives import gated as negatives
 from ..probes.numerics import gated as numerics
 from ..probes.trial import gated as trial
 from ..records import Measured
+from ..shared_limits import AGREEMENT, BUDGET_LIMIT, CHANCE, LEARNABLE, LENGTH_LIMIT, TEMPLATE_LIMIT, TRIVIAL
 
 Sense = Literal["<=", ">=", "within", "clean"]
 FORECAST_SOURCE = "measured on 16 sets × 2 models"  # what bench/forecast.py trained; see docs/validity.md
@@ -114,7 +115,7 @@ PROBES: tuple[Probe, ...] = (
             Rule(
                 "agreement",
                 ">=",
-                data.AGREEMENT,
+                AGREEMENT,
                 "PB310",
                 "label",
                 "Agreement of a blind human re-label with the file's labels.",
@@ -151,7 +152,7 @@ PROBES: tuple[Probe, ...] = (
             Rule(
                 "surface_accuracy",
                 "<=",
-                0.9,
+                TRIVIAL,
                 "PB202",
                 "negatives",
                 "Accuracy of telling the sides apart without the prompt.",
@@ -161,7 +162,7 @@ PROBES: tuple[Probe, ...] = (
             Rule(
                 "states_accuracy",
                 "<=",
-                0.9,
+                TRIVIAL,
                 "PB204",
                 "negatives",
                 "Accuracy of telling the sides apart by the model's own states, without the prompt.",
@@ -172,7 +173,7 @@ PROBES: tuple[Probe, ...] = (
             Rule(
                 "length_accuracy",
                 "<=",
-                0.65,
+                LENGTH_LIMIT,
                 "PB201",
                 "negatives",
                 "Accuracy of telling the sides apart by length alone.",
@@ -182,7 +183,7 @@ PROBES: tuple[Probe, ...] = (
             Rule(
                 "template_share",
                 "<=",
-                0.5,
+                TEMPLATE_LIMIT,
                 "PB211",
                 "negatives",
                 "Share of one side's responses with a form that the other lacks: "
@@ -194,7 +195,7 @@ PROBES: tuple[Probe, ...] = (
             Rule(
                 "signal_accuracy",
                 ">=",
-                0.6,
+                LEARNABLE,
                 "PB240",
                 "negatives",
                 "Forecast of held-out accuracy by a linear probe on the frozen model.",
@@ -222,7 +223,7 @@ PROBES: tuple[Probe, ...] = (
             Rule(
                 "flip_budget_share",
                 "<=",
-                0.5,
+                BUDGET_LIMIT,
                 "PB120",
                 "bias",
                 "Share of pairs that DPO must flip by more than 1/beta nats.",
@@ -250,7 +251,7 @@ PROBES: tuple[Probe, ...] = (
             Rule(
                 "trial_accuracy",
                 ">=",
-                0.5,
+                CHANCE,
                 "PB501",
                 "trial",
                 "Unseen pairs ranked right by a short trial, "

@@ -13,6 +13,7 @@ from .. import config
 from ..errors import ProbeError
 from ..ranges import check
 from ..records import Run
+from ..shared_limits import BOUND
 from ..training.saved import saved_run
 from . import accept
 from .baseline import compare
@@ -27,7 +28,7 @@ class GateOptions:
     """How `probe gate` judges, as typed. `baseline`: an earlier run to compare with, pair by pair."""
 
     alpha: float = 0.05
-    bound: float = 0.1
+    bound: float = BOUND
     minimum_n: int = 20
     inconclusive: str = "fail"
     goal: str = "auto"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
 from ..records import BiasRow, Measured, Run
+from ..shared_limits import BOUND
 
 if TYPE_CHECKING:
     from ..scoring.session import ModelOptions, Session, Source
@@ -47,7 +48,7 @@ class GateRequest:
     fields: str | None = None
     off: frozenset[str] = frozenset()
     alpha: float = 0.05
-    bound: float = 0.1
+    bound: float = BOUND
     beta: float = 0.1
     full: bool = False
     seed: int = 0

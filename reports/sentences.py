@@ -12,10 +12,10 @@ from collections.abc import Iterable
 
 from ..number_format import count, measured
 from ..records import Estimate, Finding, Run, Severity
+from ..shared_limits import CHANCE, TRIVIAL
 from .advice import beliefs, lowered, methods, own
 from .view import model_name, sides
 
-CHANCE, TRIVIAL = 0.5, 0.9
 LEAST_LOSS = 0.05  # nats/token that the chosen side loses: less is nothing to act on, however sure
 AGAINST = {"favours chosen": "rejected", "favours rejected": "chosen"}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..shared_limits import CHOSEN_SHARE, PERPLEXITY_RATIO, SATURATED
+
 Action = Literal["warn", "stop", "rollback"]
 
 
@@ -23,12 +25,12 @@ class Limits:
     """Where the rules fire. The starting points are ours unless a rule names its source."""
 
     chosen_budget: float = 0.5  # nats/token that held-out chosen responses may lose against the reference
-    chosen_share: float = 0.2  # the same as a share of |log p|, where token counts are unknown
-    saturated_accuracy: float = 0.99
+    chosen_share: float = CHOSEN_SHARE  # the same as a share of |log p|, where token counts are unknown
+    saturated_accuracy: float = SATURATED
     saturated_margin: float = 5.0  # nats; below it the pairs are ranked right by a hair (docs/guard.md)
     top_mass_share: float = 0.8  # of its value before training
     repetition_rise: float = 0.2
-    perplexity_ratio: float = 1.2
+    perplexity_ratio: float = PERPLEXITY_RATIO
     patience: int = 3  # evaluations without a new best held-out loss
     thumb_loss: float = 0.3
     thumb_margin: float = 2.0

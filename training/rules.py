@@ -137,8 +137,9 @@ def saturated(
 ) -> Event | None:
     """PB806 saturated: every training pair is ranked right, the margin grows, held-out accuracy does not.
 
-    Means: Since the last evaluation the training accuracy was at least .99 and the held-out margin went on
-    growing beyond 5 nats, while held-out accuracy is no better than at an earlier evaluation.
+    Means: Since the last evaluation the training accuracy was at least {Limits.saturated_accuracy} and the
+    held-out margin went on growing beyond {Limits.saturated_margin} nats, while held-out accuracy is no
+    better than at an earlier evaluation.
     Why: There is nothing left to learn from these pairs; further steps only push the log-probs apart. Reached
     in an epoch, the pairs were trivial: their rejected side is told apart by its form.
     Do: Stop here. If it came early, see `probe negatives` and make rejected responses with `probe sample`.
@@ -197,7 +198,8 @@ def forgetting(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
 def thumb(row: Step, total_steps: int | None, limits: Limits) -> list[Event]:
     """PB809 rule of thumb: a published warning sign, which healthy runs show too.
 
-    Means: The loss fell below 0.3 in the first tenth of the run, or the reward margin passed 2.
+    Means: The loss fell below {Limits.thumb_loss} in the first tenth of the run, or the reward margin
+    passed {Limits.thumb_margin}.
     Why: Such signs are often read as collapse. By themselves they are not: a healthy public 7B run ends with
     margin 3.8 and loss 0.22. They are printed, and never stop a run.
     Do: Compare with the held-out accuracy and the held-out chosen log-probs, which decide.

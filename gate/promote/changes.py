@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...records import Estimate
+from ...shared_limits import BOUND, PERPLEXITY_RATIO
 from ...stats.resampling import sign_flip
 from ...stats.statistics import Floats, Ints, cluster_codes, mean_estimate
 
@@ -31,8 +32,6 @@ class Quantity:
     help: str
 
 
-BOUND = 0.1  # nats/token, as everywhere else
-PERPLEXITY_RATIO = 1.2  # the guard's own limit on watched texts
 QUANTITIES = {
     q.name: q
     for q in (

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ...number_format import change as told
 from ...number_format import change_interval, number
 from ...records import Condition, Finding
-from .changes import BOUND, MeanChange
+from ...shared_limits import BOUND
+from .changes import MeanChange
 
 SHOWN = 6
 

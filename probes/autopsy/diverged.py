@@ -21,10 +21,10 @@ def diverged(case: Case) -> Sign | None:
 
     PB852 diverged: the loss ended far above where it had been, and did not come back.
 
-    Means: the mean loss of the last tenth is at least 1.5 times that of the first and the last entries
-    agree; or it lost everything it had learned and rose 1.5 times above its best stretch; or a gradient 50
-    times the median struck, and the loss stayed 1.5 times higher from then on. A spike with recovery is
-    none of these.
+    Means: the mean loss of the last tenth is at least {WORSE} times that of the first and the last entries
+    agree; or it lost everything it had learned and rose {WORSE} times above its best stretch; or a gradient
+    {SPIKE} times the median struck, and the loss stayed {WORSE} times higher from then on. A spike with
+    recovery is none of these.
     Why: the final weights are worse than the first ones; an earlier checkpoint may be sound.
     Do: go back to the last checkpoint before the given step; lower the learning rate by 3 to 10, warm up
     longer, clip gradients at 1.

@@ -7,6 +7,7 @@ why.
 
 from __future__ import annotations
 
+from ...shared_limits import CHOSEN_SHARE, SATURATED
 from .case import Case, Sign
 from .curve import Curve
 from .diverged import ZERO
@@ -14,9 +15,7 @@ from .settings import smoothing
 from .zeros import unexplained_zeros
 
 OVERFIT = 1.1
-SURE = 0.99
 GROWTH = 1.02
-DISPLACED = 0.2
 
 
 def overfit(case: Case) -> Sign | None:
@@ -24,8 +23,8 @@ def overfit(case: Case) -> Sign | None:
 
     PB854 over-fitted: the held-out loss passed its best value and ended at least a tenth above it.
 
-    Means: of three or more evaluations the last is 1.1 times the lowest or more, and the training loss is
-    lower than at the start: the run went on memorising.
+    Means: of three or more evaluations the last is {OVERFIT} times the lowest or more, and the training
+    loss is lower than at the start: the run went on memorising.
     Why: the final weights are worse on new data than an earlier checkpoint, though training looks better.
     Do: take the checkpoint of the best evaluation; next time load_best_model_at_end, early stopping, or
     fewer epochs.
@@ -60,8 +59,8 @@ def saturated(case: Case) -> Sign | None:
 
     PB855 saturated: the loss is about 0, or every pair is ranked right while the margin still grows.
 
-    Means: the median loss of the last fifth is under .02; or the accuracy is at least .99 there and its
-    margins are 2% above those of the fifth before; or it is .99 from the first evaluation on.
+    Means: the median loss of the last fifth is under .02; or the accuracy is at least {SATURATED} there and
+    its margins are 2% above those of the fifth before; or it is {SATURATED} from the first evaluation on.
     Why: pairs that are told apart at once teach nothing else; from there on the run only sharpens the
     distribution or memorises.
     Do: run `probe negatives`: if the rejected side is recognisable without the prompt, sample new
@@ -102,9 +101,9 @@ def _sure(case: Case) -> Sign | None:
     before, last = margin.before_last(5), margin.last(5)
     if smoothing(case) is not None:
         return None  # the margin goes to ln((1 − ε)/ε) and no farther
-    if not case.method.pairwise or not accuracy.last(5) >= SURE or not last >= GROWTH * before > 0.0:
+    if not case.method.pairwise or not accuracy.last(5) >= SATURATED or not last >= GROWTH * before > 0.0:
         return None
-    since = accuracy.since(lambda v: v >= SURE) or accuracy.steps[-accuracy.window(5)]
+    since = accuracy.since(lambda v: v >= SATURATED) or accuracy.steps[-accuracy.window(5)]
     text = (
         f"mean accuracy {accuracy.last(5):.3f} in the last fifth, mean margins growing on, "
         f"{before:.3g} to {last:.3g}"
@@ -115,7 +114,7 @@ def _sure(case: Case) -> Sign | None:
 def _at_once(case: Case) -> Sign | None:
     """Every pair told apart from the first evaluation on."""
     for name, accuracy in case.evaluations("rewards/accuracies"):
-        if case.method.pairwise and len(accuracy) >= 2 and min(accuracy.values) >= SURE:
+        if case.method.pairwise and len(accuracy) >= 2 and min(accuracy.values) >= SATURATED:
             text = f"{name} {accuracy.values[0]:.3f} at the first evaluation, {case.at(accuracy.steps[0])}"
             return Sign("saturated", "PB855", accuracy.steps[0], text, _advice(case))
     return None
@@ -126,9 +125,9 @@ def displaced(case: Case) -> Sign | None:
 
     PB856 displaced: the chosen responses became less likely while the accuracy rose.
 
-    Means: the chosen log-probabilities of the last tenth are more than 20% below those of the first. Where
-    rewards against a reference are logged they must have fallen too: a batch of longer texts lowers the
-    sum, not the reward.
+    Means: the chosen log-probabilities of the last tenth are more than {CHOSEN_SHARE:.0%} below those of
+    the first. Where rewards against a reference are logged they must have fallen too: a batch of longer
+    texts lowers the sum, not the reward.
     Why: the loss needs only the margin; it may push both sides down, and the lost probability goes to texts
     nobody chose.
     Do: DPOP or a DPO loss with an SFT term; SFT on the chosen side first; a lower learning rate; look at
@@ -139,10 +138,10 @@ def displaced(case: Case) -> Sign | None:
         return None
     chosen, reward = case.curve("logps/chosen"), case.curve("rewards/chosen")
     first, last = chosen.first(10), chosen.last(10)
-    fell = len(chosen) >= 2 and first - last > DISPLACED * abs(first)
+    fell = len(chosen) >= 2 and first - last > CHOSEN_SHARE * abs(first)
     if not fell or (len(reward) and reward.last(10) >= reward.first(10)) or not _ranks_better(case):
         return None
-    since = chosen.since(lambda v: first - v > DISPLACED * abs(first)) or chosen.steps[-chosen.window(10)]
+    since = chosen.since(lambda v: first - v > CHOSEN_SHARE * abs(first)) or chosen.steps[-chosen.window(10)]
     size = f" ({100 * (last / first - 1):+.0f}% in size)" if first else ""
     text = f"mean logps/chosen {first:.4g} in the first tenth, {last:.4g} in the last{size}, {_ranking(case)}"
     return Sign("displaced", "PB856", since, text, NEXT_DISPLACED)

@@ -39,7 +39,7 @@ def lr_zero(case: Case) -> Sign | None:
 def lr_high(case: Case) -> Sign | None:
     """The tag of a learning rate that nobody can have meant, or None.
 
-    PB868 absurd learning rate: the logged learning rate is .05 or more.
+    PB868 absurd learning rate: the logged learning rate is {ABSURD} or more.
 
     Means: a lost exponent (5 for 5e-6), a factor applied twice, or a percentage.
     Why: AdamW moves every weight by about the learning rate a step: the model is destroyed in a few steps.

@@ -23,7 +23,7 @@ FEW = 0.05
 def transient(case: Case) -> Sign | None:
     """The tag of a run that survived its non-finite steps, or None.
 
-    PB860 transient: at most 5% of the entries are not finite and the last ones are.
+    PB860 transient: at most {FEW:.0%} of the entries are not finite and the last ones are.
 
     Means: single batches gave NaN or infinity; the weights stayed finite.
     Why: it is a matter of those batches, not of the run.
@@ -71,7 +71,7 @@ NEXT_FROZEN = (
 def below_chance(case: Case) -> Sign | None:
     """The tag of an accuracy under one half, or None.
 
-    PB864 below chance: the accuracy of the last fifth is under .45, and surely under one half.
+    PB864 below chance: the accuracy of the last fifth is under {LOW}, and surely under one half.
 
     Means: more pairs are ranked wrong than right. Methods without a reference judge by absolute
     probability, so a rejected side that is likelier to begin with stays below one half for long; ties count

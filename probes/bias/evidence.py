@@ -12,6 +12,7 @@ from ...errors import CannotMeasure
 from ...records import Estimate
 from ...scoring.scores import PairScore
 from ...scoring.table import ScoreTable
+from ...shared_limits import BOUND
 from ...stats.power import least_clusters
 from ...stats.resampling import Interval, PValue, bootstrap_mean, sign_flip, tested_share
 from ...stats.statistics import (
@@ -35,7 +36,7 @@ class BiasSettings:
 
     sides: tuple[str, str] = ("chosen", "rejected")
     alpha: float = 0.05
-    bound: float = 0.1
+    bound: float = BOUND
     noise_floor: float = 0.0
     seed: int = 0
 

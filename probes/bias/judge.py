@@ -19,6 +19,7 @@ from ...errors import ProbeError
 from ...records import BiasRow, Estimate, Finding
 from ...scoring.scores import PairScore
 from ...scoring.table import ScoreTable
+from ...shared_limits import BOUND
 from ...stats.statistics import Labels, share
 from .evidence import BiasSettings, GapArrays, GroupEvidence, cases, make_table
 from .findings import findings
@@ -42,7 +43,7 @@ def bias(
     *,
     sides: tuple[str, str] = ("chosen", "rejected"),
     alpha: float = 0.05,
-    bound: float = 0.1,
+    bound: float = BOUND,
     clusters: Labels | None = None,
     by_template: Mapping[str, Sequence[PairScore]] | None = None,
     neutral: Sequence[PairScore] | None = None,

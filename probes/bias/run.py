@@ -23,6 +23,7 @@ from ...scoring.scores import PairScore
 from ...scoring.session import Extremes, ModelOptions, Session, Source, score_row
 from ...scoring.table import ScoreTable
 from ...scoring.told import met_findings
+from ...shared_limits import BOUND
 from ...stats.sequential import sign_sequence
 from ..clusters import prompt_clusters
 from .early import cluster_gaps, early_result, settled
@@ -50,7 +51,7 @@ class BiasOptions:
     """
 
     alpha: float = 0.05
-    bound: float = 0.1
+    bound: float = BOUND
     templates: str = "auto"
     corrected: bool = True
     stop_early: bool = False

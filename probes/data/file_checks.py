@@ -252,7 +252,7 @@ def too_few_pairs(data: Data, limits: Limits) -> CheckResult:
     Means: With this many pairs only large effects can be told from none; the message says how large.
     Why: An undetermined result on few pairs is no sign of neutrality, and few pairs are soon memorised.
     Do: Add pairs if smaller effects matter; `probe bias` says how many more would settle an open case.
-    Below 20 pairs it is a warning.
+    Below {FEW} pairs it is a warning.
     Source: exact power of the two-sided sign test at .05; 199 pairs tell a share of .6 from one half with
     80% power. Prompts shared by several pairs lower it further.
     """

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ...records import Measured, together
+from ...shared_limits import AGREEMENT
 from ..gated import Cost, Effort, GateRequest, Work, part_of
-
-AGREEMENT = 0.8  # of a blind re-label with the file's labels: convention of a published post-mortem
 
 
 def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:

@@ -86,7 +86,7 @@ def check_agreement(
 def check_ties(audited: Sequence[Audited], alpha: float) -> Finding | None:
     """PB312 sides alike: people often cannot say which side is better.
 
-    Means: the share of pairs called a tie is above .2 by an exact one-sided test.
+    Means: the share of pairs called a tie is above {TIE_LIMIT} by an exact one-sided test.
     Why: a preference that people do not see is mostly noise or style; training fits it all the same.
     Do: drop these pairs, or make the rejected side clearly worse in what matters.
     Source: starting value; low-contrast pairs were named as the cause of a published regression.

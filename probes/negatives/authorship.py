@@ -88,8 +88,9 @@ def writer(excess: Estimate, writing: SideAuthorship) -> str:
 def check_chosen(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]) -> Finding | None:
     """PB221 improbable chosen side: the model would hardly write the chosen responses.
 
-    Means: log-prob plus entropy of the chosen responses is below −.50 nats/token (upper bound): they are less
-    probable than the model's own samples by that much. Off-policy, and not by a model like this one.
+    Means: log-prob plus entropy of the chosen responses is below {IMPROBABLE} nats/token (upper bound):
+    they are less probable than the model's own samples by that much. Off-policy, and not by a model like
+    this one.
     Why: preference losses look at the difference only. Where the chosen side is far from the policy, both
     sides sink and the difference still grows; the mass goes to text that is on neither side.
     Do: SFT on the chosen side first, then DPO with the SFT model as reference.
@@ -105,8 +106,8 @@ def check_chosen(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair
 def check_peaky(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]) -> Finding | None:
     """PB222 peaky rejected side: the rejected responses are what the model is surest of.
 
-    Means: log-prob plus entropy of the rejected responses is above .25 nats/token (lower bound): sampled from
-    the model greedily or at low temperature, or by a model much like it.
+    Means: log-prob plus entropy of the rejected responses is above {ON_POLICY} nats/token (lower bound):
+    sampled from the model greedily or at low temperature, or by a model much like it.
     Why: training pushes down the model's own mode on each prompt. Its likeliest words lose most, not its
     mistakes; and a base-model "bias" for such rejected sides only says who wrote them.
     Do: sample rejected sides at temperature 1 or from another model; read the bias with this in mind.
@@ -127,7 +128,7 @@ def check_peaky(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]
 def check_squeezing(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]) -> Finding | None:
     """PB223 improbable rejected side: training will push down what the model would never write.
 
-    Means: log-prob plus entropy of the rejected responses is below −.50 nats/token (upper bound).
+    Means: log-prob plus entropy of the rejected responses is below {IMPROBABLE} nats/token (upper bound).
     Why: lowering the probability of already improbable text squeezes mass onto the model's current first
     choices, more the less probable the text is: the distribution sharpens, and chosen responses sink too.
     Do: use rejected sides from the model itself (`probe sample`), or a loss with an anchor on the chosen

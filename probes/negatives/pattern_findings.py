@@ -10,12 +10,12 @@ import numpy as np
 
 from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding
+from ...shared_limits import TEMPLATE_LIMIT
 from ...stats.statistics import share_clustered
 from ..clusters import prompt_clusters
 from .marks import find_marks
 from .patterns import Template, find_templates
 
-TEMPLATE_LIMIT = 0.50
 WORST = 10
 LEAST = 5  # pairs of a group in which templates are looked for
 

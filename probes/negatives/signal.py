@@ -18,13 +18,14 @@ from ...number_format import count, interval, number
 from ...number_format import measured as shown
 from ...pairs.record import Pair
 from ...records import Estimate, Finding, Measured
+from ...shared_limits import LEARNABLE, TRIVIAL
 from ...stats.statistics import share_clustered
 from .classify import Array, Clusters, Separation, gram, separate
 from .intervals import accuracy, information, ratio
-from .triviality import TRIVIAL, by_group, ladder_row, pointing
+from .triviality import by_group, ladder_row, pointing
 
-LEARNABLE = 0.60  # measured (docs/validity.md): below it DPO taught nothing
 PREFERS = 0.65  # prompt-free preference worth a word
+DISLIKES = 0.35  # the same of the other side
 MOSTLY = 0.80  # share of usable information on the surface
 REGIONS = [["no signal", 0.0, LEARNABLE], ["learnable", LEARNABLE, TRIVIAL], ["trivial", TRIVIAL, 1.0]]
 FORECAST = "forecast of held-out accuracy"
@@ -113,7 +114,7 @@ def check_states(measured: Estimate, found: Separation, pairs: Sequence[Pair]) -
     """PB204 trivial to the model: its states on the response alone tell which side it is.
 
     Means: a linear probe on the frozen model's hidden states, computed without the prompt, tells the sides
-    apart with an accuracy whose lower bound is above the limit (.90).
+    apart with an accuracy whose lower bound is above the limit ({TRIVIAL}).
     Why: whatever separates the sides (a writer's style, a format) is already one direction in the model.
     Preference training will move along it and needs nothing of the prompt to do so.
     Do: take both sides from one writer, best from the model itself (`probe sample`); SFT on the chosen side.
@@ -135,7 +136,7 @@ def check_preference(measured: Estimate) -> Finding | None:
     """PB205 prompt-free preference: the model finds one side likelier even without the prompt.
 
     Means: scored under an empty prompt, one side has the higher mean log-prob in clearly more than half of
-    the pairs (interval wholly outside .35 to .65).
+    the pairs (interval wholly outside {DISLIKES} to {PREFERS}).
     Why: the gap that `probe bias` measures is then partly how fluent or common the text is, not how well
     it answers; see the prompt-corrected gap.
     Do: nothing by itself. Read the bias with the prompt-corrected gap, and match the sides' style.
@@ -144,7 +145,7 @@ def check_preference(measured: Estimate) -> Finding | None:
     if (
         measured.low is None
         or measured.high is None
-        or (measured.low <= PREFERS and measured.high >= 1 - PREFERS)
+        or (measured.low <= PREFERS and measured.high >= DISLIKES)
     ):
         return None
     side = "chosen" if measured.low > PREFERS else "rejected"
@@ -182,10 +183,10 @@ def check_signal(
 ) -> Finding | None:
     """PB240 no learnable signal: nothing in the preference that a linear probe carries over to other prompts.
 
-    Means: the probe on hidden-state differences given the prompt stays below .60 on held-out prompts (upper
-    bound: a warning), or cannot be told from guessing (information only).
-    Why: it is the forecast of held-out accuracy. Below .6 preference training still reaches training accuracy
-    1, by memorising; shuffled labels do so too.
+    Means: the probe on hidden-state differences given the prompt stays below {LEARNABLE} on held-out
+    prompts (upper bound: a warning), or cannot be told from guessing (information only).
+    Why: it is the forecast of held-out accuracy. Below {LEARNABLE} preference training still reaches
+    training accuracy 1, by memorising; shuffled labels do so too.
     Do: do not train on these pairs. Use more, cleaner or clearer ones; SFT if the chosen side alone is
     wanted.
     Source: measured by training on 16 sets (docs/validity.md): it ranks held-out reward accuracy, and no
@@ -193,7 +194,7 @@ def check_signal(
 
     PB241 saturated signal: a linear probe given the prompt already tells nearly all pairs apart.
 
-    Means: the probe's accuracy on held-out prompts has a lower bound above .90.
+    Means: the probe's accuracy on held-out prompts has a lower bound above {TRIVIAL}.
     Why: preference training on such pairs saturates within an epoch: margin grows, nothing more is learnt. It
     is harmless where the prompt is needed for it (see PB242), and a giveaway where it is not (PB202, PB204).
     Do: one epoch or less with a guard; harder negatives teach more (`probe sample`).
@@ -228,7 +229,8 @@ def check_prompt(signal: Estimate, ranks: Estimate, blind: float) -> Finding | N
     """PB242 told by the prompt: the sides are told apart given the prompt and by nothing without it.
 
     Means: given the prompt, the model's likelihood or its states tell the sides apart in clearly more than
-    half of the pairs (lower bound above .60), while no feature of the responses alone does (all below .60).
+    half of the pairs (lower bound above {LEARNABLE}), while no feature of the responses alone does (all
+    below {LEARNABLE}).
     Why: this is what relevance looks like, e.g. rejected sides that answer another question. The pairs teach
     to attend to the prompt, which the model mostly does already.
     Do: nothing; where the model ranks nearly all pairs right already, they teach little.

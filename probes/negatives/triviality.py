@@ -16,13 +16,13 @@ from ...number_format import count
 from ...number_format import measured as shown
 from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding, Measured
+from ...shared_limits import LENGTH_LIMIT, TEMPLATE_LIMIT, TRIVIAL
 from ..clusters import prompt_clusters
 from .classify import Array, Separation, separate
 from .features import text_grams
 from .giveaways import find_giveaways, length_sentence
 from .intervals import accuracy, information, out_of_fold
 from .pattern_findings import (
-    TEMPLATE_LIMIT,
     WORST,
     Templates,
     check_templates,
@@ -30,8 +30,6 @@ from .pattern_findings import (
     widest,
 )
 
-LENGTH_LIMIT = 0.65  # Singhal 2023: at most .63 on natural sets
-TRIVIAL = 0.90  # measured (docs/validity.md): above it DPO saturates
 MOST_PAIRS = 1500  # classified; a larger set is sampled, which leaves an interval of ±2 points
 MOST_COUNTED = 5000  # searched for templates and giveaways; a larger set is sampled
 
@@ -156,7 +154,7 @@ def check_surface(measured: Estimate, found: Surface) -> Finding | None:
 
     Means: a linear classifier on length, openings, endings and word and character n-grams of the responses,
     tested on prompts it has not seen, tells chosen from rejected with an accuracy whose lower bound is above
-    the limit (.90).
+    the limit ({TRIVIAL}).
     Why: the sides differ by a mannerism that runs through the whole set. The loss falls to 0 within an epoch
     on that mannerism alone; what the pairs were meant to teach is not needed and not learnt.
     Do: keep the chosen side for SFT and make new negatives from the model's own samples (`probe sample`), or

@@ -157,8 +157,8 @@ def check_overflow(plan: Plan, step: FirstStep) -> Finding | None:
 def check_rounding(plan: Plan, step: FirstStep) -> Finding | None:
     """PB003 updates round away: the weights are the same after the step as before.
 
-    Means: of the weights that have a gradient, fewer than 1% changed in one optimizer step at the full
-    learning rate.
+    Means: of the weights that have a gradient, fewer than {MOVED:.0%} changed in one optimizer step at the
+    full learning rate.
     Why: AdamW moves a weight by about the learning rate. In bfloat16 a weight of .02 needs a step of 4e-5 to
     change at all; smaller ones are lost, every time, and the run trains nothing without a word.
     Do: train float32 weights: LoRA (peft keeps adapters in float32), or float32 with bfloat16 autocast.

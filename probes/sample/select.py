@@ -16,7 +16,7 @@ from rapidfuzz.distance import Indel
 
 from ...errors import ProbeError
 from ...records import Estimate, Finding
-from ..negatives.triviality import TRIVIAL
+from ...shared_limits import TRIVIAL
 
 Pick = Literal["default", "worst", "all"]
 NEAR = 0.1  # candidates of one prompt that differ in less of their words are near-duplicates

@@ -37,7 +37,7 @@ def trivial(accuracy: Estimate, steps: int) -> Finding | None:
     """PB502 trial saturates: a few steps rank nearly all unseen pairs right.
 
     Means: After at most 24 steps on half of the pairs, the lower bound of the accuracy on the other half is
-    above .95.
+    above {TRIVIAL}.
     Why: What is learned so fast is a surface sign of the rejected side. DPO saturates within an epoch, and
     teaches nothing that is of use elsewhere.
     Do: `probe negatives` names the sign; `probe sample` makes rejected responses from the model itself. SFT
@@ -58,7 +58,7 @@ def chosen_falls(change: Estimate) -> Finding | None:
     """PB503 chosen side falls: within a few steps unseen chosen responses lose probability.
 
     Means: After the trial's steps on one half, the log-probs of the other half's *chosen* responses are lower
-    by more than .05 nats/token, over the whole interval.
+    by more than {FALL} nats/token, over the whole interval.
     Why: A full run goes on in this direction; the probability goes to text that nobody judged.
     Do: dpop or dpo_nll, which pay for a falling chosen side; SFT first; a smaller learning rate.
     Source: Razin et al. 2024; Pal et al. 2024; the limit is a starting point of ours.
