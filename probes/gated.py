@@ -103,14 +103,14 @@ class Work:
 
     def depends(self) -> dict[str, Any]:
         """All that a probe's result depends on: file, model, encoding and the options that reach it."""
+        from ..scoring.identity import identity
+
         asked, session = self.request, self.session
-        hashed = ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256")
-        names = (*hashed, "dtype", "device", "quantization")
         return {
+            **identity(session.loaded, session.encoder),
             "pairs": session.survey.facts["sha256"],
             "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],
-            "model": {name: session.loaded.facts.get(name) for name in names},
-            "encoding": [session.encoder.template, session.encoder.max_length],
+            "device": session.loaded.facts.get("device"),
             "options": [
                 asked.alpha,
                 asked.beta,

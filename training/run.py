@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,10 +9,12 @@ from typing import Any
 
 from .. import config
 from ..errors import ProbeError
+from ..files import sha256_file
 from ..pairs.record import Pair
 from ..records import Decision, Estimate, Finding, Reason, Run, stage_values
 from ..reports.tally import Tally
 from ..runs import check_gated_model, environment, new_run_dir, now
+from ..scoring.identity import identity
 from ..scoring.processes import exchange, rank, world
 from ..scoring.scores import PairScore
 from ..scoring.service import Scorer
@@ -124,7 +125,7 @@ def train_run(
         session.loaded, recipes, _material(session, texts, train_items, held_out), options.loop, directory,
         plain=plain,
         checkpointing=options.checkpointing,
-        fingerprint={"pairs_sha256": session.survey.facts["sha256"], "model": _identity(session)},
+        fingerprint=fingerprint(session, options),
     )  # fmt: skip
     before, after = _held_out_scores(session, trained, pairs, scores, held_out)
     clusters = [item.prompt for item in held_out]
@@ -190,11 +191,16 @@ def _held_out_scores(
     return [score for score in scores if score.line in lines], after
 
 
-def _identity(session: Session) -> Any:
-    facts = session.loaded.facts
-    return json.loads(
-        json.dumps([facts.get("weights_sha256"), facts.get("adapter_sha256"), facts.get("dtype")])
-    )
+def fingerprint(session: Session, options: TrainOptions) -> dict[str, Any]:
+    """What a resumed training must have in common with the one that it goes on from, beside its recipe."""
+    return {
+        "held_out": options.held_out,
+        "replay_sha256": sha256_file(options.replay) if options.replay else None,
+        "mixed_precision": options.loop.mixed_precision,
+        "pairs_sha256": session.survey.facts["sha256"],
+        "reading": [dict(session.source.fields), list(session.source.sides), session.source.skip_bad],
+        **identity(session.loaded, session.encoder),
+    }
 
 
 def _as_decision(recipes: Sequence[Recipe]) -> Decision:

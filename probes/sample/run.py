@@ -21,6 +21,7 @@ from ...progress import progress
 from ...records import Finding, Measured, Run
 from ...runs import environment, now
 from ...scoring.encode import Encoder, make_encoder
+from ...scoring.identity import identity
 from ...scoring.model import LoadedModel, load_model
 from ...scoring.sampling import Draw, sample
 from ...scoring.service import Scorer, open_store
@@ -176,13 +177,12 @@ def _head(
     path: Path, loaded: LoadedModel, encoder: Encoder, options: SampleOptions, tokens: int
 ) -> dict[str, Any]:
     """What the candidates were drawn from and how: the journal's first line."""
-    facts = loaded.facts
+    known = identity(loaded, encoder)
     return {
-        "model": facts.get("name"),
-        "weights_sha256": facts.get("weights_sha256"),
-        "adapter_sha256": facts.get("adapter_sha256"),
-        "dtype": facts.get("dtype"),
+        "model": loaded.facts.get("name"),
+        **known["model"],
         "template": encoder.template,
+        "encoding": known["encoding"],
         "prompts_sha256": fingerprint(path),
         "temperatures": list(options.temperatures),
         "n": options.n,

@@ -248,3 +248,12 @@ def test_export(name, models, probe, tmp_path):
     assert all(isinstance(row["chosen"], list) == chat for row in rows)
     for row, pair in zip(rows, pairs, strict=True):
         assert not pair.meta.get("tools") or row["tools"]
+
+
+def test_a_whole_gate_on_the_shape_of_ultrafeedback_has_no_flags(models, probe, tmp_path):
+    words = ("--model", models / "chatml", "--no-cache", "--trial-pairs", "24", "--out", tmp_path / "g")
+    done = probe("gate", path_of("ultrafeedback_shape.jsonl"), *words)
+    run = load_run(tmp_path / "g")
+    assert done.code in (0, 1) and set(run.details["probes"].values()) == {"done"}
+    assert run.inputs["scores"]["flags"] == [] and run.inputs["scores"]["excluded_count"] == 0
+    assert codes_of(run) == {}

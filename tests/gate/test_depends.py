@@ -26,21 +26,22 @@ ELSEWHERE = {
     "fields": "as `source.fields`, what it was parsed to",
     "off": "a probe that is off has no part",
     "bound": "of `probe bias`, whose part is not kept",
+    "limits": "of `probe bias` and `probe effects`, whose parts are not kept",
 }
 
 
-def name(request=REQUEST, facts=FACTS, sha="s", template="raw", length=512):
+def name(request=REQUEST, facts=FACTS, sha="s", template="raw", length=512, chat=True):
     session = SimpleNamespace(
         survey=SimpleNamespace(facts={"sha256": sha}),
         loaded=SimpleNamespace(facts=facts),
-        encoder=SimpleNamespace(template=template, max_length=length),
+        encoder=SimpleNamespace(template=template, max_length=length, chat=chat),
     )
     return cache.name_of("trial", Work(request, _session=session).depends())
 
 
 def test_every_field_of_a_request_is_accounted_for():
     assert {field.name for field in fields(GateRequest)} == set(OTHER) | set(ELSEWHERE)
-    assert not any(probe.keeps for probe in PROBES if probe.name in ("bias", "data"))
+    assert not any(probe.keeps for probe in PROBES if probe.name in ("bias", "data", "effects"))
 
 
 @pytest.mark.parametrize("field", OTHER)
@@ -59,7 +60,9 @@ def test_a_fact_of_the_model(field):
     assert name(facts={**FACTS, field: None}) != name()
 
 
-@pytest.mark.parametrize("change", [{"sha": "t"}, {"template": "qa"}, {"length": 256}, {"length": None}])
+@pytest.mark.parametrize(
+    "change", [{"sha": "t"}, {"template": "qa"}, {"length": 256}, {"length": None}, {"chat": False}]
+)
 def test_the_pairs_and_their_encoding(change):
     assert name(**change) != name()
 
