@@ -227,7 +227,7 @@ def _check_accepted(file: ConfigFile) -> None:
 
 
 def show(config: Config) -> str:
-    """The text of `--show-config`: name, value and origin, a line a setting."""
+    """The text of `--show-config`: name, value and origin, a line per setting."""
     rows = [(n.replace("_", "-"), repr(_plain(v)), o) for n, (v, o) in sorted(config.settings.items())]
     tables = {name: _section(config.file, name) for name in config.tables}
     rows += [(name, repr(_plain(value)), config.file.where()) for name, value in tables.items() if value]

@@ -74,7 +74,7 @@ def load(store: Path) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """A line a cell, with what is still missing."""
+    """A line per cell, with what is still missing."""
     lines = [
         f"{len(rows)} of {len(SIZES) * len(FEATURES) * len(SHIFTS)} cells are stored.",
         "",

@@ -96,7 +96,7 @@ def lessons(rows: Sequence[Row]) -> str:
 
 
 def _grid(rows: Sequence[Row]) -> str:
-    """A line a test and population, a column a size; in brackets what no verdict rests on, ✗ what fails."""
+    """A line per test and population, a column per size; brackets: no verdict rests on it, ✗: it fails."""
     sizes = sorted({row["n"] for row in rows})
     lines = [
         "| test | population | " + " | ".join(f"n = {n}" for n in sizes) + " |",

@@ -25,7 +25,7 @@ Floats = np.ndarray
 
 
 def losses(path: Path) -> dict[str, Floats]:
-    """Columns `SIZE_first_SEED` and `SIZE_final_SEED` by name, nats, a row a pair."""
+    """Columns `SIZE_first_SEED` and `SIZE_final_SEED` by name, nats, a row per pair."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in rows[0] if name != "prompt_id"]
@@ -49,7 +49,7 @@ def auc(scores: Floats, event: Floats) -> float:
 
 
 def table(columns: dict[str, Floats]) -> str:
-    """A row a size: share of hard pairs, AUC of one seed's and of the mean first loss."""
+    """A row per size: share of hard pairs, AUC of one seed's and of the mean first loss."""
     lines = [
         "| early run of | hard pairs | AUC: own, one seed | own, mean of three | 32B's, mean of three "
         "| hard, of those first above ln 2 |",

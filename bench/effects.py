@@ -429,7 +429,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model")
     parser.add_argument(
-        "--samples", type=int, default=1, help="samples a prompt before and after; 0 for none"
+        "--samples", type=int, default=1, help="samples per prompt before and after; 0 for none"
     )
     parser.add_argument("--until", default="", help="start nothing after this time of day, HH:MM")
     options = parser.parse_args()

@@ -140,7 +140,7 @@ def _both(got: Outcome) -> str:
 
 
 def methods(cells: Sequence[Cell]) -> str:
-    """A line a method, over the cells where it and DPO were run with the shipped recipe."""
+    """A line per method, over the cells where it and DPO were run with the shipped recipe."""
     compared = [cell for cell in cells if BASE in cell.runs]
     found = Counter(name for cell in compared for name in cell.runs if name.endswith("/short/0"))
     lines = [

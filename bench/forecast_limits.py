@@ -62,7 +62,7 @@ QUESTIONS = (
 
 
 def limits(cells: Sequence[Cell]) -> str:
-    """A line a limit."""
+    """A line per limit."""
     lines = [
         "| limit | now | expected above it | happened above it | below it | errors now | best cut "
         "| errors there | set left out | more frequent answer |",

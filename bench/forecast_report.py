@@ -95,7 +95,7 @@ HEAD = (
 
 
 def _sets(cells: Sequence[Cell]) -> str:
-    """A line a cell: accuracies by log-probs per token, changes of the chosen side in nats/token."""
+    """A line per cell: accuracies by log-probs per token, changes of the chosen side in nats/token."""
     lines = [HEAD, "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|"]
     for cell in cells:
         dpo, sft = cell.runs.get(BASE), cell.runs.get(IMITATE)
@@ -210,7 +210,7 @@ def _forecasts(
     cells: Sequence[Cell], target: Target, event: Callable[[np.ndarray], np.ndarray], said: str,
     probes: Sequence[str], baselines: Sequence[str],
 ) -> str:  # fmt: skip
-    """A line a predictor; the interval redraws sets, the errors leave each set out in turn."""
+    """A line per predictor; the interval redraws sets, the errors leave each set out in turn."""
     if len(cells) < FEWEST:
         return f"Not said yet: {len(cells)} of the {FEWEST} DPO runs that are the least for it."
     happened = int(sum(bool(event(np.array(target(cell.runs[BASE])))) for cell in cells))

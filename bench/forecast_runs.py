@@ -179,7 +179,7 @@ def options_of(cell: Cell) -> TrainOptions:
 
 
 def outcomes(before: Iterable[PairScore], after: Sequence[PairScore]) -> list[list[float]]:
-    """A row a pair: Σ log p of chosen and rejected before, the same after; their tokens."""
+    """A row per pair: Σ log p of chosen and rejected before, the same after; their tokens."""
     known = {score.line: score for score in before}
     return [[*_sums(known[score.line]), *_sums(score), *_tokens(score)] for score in after]
 

@@ -9,7 +9,7 @@ from forecast_stats import Outcome, Row, by_cell, outcome
 
 
 def seeds(rows: Sequence[Row]) -> str:
-    """A line a set, model and method of which several seeds are stored, and the spread over all of them."""
+    """A line per set, model and method of which several seeds are stored, and the spread over all of them."""
     lines = [
         "| set (model) | method | margins up, summed / per token, by seed | chosen, nats/token, by seed |"
     ]

@@ -4,7 +4,7 @@
 
 A pass is the time in which every pair of the file is scored once, measured in the same process. Each
 measurement is a process of its own, on one thread; versions and sizes take turns over the rounds. The pairs
-are those of HH harmless (at most 400 tokens a side) where there are enough of them, else made-up words.
+are those of HH harmless (at most 400 tokens per side) where there are enough of them, else made-up words.
 Nothing is stored, so every gate starts from nothing; loading the model is in neither number. `--tiny` makes
 a model so small that only the shape of the curve means something.
 """
@@ -136,7 +136,7 @@ def _median(values: Any) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a line a measurement, write the JSON."""
+    """Measure, print a line per measurement, write the JSON."""
     options = parsed(arguments)
     if options.child:
         off = frozenset(options.off.split(",")) - {""}

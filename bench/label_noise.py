@@ -55,7 +55,7 @@ def cells() -> Iterator[tuple[str, float, float, float | None, bool, float, floa
 
 
 def main() -> int:
-    """Print a line a share: how often there was an answer, its error, its interval, the suspects."""
+    """Print a line per share: how often there was an answer, its error, its interval, the suspects."""
     found = list(cells())
     print("| flipped | answered | mean estimate | mean error | held | suspects right | flipped found |")
     print("|--:|--:|--:|--:|--:|--:|--:|")

@@ -29,7 +29,7 @@ def rate(work: Callable[[], object], flops: int) -> float:
 
 @torch.inference_mode()
 def main() -> None:
-    """Print a row a shape."""
+    """Print a row per shape."""
     print("| rows, inputs, outputs | linear | oneDNN, plain weights | oneDNN, packed weights |")
     print("|---|--:|--:|--:|")
     onednn = torch.ops.mkldnn

@@ -4,7 +4,7 @@
 
 All sample the whole distribution at temperature 1 and end at the model's end token. The three take turns in
 one process, so that a busy machine is busy for all; each round is timed whole. Ratios are ours / peer's, in
-tokens a second of wall time (median of the rounds), and of processor time, which other work on the machine
+tokens per second of wall time (median of the rounds), and of processor time, which other work on the machine
 disturbs less. At temperature 0 the answers of ours and of `generate` per prompt are compared.
 """
 
@@ -87,7 +87,7 @@ def load(options: argparse.Namespace) -> tuple[Any, Contexts]:
 
 
 def speeds(rounds: Sequence[dict[str, Any]], clock: str) -> dict[str, float]:
-    """Median tokens a second of each engine, by a clock."""
+    """Median tokens per second of each engine, by a clock."""
     return {
         engine: statistics.median(r["tokens"] / r[clock] for r in rounds if r["engine"] == engine)
         for engine in ENGINES

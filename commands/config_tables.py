@@ -34,7 +34,7 @@ def _check_data_limits(table: Any, where: str) -> None:
 
 def _check_groups(table: Any, where: str) -> None:
     if not isinstance(table, dict):
-        raise ProbeError(f"{where}: no table. Write one table a group, e.g. [gate.groups.advice].")
+        raise ProbeError(f"{where}: no table. Write one table per group, e.g. [gate.groups.advice].")
     for group, limits in table.items():
         _check_limits(limits, f"{where[:-1]}.{group}]")
 

@@ -117,7 +117,7 @@ def config_page() -> str:
 
 
 def _bounds() -> Iterator[str]:
-    """The keys of families, which TOML wants in quotes, a line a family."""
+    """The keys of families, which TOML wants in quotes, a line per family."""
     for family in dict.fromkeys(_family(key.name) for key in LIMIT_KEYS if _family(key.name)):
         names = ", ".join(_member(key.name) for key in LIMIT_KEYS if _family(key.name) == family)
         yield f'- `"{family}:NAME"`, off: {names}.'
@@ -165,7 +165,7 @@ run never passes.
 
 ## Recipes
 
-The batch is the largest of 8, 16, 32, 64, 128 that leaves 16 steps an epoch (a convention; public runs use
+The batch is the largest of 8, 16, 32, 64, 128 that leaves 16 steps per epoch (a convention; public runs use
 128 on 60,000 pairs). An unknown model size counts as 7B.
 
 {recipes}

@@ -73,7 +73,7 @@ class _Lowest:
 def stratified_sample(pairs: Iterable[Pair], n: int, seed: int = 0) -> AuditSample:
     """A random sample of `n` ≥ 1 pairs in which each group has its share of the file, from one pass.
 
-    Holds at most `n` pairs a group. Fewer come back where the file has fewer, or repeats some.
+    Holds at most `n` pairs per group. Fewer come back where the file has fewer, or repeats some.
     """
     counts: dict[str, int] = {}
     lowest: dict[str, _Lowest] = {}

@@ -12,7 +12,7 @@ from ..pairs.record import Content, text_of
 
 
 def prompt_clusters(prompts: Iterable[Content | None]) -> npt.NDArray[np.int64]:
-    """A label a pair: equal for equal prompts, its own where there is none (minimal pairs). Shape [n]."""
+    """A label per pair: equal for equal prompts, its own where there is none (minimal pairs). Shape [n]."""
     known: dict[bytes | int, int] = {}
     texts = (text_of(prompt) for prompt in prompts)
     # Digests, so that a million prompts are not held as text.

@@ -50,7 +50,7 @@ def _tokens(session: Session, pairs: Sequence[Pair]) -> int:
 
 
 def _pace(session: Session, pairs: Sequence[Pair]) -> float:
-    """Seconds a token, by a forward past the store: the second of two, since the first one warms up."""
+    """Seconds per token, by a forward past the store: the second of two, since the first one warms up."""
     from ..scoring.engine import token_logps
 
     codes = session.encoder.many(pairs)

@@ -1,4 +1,4 @@
-"""How fast this machine is with this model: seconds a token from a warm-up batch, tokens of a pair."""
+"""How fast this machine is with this model: seconds per token from a warm-up batch, tokens of a pair."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRITTEN, LENGTH = 8, 6  # prompts and tokens of the trial writing
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds a token forward, of reading a pair's line, and of writing a token; tokens of a pair.
+    """Seconds per token forward, of reading a pair's line, and of writing a token; tokens of a pair.
 
     `pair` and `alone`: distinct tokens of a pair given its prompt and without it; `longest`: of any pair.
     """
@@ -65,7 +65,7 @@ def _forward(session: Session, sides: Sequence[EncodedSide]) -> float:
 
 
 def _writing(session: Session, contexts: Sequence[Sequence[int]]) -> float:
-    """Seconds a token that the model writes, its share of reading the prompts included."""
+    """Seconds per token that the model writes, its share of reading the prompts included."""
     from ..scoring.sampling import Draw, sample
 
     draws = [Draw(tuple(context), 1.0, i) for i, context in enumerate(contexts) if context]

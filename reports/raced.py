@@ -11,7 +11,7 @@ from .view import Column, Table, details
 
 
 def candidates(run: Run) -> Table:
-    """A row a candidate: ranking of unseen pairs, and the prompts whose samples moved."""
+    """A row per candidate: ranking of unseen pairs, and the prompts whose samples moved."""
     columns = (
         Column("method"), Column("ranked right", "right"), Column("per token", "right", drop=3),
         Column("up", "right"), Column("down", "right"), Column("same", "right", drop=2),

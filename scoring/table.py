@@ -36,7 +36,7 @@ class Codes:
 
 
 class ScoreTable(Sequence[PairScore]):
-    """Pair scores without their per-token values: about 100 bytes a pair, whatever the responses' length.
+    """Pair scores without their per-token values: about 100 bytes per pair, whatever the responses' length.
 
     Indexing gives a `PairScore` whose sides know their totals. Built by appending, read as NumPy columns.
     """

@@ -20,7 +20,7 @@ MODEL_FACTS = ("name", "revision", "adapter", "template", "dtype", "weights_sha2
 def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> Run:
     """A run that sets `runs` beside each other, each after the first compared with the first.
 
-    `details["runs"]` has a row a run, named A, B, …; `details["differences"]` a row a group and quantity,
+    `details["runs"]` has a row per run, named A, B, …; `details["differences"]` a row per group and quantity,
     with intervals that hold together over the groups (Bonferroni); `details["notes"]` says what was paired.
     """
     names = [chr(ord("A") + i) for i in range(len(runs))]

@@ -1,7 +1,7 @@
 """Means, shares and tests for paired measurements that may come in clusters.
 
 Pure functions of NumPy arrays. Pairs that share a prompt are not independent, so every function takes
-`clusters`, one label a value (None: each value is its own cluster), and lets whole clusters vary. A value
+`clusters`, one label per value (None: each value is its own cluster), and lets whole clusters vary. A value
 that is not finite raises `CannotMeasure`: dropping it would change the question. Where the data cannot carry
 an interval or a test, `low`, `high` and `p` are None, which reads "cannot say".
 """
@@ -55,7 +55,7 @@ def finite(values: npt.ArrayLike) -> Floats:
 
 
 def cluster_codes(clusters: Labels | None, n: int) -> Ints:
-    """Labels as integers 0 … C − 1, shape [n]. Raises `ValueError` when there is not one label a value."""
+    """Labels as integers 0 … C − 1, shape [n]. Raises `ValueError` when there is not one label per value."""
     if clusters is None:
         return np.arange(n)
     if len(clusters) != n:

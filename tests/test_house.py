@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import statistics
 import subprocess
 from pathlib import Path
@@ -114,3 +115,20 @@ def test_no_function_is_dead(modules):
         if isinstance(node, ast.FunctionDef) and node.name not in used and not node.name.startswith("__")
     ]
     assert [name for name in dead if not name.startswith("training/losses.py: _")] == []
+
+
+COUNTED = "rows?|lines?|labels?|tables?|columns?|numbers?|tokens|samples|seconds|pairs|steps|nats|bytes"
+EACH = "run|group|pair|stage|setting|batch|candidate|value|prompt|token|epoch|response|step|side"
+
+
+def test_a_rate_is_written_with_per():
+    """It is "a row per pair", not "a row a pair", in code, messages and documentation."""
+    telegram = re.compile(rf"\b(?:{COUNTED}) an? (?:{EACH})\b", re.IGNORECASE)
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.py")]
+    for room in ("bench", "commands", "gate", "pairs", "probes", "reports", "scoring", "stats", "training"):
+        files += (ROOT / room).rglob("*.py")
+    found = {}
+    for path in files:
+        if hits := telegram.findall(path.read_text(encoding="utf-8")):
+            found[str(path.relative_to(ROOT))] = hits
+    assert found == {}

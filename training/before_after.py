@@ -20,7 +20,7 @@ def before_after(
 ) -> list[dict[str, Any]]:
     """Rows of `details["before_after"]`, over all pairs and in each group.
 
-    The gap and log-probs change by a mean with a cluster-robust interval (`clusters`: a name a prompt); the
+    The gap and log-probs change by a mean with a cluster-robust interval (`clusters`: a name per prompt); the
     share of pairs won has McNemar's exact test. Raises `ValueError` unless both hold the same pairs.
     """
     if [score.line for score in before] != [score.line for score in after]:

@@ -30,7 +30,7 @@ TRAINED = 4  # bytes a trained weight, its gradient and each of AdamW's two mome
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """Bytes that autograd keeps for a row of T tokens, `linear`·T + `quadratic`·T², and seconds a token."""
+    """Bytes that autograd keeps for a row of T tokens, `linear`·T + `quadratic`·T², and seconds per token."""
 
     linear: float
     quadratic: float

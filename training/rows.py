@@ -45,9 +45,9 @@ def read_held_out(
 ) -> HeldOut:
     """An evaluation row of a trainer that knows no token counts.
 
-    With a reference (`start_logps` None) the change of the chosen side is its reward / β, in nats a response,
-    and is given as a share of the reference's log-prob. Without one, log-probs are per-token means and the
-    change is counted from `start_logps`, those of the first evaluation.
+    With a reference (`start_logps` None) the change of the chosen side is its reward / β, in nats per
+    response, and is given as a share of the reference's log-prob. Without one, log-probs are per-token
+    means and the change is counted from `start_logps`, those of the first evaluation.
     """
     values = unprefixed(row)
     margin, chosen = number(values, "rewards/margins"), number(values, "logps/chosen")

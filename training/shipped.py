@@ -61,7 +61,7 @@ def shipped_values(stage: str, *, parameters: int | None, n: int, tuning: Tuning
     """The hyper-parameters of one stage for a model of `parameters` weights and `n` pairs.
 
     An unknown size counts as 7B: the lower learning rate is the safer guess. The batch is the largest of 8 …
-    128 that leaves 16 steps an epoch (convention). `source` says where the values come from.
+    128 that leaves 16 steps per epoch (convention). `source` says where the values come from.
     """
     row = find(stage, parameters, tuning)
     batch = max((b for b in BATCH if b * STEPS_AN_EPOCH <= n), default=BATCH[0])

@@ -34,7 +34,7 @@ class Trained:
     weights: Path  # an adapter, or a whole model
 
     def details(self) -> dict[str, Any]:
-        """The `training` section of a run: the log, the guard's events, a row a stage."""
+        """The `training` section of a run: the log, the guard's events, a row per stage."""
         staged = list(zip(self.recipes, self.results, strict=True))
         several = len(staged) > 1
         return {

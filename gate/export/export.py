@@ -27,7 +27,7 @@ from .tools import ABLE, TOOLS, lacking
 def export(
     run: Run, tool: str, directory: Path, pairs: Path | None = None, with_model: bool = False
 ) -> list[Path]:
-    """Write one config and one data file a stage into `directory`; returns the configs, in order of use.
+    """Write one config and one data file per stage into `directory`; returns the configs, in order of use.
 
     `with_model` copies a model that no hub has (the embedded one) beside them. `pairs` is the file that was
     gated, where it has moved. Raises `ProbeError` for an unknown tool, a decision that trains nothing, a
@@ -106,7 +106,7 @@ def _unchanged(run: Run, moved: Path | None) -> Path:
 
 
 def _jobs(run: Run, decision: Decision, named: Reference, tools: bool) -> list[Job]:
-    """A job a stage; each starts from the output of the one before."""
+    """A job per stage; each starts from the output of the one before."""
     model: Mapping[str, Any] = run.inputs.get("model") or {}
     template = _template(run)
     length = run.config.get("max_length") or (run.inputs.get("scores") or {}).get("max_length")

@@ -103,9 +103,9 @@ def measured_weights(run: Run) -> Callable[[Path], None]:
 @dataclass(frozen=True, slots=True)
 class SideMeasurement:
     """What is known of one side. `rows`: the scores of each pair by id, as in `scores.jsonl`, or where only
-    the run was kept its gaps. `watched`: log-probs a token of each watched text. `answers`: the token ids of
-    a sampled answer to each prompt, without the end token; `heard`: the same as the judge of behaviour reads
-    them, `spoken` their whole text.
+    the run was kept its gaps. `watched`: log-probs per token of each watched text. `answers`: the token ids
+    of a sampled answer to each prompt, without the end token; `heard`: the same as the judge of behaviour
+    reads them, `spoken` their whole text.
     """
 
     run: Run

@@ -30,7 +30,7 @@ PLOTTED = 10_000  # pairs that a run carries for its plots
 
 @dataclass(frozen=True, slots=True)
 class BiasResult:
-    """What `bias` found; `details["pairs"]` has a row a pair, in the order of the scores."""
+    """What `bias` found; `details["pairs"]` has a row per pair, in the order of the scores."""
 
     estimates: tuple[Estimate, ...]
     rows: tuple[BiasRow, ...]
@@ -100,7 +100,7 @@ def _estimates(case: GroupEvidence) -> list[Estimate]:
 
 
 def _pair_rows(scores: ScoreTable, table: GapArrays, seed: int) -> list[dict[str, Any]]:
-    """A row a pair for plots; of a long file a uniform sample, since all are in `scores.jsonl`."""
+    """A row per pair for plots; of a long file a uniform sample, since all are in `scores.jsonl`."""
     n = len(scores)
     drawn = np.random.default_rng(seed).choice(n, PLOTTED, replace=False) if n > PLOTTED else np.arange(n)
     return [_pair_row(scores[i], table, i) for i in np.sort(drawn).tolist()]

@@ -183,7 +183,7 @@ def _with_digests(rows: Iterable[Mapping[str, Any]], source: Source) -> list[dic
 
 
 def _clusters(source: Source, scores: ScoreTable) -> npt.NDArray[np.int64]:
-    """A label a score: equal for pairs that share a prompt."""
+    """A label per score: equal for pairs that share a prompt."""
     scored = set(scores.lines)
     lines = [pair.line for pair in source.pairs() if pair.line in scored]
     labels = prompt_clusters(pair.prompt for pair in source.pairs() if pair.line in scored)

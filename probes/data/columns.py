@@ -1,4 +1,4 @@
-"""What one reading of a pair file leaves behind: columns of numbers, a row a pair, no texts.
+"""What one reading of a pair file leaves behind: columns of numbers, a row per pair, no texts.
 
 The checks in `data_rows`, `data_file` and `data_shape` are functions of these columns, so a million pairs
 take a few hundred megabytes and most checks are a line or two of NumPy.
@@ -54,7 +54,7 @@ OPENING = 12  # words
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """One row a pair. The last axis of [n, 3] is prompt, chosen, rejected."""
+    """One row per pair. The last axis of [n, 3] is prompt, chosen, rejected."""
 
     lines: Ints  # [n]
     ids: Ints  # [n] hashes, which differ between processes

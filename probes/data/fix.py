@@ -47,7 +47,7 @@ def write_fixed(
     Returns the log's path, and how many rows were kept and dropped. What `probe` would refuse to read under
     the same `fields` is dropped as well.
 
-    The log `TARGET.dropped.jsonl` has a row a dropped line: line, code, reason and the row itself.
+    The log `TARGET.dropped.jsonl` has a row per dropped line: line, code, reason and the row itself.
     Raises `ProbeError` when `target` is `source`, or nothing would be left.
     """
     log = target.with_name(f"{target.name}.dropped.jsonl")

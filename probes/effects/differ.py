@@ -34,7 +34,7 @@ class Counted:
 
 
 def counted(pairs: Iterable[Pair]) -> Counted:
-    """Read the file once. Memory: two rows of numbers a pair, not the text."""
+    """Read the file once. Memory: two rows of numbers per pair, not the text."""
     chosen, rejected, lines = [], [], []
 
     def prompts() -> Iterable[Content | None]:

@@ -1,4 +1,4 @@
-"""How much each pair would teach a trait: the weight w of logit-linear selection, from four log-probs a pair.
+"""How much each pair would teach a trait: the weight w of logit-linear selection, from four log-probs.
 
 w = {[log p(c|s,x) − log p(c|x)] − [log p(r|s,x) − log p(r|x)]} / (|c| + |r|), nats/token, where s is the
 trait as a system text, c and r the sides, |·| their tokens. Source: arXiv 2602.04863.

@@ -25,7 +25,7 @@ TEMPERATURES = {"sample": 1.0, "greedy": 0.0}
 
 
 def pace(session: Session, codes: Sequence[EncodedPair]) -> float:
-    """Seconds a token of a forward pass, from a warm-up on the first pairs."""
+    """Seconds per token of a forward pass, from a warm-up on the first pairs."""
     some, plain = codes[:WARM_UP], must_be_plain(session, codes)
     _, seconds = clocked(lambda: _read(session.scorer, both(some), plain))
     return seconds / max(tokens(some), 1)

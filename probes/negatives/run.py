@@ -175,7 +175,7 @@ def finished(work: NegativesWork, created: str, inputs: Mapping[str, Any]) -> Ne
 
 
 def _rows(work: NegativesWork) -> list[dict[str, Any]]:
-    """A row a pair that has a score: what was measured of it."""
+    """A row per pair that has a score: what was measured of it."""
     known = set().union(*work.scores.values()) if work.scores else set()
     return [
         {

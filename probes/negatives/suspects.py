@@ -19,7 +19,7 @@ WORST = 20
 def judge_suspects(
     found: Separation, pairs: Sequence[Pair], alpha: float, seed: int
 ) -> tuple[Measured, Array]:
-    """`label_noise`, its finding, a row a suspect, and P(the label is wrong) [pairs].
+    """`label_noise`, its finding, a row per suspect, and P(the label is wrong) [pairs].
 
     All 0 where it cannot be told: an unread label is not called wrong.
     """

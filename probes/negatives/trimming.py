@@ -45,7 +45,7 @@ def lines_to_drop(scores: Mapping[int, float], by: str, share: float) -> dict[in
 def export_trimmed(source: Path, target: Path, dropped: Mapping[int, float], by: str) -> Path:
     """Write the rows of `source` whose line is not dropped to `target`; returns the log of the others.
 
-    The log `TARGET.dropped.jsonl` has a row a dropped line: line, the score's name and value, the row itself.
+    The log `TARGET.dropped.jsonl` has a row per dropped line: line, name and value of the score, the row.
     Raises `ProbeError` when `target` is the source itself.
     """
     log = target.with_name(f"{target.name}.dropped.jsonl")

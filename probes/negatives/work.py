@@ -53,7 +53,7 @@ class NegativesWork:
         self.parts += [part, Measured(details={"costs": [cost]})]
 
     def score(self, name: str, pairs: Sequence[Pair], values: Iterable[float]) -> None:
-        """Keep a number a pair, by the pair's line."""
+        """Keep a number per pair, by the pair's line."""
         self.scores[name] = {p.line: float(v) for p, v in zip(pairs, values, strict=True)}
 
 

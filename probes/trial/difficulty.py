@@ -18,7 +18,7 @@ LEAST_LOSS = float(np.log(2))  # of a margin of 0
 
 
 def difficulty(unseen: Pass, early: Pass, beta: float) -> list[dict[str, Any]]:
-    """A row a pair, hardest first: its line, DPO loss in nats at `beta`, and whether it now is misranked.
+    """A row per pair, hardest first: its line, DPO loss in nats at `beta`, and whether it now is misranked.
 
     `unseen`: pairs after training on others; `early`: pairs of the first epoch just before their own update,
     which fill in for lines that were never unseen. A pair on both counts by the first.

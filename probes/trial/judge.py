@@ -64,7 +64,7 @@ def trial(measured: Trial, alpha: float = 0.05) -> Measured:
 
 
 def curve(unseen: Pass) -> list[dict[str, float]]:
-    """A row a batch of the one pass: accuracy and mean margin (nats) of its pairs before their own update."""
+    """A row per batch of the one pass: accuracy and mean margin (nats) of its pairs before their update."""
     # What had been spent on updates grows from batch to batch, so it tells them apart.
     batches = [unseen.margins[unseen.rates == spent] for spent in np.unique(unseen.rates)]
     return [
