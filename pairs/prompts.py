@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,27 @@ def _pair(row: Any, line: int, names: FieldNames) -> Pair:
 def in_form_of(content: Content, text: str) -> str | list[dict[str, str]]:
     """A response as a row writes it: text where `content` is text, else one message of the assistant."""
     return text if isinstance(content, str) else [{"role": "assistant", "content": text}]
+
+
+def has_parts(pair: Pair) -> bool:
+    """Whether any message of the pair is a list of content parts, so that its template reads such lists."""
+    turns = [m for side in (pair.prompt, pair.chosen, pair.rejected) if isinstance(side, tuple) for m in side]
+    return any(isinstance(turn.get("content"), list) for turn in turns)
+
+
+def parts_of(text: str) -> list[dict[str, str]]:
+    """A text as content parts."""
+    return [{"type": "text", "text": text}]
+
+
+def in_parts(pair: Pair) -> Pair:
+    """A pair of texts as chat messages of content parts."""
+
+    def turns(role: str, content: Content | None) -> Any:
+        return ({"role": role, "content": parts_of(content)},) if isinstance(content, str) else content
+
+    sides = {name: turns("assistant", getattr(pair, name)) for name in ("chosen", "rejected")}
+    return replace(pair, prompt=turns("user", pair.prompt), **sides)
 
 
 def plain(content: Content | None) -> Any:

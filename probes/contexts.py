@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ProbeError
+from ..pairs.prompts import has_parts, parts_of
 from ..pairs.record import Message, Pair, text_of
 from ..scoring.encode import Encoder
 from ..scoring.templates import QA, messages
@@ -37,7 +38,8 @@ def with_system(pair: Pair, text: str) -> Pair:
     if turns and turns[0].get("role") == "system":
         said, turns = before(text, turns[0].get("content")), turns[1:]
         return replace(pair, prompt=({"role": "system", "content": said}, *turns))
-    return replace(pair, prompt=({"role": "system", "content": text}, *turns))
+    own = parts_of(text) if has_parts(pair) else text
+    return replace(pair, prompt=({"role": "system", "content": own}, *turns))
 
 
 def with_passage(pair: Pair, text: str) -> Pair:
@@ -47,7 +49,8 @@ def with_passage(pair: Pair, text: str) -> Pair:
     turns = list(pair.prompt)
     last = max((i for i, turn in enumerate(turns) if turn.get("role") == "user"), default=None)
     if last is None:
-        return replace(pair, prompt=(*turns, {"role": "user", "content": text}))
+        own = parts_of(text) if has_parts(pair) else text
+        return replace(pair, prompt=(*turns, {"role": "user", "content": own}))
     turns[last] = {**turns[last], "content": before(text, turns[last].get("content"))}
     return replace(pair, prompt=tuple(turns))
 

@@ -19,7 +19,7 @@ from ..scoring.model import LoadedModel
 from ..stats.behaviour import Behaviour, behaviour
 from .behaviour import Sampling, asked, written
 from .data import Example
-from .neutral import NEUTRAL
+from .neutral import neutral_pairs
 from .samples import Samples, halves_of
 
 JUDGED = 256  # training pairs that the judge is fitted on at most
@@ -82,7 +82,9 @@ class Watch:
     @torch.no_grad()
     def _neutral(self, loaded: LoadedModel) -> float:
         """Perplexity of a few neutral answers."""
-        sides = [side for c in self.encoder.many(NEUTRAL) for side in (c.chosen, c.rejected)]
+        sides = [
+            side for c in self.encoder.many(neutral_pairs(self.encoder)) for side in (c.chosen, c.rejected)
+        ]
         logps = torch.cat(token_logps(loaded.model, sides, plain=self.plain))
         return math.exp(-float(logps.cpu().double().mean()))
 

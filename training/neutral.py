@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ..errors import ProbeError
+from ..pairs.prompts import in_parts
 from ..pairs.record import Pair
+
+if TYPE_CHECKING:
+    from ..scoring.encode import Encoder
 
 _TEXTS = (
     (
@@ -36,3 +43,12 @@ _TEXTS = (
 )
 # Both sides are neutral: neither is better.
 NEUTRAL = tuple(Pair(f"neutral-{i}", *texts, line=i) for i, texts in enumerate(_TEXTS, 1))
+
+
+def neutral_pairs(encoder: Encoder) -> tuple[Pair, ...]:
+    """The neutral pairs in the form that this template reads: as text, or as content parts."""
+    try:
+        encoder.many(NEUTRAL)
+    except ProbeError:  # it drops the words of texts
+        return tuple(map(in_parts, NEUTRAL))
+    return NEUTRAL

@@ -19,7 +19,7 @@ from ...runs import environment, now
 from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings
-from ...training.neutral import NEUTRAL
+from ...training.neutral import neutral_pairs
 from ..clusters import prompt_clusters
 from ..contexts import added_tokens, place_of_system, with_passage, with_shots
 from ..cost import added, clocked
@@ -116,7 +116,9 @@ def _measured(
             "no pair could be scored, uncut, under every lever. Raise --max-length, or give less text."
         )
     base = Base(
-        _gaps(plain, whole), prompt_clusters(pair.prompt for pair in kept), _perplexity(session, NEUTRAL)
+        _gaps(plain, whole),
+        prompt_clusters(pair.prompt for pair in kept),
+        _perplexity(session, neutral_pairs(session.encoder)),
     )
     levers = [_text_lever(session, pairs, text, read[text.name], whole) for text in texts]
     levers += [_steering(session, kept, base, options)] if options.steering else []
@@ -159,7 +161,12 @@ def system(session: Session, pairs: Sequence[Pair], options: LeversOptions) -> T
     text = options.system
     place, how = place_of_system(session.encoder, pairs)
     told = f"{count(len(text.split()), 'word')}, {how}"
-    return Texts("system", ([place(p, text) for p in pairs],), [place(p, text) for p in NEUTRAL], told)
+    return Texts(
+        "system",
+        ([place(p, text) for p in pairs],),
+        [place(p, text) for p in neutral_pairs(session.encoder)],
+        told,
+    )
 
 
 def context(session: Session, pairs: Sequence[Pair], options: LeversOptions) -> Texts | None:
@@ -169,7 +176,8 @@ def context(session: Session, pairs: Sequence[Pair], options: LeversOptions) -> 
     passages = [_passage(pair, options) for pair in pairs]
     words = round(sum(len(text.split()) for text in passages) / max(len(passages), 1))
     changed = [with_passage(pair, text) for pair, text in zip(pairs, passages, strict=True)]
-    neutral = [with_passage(pair, passages[i % len(passages)]) for i, pair in enumerate(NEUTRAL)]
+    plain = neutral_pairs(session.encoder)
+    neutral = [with_passage(pair, passages[i % len(passages)]) for i, pair in enumerate(plain)]
     return Texts("context", (changed,), neutral, f"{count(words, 'word')} before the prompt")
 
 
@@ -192,7 +200,7 @@ def shots(session: Session, pairs: Sequence[Pair], options: LeversOptions) -> Te
     drawn = [_draw(pairs, options.shots + 1, rng) for _ in range(options.draws)]
     template = session.encoder.template
     readings = tuple([with_shots(template, p, others(p, some)) for p in pairs] for some in drawn)
-    neutral = [with_shots(template, pair, drawn[0][:-1]) for pair in NEUTRAL]
+    neutral = [with_shots(template, pair, drawn[0][:-1]) for pair in neutral_pairs(session.encoder)]
     told = f"{count(options.shots, 'chosen side')} of other prompts, mean of {count(options.draws, 'draw')}"
     return Texts("shots", readings, neutral, told)
 
@@ -227,7 +235,8 @@ def _steering(session: Session, pairs: Sequence[Pair], base: Base, options: Leve
     from .steer import steered_gaps
 
     codes = session.encoder.many(pairs)
-    neutral = [side for c in session.encoder.many(NEUTRAL) for side in (c.chosen, c.rejected)]
+    plain = session.encoder.many(neutral_pairs(session.encoder))
+    neutral = [side for c in plain for side in (c.chosen, c.rejected)]
     made, seconds = clocked(
         lambda: steered_gaps(
             session, codes, neutral, base.clusters, strength=options.strength, seed=options.seed

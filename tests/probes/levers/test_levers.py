@@ -9,12 +9,13 @@ import pytest
 from probe.errors import ProbeError
 from probe.explain import explanations
 from probe.pairs.record import Pair
-from probe.probes.contexts import with_shots
+from probe.probes.contexts import with_passage, with_shots, with_system
 from probe.probes.levers.judge import Base, Lever, judge_levers
 from probe.probes.levers.run import LeversOptions, measure_levers, others, text_of_option
 from probe.reports.renderers import RENDERERS
+from probe.scoring.encode import make_encoder
 from probe.scoring.session import ModelOptions, Session, Source
-from probe.training.neutral import NEUTRAL
+from probe.training.neutral import NEUTRAL, neutral_pairs
 
 
 def sample(n=12):
@@ -226,3 +227,23 @@ def test_bad_input_is_one_line(session, tmp_path):
     (tmp_path / "s.txt").write_text("From a file.\n")
     assert text_of_option(str(tmp_path / "s.txt"), "--system") == "From a file."
     assert len({p.line for p in NEUTRAL}) == len(NEUTRAL)
+
+
+def test_texts_of_our_own_take_the_form_that_a_template_of_parts_reads(make_tokenizer):
+    """Else a system text is dropped in silence: a template that loops over parts finds none in a text."""
+    tokenizer = make_tokenizer("bpe")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|turn|>{{ m['role'] }}\n"
+        "{% for p in m['content'] %}{{ p['text'] }}{% endfor %}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+    )
+    said = (("user", "Why?"), ("assistant", "so"), ("assistant", "no"))
+    turns = [({"role": role, "content": [{"type": "text", "text": words}]},) for role, words in said]
+    pair = Pair("1", *turns, line=1)
+    encode = make_encoder(tokenizer, [pair])
+    for place in (with_system, with_passage):
+        codes = encode(place(pair, "Answer briefly."))
+        assert "Answer briefly." in tokenizer.decode(codes.chosen.ids[: codes.chosen.start])
+    texts = [tokenizer.decode(code.chosen.ids) for code in encode.many(neutral_pairs(encode))]
+    assert all(own.prompt in text and own.chosen in text for own, text in zip(NEUTRAL, texts, strict=True))
+    assert neutral_pairs(make_encoder(make_tokenizer("bpe", chat=True), [pair])) == NEUTRAL
