@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ProbeError
 from ..records import Run
 from ..scoring.options import ModelOptions
 from ..shared_limits import BOUND
@@ -93,6 +94,8 @@ def gate(
     if is_run(path):
         return _judged_again(path, judging, levers, format, out, everything)
     if is_unpaired(path):
+        _check_unpaired(path, fields=fields, sides=sides, skip_bad=skip_bad, plan=plan, levers=levers,
+                        baseline=baseline, budget=budget, device_memory=device_memory, off=off)  # fmt: skip
         return _unpaired(path, how, judging, seed, format, out)
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
@@ -113,6 +116,14 @@ def gate(
     run = judged(_fitted(measured, request, device_memory), judging, date.today())
     emit(run, format, out, rows=rows, everything=everything)
     return run.verdict.exit_code
+
+
+def _check_unpaired(path: Path, **given: object) -> None:
+    """Raises `ProbeError` for an option that a gate of unpaired answers would not follow."""
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if named:
+        told = "--quick and --no-PROBE" if named[0] == "--off" else named[0]
+        raise ProbeError(f"{path}: answers with a label each, for which {told} does nothing. Leave it out.")
 
 
 def _unpaired(

@@ -15,7 +15,13 @@ from probe.reports.advice import in_words
 
 PAGES = Path(__file__).parents[2] / "docs/cases"
 CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]
-STEPS = [(case, step) for case in CASES for step in case["step"]]
+STEPS = [
+    (case, step)
+    for case in CASES
+    for key in ("step", "effect", "lever")
+    for step in case[key]
+    if "run" in step
+]
 
 
 def load_run_module():

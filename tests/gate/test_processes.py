@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from probe.records import Run
+from probe.reports.emit import emit
+
 WORDS = ["the", "answer", "is", "that", "people", "gain", "weight", "when", "they", "eat", "more", "so"]
 LAUNCHER = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
 
@@ -47,3 +50,13 @@ def test_two_processes_gate_what_one_gates(gated):
     del numbers[0]["trial_pass_accuracy", "all"]
     for place, value in numbers[0].items():
         assert numbers[1][place] == pytest.approx(value, rel=1e-3, abs=1e-4), place
+
+
+def test_of_several_processes_the_first_one_writes_and_speaks(tmp_path, monkeypatch, capsys):
+    run = Run("bias", "2026-11-26T00:00:00Z")
+    monkeypatch.setenv("RANK", "1")
+    emit(run, None, tmp_path / "second")
+    assert not (tmp_path / "second").exists() and capsys.readouterr() == ("", "")
+    monkeypatch.setenv("RANK", "0")
+    emit(run, None, tmp_path / "first")
+    assert (tmp_path / "first/run.json").exists() and "MEASURED" in capsys.readouterr().out

@@ -174,6 +174,7 @@ def test_the_gate_takes_such_a_file(file, tiny_model_dir, tmp_path, monkeypatch)
     assert names == {"labels", "surface_accuracy", "signal_accuracy"}
     assert {e["name"] for e in run["estimates"]} == {"surface_accuracy", "gap", "signal_accuracy"}
     assert probe(out) == code
+    assert probe(path, "--plan") == probe(path, "--no-trial") == 2  # nothing is left out in silence
     assert not (tmp_path / ".probe/last.json").exists()  # nothing for `probe train --method auto`
 
 
