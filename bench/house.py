@@ -136,10 +136,19 @@ def numbers(commit: str | None = None) -> dict[str, str]:
     }
 
 
-if __name__ == "__main__":
-    commits = sys.argv[1:] or [BEFORE]
+def table(commits: list[str]) -> str:
+    """The numbers of some commits and of the working tree, side by side, in Markdown."""
     columns = [numbers(commit) for commit in commits] + [numbers()]
-    print("| | " + " | ".join([*commits, "now"]) + " |")
-    print("|---" * (len(columns) + 1) + "|")
-    for name in columns[0]:
-        print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
+    rows = [f"| {name} | " + " | ".join(column[name] for column in columns) + " |" for name in columns[0]]
+    return "\n".join(
+        ["| | " + " | ".join([*commits, "now"]) + " |", "|---" * (len(columns) + 1) + "|", *rows]
+    )
+
+
+if __name__ == "__main__":
+    made = table([name for name in sys.argv[1:] if name != "--write"] or [BEFORE])
+    print(made)
+    if "--write" in sys.argv:
+        page = ROOT / "docs/development.md"
+        head = page.read_text(encoding="utf-8").partition(f"| | {BEFORE} |")[0]
+        page.write_text(f"{head}{made}\n", encoding="utf-8")

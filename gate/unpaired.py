@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..probes.unpaired.run import TRIVIAL
 from ..records import Condition, Decision, Estimate, Reason, Result, Run, Verdict
+from ..shared_limits import TRIVIAL
 from .conditions import RULES
 from .judge import verdict_of
 

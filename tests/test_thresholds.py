@@ -90,3 +90,16 @@ def test_the_limits_of_the_gate_are_those_that_the_probes_judge_by():
     ]
     limits = [rule.args[2] for rule in rules]
     assert len(limits) > 8 and not [ast.unparse(x) for x in limits if isinstance(x, ast.Constant) and x.value]
+
+
+def test_a_shared_limit_is_written_nowhere_else():
+    shared = {name: value for name, value in vars(shared_limits).items() if name.isupper()}
+    again = [
+        (str(path.relative_to(ROOT)), name)
+        for path in (*modules(), *(ROOT / "reports").glob("*.py"), *(ROOT / "commands").glob("*.py"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if (name := explain._target(node)) in shared
+        and isinstance(node.value, ast.Constant)
+        and node.value.value == shared[name]
+    ]
+    assert shared and again == []

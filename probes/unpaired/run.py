@@ -13,12 +13,12 @@ from ...pairs.record import text_of
 from ...pairs.unpaired import UnpairedAnswer, pairs_in, read_unpaired
 from ...records import Estimate, Finding, Run, Severity
 from ...runs import environment, now
+from ...shared_limits import TRIVIAL
 from .told import UnpairedOptions, surface_of
 
 if TYPE_CHECKING:
     from ...scoring.session import ModelOptions
 
-TRIVIAL = 0.90  # as for pairs: above it a method saturates (docs/validity.md)
 CONFLICTS = 0.05  # share of answers with both labels above which the labels teach little
 
 
@@ -100,8 +100,8 @@ def check_conflicts(answers: Sequence[UnpairedAnswer]) -> Finding | None:
 def check_surface(surface: Estimate) -> Finding | None:
     """PB362 labels show on the surface: wanted and unwanted answers are told apart without the prompt.
 
-    Means: a linear classifier of words and length, fitted on other prompts, is right in over 90% (the lower
-    limit of the interval).
+    Means: a linear classifier of words and length, fitted on other prompts, is right in over {TRIVIAL:.0%}
+    (the lower limit of the interval).
     Why: training then teaches the style that separates the two sets, which is learnt within some steps.
     Do: collect unwanted answers in the style of the wanted ones, e.g. from the same model.
     Source: the limit is that of pairs (PB201, docs/validity.md); for unpaired data it was not validated.
