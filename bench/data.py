@@ -77,12 +77,12 @@ def parts(path: Path) -> dict[str, float]:
     """Microseconds of processor time a pair for each part of the first pass, and for peers of two of them."""
     from probe.pairs.read import read_pairs
     from probe.pairs.record import text_of
-    from probe.probes.data import columns as facts
+    from probe.probes.data import columns
     from probe.probes.data.near import bands
     from probe.probes.data.words import WordHashes, hash_words
 
     pairs = list(islice(read_pairs(path), SAMPLE))
-    batches = [pairs[i : i + facts.BATCH] for i in range(0, len(pairs), facts.BATCH)]
+    batches = [pairs[i : i + columns.BATCH] for i in range(0, len(pairs), columns.BATCH)]
     texts = [[text_of(side) for p in batch for side in (p.prompt, p.chosen, p.rejected)] for batch in batches]
     words = [hash_words(batch) for batch in texts]
     keys = [row.keys().reshape(-1, 3) for row in words]
@@ -90,13 +90,13 @@ def parts(path: Path) -> dict[str, float]:
         "read": lambda: list(islice(read_pairs(path), SAMPLE)),
         "hash words": lambda: [hash_words(batch) for batch in texts],
         "keys": lambda: [row.keys() for row in words],
-        "contrast": lambda: [facts.contrasts(row, facts.STRANGERS) for row in words],
+        "contrast": lambda: [columns.contrasts(row, columns.STRANGERS) for row in words],
         "MinHash bands": lambda: [bands(WordHashes(row.hashes, row.offsets[::3])) for row in words],
         "echoes": lambda: [
-            facts._echoes(row, row.counts.reshape(-1, 3), key) for row, key in zip(words, keys, strict=True)
+            columns._echoes(row, row.counts.reshape(-1, 3), key) for row, key in zip(words, keys, strict=True)
         ],
-        "openings": lambda: [facts._stances(row) for row in words],
-        "form, encoding": lambda: [facts._flags(*row) for row in zip(batches, texts, keys, strict=True)],
+        "openings": lambda: [columns._stances(row) for row in words],
+        "form, encoding": lambda: [columns._flags(*row) for row in zip(batches, texts, keys, strict=True)],
         "peer: str.split": lambda: [[t.lower().split() for t in batch] for batch in texts],
         **_datasketch(texts),
     }

@@ -17,8 +17,7 @@ from ..progress import alive
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
 from ..scoring.told import once
-from . import cache as kept
-from . import plan
+from . import cache, plan
 from .clean import on_clean_labels
 from .registry import PROBE_NAMES, PROBES, Probe
 from .states import DONE
@@ -91,15 +90,15 @@ def _timed(probe: Probe, work: Work) -> Measured:
     """A probe's part, measured or kept, with what it cost this time."""
     start = time.perf_counter()
     keep = probe.keeps and not work.request.how.no_cache
-    name = kept.name_of(probe.name, work.depends()) if keep else ""
-    known = kept.read(name) if keep else None
+    name = cache.name_of(probe.name, work.depends()) if keep else ""
+    known = cache.read(name) if keep else None
     planned = probe.cost(work.pairs, work.request.effort, work.request.trial_pairs).what
     what = f"kept since {known[1]}" if known else planned
     print(f"{probe.name}: {what}", file=sys.stderr)
     with alive(probe.name):
         part = probe.run(work) if known is None else known[0]
     if keep and known is None:
-        kept.write(name, part)
+        cache.write(name, part)
     sections = {section: rows for section, rows in part.details.items() if section != "costs"}
     cost = {"probe": probe.name, "what": what, "seconds": round(time.perf_counter() - start, 2)}
     return Measured(part.estimates, part.findings, {**sections, "costs": [cost]})

@@ -15,8 +15,7 @@ from probe import config
 from probe.commands.config_tables import SECTIONS
 from probe.errors import ProbeError
 from probe.files import sha256_file
-from probe.gate import auto
-from probe.gate import last as holds
+from probe.gate import auto, last
 from probe.gate.decide import hyperparameters
 from probe.records import Condition, Decision, Estimate, Reason, Run, Verdict
 from probe.runs import check_gated_model, load_run, note_last, save_run
@@ -59,15 +58,15 @@ def project(tmp_path, monkeypatch):
 
 
 def test_the_last_gate_is_taken_while_it_holds(project):
-    assert holds.last_gate(None).decision.method == "dpo"
-    assert holds.last_gate(project / "pairs.jsonl").decision.method == "dpo"
+    assert last.last_gate(None).decision.method == "dpo"
+    assert last.last_gate(project / "pairs.jsonl").decision.method == "dpo"
 
 
 def test_a_changed_file_is_refused(project):
     with (project / "pairs.jsonl").open("a") as file:
         file.write("\n")
     with pytest.raises(ProbeError, match="changed since"):
-        holds.last_gate(None)
+        last.last_gate(None)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +75,14 @@ def test_a_changed_file_is_refused(project):
 def test_a_changed_setting_is_refused(project, name, value, word):
     config.activate(config.Config(settings={**SETTINGS, name: (value, "flag")}))
     with pytest.raises(ProbeError, match=word):
-        holds.last_gate(None)
+        last.last_gate(None)
 
 
 def test_changed_limits_and_acceptances_are_refused(project):
     for table in ({"gate": {"limits": {"surface_accuracy": 0.99}}}, {"accept": [{"code": "PB202"}]}):
         under_file(project, table)
         with pytest.raises(ProbeError, match="config has changed"):
-            holds.last_gate(None)
+            last.last_gate(None)
 
 
 def gate_ran_under(project: Path, **origins: str) -> None:
@@ -102,12 +101,12 @@ def test_what_was_typed_for_the_gate_is_taken_over(project):
     run = dataclasses.replace(load_run(project / "gated"), config={"model": "org/x", "max_length": None})
     save_run(dataclasses.replace(run, config={**run.config, "origins": {"model": "flag"}}), project / "gated")
     config.activate(config.Config(settings={"model": (None, "default")}))
-    assert holds.taken(holds.last_gate(None))["model"] == "org/x"
+    assert last.taken(last.last_gate(None))["model"] == "org/x"
     config.activate(config.Config(settings={"model": ("org/x", "flag")}))
-    assert holds.last_gate(None)
+    assert last.last_gate(None)
     config.activate(config.Config(settings={"model": ("org/y", "flag")}))
     with pytest.raises(ProbeError, match="model was 'org/x'"):
-        holds.last_gate(None)
+        last.last_gate(None)
 
 
 @pytest.mark.parametrize(
@@ -125,23 +124,23 @@ def test_a_setting_of_the_gate_alone_must_be_as_the_file_had_it(project, origin,
     gate_ran_under(project, goal=origin)
     under_file(project, table)
     if holds_still:
-        assert holds.last_gate(None)
+        assert last.last_gate(None)
     else:
         with pytest.raises(ProbeError, match="goal of the config has changed"):
-            holds.last_gate(None)
+            last.last_gate(None)
 
 
 def test_the_gates_own_table_stands_before_the_keys_for_all(project):
     under_file(
         project, {"alpha": 0.01, "one-stage": True, "gate": {"alpha": 0.1, "trial": False}, "trial": {}}
     )
-    assert holds.in_file() == {"alpha": 0.1, "trial": False, "one_stage": True}
+    assert last.in_file() == {"alpha": 0.1, "trial": False, "one_stage": True}
 
 
 def test_without_a_gate_it_says_what_to_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ProbeError, match="probe gate PAIRS"):
-        holds.last_gate(None)
+        last.last_gate(None)
 
 
 def test_other_weights_are_refused():

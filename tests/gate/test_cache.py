@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from probe.gate import cache as kept
-from probe.gate import plan
+from probe.gate import cache, plan
 from probe.gate.measure import measure
 from probe.gate.registry import PROBE_NAMES
 from probe.probes.bias import gated as bias
@@ -29,10 +28,10 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def test_a_part_is_read_back_as_it_was_measured():
-    name = kept.name_of("trial", DEPENDS)
-    assert kept.read(name) is None
-    kept.write(name, PART)
-    part, when = kept.read(name)
+    name = cache.name_of("trial", DEPENDS)
+    assert cache.read(name) is None
+    cache.write(name, PART)
+    part, when = cache.read(name)
     assert part == PART and when.endswith("Z")
 
 
@@ -45,31 +44,31 @@ def test_a_part_is_read_back_as_it_was_measured():
     ],
 )
 def test_whatever_a_part_depends_on_is_in_its_name(other):
-    assert kept.name_of("trial", DEPENDS) != kept.name_of("trial", {**DEPENDS, **other})
+    assert cache.name_of("trial", DEPENDS) != cache.name_of("trial", {**DEPENDS, **other})
 
 
 def test_so_are_the_probe_and_the_code_that_measures(monkeypatch):
-    before = kept.name_of("trial", DEPENDS)
-    assert before != kept.name_of("bias", DEPENDS)
-    monkeypatch.setattr(kept, "code", lambda: "another")
-    assert before != kept.name_of("trial", DEPENDS)
+    before = cache.name_of("trial", DEPENDS)
+    assert before != cache.name_of("bias", DEPENDS)
+    monkeypatch.setattr(cache, "code", lambda: "another")
+    assert before != cache.name_of("trial", DEPENDS)
 
 
 def test_the_code_that_measures_is_found():
-    found = {str(path.relative_to(kept.PACKAGE)) for path in kept.measuring()}
+    found = {str(path.relative_to(cache.PACKAGE)) for path in cache.measuring()}
     assert {"scoring/engine.py", "probes/trial/judge.py", "stats/power.py", "gate/measure.py"} <= found
 
 
 def test_a_damaged_entry_is_measured_again():
-    name = kept.name_of("trial", DEPENDS)
-    kept.write(name, PART)
-    (kept.cache_dir() / "gate" / name / "run.json").write_text("{")
-    assert kept.read(name) is None
+    name = cache.name_of("trial", DEPENDS)
+    cache.write(name, PART)
+    (cache.cache_dir() / "gate" / name / "run.json").write_text("{")
+    assert cache.read(name) is None
 
 
 def test_a_place_that_cannot_be_written_loses_nothing_but_time(tmp_path, capsys):
     (tmp_path / "cache").write_text("a file where the cache should be")
-    kept.write("x", PART)
+    cache.write("x", PART)
     assert "not kept for the next run" in capsys.readouterr().err
 
 
