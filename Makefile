@@ -80,7 +80,7 @@ bench: $(VENV)/dev $(VENV)/demo
 cases: $(VENV)/demo
 	$(BIN)/python docs/cases/run.py
 
-# Some ten minutes on one core; goes on where it stopped. The tables of docs/validity.md come from its results.
+# Some ten minutes on one core; goes on where it stopped. The tables of docs/validity-appendix.md come from its results.
 bench-calibration: $(VENV)/dev
 	$(BIN)/python bench/calibration.py
 	$(BIN)/python bench/calibration.py --write

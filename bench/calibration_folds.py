@@ -1,7 +1,7 @@
 """Does the interval of a cross-validated accuracy cover, and does its test hold? Simulates `probe negatives`.
 
     python bench/calibration_folds.py           # simulate what is missing
-    python bench/calibration_folds.py --write   # put the table into docs/validity.md
+    python bench/calibration_folds.py --write   # put the table into docs/validity-appendix.md
 
 Differences are normal with one informative feature of mean `shift`; the truth is the mean accuracy over all
 replicates of a cell. Rows are kept in bench/results/calibration_folds.jsonl.
@@ -104,14 +104,14 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--report", action="store_true", help="print the table, simulate nothing")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/validity.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/validity-appendix.md")
     parser.add_argument("--replicates", type=int, default=2000)
     options = parser.parse_args()
     if not (options.report or options.write):
         simulate(STORE, options.replicates)
     rows = load(STORE)
     if options.write:
-        page = ROOT / "docs/validity.md"
+        page = ROOT / "docs/validity-appendix.md"
         page.write_text(with_table(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
     print(table(rows))
     return 0

@@ -135,8 +135,8 @@ def _stopping(rows: Sequence[Row]) -> str:
 
 
 def write(rows: Sequence[Row], docs: Path) -> None:
-    """Put the tables between the markers of docs/validity.md and draw docs/images/calibration.svg."""
-    page = docs / "validity.md"
+    """Put the tables into docs/validity-appendix.md, between the markers, and draw images/calibration.svg."""
+    page = docs / "validity-appendix.md"
     text = page.read_text(encoding="utf-8")
     page.write_text(with_tables(text, rows), encoding="utf-8")
     plot(rows, docs / "images/calibration.svg")

@@ -3,7 +3,7 @@
     python bench/forecast.py                     # measure what is missing: hours; goes on where it was killed
     python bench/forecast.py --gemma FILE.gguf   # the same with a second model
     python bench/forecast.py --report            # print the tables from the stored results
-    python bench/forecast.py --write             # put them into docs/validity.md
+    python bench/forecast.py --write             # put them into docs/validity-appendix.md
     python bench/forecast.py --add RUN --gate GATE   # add a run of yours (directories or run.json files)
 
 Results are rows of bench/results/forecast.jsonl, one a run, with seed, commit and versions. Sets that are not
@@ -39,7 +39,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--report", action="store_true", help="print the tables, train nothing")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/validity.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/validity-appendix.md")
     parser.add_argument(
         "--list", action="store_true", help="print the grid in its order, with what is stored"
     )
@@ -79,7 +79,7 @@ def _tables(options: argparse.Namespace, rows: list[Row]) -> int:
         rows.append(row)
         print(f"added {row['key']}", file=sys.stderr)
     if options.write:
-        report.write(rows, grid(rows), ROOT / "docs/validity.md")
+        report.write(rows, grid(rows), ROOT / "docs/validity-appendix.md")
     print(report.tables(rows, grid(rows)))
     return 0
 

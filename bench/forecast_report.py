@@ -1,4 +1,4 @@
-"""Tables of `forecast.py` from its stored rows; the numbers of docs/validity.md come from here."""
+"""Tables of `forecast.py` from its stored rows; the numbers of docs/validity-appendix.md come from here."""
 
 from __future__ import annotations
 

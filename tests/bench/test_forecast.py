@@ -204,7 +204,7 @@ def test_a_decision_that_was_not_run_is_not_scored():
 def test_the_page_shows_the_stored_results(monkeypatch):
     stored = forecast.load(forecast.STORE)
     monkeypatch.setattr(stats, "DRAWS", AS_PRINTED)
-    page = (ROOT / "docs/validity.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/validity-appendix.md").read_text(encoding="utf-8")
     assert report.with_tables(page, stored, forecast.grid(stored)) == page
     assert report.tables(stored, forecast.grid(stored)) in page
     assert all({"created", "git", "python", "torch"} <= row["provenance"].keys() for row in stored)
