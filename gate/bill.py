@@ -28,7 +28,7 @@ GIB = 2**30
 UNITS = {"gib": GIB, "gb": 10**9, "mib": 2**20, "mb": 10**6}
 MICRO_TOKENS = 1024  # distinct tokens of a micro-batch of `probe train`, unless one pair is longer
 TEXT = 1500  # pairs whose text is classified at most
-WRITTEN, TOLD = 24, 2  # tokens of a sample, samples per prompt
+WRITTEN, TOLD = 40, 2  # most tokens of a sample, samples per prompt
 PROMPTS = 96
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,9 @@ from ..scoring.scores import EncodedSide
 from ..stats.behaviour import CutResponse
 from .data import Example
 
-SAMPLES, TOKENS, PROMPTS = 2, 14, 96
+SAMPLES, PROMPTS = 2, 96
+SHORTEST, LONGEST = 14, 40  # tokens of a sample
+SEEN = 0.75  # share of the responses that a sample's length takes whole, between those
 BATCH = 64
 
 
@@ -24,12 +26,24 @@ class Sampling:
     """How much is written: `samples` a prompt of at most `tokens` tokens, on at most `prompts` prompts."""
 
     samples: int = SAMPLES
-    tokens: int = TOKENS
+    tokens: int = SHORTEST
     prompts: int = PROMPTS
     seed: int = 0
 
+    def fitted(self, sides: Iterable[EncodedSide]) -> Sampling:
+        """As long as most of these responses: a judge that sees only their beginnings misses what differs
+        later (`bench/judge.py`), and longer samples cost in proportion."""
+        lengths = [len(side.ids) - side.start for side in sides]
+        wanted = int(np.quantile(lengths, SEEN)) if lengths else SHORTEST
+        return replace(self, tokens=min(LONGEST, max(SHORTEST, wanted)))
+
 
 Written = list[list[CutResponse]]  # [prompts][samples]
+
+
+def sides_of(items: Iterable[Example]) -> list[EncodedSide]:
+    """Both responses of each pair, chosen first."""
+    return [side for item in items for side in (item.codes.chosen, item.codes.rejected)]
 
 
 def asked(items: Sequence[Example], how: Sampling) -> list[Example]:

@@ -17,7 +17,7 @@ from ..scoring.encode import Encoder
 from ..scoring.engine import token_logps
 from ..scoring.model import LoadedModel
 from ..stats.behaviour import Behaviour, behaviour
-from .behaviour import Sampling, asked, written
+from .behaviour import Sampling, asked, sides_of, written
 from .data import Example
 from .neutral import neutral_pairs
 from .samples import Samples, halves_of
@@ -45,6 +45,7 @@ class Watch:
     def before(self) -> None:
         """To be called while the weights are those of the start."""
         started = time.monotonic()
+        self.how = self.how.fitted(sides_of(self.held_out))
         questions = asked(self.held_out, self.how)
         self.fresh = not hasattr(self.loaded.model, "peft_config")
         self.samples.ask(questions, written(self.loaded, questions, self.how))

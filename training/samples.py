@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..scoring.model import LoadedModel
 from ..stats.behaviour import CutResponse, Half
-from .behaviour import Sampling, Written, as_writing, context, with_states
+from .behaviour import Sampling, Written, as_writing, context, sides_of, with_states
 from .data import Example
 
 
@@ -39,7 +39,7 @@ def halves_of(
     `states` (where the starting model is gone) the judge has the texts alone.
     """
     pairs = [*train, *unseen]
-    sides = [side for item in pairs for side in (item.codes.chosen, item.codes.rejected)]
+    sides = sides_of(pairs)
     contexts: list[Sequence[int]] = [side.ids[: side.start] for side in sides]
     texts = [as_writing(loaded, side, how) for side in sides]
     for written in (samples.before, *samples.after.values()):

@@ -33,12 +33,14 @@ class Heard:
     rejected: Sequence[CutResponse]
 
 
-def heard(session: Session, prompts: Sequence[str], ids: Sequence[tuple[int, ...]]) -> Heard:
-    """The answers `ids` to `prompts`, and the pairs of the survey, as the judge reads them."""
+def heard(session: Session, prompts: Sequence[str], ids: Sequence[tuple[int, ...]], most: int) -> Heard:
+    """The answers, of at most `most` tokens, and the pairs of the survey, as the judge reads them."""
     from ...training.behaviour import Sampling, as_writing, cut
 
-    how, pairs = Sampling(), [pair for pair in session.survey.first if pair.prompt]
+    pairs = [pair for pair in session.survey.first if pair.prompt]
     codes = session.encoder.many(pairs)
+    how = Sampling().fitted([side for one in codes for side in (one.chosen, one.rejected)])
+    how = replace(how, tokens=min(how.tokens, most))
     return Heard(
         list(prompts),
         [cut(session.loaded, answer, how) for answer in ids],

@@ -135,7 +135,7 @@ def _measure_model(side: ComparedModel, request: CompareRequest) -> SideMeasurem
     decode = session.loaded.tokenizer.decode
     prompts = [pair.prompt or "" for pair in asked]
     spoken = Spoken(prompts, [decode(ids, skip_special_tokens=True) for ids in answers])
-    judged = heard(session, [text_of(prompt) for prompt in prompts], answers)
+    judged = heard(session, [text_of(prompt) for prompt in prompts], answers, request.tokens)
     return SideMeasurement(found.run, rows, watched, answers, judged, spoken)
 
 

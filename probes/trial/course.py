@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from ...progress import Advance
 from ...scoring.model import LoadedModel
 from ...stats.behaviour import Half
-from ...training.behaviour import Sampling, Written, asked, written
+from ...training.behaviour import SHORTEST, Sampling, Written, asked, sides_of, written
 from ...training.data import Example
 from ...training.policy import trainable_model
 from ...training.recipes import Recipe
@@ -52,7 +52,7 @@ class Course:
         options, size = self.options, self.loaded.facts.get("parameters")
         self.stages = {m: recipes_of(size, m, options, self.half) for m in options.candidates}
         self.steps = {m: schedule(s, self.half, options.steps) for m, s in self.stages.items()}
-        self.how = Sampling(options.samples, options.tokens, options.prompts, options.seed)
+        self.how = Sampling(options.samples, options.tokens or SHORTEST, options.prompts, options.seed)
         start = next(iter(self.stages.values()))[0]
         self.bench = Bench(
             trainable_model(self.loaded.model, start, seed=options.seed),
@@ -72,7 +72,9 @@ class Course:
         return sum(plan[-1][1] for plan in plans)
 
     def fold(self, train: Sequence[Example]) -> Fold:
-        """A new training half."""
+        """A new training half; the first one's responses say how long a sample is."""
+        if not self.folds and not self.options.tokens:
+            self.how = self.how.fitted(sides_of(train))
         self.folds.append(Fold(train))
         return self.folds[-1]
 

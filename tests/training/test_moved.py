@@ -7,8 +7,10 @@ import pytest
 
 from probe.gate.promote.moved import Heard, with_behaviour
 from probe.records import Run
+from probe.scoring.scores import EncodedSide
 from probe.scoring.session import ModelOptions, Source
 from probe.stats.behaviour import CutResponse
+from probe.training.behaviour import Sampling
 from probe.training.plan import Options
 from probe.training.run import TrainOptions, train_run
 
@@ -55,3 +57,11 @@ def test_a_comparison_of_few_or_other_prompts_says_nothing():
     assert with_behaviour(run, heard("", 10), heard("kind", 10), alpha=0.05, seed=0) is run
     assert with_behaviour(run, heard("", 40), heard("kind", 30), alpha=0.05, seed=0) is run
     assert with_behaviour(run, None, heard("kind"), alpha=0.05, seed=0) is run
+
+
+@pytest.mark.parametrize(
+    ("lengths", "tokens"), [([3, 4], 14), ([20, 20, 30, 30], 30), ([900] * 4, 40), ([], 14)]
+)
+def test_a_sample_is_as_long_as_three_in_four_responses(lengths, tokens):
+    sides = [EncodedSide(tuple(range(5 + n)), 5, 0, False) for n in lengths]
+    assert Sampling().fitted(sides).tokens == tokens

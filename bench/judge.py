@@ -1,0 +1,80 @@
+"""How well the judge of behaviour tells unseen sides apart, by how many tokens of a response it reads.
+
+    python bench/judge.py --sets listing_taste,cico_insulin,llmbar
+
+Fitted on the training pairs of a set of `bench/validity.py` and asked on its held-out pairs, as
+`probe train` does it: with everything it reads, its text alone, its states alone, and by form alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from validity import SHARE, split
+
+LENGTHS = (14, 28, 40, 56)
+KINDS = ("content", "text", "states", "form")
+
+
+def accuracy(fitted: Sequence[list[Any]], asked: Sequence[list[Any]], kind: str) -> float:
+    """Share of the asked pairs whose chosen side the judge prefers; a tie counts half."""
+    from probe.stats.behaviour import Judge
+
+    def read(sides: list[Any]) -> list[Any]:
+        if kind == "text":
+            return [replace(one, states=None) for one in sides]
+        return [replace(one, text="") for one in sides] if kind == "states" else sides
+
+    judge = Judge(*map(read, fitted), kind="form" if kind == "form" else "content")
+    chosen, rejected = (judge.scores(read(sides)) for sides in asked)
+    return float(((chosen > rejected) + 0.5 * (chosen == rejected)).mean())
+
+
+def table(name: str, model: str | None) -> list[str]:
+    """A line per length, and one for the length that a trial would take."""
+    from probe.scoring.session import ModelOptions, Session, Source
+    from probe.training.behaviour import Sampling, as_writing, sides_of, with_states
+    from probe.training.data import examples, split_by_prompt
+
+    with tempfile.TemporaryDirectory() as place:
+        whole, _ = split(name, 0, Path(place))
+        session = Session.open(Source.of(whole, None, None, False), ModelOptions(model, no_cache=True), 0)
+        halves = split_by_prompt(examples(list(session.source.pairs()), session.encoder), SHARE, 0)
+    own = Sampling().fitted(sides_of(halves[0])).tokens
+    lines = []
+    for tokens in sorted({*LENGTHS, own}):
+        how, read = Sampling(tokens=tokens), []
+        for items in halves:
+            sides = sides_of(items)
+            texts = [as_writing(session.loaded, side, how) for side in sides]
+            known = with_states(session.loaded, [s.ids[: s.start] for s in sides], texts, plain=True)
+            read.append((known[::2], known[1::2]))
+        told = " | ".join(f"{accuracy(*read, kind=kind):.2f}" for kind in KINDS)
+        mark = " *" if tokens == own else ""
+        lines.append(f"| {name} | {len(halves[0])}, {len(halves[1])} | {tokens}{mark} | {told} |")
+    return lines
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sets", default="listing_taste,cico_insulin,llmbar,human")
+    parser.add_argument("--model")
+    options = parser.parse_args()
+    print(f"| set | fitted, asked | tokens (*: taken) | {' | '.join(KINDS)} |")
+    print("|---|---|--:|" + "--:|" * len(KINDS))
+    for name in options.sets.split(","):
+        print("\n".join(table(name, options.model)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
