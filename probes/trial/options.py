@@ -22,11 +22,10 @@ class TrialOptions:
 
     `methods`: candidates of a race, on the same pairs; empty: `method` alone. `most`: where the first look
     settles nothing, unseen pairs are added until so many are drawn; None: as many as the first draw has.
-    `samples` per prompt (0: behaviour is not looked at) of `tokens` tokens (None: as long as most responses) on
-    at most `prompts` prompts.
-    `every`: both looks are taken in any case, so that every drawn pair is measured. `noise`: pairs whose
-    single gradients are taken for the noise scale; 0: none. Raises `ProbeError` for a method that is none, or
-    that a trial cannot judge.
+    `samples` per prompt (0: behaviour is not looked at) of `tokens` tokens (None: as long as most responses)
+    on at most `prompts` prompts. `every`: both looks are taken in any case, so that every drawn pair is
+    measured. `noise`: pairs whose single gradients are taken for the noise scale; 0: none. Raises
+    `ProbeError` for a method that is none, or that a trial cannot judge.
     """
 
     method: str = "dpo"
