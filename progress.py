@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 Advance = Callable[[float], None]
 SILENCE = 10.0  # seconds after which a step that says nothing is said to be running still
+BEAT = 0.5  # seconds between two drawings of a step's own bar
+WIDE = 24  # cells of that bar
 _told = [0.0]  # when something was last said, by time.monotonic
+_drawn = [0]  # bars that count units and are on the terminal now
 
 
 def first_process() -> bool:
@@ -26,24 +29,60 @@ def first_process() -> bool:
 
 
 @contextmanager
-def alive(what: str, silence: float | None = None) -> Iterator[None]:
-    """While the block runs, say so on stderr whenever nothing has been said for `silence` seconds."""
+def alive(what: str, silence: float | None = None, expected: float | None = None) -> Iterator[None]:
+    """While the block runs, show that it does, by the seconds that it has taken and those `expected`.
+
+    On a terminal a bar moves by the time whenever no bar of the block's own is drawn; elsewhere a line is
+    printed whenever nothing has been said for `silence` seconds.
+    """
     period, started, done = SILENCE if silence is None else silence, time.monotonic(), threading.Event()
     _told[0] = started
-
-    def watch() -> None:
-        while not done.wait(max(0.01, _told[0] + period - time.monotonic())):
-            if time.monotonic() - _told[0] >= period:
-                print(f"{what}: running for {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-                _told[0] = time.monotonic()
-
-    watcher = threading.Thread(target=watch, daemon=True)
+    watch = _draw if sys.stderr.isatty() else _tell
+    watcher = threading.Thread(target=watch, args=(what, started, done, period, expected), daemon=True)
     watcher.start()
     try:
         yield
     finally:
         done.set()
         watcher.join()
+
+
+def _tell(what: str, started: float, done: threading.Event, period: float, expected: float | None) -> None:
+    """A line whenever nothing has been said for `period` seconds, until `done`."""
+    while not done.wait(max(0.01, _told[0] + period - time.monotonic())):
+        if time.monotonic() - _told[0] >= period:
+            spent = time.monotonic() - started
+            print(f"{what}: running for {spent:.0f} s{_of(expected)}", file=sys.stderr, flush=True)
+            _told[0] = time.monotonic()
+
+
+def _draw(what: str, started: float, done: threading.Event, period: float, expected: float | None) -> None:
+    """A bar of seconds on the last line of the terminal while no other bar is there, until `done`."""
+    shown = False
+    while not done.wait(min(BEAT, period)):
+        if _drawn[0]:
+            shown = False  # the other bar has the line
+            continue
+        line = _timed_bar(what, time.monotonic() - started, expected)
+        print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
+        shown = True
+    if shown:
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+def _timed_bar(what: str, spent: float, expected: float | None) -> str:
+    """`trial  ##########--------------  20 s of about 48 s`; without an expectation the mark wanders."""
+    if expected:
+        full = min(WIDE, int(WIDE * spent / expected))
+        bar = "#" * full + "-" * (WIDE - full)
+    else:
+        place = int(spent / BEAT) % WIDE
+        bar = "-" * place + "#" + "-" * (WIDE - place - 1)
+    return f"{what}  {bar}  {spent:.0f} s{_of(expected)}"
+
+
+def _of(expected: float | None) -> str:
+    return f" of about {max(expected, 1):.0f} s" if expected else ""
 
 
 @contextmanager
@@ -80,7 +119,7 @@ def _bar(what: str, total: int | None, unit: str, below: RenderableType | None =
     console = Console(file=plain(sys.stderr))
     bar = Progress(*columns, console=console)
     shown = Group(bar, below) if below else bar
-    with Live(shown, console=console, transient=True, refresh_per_second=5):
+    with _holding(), Live(shown, console=console, transient=True, refresh_per_second=5):
         task = bar.add_task(what, total=total, rate="")
         done = 0.0
 
@@ -91,6 +130,17 @@ def _bar(what: str, total: int | None, unit: str, below: RenderableType | None =
             bar.update(task, advance=k, rate=_rate(done, started, unit))
 
         yield advance
+
+
+@contextmanager
+def _holding() -> Iterator[None]:
+    """While a bar that counts units is on the terminal, no bar of seconds is; what it left is wiped out."""
+    _drawn[0] += 1
+    print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        _drawn[0] -= 1
 
 
 def _lines(what: str, total: int | None, unit: str) -> Advance:

@@ -2,7 +2,7 @@
 
     python bench/ci_run.py                       every part below; some minutes, most of them installing torch
     python bench/ci_run.py --only base hook      these parts
-    python bench/ci_run.py --keep FOLDER         work there, and leave it
+    python bench/ci_run.py --keep FOLDER         work there, leave it; what is installed there is used again
 
 base      the wheel without extras: no torch, and what needs no model works
 judge     `prefprobe[judge]`: a saved gate judged and shown, no torch
@@ -80,17 +80,23 @@ class Work:
         """The wheel of the tree, built once."""
         built = self.folder / "dist"
         if not list(built.glob("prefprobe-*.whl")):
-            builder = self.venv("builder")
-            self.run([builder / "pip", "wheel", "-q", "--no-deps", "-w", built, self.tree], self.folder)
+            pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", built, self.tree]
+            self.run(pip, self.folder)
         return next(built.glob("prefprobe-*.whl"))
 
     def venv(self, name: str, *wanted: str) -> Path:
-        """The `bin` of a new virtual environment with `wanted` installed."""
+        """The `bin` of a new virtual environment: `wanted` installed from outside, or only pip in it."""
         place = self.folder / f"venv-{name}"
+        done = place / "installed"
+        if done.exists() and done.read_text() == " ".join(wanted):
+            return place / "bin"
         shutil.rmtree(place, ignore_errors=True)
-        self.run([sys.executable, "-m", "venv", place], self.folder)
+        bare = ["--without-pip"] if wanted else []
+        self.run([sys.executable, "-m", "venv", *bare, place], self.folder)
         if wanted:
-            self.run([place / "bin/pip", "install", "-q", *wanted], self.folder)
+            pip = [sys.executable, "-m", "pip", "--python", place / "bin/python", "install", "-q"]
+            self.run([*pip, "--no-compile", *wanted], self.folder)
+            done.write_text(" ".join(wanted))
         return place / "bin"
 
     def scratch(self, name: str) -> Path:
@@ -112,19 +118,22 @@ def must(fact: bool, said: str) -> None:
 def without_model(work: Work, extra: str) -> None:
     """What the base, or an extra that promises no torch, does: check, judge, show; a model is refused."""
     wheel = work.wheel()
-    place = work.venv(extra or "base", f"prefprobe{extra} @ {wheel.as_uri()}")
-    listed = work.run([place / "pip", "list", "--format=freeze"], work.folder).lower()
+    place = work.venv(extra.strip("[]") or "base", f"prefprobe{extra} @ {wheel.as_uri()}")
+    pip = [sys.executable, "-m", "pip", "--python", place / "python", "list", "--format=freeze"]
+    listed = work.run(pip, work.folder).lower()
     must("torch" not in listed and "transformers" not in listed, f"torch came with the base:\n{listed}")
     here = work.scratch("without-model")
     (here / "good.jsonl").write_text(GOOD)
     probe = place / "probe"
     must("Commands:" in work.run([probe], here), "bare probe shows no help")
     for words in (
-        ["--version"], ["data", "good.jsonl"], ["data", "--check", "good.jsonl"], ["gate", SAVED],
+        ["--version"], ["data", "good.jsonl"], ["data", "--check", "good.jsonl"],
         ["report", SAVED, "--format", "markdown=x.md", "--format", "html=x.html"], ["explain", "PB120"],
         ["autopsy", ROOT / "docs/cases/collapse.jsonl"], ["init"],
     ):  # fmt: skip
         work.run([probe, *words], here)
+    told = work.run([probe, "gate", SAVED], here, code=1)
+    must("do not train on these pairs" in told, f"the saved gate is not judged: {told}")
     for words in (["bias", "good.jsonl"], ["gate", "good.jsonl"]):
         told = work.run([probe, *words], here, code=2)
         must("pip install 'prefprobe[model]'" in told, f"no remedy is named: {told}")
@@ -133,7 +142,7 @@ def without_model(work: Work, extra: str) -> None:
 def hook(work: Work) -> None:
     """pre-commit, by the hook of this repository and by the one that `probe init` writes."""
     precommit = work.venv("pre-commit", "pre-commit")
-    base = work.venv("hook", f"prefprobe @ {work.wheel().as_uri()}")
+    base = work.venv("base", f"prefprobe @ {work.wheel().as_uri()}")
     own = {"PATH": f"{base}:{work.env['PATH']}"}
     here = work.scratch("hooked")
     work.run([base / "probe", "init"], here)
@@ -183,7 +192,7 @@ def _commits(work: Work, here: Path, precommit: Path) -> None:
 
 def workflow(work: Work) -> None:
     """The workflow that `probe init` writes, on the sample pairs that it writes, twice."""
-    base = work.venv("init", f"prefprobe @ {work.wheel().as_uri()}")
+    base = work.venv("base", f"prefprobe @ {work.wheel().as_uri()}")
     here = work.scratch("workflow")
     work.run([base / "probe", "init"], here)
     steps = of_workflow((here / ".github/workflows/probe.yml").read_text())

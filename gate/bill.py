@@ -132,13 +132,13 @@ def fits(found: MeasuredSteps, pace: Pace, n: int, memory: float) -> list[Fit]:
 def lines(spent: Mapping[str, float], off: frozenset[str], fitting: list[Fit]) -> Iterator[str]:
     """The bill as the plan prints it."""
     on = {name: value for name, value in spent.items() if name not in off}
-    told = ", ".join(f"{name} {_time(value)}" for name, value in on.items())
-    yield f"on this machine about {_time(sum(on.values()))}: {told}"
+    told = ", ".join(f"{name} {lasting(value)}" for name, value in on.items())
+    yield f"on this machine about {lasting(sum(on.values()))}: {told}"
     memory = _size(fitting[0].memory)
     yield f"training with DPO, micro-batches of {MICRO_TOKENS:,} tokens, {memory} of memory:"
     for fit in fitting:
         parts = ", ".join(f"{name} {_size(value)}" for name, value in fit.parts.items())
-        verdict = f"about {_time(fit.seconds)}" if fit.fits else "would not fit"
+        verdict = f"about {lasting(fit.seconds)}" if fit.fits else "would not fit"
         yield f"  {fit.tuning:<6} {_size(fit.total):>9}  {verdict} ({parts})"
     run = min((fit.seconds for fit in fitting if fit.fits), default=None)
     if run is not None and sum(on.values()) > run and "trial" in on:
@@ -218,7 +218,8 @@ def too_large(fitting: list[Fit], full: bool) -> Finding | None:
     return Finding("PB010", "warning", text, remedy)
 
 
-def _time(value: float) -> str:
+def lasting(value: float) -> str:
+    """Seconds as one reads them: `48 s`, `12 min`, `3.5 h`."""
     return f"{value / 3600:.1f} h" if value >= 7200 else f"{value / 60:.0f} min" if value >= 120 else (
         f"{max(value, 1):.0f} s"
     )  # fmt: skip

@@ -20,6 +20,7 @@ from ..scoring.told import once
 from . import cache, plan
 from .clean import on_clean_labels
 from .registry import PROBE_NAMES, PROBES, Probe
+from .schedule import Schedule, name_of, schedule
 from .states import DONE
 
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ def measure(
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
         planned = plan.costs(work.pairs, request.trial_pairs, request.effort)
         print("\n".join(plan.lines(planned, request.off)), file=sys.stderr)
+    timed = schedule(work, [probe for probe in PROBES if states[probe.name] == DONE])
+    print(timed.opening(), end="", file=sys.stderr)
     parts: list[Measured] = []
     for probe in PROBES:
         if states[probe.name] == DONE:
-            part, states[probe.name] = _tried(probe, work, parts)
+            part, states[probe.name] = _tried(probe, work, parts, timed)
             parts.append(part)
     if DONE not in states.values():
         raise ProbeError("every probe is switched off, so there is nothing to measure. Leave one on.")
@@ -73,12 +76,12 @@ def _sections(details: Mapping[str, Any]) -> dict[str, Any]:
     return {"sections": to_json(shown)} if shown else {}
 
 
-def _tried(probe: Probe, work: Work, before: Iterable[Measured]) -> tuple[Measured, str]:
+def _tried(probe: Probe, work: Work, before: Iterable[Measured], timed: Schedule) -> tuple[Measured, str]:
     """What one probe found and its state. What this file cannot carry leaves an open condition, no crash."""
     if any(f.severity == "error" and f.code.startswith("PB0") for part in before for f in part.findings):
         return Measured(), "not run, since the numerics failed"
     try:
-        return _timed(probe, work), DONE
+        return _timed(probe, work, timed), DONE
     except ProbeError as error:
         if probe.needed:
             raise
@@ -86,18 +89,17 @@ def _tried(probe: Probe, work: Work, before: Iterable[Measured]) -> tuple[Measur
         return Measured(), f"could not measure: {error}"
 
 
-def _timed(probe: Probe, work: Work) -> Measured:
+def _timed(probe: Probe, work: Work, timed: Schedule) -> Measured:
     """A probe's part, measured or kept, with what it cost this time."""
     start = time.perf_counter()
-    keep = probe.keeps and not work.request.how.no_cache
-    name = cache.name_of(probe.name, work.depends()) if keep else ""
-    known = cache.read(name) if keep else None
+    name = name_of(probe, work)
+    known = cache.read(name) if name else None
     planned = probe.cost(work.pairs, work.request.effort, work.request.trial_pairs).what
     what = f"kept since {known[1]}" if known else planned
-    print(f"{probe.name}: {what}", file=sys.stderr)
-    with alive(probe.name):
+    print(f"{probe.name}: {what}{timed.at(probe.name)}", file=sys.stderr)
+    with alive(probe.name, expected=timed.expected.get(probe.name)):
         part = probe.run(work) if known is None else known[0]
-    if keep and known is None:
+    if name and known is None:
         cache.write(name, part)
     sections = {section: rows for section, rows in part.details.items() if section != "costs"}
     cost = {"probe": probe.name, "what": what, "seconds": round(time.perf_counter() - start, 2)}

@@ -1,5 +1,7 @@
 """No step is silent: what says nothing for a while is said to be running."""
 
+import io
+import sys
 import time
 
 from probe.progress import alive, progress
@@ -27,3 +29,36 @@ def test_it_ends_with_the_block_also_on_an_error(capsys):
         pass
     time.sleep(0.2)
     assert "running for" not in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_a_bar_of_seconds_moves_and_is_wiped_out(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with alive("trial", silence=0.02, expected=0.2):
+        time.sleep(0.4)
+    drawn = [line for line in terminal.getvalue().split("\r\x1b[2K") if line]
+    full = [line.count("#") for line in drawn]
+    assert full == sorted(full) and full[0] < full[-1] == 24 and "\n" not in terminal.getvalue()
+    assert all(line.startswith("trial  ") and "s of about 1 s" in line for line in drawn)
+    assert terminal.getvalue().endswith("\r\x1b[2K")
+
+
+def test_a_bar_that_counts_units_has_the_terminal_for_itself(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with alive("bias", silence=0.02), progress("scoring", 4) as advance:
+        for _ in range(4):
+            time.sleep(0.05)
+            advance(1)
+    assert "bias  " not in terminal.getvalue().split("scoring")[1]
+
+
+def test_the_expected_seconds_stand_in_the_line(capsys):
+    with alive("negatives", silence=0.05, expected=42.4):
+        time.sleep(0.2)
+    assert "s of about 42 s" in capsys.readouterr().err

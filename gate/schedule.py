@@ -1,0 +1,61 @@
+"""How long a gate will take on this machine, told before it begins and as each probe begins.
+
+The seconds come from a short warm-up and the counts that each probe states (`gate/bill.py`); a training step
+is taken to cost as much as three forwards. No torch at import.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..probes.gated import Work
+from . import cache
+from .bill import lasting, seconds, text_seconds
+from .registry import Probe
+
+STEP = 3.0  # forwards that a forward with its backward pass is worth
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Seconds that each probe is expected to take, without those whose part is kept from an earlier run."""
+
+    expected: Mapping[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    def opening(self) -> str:
+        """The line before a gate begins; "" where nothing is left to measure."""
+        if not self.expected:
+            return ""
+        parts = ", ".join(f"{name} {lasting(value)}" for name, value in self.expected.items())
+        whole = lasting(sum(self.expected.values()))
+        return f"about {whole} on this machine, less where scores are stored: {parts}\n"
+
+    def at(self, name: str) -> str:
+        """What is added to the line with which a probe begins: its own time, and how far the whole is."""
+        if name not in self.expected:
+            return ""
+        spent, whole = time.monotonic() - self.started, sum(self.expected.values())
+        return f"; about {lasting(self.expected[name])} ({spent:.0f} s of about {lasting(whole)} gone)"
+
+
+def name_of(probe: Probe, work: Work) -> str:
+    """The name under which a probe's part is kept; "" where it is not."""
+    if not probe.keeps or work.request.how.no_cache:
+        return ""
+    return cache.name_of(probe.name, work.depends())
+
+
+def schedule(work: Work, on: Sequence[Probe]) -> Schedule:
+    """The expected seconds of the probes that are to be run, from a warm-up on the first pairs."""
+    new = [p for p in on if p.model and not ((name := name_of(p, work)) and cache.read(name))]
+    if not new:
+        return Schedule()
+    from ..probes.pace import pace
+
+    found = pace(work.session)
+    text = text_seconds(work.session, work.pairs)
+    spent = seconds(work.request, work.pairs, found, STEP * found.forward, text)
+    return Schedule({p.name: spent[p.name] for p in new if p.name in spent})
