@@ -49,13 +49,19 @@ def name_of(probe: Probe, work: Work) -> str:
 
 
 def schedule(work: Work, on: Sequence[Probe]) -> Schedule:
-    """The expected seconds of the probes that are to be run, from a warm-up on the first pairs."""
+    """The expected seconds of the probes that are to be run, from a warm-up on the first pairs.
+
+    Without an expectation where the warm-up fails: what stops it is for the probes to tell.
+    """
     new = [p for p in on if p.model and not ((name := name_of(p, work)) and cache.read(name))]
     if not new:
         return Schedule()
     from ..probes.pace import pace
 
-    found = pace(work.session)
-    text = text_seconds(work.session, work.pairs)
+    try:
+        found = pace(work.session)
+        text = text_seconds(work.session, work.pairs)
+    except Exception:
+        return Schedule()
     spent = seconds(work.request, work.pairs, found, STEP * found.forward, text)
     return Schedule({p.name: spent[p.name] for p in new if p.name in spent})
