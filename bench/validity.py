@@ -45,6 +45,7 @@ OUTCOME = (
 GATE = (
     *OUTCOME,
     *(f"probes/trial/{name}.py" for name in ("options", "course", "bench", "race", "judge", "run")),
+    *(f"gate/{name}.py" for name in ("conditions", "judge", "decide", "table", "predicates")),
 )
 Row = dict[str, Any]
 

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 from ..config import Key
+from ..number_format import number
 from ..records import Estimate
 from ..stats.multiplicity import holm_adjusted
 from .registry import PROBES, Rule
 
 NORMAL = NormalDist()
 POWER = 0.8
+LEANING = 0.2  # one-sided p up to which judged samples count as tending the way that margins went
 
 
 # Every condition, in the order of the probes.
@@ -88,3 +90,27 @@ def good_side(rule: Rule, value: float, limit: float) -> bool:
 def facing(rule: Rule, value: float, limit: float) -> float:
     """The end of the limit that a value is tested against: for `within`, the nearer of ±limit."""
     return math.copysign(limit, value) if rule.sense == "within" else limit
+
+
+def against(rule: Rule, estimate: Estimate, limit: float, level: float) -> float:
+    """How little speaks for the good side: the p of what lies on it, 1 for what does not."""
+    p = p_against(estimate, limit, level)
+    good = estimate.value is not None and good_side(rule, estimate.value, limit)
+    return p if good and p is not None else 1.0
+
+
+def contrary(
+    rule: Rule, best: Estimate, others: Sequence[Estimate], limit: float, level: float
+) -> Estimate | None:
+    """Of the alternatives to `best` the one that has to lean the same way, where it does not even tend to."""
+    other = next((e for e in others if e.name == rule.leaning and e is not best), None)
+    tends = other is None or against(rule, other, limit, level) <= 2 * LEANING
+    return None if tends else other
+
+
+def not_followed(other: Estimate) -> str:
+    """Why a condition stays open whose other evidence is shown."""
+    return (
+        "given pairs are ranked better, but what the model writes is not shown to follow: of "
+        f"{other.n} prompts whose samples moved, {number(other.value, 'share')} moved to the chosen kind"
+    )

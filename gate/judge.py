@@ -17,7 +17,17 @@ from ..records import Condition, Estimate, Result, Run, Verdict, to_json
 from . import accept
 from .accept import Accepted
 from .baseline import Compared
-from .conditions import CONDITIONS, facing, good_side, holm_rejects, p_against, pairs_to_settle
+from .conditions import (
+    CONDITIONS,
+    against,
+    contrary,
+    facing,
+    good_side,
+    holm_rejects,
+    not_followed,
+    p_against,
+    pairs_to_settle,
+)  # fmt: skip
 from .registry import Rule
 from .restated import followed, level_of, restates
 from .states import not_measured, probes_run, reads, states
@@ -57,6 +67,7 @@ class Claim:
     limit: float
     estimate: Estimate | None
     alternatives: int = 1
+    contrary: Estimate | None = None  # measured, and not leaning to the side that would let this pass
 
 
 def judge(run: Run, settings: JudgeSettings, compared: Compared | None = None) -> Run:
@@ -117,15 +128,9 @@ def _claim(rule: Rule, group: str, limits: Mapping[str, float | bool], run: Run)
     others = [e for name in rule.also if (e := run.estimate(name, group)) and e.value is not None]
     if estimate is None or not others:
         return Claim(rule, group, float(limit), estimate)
-    best = min((estimate, *others), key=lambda e: _against(rule, e, float(limit), level_of(run)))
-    return Claim(rule, group, float(limit), best, 1 + len(others))
-
-
-def _against(rule: Rule, estimate: Estimate, limit: float, level: float) -> float:
-    """How little speaks for the good side: the p of what lies on it, 1 for what does not."""
-    p = p_against(estimate, limit, level)
-    good = estimate.value is not None and good_side(rule, estimate.value, limit)
-    return p if good and p is not None else 1.0
+    bound, level = float(limit), level_of(run)
+    best = min((estimate, *others), key=lambda e: against(rule, e, bound, level))
+    return Claim(rule, group, bound, best, 1 + len(others), contrary(rule, best, others, bound, level))
 
 
 def _check_noise(claims: Sequence[Claim], run: Run) -> None:
@@ -220,6 +225,8 @@ def _judged(claim: Claim, sure: bool, at_level: bool, settings: JudgeSettings, t
         elif sure and at_level:
             result = "fail"
     message = _message(claim, result, settings, tests)
+    if result == "pass" and claim.contrary is not None:
+        result, message = "inconclusive", not_followed(claim.contrary)
     return Condition(
         rule.name, claim.group, estimate, claim.limit, result, rule.code, message, rule.gates, rule.sense
     )

@@ -395,6 +395,21 @@ def test_samples_that_moved_show_learning_as_ranked_pairs_do(moved, result):
     assert results(judged)["trial_accuracy"] == result
 
 
+@pytest.mark.parametrize(
+    ("moved", "result"), [(0.7, "pass"), (0.56, "pass"), (0.5, "inconclusive"), (0.3, "inconclusive")]
+)
+def test_margins_alone_do_not_pass_where_judged_samples_do_not_even_tend_their_way(moved, result):
+    """What the model writes is the outcome: where a judge is heard, margins that rise alone leave it open."""
+    run = make_run(trial_accuracy=0.9, behaviour_up=moved)
+    judged = judge(run, JudgeSettings(today=TODAY))
+    assert results(judged)["trial_accuracy"] == result
+    told = next(c.message for c in judged.verdict.conditions if c.name == "trial_accuracy")
+    assert ("not shown to follow" in told) == (result != "pass")
+    assert (
+        results(judge(make_run(trial_accuracy=0.9), JudgeSettings(today=TODAY)))["trial_accuracy"] == "pass"
+    )
+
+
 def test_a_limit_that_is_configured_gates_also_where_the_shipped_one_describes():
     run = make_run(surface_accuracy=0.99)
     assert judge(run, JudgeSettings(today=TODAY)).verdict.status == "pass"
