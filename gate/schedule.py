@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..probes.gated import Work
+from ..progress import alive
 from . import cache
 from .bill import lasting, seconds, text_seconds
 from .registry import Probe
@@ -59,8 +60,10 @@ def schedule(work: Work, on: Sequence[Probe]) -> Schedule:
     from ..probes.pace import pace
 
     try:
-        found = pace(work.session)
-        text = text_seconds(work.session, work.pairs)
+        with alive("estimating the time"):
+            found = pace(work.session)
+            reads = any(p.name == "negatives" for p in new)
+            text = text_seconds(work.session, work.pairs) if reads else 0.0
     except Exception:
         return Schedule()
     spent = seconds(work.request, work.pairs, found, STEP * found.forward, text)
