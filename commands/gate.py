@@ -94,8 +94,12 @@ def gate(
     if is_run(path):
         return _judged_again(path, judging, levers, format, out, everything)
     if is_unpaired(path):
-        _check_unpaired(path, fields=fields, sides=sides, skip_bad=skip_bad, plan=plan, levers=levers,
-                        baseline=baseline, budget=budget, device_memory=device_memory, off=off)  # fmt: skip
+        _check_unpaired(
+            path, fields=fields, sides=sides, skip_bad=skip_bad, plan=plan, levers=levers, baseline=baseline,
+            budget=budget, device_memory=device_memory, off=off, goal=goal != "auto", one_stage=one_stage,
+            full=full, bound=bound != 0.1, beta=beta != 0.1, trial_pairs=trial_pairs != 128,
+            thorough=thorough,
+        )  # fmt: skip
         return _unpaired(path, how, judging, seed, format, out)
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
@@ -136,7 +140,7 @@ def _unpaired(
     from ..reports.emit import emit
 
     measured = measure_unpaired(path, how, UnpairedOptions(alpha=judging.alpha, seed=seed))
-    run = judged_unpaired(measured, judging.inconclusive)
+    run = judged_unpaired(measured, judging.inconclusive, judging.limits, judging.minimum_n)
     emit(run, format, out)
     return run.verdict.exit_code
 
@@ -186,7 +190,7 @@ def _judged_again(
     saved = saved_run(path)
     with read_from(path):
         if saved.command == "unpaired":
-            run = judged_unpaired(saved, judging.inconclusive)
+            run = judged_unpaired(saved, judging.inconclusive, judging.limits, judging.minimum_n)
         else:
             run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
         if out is None:

@@ -7,7 +7,7 @@ not validated for unpaired data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..records import Condition, Decision, Estimate, Reason, Result, Run, Verdict
@@ -19,9 +19,15 @@ SIGNAL = RULES["signal_accuracy"].limit or 0.6
 SOURCE = "docs/commands/unpaired.md"
 
 
-def judged_unpaired(run: Run, inconclusive: str = "fail") -> Run:
+def judged_unpaired(
+    run: Run,
+    inconclusive: str = "fail",
+    limits: Mapping[str, float | bool] | None = None,
+    minimum_n: int = 20,
+) -> Run:
     """A run of `probe unpaired` with its decision and verdict.
 
+    `limits`: those of `[gate.limits]`, of which the two conditions here take theirs (False: not judged).
     Inconclusive where something was not measured, or its interval holds the limit: nothing passes unmeasured.
     """
     decision = decided(run)
@@ -31,22 +37,27 @@ def judged_unpaired(run: Run, inconclusive: str = "fail") -> Run:
         "labels", "all", None, None, "fail" if errors else "pass",
         errors[0].code if errors else "PB36", errors[0].message if errors else "", sense="clean",
     )  # fmt: skip
-    conditions = [
-        labels,
-        _held("surface_accuracy", surface, TRIVIAL, "PB362", below=True),
-        _held("signal_accuracy", signal, SIGNAL, "PB240", below=False),
-    ]
+    own = limits or {}
+    conditions = [labels]
+    if (limit := own.get("surface_accuracy", TRIVIAL)) is not False:
+        conditions.append(_held("surface_accuracy", surface, float(limit), "PB362", minimum_n, below=True))
+    if (limit := own.get("signal_accuracy", SIGNAL)) is not False:
+        conditions.append(_held("signal_accuracy", signal, float(limit), "PB240", minimum_n, below=False))
     verdict = verdict_of(conditions, "warn" if inconclusive == "warn" else "fail")
     if verdict.status == "pass" and not (decision and decision.stages):
         verdict = Verdict("inconclusive", 1, verdict.conditions)
     return replace(run, decision=decision, verdict=verdict)
 
 
-def _held(name: str, measured: Estimate | None, limit: float, code: str, *, below: bool) -> Condition:
+def _held(
+    name: str, measured: Estimate | None, limit: float, code: str, minimum_n: int, *, below: bool
+) -> Condition:
     """Shown to lie on its side of the limit, or on the other; else inconclusive."""
     result: Result = "inconclusive"
     message = "not measured; what was not run never passes"
-    if measured is not None and measured.low is not None and measured.high is not None:
+    if measured is not None and measured.value is not None and measured.n < minimum_n:
+        message = f"{measured.n} of the {minimum_n} answers that a verdict needs"
+    elif measured is not None and measured.low is not None and measured.high is not None:
         good = measured.high <= limit if below else measured.low >= limit
         bad = measured.low > limit if below else measured.high < limit
         result = "pass" if good else "fail" if bad else "inconclusive"

@@ -149,6 +149,19 @@ def test_the_signal_decides_whether_to_train(low, high, method, status):
         assert told or name in ("junit", "github"), name
 
 
+def test_limits_and_the_fewest_answers_of_a_gate_are_followed():
+    surface = Estimate("surface_accuracy", 0.6, 0.5, 0.7, 80, None, "", "share")
+    counts = {"unpaired": {"wanted": 40, "unwanted": 40, "pairs": 40}}
+    run = Run("unpaired", "2026-11-26T00:00:00Z", estimates=(surface, signal(0.7, 0.9)), details=counts)
+
+    def status(**given):
+        return judged_unpaired(run, **given).verdict.status
+
+    assert status() == "pass" == status(limits={"signal_accuracy": False, "surface_accuracy": 0.75})
+    assert status(limits={"surface_accuracy": 0.4}) == "fail"
+    assert status(limits={"signal_accuracy": 0.8}) == status(minimum_n=81) == "inconclusive"
+
+
 def test_states_that_hold_the_label_are_told_apart():
     rng = np.random.default_rng(0)
     wanted, keys = np.arange(80) % 2 == 0, np.arange(80) // 2
@@ -174,7 +187,14 @@ def test_the_gate_takes_such_a_file(file, tiny_model_dir, tmp_path, monkeypatch)
     assert names == {"labels", "surface_accuracy", "signal_accuracy"}
     assert {e["name"] for e in run["estimates"]} == {"surface_accuracy", "gap", "signal_accuracy"}
     assert probe(out) == code
-    assert probe(path, "--plan") == probe(path, "--no-trial") == 2  # nothing is left out in silence
+    for option in (
+        ["--plan"],
+        ["--no-trial"],
+        ["--goal", "fact"],
+        ["--beta", "0.2"],
+        ["--trial-pairs", "64"],
+    ):
+        assert probe(path, *option) == 2  # nothing is left out in silence
     assert not (tmp_path / ".probe/last.json").exists()  # nothing for `probe train --method auto`
 
 
