@@ -184,6 +184,9 @@ TERMS: dict[str, str] = {
     "down": "Unseen prompts whose samples moved towards the rejected side.",
     "same": "Unseen prompts whose samples are the same as before, token for token.",
     "form up:down": "The same two counts for the form of the samples alone, such as length and layout.",
+    "loss": "The loss of a pair after the trial, in nats; DPO starts every pair at ln 2 ≈ 0.693, and a pair "
+    "above that is misranked.",
+    "after the trial": "Whether a pair that the trial did not train on is ranked right or misranked by then.",
     "judge": "Accuracy of the classifier that says which side a sample resembles.",
     "step": "The optimizer step at which something was seen.",
     "event": "What the guard did: warn, stop, or go back to the best weights.",

@@ -42,7 +42,7 @@ HARDEST = 20  # pairs listed; run.json holds all that were measured
 
 def hardest(run: Run) -> Table:
     """The pairs that will likeliest stay misranked, by their loss in the trial."""
-    columns = (Column("line", "right"), Column("loss, nats", "right"), Column("now"))
+    columns = (Column("line", "right"), Column("loss", "right"), Column("after the trial"))
     ranked = details(run, "difficulty")
     rows = tuple(
         (str(r["line"]), number(r["loss"]), "misranked" if r["misranked"] else "ranked right")
