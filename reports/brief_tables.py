@@ -20,12 +20,18 @@ def open_conditions(run: Run) -> Table:
     passed = sum(c.gates and c.result == "pass" for c in run.verdict.conditions)
     columns = (
         Column("result"), Column("condition"), Column("measured", "right"), Column("limit", "right"),
-        Column("code", drop=1),
+        Column("code", drop=1), Column("", "note"),
     )  # fmt: skip
-    rows = tuple((result(c), _where(c), measured(c.measured), limit(c), c.code) for c in left)
+    rows = tuple((result(c), _where(c), measured(c.measured), limit(c), c.code, _why_open(c)) for c in left)
     notes = "; a note only describes" if any(row[0] == "note" for row in rows) else ""
     title = f"conditions that do not pass, beside {passed} that do{notes}"
     return Table("open", title, columns, rows, limit=10)
+
+
+def _why_open(c: Condition) -> str:
+    """What keeps a measured condition open, since its number beside its limit may look settled."""
+    known = c.gates and c.measured is not None and c.measured.value is not None
+    return c.message if known and c.result == "inconclusive" else ""
 
 
 def _where(c: Condition) -> str:
