@@ -23,8 +23,11 @@ def open_conditions(run: Run) -> Table:
         Column("code", drop=1), Column("", "note"),
     )  # fmt: skip
     rows = tuple((result(c), _where(c), measured(c.measured), limit(c), c.code, _why_open(c)) for c in left)
-    notes = "; a note only describes" if any(row[0] == "note" for row in rows) else ""
-    title = f"conditions that do not pass, beside {passed} that do{notes}"
+    notes = any(row[0] == "note" for row in rows)
+    title = f"conditions that do not pass, beside {passed} that do"
+    if notes:
+        others = "did not pass or " if any(row[0] != "note" for row in rows) else ""
+        title = f"what {others}is noted (a note does not count), beside {passed} that pass"
     return Table("open", title, columns, rows, limit=10)
 
 

@@ -38,10 +38,11 @@ def preference(run: Run) -> str:
     model, side = model_name(run) or "The model", favoured(run)
     if side is not None:
         name = sides(run)[side == "rejected"]
-        name = f"the {name} side" if name == side else name
+        wins = _wins(run, side)
+        name = f"the {name} side" if name == side else f"{name}, the {side} side" + ("," if wins else "")
         low, high, value = _seen_from(gap, side)
         return (
-            f"{model} already prefers {name}{_wins(run, side)}: on average its tokens are {_times(value)} as "
+            f"{model} already prefers {name}{wins}: on average its tokens are {_times(value)} as "
             f"likely as the other side's ({value:.2f} {_bare(low, high)} nats/token)."
         )
     if row.verdict == "neutral":

@@ -36,14 +36,19 @@ def undetermined(told: GroupWording) -> Iterator[Finding]:
     yield Finding(
         "PB601",
         "warning",
-        f"undetermined: {told.wins}, exact p {p_text(told.case.flip.p)}; "
-        f"gap {told.gap}{_clear(told)}; {settle}",
+        f"undetermined: {told.wins}{_p_of(told.case.wins.p)}; "
+        f"gap {told.gap}{_p_of(told.case.flip.p)}{_clear(told)}; {settle}",
         "Ask a narrower question, or set another --bound."
         if needed is None and told.case.mean.se
         else "Add pairs, on other prompts where there are prompts.",
         told.case.group,
         estimate=told.case.gap,
     )
+
+
+def _p_of(p: float | None) -> str:
+    """Said beside the number that it is the p of, and not at all where there is none."""
+    return "" if p is None else f" (exact p {p_text(p)})"
 
 
 def _clear(told: GroupWording) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ...number_format import count
-from ...records import BiasRow, Finding
+from ...records import BiasRow, Estimate, Finding
 from ...scoring.scores import PairScore
 from . import certainty
 from .evidence import BiasSettings, GroupEvidence
@@ -112,11 +113,19 @@ def likelier_anyway(told: GroupWording) -> Iterator[Finding]:
         yield Finding(
             "PB103",
             "warning",
-            f"{told.side} is preferred without the prompt too: the prompt adds {measured(corrected)}",
+            f"{told.side} is preferred without the prompt too: the prompt adds {_added(told, corrected)}",
             "Match the two sides in wording and style; the model may only find one string likelier.",
             told.case.group,
             estimate=corrected,
         )
+
+
+def _added(told: GroupWording, corrected: Estimate) -> str:
+    """What the prompt adds to the preference of the side that is preferred, whichever that is."""
+    if told.case.mean.value > 0:
+        return measured(corrected)
+    value, low, high = (None if x is None else -x for x in (corrected.value, corrected.high, corrected.low))
+    return measured(replace(corrected, value=value, low=low, high=high))
 
 
 def ties(told: GroupWording) -> Iterator[Finding]:

@@ -153,7 +153,7 @@ def test_the_side_that_wins_is_the_one_the_sentence_is_about():
         inputs={"sides": SIDES},
     )
     assert (
-        "prefers Omega in 18 of 20 pairs: on average its tokens are 1.6 times as likely"
+        "prefers Omega, the rejected side, in 18 of 20 pairs: on average its tokens are 1.6 times as likely"
         in answered(run).summary[0]
     )
     assert "(0.50 [0.30, 0.70] nats/token)" in answered(run).summary[0]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from probe.errors import CannotMeasure, ProbeError
 from probe.probes.bias.judge import bias
+from probe.probes.bias.wording import p_text
 from probe.probes.clusters import prompt_clusters
 from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.table import ScoreTable
@@ -58,6 +59,15 @@ def estimate(result, name, group="all"):
     return next(e for e in result.estimates if (e.name, e.group) == (name, group))
 
 
+def test_a_p_stands_beside_the_number_that_it_belongs_to():
+    """Three pairs of four win by little and one loses by much: the sign test and the mean's test differ."""
+    result = bias(pairs([0.01, 0.02, 0.03, -0.9] * 4))
+    wins, gap = (estimate(result, name).p for name in ("win_rate", "gap"))
+    assert wins == pytest.approx(2 * sum(math.comb(16, k) for k in range(12, 17)) / 2**16) and gap != wins
+    told = next(f.message for f in result.findings if f.code == "PB601")
+    assert f"wins 12 of 16 pairs (exact p {p_text(wins)})" in told and f"(exact p {p_text(gap)})" in told
+
+
 def test_five_of_five_is_undetermined_and_six_would_do():
     """2·2⁻⁵ = .0625 > .05, 2·2⁻⁶ = .03125: the sixth pair is the one that is missing."""
     result = bias(pairs([0.5, 0.6, 0.55, 0.65, 0.6]), sides=("CICO", "insulin"))
@@ -67,7 +77,7 @@ def test_five_of_five_is_undetermined_and_six_would_do():
     assert estimate(result, "win_rate").low == pytest.approx(0.025**0.2)
     (finding,) = result.findings
     assert finding.code == "PB601"
-    assert "CICO wins 5 of 5 pairs, exact p = .0625" in finding.message
+    assert "CICO wins 5 of 5 pairs (exact p = .0625)" in finding.message
     assert "a file of about 6 pairs would settle it" in finding.message
     six = bias(pairs([0.5, 0.6, 0.55, 0.65, 0.6, 0.5]), sides=("CICO", "insulin"))
     assert verdicts(six) == {"all": "favours chosen"}
