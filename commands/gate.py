@@ -82,15 +82,9 @@ def gate(
     parse_formats(format)
     off, effort = extent(off, thorough=thorough, quick=quick)
     judging = from_config(
-        alpha=alpha,
-        bound=bound,
-        minimum_n=minimum_n,
-        inconclusive=inconclusive,
-        goal=goal,
-        one_stage=one_stage,
-        full=full,
-        baseline=baseline,
-    )
+        alpha=alpha, bound=bound, minimum_n=minimum_n, inconclusive=inconclusive, goal=goal,
+        one_stage=one_stage, full=full, baseline=baseline,
+    )  # fmt: skip
     if is_run(path):
         return _judged_again(path, judging, levers, format, out, everything)
     if is_unpaired(path):

@@ -10,6 +10,7 @@ from typing import Any
 from ..records import Condition, Estimate, Finding, Result, Run, to_json
 
 Row = Mapping[str, Any]
+Key = tuple[str, str, int]  # id, digest of the text, how many of the same came before
 UNITS = "nats/token"
 UNCHANGED = "every pair scored as before"
 
@@ -66,18 +67,31 @@ class Match:
 def match(now: Sequence[Row], then: Sequence[Row]) -> Match:
     """The rows of two runs by id and text; a pair without an id of its own is known by its text alone."""
     mine, others = _keyed(now), _keyed(then)
-    same = [key for key in mine if key in others]
-    both = {key[0] for key in mine if key[0]} & {key[0] for key in others if key[0]}
     new = [key for key in mine if key not in others]
+    old = [key for key in others if key not in mine]
+    # As many rows of an id changed as both runs have left; what one has beyond that was added or dropped.
+    left = Counter(key[0] for key in new if key[0]) & Counter(key[0] for key in old if key[0])
+    changed, added = _parted(new, left)
     return Match(
-        tuple((mine[key], others[key]) for key in same),
-        tuple(mine[key] for key in new if key[0] not in both),
-        tuple(row for key, row in others.items() if key not in mine and key[0] not in both),
-        tuple(mine[key] for key in new if key[0] in both),
+        tuple((mine[key], others[key]) for key in mine if key in others),
+        tuple(mine[key] for key in added),
+        tuple(others[key] for key in _parted(old, left)[1]),
+        tuple(mine[key] for key in changed),
     )
 
 
-def _keyed(rows: Sequence[Row]) -> dict[tuple[str, str, int], Row]:
+def _parted(keys: Sequence[Key], most: Mapping[str, int]) -> tuple[list[Key], list[Key]]:
+    """The first keys of each id, at most as many as `most` says, and the others."""
+    seen: Counter[str] = Counter()
+    first: list[Key] = []
+    others: list[Key] = []
+    for key in keys:
+        seen[key[0]] += 1
+        (first if seen[key[0]] <= most.get(key[0], 0) else others).append(key)
+    return first, others
+
+
+def _keyed(rows: Sequence[Row]) -> dict[Key, Row]:
     """The rows by id, digest of the text, and how many of the same came before."""
     seen: Counter[tuple[str, str]] = Counter()
     keyed = {}
