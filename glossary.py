@@ -82,7 +82,15 @@ TERMS: dict[str, str] = {
     "correction.",
     "condition": "One requirement of the gate: an estimate and its limit, or that no error was found.",
     "limit": "The value that an estimate is compared with.",
-    "result": "What became of a condition: pass, fail, inconclusive or accepted.",
+    "result": "What became of a condition: pass, fail, inconclusive or accepted; of a number that fails no "
+    "gate, note or decides.",
+    "note": "A number past its limit that neither fails the gate nor carries the decision.",
+    "decides": "A number past its limit that fails no gate by itself, and that the decision rests on.",
+    "decision": "The method that the gate recommends, or the word that it recommends none. The verdict says "
+    "whether the conditions are met, the decision what to do in either case.",
+    "evidence": "What a rule of the decision table rests on: certain (arithmetic or exact counts), good "
+    "(measured on these pairs, or published on several models), moderate (published once, an account, a "
+    "convention), or reasoning, which nobody has measured.",
     "pass": "Shown to be on the right side of the limit; of a run, that no condition failed or stayed open.",
     "fail": "Shown to be on the wrong side of the limit; of a run, that at least one condition failed.",
     "inconclusive": "Not measured, or too few pairs to tell on which side of the limit the value lies.",

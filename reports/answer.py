@@ -130,7 +130,9 @@ AHEAD = {
 
 def _no_model(run: Run) -> str:
     """What a check of the file alone cannot say, where the next command says it."""
-    return sentences.NO_MODEL if (next_command(run) or "").startswith("probe gate") else ""
+    if not (next_command(run) or "").startswith("probe gate"):
+        return ""
+    return sentences.AS_IT_IS if sentences.kinds(run, "warning") else sentences.NO_MODEL
 
 
 def _nothing(run: Run) -> str:

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from ..number_format import measured
 from ..records import Condition, Run
-from .tables import data_checks
-from .view import MARKS, Column, Table, limit, noted, result
+from .tables import RESULTS, data_checks
+from .view import MARKS, Column, Table, condition_name, limit, noted, result, value
 
 
 def open_conditions(run: Run) -> Table:
     """The conditions that do not pass, in one line each, and how many do."""
-    order = {"fail": 0, "inconclusive": 1, "accepted": 2, "note": 3}
     left = sorted(
-        (c for c in run.verdict.conditions if c.result != "pass" and (c.gates or noted(c))),
-        key=lambda c: order[result(c)],
+        (c for c in run.verdict.conditions if c.result != "pass" and (c.gates or noted(c, run))),
+        key=lambda c: RESULTS.index(result(c, run)),
     )
     passed = sum(c.gates and c.result == "pass" for c in run.verdict.conditions)
     columns = (
         Column("result"), Column("condition"), Column("measured", "right"), Column("limit", "right"),
         Column("code", drop=1), Column("", "note"),
     )  # fmt: skip
-    rows = tuple((result(c), _where(c), measured(c.measured), limit(c), c.code, _why_open(c)) for c in left)
-    notes = any(row[0] == "note" for row in rows)
-    title = f"conditions that do not pass, beside {passed} that do"
-    if notes:
-        others = "did not pass or " if any(row[0] != "note" for row in rows) else ""
-        title = f"what {others}is noted (a note does not count), beside {passed} that pass"
-    return Table("open", title, columns, rows, limit=10)
+    rows = tuple((result(c, run), condition_name(c), value(c), limit(c), c.code, _why_open(c)) for c in left)
+    return Table("open", _told(rows, passed), columns, rows, limit=10)
+
+
+def _told(rows: Sequence[Sequence[str]], passed: int) -> str:
+    """The title: which kinds of rows stand in the table, and what those are worth that fail no gate."""
+    kinds = {row[0] for row in rows}
+    if not kinds & {"note", "decides"}:
+        return f"conditions that do not pass, beside {passed} that do"
+    kept = ["did not pass"] if kinds - {"note", "decides"} else []
+    kept += ["decides"] if "decides" in kinds else []
+    kept += ["is noted (notes do not count)"] if "note" in kinds else []
+    return f"what {', '.join(kept[:-1])}{' or ' if kept[1:] else ''}{kept[-1]}, beside {passed} that pass"
 
 
 def _why_open(c: Condition) -> str:
     """What keeps a measured condition open, since its number beside its limit may look settled."""
     known = c.gates and c.measured is not None and c.measured.value is not None
     return c.message if known and c.result == "inconclusive" else ""
-
-
-def _where(c: Condition) -> str:
-    name = c.name.replace("_", " ")
-    return name if c.group == "all" else f"{name} in {c.group}"
 
 
 def raised_checks(run: Run) -> Table:

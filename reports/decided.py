@@ -1,16 +1,20 @@
 """The last sentence of a gate's paragraph: what to do, why, what in its place, and how sure that is.
 
-It follows from the decision alone: a clause that names another method is left out.
+It follows from the decision and the verdict alone: a clause that names another method is left out, and where
+the two seem to say different things it says how they go together.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ..number_format import measured
 from ..records import Decision, Run
 from .advice import in_words, methods, own
+from .next_step import trains
 from .sentences import APART, apart_told, errors_of, given_prompt
+from .view import condition_name as name
 
 STRENGTH = re.compile(r"evidence: (\w+)$")
 
@@ -21,12 +25,53 @@ def decided(run: Run) -> str:
     if decision is None:
         return ""
     instead = allowed(str((decision.runner_up or {}).get("instead") or ""), decision)
-    sure = next((m[1] for r in decision.reasons if (m := STRENGTH.search(r.source))), "")
     because = "" if _told_before(run, decision) else _because(run, decision)
-    first = in_words(decision)
-    text = f"{first[:1].upper()}{first[1:]}{f', because {because}' if because else ''}"
+    text = _first(run, decision) + (f", because {because}" if because else "") + _reconciled(run, decision)
     text += f"; instead: {instead}" if instead else ""
-    return f"{text} (evidence: {WORDS.get(sure, sure)})." if sure else f"{text}."
+    return f"{text}{_strength(decision)}."
+
+
+def _first(run: Run, decision: Decision) -> str:
+    """The decision as an instruction, held back where conditions stand that the method does not answer."""
+    words = in_words(decision)
+    if decision.stages and not trains(run):
+        words = f"do not train yet, since {_standing(run)}; once that is settled, {words}"
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def _reconciled(run: Run, decision: Decision) -> str:
+    """How a verdict other than the decision would suggest goes together with it."""
+    standing = _standing(run)
+    if not standing:
+        return ""
+    if not decision.stages:
+        return "" if _having(run, "fail") else f"; no condition fails, but {standing}: {UNDECIDED}"
+    if not trains(run):
+        return ""
+    excuse = "an open question only warns here" if run.verdict.exit_code == 0 else "the method answers that"
+    return f", although {standing}: {excuse}"
+
+
+def _standing(run: Run) -> str:
+    """The conditions that keep the verdict from a pass, in words: `length accuracy fails`."""
+    failed, open_ = _having(run, "fail"), _having(run, "inconclusive")
+    if failed:
+        return f"{_listed(failed)} {'fails' if len(failed) == 1 else 'fail'}"
+    return f"{_listed(open_)} {'is' if len(open_) == 1 else 'are'} open" if open_ else ""
+
+
+def _having(run: Run, result: str) -> list[str]:
+    return list(dict.fromkeys(name(c) for c in run.verdict.conditions if c.gates and c.result == result))
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = names if len(names) <= MOST else [*names[: MOST - 1], f"{len(names) - MOST + 1} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
+
+
+def _strength(decision: Decision) -> str:
+    sure = next((m[1] for r in decision.reasons if (m := STRENGTH.search(r.source))), "")
+    return f" (evidence: {GRADES.get(sure, sure)}; `probe explain evidence`)" if sure else ""
 
 
 def _told_before(run: Run, decision: Decision) -> bool:
@@ -58,7 +103,15 @@ BECAUSE = {
     "PB505": ("length_accuracy", "what a short training learns of them is length"),
     "PB310": ("agreement", "people agree with only {} of their labels"),
 }
-WORDS = {"reasoned": "reasoning, not measurement"}
+# The strength of a rule of the decision table as a place on its scale.
+GRADES = {
+    "certain": "certain",
+    "good": "good, second of four grades",
+    "moderate": "moderate, third of four grades",
+    "reasoned": "reasoning, the last of four grades",
+}
+UNDECIDED = "the verdict is inconclusive, and what is not shown is no ground to train"
+MOST = 3  # conditions that the sentence names
 
 
 def allowed(text: str, decision: Decision) -> str:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from ..number_format import change, change_interval, count, interval, measured, number, p_value
 from ..records import BiasRow, Run
-from .view import DIAGNOSES, TONES, Tone, details, named, noted, sides
+from .view import DIAGNOSES, TONES, Tone, details, named, noted, result, sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def _judged(run: Run) -> str:
     results = [condition.result for condition in conditions if condition.gates]
     counts = [f"{results.count(r)} {r}" for r in ("fail", "inconclusive", "accepted") if r in results]
     passed = f"{results.count('pass')} of {count(len(results), 'condition')} pass"
-    past = sum(noted(c) for c in conditions)
+    past = sum(noted(c, run) and result(c, run) == "note" for c in conditions)
     told = ", ".join([passed, *counts]) + (f"; {count(past, 'number')} to note" if past else "")
     advised = run.verdict.status != "pass" or run.decision is None or run.decision.stages
     return told if advised else f"nothing forbids training, but none is advised; {told}"

@@ -18,7 +18,7 @@ from . import page_script, plots, tables, tokens, trend
 from .advice import findings, in_words, standing
 from .curves_svg import drawn_panels
 from .headline import headline
-from .next_step import show_command
+from .next_step import next_told, show_command
 from .probe_sections import probe_tables
 from .terms import terms
 from .view import MARKS, TONES, details, files, model_name, notes, reproduce, sides, subject
@@ -82,6 +82,7 @@ def _context(run: Run) -> dict[str, Any]:
         "files": files(run),
         "findings": findings(run),
         "standing": lambda finding: standing(finding, run),
+        "next_told": next_told(run),
         "decided": in_words(run.decision) if run.decision else "",
         "sides": sides(run),
         "tables": {table.key: table for table in tables.tables(run)},

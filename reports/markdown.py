@@ -12,7 +12,7 @@ from ..records import Finding, Reason, Run
 from .advice import findings, in_words, standing
 from .brief_tables import open_conditions
 from .headline import headline
-from .next_step import show_command
+from .next_step import next_told, show_command
 from .tables import tables
 from .terms import terms
 from .view import MARKS, IntervalCell, Table, details, files, reproduce, sides, subject
@@ -36,7 +36,9 @@ def render(run: Run) -> str:
     parts = [
         f"## probe {run.command}: {MARKS.get(head.status, '')} {head.status}".replace("  ", " "),
         escaped(" ".join(run.summary)),
-        f"Next: {code(run.next)}" if run.next else "",
+        f"Next: {code(run.next)}{f' ({escaped(told_)})' if (told_ := next_told(run)) else ''}"
+        if run.next
+        else "",
         f"**{escaped(head.text)}**",
         f"Decision: **{escaped(in_words(run.decision))}**" if run.decision else "",
         escaped(" · ".join([*subject(run), *files(run)])),

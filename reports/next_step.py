@@ -66,7 +66,11 @@ def _data(run: Run) -> str | None:
     errors = [f.code for f in run.findings if f.severity == "error"]
     if not errors:
         few = (run.inputs.get("pairs") or {}).get("n") or 0
-        return _line(run, "gate") if few >= LEAST else "probe explain PB327"
+        if few < LEAST:
+            return "probe explain PB327"
+        if _has(run, "PB21", severity="warning"):
+            return _line(run, "sample", carried=("model", "fields"))
+        return _line(run, "gate")
     return _mended(run) if _has(run, *FIXABLE) else f"probe explain {errors[0]}"
 
 
@@ -82,7 +86,7 @@ def _gate(run: Run) -> str | None:
         return None
     codes = tuple(reason.code for reason in decision.reasons)
     if decision.stages:
-        return _line(run, "train", "--method", "auto") if trains(run) else None
+        return _line(run, "train", "--method", "auto") if trains(run) else _first_standing(run)
     if any(code.startswith("PB31") for code in codes):
         return _line(run, "label", carried=("fields",))
     if any(code.startswith("PB3") for code in codes):
@@ -96,6 +100,34 @@ def _gate(run: Run) -> str | None:
     if missing:
         return _line(run, "gate")
     return f"probe explain {codes[0]}" if codes else None
+
+
+def _first_standing(run: Run) -> str | None:
+    """What to look at first where a method is known and a condition stands in its way."""
+    names = run.details.get("unanswered") or ()
+    standing = next((c for c in run.verdict.conditions if c.gates and c.name in names), None)
+    if standing is None:
+        return None
+    missing = standing.message.startswith("not measured")
+    return _line(run, "gate") if missing else f"probe explain {standing.code}"
+
+
+def next_told(run: Run) -> str:
+    """What the next command is good for, in a clause; "" where there is none."""
+    words = shlex.split(run.next or "")
+    return PURPOSES.get(words[1], "") if len(words) > 1 else ""
+
+
+PURPOSES = {
+    "gate": "judges whether training would teach these pairs, and by which method",
+    "trial": "trains a few steps on half of the pairs and ranks the other half",
+    "train": "trains by that method under a guard, then measures the pairs again",
+    "sample": "lets the model itself write the rejected answers, without a template",
+    "levers": "tries a system prompt, answers shown first and steering in its place",
+    "label": "asks people about a sample of the labels, blind",
+    "data": "writes a file without the broken rows",
+    "explain": "says what the code means and what to do about it",
+}
 
 
 def trains(run: Run) -> bool:

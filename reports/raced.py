@@ -53,9 +53,9 @@ def hardest(run: Run) -> Table:
 
 
 def _note(row: Mapping[str, Any], several: bool) -> str:
-    """Whether a candidate of several is preferred; of a finished training, what became of neutral text."""
+    """Whether a candidate of several is ahead; of a finished training, what became of neutral text."""
     if "after_neutral" in row:
         return f"neutral perplexity {row['before_neutral']:.1f} → {row['after_neutral']:.1f}"
     if row["won"]:
-        return "preferred" if several else ""
+        return "ahead in the race" if several else ""
     return "" if row["eligible"] else "nothing shown"

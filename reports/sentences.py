@@ -56,8 +56,19 @@ def preference(run: Run) -> str:
         )
     if row.verdict == "undetermined":
         shown = f"the mean gap is {measured(gap)} {gap.units}"
+        bound = run.config.get("bound")
+        if _clear_of_zero(gap) and isinstance(bound, int | float):
+            side = sides(run)[(gap.value or 0.0) < 0]
+            return (
+                f"{model} leans to the {side} side, but {count(gap.n, 'pair')} cannot show that it is by "
+                f"more than the ±{bound:g} that count as none: {shown}."
+            )
         return f"{count(gap.n, 'pair')} cannot show which side {model} prefers: {shown}."
     return f"Verdict and numbers do not agree on which side {model} prefers; no side is named."
+
+
+def _clear_of_zero(gap: Estimate) -> bool:
+    return gap.low is not None and gap.high is not None and not gap.low <= 0 <= gap.high
 
 
 def _seen_from(gap: Estimate, side: str) -> tuple[float | None, float | None, float]:
@@ -251,5 +262,8 @@ def joined(messages: Iterable[str]) -> str:
     return " ".join(f"{m[:1].upper()}{m[1:].rstrip('.')}." for m in messages)
 
 
-# What a check of the file alone cannot say.
+# What a check of the file alone cannot say: of a sound file, and of one that warnings stand against.
 NO_MODEL = "No model was run: what a model would learn from these pairs, the command below measures."
+AS_IT_IS = (
+    "No model was run: mend that first, or let the command below measure what these pairs teach as they are."
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..number_format import NONE, change, change_interval, interval, measured, number, p_value, plain
+from ..number_format import NONE, change, change_interval, interval, number, p_value, plain
 from ..records import BiasRow, Condition, Estimate, Run
 from .axis import ends
 from .compare_tables import compared, runs
@@ -13,9 +13,10 @@ from .effects_tables import attributes, effects, levers
 from .negatives_tables import authorship, pairs
 from .probe_sections import probe_tables
 from .raced import candidates, hardest
-from .view import MARKS, Column, IntervalCell, Table, details, findings, limit, named, result, sides
+from .view import MARKS, Column, IntervalCell, Table, details, findings, limit, named, result, sides, value
 
-TEXT = Column("")
+# Of a condition, the gravest first.
+RESULTS = ("fail", "inconclusive", "accepted", "decides", "note", "pass")
 # Which section shows the estimates of a family, whose names go on with a colon.
 SHOWN = {
     "effect": "effects", "weight": "effects", "attribute": "attributes",
@@ -35,18 +36,18 @@ def tables(run: Run) -> list[Table]:
 
 def conditions(run: Run) -> Table:
     """The judged statements of the gate; failures first."""
-    order = {"fail": 0, "inconclusive": 1, "accepted": 2, "note": 3, "pass": 4}
-    judged = sorted(run.verdict.conditions, key=lambda c: order[result(c)])
+    judged = sorted(run.verdict.conditions, key=lambda c: RESULTS.index(result(c, run)))
     columns = (
         Column("result"), Column("condition"), Column("group", drop=1), Column("measured", "right"),
         Column("limit", "right"), Column("code", drop=2), Column("why", "note"),
     )  # fmt: skip
-    return Table("conditions", "conditions", columns, tuple(_condition(c) for c in judged), limit=20)
+    rows = tuple(_condition(c, run) for c in judged)
+    return Table("conditions", "conditions", columns, rows, limit=20)
 
 
-def _condition(c: Condition) -> tuple[str, ...]:
+def _condition(c: Condition, run: Run) -> tuple[str, ...]:
     name = c.name if c.gates else f"{c.name} (not gating)"
-    return result(c), name, c.group, measured(c.measured), limit(c), c.code, c.message
+    return result(c, run), name, c.group, value(c), limit(c), c.code, c.message
 
 
 def groups(run: Run) -> Table:
@@ -68,10 +69,18 @@ def groups(run: Run) -> Table:
         f"gap = mean logp/token ({first}) − mean logp/token ({second})",
         columns,
         tuple(_group(e, run, judged.get(e.group)) for e in rows),
+        _adjusted(judged.values(), half) if adjusted else "",
         total=len(rows) > 1 and rows[-1].group == "all",
         axis=ends((x for e in rows for x in (e.value, e.low, e.high)), half),
         marks=(-half, half) if half else (),
     )
+
+
+def _adjusted(rows: Iterable[BiasRow], half: float | None) -> str:
+    """What the adjusted p is of, and over how many tests, so that it can be worked out again."""
+    n = sum(row.p is not None for row in rows if row.group != "all")
+    beyond = f"beyond ±{half:g}" if half else "at all"
+    return f"p adj.: of no preference {beyond}, by Holm over {n} groups; the whole file is tested alone"
 
 
 def bound(run: Run) -> float | None:

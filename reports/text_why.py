@@ -10,6 +10,7 @@ from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
 from .advice import findings, in_words, standing
 from .headline import headline
+from .next_step import next_told
 from .terms import hint
 from .text_page import STYLES, PageLayout
 from .view import MARKS, TONES, files, subject
@@ -143,4 +144,5 @@ def answer_lines(run: Run, page: PageLayout) -> list[Text]:
     if not run.summary:
         return []
     lines = page.wrap(" ".join(run.summary))
-    return [*lines, *page.wrap(run.next, first="NEXT  ", style="bold")] if run.next else lines
+    lines += page.wrap(run.next, first="NEXT  ", style="bold") if run.next else []
+    return [*lines, *page.wrap(next_told(run), indent=6, style="dim")] if next_told(run) else lines

@@ -132,10 +132,21 @@ def files(run: Run) -> list[str]:
     return [part for part in parts if part]
 
 
+def condition_name(condition: Condition) -> str:
+    """The condition's name as it is read: `length accuracy in advice`."""
+    name = condition.name.replace("_", " ")
+    return name if condition.group == "all" else f"{name} in {condition.group}"
+
+
+def value(condition: Condition) -> str:
+    """What was measured, with its interval; of the decision, that there is no method."""
+    return "none" if condition.name == "decision" else measured(condition.measured)
+
+
 def limit(condition: Condition) -> str:
     """What the condition asks for: `≤ 90%`, `± 0.10`, `no error`."""
     if condition.name == "decision":
-        return "a method"
+        return "some method"
     share = condition.name.endswith(("_accuracy", "_share"))  # in per cent where it was not measured, too
     units = condition.measured.units if condition.measured else "share" if share else ""
     value = number(condition.limit, units).removeprefix("+")
@@ -173,15 +184,30 @@ def reproduce(run: Run) -> str:
     return shlex.join(str(word) for word in run.environment.get("argv") or ["probe", run.command])
 
 
-def result(condition: Condition) -> str:
-    """The condition's result; one that only describes is a `note` where it does not pass."""
-    return condition.result if condition.gates or condition.result == "pass" else "note"
+def result(condition: Condition, run: Run) -> str:
+    """The condition's result; one that only describes is a `note` where it does not pass.
+
+    It `decides` where the decision rests on the number that it describes.
+    """
+    if condition.gates or condition.result == "pass":
+        return condition.result
+    reasons = run.decision.reasons if run.decision else ()
+    return "decides" if condition.result == "fail" and condition.code in {r.code for r in reasons} else "note"
 
 
-def noted(condition: Condition) -> bool:
-    """Whether the condition only describes, and what was measured lies past its limit or is open."""
-    read = condition.measured is not None and condition.measured.value is not None
-    return read and result(condition) == "note"
+def noted(condition: Condition, run: Run) -> bool:
+    """Whether the condition only describes, and what was measured lies past its limit."""
+    return not condition.gates and past(condition) and result(condition, run) in ("note", "decides")
+
+
+def past(condition: Condition) -> bool:
+    """Whether a measured value lies on the wrong side of its limit, shown to or not."""
+    value = condition.measured.value if condition.measured else None
+    if value is None or condition.limit is None:
+        return condition.result == "fail"
+    if condition.sense == "within":
+        return abs(value) > condition.limit
+    return value < condition.limit if condition.sense == ">=" else value > condition.limit
 
 
 def details(run: Run, key: str) -> Any:

@@ -149,10 +149,12 @@ def check_preference(measured: Estimate) -> Finding | None:
     ):
         return None
     side = "chosen" if measured.low > PREFERS else "rejected"
+    won = measured if side == "chosen" else _of_rejected(measured)
     return Finding(
         "PB205",
         "info",
-        f"without the prompt the model finds the {side} side likelier already: chosen wins {_told(measured)}",
+        f"without the prompt, the model finds the {side} side likelier in {_told(won)}; "
+        "given the prompt it may prefer the other",
         "Read the bias by the prompt-corrected gap.",
         estimate=measured,
     )
@@ -246,6 +248,12 @@ def check_prompt(signal: Estimate, ranks: Estimate, blind: float) -> Finding | N
         "Nothing to mend; pairs that the model ranks right already teach little.",
         estimate=seen,
     )
+
+
+def _of_rejected(e: Estimate) -> Estimate:
+    """The share of the pairs that the rejected side wins."""
+    value, low, high = (None if x is None else 1.0 - x for x in (e.value, e.high, e.low))
+    return replace(e, value=value, low=low, high=high)
 
 
 def _told(e: Estimate) -> str:

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from probe.gate.judge import verdict_of
 from probe.gate.row import STAGES
 from probe.records import (
     BiasRow,
+    Condition,
     Decision,
     Estimate,
     Finding,
@@ -25,6 +27,7 @@ from probe.records import (
 from probe.reports.advice import METHOD_WORDS, NAMES
 from probe.reports.advice import findings as advised
 from probe.reports.answer import PLANS, answered
+from probe.reports.next_step import next_told
 from probe.reports.renderers import RENDERERS
 from probe.reports.text import render
 
@@ -69,10 +72,16 @@ def runs(draw):
     decision = Decision(
         method, STAGES[method], {}, (Reason("PB300", "why", "x; evidence: moderate"),), {"instead": instead}
     )
+    judged = tuple(
+        Condition(
+            name, "all", None, 0.5, draw(st.sampled_from(RESULTS)), f"PB{300 + i}", "not measured", gates
+        )
+        for i, (name, gates) in enumerate((("length_accuracy", True), ("numerics", True), ("note", False)))
+    )
     return Run(
         draw(st.sampled_from(sorted(PLANS))),
         "now",
-        verdict=Verdict("fail", 1),
+        verdict=verdict_of(judged, draw(st.sampled_from(["fail", "warn"]))),
         decision=decision if draw(st.booleans()) else None,
         bias=(BiasRow("all", draw(st.sampled_from(VERDICTS)), draw(st.none() | st.integers(1, 900))),),
         estimates=tuple(kept),
@@ -82,6 +91,7 @@ def runs(draw):
     )
 
 
+RESULTS = ["pass", "fail", "inconclusive"]
 SEVERITIES = ["error", "warning", "info"]
 REMEDIES = ["mend it", "Use DPO-positive or an SFT term.", "SFT on the chosen side first, then DPO."]
 MESSAGES = ["3 rows are empty", "DPO would push both sides down", "SFT first helps", "lengths differ"]
@@ -114,12 +124,38 @@ def test_one_to_four_sentences_and_a_command_that_a_shell_can_read(run):
     made = answered(run)
     assert 1 <= len(made.summary) <= 4 and all(s.strip() and s.endswith(".") for s in made.summary)
     assert made.next is None or shlex.split(made.next)[0] == "probe"
+    assert not made.next or next_told(made)
     if made.next and " train " in made.next:
-        assert run.decision is not None and run.decision.stages and not run.details["unanswered"]
+        passed = run.verdict.exit_code == 0 or not run.details["unanswered"]
+        assert run.decision is not None and run.decision.stages and passed
     assert (
         answered(made) == made
         and run_from_json(json.loads(json.dumps(run_to_json(made)))).summary == made.summary
     )
+
+
+@given(runs())
+@settings(max_examples=300, deadline=None)
+def test_a_paragraph_says_how_verdict_and_decision_go_together(run):
+    run = dataclasses.replace(run, command="gate")
+    if run.decision is None:
+        return
+    said, status = answered(run).summary[-1], run.verdict.status
+    trained = run.verdict.exit_code == 0 or not run.details["unanswered"]
+    assert ("verdict is inconclusive" in said) == (status == "inconclusive" and not run.decision.stages)
+    assert said.startswith("Do not train yet") == bool(run.decision.stages and not trained)
+    if run.decision.stages and trained and status != "pass":
+        assert "although" in said
+
+
+def test_a_number_that_a_decision_rests_on_is_no_note():
+    budget = Estimate("flip_budget_share", 0.7, 0.6, 0.8, 40, None, "t", "share")
+    judged = Condition("flip_budget_share", "all", budget, 0.5, "fail", "PB120", "", gates=False)
+    reasons = (Reason("PB120", "why", "x; evidence: moderate"),)
+    for decision, said in ((Decision("do-not-train", (), {}, reasons), "decides"), (None, "note")):
+        run = Run("gate", "now", verdict=Verdict("fail", 1, (judged,)), decision=decision)
+        assert f"{said}  " in render(run) and f"{said}  " in render(run, everything=True)
+        assert ("1 number to note" in render(run)) == (said == "note")
 
 
 @given(runs())
