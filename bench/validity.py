@@ -171,7 +171,7 @@ def run(names: list[str], model: str | None, seeds: list[int], until: str, metho
     """Measure cell after cell what is missing, and append it."""
     for seed in seeds:
         for name in names:
-            for what in ("gate", *methods):
+            for what in methods:
                 key = f"{model or 'embedded'}/{name}/{what}/{seed}"
                 if any(row["key"] == key and row["code"] == code_hash(what) for row in load()):
                     continue
@@ -344,7 +344,7 @@ def main() -> int:
     parser.add_argument("--report", action="store_true", help="print the tables, train nothing")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/validity.md")
     parser.add_argument("--sets", default=",".join(DEFAULT))
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default=",".join(("gate", *METHODS)))
     parser.add_argument("--model")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--confirm", help="keys of outcomes to measure again after a change of code")
@@ -364,7 +364,7 @@ def main() -> int:
         options.model,
         seeds,
         options.until,
-        [m for m in options.methods.split(",") if m],
+        options.methods.split(","),
     )
     return 0
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ProbeError
-from ..records import Run
 from ..scoring.options import ModelOptions
 from ..shared_limits import BOUND
 from . import bundles, options
@@ -17,8 +16,6 @@ from . import bundles, options
 if TYPE_CHECKING:
     from ..gate.settings import GateOptions
     from ..probes.gated import GateRequest
-    from ..records import Finding
-    from ..scoring.session import Session
 
 
 def gate(
@@ -70,6 +67,7 @@ def gate(
     """
     from datetime import date
 
+    from ..gate.beforehand import check_asked, prepared
     from ..gate.levers import with_levers
     from ..gate.measure import measure
     from ..gate.settings import from_config, is_run, judged
@@ -97,7 +95,7 @@ def gate(
         return _unpaired(path, how, judging, seed, format, out)
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
-    _check(device_memory, budget)
+    check_asked(budget, device_memory)
     from ..scoring.session import Source
 
     source = Source.of(path, fields, sides, skip_bad)
@@ -106,12 +104,10 @@ def gate(
     )
     if plan:
         return _planned(request, device_memory)
-    request, session, short = _affordable(request, budget)
-    measured, rows = measure(request, session)
-    if short is not None:
-        measured = replace(measured, findings=(*measured.findings, short))
-    measured = with_levers(measured, levers) if levers else measured
-    run = judged(_fitted(measured, request, device_memory), judging, date.today())
+    known = prepared(request, budget, device_memory)
+    measured, rows = measure(known.request, known.session, known.seconds)
+    measured = replace(measured, findings=(*measured.findings, *known.findings))
+    run = judged(with_levers(measured, levers) if levers else measured, judging, date.today())
     emit(run, format, out, rows=rows, everything=everything)
     return run.verdict.exit_code
 
@@ -137,34 +133,6 @@ def _unpaired(
     run = judged_unpaired(measured, judging.inconclusive, judging.limits, judging.minimum_n)
     emit(run, format, out)
     return run.verdict.exit_code
-
-
-def _check(memory: str | None, time: str | None) -> None:
-    """Raises `ProbeError` where `--device-memory` is no size or `--budget` no time."""
-    from ..gate.bill import memory_of
-    from ..gate.budget import seconds_of
-
-    if memory is not None:
-        memory_of(memory)
-    if time is not None:
-        seconds_of(time)
-
-
-def _affordable(
-    request: GateRequest, budget: str | None
-) -> tuple[GateRequest, Session | None, Finding | None]:
-    """What fits the time allowed, the session that the bill was measured in, what was left out."""
-    from ..gate.bill import expected
-    from ..gate.budget import seconds_of, within
-    from ..probes.cost import clocked
-    from ..scoring.session import Session
-
-    if budget is None:
-        return request, None, None
-    session, loading = clocked(lambda: Session.open(request.source, request.how, request.seed))
-    (spent, _), measuring = clocked(lambda: expected(session))
-    cheaper, short = within(seconds_of(budget) - loading - measuring, request, spent)
-    return cheaper, session, short
 
 
 def _judged_again(
@@ -210,14 +178,3 @@ def _planned(request: GateRequest, device_memory: str | None) -> int:
             "\n".join([*told, *([f"{finding.code} {finding.message}. {finding.remedy}"] if finding else [])])
         )
     return 0
-
-
-def _fitted(measured: Run, request: GateRequest, device_memory: str | None) -> Run:
-    """The run, with a finding where the training would not fit a device of that memory."""
-    from ..gate.bill import bill
-    from ..scoring.session import Session
-
-    if device_memory is None:
-        return measured
-    found = bill(Session.open(request.source, request.how, request.seed), request, device_memory)[1]
-    return replace(measured, findings=(*measured.findings, *([found] if found else ())))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..errors import ProbeError
 from ..number_format import number
 from ..probes.cost import clocked
+from ..probes.effects.gated import forwards
 from ..probes.gated import GateRequest
 from ..probes.trial.gated import STAGES, affordable
 from ..records import Finding
@@ -78,9 +79,10 @@ def seconds(request: GateRequest, n: int, pace: Pace, step: float, text: float) 
     looked = min(n, effort.looks[0]) if effort.looks else n
     read, again = min(n, effort.states), min(n, 256)
     half = asked / 2
-    batch = int(shipped_values("dpo", parameters=None, n=int(half))["batch"])
+    recipe = shipped_values("dpo", parameters=None, n=int(half))
     prompts = min(half, PROMPTS)
-    trained = STAGES * affordable(pace.pair, batch) * min(batch, half) * pace.pair * step
+    steps = affordable(pace.pair, int(recipe["batch"]))
+    trained = STAGES * min(steps * recipe["batch"], recipe["epochs"] * half) * pace.pair * step
     scored = (asked + 3 * half) * pace.pair * pace.forward
     written = 4 * prompts * TOLD * WRITTEN * pace.writing
     judged = (6 * prompts * TOLD + asked) * (pace.pair / 2) * pace.forward
@@ -89,6 +91,7 @@ def seconds(request: GateRequest, n: int, pace: Pace, step: float, text: float) 
         "numerics": 4 * pace.pair * (2 * pace.forward + step),
         "negatives": text + 1.3 * read * (pace.pair + pace.alone) * pace.forward,
         "bias": (max(looked - read, 0) + 2 * again) * pace.pair * pace.forward,
+        "effects": forwards(n, request.limits) * pace.pair * pace.forward,
         "trial": trained + scored + written + judged,
     }
 
@@ -131,7 +134,7 @@ def fits(found: MeasuredSteps, pace: Pace, n: int, memory: float) -> list[Fit]:
 
 def lines(spent: Mapping[str, float], off: frozenset[str], fitting: list[Fit]) -> Iterator[str]:
     """The bill as the plan prints it."""
-    on = {name: value for name, value in spent.items() if name not in off}
+    on = {name: value for name, value in spent.items() if name not in off and value > 0}
     told = ", ".join(f"{name} {lasting(value)}" for name, value in on.items())
     yield f"on this machine about {lasting(sum(on.values()))}: {told}"
     memory = _size(fitting[0].memory)

@@ -19,7 +19,6 @@ from .registry import PROBES, Rule
 
 NORMAL = NormalDist()
 POWER = 0.8
-LEANING = 0.2  # one-sided p up to which judged samples count as tending the way that margins went
 
 
 # Every condition, in the order of the probes.
@@ -99,18 +98,9 @@ def against(rule: Rule, estimate: Estimate, limit: float, level: float) -> float
     return p if good and p is not None else 1.0
 
 
-def contrary(
-    rule: Rule, best: Estimate, others: Sequence[Estimate], limit: float, level: float
-) -> Estimate | None:
-    """Of the alternatives to `best` the one that has to lean the same way, where it does not even tend to."""
-    other = next((e for e in others if e.name == rule.leaning and e is not best), None)
-    tends = other is None or against(rule, other, limit, level) <= 2 * LEANING
-    return None if tends else other
-
-
-def not_followed(other: Estimate) -> str:
-    """Why a condition stays open whose other evidence is shown."""
+def not_followed(decisive: Estimate) -> str:
+    """Why a condition stays open although its other evidence is shown."""
     return (
-        "given pairs are ranked better, but what the model writes is not shown to follow: of "
-        f"{other.n} prompts whose samples moved, {number(other.value, 'share')} moved to the chosen kind"
+        "given pairs are ranked better, but what the model writes is not shown to follow: "
+        f"{number(decisive.value, 'share')} of {decisive.n} prompts that moved, moved to the chosen kind"
     )

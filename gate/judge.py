@@ -20,7 +20,6 @@ from .baseline import Compared
 from .conditions import (
     CONDITIONS,
     against,
-    contrary,
     facing,
     good_side,
     holm_rejects,
@@ -67,7 +66,7 @@ class Claim:
     limit: float
     estimate: Estimate | None
     alternatives: int = 1
-    contrary: Estimate | None = None  # measured, and not leaning to the side that would let this pass
+    passed_over: Estimate | None = None  # shows the same, and does not count beside a decisive estimate
 
 
 def judge(run: Run, settings: JudgeSettings, compared: Compared | None = None) -> Run:
@@ -129,8 +128,11 @@ def _claim(rule: Rule, group: str, limits: Mapping[str, float | bool], run: Run)
     if estimate is None or not others:
         return Claim(rule, group, float(limit), estimate)
     bound, level = float(limit), level_of(run)
+    decisive = next((e for e in others if e.name == rule.decisive), None)
+    if decisive is not None:
+        return Claim(rule, group, bound, decisive, passed_over=estimate)
     best = min((estimate, *others), key=lambda e: against(rule, e, bound, level))
-    return Claim(rule, group, bound, best, 1 + len(others), contrary(rule, best, others, bound, level))
+    return Claim(rule, group, bound, best, 1 + len(others))
 
 
 def _check_noise(claims: Sequence[Claim], run: Run) -> None:
@@ -225,11 +227,18 @@ def _judged(claim: Claim, sure: bool, at_level: bool, settings: JudgeSettings, t
         elif sure and at_level:
             result = "fail"
     message = _message(claim, result, settings, tests)
-    if result == "pass" and claim.contrary is not None:
-        result, message = "inconclusive", not_followed(claim.contrary)
+    if result == "inconclusive" and _only_passed_over(claim, settings):
+        assert estimate is not None
+        message = f"{not_followed(estimate)}; {message}"
     return Condition(
         rule.name, claim.group, estimate, claim.limit, result, rule.code, message, rule.gates, rule.sense
     )
+
+
+def _only_passed_over(claim: Claim, settings: JudgeSettings) -> bool:
+    """Whether the estimate that does not count is shown to lie on the good side."""
+    other = claim.passed_over
+    return other is not None and against(claim.rule, other, claim.limit, settings.level) <= settings.alpha
 
 
 def _message(claim: Claim, result: Result, settings: JudgeSettings, tests: int) -> str:

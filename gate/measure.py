@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 
 def measure(
-    request: GateRequest, session: Session | None = None
+    request: GateRequest, session: Session | None = None, seconds: Mapping[str, float] | None = None
 ) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
     """Run every probe that is not off; returns the run, not yet judged, and the rows of its `scores.jsonl`.
 
-    `session` is one at hand already; without it the model of `request.how` is loaded. After an error of the
+    `session` is one at hand already; without it the model of `request.how` is loaded. `seconds` per probe are
+    those of a bill that was made already. After an error of the
     numerics nothing else runs on the same broken arithmetic. Raises `ProbeError` for bad input and
     `CannotMeasure` for numbers that are not finite.
     """
@@ -46,7 +47,7 @@ def measure(
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
         planned = plan.costs(work.pairs, request.trial_pairs, request.effort)
         print("\n".join(plan.lines(planned, request.off)), file=sys.stderr)
-    timed = schedule(work, [probe for probe in PROBES if states[probe.name] == DONE])
+    timed = schedule(work, [probe for probe in PROBES if states[probe.name] == DONE], seconds)
     print(timed.opening(), end="", file=sys.stderr)
     parts: list[Measured] = []
     for probe in PROBES:

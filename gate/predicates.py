@@ -154,6 +154,19 @@ class Beyond:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """Samples before and after the trial were judged: the judge tells unseen pairs apart."""
+
+    def __call__(self, facts: RunFacts) -> Held | None:
+        """No evidence of its own."""
+        moved = facts.run.estimate("behaviour_up")
+        return None if moved is None or moved.value is None else ()
+
+    def __str__(self) -> str:
+        return "samples judged"
+
+
+@dataclass(frozen=True, slots=True)
 class Won:
     """The method that a race of the trial prefers."""
 

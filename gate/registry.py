@@ -33,8 +33,7 @@ class Rule:
     `exact`: a count of this very file, compared without an interval. `optional`: judged only when measured.
     `forbids`: fails where it is shown to be past its limit, and passes where enough pairs do not show it.
     `also`: estimates with the same limit that show the same; one of them is enough, and each is tested at a
-    level corrected for their number. `leaning`: one of those that, where it was measured, has to lean to the
-    same side for another to pass.
+    level corrected for their number. `decisive`: one of those that, where it has a value, is judged alone.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Rule:
     optional: bool = False
     forbids: bool = False
     also: tuple[str, ...] = ()
-    leaning: str = ""
+    decisive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +259,7 @@ PROBES: tuple[Probe, ...] = (
                 "or samples on unseen prompts moved to the chosen kind.",
                 "chance",
                 also=("behaviour_up",),
-                leaning="behaviour_up",
+                decisive="behaviour_up",
             ),
         ),
         needed=False,

@@ -1,8 +1,8 @@
 """Error findings that say what a condition says: one measurement has one result, by the condition's limit.
 
-A probe raises such a finding by the shipped limit. Where the config sets another, the finding follows it: it
-becomes a piece of information, and what it was is kept in `details.followed`, so that judging again with
-other limits starts from what was measured.
+A probe raises such a finding by the shipped limit. Where the config sets another, the finding follows it and
+becomes a piece of information. Where the condition only describes, the finding is a warning in a gate. What
+it was is kept in `details.followed`, so that judging again with other limits starts from what was measured.
 """
 
 from __future__ import annotations
@@ -46,11 +46,23 @@ def followed(run: Run, settings: JudgeSettings) -> tuple[tuple[Finding, ...], li
     """The findings under the configured limits, and a row for each that is no error under its own."""
     findings, rows = [], []
     for finding in measured(run):
+        changed: dict[str, Any] = {}
         if why := _excuse(finding, settings, level_of(run)):
+            changed = {"severity": "info", "message": f"{finding.message} ({why})"}
+        elif run.command == "gate" and _only_describes(finding, settings):
+            changed = {"severity": "warning"}
+        if changed:
             rows.append({key: getattr(finding, key) for key in ("code", "group", "severity", "message")})
-            finding = dataclasses.replace(finding, severity="info", message=f"{finding.message} ({why})")
-        findings.append(finding)
+        findings.append(dataclasses.replace(finding, **changed))
     return tuple(findings), rows
+
+
+def _only_describes(finding: Finding, settings: JudgeSettings) -> bool:
+    """Whether an error finding restates a condition that fails no gate, and that no limit was set for."""
+    if finding.severity != "error" or not restates(finding):
+        return False
+    rule = BY_CODE[finding.code]
+    return not rule.gates and not {rule.name} & {*settings.limits, *settings.groups.get(finding.group, {})}
 
 
 def _excuse(finding: Finding, settings: JudgeSettings, level: float) -> str:

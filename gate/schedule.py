@@ -49,14 +49,16 @@ def name_of(probe: Probe, work: Work) -> str:
     return cache.name_of(probe.name, work.depends())
 
 
-def schedule(work: Work, on: Sequence[Probe]) -> Schedule:
-    """The expected seconds of the probes that are to be run, from a warm-up on the first pairs.
+def schedule(work: Work, on: Sequence[Probe], known: Mapping[str, float] | None = None) -> Schedule:
+    """The expected seconds of the probes that are to be run: `known`, or from a warm-up on the first pairs.
 
     Without an expectation where the warm-up fails: what stops it is for the probes to tell.
     """
     new = [p for p in on if p.model and not ((name := name_of(p, work)) and cache.read(name))]
     if not new:
         return Schedule()
+    if known is not None:
+        return _expecting(known, new)
     from ..probes.pace import pace
 
     try:
@@ -67,4 +69,8 @@ def schedule(work: Work, on: Sequence[Probe]) -> Schedule:
     except Exception:
         return Schedule()
     spent = seconds(work.request, work.pairs, found, STEP * found.forward, text)
-    return Schedule({p.name: spent[p.name] for p in new if p.name in spent})
+    return _expecting(spent, new)
+
+
+def _expecting(spent: Mapping[str, float], new: Sequence[Probe]) -> Schedule:
+    return Schedule({p.name: spent[p.name] for p in new if spent.get(p.name)})

@@ -12,6 +12,7 @@ from .predicates import (
     Both,
     Either,
     Found,
+    Judged,
     Leaning,
     Not,
     Ran,
@@ -23,10 +24,12 @@ from .row import Note, Row
 
 # Findings by what they mean to the table.
 TRIVIAL = ("PB20", "PB21")
+RANKS = Beyond("trial_accuracy", "above", "trial_accuracy", "PB501", concern=False)
+# What the model writes has the last word: full runs raised margins where no sample moved (docs/validity.md).
 LEARNS = Either(
     (
-        Beyond("trial_accuracy", "above", "trial_accuracy", "PB501", concern=False),
         Beyond("behaviour_up", "above", "trial_accuracy", "PB501", concern=False),
+        Both((Not(Judged()), RANKS)),
     )
 )
 IMPROBABLE = Found(("PB221",), ("warning", "info"))
@@ -91,7 +94,7 @@ ROWS: tuple[Row, ...] = (
             Either((Wanted("fact"), Both((Wanted("auto"), MATCHED)))),
         ),
         "do-not-train",
-        "with sides alike in length this is a preference about content, mostly larger than DPO usually turns",
+        "sides alike in length, and the model prefers the rejected one by more than DPO usually turns",
         "Chen et al. 2024 (flip budget); knowledge: Ovadia et al. 2023 (retrieval beats tuning)",
         "moderate",
         "`--goal taste` if the pairs are about style",
@@ -126,6 +129,16 @@ ROWS: tuple[Row, ...] = (
         "moderate",
         "the file without the pairs that the finding lists",
         "look at the lines, then relabel them or leave them out: `probe negatives PAIRS --drop-suspect FILE`",
+    ),
+    Row(
+        "margins-alone",
+        (Not(LEARNS), RANKS),
+        "do-not-train",
+        "given pairs are ranked better, but what the model writes is not shown to follow",
+        "full runs raised margins where no sample moved to the chosen kind (docs/validity.md)",
+        "moderate",
+        "a trial whose samples move to the chosen kind",
+        "add pairs; until then a system prompt is the cheaper change",
     ),
     Row(
         "undecided",

@@ -35,15 +35,22 @@ def bounded(limits: Mapping[str, float | bool]) -> dict[str, Attribute | Trait]:
 
 def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     """A scoring pass for each trait that the config file bounds and each control, and one without."""
-    from .run import EffectsOptions
-
-    named = bounded(config.section("gate.limits"))
-    traits = _traits(named.values())
+    limits = config.section("gate.limits")
+    named = bounded(limits)
     if not named:
         return Cost("effects", 0, 0, "nothing: no limit names an effect")
-    passes = 1 + len(traits) + len({c.text for t in traits for c in controls(len(t.text.split()))})
+    traits = _traits(named.values())
     told = f"{count(len(named) - len(traits), 'attribute')}, {count(len(traits), 'trait')} by system text"
-    return Cost("effects", passes * min(n, EffectsOptions().most) if traits else 0, 0, told)
+    return Cost("effects", forwards(n, limits), 0, told)
+
+
+def forwards(n: int, limits: Mapping[str, float | bool]) -> int:
+    """Pairs' ways through the model: one without a system text, one under each trait and each control."""
+    from .run import EffectsOptions
+
+    traits = _traits(bounded(limits).values())
+    passes = 1 + len(traits) + len({c.text for t in traits for c in controls(len(t.text.split()))})
+    return passes * min(n, EffectsOptions().most) if traits else 0
 
 
 def measure(work: Work) -> Measured:

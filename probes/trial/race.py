@@ -1,8 +1,8 @@
 """Candidates trained on the same halves under one budget, and which of them is to be preferred.
 
-A candidate is eligible when something was shown of it on unseen pairs: samples moved to the chosen kind, or
-ranking per token rose, or (for a loss that compares sides) margins did; and samples did not move away. The
-cheapest eligible one wins unless a dearer one beats it beyond noise in a direct comparison. No torch here.
+A candidate is eligible when something was shown of it on unseen pairs: where samples are judged, that they
+moved to the chosen kind; else that ranking per token rose, or (for a loss that compares sides) margins did.
+The cheapest eligible one wins unless a dearer one beats it beyond noise in a direct comparison. No torch here.
 """
 
 from __future__ import annotations
@@ -81,12 +81,11 @@ def _standing(candidate: RacedMethod, level: float, tests: int) -> RaceStanding:
     some = any(half.before for half in candidate.written)
     shown = behaviour(candidate.written, alpha=level * tests, tests=tests) if some else None
     up = next((e for e in shown.estimates if e.name == "behaviour_up"), None) if shown else None
-    compares = candidate.method != "sft"
-    reasons = (
-        _above(up, 0.5), _above(ranking, 0.0), compares and _above(accuracy, 0.5)
-    )  # fmt: skip
-    away = up is not None and up.high is not None and up.high < 0.5
-    return RaceStanding(candidate, accuracy, ranking, shown, up, any(reasons) and not away)
+    if shown is not None and shown.judged:
+        eligible = _above(up, 0.5)
+    else:
+        eligible = _above(ranking, 0.0) or (candidate.method != "sft" and _above(accuracy, 0.5))
+    return RaceStanding(candidate, accuracy, ranking, shown, up, eligible)
 
 
 def _above(estimate: Estimate | None, limit: float) -> bool:

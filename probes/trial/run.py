@@ -155,14 +155,16 @@ def _judged(course: Course, options: TrialOptions) -> Measured:
 
 
 def settled(measured: Measured, options: TrialOptions) -> bool:
-    """Whether the gate's condition is decided: pairs ranked better than chance or samples moved, either way.
+    """Whether the gate's condition is decided, either way: by samples where they are judged, else by ranking.
 
-    The condition takes the better of both, so each is tested at half of the look's alpha; samples are those
-    of the best of all candidates. Fewer than `LEAST` settle nothing, however one-sided.
+    Samples are those of the best of all candidates, so they are tested at the look's alpha over the number of
+    candidates. Fewer than `LEAST` settle nothing, however one-sided.
     """
-    levels = {"trial_accuracy": 2, "behaviour_up": 2 * len(options.candidates)}
-    told = [e for e in measured.estimates if e.name in levels]
-    return any(e.p is not None and e.n >= LEAST and e.p <= options.alpha / levels[e.name] for e in told)
+    told = {e.name: e for e in measured.estimates}
+    moved, tests = told.get("behaviour_up"), len(options.candidates)
+    if moved is None or moved.value is None:
+        moved, tests = told["trial_accuracy"], 1
+    return moved.p is not None and moved.n >= LEAST and moved.p <= options.alpha / tests
 
 
 def hopeless(measured: Measured) -> bool:

@@ -120,7 +120,7 @@ def test_an_error_finding_follows_the_limit_of_its_condition(name):
     rule = RULES[name]
     default = judge(run, JudgeSettings(today=TODAY))
     assert f"no {rule.code}" not in {c.name for c in default.verdict.conditions} or not rule.gates
-    assert default.findings[0].severity == "error"
+    assert default.findings[0].severity == ("error" if rule.gates else "warning")
 
     for limit in (allowed, False):
         how = JudgeSettings(today=TODAY, limits={name: limit})
@@ -139,7 +139,7 @@ def test_a_finding_follows_the_limit_of_its_own_group():
     here = dataclasses.replace(run.findings[0], group="advice")
     estimate = dataclasses.replace(run.estimates[0], group="advice")
     run = dataclasses.replace(run, findings=(here,), estimates=(*run.estimates[1:], estimate))
-    assert judge(run, JudgeSettings(today=TODAY)).findings[0].severity == "error"
+    assert judge(run, JudgeSettings(today=TODAY)).findings[0].severity == "warning"
     groups = {"advice": {"surface_accuracy": allowed}}
     assert judge(run, JudgeSettings(today=TODAY, groups=groups)).findings[0].severity == "info"
 
@@ -150,3 +150,38 @@ def test_an_error_without_its_measurement_stands_whatever_the_limit_is():
     judged = judge(run, JudgeSettings(today=TODAY, limits={"surface_accuracy": allowed}))
     assert judged.findings[0].severity == "error"
     assert judged.verdict.exit_code == 1
+
+
+RESTATING = {  # of each condition that only describes: the code of the finding that says the same
+    rule.code: rule for rule in CONDITIONS if not rule.gates and rule.sense in ("<=", ">=")
+}
+
+
+@pytest.mark.parametrize("code", RESTATING)
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_finding_that_restates_what_only_describes_fails_no_gate_until_a_limit_is_set(code, limited):
+    rule = RESTATING[code]
+    limit = 0.5 if rule.limit is None else rule.limit
+    bad = share(rule.name, 200 if rule.sense == "<=" else 0, 200)
+    found = Finding(code, "error", "past its limit", "mend it", estimate=bad)
+    how = {"limits": {rule.name: limit}} if limited else {}
+    judged = judge(run_of(bad, findings=[found]), JudgeSettings(today=TODAY, **how))
+    failed = [c.code for c in judged.verdict.conditions if c.result == "fail" and c.gates]
+    assert failed == ([code] if limited else [])
+    assert {f.severity for f in judged.findings if f.code == code} == ({"error"} if limited else {"warning"})
+    again = judge(judged, JudgeSettings(today=TODAY, **how))
+    assert again.verdict == judged.verdict and again.findings == judged.findings
+
+
+@pytest.mark.parametrize("code", RESTATING)
+def test_what_only_describes_does_not_decide(code):
+    rule = RESTATING[code]
+    bad = share(rule.name, 200 if rule.sense == "<=" else 0, 200)
+    found = Finding(code, "error", "past its limit", "mend it", estimate=bad)
+    settings = JudgeSettings(today=TODAY)
+    learned = share("trial_accuracy", 170, 200)
+    methods = [
+        decide(judge(run_of(learned, *more, findings=findings), settings), settings).decision.method
+        for more, findings in (((), ()), ((bad,), (found,)))
+    ]
+    assert methods[0] == "dpo" and methods[1] in ("dpo", "sft+dpo")

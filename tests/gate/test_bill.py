@@ -73,6 +73,20 @@ def test_seconds_are_bounded_whatever_the_file_holds():
     assert many["bias"] == pytest.approx((512 - 300 + 2 * 256) * 100 * 1e-3)
 
 
+def test_a_small_trial_trains_no_more_than_its_epochs():
+    """The steps of 20 pairs end with the recipe's epochs, those of 128 with the cap."""
+    few, many = (bill.seconds(request(), n, PACE, 1.0, 0.0)["trial"] for n in (20, 128))
+    epochs, steps, batch = 3, 12, 8
+    assert few == pytest.approx(3 * epochs * 10 * 100, rel=0.02)
+    assert many == pytest.approx(3 * steps * batch * 100, rel=0.02)
+
+
+def test_a_bounded_trait_is_on_the_bill():
+    traits = bill.seconds(request(limits={"effect:flattery": 0.1}), 200, PACE, 1e-3, 0.0)
+    assert traits["effects"] > 3 * 200 * 0.1
+    assert bill.seconds(request(), 200, PACE, 1e-3, 0.0)["effects"] == 0
+
+
 def test_a_bill_on_a_model(tmp_path, tiny_model_dir):
     """Lines from a warm-up and measured steps; the model is as before, and one MiB holds no training."""
     import torch

@@ -389,25 +389,22 @@ def test_more_pairs_are_not_promised_where_they_would_not_be_read():
     assert told[1].endswith("more pairs would settle it, and trial reads at most 512")
 
 
-@pytest.mark.parametrize(("moved", "result"), [(0.7, "pass"), (0.51, "inconclusive"), (0.3, "inconclusive")])
-def test_samples_that_moved_show_learning_as_ranked_pairs_do(moved, result):
-    judged = judge(make_run(trial_accuracy=0.48, behaviour_up=moved), JudgeSettings(today=TODAY))
-    assert results(judged)["trial_accuracy"] == result
-
-
-@pytest.mark.parametrize(
-    ("moved", "result"), [(0.7, "pass"), (0.56, "pass"), (0.5, "inconclusive"), (0.3, "inconclusive")]
-)
-def test_margins_alone_do_not_pass_where_judged_samples_do_not_even_tend_their_way(moved, result):
-    """What the model writes is the outcome: where a judge is heard, margins that rise alone leave it open."""
-    run = make_run(trial_accuracy=0.9, behaviour_up=moved)
-    judged = judge(run, JudgeSettings(today=TODAY))
+@pytest.mark.parametrize(("moved", "result"), [(0.7, "pass"), (0.51, "inconclusive"), (0.3, "fail")])
+@pytest.mark.parametrize("ranked", [0.3, 0.48, 0.9])
+def test_samples_that_are_judged_decide_whatever_margins_did(moved, result, ranked):
+    """What the model writes is the outcome: margins that rise alone leave it open, and falling ones too."""
+    judged = judge(make_run(trial_accuracy=ranked, behaviour_up=moved), JudgeSettings(today=TODAY))
     assert results(judged)["trial_accuracy"] == result
     told = next(c.message for c in judged.verdict.conditions if c.name == "trial_accuracy")
-    assert ("not shown to follow" in told) == (result != "pass")
-    assert (
-        results(judge(make_run(trial_accuracy=0.9), JudgeSettings(today=TODAY)))["trial_accuracy"] == "pass"
-    )
+    assert ("not shown to follow" in told) == (result == "inconclusive" and ranked == 0.9)
+
+
+def test_ranked_pairs_decide_where_no_judge_is_heard():
+    alone = judge(make_run(trial_accuracy=0.9), JudgeSettings(today=TODAY))
+    deaf = Estimate("behaviour_up", None, None, None, 100, None, "not judged", "share")
+    run = make_run(trial_accuracy=0.9)
+    unheard = judge(dataclasses.replace(run, estimates=(*run.estimates, deaf)), JudgeSettings(today=TODAY))
+    assert results(alone)["trial_accuracy"] == results(unheard)["trial_accuracy"] == "pass"
 
 
 def test_a_limit_that_is_configured_gates_also_where_the_shipped_one_describes():

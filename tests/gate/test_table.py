@@ -66,6 +66,7 @@ CASES = {
         {},
         "fix-data",
     ),
+    "margins-alone": (make_run({**CERTAIN, "behaviour_up": (0.53, 0.43, 0.63)}), {}, "do-not-train"),
     "undecided": (make_run({"trial_accuracy": (0.56, 0.46, 0.66)}), {}, "do-not-train"),
     "only-length": (make_run(findings=[finding("PB505")]), {}, "do-not-train"),
     "race-sft": (raced("sft"), {}, "sft"),

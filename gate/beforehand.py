@@ -1,0 +1,59 @@
+"""What is settled before a gate measures: whether it fits its time, and the training its memory.
+
+Both come from one model and one warm-up. No torch at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..probes.cost import clocked
+from ..probes.gated import GateRequest
+from ..records import Finding
+from .bill import expected, memory_of, too_large
+from .budget import seconds_of, within
+
+if TYPE_CHECKING:
+    from ..scoring.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The request that is measured, the session and the seconds per probe that are known by now, findings."""
+
+    request: GateRequest
+    session: Session | None = None
+    seconds: Mapping[str, float] | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def check_asked(budget: str | None, device_memory: str | None) -> None:
+    """Raises `ProbeError` where `--budget` is no time or `--device-memory` no size."""
+    if budget is not None:
+        seconds_of(budget)
+    if device_memory is not None:
+        memory_of(device_memory)
+
+
+def prepared(request: GateRequest, budget: str | None, device_memory: str | None) -> Prepared:
+    """The request cut to the time allowed, and a finding where the training would not fit the memory.
+
+    Nothing is loaded where neither is asked for. Raises `ProbeError` for a time that no gate can keep, and
+    for quantised weights.
+    """
+    from ..scoring.session import Session
+
+    if budget is None and device_memory is None:
+        return Prepared(request)
+    session, loading = clocked(lambda: Session.open(request.source, request.how, request.seed))
+    (spent, fitting), measuring = clocked(lambda: expected(session))
+    findings = []
+    if budget is not None:
+        request, short = within(seconds_of(budget) - loading - measuring, request, spent)
+        findings += [short] if short else []
+    if device_memory is not None:
+        large = too_large(fitting(memory_of(device_memory)), request.full)
+        findings += [large] if large else []
+    return Prepared(request, session, spent(request), tuple(findings))
