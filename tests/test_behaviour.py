@@ -101,6 +101,13 @@ def test_a_candidate_that_moves_away_never_wins():
     assert not rows["sft"]["eligible"] and rows["dpo"]["won"]
 
 
+def test_margins_do_not_make_a_candidate_eligible_whose_judged_samples_stay():
+    """All three rank pairs right; the dearest alone moves samples, so no cheaper one stands in its way."""
+    rows = raced(lambda i: [], lambda i: ["kind"] if i % 2 else ["rude"], lambda i: ["kind"])
+    assert [rows[m]["eligible"] for m in ("sft", "dpo", "sft+dpo")] == [False, False, True]
+    assert rows["sft+dpo"]["won"]
+
+
 def test_without_a_judge_margins_speak_for_what_compares_sides():
     made = []
     for method, cost in (("sft", 1), ("dpo", 2)):
