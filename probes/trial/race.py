@@ -2,7 +2,7 @@
 
 A candidate is eligible when something was shown of it on unseen pairs: where samples are judged, that they
 moved to the chosen kind; else that ranking per token rose, or (for a loss that compares sides) margins did.
-The cheapest eligible one wins unless a dearer one beats it beyond noise in a direct comparison. No torch here.
+The cheapest eligible one wins unless a dearer one beats it beyond noise in a direct comparison. No torch.
 """
 
 from __future__ import annotations
