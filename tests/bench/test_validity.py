@@ -26,6 +26,12 @@ def test_no_stored_row_is_stale():
     assert not stale, f"measured by other code; run bench/validity.py again: {stale}"
 
 
+def test_a_sentence_is_not_what_measures_and_a_number_is():
+    same = [validity.without_words(f'"""Doc string {k}."""\nx = f(3, "told in {k} words")') for k in range(2)]
+    assert same[0] == same[1] != validity.without_words('x = f(4, "told in 0 words")')
+    assert validity.without_words('f("dpo")') != validity.without_words('f("sft")')
+
+
 def test_every_outcome_names_its_recipe():
     for row in validity.load():
         if row["method"] != "gate":
