@@ -245,7 +245,7 @@ def gain(row: Row) -> tuple[float, float]:
         net = (up - down) / n
         return net, max(((up + down) / n - net**2) / n, 1e-9) ** 0.5
     value, low, high = row["ranking"]
-    return value, ((high - low) / 3.92 if low is not None else 1.0)
+    return value, max(value - low, high - value) / 1.96
 
 
 def paid(row: Row) -> bool:

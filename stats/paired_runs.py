@@ -11,7 +11,8 @@ from typing import Any
 
 from ..errors import ProbeError
 from ..records import Estimate, Run, to_json
-from .statistics import mean_estimate, share
+from .share_change import share_change
+from .statistics import mean_estimate
 
 Row = Mapping[str, Any]
 MODEL_FACTS = ("name", "revision", "adapter", "template", "dtype", "weights_sha256")
@@ -119,27 +120,15 @@ def _gap_change(pairs: Sequence[tuple[Row, Row]], group: str, alpha: float) -> E
 
 
 def _win_change(pairs: Sequence[tuple[Row, Row]], group: str, alpha: float) -> Estimate:
-    """The change of the win rate: McNemar's exact test, and its interval given how many winners changed.
-
-    With t of n pairs turned, of them a share θ towards chosen, the change is (2θ − 1)·t/n; θ has the
-    Clopper–Pearson interval. Where pairs share prompts, the mean turn with its cluster-robust interval.
-    """
+    """The change of the win rate; where pairs share prompts, the mean turn, cluster-robust."""
     turns = [(after["gap"] > 0) - (before["gap"] > 0) for before, after in pairs]
     clusters = _clusters(pairs)
     if len(set(clusters)) < len(clusters):
         return mean_estimate(
             turns, name="win rate", units="share", clusters=clusters, alpha=alpha, group=group
         )
-    turned = len(turns) - turns.count(0)
-    up = share(turns.count(1), turned, name="turned", alpha=alpha)
-
-    def change(theta: float | None) -> float | None:
-        return None if theta is None else (2 * theta - 1) * turned / len(turns)
-
-    value = sum(turns) / len(turns)
-    method = f"exact McNemar on {turned} turned pairs"
-    return Estimate(
-        "win rate", value, change(up.low), change(up.high), len(turns), up.p, method, "share", group
+    return share_change(
+        turns.count(1), turns.count(-1), len(turns), name="win rate", alpha=alpha, group=group
     )
 
 

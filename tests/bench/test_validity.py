@@ -52,7 +52,7 @@ def test_a_rule_is_right_where_nothing_is_ahead_beyond_noise():
     }
     assert validity._best("a", gains) and validity._best("b", gains) and not validity._best("c", gains)
     assert validity.paid(outcome(30, 5)) and not validity.paid(outcome(6, 5))
-    assert validity.gain(outcome(0, 0, judged=False)) == (0.1, pytest.approx(0.1 / 3.92))
+    assert validity.gain(outcome(0, 0, judged=False)) == (0.1, pytest.approx(0.05 / 1.96))
 
 
 def test_published_early_losses_rank_hard_pairs_as_the_data_say():

@@ -1,0 +1,45 @@
+"""The interval of a paired change of shares, by enumeration of every outcome."""
+
+import itertools
+
+import pytest
+from scipy import stats
+
+from probe.stats.share_change import bonett_price, share_change
+
+N = 14
+OUTCOMES = [(up, down) for up in range(N + 1) for down in range(N + 1 - up)]
+FOUND = {(up, down): share_change(up, down, N, name="won") for up, down in OUTCOMES}
+
+
+@pytest.mark.parametrize(("up", "down"), list(itertools.product((0.005, 0.05, 0.2, 0.45), repeat=2)))
+def test_the_interval_covers_the_true_change(up, down):
+    """Exact coverage: the probability of every table whose interval holds the change that made it."""
+    chances = stats.multinomial.pmf([(u, d, N - u - d) for u, d in OUTCOMES], N, [up, down, 1 - up - down])
+    held = [FOUND[one].low <= up - down <= FOUND[one].high for one in OUTCOMES]
+    assert sum(chances * held) >= 0.95
+
+
+def test_interval_and_test_agree_on_no_change():
+    for one in FOUND.values():
+        assert (one.p <= 0.05) == (one.low > 0 or one.high < 0)
+
+
+def test_exchanged_directions_negate_it():
+    for (up, down), one in FOUND.items():
+        other = FOUND[down, up]
+        assert one.p == pytest.approx(other.p)
+        assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
+
+
+def test_by_hand():
+    """3 of 14 turned, all one way: (4 − 1)/16 ± 1.96·√((5/16 − (3/16)²)/16); McNemar 2/2³."""
+    low, high = bonett_price(3, 0, 14, 0.05)
+    assert (low, high) == pytest.approx((0.1875 - 0.25805, 0.1875 + 0.25805), abs=1e-4)
+    assert FOUND[3, 0].p == 0.25 and FOUND[3, 0].high == pytest.approx(high)
+    assert FOUND[0, 0].low < 0 < FOUND[0, 0].high and FOUND[0, 0].p == 1.0
+
+
+def test_no_pair_is_an_error():
+    with pytest.raises(ValueError, match="at least one pair"):
+        share_change(0, 0, 0, name="won")
