@@ -32,7 +32,9 @@ if (table) {
       const keyed = rows.map(row => [value(row, i), row])
       keyed.sort(([a], [b]) => numeric ? a - b : a.localeCompare(b))
       if (down) keyed.reverse()
+      body.remove() // a table that is not shown takes its rows at once
       body.append(...keyed.map(([, row]) => row))
+      table.append(body)
     })
   })
   filter()

@@ -80,7 +80,7 @@ def _adjusted(rows: Iterable[BiasRow], half: float | None) -> str:
     """What the adjusted p is of, and over how many tests, so that it can be worked out again."""
     n = sum(row.p is not None for row in rows if row.group != "all")
     beyond = f"beyond ±{half:g}" if half else "at all"
-    return f"p adj.: of no preference {beyond}, by Holm over {n} groups; the whole file is tested alone"
+    return f"p adj.: of no preference {beyond}, Holm over {n} groups; the file by itself"
 
 
 def bound(run: Run) -> float | None:

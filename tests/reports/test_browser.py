@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from probe.reports.answer import answered
 from probe.reports.html import render
+from probe.runs import load_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright = pytest.importorskip(
@@ -18,6 +20,7 @@ pytestmark = [
 ]
 VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 ROOT = Path(__file__).parents[2]
+STORED = sorted((Path(__file__).parent / "stored").glob("*.json"))
 SHOTS = os.environ.get("PROBE_SCREENSHOTS")
 
 
@@ -111,6 +114,19 @@ def test_axe_finds_nothing(page, opened):
     page.evaluate(axe_core())
     found = page.evaluate("axe.run()")["violations"]
     assert [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found] == []
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_a_real_report_is_accessible_and_fits_a_phone(browser, path):
+    view = browser.new_page(viewport={"width": 390, "height": 900})
+    view.set_content(render(answered(load_run(path))))
+    view.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wide = view.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    view.evaluate(axe_core())
+    found = view.evaluate("axe.run()")["violations"]
+    view.close()
+    assert wide == 0
+    assert [(v["id"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found] == []
 
 
 def test_it_prints(browser, gate_run):

@@ -14,11 +14,14 @@ import pytest
 
 import probe.reports.html
 from probe.records import Estimate, Finding, Run, Verdict, run_from_json, run_to_json
+from probe.reports.answer import answered
 from probe.reports.headline import headline
 from probe.reports.html import render
 from probe.reports.text import render as text_report
 from probe.reports.tokens import token
+from probe.runs import load_run
 
+STORED = sorted((Path(__file__).parent / "stored").glob("*.json"))
 VOID = {"meta", "br", "input"}
 
 
@@ -136,6 +139,12 @@ def test_ten_thousand_pairs_stay_under_five_megabytes_and_are_all_there(big_run)
     pairs = [{**big_run.details["pairs"][i % 1000], "line": i + 1, "id": f"p{i}"} for i in range(10_000)]
     html = render(dataclasses.replace(big_run, details={**big_run.details, "pairs": pairs}))
     assert len(html.encode()) < 5_000_000 and html.count('<tr id="row-') == 10_000
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_every_column_of_a_real_report_has_a_name_that_is_read(path):
+    heads = re.findall(r"<th[^>]* scope=\"col\"[^>]*>(.*?)</th>", render(answered(load_run(path))), re.DOTALL)
+    assert all(re.sub(r"<[^>]+>", "", head).strip() for head in heads)
 
 
 def test_a_code_leads_to_its_explanation_in_the_page(gate_run):
