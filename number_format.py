@@ -61,6 +61,11 @@ def p_value(p: float | None) -> str:
     return (f"{p:.4f}".rstrip("0").rstrip(".") or "0").removeprefix("0")
 
 
+def p_text(p: float) -> str:
+    """`= .0625`, `<.0001`: what follows the letter p."""
+    return p_value(p) if p < 0.0001 else f"= {p_value(p)}"
+
+
 def count(n: int, noun: str) -> str:
     """`1 pair`, `1,200 pairs`."""
     return f"{n:,} {noun}" + ("" if n == 1 else "s")

@@ -25,6 +25,10 @@ class Accepted:
     limit: float | None = None
     until: date | None = None
 
+    def row(self) -> dict[str, str | None]:
+        """The entry as a judged run keeps it."""
+        return {"code": self.code, "group": self.group, "until": str(self.until or ""), "reason": self.reason}
+
     def covers(self, code: str, group: str) -> bool:
         """Whether this entry speaks of that finding in that group; the limit is the judge's to test."""
         return code == self.code and self.group in (None, group)

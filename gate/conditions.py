@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 from ..config import Key
-from ..number_format import number
-from ..records import Estimate
+from ..number_format import number, p_text
+from ..records import Estimate, Run
 from ..stats.multiplicity import holm_adjusted
 from .registry import PROBES, Rule
 
@@ -28,6 +28,23 @@ BY_CODE = {rule.code: rule for rule in CONDITIONS if rule.sense != "clean"}
 LIMIT_KEYS = tuple(
     Key(rule.name, (int, float, bool), rule.limit, rule.help) for rule in CONDITIONS if rule.sense != "clean"
 )
+
+
+def code_found(rule: Rule, estimate: Estimate | None, run: Run) -> str:
+    """The code of the finding that rests on this very estimate, where the rule has several; else its own."""
+    if estimate is None or not rule.kin:
+        return rule.code
+    same = [f for f in run.findings if f.code in (rule.code, *rule.kin) and f.estimate is not None]
+    own = [f for f in same if f.estimate == estimate] or [f for f in same if f.group == estimate.group]
+    return own[0].code if own else rule.code
+
+
+def beside_others(p: float | None, alpha: float, tests: int) -> str:
+    """That a condition is open only since others share its alpha; "" where it is open by itself."""
+    if p is None or p > alpha or tests < 2:
+        return ""
+    others = "the other condition" if tests == 2 else f"{tests - 1} other conditions"
+    return f"p {p_text(p)} by itself, not under {alpha:g} beside {others} (Holm); "
 
 
 def p_against(estimate: Estimate, limit: float, level: float) -> float | None:

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import Exit, ProbeError
 from ..records import Condition, Estimate, Result, Run, Verdict, to_json
@@ -20,6 +20,8 @@ from .baseline import Compared
 from .conditions import (
     CONDITIONS,
     against,
+    beside_others,
+    code_found,
     facing,
     good_side,
     holm_rejects,
@@ -65,6 +67,7 @@ class Claim:
     group: str
     limit: float
     estimate: Estimate | None
+    code: str
     alternatives: int = 1
     passed_over: Estimate | None = None  # shows the same, and does not count beside a decisive estimate
 
@@ -88,7 +91,7 @@ def judge(run: Run, settings: JudgeSettings, compared: Compared | None = None) -
     stale = {"followed", *(["differences"] if run.command == "gate" else [])}
     details = {k: v for k, v in run.details.items() if k not in stale}
     details |= {"followed": rows} if rows else {}
-    details |= {"accepted": to_json([_row(entry) for entry in used])}
+    details |= {"accepted": to_json([entry.row() for entry in used])}
     details |= {"differences": list(compared.rows)} if compared.rows else {}
     return dataclasses.replace(run, verdict=verdict, findings=(*found, *notes), details=details)
 
@@ -126,13 +129,13 @@ def _claim(rule: Rule, group: str, limits: Mapping[str, float | bool], run: Run)
         return None
     others = [e for name in rule.also if (e := run.estimate(name, group)) and e.value is not None]
     if estimate is None or not others:
-        return Claim(rule, group, float(limit), estimate)
+        return Claim(rule, group, float(limit), estimate, code_found(rule, estimate, run))
     bound, level = float(limit), level_of(run)
     decisive = next((e for e in others if e.name == rule.decisive), None)
     if decisive is not None:
-        return Claim(rule, group, bound, decisive, passed_over=estimate)
+        return Claim(rule, group, bound, decisive, rule.code, passed_over=estimate)
     best = min((estimate, *others), key=lambda e: against(rule, e, bound, level))
-    return Claim(rule, group, bound, best, 1 + len(others))
+    return Claim(rule, group, bound, best, rule.code, 1 + len(others))
 
 
 def _check_noise(claims: Sequence[Claim], run: Run) -> None:
@@ -231,7 +234,7 @@ def _judged(claim: Claim, sure: bool, at_level: bool, settings: JudgeSettings, t
         assert estimate is not None
         message = f"{not_followed(estimate)}; {message}"
     return Condition(
-        rule.name, claim.group, estimate, claim.limit, result, rule.code, message, rule.gates, rule.sense
+        rule.name, claim.group, estimate, claim.limit, result, claim.code, message, rule.gates, rule.sense
     )
 
 
@@ -253,19 +256,21 @@ def _message(claim: Claim, result: Result, settings: JudgeSettings, tests: int) 
         return f"{estimate.n} of the {settings.minimum_n} pairs that an answer needs"
     edge = facing(rule, estimate.value, claim.limit)
     more = pairs_to_settle(estimate, edge, settings.alpha, tests, settings.level)
+    only = beside_others(_p(claim, settings), settings.alpha, tests)
     if not more:
         return "the measured value lies on the limit, or has no interval; more pairs, or another limit"
     most = settings.reads.get(rule.probe)
     if most is not None and estimate.n + more > most:
-        return f"{more:,} more pairs would settle it, and {rule.probe} reads at most {most:,}"
-    return f"{more:,} more pairs would settle it, were the measured value the true one"
+        return f"{only}{more:,} more pairs would settle it, and {rule.probe} reads at most {most:,}"
+    return f"{only}{more:,} more pairs would settle it, were the measured value the true one"
 
 
 def _excused(
     condition: Condition, claim: Claim, settings: JudgeSettings, active: Sequence[Accepted]
 ) -> tuple[Condition, Accepted | None]:
     """`condition` as accepted, where an entry covers it and its limit, if it has one, is shown to hold."""
-    entry = next((e for e in active if e.covers(condition.code, condition.group)), None)
+    codes = (condition.code, claim.rule.code)
+    entry = next((e for e in active if any(e.covers(code, condition.group) for code in codes)), None)
     if condition.result == "pass" or claim.estimate is None or entry is None:
         return condition, None
     if entry.limit is not None:
@@ -293,7 +298,3 @@ def _clean(rule: Rule, run: Run, active: Sequence[Accepted]) -> Condition:
 def _speaks(rule: Rule, code: str) -> bool:
     """Whether the rule answers for a code: a prefix leaves out what a condition measures."""
     return code == rule.code or (code.startswith(rule.code) and code not in ESTIMATED_CODES)
-
-
-def _row(entry: Accepted) -> dict[str, Any]:
-    return {"code": entry.code, "group": entry.group, "until": str(entry.until or ""), "reason": entry.reason}

@@ -34,6 +34,7 @@ class Rule:
     `forbids`: fails where it is shown to be past its limit, and passes where enough pairs do not show it.
     `also`: estimates with the same limit that show the same; one of them is enough, and each is tested at a
     level corrected for their number. `decisive`: one of those that, where it has a value, is judged alone.
+    `kin`: further codes of findings on the same estimate; the condition bears the code of what was found.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Rule:
     forbids: bool = False
     also: tuple[str, ...] = ()
     decisive: str = ""
+    kin: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ PROBES: tuple[Probe, ...] = (
                 "convention",
                 exact=True,
                 optional=True,
+                kin=("PB212", "PB213", "PB214", "PB215", "PB216"),
             ),
             Rule(
                 "signal_accuracy",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from ..number_format import change, change_interval, count, interval, measured, number, p_value
+from ..number_format import change, change_interval, count, interval, measured, number, p_text
 from ..records import BiasRow, Run
 from .view import DIAGNOSES, TONES, Tone, details, named, noted, result, sides
 
@@ -70,7 +70,7 @@ def _gap(row: BiasRow, run: Run) -> str:
         bounds = interval(gap.low, gap.high, gap.units)
         parts.append(f"gap {number(gap.value, gap.units)} {bounds} {gap.units}")
         p = gap.p if row.p is None else row.p
-        parts += [f"p {'= ' if p >= 0.0001 else ''}{p_value(p)}"] if p is not None else []
+        parts += [f"p {p_text(p)}"] if p is not None else []
     return ", ".join(parts)
 
 

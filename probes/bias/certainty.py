@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...number_format import count, interval, number
+from ...number_format import count, interval, number, p_text
 from ...records import Finding
 from .verdict import disagreeing, leaning
-from .wording import GroupWording, p_text, some
+from .wording import GroupWording, some
 
 
 def undetermined(told: GroupWording) -> Iterator[Finding]:

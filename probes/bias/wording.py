@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...number_format import NONE, count, interval, number, p_value
+from ...number_format import NONE, count, interval, number
 from ...records import BiasRow, Estimate
 from ...scoring.scores import PairScore
 from .evidence import BiasSettings, GroupEvidence
@@ -56,11 +56,6 @@ def measured(estimate: Estimate) -> str:
     bounds = interval(estimate.low, estimate.high, estimate.units)
     shown = "(no interval)" if bounds == NONE else bounds
     return f"{number(estimate.value, estimate.units)} {shown} {estimate.units}"
-
-
-def p_text(p: float) -> str:
-    """`= .0625`, `<.0001`: what follows the letter p."""
-    return p_value(p) if p < 0.0001 else f"= {p_value(p)}"
 
 
 def some(names: Sequence[str]) -> str:

@@ -81,6 +81,31 @@ def test_a_failed_condition_says_where_its_limit_comes_from():
     assert not typed.message  # whoever set a limit knows where it comes from
 
 
+@pytest.mark.parametrize("code", ["PB211", "PB213", "PB215"])
+def test_a_condition_bears_the_code_of_what_was_found(code):
+    found, other = (
+        Finding(name, "warning", "a form", "vary it", estimate=share("template_share", value))
+        for name, value in ((code, 0.8), ("PB214", 0.6))
+    )
+    run = make_run([other, found], template_share=0.8)
+    condition = next(c for c in judge(run, JudgeSettings()).verdict.conditions if c.name == "template_share")
+    assert (condition.result, condition.code) == ("fail", code)
+    for named in (code, "PB211"):
+        settings = JudgeSettings(today=TODAY, accepted=(Accepted(named, "meant so"),))
+        assert results(judge(run, settings))["template_share"] == "accepted"
+
+
+def test_what_is_open_only_beside_others_says_so():
+    """Clear of its limit alone at p = .033, and two tests share the alpha."""
+    run = make_run(agreement=0.81, trial_accuracy=0.576)
+    alone, beside = (
+        next(c for c in judge(case, JudgeSettings()).verdict.conditions if c.name == "trial_accuracy")
+        for case in (make_run(trial_accuracy=0.576), run)
+    )
+    assert (alone.result, beside.result) == ("pass", "inconclusive")
+    assert "by itself, not under 0.05 beside the other condition (Holm); " in beside.message
+
+
 def test_near_the_limit_it_is_inconclusive_and_says_how_many_more():
     judged = judge(make_run(trial_accuracy=0.55), JudgeSettings(today=TODAY))
     condition = next(c for c in judged.verdict.conditions if c.name == "trial_accuracy")

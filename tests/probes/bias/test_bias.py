@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe.errors import CannotMeasure, ProbeError
+from probe.number_format import p_text
 from probe.probes.bias.judge import bias
-from probe.probes.bias.wording import p_text
 from probe.probes.clusters import prompt_clusters
 from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.table import ScoreTable
