@@ -3,7 +3,9 @@
 A set of n pairs is drawn whole, no model: pairs have features, labels follow one direction of them with a
 strength that gives the wanted accuracy of a linear learner on unseen pairs; each is fitted on the labels of
 the pairs that the trial would train on, so the errors of two halves go together as they do in a trial.
-`python bench/power.py` prints the table of docs/validity.md.
+Where samples are judged they decide: there three candidates race on the same prompts, each moving a prompt
+that moves at all to the chosen kind with its own probability, and margins say nothing.
+`python bench/power.py` prints the tables of docs/validity.md.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -18,17 +21,26 @@ from scipy.special import ndtri
 
 from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
+from probe.probes.trial import race as racing
+from probe.probes.trial.gated import PROMPTS
 from probe.probes.trial.judge import Trial, trial
 from probe.probes.trial.options import TrialOptions
 from probe.probes.trial.passes import Pass
 from probe.probes.trial.run import LOOKS, hopeless, settled
-from probe.records import Run
-from probe.stats.statistics import share_clustered
+from probe.records import Estimate, Run
+from probe.stats.behaviour import Behaviour, Half
+from probe.stats.statistics import share, share_clustered
 
 DONE = dict.fromkeys(PROBE_NAMES, "done")
 FEATURES, PAIRS = 40, 128
 NULL = tuple((n, 0.5) for n in (40, 128, 300, 2000))
 CELLS = (*NULL, (128, 0.65), (300, 0.65), (300, 0.6), (2000, 0.6))
+METHODS = ("sft", "dpo", "sft+dpo")  # the cheapest first
+JUDGED = (
+    *((n, (0.5, 0.5, 0.5)) for n in (40, 128, 300, 2000)), (128, (0.65, 0.5, 0.65)), (128, (0.75, 0.5, 0.75)),
+    (300, (0.65, 0.5, 0.65)), (2000, (0.65, 0.5, 0.65)), (300, (0.5, 0.65, 0.5)),
+)  # fmt: skip
+MOVED = 0.9  # the share of prompts that move at all
 
 
 def drawn(rng: np.random.Generator, n: int, half: int, accuracy: float) -> np.ndarray:
@@ -79,10 +91,61 @@ def gated(rng: np.random.Generator, n: int, accuracy: float) -> bool:
         measured = trial(Trial(found, found, 12, 8, 1.0), options.alpha)
         if settled(measured, options) or hopeless(measured):
             break
+    return _passes(rng, n, measured.estimates)
+
+
+def _passes(rng: np.random.Generator, n: int, estimates: tuple[Estimate, ...]) -> bool:
     # Lengths that tell nothing: the form conditions are measured, and forbid nothing beyond their own error.
     length = share_clustered(rng.integers(0, 2, n), None, name="length_accuracy")
-    run = Run("gate", "now", estimates=(*measured.estimates, length), details={"probes": DONE})
+    run = Run("gate", "now", estimates=(*estimates, length), details={"probes": DONE})
     return judge(run, JudgeSettings(today=date(2026, 1, 1))).verdict.status == "pass"
+
+
+def judged(rng: np.random.Generator, n: int, shares: tuple[float, ...]) -> str:
+    """The winner where a file of `n` pairs passes by judged samples, "" where it does not."""
+    options = TrialOptions(alpha=0.05 / LOOKS, methods=METHODS)
+    most = n if n <= 1.25 * PAIRS else min(n - 96, 4 * PAIRS - 96)
+    first = n // 2 if n <= 1.25 * PAIRS else PAIRS // 2
+    most = min(most, 2 * PAIRS if n <= 1.25 * PAIRS else PROMPTS)
+    moves = {method: _moves(rng, most, up) for method, up in zip(METHODS, shares, strict=True)}
+    margins = rng.normal(size=most)
+    for size in (first, most):
+        found = passed(margins[:size])
+        candidates = [
+            racing.RacedMethod(method, cost, [12], found, [_half(moves[method][:size])])
+            for cost, method in enumerate(METHODS, 1)
+        ]
+        measured = racing.race(candidates, options.alpha)
+        told = (*measured.estimates, *trial(Trial(found, found, 12, 8, 1.0), options.alpha).estimates)
+        measured = replace(measured, estimates=told)
+        if settled(measured, options) or hopeless(measured):
+            break
+    won = next((row["method"] for row in measured.details["race"] if row["won"]), "")
+    return won if _passes(rng, n, measured.estimates) else ""
+
+
+def _moves(rng: np.random.Generator, n: int, up: float) -> np.ndarray:
+    """Per prompt 1 for up, −1 for down, 0 for samples that stay."""
+    return np.where(rng.random(n) < MOVED, np.where(rng.random(n) < up, 1, -1), 0)
+
+
+def _half(moves: np.ndarray) -> Half:
+    """A half that holds the moves alone, for the two stand-ins below."""
+    return Half((), (), (), (), (), ((),), moves)
+
+
+def _behaviour(written, *, alpha: float, tests: int) -> Behaviour:
+    """What the product's judge would report of these moves, were it always heard."""
+    moves = written[0].after
+    up, down = int((moves > 0).sum()), int((moves < 0).sum())
+    found = share(up, up + down, name="behaviour_up", alpha=alpha / tests)
+    row = {"judged": True, "up": up, "down": down, "prompts": len(moves)}
+    return Behaviour((found,), row, True)
+
+
+def _nearer(one: racing.RacedMethod, other: racing.RacedMethod) -> tuple[int, int]:
+    difference = one.written[0].after - other.written[0].after
+    return int((difference > 0).sum()), int((difference < 0).sum())
 
 
 def main() -> None:
@@ -95,6 +158,14 @@ def main() -> None:
         rng = np.random.default_rng([n, round(100 * accuracy)])
         passed = sum(gated(rng, n, accuracy) for _ in range(files))
         print(f"| {n:,} | {accuracy:.2f} | {passed / files:.1%} |", flush=True)
+    racing.behaviour, racing._nearer = _behaviour, _nearer
+    print("\n| pairs | samples up: sft, dpo, sft+dpo | pass | a best one won |\n|--:|---|--:|--:|")
+    for n, shares in JUDGED:
+        rng = np.random.default_rng([n, *(round(100 * share) for share in shares)])
+        won = [name for name in (judged(rng, n, shares) for _ in range(files)) if name]
+        best = sum(shares[METHODS.index(name)] == max(shares) for name in won)
+        told = ", ".join(f"{share:.2f}" for share in shares)
+        print(f"| {n:,} | {told} | {len(won) / files:.1%} | {best} of {len(won)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from ..gated import Cost, Effort, Work, part_of
 STEPS, FEWEST = 12, 8
 TOKENS = 60_000  # of the race's steps on one half: long pairs take fewer steps, no fewer than `FEWEST`
 LENGTH_SAMPLE = 64  # pairs whose length is looked at for it
+PROMPTS = 192  # asked at most, by a second look at a large file (bench/power.py); a first look asks 64
 STAGES = 3  # dpo, sft, and dpo after the sft that is there already: what a race of one half trains
 
 
@@ -51,6 +52,7 @@ def measure(work: Work) -> Measured:
         methods=("dpo", "sft", "sft+dpo"),
         pairs=pairs,
         most=4 * pairs,
+        prompts=PROMPTS,
         changes=(("beta", request.beta),),
         alpha=request.alpha,
         seed=request.seed,
