@@ -78,7 +78,7 @@ Sampling = Annotated[ModelOptions, _loading("max_length")]
 Comparing = Annotated[ModelOptions, _loading("model", "revision", "adapter")]
 Encoding = Annotated[ModelOptions, _loading("device", "dtype", "adapter", "no_cache", "quantize")]
 
-SWITCH = Annotated[bool, typer.Option(help="Whether it is run; if not, its conditions stay open.")]
+SWITCH = Annotated[bool, typer.Option(help="Leave it out; its conditions then stay open.")]
 # The names of the probes that are switched off.
 Switches = Annotated[
     frozenset[str],

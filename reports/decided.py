@@ -31,11 +31,18 @@ def decided(run: Run) -> str:
     return f"{text}{_strength(decision)}."
 
 
+def instruction(run: Run) -> str:
+    """The decision in a few words, held back where conditions stand that the method does not answer."""
+    if run.decision is None:
+        return ""
+    return NOT_YET if run.decision.stages and not trains(run) else in_words(run.decision)
+
+
 def _first(run: Run, decision: Decision) -> str:
-    """The decision as an instruction, held back where conditions stand that the method does not answer."""
-    words = in_words(decision)
-    if decision.stages and not trains(run):
-        words = f"do not train yet, since {_standing(run)}; once that is settled, {words}"
+    """The instruction, and where it holds back why, and what the method would be."""
+    words = instruction(run)
+    if words == NOT_YET:
+        words = f"{words}, since {_standing(run)}; once that is settled, {in_words(decision)}"
     return f"{words[:1].upper()}{words[1:]}"
 
 
@@ -110,6 +117,7 @@ GRADES = {
     "moderate": "moderate, third of four grades",
     "reasoned": "reasoning, the last of four grades",
 }
+NOT_YET = "do not train yet"
 UNDECIDED = "the verdict is inconclusive, and what is not shown is no ground to train"
 MOST = 3  # conditions that the sentence names
 

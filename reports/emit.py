@@ -69,7 +69,9 @@ def emit(
         except ProbeError as error:
             print(f"probe: not noted for `probe train --method auto`: {error}", file=sys.stderr)
     show(run, targets, everything=everything)
-    print(f"Wrote {directory}{os.sep} ({', '.join(path.name for path in wrote)})", file=sys.stderr)
+    told, names = f"Wrote {directory}{os.sep}", f"({', '.join(path.name for path in wrote)})"
+    fits = len(told) + 1 + len(names) <= shutil.get_terminal_size((80, 24)).columns
+    print(f"{told} {names}" if fits else f"{told}\n      {names}", file=sys.stderr)
     return directory
 
 

@@ -17,6 +17,7 @@ from ..records import Run
 from . import page_script, plots, tables, tokens, trend
 from .advice import findings, in_words, standing
 from .curves_svg import drawn_panels
+from .decided import instruction
 from .headline import headline
 from .next_step import next_told, show_command
 from .probe_sections import probe_tables
@@ -83,6 +84,7 @@ def _context(run: Run) -> dict[str, Any]:
         "findings": findings(run),
         "standing": lambda finding: standing(finding, run),
         "next_told": next_told(run),
+        "instruction": instruction(run),
         "decided": in_words(run.decision) if run.decision else "",
         "sides": sides(run),
         "tables": {table.key: table for table in tables.tables(run)},

@@ -37,7 +37,7 @@ def page(request, browser, tmp_path_factory, gate_run):
     """The report in one view; `page.complaints` collects what the console says and what it asks for."""
     width, scheme = request.param
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(render(gate_run), encoding="utf-8")
+    path.write_text(render(answered(gate_run)), encoding="utf-8")
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.complaints = []
     page.on("console", lambda message: page.complaints.append(message.text))
@@ -77,7 +77,7 @@ def test_plots_stay_in_their_figures(page):
 
 def test_the_verdict_and_the_decision_are_on_the_first_screen(page):
     bottoms = page.evaluate(
-        '[...document.querySelectorAll("#verdict, .decision")].map(e => e.getBoundingClientRect().bottom)'
+        '[...document.querySelectorAll("#verdict, .answer")].map(e => e.getBoundingClientRect().bottom)'
     )
     assert len(bottoms) == 2 and max(bottoms) < 900
 

@@ -120,7 +120,6 @@ def test_verdict_and_decision_come_first(gate_run):
     html = render(gate_run)
     order = [
         'id="verdict"',
-        "Decision: <strong>train in two stages",
         'id="why"',
         'id="lean"',
         'id="pairs"',
