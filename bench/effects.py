@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from forecast_stats import auc, bootstrap, spearman
+from stored_rows import Row, append, provenance, stored, write_block
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/effects.jsonl"
@@ -35,7 +36,6 @@ SHARES = (10, 25, 50)  # % of the training pairs that carry the planted trait
 HELD_OUT = 0.4  # of the prompts: what a trait does is measured there
 NONE = "none"
 ALPHA = 0.05
-Row = dict[str, Any]
 Texts = Sequence[str]
 
 
@@ -283,23 +283,12 @@ def _counts(samples: Any) -> dict[str, list[float]]:
     return {t.name: [round(float(m[NAMES.index(t.attribute)]), 4) for m in means] for t in TRAITS}
 
 
-def provenance() -> Row:
-    """When and of which commit a row was made."""
-    from probe.runs import environment, now
-
-    found = environment()
-    return {"created": now(), "git": found["git"], **found["packages"]}
-
-
 # --- the store and the report ---------------------------------------------------------------------------
 
 
 def load() -> list[Row]:
     """The rows stored so far, the latest of each key."""
-    if not STORE.exists():
-        return []
-    rows = [json.loads(line) for line in STORE.read_text(encoding="utf-8").splitlines()]
-    return list({row["key"]: row for row in rows}.values())
+    return list({row["key"]: row for row in stored(STORE)}.values())
 
 
 def run(cells: Sequence[Cell], samples: int, until: str) -> None:
@@ -311,8 +300,7 @@ def run(cells: Sequence[Cell], samples: int, until: str) -> None:
             return
         print(f"=== {cell.key}", file=sys.stderr, flush=True)
         row = measure(cell, samples)
-        with STORE.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        append(STORE, row)
 
 
 FORECASTS = {
@@ -411,13 +399,6 @@ def _cells(text: str, seed: int, model: str | None) -> list[Cell]:
     return made
 
 
-def with_table(page: str) -> str:
-    """The page with its block of tables made anew."""
-    begin, end = "<!-- effects:begin -->", "<!-- effects:end -->"
-    before, after = page.split(begin)[0], page.split(end)[1]
-    return f"{before}{begin}\n\n{report(load())}\n\n{end}{after}"
-
-
 def main() -> int:
     """Measure, or print."""
     parser = argparse.ArgumentParser(
@@ -442,7 +423,7 @@ def main() -> int:
         run(cells, options.samples, options.until)
     print(report(load()))
     if options.write:
-        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        write_block(PAGE, "effects", report(load()))
     return 0
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from forecast_stats import bootstrap, spearman
+from stored_rows import Row, append, provenance, stored, write_block
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/levers.jsonl"
@@ -52,7 +53,6 @@ PURPOSE = {
     "length_gap": ("You explain your answers in several sentences.", "You answer in one short sentence."),
 }  # fmt: skip
 LEVERS = ("system", "shots", "steering")
-Row = dict[str, Any]
 
 
 def halves(name: str, most: int, seed: int) -> tuple[list[Row], list[Row]]:
@@ -132,14 +132,6 @@ def across(first: Any, second: Any, steps: int, seed: int) -> Row:
     }  # fmt: skip
 
 
-def provenance() -> Row:
-    """When and of which commit a row was made."""
-    from probe.runs import environment, now
-
-    found = environment()
-    return {"created": now(), "git": found["git"], **found["packages"]}
-
-
 # --- the store and the report ---------------------------------------------------------------------------
 
 
@@ -150,10 +142,7 @@ def key(row: Row) -> tuple[Any, ...]:
 
 def load() -> list[Row]:
     """The rows stored so far, the latest of each cell."""
-    if not STORE.exists():
-        return []
-    rows = [json.loads(line) for line in STORE.read_text(encoding="utf-8").splitlines()]
-    return list({key(row): row for row in rows}.values())
+    return list({key(row): row for row in stored(STORE)}.values())
 
 
 def run(names: Sequence[str], model: str | None, most: int, steps: int, seed: int, until: str) -> None:
@@ -165,8 +154,7 @@ def run(names: Sequence[str], model: str | None, most: int, steps: int, seed: in
             return
         print(f"=== {name}", file=sys.stderr, flush=True)
         row = measure(name, model, most, steps, seed)
-        with STORE.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        append(STORE, row)
 
 
 def cheapest(row: Row) -> str | None:
@@ -219,13 +207,6 @@ def _forecasts(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def with_table(page: str) -> str:
-    """The page with its block of tables made anew."""
-    begin, end = "<!-- levers:begin -->", "<!-- levers:end -->"
-    before, after = page.split(begin)[0], page.split(end)[1]
-    return f"{before}{begin}\n\n{report(load())}\n\n{end}{after}"
-
-
 def main() -> int:
     """Measure, or print."""
     parser = argparse.ArgumentParser(
@@ -248,7 +229,7 @@ def main() -> int:
         run(names, options.model, options.most, options.steps, options.seed, options.until)
     print(report(load()))
     if options.write:
-        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        write_block(PAGE, "levers", report(load()))
     return 0
 
 

@@ -26,6 +26,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stored_rows import Row, append, rewrite, stored, write_block
+
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/validity.jsonl"
 METHODS = ("dpo", "sft", "sft+dpo")
@@ -47,7 +49,6 @@ GATE = (
     *(f"probes/trial/{name}.py" for name in ("options", "course", "bench", "race", "judge", "run")),
     *(f"gate/{name}.py" for name in ("conditions", "judge", "decide", "table", "predicates")),
 )
-Row = dict[str, Any]
 
 
 def code_hash(method: str) -> str:
@@ -183,8 +184,7 @@ def run(names: list[str], model: str | None, seeds: list[int], until: str, metho
                 print(f"=== {key}", file=sys.stderr, flush=True)
                 row = {"key": key, "model": model or "embedded", "set": name, "method": what, "seed": seed,
                        "code": code_hash(what), **measured(name, what, model, seed)}  # fmt: skip
-                with STORE.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                append(STORE, row)
 
 
 def measured(name: str, what: str, model: str | None, seed: int) -> Row:
@@ -213,7 +213,7 @@ def confirm(keys: list[str]) -> int:
         {**row, "code": code_hash(row["method"])} if row["method"] != "gate" and row["code"] in old else row
         for row in load()
     ]
-    STORE.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    rewrite(STORE, rows)
     print(f"{len(keys)} outcomes came out the same.")
     return 0
 
@@ -226,11 +226,7 @@ def _timeless(value: Any) -> Any:
 
 def load() -> list[Row]:
     """The rows stored so far."""
-    return (
-        [json.loads(line) for line in STORE.read_text(encoding="utf-8").splitlines()]
-        if STORE.exists()
-        else []
-    )
+    return stored(STORE)
 
 
 # --- the report -----------------------------------------------------------------------------------------
@@ -319,13 +315,6 @@ def _single(rows: list[Row]) -> str:
     return "".join(["\n\n", *("\n".join(told))]) if told else " No row is stored."
 
 
-def with_tables(text: str) -> str:
-    """The page with its block of tables made anew."""
-    begin, end = "<!-- decisions:begin -->", "<!-- decisions:end -->"
-    before, after = text.split(begin)[0], text.split(end)[1]
-    return f"{before}{begin}\n\n{report(load())}\n\n{end}{after}"
-
-
 def _best(method: str, gains: dict[str, tuple[float, float]]) -> bool:
     """Whether no other method is ahead of this one by two standard errors of the difference."""
     value, error = gains[method]
@@ -356,8 +345,7 @@ def main() -> int:
     if options.report or options.write:
         print(report(load()))
         if options.write:
-            page = ROOT / "docs/validity.md"
-            page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+            write_block(ROOT / "docs/validity.md", "decisions", report(load()))
         return 0
     if options.confirm:
         return confirm(options.confirm.split(","))

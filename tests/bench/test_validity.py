@@ -10,6 +10,9 @@ import pytest
 BENCH = Path(__file__).parents[2] / "bench"
 
 
+sys.path.insert(0, str(BENCH))
+
+
 def load(name):
     spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -30,6 +33,13 @@ def test_a_sentence_is_not_what_measures_and_a_number_is():
     same = [validity.without_words(f'"""Doc string {k}."""\nx = f(3, "told in {k} words")') for k in range(2)]
     assert same[0] == same[1] != validity.without_words('x = f(4, "told in 0 words")')
     assert validity.without_words('f("dpo")') != validity.without_words('f("sft")')
+
+
+def test_the_page_has_the_tables_of_the_stored_rows():
+    """Mend with `python bench/validity.py --write`."""
+    page = (BENCH.parent / "docs/validity.md").read_text(encoding="utf-8")
+    made = validity.report(validity.load())
+    assert sys.modules["stored_rows"].with_block(page, "decisions", made) == page
 
 
 def test_every_outcome_names_its_recipe():

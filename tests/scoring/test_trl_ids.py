@@ -10,7 +10,7 @@ from probe.pairs.record import Pair
 from probe.scoring.encode import make_encoder
 
 trl = pytest.importorskip("trl")
-data_utils = pytest.importorskip("trl.data_utils")
+by_trl = pytest.importorskip("trl_ids").by_trl
 TEMPLATES = sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
 TOOL = {
     "type": "function",
@@ -60,22 +60,6 @@ ROWS = {
         {},
     ),
 }
-
-
-def by_trl(tokenizer, prompt, chosen, rejected, meta):
-    """(prompt, chosen, rejected) ids as `DPOTrainer` makes them."""
-    tools = meta.get("tools")
-    tools = json.loads(tools) if isinstance(tools, str) else tools
-    ids = [
-        data_utils._tokenize(tokenizer, turns, tools=tools, **more)["input_ids"]
-        for turns, more in (
-            (prompt, {"add_generation_prompt": True}),
-            (prompt + chosen, {}),
-            (prompt + rejected, {}),
-        )
-    ]
-    start = min(data_utils.common_prefix_length(ids[0], side) for side in ids[1:])
-    return start, ids[1], ids[2]
 
 
 @pytest.mark.parametrize("kind", ["bpe", "spm", "wordpiece"])

@@ -17,7 +17,7 @@ from probe.pairs.record import Pair
 from probe.scoring.encode import make_encoder
 
 trl = pytest.importorskip("trl")
-data_utils = pytest.importorskip("trl.data_utils")
+by_trl = pytest.importorskip("trl_ids").by_trl
 SHIPPED = {
     path.stem: path.read_text()
     for path in sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
@@ -98,21 +98,6 @@ def conversations(draw):
         sides = [[*side, *more] for side in sides]
     given_tools = [TOOL] if draw(st.booleans()) else json.dumps([TOOL])
     return prompt, *sides, {"tools": given_tools} if tools else {}
-
-
-def by_trl(tokenizer, prompt, chosen, rejected, meta):
-    """The start of the responses and both sequences, as `DPOTrainer` makes them."""
-    tools = meta.get("tools")
-    tools = json.loads(tools) if isinstance(tools, str) else tools
-    ids = [
-        data_utils._tokenize(tokenizer, turns, tools=tools, **more)["input_ids"]
-        for turns, more in (
-            (prompt, {"add_generation_prompt": True}),
-            (prompt + chosen, {}),
-            (prompt + rejected, {}),
-        )
-    ]
-    return min(data_utils.common_prefix_length(ids[0], side) for side in ids[1:]), ids[1], ids[2]
 
 
 AGREED: dict[str, int] = {}
