@@ -7,12 +7,12 @@ the two seem to say different things it says how they go together.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..number_format import measured
-from ..records import Decision, Run
-from .advice import in_words, methods, own
-from .next_step import trains
+from ..records import Condition, Decision, Run
+from .advice import in_words, lowered, methods, own
+from .next_step import failing, trains
 from .sentences import APART, apart_told, errors_of, given_prompt
 from .view import condition_name as name
 
@@ -24,18 +24,34 @@ def decided(run: Run) -> str:
     decision = run.decision
     if decision is None:
         return ""
+    if refusal := _refused(run, decision):
+        return refusal
     instead = allowed(str((decision.runner_up or {}).get("instead") or ""), decision)
     because = "" if _told_before(run, decision) else _because(run, decision)
-    text = _first(run, decision) + (f", because {because}" if because else "") + _reconciled(run, decision)
+    text = _first(run, decision) + (f", because {because}" if because else "")
+    text += _reconciled(run, decision, bool(because))
     text += f"; instead: {instead}" if instead else ""
     return f"{text}{_strength(decision)}."
+
+
+def _refused(run: Run, decision: Decision) -> str:
+    """The sentence where a condition fails that the decision does not rest on: it and its remedy are told."""
+    failed = failing(run)
+    if decision.stages or not failed or {c.code for c in failed} & {r.code for r in decision.reasons}:
+        return ""
+    remedies = {f.code: f.remedy.rstrip(".") for f in run.findings if methods(f.remedy) <= own(run)}
+    remedy = next((remedies[c.code] for c in failed if remedies.get(c.code)), "")
+    first = in_words(decision)
+    text = f"{first[:1].upper()}{first[1:]}, because {_standing(run)}"
+    return f"{text}; instead: {lowered(remedy)}." if remedy else f"{text}."
 
 
 def instruction(run: Run) -> str:
     """The decision in a few words, held back where conditions stand that the method does not answer."""
     if run.decision is None:
         return ""
-    return NOT_YET if run.decision.stages and not trains(run) else in_words(run.decision)
+    held = run.command == "gate" and run.decision.stages and not trains(run)
+    return NOT_YET if held else in_words(run.decision)
 
 
 def _first(run: Run, decision: Decision) -> str:
@@ -46,13 +62,15 @@ def _first(run: Run, decision: Decision) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
-def _reconciled(run: Run, decision: Decision) -> str:
+def _reconciled(run: Run, decision: Decision, reasoned: bool) -> str:
     """How a verdict other than the decision would suggest goes together with it."""
     standing = _standing(run)
     if not standing:
         return ""
     if not decision.stages:
-        return "" if _having(run, "fail") else f"; no condition fails, but {standing}: {UNDECIDED}"
+        ground = "" if reasoned else ", and what is not shown is no ground to train"
+        open_ = f"; no condition fails, but {standing}: the verdict is inconclusive{ground}"
+        return "" if failing(run) else open_
     if not trains(run):
         return ""
     excuse = "an open question only warns here" if run.verdict.exit_code == 0 else "the method answers that"
@@ -61,14 +79,14 @@ def _reconciled(run: Run, decision: Decision) -> str:
 
 def _standing(run: Run) -> str:
     """The conditions that keep the verdict from a pass, in words: `length accuracy fails`."""
-    failed, open_ = _having(run, "fail"), _having(run, "inconclusive")
+    failed, open_ = _names(failing(run)), _names(failing(run, "inconclusive"))
     if failed:
         return f"{_listed(failed)} {'fails' if len(failed) == 1 else 'fail'}"
     return f"{_listed(open_)} {'is' if len(open_) == 1 else 'are'} open" if open_ else ""
 
 
-def _having(run: Run, result: str) -> list[str]:
-    return list(dict.fromkeys(name(c) for c in run.verdict.conditions if c.gates and c.result == result))
+def _names(conditions: Iterable[Condition]) -> list[str]:
+    return list(dict.fromkeys(map(name, conditions)))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -118,7 +136,6 @@ GRADES = {
     "reasoned": "reasoning, the last of four grades",
 }
 NOT_YET = "do not train yet"
-UNDECIDED = "the verdict is inconclusive, and what is not shown is no ground to train"
 MOST = 3  # conditions that the sentence names
 
 

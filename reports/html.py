@@ -84,7 +84,7 @@ def _context(run: Run) -> dict[str, Any]:
         "findings": findings(run),
         "standing": lambda finding: standing(finding, run),
         "next_told": next_told(run),
-        "instruction": instruction(run),
+        "instruction": instruction(run) if run.command == "gate" else "",  # else it is carried out
         "decided": in_words(run.decision) if run.decision else "",
         "sides": sides(run),
         "tables": {table.key: table for table in tables.tables(run)},

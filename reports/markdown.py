@@ -9,8 +9,9 @@ from typing import Any
 from ..escape import visible
 from ..number_format import NONE, number, plain, spans
 from ..records import Finding, Reason, Run
-from .advice import findings, in_words, standing
+from .advice import findings, standing
 from .brief_tables import open_conditions
+from .decided import instruction
 from .headline import headline
 from .next_step import next_told, show_command
 from .tables import tables
@@ -40,7 +41,7 @@ def render(run: Run) -> str:
         if run.next
         else "",
         f"**{escaped(head.text)}**",
-        f"Decision: **{escaped(in_words(run.decision))}**" if run.decision else "",
+        f"Decision: **{escaped(instruction(run))}**" if run.decision else "",
         escaped(" · ".join([*subject(run), *files(run)])),
         _grid(left, OPEN) if (left := open_conditions(run)).rows else "",
         "\n".join(_finding(f, run) for f in grave),

@@ -8,10 +8,11 @@ from pathlib import PurePath
 from typing import Any
 
 from ..number_format import count
-from ..records import Finding, Run
+from ..records import Condition, Finding, Run
 
 # Codes of rows that `probe data --fix` leaves out.
 FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fix` leaves out
+APART = ("PB20", "PB21")  # told apart by other than content: another writer's negatives mend it
 LEAST = 6  # pairs: fewer cannot show a preference at all (stats/power.py), and nothing is measured on them
 # Options that say what is measured, not how it is shown: the next command needs the same ones.
 READING = ("fields", "sides", "skip_bad")
@@ -94,7 +95,7 @@ def _gate(run: Run) -> str | None:
     if codes[:1] == ("PB120",):
         levers = any(e.name.startswith("lever") for e in run.estimates)
         return f"probe explain {codes[0]}" if levers else _line(run, "levers")
-    if any(code.startswith(("PB20", "PB21")) for code in codes):
+    if any(code.startswith(APART) for code in (*codes, *(c.code for c in failing(run)))):
         return _line(run, "sample", carried=("model", "fields"))
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
     if missing:
@@ -108,8 +109,17 @@ def _first_standing(run: Run) -> str | None:
     standing = next((c for c in run.verdict.conditions if c.gates and c.name in names), None)
     if standing is None:
         return None
-    missing = standing.message.startswith("not measured")
-    return _line(run, "gate") if missing else f"probe explain {standing.code}"
+    if standing.message.startswith("not measured"):
+        return _line(run, "gate")
+    if standing.result == "fail" and standing.code.startswith(APART):
+        return _line(run, "sample", carried=("model", "fields"))
+    return f"probe explain {standing.code}"
+
+
+def failing(run: Run, result: str = "fail") -> list[Condition]:
+    """The conditions that count and came to `result`, what a new negative would mend first."""
+    found = [c for c in run.verdict.conditions if c.gates and c.result == result]
+    return sorted(found, key=lambda c: not c.code.startswith("PB21"))
 
 
 def next_told(run: Run) -> str:

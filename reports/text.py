@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -48,13 +49,28 @@ def render(
     Long lists are cut unless `everything`. `ascii_only` writes every other character as an escape.
     """
     page = PageLayout(max(width, 40), ascii_only, everything, height)
-    brief = run.command in BRIEF and not everything
-    sections = BRIEF[run.command] if brief else OWN.get(run.command, SECTIONS)
-    blocks = [block for section in sections if (block := section(run, page))]
-    lines = [line for i, block in enumerate(blocks) for line in ([Text()] if i else []) + block]
-    lines = [*_cut(lines, page), *_more(run, page)] if brief else lines
+    if run.command in BRIEF and not everything:
+        lines = [*_brief(run, page), *_more(run, page)]
+    else:
+        lines = _lines(OWN.get(run.command, SECTIONS), run, page)
     out = "".join(f"{line}\n" for line in _printed(lines, page.width, color))
     return ascii_text(out) if ascii_only else out
+
+
+def _lines(sections: Sequence[Section], run: Run, page: PageLayout) -> list[Text]:
+    """The sections that have something for this run, an empty line between them."""
+    blocks = [block for section in sections if (block := section(run, page))]
+    return [line for i, block in enumerate(blocks) for line in ([Text()] if i else []) + block]
+
+
+def _brief(run: Run, page: PageLayout) -> list[Text]:
+    """A screen of the run: as many findings in words as fit, the others named."""
+    lines: list[Text] = []
+    for most in range(page.findings, 0, -1):
+        lines = _lines(BRIEF[run.command], run, replace(page, findings=most))
+        if len(lines) <= ROOM:
+            break
+    return _cut(lines, page)
 
 
 def _printed(lines: list[Text], width: int, color: bool) -> list[str]:
@@ -76,9 +92,8 @@ def _printed(lines: list[Text], width: int, color: bool) -> list[str]:
 
 
 def _cut(lines: list[Text], page: PageLayout) -> list[Text]:
-    room = BRIEFEST - 3  # a blank line, the line that says where the rest is, and the count of errors
-    hidden = len(lines) - room
-    return lines if hidden <= 0 else [*lines[: room - 1], page.line((f"{hidden + 1} more lines", "dim"))]
+    hidden = len(lines) - ROOM
+    return lines if hidden <= 0 else [*lines[: ROOM - 1], page.line((f"{hidden + 1} more lines", "dim"))]
 
 
 def _more(run: Run, page: PageLayout) -> list[Text]:
@@ -110,7 +125,8 @@ def _probe_sections(run: Run, page: PageLayout) -> list[Text]:
     return [line for i, lines in enumerate(shown) for line in ([Text()] if i else []) + lines]
 
 
-BRIEFEST = 40  # lines before --all: a screen
+# A screen of 40 lines, less an empty one, the line that says where the rest is, and the count of errors.
+ROOM = 37
 TOP: tuple[Section, ...] = (head_lines, answer_lines, verdict_lines)
 # What a screen shows of a run; the rest stands behind --all.
 BRIEF: dict[str, tuple[Section, ...]] = {

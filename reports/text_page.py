@@ -14,12 +14,16 @@ STYLES = {"good": "green", "bad": "bold red", "unsure": "yellow", "plain": "cyan
 
 @dataclass(frozen=True, slots=True)
 class PageLayout:
-    """How a report is laid out. `everything` lifts the limits on rows and pairs, `height` is the screen's."""
+    """How a report is laid out. `everything` lifts the limits on rows and pairs, `height` is the screen's.
+
+    `findings`: most that a report tells which fits a screen; the others are named.
+    """
 
     width: int = 80
     ascii_only: bool = False
     everything: bool = False
     height: int = 24
+    findings: int = 5
 
     def text(self, text: str) -> str:
         """Any text, on one line, safe for a terminal, in this page's characters."""

@@ -9,6 +9,7 @@ from rich.text import Text
 from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
 from .advice import findings, in_words, standing
+from .decided import NOT_YET, instruction
 from .headline import headline
 from .next_step import next_told
 from .terms import hint
@@ -17,7 +18,6 @@ from .view import MARKS, TONES, files, subject
 
 QUOTED = re.compile(r'"(.*)"')
 MOST = 8  # findings shown in full before --all
-BRIEFLY = 5  # findings of a report that fits a screen
 
 
 def head_lines(run: Run, page: PageLayout) -> list[Text]:
@@ -32,14 +32,16 @@ def verdict_lines(run: Run, page: PageLayout) -> list[Text]:
     head = headline(run)
     lines = page.wrap(head.text, first=f"{head.status.upper()}  ", style="bold")
     lines[0].stylize(f"bold {STYLES[head.tone]}", 0, len(head.status))
-    return [*lines, *(_method(run.decision, page) if run.decision else [])]
+    return [*lines, *(_method(run, run.decision, page) if run.decision else [])]
 
 
-def _method(decision: Decision, page: PageLayout) -> list[Text]:
+def _method(run: Run, decision: Decision, page: PageLayout) -> list[Text]:
     stages = " → ".join(decision.stages)
-    staged = f" ({stages})" if len(decision.stages) > 1 else ""
-    words = decision.method if decision.stages else in_words(decision)
-    return page.wrap(f"{words}{staged}", first="DECISION  ", style="bold")
+    staged = f"{decision.method} ({stages})" if len(decision.stages) > 1 else decision.method
+    words = instruction(run)
+    if decision.stages:
+        words = f"{words}; once that is settled: {staged}" if words == NOT_YET else staged
+    return page.wrap(words, first="DECISION  ", style="bold")
 
 
 def finding_lines(run: Run, page: PageLayout) -> list[Text]:
@@ -56,9 +58,9 @@ def brief_findings(run: Run, page: PageLayout) -> list[Text]:
     found = [f for f in findings(run) if f.severity != "info"]
     first = {f.code: f for f in reversed(found)}  # a fault in every group is told once
     shown = [first[code] for code in dict.fromkeys(f.code for f in found)]
-    lines = [line for f in shown[:BRIEFLY] for line in _in_brief(f, run, page)]
+    lines = [line for f in shown[: page.findings] for line in _in_brief(f, run, page)]
     notes = dict.fromkeys(f.code for f in findings(run) if f.severity == "info")
-    rest = [(f.code for f in shown[BRIEFLY:]), (code for code in notes if code not in first)]
+    rest = [(f.code for f in shown[page.findings :]), (code for code in notes if code not in first)]
     words = [
         f"{noun} {', '.join(codes)}"
         for noun, of in zip(("also", "notes"), rest, strict=True)

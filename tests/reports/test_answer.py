@@ -148,6 +148,22 @@ def test_a_paragraph_says_how_verdict_and_decision_go_together(run):
         assert "although" in said
 
 
+def test_a_failure_that_the_decision_does_not_rest_on_is_the_reason_and_its_remedy_the_advice():
+    form = Finding("PB215", "warning", "all contain a sign", "Vary the template.")
+    judged = (
+        Condition("length_accuracy", "all", None, 0.6, "pass", "PB201"),
+        Condition("template_share", "all", None, 0.5, "fail", "PB215"),
+        Condition("trial_accuracy", "all", None, 0.5, "inconclusive", "PB501", "not measured: off"),
+    )
+    decision = Decision("do-not-train", (), {}, (Reason("PB705", "why", "x"),), {"instead": "run the trial"})
+    run = Run("gate", "now", verdict=verdict_of(judged, "fail"), decision=decision, findings=(form,))
+    made = answered(dataclasses.replace(run, inputs={"pairs": {"path": "a.jsonl", "n": 9}}))
+    assert made.summary[-1] == (
+        "Do not train on these pairs, because template share fails; instead: vary the template."
+    )
+    assert made.next == "probe sample a.jsonl"
+
+
 def test_a_number_that_a_decision_rests_on_is_no_note():
     budget = Estimate("flip_budget_share", 0.7, 0.6, 0.8, 40, None, "t", "share")
     judged = Condition("flip_budget_share", "all", budget, 0.5, "fail", "PB120", "", gates=False)

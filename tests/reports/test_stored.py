@@ -1,13 +1,16 @@
 """The reports of the bundled sets and the five accounts at 80 columns, as golden files.
 
-What needs a model is rendered from stored runs (`stored.py` writes them); `data` is measured here.
+What needs a model is rendered from stored runs (`stored.py` writes them), a gate judged again; `data` is
+measured here.
 """
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
+from probe.gate.settings import GateOptions, judged
 from probe.probes.data.run import DataRequest, measure
 from probe.reports.answer import answered
 from probe.reports.text import BRIEF, render
@@ -16,6 +19,7 @@ from probe.runs import load_run
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 STORED = sorted((HERE / "stored").glob("*.json"))
+TODAY = date(2026, 11, 21)
 SETS = sorted(path.stem for path in (ROOT / "pairs").glob("*.jsonl"))
 
 
@@ -33,7 +37,8 @@ def held(name, run, update):
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 def test_the_report_of_a_stored_run(path, update_golden):
-    held(path.stem, load_run(path), update_golden)
+    run = load_run(path)
+    held(path.stem, judged(run, GateOptions(), TODAY) if run.command == "gate" else run, update_golden)
 
 
 @pytest.mark.parametrize("name", SETS)
