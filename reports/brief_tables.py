@@ -19,7 +19,7 @@ def open_conditions(run: Run) -> Table:
     passed = sum(c.gates and c.result == "pass" for c in run.verdict.conditions)
     columns = (
         Column("result"), Column("condition"), Column("measured", "right"), Column("limit", "right"),
-        Column("code", drop=1), Column("", "note"),
+        Column("code", drop=1), Column("why", "note"),
     )  # fmt: skip
     rows = tuple((result(c, run), condition_name(c), value(c), limit(c), c.code, _why_open(c)) for c in left)
     return Table("open", _told(rows, passed), columns, rows, limit=10)

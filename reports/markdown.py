@@ -94,13 +94,15 @@ def _fold(title: str, body: str) -> str:
 
 
 def _grid(table: Table, most: int = ROWS) -> str:
-    shown = [i for i, column in enumerate(table.columns) if column.align != "plot"]
+    drawn = [i for i, column in enumerate(table.columns) if column.align != "plot"]
+    shown = [i for i in drawn if table.columns[i].align != "note" or any(row[i] for row in table.rows)]
     head = [escaped(table.columns[i].name) for i in shown]
     rule = ["--:" if table.columns[i].align == "right" else "---" for i in shown]
     rows = [[_cell(row[i]) for i in shown] for row in table.rows[:most]]
     lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
     hidden = len(table.rows) - most
-    return "\n".join(lines) + (f"\n\n{hidden:,} more rows in run.json" if hidden > 0 else "")
+    note = f"{escaped(table.note)}\n\n" if table.note else ""
+    return note + "\n".join(lines) + (f"\n\n{hidden:,} more rows in run.json" if hidden > 0 else "")
 
 
 def _cell(cell: str | IntervalCell) -> str:

@@ -16,7 +16,7 @@ def candidates(run: Run) -> Table:
         Column("method"), Column("ranked right", "right"), Column("per token", "right", drop=3),
         Column("up", "right"), Column("down", "right"), Column("same", "right", drop=2),
         Column("form up:down", "right", drop=4), Column("words", "right", drop=4), Column("judge", "right"),
-        Column("", "note"),
+        Column("what", "note"),
     )  # fmt: skip
     raced = details(run, "race")
     several = len(raced) > 1

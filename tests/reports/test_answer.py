@@ -5,6 +5,8 @@ import html
 import json
 import re
 import shlex
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +32,9 @@ from probe.reports.answer import PLANS, answered
 from probe.reports.next_step import next_told
 from probe.reports.renderers import RENDERERS
 from probe.reports.text import render
+from probe.runs import load_run
 
+STORED = sorted((Path(__file__).parent / "stored").glob("*.json"))
 SIDES = ("Alpha", "Omega")
 VERDICTS = ("favours chosen", "favours rejected", "neutral", "undetermined", "unstable")
 numbers = st.floats(-3, 3).map(lambda x: round(x, 3))
@@ -225,6 +229,14 @@ def test_a_comment_opens_with_under_sixty_lines(gate_run):
     lines = RENDERERS["markdown"](answered(gate_run)).splitlines()
     opened = [line for i, line in enumerate(lines) if not _folded_at(lines, i)]
     assert len(opened) < 60 and "<details>" in "".join(lines)
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_a_comment_on_a_real_run_is_short_and_has_no_empty_column(path):
+    lines = RENDERERS["markdown"](answered(load_run(path))).splitlines()
+    assert len([line for i, line in enumerate(lines) if not _folded_at(lines, i)]) < 60
+    heads = [line for line, below in pairwise(lines) if below.startswith("| ---")]
+    assert not [head for head in heads if "|  |" in head]
 
 
 def _folded_at(lines, i):
