@@ -64,6 +64,8 @@ RANGES: Mapping[str, Range] = {
     "nll_weight": NOT_NEGATIVE,
     "odds_weight": NOT_NEGATIVE,
     "gamma": NOT_NEGATIVE,
+    "desirable_weight": POSITIVE,
+    "undesirable_weight": POSITIVE,
     "lora_rank": COUNT,
     "lora_alpha": COUNT,
     "warmup": Range(0, 1, open_high=True),

@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import Exit, ProbeError
-from ..records import Finding
+from ..records import Decision, Finding, Run
 from ..scoring.options import ModelOptions
 from . import bundles, options
+
+if TYPE_CHECKING:
+    from ..scoring.session import Source
+    from ..training.run import TrainedRun, TrainOptions
 
 
 def train(
@@ -41,6 +45,12 @@ def train(
     nll_weight: Annotated[float | None, typer.Option(help="α of dpo_nll.")] = None,
     odds_weight: Annotated[float | None, typer.Option(help="λ of orpo.")] = None,
     gamma: Annotated[float | None, typer.Option(help="γ of simpo.")] = None,
+    desirable_weight: Annotated[
+        float | None, typer.Option(help="Weight of wanted answers in kto. Default: labels weigh alike.")
+    ] = None,
+    undesirable_weight: Annotated[
+        float | None, typer.Option(help="Weight of unwanted answers in kto.")
+    ] = None,
     lora_rank: Annotated[int | None, typer.Option(help="Rank of the LoRA adapter.")] = None,
     lora_alpha: Annotated[int | None, typer.Option(help="Scale of the LoRA adapter.")] = None,
     schedule: Annotated[str | None, typer.Option(help="cosine, linear, constant_with_warmup, …")] = None,
@@ -77,7 +87,7 @@ def train(
     from ..scoring.session import Source
     from ..training.guard_records import Limits
     from ..training.plan import Options
-    from ..training.run import TrainOptions, train_run
+    from ..training.run import TrainOptions
 
     targets = parse_formats(format)
     gate, decision = None, None
@@ -111,14 +121,29 @@ def train(
         "learning_rate": learning_rate, "epochs": epochs, "batch": batch, "beta": beta,
         "smoothing": smoothing, "penalty": penalty, "nll_weight": nll_weight,
         "odds_weight": odds_weight, "gamma": gamma,
+        "desirable_weight": desirable_weight, "undesirable_weight": undesirable_weight,
         "lora_rank": lora_rank, "lora_alpha": lora_alpha, "schedule": schedule, "warmup": warmup,
         "weight_decay": weight_decay, "clip": clip,
     }  # fmt: skip
     chosen = TrainOptions(
         method, full, changes, held_out, replay, watch, checkpointing, samples=samples, loop=loop
     )
-    done = train_run(Source.of(pairs, fields, sides, skip_bad), how, chosen, out, decision, gate)
+    done = _trained(Source.of(pairs, fields, sides, skip_bad), how, chosen, out, decision, gate)
     if done.main:
         run = replace(done.run, findings=(*notes, *done.run.findings))
         emit(run, format, done.directory, rows=done.rows, everything=everything)
     return Exit.OK
+
+
+def _trained(
+    source: Source, how: ModelOptions, chosen: TrainOptions, out: Path | None, decision: Decision | None,
+    gate: Run | None,
+) -> TrainedRun:  # fmt: skip
+    """Train on pairs or, as the file's first row says, on unpaired answers."""
+    from ..pairs.unpaired import is_unpaired
+    from ..training.run import train_run
+    from ..training.unpaired_run import train_unpaired
+
+    if decision is None and is_unpaired(source.path):
+        return train_unpaired(source.path, how, chosen, out)
+    return train_run(source, how, chosen, out, decision, gate)

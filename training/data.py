@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -35,6 +36,9 @@ class Example:
         """Scored tokens of chosen and rejected, end token included."""
         sides = self.codes.chosen, self.codes.rejected
         return len(sides[0].ids) - sides[0].start, len(sides[1].ids) - sides[1].start
+
+
+E = TypeVar("E", bound=Example)
 
 
 def examples(
@@ -68,7 +72,7 @@ def prompt_key(pair: Pair) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def split_by_prompt(items: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+def split_by_prompt(items: Sequence[E], share: float, seed: int) -> tuple[list[E], list[E]]:
     """Training and held-out pairs; all pairs of a prompt go to one side.
 
     The prompts are drawn by `seed`, `share` of them. Raises `ProbeError` when a side would be empty.

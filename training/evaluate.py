@@ -63,7 +63,7 @@ def judge(
     row = {f"eval_{key}": value for key, value in _weighted(totals, weight).row(method).items()}
     chosen_logps, rejected_logps = pairs.mean(axis=0).tolist()
     row |= {"eval_logps/chosen": chosen_logps, "eval_logps/rejected": rejected_logps}
-    change, high = _chosen_change(pairs, tokens, items)
+    change, high = chosen_change(pairs, tokens, items)
     preference = method != "sft"
     return row, HeldOut(
         step=step,
@@ -91,7 +91,7 @@ def _reference(items: Sequence[Example], tokens: np.ndarray, method: str) -> Log
     return _logps(np.array([item.reference for item in items], dtype=np.float64), tokens)
 
 
-def _chosen_change(
+def chosen_change(
     pairs: np.ndarray, tokens: np.ndarray, items: Sequence[Example]
 ) -> tuple[float | None, float | None]:
     """Mean change of log p(chosen) from the reference, nats/token, and the upper end of its 95% interval."""

@@ -29,9 +29,9 @@ from .checkpoint import save_checkpoint as write_checkpoint
 from .data import Example, batches, replayed
 from .evaluate import judge, perplexity, sampled_health, side_sums
 from .guard import watch_held_out, watch_step
-from .guard_records import Event
+from .guard_records import Event, HeldOut
 from .live import View, shown
-from .methods import METHODS
+from .methods import method_of
 from .objective import Sums, reward_scale, sides_of
 from .plan import Material, Options, Progress, StageResult
 from .policy import Policy
@@ -41,7 +41,12 @@ from .step import Stepper
 
 
 class Stage:
-    """One stage: `run()` trains `model` in place and leaves it with the weights of the best step."""
+    """One stage: `run()` trains `model` in place and leaves it with the weights of the best step.
+
+    `stepper` makes the updates and `judged` reads the held-out sums: a stage on unpaired answers has its own.
+    """
+
+    stepper: type[Stepper] = Stepper
 
     def __init__(
         self, model: torch.nn.Module, recipe: Recipe, material: Material, options: Options, directory: Path,
@@ -65,7 +70,7 @@ class Stage:
             num_training_steps=self.total,
         )  # fmt: skip
         self.accelerator.register_for_checkpointing(self.scheduler)
-        self.step = Stepper(
+        self.step = self.stepper(
             self.accelerator, self.policy, self.optimizer, self.scheduler, recipe, options.micro_tokens
         )
         keep_trainable_only(self.accelerator)
@@ -162,10 +167,10 @@ class Stage:
         assert read is not None
         self.progress.guard, events = watch_step(
             self.progress.guard, read, self.options.limits,
-            dpo=METHODS[method].bounded and not constants.smoothing,
+            dpo=method_of(method).bounded and not constants.smoothing,
             scaled=self.accelerator.scaler is not None, total_steps=self.total,
         )  # fmt: skip
-        if not METHODS[method].starts_at_ln2:
+        if not method_of(method).starts_at_ln2:
             events = [event for event in events if event.code != "PB810"]
         return self._tell(view, events)
 
@@ -174,7 +179,7 @@ class Stage:
         items, step = self.material.held_out, self.progress.step
         accelerator, options = self.accelerator, self.options
         sums = side_sums(self.policy, accelerator, sides_of(items), options.micro_tokens)
-        row, measured = judge(sums, items, self.recipe.method, self.recipe.constants, step)
+        row, measured = self.judged(sums, items, step)
         watched = side_sums(self.policy, accelerator, self.material.watch, options.micro_tokens)
         extra = {"perplexity": perplexity(watched, self.material.watch), **self._sampled()}
         extra = {key: value for key, value in extra.items() if value is not None}
@@ -185,6 +190,12 @@ class Stage:
         stop = self._tell(view, events)
         self._checkpoint()
         return stop
+
+    def judged(
+        self, sums: Sequence[float], items: Sequence[Example], step: int
+    ) -> tuple[dict[str, Any], HeldOut]:
+        """The evaluation row and what the guard takes, from Σ log p of both sides of each item in turn."""
+        return judge(sums, items, self.recipe.method, self.recipe.constants, step)
 
     def _sampled(self) -> dict[str, float]:
         prompts = [item.codes.chosen.ids[: item.codes.chosen.start] for item in self.material.held_out]

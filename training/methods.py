@@ -2,7 +2,8 @@
 
 No torch is imported: recipes, probes and commands read this too.
 
-A new loss is one entry here and its equation in `losses.py`, which returns loss and rewards together.
+A new loss of pairs is one entry in `METHODS` and its equation in `losses.py`, which returns loss and rewards
+together; one of unpaired answers an entry in `UNPAIRED` and its equation in `kto.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Method:
 
     `constants`: fields of `LossConstants` that its equation reads; their ranges stand in `ranges.RANGES`.
     `scale`: the constant that a reward is divided by to be in nats; None: rewards are in nats.
-    `equation`: the function in `losses.py`, without its underscore.
+    `equation`: the function in `losses.py`, without its underscore, or in `kto.py`.
     `bounded`: the loss is at least −log σ(reward margin).
     `starts_at_ln2`: the loss is ln 2 where the policy equals the reference.
     `row`: the stage of `shipped.RECIPES` that gives learning rate and epochs; `values` and `source` say what
@@ -106,22 +107,48 @@ METHODS: dict[str, Method] = {
 }  # fmt: skip
 
 
+# Losses of single answers with a label.
+UNPAIRED: dict[str, Method] = {
+    "kto": Method(
+        "kto", constants=("beta", "desirable_weight", "undesirable_weight"),
+        values={"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0},
+        source="Ethayarajh et al. 2024, eq. 7; the rarer label weighs as much as the other (eq. 8)",
+        rates=((5e-7, 5e-6), DPO_RATES[1]),
+    ),
+}  # fmt: skip
+
+
 def method_of(name: str, where: str = "--method") -> Method:
-    """The entry of a method. `where` it was named begins the message.
+    """The entry of a method, of pairs or of unpaired answers. `where` it was named begins the message.
 
     Raises `ProbeError` for a name that is none.
     """
+    if name in UNPAIRED:
+        return UNPAIRED[name]
     if name not in METHODS:
         known = ", ".join(METHODS)
         raise ProbeError(f"{where}: {name!r} is no method. Use {known}, or stages such as sft+dpo.")
     return METHODS[name]
 
 
-def stages_of(method: str, where: str = "--method") -> tuple[str, ...]:
-    """The stages of a method: `sft+dpo` → ("sft", "dpo"). Raises `ProbeError` for what is no method."""
+def stages_of(method: str, where: str = "--method", *, unpaired: bool = False) -> tuple[str, ...]:
+    """The stages of a method: `sft+dpo` → ("sft", "dpo").
+
+    Raises `ProbeError` for what is no method, and for one that cannot be trained on such data.
+    """
     stages = tuple(part.strip() for part in method.split("+"))
     for stage in stages:
         method_of(stage, where)
+        if unpaired and stage not in (*UNPAIRED, "sft"):
+            raise ProbeError(
+                f"{where} {method}: {stage} compares two sides, and these are answers with a label each. Use "
+                "kto, sft or sft+kto, or make pairs: `probe unpaired FILE --to PAIRS`."
+            )
+        if not unpaired and stage in UNPAIRED:
+            raise ProbeError(
+                f"{where} {method}: {stage} takes answers with a label each (prompt, completion, label), and "
+                "these are pairs. Use dpo or another loss of pairs."
+            )
     return stages
 
 
@@ -136,6 +163,7 @@ class LossConstants:
 
     `beta`: DPO's β (IPO's τ, SimPO's β). `smoothing`: ε, the share of labels taken to be flipped. `penalty`:
     DPOP's λ. `nll_weight`: α of DPO + NLL. `odds_weight`: ORPO's λ. `gamma`: SimPO's target margin γ.
+    `desirable_weight`, `undesirable_weight`: KTO's λ_D and λ_U.
     """
 
     beta: float = 0.1
@@ -144,3 +172,5 @@ class LossConstants:
     nll_weight: float = 1.0
     odds_weight: float = 0.1
     gamma: float = 1.0
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0

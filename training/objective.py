@@ -11,7 +11,7 @@ from torch import Tensor
 from ..scoring.scores import EncodedSide
 from .data import Example
 from .losses import Logps, outcome
-from .methods import LossConstants, method_of
+from .methods import UNPAIRED, LossConstants, method_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,11 @@ def losses_of(batch: PairLogps, method: str, constants: LossConstants) -> Tensor
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What a log row averages, summed over pairs; adding two is adding their fields."""
+    """What a log row averages, summed over pairs; adding two is adding their fields.
+
+    Of unpaired answers `pairs` counts the wanted ones and `unwanted` the others: each has a mean of its own.
+    `kl` sums KTO's reference point over both.
+    """
 
     loss: float = 0.0
     weight: float = 0.0  # pairs, or for SFT response tokens: what the loss is averaged over
@@ -64,6 +68,8 @@ class Sums:
     rejected_reward: float = 0.0
     chosen: float = 0.0
     rejected: float = 0.0
+    unwanted: float = 0.0
+    kl: float = 0.0
 
     @classmethod
     def of(cls, losses: Tensor, batch: PairLogps, method: str, constants: LossConstants) -> Sums:
@@ -83,7 +89,7 @@ class Sums:
         return cls(loss, float(len(losses)), float(len(losses)), *rest)
 
     def tensor(self, device: torch.device) -> Tensor:
-        """The fields as float64 [9], to be reduced over processes."""
+        """The fields as float64 [fields], to be reduced over processes."""
         return torch.tensor([getattr(self, f) for f in self.__slots__], dtype=torch.float64, device=device)
 
     @classmethod
@@ -97,6 +103,8 @@ class Sums:
     def row(self, method: str) -> dict[str, float]:
         """The averages under TRL's names; SFT rows have a loss only."""
         loss = {"loss": self.loss / self.weight}
+        if method in UNPAIRED:
+            return loss | self._unpaired_row()
         if method == "sft" or not self.pairs:
             return loss
         return loss | {
@@ -107,6 +115,20 @@ class Sums:
             "logps/chosen": self.chosen / self.pairs,
             "logps/rejected": self.rejected / self.pairs,
         }
+
+    def _unpaired_row(self) -> dict[str, float]:
+        row = {"kl": self.kl / self.weight}
+        if self.pairs:
+            row |= {
+                "rewards/chosen": self.chosen_reward / self.pairs,
+                "logps/chosen": self.chosen / self.pairs,
+            }
+        if self.unwanted:
+            rejected = self.rejected_reward / self.unwanted, self.rejected / self.unwanted
+            row |= {"rewards/rejected": rejected[0], "logps/rejected": rejected[1]}
+        if self.pairs and self.unwanted:
+            row["rewards/margins"] = row["rewards/chosen"] - row["rewards/rejected"]
+        return row
 
 
 def rewards(batch: PairLogps, method: str, constants: LossConstants) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from .methods import METHODS, LossConstants, method_of
+from .methods import LossConstants, method_of
 from .shipped import shipped_values as shipped
 
 
@@ -48,7 +48,7 @@ class Recipe:
         """The recipe as flat JSON values, with those constants that its loss reads."""
         values = asdict(self)
         constants = values.pop("constants")
-        return values | {name: constants[name] for name in METHODS[self.method].constants}
+        return values | {name: constants[name] for name in method_of(self.method).constants}
 
 
 def recipe(method: str, parameters: int | None, *, n: int = 128, full: bool = False) -> Recipe:

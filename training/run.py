@@ -68,8 +68,9 @@ class TrainedRun:
 
 
 def recipes_for(
-    options: TrainOptions, parameters: int | None, n: int, decision: Decision | None = None
-) -> list[Recipe]:
+    options: TrainOptions, parameters: int | None, n: int, decision: Decision | None = None,
+    *, unpaired: bool = False,
+) -> list[Recipe]:  # fmt: skip
     """One recipe a stage: the decision's values where there is one, the shipped ones else; changes win.
 
     Its epochs are those that `--steps` comes to, where that is given: the report shows what was run.
@@ -77,7 +78,7 @@ def recipes_for(
     if decision is not None:
         given = [of_values(stage, stage_values(decision, stage)) for stage in decision.stages]
     else:
-        stages = stages_of(options.method)
+        stages = stages_of(options.method, unpaired=unpaired)
         given = [recipe(stage, parameters, n=n, full=options.full) for stage in stages]
     made = [one.with_values(options.changes) for one in given]
     if options.loop.steps is None:
@@ -116,7 +117,7 @@ def train_run(
     recipes = recipes_for(options, session.loaded.facts.get("parameters"), len(train_items), decision)
     # The processes of a run start in different seconds: the first one's place is everyone's.
     directory = exchange(
-        directory or _directory(source, created, options.loop.resume),
+        directory or run_directory(source.path, created, options.loop.resume),
         cpu=session.loaded.device.type == "cpu",
     )[0]
     plain = session.scorer.proof is not None and session.scorer.proof.plain
@@ -136,9 +137,9 @@ def train_run(
     run = Run(
         command="train",
         created=created,
-        decision=decision or _as_decision(recipes),
+        decision=decision or as_decision(recipes),
         estimates=(*estimates, *(moved.estimates if moved else ())),
-        findings=(*_findings(trained), *met_findings(session)),
+        findings=(*guard_findings(trained), *met_findings(session)),
         inputs={**session.inputs(), "split": {"train": len(train_items), "held_out": len(held_out)}},
         config=config.current(),
         environment=environment(),
@@ -167,14 +168,14 @@ def _material(
     return Material(train, held_out, replay, watch)
 
 
-def _directory(source: Source, created: str, resume: bool) -> Path:
+def run_directory(path: Path, created: str, resume: bool) -> Path:
     """A new place for the run, or with `resume` that of the last training on this file."""
     if not resume:
-        return new_run_dir("train", source.path.stem, created)
-    earlier = sorted(Path(".probe/runs").glob(f"*-train-{source.path.stem}*"))
+        return new_run_dir("train", path.stem, created)
+    earlier = sorted(Path(".probe/runs").glob(f"*-train-{path.stem}*"))
     if not earlier:
         raise ProbeError(
-            f"{source.path}: no earlier training on it in .probe/runs. Leave --resume out, or give --out."
+            f"{path}: no earlier training on it in .probe/runs. Leave --resume out, or give --out."
         )
     return earlier[-1]
 
@@ -203,7 +204,7 @@ def fingerprint(session: Session, options: TrainOptions) -> dict[str, Any]:
     }
 
 
-def _as_decision(recipes: Sequence[Recipe]) -> Decision:
+def as_decision(recipes: Sequence[Recipe]) -> Decision:
     """What was asked for, in the form of a decision: reports show its recipe."""
     several = len(recipes) > 1
     values = {
@@ -229,7 +230,7 @@ def _estimates(changed: Sequence[Mapping[str, Any]], n: int) -> Iterable[Estimat
             yield Estimate(name, row["change"], row["low"], row["high"], n, row["p"], "paired", row["units"])
 
 
-def _findings(trained: Trained) -> Iterable[Finding]:
+def guard_findings(trained: Trained) -> Iterable[Finding]:
     """What the guard saw, once a code: stops as warnings, the rest as information."""
     seen: set[str] = set()
     events = [event for result in trained.results for event in result.events]

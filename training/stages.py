@@ -18,10 +18,11 @@ from ..scoring.model import LoadedModel
 from ..scoring.scores import EncodedSide
 from .guard_records import Event
 from .loop import Stage
-from .methods import METHODS
+from .methods import UNPAIRED, method_of
 from .plan import Material, Options, StageResult
 from .policy import trainable_model
 from .recipes import Recipe
+from .unpaired_stage import UnpairedStage, wanted_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,16 @@ def train(
     last: Stage | None = None
     for i, recipe in enumerate(recipes):
         model = trainable_model(model, recipe, seed=options.seed, checkpointing=checkpointing)
-        if last is not None and METHODS[recipe.method].reference:
+        if last is not None and method_of(recipe.method).reference:
             material = replace(
                 material,
                 train=last.rescored(material.train),
                 held_out=last.rescored(material.held_out),
             )
-        stage = Stage(
-            model, recipe, material, options, directory / f"{i + 1}-{recipe.method}",
+        kind = UnpairedStage if recipe.method in UNPAIRED else Stage
+        given = wanted_alone(material) if recipe.method == "sft" else material
+        stage = kind(
+            model, recipe, given, options, directory / f"{i + 1}-{recipe.method}",
             plain=plain, cpu=loaded.device.type == "cpu", fingerprint=fingerprint,
         )  # fmt: skip
         results.append(stage.run())

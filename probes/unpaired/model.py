@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ...pairs.unpaired import UnpairedAnswer, as_pair
+from ...pairs.unpaired import UnpairedAnswer
 from ...progress import progress
 from ...records import Estimate
-from ...scoring.encode import make_encoder
-from ...scoring.model import load_model
+from ...scoring.answers import AnswerReader, has_words
 from ...scoring.readout import depths
 from ...scoring.scores import EncodedSide
-from ...scoring.service import Scorer, open_store
+from ...scoring.service import Scorer
 from ...scoring.session import ModelOptions
 from ...stats.two_groups import group_difference
 from ..negatives.read import read_sides
@@ -32,20 +31,14 @@ def read_by_model(
     left out. `signal_accuracy`: balanced accuracy of a linear classifier of the frozen model's states over
     the answer, prompt included, in folds that share no prompt. Answers without a token are left out of both.
     """
-    loaded = load_model(
-        how.model, device=how.device, dtype=how.dtype, revision=how.revision, adapter=how.adapter,
-        trust_remote_code=how.trust_remote_code, quantize=how.quantize,
-    )  # fmt: skip
-    pairs = [as_pair(answer) for answer in answers]
-    lengths = [n for n in (how.max_length, loaded.max_length) if n]
-    encoder = make_encoder(loaded.tokenizer, pairs[:256], how.template, min(lengths) if lengths else None)
-    sides = [code.chosen for code in encoder.many(pairs)]
-    kept = [i for i, side in enumerate(sides) if len(side.ids) - side.has_end > side.start]
-    scorer = Scorer(loaded, encoder, None if how.no_cache else open_store(loaded))
+    reader = AnswerReader.open(answers, how)
+    sides = reader.sides(answers)
+    kept = [i for i, side in enumerate(sides) if has_words(side)]
+    scorer, encoder = reader.scorer, reader.encoder
     read, some = [sides[i] for i in kept], [answers[i] for i in kept]
     gap = _gap(scorer, read, some, options)
     signal = _signal(scorer, read, some, options)
-    facts = {**loaded.facts, "template": encoder.template, "read": len(kept)}
+    facts = {**reader.loaded.facts, "template": encoder.template, "read": len(kept)}
     return [gap, signal], facts
 
 

@@ -1,0 +1,151 @@
+"""The run behind `probe train` on unpaired answers: KTO, or SFT on the wanted ones, and what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import config
+from ..errors import ProbeError
+from ..files import sha256_file
+from ..pairs.unpaired import read_unpaired
+from ..records import Estimate, Run
+from ..runs import environment, now
+from ..scoring.answers import AnswerReader
+from ..scoring.identity import identity
+from ..scoring.options import ModelOptions
+from ..scoring.processes import exchange, rank
+from ..scoring.service import Scorer
+from ..stats.statistics import mean_estimate
+from ..stats.two_groups import group_difference
+from .checks import check_device, check_options
+from .methods import stages_of
+from .plan import Material
+from .recipes import Recipe
+from .run import TrainedRun, TrainOptions, as_decision, guard_findings, recipes_for, run_directory
+from .stages import Trained, encoded_texts, train
+from .texts import read_texts
+from .unpaired import balanced, split_answers
+from .unpaired_stage import UnpairedExample, reference_of
+
+WEIGHTS = ("desirable_weight", "undesirable_weight")
+
+
+def train_unpaired(
+    path: Path, how: ModelOptions, options: TrainOptions, directory: Path | None = None
+) -> TrainedRun:
+    """Train on the file's answers and measure what changed on those held out by prompt.
+
+    Raises as `training.run.train_run`. Behaviour is not looked at: no judge of single answers was validated.
+    """
+    created = now()
+    stages = stages_of(options.method, unpaired=True)
+    if options.replay and "sft" not in stages:
+        raise ProbeError(
+            f"--replay: texts are mixed into SFT batches, and {options.method} has no SFT stage."
+        )
+    check_options(options.changes, options.loop, options.held_out)
+    texts = [read_texts(path) if path else [] for path in (options.replay, options.watch)]
+    answers = read_unpaired(path)
+    reader = AnswerReader.open(answers, how)
+    check_device(options.loop.mixed_precision, reader.loaded.device.type)
+    items, held_out = split_answers(answers, reader, options.held_out, options.loop.seed)
+    if not any(item.wanted for item in items) or not any(item.wanted for item in held_out):
+        raise ProbeError(
+            f"{path}: no wanted answer on either side of the split. Give more, or another --seed."
+        )
+    recipes = _recipes(options, reader, items)
+    replay, watch = (encoded_texts(given, reader.encoder) for given in texts)
+    place = exchange(
+        directory or run_directory(path, created, options.loop.resume),
+        cpu=reader.loaded.device.type == "cpu",
+    )[0]
+    proof, sha = reader.scorer.proof, sha256_file(path)
+    trained = train(
+        reader.loaded, recipes, Material(items, held_out, replay, watch), options.loop, place,
+        plain=proof is not None and proof.plain, checkpointing=options.checkpointing,
+        fingerprint=_fingerprint(options, reader, sha),
+    )  # fmt: skip
+    estimates, rows = changes(held_out, _after(trained, reader, held_out), options.alpha)
+    run = Run(
+        command="train",
+        created=created,
+        decision=as_decision(recipes),
+        estimates=estimates,
+        findings=tuple(guard_findings(trained)),
+        inputs={
+            "pairs": {"path": str(path), "sha256": sha, "n": len(answers), "dropped": 0},
+            "model": {**reader.loaded.facts, "template": reader.encoder.template},
+            "split": {"train": len(items), "held_out": len(held_out)},
+        },
+        config=config.current(),
+        environment=environment(),
+        details={"training": trained.details(), "before_after": rows},
+    )
+    return TrainedRun(run, (), place, rank() == 0)
+
+
+def _fingerprint(options: TrainOptions, reader: AnswerReader, sha: str) -> dict[str, Any]:
+    """What a resumed training must have in common with the one that it goes on from, beside its recipe."""
+    return {
+        "held_out": options.held_out,
+        "pairs_sha256": sha,
+        "replay_sha256": sha256_file(options.replay) if options.replay else None,
+        "mixed_precision": options.loop.mixed_precision,
+        **identity(reader.loaded, reader.encoder),
+    }
+
+
+def _after(trained: Trained, reader: AnswerReader, items: Sequence[UnpairedExample]) -> list[float]:
+    """Σ log p of each answer under the tuned model, in nats."""
+    trained.loaded.model.eval()
+    tuned = Scorer(trained.loaded, reader.encoder, None, proof=reader.scorer.proof)
+    logps = tuned.side_logps([item.codes.chosen for item in items], [item.line for item in items])
+    return [float(values.sum(dtype=np.float64)) for values in logps]
+
+
+def _recipes(options: TrainOptions, reader: AnswerReader, items: Sequence[UnpairedExample]) -> list[Recipe]:
+    """The shipped recipes; the rarer label weighs more where nothing else is asked for."""
+    made = recipes_for(options, reader.loaded.facts.get("parameters"), len(items), unpaired=True)
+    weights = balanced(items)
+    given = {name: getattr(weights, name) for name in WEIGHTS if options.changes.get(name) is None}
+    return [one.with_values(given) if one.method == "kto" else one for one in made]
+
+
+def changes(
+    items: Sequence[UnpairedExample], sums: Sequence[float], alpha: float
+) -> tuple[tuple[Estimate, ...], list[dict[str, Any]]]:
+    """What a change of Σ log p does to unseen answers, in nats/token with the end token, and rows for tables.
+
+    `gap_change` is the change of wanted answers minus that of unwanted ones: what KTO is to widen.
+    """
+    tokens = np.array([item.tokens[0] for item in items], dtype=np.float64)
+    before = np.array([reference_of(item)[0] for item in items]) / tokens
+    after = np.array(sums, dtype=np.float64) / tokens
+    wanted, keys = np.array([item.wanted for item in items]), np.array([item.prompt for item in items])
+    gap = group_difference(
+        after - before, wanted, list(keys), name="gap_change", units="nats/token", alpha=alpha
+    )
+    estimates, rows = [gap], []
+    if gap.value is not None:
+        both = (float(x[wanted].mean() - x[~wanted].mean()) for x in (before, after))
+        rows.append(_row("gap", gap, *both))
+    for name, some in (("wanted logps", wanted), ("unwanted logps", ~wanted)):
+        if some.any():
+            found = mean_estimate(
+                (after - before)[some], name=f"{name.replace(' ', '_')}_change", units="nats/token",
+                clusters=list(keys[some]), alpha=alpha,
+            )  # fmt: skip
+            estimates.append(found)
+            rows.append(_row(name, found, float(before[some].mean()), float(after[some].mean())))
+    return tuple(estimates), rows
+
+
+def _row(name: str, change: Estimate, before: float, after: float) -> dict[str, Any]:
+    return {
+        "name": name, "group": "all", "before": before, "after": after, "change": change.value,
+        "low": change.low, "high": change.high, "p": change.p, "units": change.units,
+    }  # fmt: skip
