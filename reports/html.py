@@ -84,6 +84,7 @@ def _context(run: Run) -> dict[str, Any]:
         "findings": findings(run),
         "standing": lambda finding: standing(finding, run),
         "next_told": next_told(run),
+        "show_any": show_command(run, "LINE") or "",
         "instruction": instruction(run) if run.command == "gate" else "",  # else it is carried out
         "decided": in_words(run.decision) if run.decision else "",
         "sides": sides(run),

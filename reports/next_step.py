@@ -145,10 +145,10 @@ def trains(run: Run) -> bool:
     return run.verdict.exit_code == 0 or not run.details.get("unanswered", ["unknown"])
 
 
-def show_command(run: Run) -> str | None:
-    """The command that shows what the model reads of the worst pair; None without one."""
+def show_command(run: Run, line: str = "") -> str | None:
+    """The command that shows what the model reads of the pair at `line`, else of the worst; None without one."""
     worst = (run.details.get("worst") or [{}])[0].get("line")
-    return _line(run, "show", "--line", str(worst), carried=ENCODING) if worst else None
+    return _line(run, "show", "--line", line or str(worst), carried=ENCODING) if line or worst else None
 
 
 RULES: dict[str, Callable[[Run], str | None]] = {

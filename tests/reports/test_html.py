@@ -130,6 +130,10 @@ def test_verdict_and_decision_come_first(gate_run):
     assert places == sorted(places)
 
 
+def test_the_table_of_all_pairs_says_how_any_of_them_is_shown(bias_run):
+    assert "probe show pairs/cico_insulin.jsonl --line LINE" in render(bias_run)
+
+
 def test_a_thousand_pairs_stay_under_two_megabytes(big_run):
     assert 100_000 < len(render(big_run).encode()) < 2_000_000
 
