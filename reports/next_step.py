@@ -146,7 +146,7 @@ def trains(run: Run) -> bool:
 
 
 def show_command(run: Run, line: str = "") -> str | None:
-    """The command that shows what the model reads of the pair at `line`, else of the worst; None without one."""
+    """The command that shows what the model reads of the pair at `line` (else the worst), or None."""
     worst = (run.details.get("worst") or [{}])[0].get("line")
     return _line(run, "show", "--line", line or str(worst), carried=ENCODING) if line or worst else None
 
