@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from stored_rows import Row, append, rewrite, stored, write_block
+from validity_report import METHODS, figure, report
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/validity.jsonl"
-METHODS = ("dpo", "sft", "sft+dpo")
+FIGURE = ROOT / "docs/images/forecast.svg"
 MOST, SHARE, SEED = 160, 0.35, 0  # pairs of a set, those held out, the draw
 LOOKED_AT = (
     400  # pairs of a file that are looked at; the shortest `MOST` are taken, so that a run takes minutes
@@ -229,105 +230,6 @@ def load() -> list[Row]:
     return stored(STORE)
 
 
-# --- the report -----------------------------------------------------------------------------------------
-
-
-def gain(row: Row) -> tuple[float, float]:
-    """Prompts up less prompts down, over all prompts, with its standard error; without a judge the change of
-    ranking per token."""
-    found = row["behaviour"]
-    if found.get("judged"):
-        up, down, n = found["up"], found["down"], found["prompts"]
-        net = (up - down) / n
-        return net, max(((up + down) / n - net**2) / n, 1e-9) ** 0.5
-    value, low, high = row["ranking"]
-    return value, max(value - low, high - value) / 1.96
-
-
-def paid(row: Row) -> bool:
-    """Whether the run is shown to have done something good: its gain lies beyond two standard errors."""
-    value, error = gain(row)
-    return value > 1.96 * error
-
-
-def cells(rows: Iterable[Row]) -> Iterator[tuple[Row, dict[str, Row]]]:
-    """Each gate with the outcomes of its cell, where all methods were trained; the latest row of a key."""
-    latest = {row["key"]: row for row in rows}
-    for row in latest.values():
-        if row["method"] == "gate":
-            stem = row["key"].replace("/gate/", "/{}/")
-            known = {m: latest[stem.format(m)] for m in METHODS if stem.format(m) in latest}
-            if len(known) == len(METHODS):
-                yield row, known
-
-
-def report(rows: list[Row]) -> str:
-    """Outcomes by cell, and the rules against each other; without a complete cell, what there is."""
-    complete = list(cells(rows))
-    if not complete:
-        return f"**No cell is complete.**{_single(rows)}"
-    lines = ["| set | gate | decision | forecast | margins up, DPO | dpo | sft | sft+dpo | within noise |",
-             "|---|---|---|---|--:|---|---|---|---|"]  # fmt: skip
-    score: dict[str, list[float]] = {
-        rule: [] for rule in ("gate", *(f"always {m}" for m in METHODS), "never")
-    }
-    held, passes, idle = [], [], []
-    for gate, known in complete:
-        gains = {**{m: gain(row) for m, row in known.items()}, "never": (0.0, 0.0)}
-        picked = "+".join(gate["stages"]) if gate["stages"] else "never"
-        picked = picked if picked in gains else picked.replace("dpo_norm", "dpo")
-        chosen = {"gate": picked, **{f"always {m}": m for m in METHODS}, "never": "never"}
-        for rule, method in chosen.items():
-            score[rule].append(float(_best(method, gains)))
-        forecast = gate["estimates"].get("forecast_accuracy") or [None, None, None, 0]
-        if forecast[1] is not None:
-            held.append(forecast[1] <= known["dpo"]["margins_up"] <= forecast[2])
-        good = any(paid(row) for row in known.values())
-        (passes if good else idle).append(gate["status"] == "pass")
-        told = [_told(known[m]) for m in METHODS]
-        span = "–" if forecast[1] is None else f"{forecast[0]:.2f} [{forecast[1]:.2f}, {forecast[2]:.2f}]"
-        lines.append(
-            f"| {gate['set']} ({gate['seed']}) | {gate['status']} | {gate['decision']} | {span} "
-            f"| {known['dpo']['margins_up']:.2f} | {' | '.join(told)} "
-            f"| {'yes' if _best(picked, gains) else 'no'} |"
-        )
-    table = ["", "| rule | within noise of the best |", "|---|--:|"]
-    table += [f"| {rule} | {sum(s):.0f} of {len(s)} |" for rule, s in score.items()]
-    sums = [
-        f"Forecast intervals that held the outcome: {sum(held)} of {len(held)}.",
-        f"Passed where something paid: {sum(passes)} of {len(passes)}; "
-        f"where nothing did: {sum(idle)} of {len(idle)}.",
-    ]
-    return "\n".join([*lines, *table, "", *sums])
-
-
-def _single(rows: list[Row]) -> str:
-    """The rows of cells that are not complete, a line each."""
-    told = []
-    for row in rows:
-        if row["method"] == "gate":
-            value = row["estimates"].get("trial_accuracy") or [None]
-            number = "no trial" if value[0] is None else f"trial accuracy {value[0]:.2f} on {value[3]} pairs"
-            what = f"{row['status']}, decision {row['decision']}, {number}"
-        else:
-            what = f"margins up {row['margins_up']:.2f} of {row['n']}; {_told(row)}"
-        told.append(f"- {row['set']}, {row['method']}: {what} ({row['seconds']:.0f} s)")
-    return "".join(["\n\n", *("\n".join(told))]) if told else " No row is stored."
-
-
-def _best(method: str, gains: dict[str, tuple[float, float]]) -> bool:
-    """Whether no other method is ahead of this one by two standard errors of the difference."""
-    value, error = gains[method]
-    return not any(v - value > 1.96 * (e**2 + error**2) ** 0.5 for m, (v, e) in gains.items() if m != method)
-
-
-def _told(row: Row) -> str:
-    found = row["behaviour"]
-    ranked = f"{row['ranking'][0]:+.2f}"
-    moved = f"{found['up']} : {found['down']} of {found['prompts']}" if found.get("judged") else "not judged"
-    return f"{moved}; ranking {ranked}" + (" *" if paid(row) else "")
-
-
 def main() -> int:
     """Measure, or print."""
     parser = argparse.ArgumentParser(
@@ -346,6 +248,7 @@ def main() -> int:
         print(report(load()))
         if options.write:
             write_block(ROOT / "docs/validity.md", "decisions", report(load()))
+            FIGURE.write_text(figure(load()), encoding="utf-8")
         return 0
     if options.confirm:
         return confirm(options.confirm.split(","))

@@ -22,6 +22,7 @@ def load(name):
 
 
 validity, difficulty = load("validity"), load("difficulty")
+tables = sys.modules["validity_report"]
 
 
 def test_no_stored_row_is_stale():
@@ -40,6 +41,7 @@ def test_the_page_has_the_tables_of_the_stored_rows():
     page = (BENCH.parent / "docs/validity.md").read_text(encoding="utf-8")
     made = validity.report(validity.load())
     assert sys.modules["stored_rows"].with_block(page, "decisions", made) == page
+    assert validity.FIGURE.read_text(encoding="utf-8") == tables.figure(validity.load())
 
 
 def test_every_outcome_names_its_recipe():
@@ -58,11 +60,45 @@ def outcome(up, down, n=40, judged=True):
 
 def test_a_rule_is_right_where_nothing_is_ahead_beyond_noise():
     gains = {
-        m: validity.gain(outcome(*moved)) for m, moved in {"a": (30, 5), "b": (28, 6), "c": (5, 5)}.items()
+        m: tables.gain(outcome(*moved)) for m, moved in {"a": (30, 5), "b": (28, 6), "c": (5, 5)}.items()
     }
-    assert validity._best("a", gains) and validity._best("b", gains) and not validity._best("c", gains)
-    assert validity.paid(outcome(30, 5)) and not validity.paid(outcome(6, 5))
-    assert validity.gain(outcome(0, 0, judged=False)) == (0.1, pytest.approx(0.05 / 1.96))
+    assert tables._best("a", gains) and tables._best("b", gains) and not tables._best("c", gains)
+    assert tables.paid(outcome(30, 5)) and not tables.paid(outcome(6, 5))
+    assert tables.gain(outcome(0, 0, judged=False)) == (0.1, pytest.approx(0.05 / 1.96))
+
+
+def cell_rows(name, status, stages, outcomes, forecast=(0.8, 0.6, 0.9), up=0.7):
+    """The four rows of a cell with (up, down) of 40 prompts by method."""
+    base = {"set": name, "seed": 0, "model": "m"}
+    gate = {
+        **base,
+        "key": f"m/{name}/gate/0",
+        "method": "gate",
+        "status": status,
+        "stages": stages,
+        "decision": "+".join(stages) or "do-not-train",
+        "estimates": {"forecast_accuracy": [*forecast, 40, None]},
+    }
+    rows = [
+        {**base, "key": f"m/{name}/{m}/0", "method": m, "margins_up": up, "n": 40,
+         "split": {"train": 80, "held_out": 40},
+         **outcome(*moved)}
+        for m, moved in zip(tables.METHODS, outcomes, strict=True)
+    ]  # fmt: skip
+    return [gate, *rows]
+
+
+def test_rules_are_held_against_each_other():
+    """In one cell SFT alone pays and the gate says so; in the other the gate trains DPO, which harms."""
+    rows = cell_rows("a", "pass", ["sft"], [(20, 19), (33, 4), (21, 17)])
+    rows += cell_rows("b", "pass", ["dpo"], [(5, 33), (20, 18), (19, 20)], up=0.95)
+    told = tables.report(rows)
+    assert "| gate | 1 of 2 | – | – |" in told
+    assert "| always sft | 2 of 2 | 1 | 0 |" in told and "| always dpo | 0 of 2 | 0 | 1 |" in told
+    assert "| never | 1 of 2 | 1 | 1 |" in told
+    assert "held the outcome: 1 of 2" in told
+    assert "paid: 1 of 1; where nothing did: 1 of 1" in told
+    assert tables.figure(rows).count("<circle") == 4
 
 
 def test_published_early_losses_rank_hard_pairs_as_the_data_say():

@@ -1,0 +1,177 @@
+"""The tables and the figure of docs/validity.md, from rows that `validity.py` stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from stored_rows import Row
+
+METHODS = ("dpo", "sft", "sft+dpo")
+RULES = ("gate", *(f"always {method}" for method in METHODS), "never")
+Cell = tuple[Row, dict[str, Row]]
+
+
+def gain(row: Row) -> tuple[float, float]:
+    """Prompts up less prompts down, over all prompts, with its standard error; without a judge the change of
+    ranking per token."""
+    found = row["behaviour"]
+    if found.get("judged"):
+        up, down, n = found["up"], found["down"], found["prompts"]
+        net = (up - down) / n
+        return net, max(((up + down) / n - net**2) / n, 1e-9) ** 0.5
+    value, low, high = row["ranking"]
+    return value, max(value - low, high - value) / 1.96
+
+
+def paid(row: Row) -> bool:
+    """Whether the run is shown to have done something good: its gain lies beyond two standard errors."""
+    value, error = gain(row)
+    return value > 1.96 * error
+
+
+def cells(rows: Iterable[Row]) -> Iterator[tuple[Row, dict[str, Row]]]:
+    """Each gate with the outcomes of its cell, where all methods were trained; the latest row of a key."""
+    latest = {row["key"]: row for row in rows}
+    for row in latest.values():
+        if row["method"] == "gate":
+            stem = row["key"].replace("/gate/", "/{}/")
+            known = {m: latest[stem.format(m)] for m in METHODS if stem.format(m) in latest}
+            if len(known) == len(METHODS):
+                yield row, known
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedCell:
+    """A cell as the tables read it: which rules were within noise of the best, and what the gate forecast."""
+
+    gate: Row
+    known: dict[str, Row]
+
+    @property
+    def picked(self) -> str:
+        """The gate's method, by the name of its family; "never" for none."""
+        stages = "+".join(self.gate["stages"]).replace("dpo_norm", "dpo")
+        return stages or "never"
+
+    def right(self, rule: str) -> bool | None:
+        """Whether a rule's method is within noise of the best; None for one that was not trained."""
+        gains = {**{m: gain(row) for m, row in self.known.items()}, "never": (0.0, 0.0)}
+        method = self.picked if rule == "gate" else rule.removeprefix("always ")
+        return _best(method, gains) if method in gains else None
+
+    @property
+    def good(self) -> bool:
+        """Whether some method paid."""
+        return any(paid(row) for row in self.known.values())
+
+    @property
+    def forecast(self) -> tuple[float, float, float] | None:
+        """Value, low and high of the share of margins up after DPO."""
+        value, low, high, *_ = self.gate["estimates"].get("forecast_accuracy") or [None] * 3
+        return None if value is None or low is None or high is None else (value, low, high)
+
+    @property
+    def outcome(self) -> float:
+        """That share after the full run."""
+        return float(self.known["dpo"]["margins_up"])
+
+
+def report(rows: list[Row]) -> str:
+    """The rules against each other, then the outcomes by cell, then what belongs to no complete cell."""
+    complete = [JudgedCell(*cell) for cell in cells(rows)]
+    if not complete:
+        return f"**No cell is complete.**\n\n{_single(rows)}"
+    inside = {id(row) for cell in complete for row in (cell.gate, *cell.known.values())}
+    rest = [row for row in rows if id(row) not in inside]
+    left = ["", "Not in a complete cell yet:", "", _single(rest)] if rest else []
+    return "\n".join([*_rules(complete), "", *_sums(complete), "", *_outcomes(complete), *left])
+
+
+def _rules(complete: Sequence[JudgedCell]) -> Iterator[str]:
+    yield "| rule | within noise of the best | right where the gate is wrong | the other way round |"
+    yield "|---|--:|--:|--:|"
+    for rule in RULES:
+        right = [(cell.right(rule), cell.right("gate")) for cell in complete]
+        alone = sum(mine is True and gate is not True for mine, gate in right)
+        other = sum(gate is True and mine is not True for mine, gate in right)
+        beside = ("–", "–") if rule == "gate" else (alone, other)
+        best = sum(mine is True for mine, _ in right)
+        yield f"| {rule} | {best} of {len(right)} | {beside[0]} | {beside[1]} |"
+
+
+def _sums(complete: Sequence[JudgedCell]) -> Iterator[str]:
+    held = [f[1] <= cell.outcome <= f[2] for cell in complete if (f := cell.forecast)]
+    yield f"Forecast intervals that held the outcome: {sum(held)} of {len(held)}."
+    passes = {
+        good: [c.gate["status"] == "pass" for c in complete if c.good is good] for good in (True, False)
+    }
+    yield (
+        f"Passed where something paid: {sum(passes[True])} of {len(passes[True])}; "
+        f"where nothing did: {sum(passes[False])} of {len(passes[False])}."
+    )
+
+
+def _outcomes(complete: Sequence[JudgedCell]) -> Iterator[str]:
+    yield "| set (seed) | pairs trained, held out | gate | decision | dpo | sft | sft+dpo | within noise |"
+    yield "|---|--:|---|---|---|---|---|---|"
+    for cell in complete:
+        sizes = cell.known["dpo"]["split"]
+        told = " | ".join(_told(cell.known[m]) for m in METHODS)
+        right = {True: "yes", False: "no", None: "not trained"}[cell.right("gate")]
+        yield (
+            f"| {cell.gate['set']} ({cell.gate['seed']}) | {sizes['train']}, {sizes['held_out']} "
+            f"| {cell.gate['status']} | {cell.gate['decision']} | {told} | {right} |"
+        )
+
+
+def _single(rows: Sequence[Row]) -> str:
+    """A line per row."""
+    return "\n".join(f"- {row['set']}, {row['method']}: {_said(row)}" for row in rows)
+
+
+def _said(row: Row) -> str:
+    if row["method"] != "gate":
+        return f"margins up {row['margins_up']:.2f} of {row['n']}; {_told(row)}"
+    value = row["estimates"].get("trial_accuracy") or [None]
+    number = "no trial" if value[0] is None else f"trial accuracy {value[0]:.2f} on {value[3]} pairs"
+    return f"{row['status']}, decision {row['decision']}, {number}"
+
+
+def figure(rows: list[Row]) -> str:
+    """An SVG: per complete cell the forecast with its interval, and what the full DPO run gave (ring)."""
+    complete = [JudgedCell(*cell) for cell in cells(rows)]
+    shown = [(cell.gate["set"], f, cell.outcome) for cell in complete if (f := cell.forecast)]
+    height, left, width = 22 * len(shown) + 40, 170, 330
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 30} {height}" role="img">'
+        "<title>Forecast of the share of held-out margins up after DPO, and the outcome</title>"
+        "<style>text{font:12px sans-serif;fill:#555}line{stroke:#777}circle{stroke:#b5452c;fill:none}"
+        ".dot{fill:#777;stroke:none}</style>"
+    ]
+    for share in (0.0, 0.5, 1.0):
+        x = left + width * share
+        parts.append(f'<line x1="{x}" x2="{x}" y1="4" y2="{height - 22}" stroke-dasharray="2 3"/>')
+        parts.append(f'<text x="{x}" y="{height - 6}" text-anchor="middle">{share:.0%}</text>')
+    for row, (name, (value, low, high), outcome) in enumerate(shown):
+        y = 18 + 22 * row
+        parts.append(f'<text x="{left - 12}" y="{y + 4}" text-anchor="end">{name}</text>')
+        parts.append(
+            f'<line x1="{left + width * low:.1f}" x2="{left + width * high:.1f}" y1="{y}" y2="{y}"/>'
+        )
+        parts.append(f'<circle class="dot" cx="{left + width * value:.1f}" cy="{y}" r="3"/>')
+        parts.append(f'<circle cx="{left + width * outcome:.1f}" cy="{y}" r="5"/>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _best(method: str, gains: dict[str, tuple[float, float]]) -> bool:
+    """Whether no other method is ahead of this one by two standard errors of the difference."""
+    value, error = gains[method]
+    return not any(v - value > 1.96 * (e**2 + error**2) ** 0.5 for m, (v, e) in gains.items() if m != method)
+
+
+def _told(row: Row) -> str:
+    found = row["behaviour"]
+    ranked = f"{row['ranking'][0]:+.2f}"
+    moved = f"{found['up']} : {found['down']} of {found['prompts']}" if found.get("judged") else "not judged"
+    return f"{moved}; ranking {ranked}" + (" *" if paid(row) else "")
