@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
+from ..errors import CannotMeasure
 from ..scoring.engine import causal_lm
+from ..scoring.generate import answers
+from ..scoring.model import LoadedModel
+from ..scoring.sampling import Draw, SampledIds
 from ..scoring.scores import EncodedSide
 from ..stats.answers import repeated_share
 from ..stats.statistics import mean_estimate
@@ -23,7 +28,7 @@ from .objective import PairLogps, Sums, losses_of, reward_scale
 from .policy import Policy
 from .rules import non_finite
 
-NEW_TOKENS = 32  # sampled a prompt
+NEW_TOKENS = 32  # of the text sampled per prompt
 TOP = 10  # likeliest tokens whose mass is watched
 
 
@@ -112,52 +117,53 @@ def perplexity(sums: Sequence[float], sides: Sequence[EncodedSide]) -> float | N
 
 
 def sampled_health(
-    model: torch.nn.Module, accelerator: Accelerator, prompts: Sequence[Sequence[int]], seed: int
+    loaded: LoadedModel, accelerator: Accelerator, prompts: Sequence[Sequence[int]], seed: int
 ) -> tuple[float, float] | None:
-    """(mass of the top tokens, share of repeated 3-grams) of text sampled at temperature 1; None: no prompt.
+    """(mass of the top tokens, share of repeated 3-grams) of text sampled at temperature 1.
 
-    The same draw at every call, and the random state of the run is left alone. Only the main process samples.
+    None without a prompt, and where the logits are not finite, which the losses show. The same random numbers
+    at every call; the random state of the run is not used. Only the main process samples.
     """
     if not prompts:
         return None
     found: list[Any] = [None]
     if accelerator.is_main_process:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            found = [_sample(model, prompts)]
+        model = loaded.model
+        training = model.training
+        model.eval()
+        with suppress(CannotMeasure):
+            found = [_health(loaded, prompts, seed)]
+        model.train(training)
     if accelerator.num_processes > 1:
         broadcast_object_list(found)
     return found[0]  # type: ignore[no-any-return]
 
 
+def _health(loaded: LoadedModel, prompts: Sequence[Sequence[int]], seed: int) -> tuple[float, float]:
+    draws = [Draw(tuple(prompt), 1.0, seed + i) for i, prompt in enumerate(prompts)]
+    texts = answers(loaded, draws, tokens=NEW_TOKENS)
+    return float(np.mean(_top_masses(loaded, prompts, texts))), repeated_share([text.ids for text in texts])
+
+
 @torch.no_grad()
-def _sample(model: torch.nn.Module, prompts: Sequence[Sequence[int]]) -> tuple[float, float]:
-    inner: Any = causal_lm(model)
-    device = inner.get_input_embeddings().weight.device
-    width = max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-    training = inner.training
-    inner.eval()
-    output = inner.generate(
-        input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-        max_new_tokens=NEW_TOKENS, pad_token_id=0, return_dict_in_generate=True, output_logits=True,
-    )  # fmt: skip
-    inner.train(training)
-    end = inner.generation_config.eos_token_id
-    ends = set(end if isinstance(end, list) else [end])
-    masses = torch.stack([_top_mass(logits) for logits in output.logits], dim=1).cpu().numpy()
-    texts = [_until(row, ends) for row in output.sequences[:, width:].tolist()]
-    mass = [float(masses[i, : len(text)].mean()) for i, text in enumerate(texts) if text]
-    return (sum(mass) / len(mass) if mass else 1.0), repeated_share(texts)
+def _top_masses(
+    loaded: LoadedModel, prompts: Sequence[Sequence[int]], texts: Sequence[SampledIds]
+) -> list[float]:
+    """Mean mass of the likeliest tokens, of each text, where its tokens and its end were drawn."""
+    inner: Any = causal_lm(loaded.model)
+    rows = [[*prompt, *text.ids] for prompt, text in zip(prompts, texts, strict=True)]
+    width, device = max(map(len, rows)), inner.get_input_embeddings().weight.device
+    # Padded behind: nothing before the padding can see it.
+    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+    logits = inner(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    masses = _top_mass(logits).cpu().numpy()
+    return [
+        float(masses[i, len(prompt) - 1 : len(row) - 1 + text.ended].mean())
+        for i, (prompt, row, text) in enumerate(zip(prompts, rows, texts, strict=True))
+    ]
 
 
 def _top_mass(logits: torch.Tensor) -> torch.Tensor:
     probabilities = logits.float().softmax(-1)
     return probabilities.topk(min(TOP, probabilities.shape[-1]), dim=-1).values.sum(-1)
-
-
-def _until(ids: list[int], ends: set[int]) -> list[int]:
-    """The ids up to and with the first end token."""
-    stop = next((i + 1 for i, token in enumerate(ids) if token in ends), len(ids))
-    return ids[:stop]

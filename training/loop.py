@@ -23,6 +23,7 @@ from transformers import get_scheduler
 
 from ..errors import ProbeError
 from ..files import write_text
+from ..scoring.model import LoadedModel
 from ..scoring.scores import EncodedSide
 from .checkpoint import is_sharded, keep_trainable_only, latest_checkpoint, load_checkpoint, prune
 from .checkpoint import save_checkpoint as write_checkpoint
@@ -41,7 +42,7 @@ from .step import Stepper
 
 
 class Stage:
-    """One stage: `run()` trains `model` in place and leaves it with the weights of the best step.
+    """One stage: `run()` trains the model in place and leaves it with the weights of the best step.
 
     `stepper` makes the updates and `judged` reads the held-out sums: a stage on unpaired answers has its own.
     """
@@ -49,7 +50,7 @@ class Stage:
     stepper: type[Stepper] = Stepper
 
     def __init__(
-        self, model: torch.nn.Module, recipe: Recipe, material: Material, options: Options, directory: Path,
+        self, loaded: LoadedModel, recipe: Recipe, material: Material, options: Options, directory: Path,
         *, plain: bool = False, cpu: bool = False, fingerprint: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.recipe, self.material, self.options, self.directory = recipe, material, options, directory
@@ -57,7 +58,8 @@ class Stage:
             mixed_precision=options.mixed_precision, cpu=cpu, log_with=list(options.trackers) or None,
             project_dir=str(directory),
         )  # fmt: skip
-        policy = Policy(model, plain=plain)
+        self.loaded = loaded
+        policy = Policy(loaded.model, plain=plain)
         trained = [p for p in policy.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
@@ -203,7 +205,9 @@ class Stage:
         if is_sharded(self.accelerator):
             return {}
         model = self.accelerator.unwrap_model(self.policy).model
-        health = sampled_health(model, self.accelerator, prompts, self.options.seed)
+        health = sampled_health(
+            replace(self.loaded, model=model), self.accelerator, prompts, self.options.seed
+        )
         return {} if health is None else {"top_mass": health[0], "repetition": health[1]}
 
     def _keep(self, view: View, row: dict[str, Any]) -> None:

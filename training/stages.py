@@ -88,7 +88,7 @@ def train(
         kind = UnpairedStage if recipe.method in UNPAIRED else Stage
         given = wanted_alone(material) if recipe.method == "sft" else material
         stage = kind(
-            model, recipe, given, options, directory / f"{i + 1}-{recipe.method}",
+            replace(loaded, model=model), recipe, given, options, directory / f"{i + 1}-{recipe.method}",
             plain=plain, cpu=loaded.device.type == "cpu", fingerprint=fingerprint,
         )  # fmt: skip
         results.append(stage.run())

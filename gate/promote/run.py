@@ -25,7 +25,6 @@ from .moved import heard, with_behaviour
 from .sides import ComparedModel, SideMeasurement, by_id, saved
 
 if TYPE_CHECKING:
-    from ...scoring.sampling import SampledIds
     from ...scoring.session import ModelOptions, Session, Source
 
 
@@ -142,18 +141,16 @@ def _measure_model(side: ComparedModel, request: CompareRequest) -> SideMeasurem
 def _answers(session: Session, request: CompareRequest) -> tuple[list[Pair], list[tuple[int, ...]]]:
     """The first pairs of different prompts, and an answer at temperature 1 to each, by the same numbers."""
     from ...progress import progress
-    from ...scoring.sampling import Draw, sample
+    from ...scoring.generate import answers
+    from ...scoring.sampling import Draw
 
     prompts = {text_of(pair.prompt): pair for pair in session.survey.first if pair.prompt}
     some = list(prompts.values())[: request.samples]
     codes = [encoded.chosen for encoded in session.encoder.many(some)]
     draws = [Draw(code.ids[: code.start], 1.0, request.seed + i) for i, code in enumerate(codes)]
-    found: dict[int, SampledIds] = {}
     with progress("sampling", len(draws), "answers") as advance:
-        for part in sample(session.loaded, draws, tokens=request.tokens):
-            found |= part
-            advance(len(part))
-    return some, [found[i].ids for i in range(len(draws))]
+        found = answers(session.loaded, draws, tokens=request.tokens, advance=advance)
+    return some, [answer.ids for answer in found]
 
 
 def _prompts(run: Run) -> dict[str, int]:

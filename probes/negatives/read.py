@@ -10,9 +10,10 @@ import torch
 from ...pairs.record import Pair
 from ...progress import progress
 from ...scoring.engine import causal_lm
-from ...scoring.generate import generate
+from ...scoring.generate import answered_side, answers
 from ...scoring.proof import prove
 from ...scoring.readout import Readout, depths, read_out
+from ...scoring.sampling import Draw, end_ids
 from ...scoring.scores import EncodedPair, EncodedSide
 from ...scoring.service import Scorer, out_of_memory
 from ...scoring.session import Session
@@ -68,19 +69,26 @@ def read_own(
     codes = session.encoder.many(pairs)
     contexts = [c.chosen.ids[: c.chosen.start] for c in codes]
     longest, plain = int(np.median([len(r.logps) for r in given])), must_be_plain(session, codes)
+    loaded, end = session.loaded, closing_token(session, codes)
     read = {}
     for name, temperature in TEMPERATURES.items():
-        with progress(f"generating {name}", len(contexts), "responses") as advance:
-            sides = generate(
-                session.loaded,
-                contexts,
-                temperature=temperature,
-                tokens=longest,
-                seed=seed,
-                advance=advance,
-            )
+        draws = [Draw(context, temperature, seed + i) for i, context in enumerate(contexts)]
+        with progress(f"generating {name}", len(draws), "responses") as advance:
+            found = answers(loaded, draws, tokens=longest, advance=advance)
+        sides = [answered_side(loaded, *both, end) for both in zip(contexts, found, strict=True)]
         read[name] = read_sides(session.scorer, sides, name, plain=plain)
     return read
+
+
+def closing_token(session: Session, codes: Sequence[EncodedPair]) -> int:
+    """The token that closes an answer of the model's own, for which several may stand.
+
+    The one that ends the file's responses, where it ends an answer of the model too; else the tokenizer's
+    end token. −1 for a model without any, whose answers never end.
+    """
+    ends, own = end_ids(session.loaded), session.loaded.tokenizer.eos_token_id
+    theirs = [side.ids[-1] for side in both(codes) if side.has_end and side.ids[-1] in ends]
+    return next(iter(theirs), min(ends, default=-1) if own is None else own)
 
 
 def must_be_plain(session: Session, codes: Sequence[EncodedPair]) -> bool:

@@ -141,7 +141,6 @@ def test_a_training_step_waits_twice(there, gpu, method):
     assert gpu.left == {"evaluate.side_sums": 1}
 
 
-def test_health_is_read_in_two_transfers_and_what_generate_asks(there, gpu):
-    assert sampled_health(there.model, SimpleNamespace(is_main_process=True, num_processes=1), [(1, 2)], 0)
-    asked = gpu.left.pop("evaluate._sample")
-    assert asked <= 2 + 2 * NEW_TOKENS and not gpu.left  # transformers' own loop asks at each token
+def test_health_is_one_transfer_a_sampled_token_and_one_more(there, gpu):
+    assert sampled_health(there, SimpleNamespace(is_main_process=True, num_processes=1), [(1, 2)], 0)
+    assert gpu.left == {"sampling._together": NEW_TOKENS, "evaluate._top_masses": 1}

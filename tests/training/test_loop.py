@@ -10,13 +10,17 @@ import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from probe.errors import CannotMeasure, ProbeError
+from probe.scoring.generate import answers
+from probe.scoring.sampling import Draw
 from probe.training.checkpoint import latest_checkpoint, trainable_weights
 from probe.training.data import split_by_prompt
+from probe.training.evaluate import NEW_TOKENS, TOP, sampled_health
 from probe.training.guard_records import Limits
 from probe.training.loop import Stage, interruptible
 from probe.training.methods import METHODS
@@ -35,7 +39,7 @@ def stage(material, tmp_path, method="dpo", *, options=OPTIONS, full=False, seed
         {"learning_rate": 1e-2, "batch": 4, "epochs": 3, **values}
     )
     model = trainable_model(loaded.model, chosen)
-    return Stage(model, chosen, Material(train, held_out), options, tmp_path, cpu=True)
+    return Stage(replace(loaded, model=model), chosen, Material(train, held_out), options, tmp_path, cpu=True)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -89,7 +93,8 @@ def test_checkpointing_gives_the_same_update(material, tmp_path):
         loaded, items = material()
         chosen = replace(recipe("dpo", 10**6), learning_rate=1e-2, batch=8)
         model = trainable_model(loaded.model, chosen, checkpointing=checkpointing)
-        one = Stage(model, chosen, Material(items, items), OPTIONS, tmp_path / str(checkpointing), cpu=True)
+        tuned = replace(loaded, model=model)
+        one = Stage(tuned, chosen, Material(items, items), OPTIONS, tmp_path / str(checkpointing), cpu=True)
         one.step(items[:8])
         results.append(trainable_weights(one.accelerator.unwrap_model(one.policy)))
     for name, value in results[0].items():
@@ -186,7 +191,8 @@ def test_over_fitting_ends_with_the_best_weights(material, tmp_path):
     chosen = replace(recipe("sft", 10**6), learning_rate=2e-2, batch=6, epochs=20)
     model = trainable_model(loaded.model, chosen)
     options = replace(OPTIONS, eval_every=1, limits=Limits(patience=3))
-    result = Stage(model, chosen, Material(items[6:], held_out), options, tmp_path, cpu=True).run()
+    tuned = replace(loaded, model=model)
+    result = Stage(tuned, chosen, Material(items[6:], held_out), options, tmp_path, cpu=True).run()
     losses = {row["step"]: row["eval_loss"] for row in result.log_history if "eval_loss" in row}
     assert result.stopped is not None and result.stopped.code == "PB807"
     assert result.best_step == min(losses, key=losses.get) == result.steps - 3
@@ -223,6 +229,26 @@ def test_sampled_text_is_watched(material, tmp_path):
     assert all(0 < row["eval_top_mass"] <= 1 and 0 <= row["eval_repetition"] < 1 for row in rows)
 
 
+def test_the_mass_of_sampled_text_is_that_of_its_own_distributions(material):
+    """By one forward per prefix; logits that are not finite give no numbers, and stop nothing here."""
+    loaded, _ = material()
+    alone = SimpleNamespace(is_main_process=True, num_processes=1)
+    prompts = [(1, 5, 6), (1, 7)]
+    masses = []
+    for i, prompt in enumerate(prompts):
+        (text,) = answers(loaded, [Draw(prompt, 1.0, 3 + i)], tokens=NEW_TOKENS)
+        ids = [*prompt, *text.ids]
+        places = range(len(prompt), len(ids) + text.ended)
+        with torch.no_grad():
+            tops = [loaded.model(torch.tensor([ids[:k]])).logits[0, -1].softmax(-1).topk(TOP) for k in places]
+        masses.append(sum(float(top.values.sum()) for top in tops) / len(tops))
+    found = sampled_health(loaded, alone, prompts, 3)
+    assert found is not None and found[0] == pytest.approx(sum(masses) / 2, abs=1e-5)
+    assert sampled_health(loaded, alone, [], 3) is None
+    loaded.model.lm_head.weight.data.fill_(float("nan"))
+    assert sampled_health(loaded, alone, prompts, 3) is None
+
+
 def test_replay_and_watched_texts(material, tmp_path):
     """Replayed texts stay likelier than without them, and the watched perplexity is in the log."""
     loaded, items = material()
@@ -234,7 +260,8 @@ def test_replay_and_watched_texts(material, tmp_path):
         model = trainable_model(loaded.model, chosen)
         stuff = Material(items[6:], items[:6], texts if share else (), texts)
         options = replace(OPTIONS, replay_share=share or 0.25, limits=Limits(patience=99))
-        result = Stage(model, chosen, stuff, options, tmp_path / str(share), cpu=True).run()
+        tuned = replace(loaded, model=model)
+        result = Stage(tuned, chosen, stuff, options, tmp_path / str(share), cpu=True).run()
         seen = [row["eval_perplexity"] for row in result.log_history if "eval_perplexity" in row]
         ends[share] = seen[-1]
     assert ends[0.5] < ends[0.0]
@@ -244,6 +271,7 @@ SCRIPT = textwrap.dedent(
     """
     import sys
     sys.path.insert(0, {here!r})
+    from dataclasses import replace
     from pathlib import Path
     from tiny_training import make_pairs, tiny_llama, tiny_tokenizer
     import torch
@@ -262,7 +290,7 @@ SCRIPT = textwrap.dedent(
     items = examples(pairs, encoder, list(Scorer(model, encoder).scores(pairs)))
     train, held_out = split_by_prompt(items, 0.25, 0)
     chosen = recipe("{method}", 10**6).with_values({{"learning_rate": 1e-2, "batch": 5, "epochs": 2}})
-    tuned = trainable_model(model.model, chosen)
+    tuned = replace(model, model=trainable_model(model.model, chosen))
     options = Options(eval_every=3, log_every=1, sampled_prompts=2, resume={resume})
     stage = Stage(tuned, chosen, Material(train, held_out), options, Path({out!r}), cpu=True)
     {extra}

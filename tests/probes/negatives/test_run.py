@@ -1,6 +1,7 @@
 """`probe negatives` from file to run on a tiny model: every probe, every switch, the trimmed file."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,14 +10,16 @@ import torch
 from probe.errors import ProbeError
 from probe.pairs.record import text_of
 from probe.probes.negatives.flip_budget import flip_budget
-from probe.probes.negatives.read import both, read_sides
+from probe.probes.negatives.read import both, closing_token, read_sides
 from probe.probes.negatives.run import measure_negatives
 from probe.probes.negatives.work import NegativesOptions
 from probe.probes.numerics.judge import Plan
 from probe.scoring import readout
 from probe.scoring.engine import BUDGET
-from probe.scoring.generate import generate
+from probe.scoring.generate import answered_side, answers
 from probe.scoring.readout import read_out
+from probe.scoring.sampling import Draw, SampledIds
+from probe.scoring.scores import EncodedPair, EncodedSide
 from probe.scoring.session import ModelOptions, Session, Source
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*")
@@ -152,27 +155,47 @@ def test_a_plan_that_cannot_train_is_told(file, saved, monkeypatch, tmp_path):
     assert "PB001" in {f.code for f in measured.run.findings}
 
 
+def own(loaded, contexts, temperature, tokens, seed=0):
+    """The model's own answers as sides, ended by the tokenizer's end token."""
+    draws = [Draw(tuple(context), temperature, seed + i) for i, context in enumerate(contexts)]
+    found = answers(loaded, draws, tokens=tokens)
+    end = loaded.tokenizer.eos_token_id
+    return [answered_side(loaded, c, answer, end) for c, answer in zip(contexts, found, strict=True)]
+
+
 def test_samples_are_the_models_own(tiny, make_tokenizer, load):
     """Greedy text is the argmax at every step; sampled text repeats with its seed and not without."""
     loaded = load(tiny, make_tokenizer("bpe", bos=True))
     contexts = [[1, 50, 60], [1, 70], [1, 80, 90, 100, 110]]
-    greedy = generate(loaded, contexts, temperature=0, tokens=12)
-    for side, context in zip(greedy, contexts, strict=True):
+    for side, context in zip(own(loaded, contexts, 0.0, 12), contexts, strict=True):
         assert list(side.ids[: side.start]) == context
         ids = list(context)
         for token in side.ids[side.start :]:
             with torch.no_grad():
                 assert int(tiny(torch.tensor([ids])).logits[0, -1].argmax()) == token
             ids.append(token)
-    first, again, other = (
-        [s.ids for s in generate(loaded, contexts, temperature=1, tokens=12, seed=seed)] for seed in (1, 1, 2)
-    )
+    first, again, other = ([s.ids for s in own(loaded, contexts, 1.0, 12, seed)] for seed in (1, 1, 20))
     assert first == again != other
 
 
 def test_sampling_keeps_the_models_distribution(tiny, make_tokenizer, load):
     """log p + entropy of its own samples is 0 in expectation: no top-k, no top-p, no penalty crept in."""
     loaded = load(tiny, make_tokenizer("bpe", bos=True))
-    sides = generate(loaded, [[1, 40 + i] for i in range(40)], temperature=1, tokens=16, seed=3)
+    sides = own(loaded, [[1, 40 + i] for i in range(40)], 1.0, 16, seed=3)
     excess = torch.tensor([r.excess for _, r in read_out(tiny, sides, (1,))])
     assert abs(float(excess.mean())) < 4 * float(excess.std()) / 40**0.5
+
+
+def test_an_answer_is_closed_by_the_token_that_ended_it(tiny, make_tokenizer, load):
+    """One rule of ends: the tokenizer's end and the generation config's; the file's own end is preferred."""
+    loaded = load(tiny, make_tokenizer("bpe", bos=True))
+    tokenizer = loaded.tokenizer
+    side = answered_side(loaded, (1, 50), SampledIds((60, 70), True), 2)
+    assert side.ids == (1, 50, 60, 70, 2) and (side.start, side.has_end) == (2, True)
+    assert side.bytes == len(tokenizer.decode([60, 70], skip_special_tokens=True).encode())
+    assert answered_side(loaded, (1, 50), SampledIds((60,), False), 2).ids == (1, 50, 60)
+    codes = [EncodedPair("a", EncodedSide((1, 50, 7), 1, 1, True), EncodedSide((1, 50), 1, 1))]
+    session = SimpleNamespace(loaded=loaded)
+    assert closing_token(session, codes) == tokenizer.eos_token_id != 7
+    tiny.generation_config.eos_token_id = [7, 9]
+    assert closing_token(session, codes) == 7 and closing_token(session, []) == tokenizer.eos_token_id
