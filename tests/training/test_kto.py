@@ -145,9 +145,9 @@ def stage(reader, tmp_path, tokens=1024, **values):
     opened = reader()
     items, held_out = split_answers(answers(), opened, 0.25, 0)
     chosen = recipe("kto", 10**6).with_values({"learning_rate": 1e-2, "batch": 8, "epochs": 6, **values})
-    model = trainable_model(opened.loaded.model, chosen)
+    tuned = replace(opened.loaded, model=trainable_model(opened.loaded.model, chosen))
     options = replace(OPTIONS, micro_tokens=tokens)
-    return UnpairedStage(model, chosen, Material(items, held_out), options, tmp_path, cpu=True)
+    return UnpairedStage(tuned, chosen, Material(items, held_out), options, tmp_path, cpu=True)
 
 
 def test_a_step_is_the_plain_loss_of_the_batch_however_it_is_cut(reader, tmp_path):
