@@ -14,6 +14,7 @@ from . import sentences
 from .decided import decided
 from .headline import headline
 from .next_step import next_command
+from .side_by_side import differences_told, gaps_told
 
 MOST = 4
 Rule = Callable[[Run], str]
@@ -159,5 +160,6 @@ PLANS: Mapping[str, tuple[tuple[Rule, ...], ...]] = {
     ),
     "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),
     "compare": ((_promoted,), (_compared,)),
+    "report": ((gaps_told,), (differences_told,)),
     "autopsy": ((_diagnosed,), (_part("evidence"),), (_part("next"),)),
 }

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from ..number_format import change, change_interval, count, interval, measured, number, p_text
 from ..records import BiasRow, Run
+from .side_by_side import counted
 from .view import DIAGNOSES, TONES, Tone, details, named, noted, result, sides
 
 
@@ -103,16 +104,6 @@ def _counted(run: Run) -> str:
     return ", ".join(count(n, noun) for n, noun in found if n or noun != "note")
 
 
-def _compared(run: Run) -> str:
-    rows = run.details.get("runs") or ()
-    changes = [r for r in run.details.get("differences") or () if r.get("group") == "all"]
-    parts = [
-        f"{r['name']} {change(r['value'], r['units'])} {change_interval(r['low'], r['high'], r['units'])}"
-        for r in changes
-    ]
-    return ", ".join(parts) or (f"{len(rows)} runs" if rows else "")
-
-
 def _trained(run: Run) -> str:
     rows = [r for r in details(run, "before_after") if r.get("group") == "all" and r["name"] == "gap"]
     parts = [
@@ -175,6 +166,6 @@ TOLD = (
     _trained,
     _tried,
     _diagnosed,
-    _compared,
+    counted,
     _counted,
 )

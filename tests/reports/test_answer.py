@@ -267,3 +267,21 @@ def test_advice_for_another_decision_says_so(run):
             named = {w.lower() for w in NAMES.findall(finding.remedy)}
             own = {w.lower() for w in NAMES.findall(run.decision.method.replace("+", " "))}
             assert named <= own or finding.remedy.startswith(("If you train anyway: ", "By another method: "))
+
+
+def test_several_runs_are_told_by_their_gaps_and_what_is_clear_of_zero():
+    def row(name, value, low, high, group="all"):
+        return {"name": name, "value": value, "low": low, "high": high, "units": "nats/token", "group": group}
+
+    runs = [{"run": name, "gap": {"value": value}} for name, value in (("A", 0.5), ("B", 0.2), ("C", 0.49))]
+    rows = [
+        row("B − A: gap", -0.3, -0.4, -0.2),
+        row("C − A: gap", -0.01, -0.1, 0.1),
+        row("x", 1, 0.5, 2, "odd"),
+    ]
+    made = answered(Run("report", "now", details={"runs": runs, "differences": rows}))
+    assert made.summary == (
+        "3 runs side by side: the mean gap is +0.50 in A, +0.20 in B, +0.49 in C (nats/token).",
+        "Clear of 0: B − A: gap −0.30 [−0.40, −0.20].",
+    )
+    assert "3 runs, 1 of 2 differences clear of 0: B − A: gap" in render(made)
