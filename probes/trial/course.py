@@ -16,6 +16,7 @@ from ...training.policy import trainable_model
 from ...training.recipes import Recipe
 from ...training.samples import Samples, halves_of
 from .bench import Bench, Tuned, joined
+from .gated import FEW, samples_for
 from .judge import Trial
 from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
 from .passes import Pass
@@ -52,7 +53,8 @@ class Course:
         options, size = self.options, self.loaded.facts.get("parameters")
         self.stages = {m: recipes_of(size, m, options, self.half) for m in options.candidates}
         self.steps = {m: schedule(s, self.half, options.steps) for m, s in self.stages.items()}
-        self.how = Sampling(options.samples, options.tokens or SHORTEST, options.prompts, options.seed)
+        samples = FEW if options.samples is None else options.samples
+        self.how = Sampling(samples, options.tokens or SHORTEST, options.prompts, options.seed)
         start = next(iter(self.stages.values()))[0]
         self.bench = Bench(
             trainable_model(self.loaded.model, start, seed=options.seed),
@@ -72,9 +74,11 @@ class Course:
         return sum(plan[-1][1] for plan in plans)
 
     def fold(self, train: Sequence[Example]) -> Fold:
-        """A new training half; the first one's responses say how long a sample is."""
+        """A new training half; the first one says how long a sample is, and how many a prompt has."""
         if not self.folds and not self.options.tokens:
             self.how = self.how.fitted(sides_of(train))
+        if not self.folds and self.options.samples is None:
+            self.how = replace(self.how, samples=samples_for(len({item.prompt for item in train})))
         self.folds.append(Fold(train))
         return self.folds[-1]
 

@@ -8,6 +8,7 @@ import torch
 
 from probe.pairs.record import Pair
 from probe.probes.trial.bench import Bench, Tuned, _moved
+from probe.probes.trial.gated import samples_for
 from probe.probes.trial.judge import Trial, curve, noise_scale, trial
 from probe.probes.trial.options import TrialOptions, schedule
 from probe.probes.trial.passes import Noise, Pass
@@ -152,6 +153,8 @@ def test_candidates_share_halves_and_samples(material, pairs):
     assert len({tuple(candidate.halves.lines) for candidate in found}) == 1
     befores = {tuple(one.ids for half in c.written for some in half.before for one in some) for c in found}
     assert len(befores) == 1
+    for half in found[0].written:
+        assert {len(some) for some in half.before} == {samples_for(len({*half.pair_prompts}))}
     assert found[1].cost < found[0].cost < found[2].cost
     measured = race(found)
     names = {estimate.name for estimate in measured.estimates}
