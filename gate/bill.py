@@ -16,7 +16,8 @@ from ..number_format import number
 from ..probes.cost import clocked
 from ..probes.effects.gated import forwards
 from ..probes.gated import GateRequest
-from ..probes.trial.gated import STAGES, affordable, samples_for
+from ..probes.trial.gated import STAGES, affordable
+from ..probes.trial.sizes import samples_for
 from ..records import Finding
 from ..training.shipped import shipped_values
 

@@ -16,11 +16,11 @@ from ...training.policy import trainable_model
 from ...training.recipes import Recipe
 from ...training.samples import Samples, halves_of
 from .bench import Bench, Tuned, joined
-from .gated import FEW, samples_for
 from .judge import Trial
 from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
 from .passes import Pass
 from .race import RacedMethod
+from .sizes import FEW, samples_for
 
 
 @dataclass

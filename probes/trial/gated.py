@@ -7,8 +7,6 @@ from ..gated import Cost, Effort, Work, part_of
 
 STEPS, FEWEST = 12, 8
 TOKENS = 60_000  # of the race's steps on one half: long pairs take fewer steps, no fewer than `FEWEST`
-WRITINGS = 128  # samples of a half's prompts together, as far as `FEW` to `MANY` per prompt allow
-FEW, MANY = 2, 8
 LENGTH_SAMPLE = 64  # pairs whose length is looked at for it
 PROMPTS = 192  # asked at most, by a second look at a large file (bench/power.py); a first look asks 64
 STAGES = 3  # dpo, sft, and dpo after the sft that is there already: what a race of one half trains
@@ -27,11 +25,6 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
 def affordable(tokens: float, batch: int) -> int:
     """Steps of a stage for pairs of so many distinct tokens on average."""
     return max(FEWEST, min(STEPS, int(TOKENS / (STAGES * batch * max(tokens, 1.0)))))
-
-
-def samples_for(prompts: int) -> int:
-    """Samples per prompt: a prompt has one say, which more samples make surer, and few prompts are cheap."""
-    return max(FEW, min(MANY, WRITINGS // max(prompts, 1)))
 
 
 def _steps(work: Work, pairs: int) -> int:

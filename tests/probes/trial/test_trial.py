@@ -8,12 +8,12 @@ import torch
 
 from probe.pairs.record import Pair
 from probe.probes.trial.bench import Bench, Tuned, _moved
-from probe.probes.trial.gated import samples_for
 from probe.probes.trial.judge import Trial, curve, noise_scale, trial
 from probe.probes.trial.options import TrialOptions, schedule
 from probe.probes.trial.passes import Noise, Pass
 from probe.probes.trial.race import race
 from probe.probes.trial.run import run_trial, sample_by_prompt
+from probe.probes.trial.sizes import samples_for
 from probe.stats.statistics import clopper_pearson
 from probe.training.policy import trainable_model
 from probe.training.recipes import recipe

@@ -8,8 +8,9 @@ import pytest
 
 from probe.pairs.record import Pair
 from probe.probes.trial import run
-from probe.probes.trial.gated import affordable, samples_for
+from probe.probes.trial.gated import affordable
 from probe.probes.trial.options import TrialOptions
+from probe.probes.trial.sizes import samples_for
 from probe.records import Estimate, Measured
 
 
