@@ -78,7 +78,7 @@ def win_rate_limits(wins: int, losses: int, alpha: float = 0.05) -> tuple[float,
     def excess(rate: float) -> float:
         return float(log_e(wins, losses, rate)) - limit
 
-    peak = (wins + 0.5) / (wins + losses + 1)  # E < 1/alpha here: alpha < 1
+    peak = wins / max(wins + losses, 1)  # E is least here, and below 1/alpha: alpha < 1
     low = 0.0 if not wins else float(brentq(excess, 1e-300, peak, xtol=1e-12))
     high = 1.0 if not losses else float(brentq(excess, peak, 1 - 1e-16, xtol=1e-12))
     return low, high

@@ -1,8 +1,12 @@
 """Fixtures that several test modules share."""
 
 import pytest
+from hypothesis import settings
 
 from probe.records import BiasRow, Condition, Decision, Estimate, Finding, Reason, Run, Verdict
+
+settings.register_profile("probe", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("probe")
 
 HOSTILE = "<script>alert(1)</script> \x1b[31mred\x07 \u202etrap\u202c | `tick` \r\nnext & ]]> %0A::error"
 

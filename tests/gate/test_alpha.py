@@ -44,7 +44,7 @@ counts = st.integers(20, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 alphas = st.floats(1e-6, 0.49)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(st.sampled_from(NAMES), counts, min_size=1),
     alphas,
@@ -57,7 +57,7 @@ def test_a_stricter_alpha_never_decides_more(values, a, b, level):
     assert strict.items() <= loose.items()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(NAMES), counts, min_size=1), alphas, alphas)
 def test_a_stricter_alpha_never_leads_to_training_that_a_looser_one_does_not_know(values, a, b):
     """A decision to train rests on the trial's test; strict alphas lose the evidence, they never gain it."""
@@ -72,7 +72,7 @@ def test_a_stricter_alpha_never_leads_to_training_that_a_looser_one_does_not_kno
         assert p_against(trial, 0.5, 0.05) < min(a, b)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(counts, st.floats(0.05, 0.95), st.sampled_from([0.01, 0.05, 0.1]))
 def test_p_is_the_level_where_the_interval_ends(count, limit, level):
     estimate = share("surface_accuracy", *count, level)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,3 +106,78 @@ def test_a_bill_on_a_model(tmp_path, tiny_model_dir):
     assert [line.split()[0] for line in told[2:5]] == ["lora", "qlora", "full"]
     assert all("would not fit" in line for line in told[2:5]) and finding.code == "PB010"
     assert bill.bill(session, asked, "64GiB")[1] is None
+
+
+def test_seconds_of_each_probe_by_hand():
+    """200 pairs of 100 tokens: a millisecond a token forward, 3 with its backward, 2 to write one."""
+    found = bill.seconds(request(), 200, PACE, 3e-3, 7.0)
+    assert found.pop("data") == pytest.approx(6 * 200 * 1e-5)
+    assert found.pop("numerics") == pytest.approx(4 * 100 * (2 * 1e-3 + 3e-3))
+    assert found.pop("negatives") == pytest.approx(7 + 1.3 * 200 * (100 + 60) * 1e-3)
+    assert found.pop("bias") == pytest.approx(2 * 200 * 100 * 1e-3)
+    trained = 3 * (12 * 8) * 100 * 3e-3  # three stages, twelve steps of eight pairs
+    scored = (128 + 3 * 64) * 100 * 1e-3  # each half under its own candidates
+    written = 4 * 64 * 2 * 40 * 2e-3  # two samples of forty tokens under each of four models
+    judged = (6 * 64 * 2 + 128) * 50 * 1e-3  # sides are half a pair
+    assert found.pop("trial") == pytest.approx(trained + scored + written + judged)
+    assert found == {"effects": 0}
+
+
+def test_no_more_than_so_many_prompts_are_written_for():
+    asked = request(effort=Effort(trial=4))
+    slow, fast = (bill.seconds(asked, 5000, replace(PACE, writing=w), 3e-3, 0.0) for w in (1.0, 0.0))
+    assert slow["trial"] - fast["trial"] == pytest.approx(4 * 96 * 2 * 40)
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "n", "expected"),
+    [
+        (1.0, 4.0, 192, 4.0 * 2**2),  # the square: twice as many pairs take four times as long
+        (1.0, 16.0, 192, 16.0 * 2**3),  # never beyond the cube
+        (4.0, 4.0, 192, 4.0 * 2),  # nor below a line
+        (1.0, 4.0, 48, 4.0 / 4),
+        (1.0, 4.0, 100_000, 4.0 * (1500 / 96) ** 2),  # texts beyond are not classified
+    ],
+)
+def test_the_seconds_of_the_classifiers_grow_by_the_power_that_two_sizes_show(
+    small, large, n, expected, monkeypatch
+):
+    monkeypatch.setattr("probe.probes.negatives.triviality.surface", lambda sample, seed: len(sample))
+    monkeypatch.setattr(bill, "clocked", lambda work: (None, {48: small, 96: large}[work()]))
+    assert bill.text_seconds(surveyed(96), n) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("pairs", "expected"), [(0, 0.0), (1, 0.0), (2, 5.0), (95, 5.0)])
+def test_few_pairs_are_classified_once_for_the_bill(pairs, expected, monkeypatch):
+    monkeypatch.setattr("probe.probes.negatives.triviality.surface", lambda sample, seed: len(sample))
+    monkeypatch.setattr(bill, "clocked", lambda work: (None, 5.0 if work() == pairs else 0.0))
+    assert bill.text_seconds(surveyed(pairs), 1000) == expected
+
+
+def surveyed(pairs):
+    return SimpleNamespace(survey=SimpleNamespace(sample=[None] * pairs))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (1.4, "1 s"), (119.0, "119 s"), (120.0, "2 min"), (7199.0, "120 min"), (7200.0, "2.0 h")],
+)
+def test_seconds_as_one_reads_them(seconds, text):
+    assert bill.lasting(seconds) == text
+
+
+def test_what_fills_the_memory_to_the_last_byte_fits():
+    assert fit(weights=8.0 * GIB).fits and not fit(weights=8.0 * GIB, logits=1.0).fits
+    assert fit(weights=1.0, logits=2.0).total == 3.0
+    (_, head, line, *_) = bill.lines({"bias": 1.0}, frozenset(), [fit(weights=0.05 * GIB, seconds=300.0)])
+    assert "1,024 tokens, 8 GiB of memory" in head
+    assert line.split()[:6] == ["lora", "51.2", "MiB", "about", "5", "min"]
+
+
+def test_the_gate_may_cost_as_much_as_the_run_and_only_what_fits_is_a_run():
+    def told(trial, *ways):
+        return "--quick" in "\n".join(bill.lines({"trial": trial}, frozenset(), list(ways)))
+
+    assert not told(300.0, fit(seconds=300.0)) and told(301.0, fit(seconds=300.0))
+    large = fit("full", weights=9.0 * GIB, seconds=10.0)
+    assert not told(301.0, large) and not told(200.0, large, fit(seconds=300.0))

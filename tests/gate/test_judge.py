@@ -360,7 +360,7 @@ def test_without_ids_a_pair_is_known_by_its_text_wherever_it_stands():
     assert not twice.findings and twice.conditions[0].measured.n == 13
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 6), max_size=12), st.lists(st.integers(0, 6), max_size=12), st.booleans())
 def test_every_pair_is_the_same_or_told(now, then, named):
     def rows(drawn):

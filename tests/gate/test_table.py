@@ -249,7 +249,7 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(runs(), any_error, options)
 def test_a_blocking_finding_never_leads_to_more_training(run, error, chosen):
     before = decision(run, **chosen)
@@ -257,14 +257,14 @@ def test_a_blocking_finding_never_leads_to_more_training(run, error, chosen):
     assert len(after.stages) <= len(before.stages)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(runs(), st.sampled_from(["data", "numerics"]), options)
 def test_switching_off_a_safety_probe_never_leads_to_more_training(run, probe, chosen):
     less = dataclasses.replace(run, details={"probes": {**run.details["probes"], probe: "off"}})
     assert len(decision(less, **chosen).stages) <= len(decision(run, **chosen).stages)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(runs(), options)
 def test_a_decision_is_whole_whatever_was_found(run, chosen):
     judged = decide(judge(run, JudgeSettings()), JudgeSettings(), **chosen)

@@ -179,7 +179,7 @@ def test_crows_pairs_as_it_comes() -> None:
     assert all(pair.prompt is None for pair in pairs)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     kind=st.sampled_from([".json", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".jsonl.zst"]),
     body=st.binary(max_size=60) | st.text(max_size=60).map(str.encode),

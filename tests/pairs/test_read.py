@@ -283,7 +283,6 @@ messages = st.builds(
 
 
 @pytest.mark.oracle
-@settings(deadline=None)  # the first example imports TRL
 @given(
     st.lists(messages, max_size=3),
     st.lists(messages, min_size=1, max_size=3),
@@ -376,7 +375,7 @@ def check_bytes(path: Path, content: bytes, skip_bad: bool) -> Reading:
     return reading
 
 
-quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @quick

@@ -102,7 +102,7 @@ MESSAGES = ["3 rows are empty", "DPO would push both sides down", "SFT first hel
 
 
 @given(runs())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_method_is_named_that_the_decision_does_not_name(run):
     if run.command != "gate":
         return
@@ -112,7 +112,7 @@ def test_no_method_is_named_that_the_decision_does_not_name(run):
 
 
 @given(runs())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_side_is_said_to_be_preferred_that_the_numbers_do_not_favour(run):
     gap, text = run.estimate("gap"), " ".join(answered(run).summary)
     for name, sign, verdict in ((SIDES[0], 1, "favours chosen"), (SIDES[1], -1, "favours rejected")):
@@ -123,7 +123,7 @@ def test_no_side_is_said_to_be_preferred_that_the_numbers_do_not_favour(run):
 
 
 @given(runs())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_one_to_four_sentences_and_a_command_that_a_shell_can_read(run):
     made = answered(run)
     assert 1 <= len(made.summary) <= 4 and all(s.strip() and s.endswith(".") for s in made.summary)
@@ -139,7 +139,7 @@ def test_one_to_four_sentences_and_a_command_that_a_shell_can_read(run):
 
 
 @given(runs())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_paragraph_says_how_verdict_and_decision_go_together(run):
     run = dataclasses.replace(run, command="gate")
     if run.decision is None:
@@ -179,7 +179,7 @@ def test_a_number_that_a_decision_rests_on_is_no_note():
 
 
 @given(runs())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_report_fits_a_screen_before_all(run):
     for command in ("bias", "data", "gate"):
         text = render(answered(dataclasses.replace(run, command=command)))
@@ -260,7 +260,7 @@ def test_what_two_beliefs_differ_in_is_a_fact_of_the_design(goal):
 
 
 @given(runs())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_advice_for_another_decision_says_so(run):
     for finding in advised(run):
         if run.decision and NAMES.findall(finding.remedy):

@@ -102,7 +102,7 @@ results = st.lists(st.sampled_from(["pass", "fail", "inconclusive", "accepted"])
 statuses = st.sampled_from(["measured", "pass", "fail", "inconclusive"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(results, statuses, st.text())
 def test_every_format_agrees_with_the_verdict(kinds, status, name):
     code = 0 if status in ("measured", "pass") else 1

@@ -67,7 +67,7 @@ def saved(gate_run):
     return json.dumps(run_to_json(gate_run))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXTS)
 def test_no_renderer_obeys_a_text(saved, texts):
     run = run_from_json(hostile(json.loads(saved), list(texts)))
@@ -84,7 +84,7 @@ def test_no_renderer_obeys_a_text(saved, texts):
     assert not [line for line in commands if "::stop-commands" in line.split("::", 2)[0]]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXTS, st.sampled_from([50, 60, 80, 120]), st.booleans())
 def test_no_text_breaks_the_terminal_layout(saved, texts, width, ascii_only):
     run = run_from_json(hostile(json.loads(saved), list(texts)))

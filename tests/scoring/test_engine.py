@@ -5,7 +5,7 @@ from itertools import takewhile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.scoring.attention import NAME, make_layout, tree_attention
@@ -195,7 +195,6 @@ def test_a_zero_initialised_adapter_changes_nothing(tiny):
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), min_size=1, max_size=12))
-@settings(deadline=None)
 def test_a_tree_holds_every_distinct_prefix_once(sequences):
     tree = build_tree(sequences)
     assert len(tree.ids) == len({tuple(s[: i + 1]) for s in sequences for i in range(len(s))})
@@ -208,7 +207,6 @@ def test_a_tree_holds_every_distinct_prefix_once(sequences):
     st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), min_size=1, max_size=12),
     st.integers(1, 40),
 )
-@settings(deadline=None)
 def test_packs_keep_the_budget_and_every_item(sequences, budget):
     ordered = sorted(sequences)
     cut = list(packs(range(len(ordered)), ordered, budget))

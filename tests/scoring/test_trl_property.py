@@ -107,7 +107,7 @@ LOST = re.compile(r"drops the user's words|writes content parts out as code")
 
 @pytest.mark.parametrize("kind", ["bpe", "spm", "wordpiece"])
 @pytest.mark.parametrize("template", TEMPLATES)
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(row=conversations())
 def test_ids_are_those_of_trl_or_a_named_error(make_tokenizer, kind, template, row):
     tokenizer = make_tokenizer(kind)

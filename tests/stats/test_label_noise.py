@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import optimize, stats
 
 from probe.pairs.record import Pair
 from probe.probes.negatives.classify import Separation
 from probe.probes.negatives.suspects import judge_suspects
-from probe.stats.label_noise import label_noise
+from probe.stats.label_noise import LEAST, Mixture, fitted, label_noise
 
 
 def margins(share, n=300, mean=2.0, seed=0):
@@ -49,3 +50,61 @@ def test_suspects_are_named_with_their_lines():
         Separation(margins(0.0, mean=0.2)[0], np.arange(300), np.zeros(0)), pairs, 0.05, 0
     )
     assert not clean.findings and not none.any()
+
+
+def likelihoods(share, mean, spread, values):
+    """(1 − ε)·f(m) and ε·f(−m), f normal."""
+    f = stats.norm(mean, spread).pdf
+    return (1 - share) * f(values), share * f(-values)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.5])
+def test_a_label_is_wrong_with_the_chance_that_bayes_gives_it(share):
+    values = np.linspace(-2.0, 2.0, 9)
+    right, wrong = likelihoods(share, 0.8, 0.5, values)
+    assert Mixture(share, 0.8, 0.5).flipped(values) == pytest.approx(wrong / (right + wrong), rel=1e-9)
+    assert (Mixture(0.0, 0.8, 0.5).flipped(values) < 1e-300).all()
+
+
+@pytest.mark.parametrize(("share", "mean"), [(0.3, 2.0), (0.1, 1.2), (0.45, 3.0)])
+def test_the_fit_is_the_maximum_of_the_likelihood(share, mean):
+    """By scipy's simplex from the truth; EM from its own starts comes within its 60 rounds."""
+    values = margins(share, mean=mean)[0]
+
+    def minus(found):
+        return -np.log(sum(likelihoods(*found, values))).sum()
+
+    bounds = [(1e-4, 0.5), (0, None), (1e-3, None)]
+    best = optimize.minimize(minus, [share, mean, 1.0], method="Nelder-Mead", bounds=bounds)
+    found = fitted(values)
+    assert (found.share, found.mean, found.spread) == pytest.approx(tuple(best.x), abs=0.01)
+
+
+def test_the_interval_of_clean_labels_is_that_of_none_among_as_many_prompts():
+    """No wrong label in 30 prompts: from 0 to 1 − (alpha/2)^(1/30), by the binomial's own interval."""
+    values = np.tile(np.linspace(1.9, 2.1, 10), 30)
+    clusters = np.repeat(np.arange(30), 10)
+    for alpha in (0.05, 0.2):
+        found, _ = label_noise(values, clusters, alpha=alpha)
+        exact = stats.binomtest(0, 30).proportion_ci(1 - alpha, "exact")
+        assert (found.low, found.high) == (0.0, pytest.approx(exact.high))
+        assert (found.n, found.value) == (300, pytest.approx(1e-4))
+
+
+def test_prompts_that_are_wrong_as_a_whole_widen_the_interval():
+    """Thirty prompts of ten pairs, nine of them wrong as a whole, against 300 pairs by themselves."""
+    values = np.where(np.repeat(np.arange(30) < 9, 10), -1, 1) * margins(0.0, mean=4.0)[0]
+    whole, apart = (
+        label_noise(values, clusters)[0] for clusters in (np.repeat(np.arange(30), 10), np.arange(300))
+    )
+    assert whole.value == apart.value == pytest.approx(0.3, abs=0.01)
+    assert (whole.high - whole.low) / (apart.high - apart.low) == pytest.approx(10**0.5, rel=0.3)
+    low, high = (0.3 + sign * 1.96 * (0.21 / 30) ** 0.5 for sign in (-1, 1))
+    assert (whole.low, whole.high) == (pytest.approx(low, abs=0.04), pytest.approx(high, abs=0.04))
+
+
+@pytest.mark.parametrize(("n", "told"), [(19, False), (20, True)])
+def test_twenty_pairs_are_the_fewest(n, told):
+    values = np.linspace(1.8, 2.2, n)
+    assert (label_noise(values, np.arange(n))[0].value is not None) is told
+    assert LEAST == 1.0

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 
-from probe.stats.sequential import log_e, sign_sequence, win_rate_limits
+from probe.stats.sequential import SignSequence, log_e, sign_sequence, win_rate_limits
 
 COUNTS = st.integers(0, 60)
 
@@ -85,3 +85,23 @@ def test_extreme_counts_keep_their_limits(rate):
     low, high = win_rate_limits(wins, 1_000_000 - wins)
     assert low < rate < high
     assert high - low < 1e-3
+
+
+def test_nothing_seen_is_no_evidence_and_leaves_every_rate():
+    assert sign_sequence([0.0, 0.0]) == SignSequence(0, 0, 0.0, 1.0, 0.0, 1.0)
+
+
+def test_neutral_to_the_end_of_the_room_and_preferred_from_one_over_alpha():
+    """Both ends of the interval may lie on the end of the room; E may equal 1/alpha."""
+    assert SignSequence(4, 4, 0.0, 1.0, 0.25, 0.75).neutral(0.25)
+    assert not SignSequence(4, 4, 0.0, 1.0, 0.25, 0.75).neutral(0.2)
+    assert not SignSequence(4, 4, 0.0, 1.0, 0.3, 0.75).neutral(0.24)
+    assert not SignSequence(4, 4, 0.0, 1.0, 0.25, 0.7).neutral(0.24)
+    assert SignSequence(9, 0, -math.log(0.05), 0.05, 0.5, 1.0).preferred()
+    assert not SignSequence(9, 0, -math.log(0.05), 0.05, 0.5, 1.0).preferred(0.04)
+
+
+def test_the_level_is_five_in_a_hundred_unless_told():
+    state = sign_sequence([1.0, 1.0, -1.0])
+    assert (state.low, state.high) == win_rate_limits(2, 1) == win_rate_limits(2, 1, 0.05)
+    assert win_rate_limits(2, 1, 0.01)[0] < state.low

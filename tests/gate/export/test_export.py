@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.errors import ProbeError
@@ -290,7 +290,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.from_regex(r"[a-z_]{3,12}", fullmatch=True), values, max_size=5))
 def test_yaml_is_read_back_as_it_was(written):
     kept = {k: v for k, v in written.items() if v is not None}

@@ -236,7 +236,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @example([{"step": 0.0, "loss": 0.0}, {"step": 5e-324, "loss": 0.0}])
 @given(st.lists(st.dictionaries(NAMES, VALUES), max_size=30))
 def test_any_entries_give_a_diagnosis_that_is_plain_json(entries: list[dict[str, Any]]) -> None:
@@ -261,7 +261,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(value=JSON)
 def test_any_json_gives_a_diagnosis_or_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, value: Any
@@ -273,7 +273,7 @@ def test_any_json_gives_a_diagnosis_or_a_clear_error(
         assert "\n" not in str(error)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda t: ("loss," + t).encode()))
 )

@@ -91,7 +91,7 @@ APPENDED: dict[str, Callable[[Row], Row]] = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(
     seed=st.integers(0, 999),
     faults=st.dictionaries(st.integers(0, 59), st.sampled_from([*IN_PLACE, *APPENDED]), max_size=8),

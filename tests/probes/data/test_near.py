@@ -9,7 +9,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import Indel
 
@@ -27,7 +27,6 @@ def split(text: str) -> list[str]:
     return "".join(c if c > " " else " " for c in folded).split(" ")
 
 
-@settings(deadline=None)
 @given(st.lists(ascii_texts | european, min_size=1, max_size=6))
 def test_words_are_those_of_python(texts: list[str]) -> None:
     words = hash_words(texts)
@@ -70,7 +69,6 @@ def test_hashes_are_the_same_in_every_process() -> None:
     assert len(seen) == 1 and seen != {""}
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.lists(st.sampled_from("abcde"), max_size=8), min_size=3, max_size=3),
