@@ -120,7 +120,7 @@ def bias(
     from .probes.bias.run import BiasOptions, measure_in
 
     options = BiasOptions(alpha, bound, templates, corrected, stop_early, seed)
-    with session_on(pairs, model, tokenizer, seed, how) as session:
+    with session_on(pairs, model, tokenizer, seed, how, served=True) as session:
         measured = measure_in(session, options)
         return _result(measured.run, out, pairs, tuple(measured.rows))
 
@@ -234,10 +234,10 @@ def gate(
     from .gate.settings import GateOptions, judged
     from .probes.gated import GateRequest
 
-    with session_on(pairs, model, tokenizer, seed, how) as session:
+    with session_on(pairs, model, tokenizer, seed, how, served=True) as session:
         request = GateRequest(
             session.source,
-            model_options(model, how),
+            model_options(model, how, tokenizer),
             how.get("fields"),
             frozenset(off),
             alpha,

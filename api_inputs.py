@@ -82,14 +82,20 @@ def log_file(log: str | Path | Sequence[Mapping[str, Any]]) -> Iterator[Path]:
 
 
 @contextmanager
-def session_on(pairs: Pairs, model: Model, tokenizer: Any, seed: int, how: Loading) -> Iterator[Session]:
-    """A session on these pairs and this model; a loaded model is as it was after the block."""
+def session_on(
+    pairs: Pairs, model: Model, tokenizer: Any, seed: int, how: Loading, *, served: bool = False
+) -> Iterator[Session]:
+    """A session on these pairs and this model; a loaded model is as it was after the block.
+
+    `served`: the model may be the address of a server, with the name of its tokenizer.
+    """
     from .scoring.session import Session
 
     with pair_file(pairs) as path, ExitStack() as stack:
         loaded = _given(model, tokenizer, how, stack)
         source = source_of(path, how)
-        yield Session.open(source, model_options(model, how), seed, loaded)
+        options = model_options(model, how, tokenizer)
+        yield Session.open(source, options, seed, loaded, served=served)
 
 
 def source_of(path: Path, how: Loading) -> Source:
@@ -99,13 +105,14 @@ def source_of(path: Path, how: Loading) -> Source:
     return Source.of(path, how.get("fields"), how.get("sides"), how.get("skip_bad", False))
 
 
-def model_options(model: Model, how: Loading) -> ModelOptions:
+def model_options(model: Model, how: Loading, tokenizer: Any = None) -> ModelOptions:
     """The options of a model; nothing is stored, since nothing was asked to be written."""
     from .scoring.session import ModelOptions
 
     loading = {key: value for key, value in how.items() if key not in ReadOptions.__annotations__}
     name = str(model) if isinstance(model, str | Path) else None
-    return ModelOptions(model=name, no_cache=True, **loading)  # type: ignore[arg-type]
+    own = tokenizer if isinstance(tokenizer, str) else None
+    return ModelOptions(model=name, no_cache=True, tokenizer=own, **loading)  # type: ignore[arg-type]
 
 
 def _given(model: Model, tokenizer: Any, how: Loading, stack: ExitStack) -> LoadedModel | None:

@@ -13,7 +13,7 @@ from . import bundles, options
 
 def bias(
     pairs: options.PairsFile,
-    how: bundles.Loading = ModelOptions(),
+    how: bundles.Serving = ModelOptions(),
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,

@@ -65,18 +65,22 @@ def _loading(*without: str) -> Bundle:
         "max_length": options.MaxLength,
         "no_cache": options.NoCache,
         "quantize": options.Quantize,
+        "tokenizer": options.Tokenizer,
     }
     shown = [field for field in fields(ModelOptions) if field.name not in without]
     made = (_option(field.name, known[field.name], field.default) for field in shown)
     return Bundle(tuple(made), ModelOptions)
 
 
-# Which model, how it is run, and how pairs become tokens. Sampling cuts no pairs; a comparison names its two
-# models itself; encoding runs no model.
-Loading = Annotated[ModelOptions, _loading()]
-Sampling = Annotated[ModelOptions, _loading("max_length")]
-Comparing = Annotated[ModelOptions, _loading("model", "revision", "adapter")]
-Encoding = Annotated[ModelOptions, _loading("device", "dtype", "adapter", "no_cache", "quantize")]
+# Which model, how it is run, and how pairs become tokens; one of which log-probs are all that is asked may be
+# served. Sampling cuts no pairs; a comparison names its two models itself; encoding runs no model.
+Loading = Annotated[ModelOptions, _loading("tokenizer")]
+Serving = Annotated[ModelOptions, _loading()]
+Sampling = Annotated[ModelOptions, _loading("max_length", "tokenizer")]
+Comparing = Annotated[ModelOptions, _loading("model", "revision", "adapter", "tokenizer")]
+Encoding = Annotated[
+    ModelOptions, _loading("device", "dtype", "adapter", "no_cache", "quantize", "tokenizer")
+]
 
 SWITCH = Annotated[bool, typer.Option(help="Leave it out; its conditions then stay open.")]
 # The names of the probes that are switched off.

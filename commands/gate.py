@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def gate(
     path: Annotated[Path, typer.Argument(help="A pair file to measure, or a run.json to judge again.")],
-    how: bundles.Loading = ModelOptions(),
+    how: bundles.Serving = ModelOptions(),
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,

@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Model": (
         "model", "device", "dtype", "quantize", "revision", "adapter", "trust_remote_code", "template",
-        "templates", "max_length", "no_cache",
+        "tokenizer", "templates", "max_length", "no_cache",
     ),
     "What is run": (
         "data", "numerics", "negatives", "bias", "effects", "trial", "quick", "thorough", "budget",
@@ -32,6 +32,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Training": (
         "method", "learning_rate", "beta", "batch", "steps", "epochs", "train_dtype", "fused", "warmup",
         "schedule", "clip", "weight_decay", "smoothing", "penalty", "nll_weight", "odds_weight", "gamma",
+        "desirable_weight", "undesirable_weight",
         "full", "lora_rank", "lora_alpha", "mixed_precision", "checkpointing", "micro_tokens",
         "replay", "replay_share", "eval_every", "patience", "guard", "force", "reason", "resume", "tracker",
         "device_memory",

@@ -15,6 +15,7 @@ Model = Annotated[
     str | None,
     typer.Option(help="Hub name, folder or GGUF. Default: the embedded."),
 ]
+Tokenizer = Annotated[str | None, typer.Option(help="Of a served model: --model http://HOST/v1.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto. Default: the best.")]
 DType = Annotated[str | None, typer.Option(help="float32, bfloat16, float16. Default: by device.")]
 Quantize = Annotated[str | None, typer.Option(help="nf4 or int8: weights quantised (bitsandbytes).")]

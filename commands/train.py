@@ -45,9 +45,7 @@ def train(
     nll_weight: Annotated[float | None, typer.Option(help="α of dpo_nll.")] = None,
     odds_weight: Annotated[float | None, typer.Option(help="λ of orpo.")] = None,
     gamma: Annotated[float | None, typer.Option(help="γ of simpo.")] = None,
-    desirable_weight: Annotated[
-        float | None, typer.Option(help="Weight of wanted answers in kto. Default: labels weigh alike.")
-    ] = None,
+    desirable_weight: Annotated[float | None, typer.Option(help="Weight of wanted answers in kto.")] = None,
     undesirable_weight: Annotated[
         float | None, typer.Option(help="Weight of unwanted answers in kto.")
     ] = None,

@@ -16,6 +16,7 @@ from ..probes.gated import GateRequest, Work, sharing
 from ..progress import alive
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
+from ..scoring.options import is_endpoint
 from ..scoring.told import once
 from . import cache, plan
 from .clean import on_clean_labels
@@ -42,7 +43,7 @@ def measure(
             f'off: there is no probe "{unknown[0]}". Those of the gate are {", ".join(PROBE_NAMES)}.'
         )
     created, work = now(), Work(request, _session=sharing(session) if session else None)
-    states = {p.name: "off" if p.name in request.off else p.idle(request) or DONE for p in PROBES}
+    states = {p.name: "off" if p.name in request.off else _idle(p, request) or DONE for p in PROBES}
     if any(probe.model and states[probe.name] == DONE for probe in PROBES):
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
         planned = plan.costs(work.pairs, request.trial_pairs, request.effort)
@@ -69,6 +70,13 @@ def measure(
         details={**whole.details, "probes": states, **_sections(whole.details)},
     )
     return run, work.rows
+
+
+def _idle(probe: Probe, request: GateRequest) -> str:
+    """Why a probe is not run on this request, "" where it is."""
+    if probe.model and probe.weights and is_endpoint(request.how.model):
+        return "not measured: it needs the weights, and an endpoint gives log-probs"
+    return probe.idle(request)
 
 
 def _sections(details: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class Probe:
     `cost` takes the number of pairs in the file, the effort and the trial's number of pairs. `without`: what
     a gate would lose without it, where errors are those of docs/validity.md (a set left out; of held-out
     accuracy, where nothing else is said). `section` is for rows that no table of `reports/tables.py` shows.
+    A `model` without `weights` may be a server's.
     `idle` says why a request asks nothing of the probe, "" where it does.
     """
 
@@ -82,6 +83,7 @@ class Probe:
     conditions: tuple[Rule, ...] = ()
     section: Section | None = None
     model: bool = True
+    weights: bool = True  # False: log-probs are enough, which a server gives too
     needed: bool = True  # False: what the file cannot carry is noted, and the gate goes on
     keeps: bool = True  # False: cheap, or kept pair by pair in the store of scores
     idle: Callable[[GateRequest], str] = lambda request: ""
@@ -235,6 +237,7 @@ PROBES: tuple[Probe, ...] = (
                 gates=False,
             ),
         ),
+        weights=False,
         keeps=False,
     ),
     Probe(

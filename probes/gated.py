@@ -84,7 +84,8 @@ class Work:
         if self._session is None:
             from ..scoring.session import Session
 
-            self._session = sharing(Session.open(self.request.source, self.request.how, self.request.seed))
+            asked = self.request
+            self._session = sharing(Session.open(asked.source, asked.how, asked.seed, served=True))
         return self._session
 
     @property

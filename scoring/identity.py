@@ -12,7 +12,8 @@ HASHED = ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha2
 
 def identity(loaded: LoadedModel, encoder: Encoder) -> dict[str, Any]:
     """The model by its hashes, and how rows become tokens, as plain values; the device is not told."""
+    served = {"endpoint": loaded.facts["endpoint"]} if "endpoint" in loaded.facts else {}
     return {
-        "model": {name: loaded.facts.get(name) for name in HASHED},
+        "model": {name: loaded.facts.get(name) for name in HASHED} | served,
         "encoding": [encoder.template, encoder.chat, encoder.max_length],
     }

@@ -20,6 +20,7 @@ from ..errors import ProbeError
 from .embedded import EMBEDDED_NAME, converted, embedded_gguf, is_gguf, plain_source
 from .engine import causal_lm
 from .loaded import check_adapter, check_config, check_runs, check_weights, first_line, reading
+from .options import is_endpoint
 from .processes import local_rank, world
 from .quantized import count, exactly, facts_of, quantizing
 from .weights import (
@@ -232,6 +233,11 @@ def source_of(name: str | None) -> str:
     """What transformers is asked for: a directory, or a hub name."""
     if name is None:
         return str(converted(embedded_gguf()))
+    if is_endpoint(name):
+        raise ProbeError(
+            f"--model {name}: this needs the weights, and an endpoint gives log-probs alone. Use `probe "
+            "bias` or `probe gate`, or name the model by its hub name, folder or file."
+        )
     path = Path(name).expanduser()
     if path.suffix == ".gguf" and not path.is_file():
         raise ProbeError(f"{name}: no such file. Give a GGUF file, a model directory or a hub name.")

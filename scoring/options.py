@@ -19,3 +19,9 @@ class ModelOptions:
     max_length: int | None = None
     no_cache: bool = False
     quantize: str | None = None
+    tokenizer: str | None = None  # of a model behind an endpoint
+
+
+def is_endpoint(model: str | None) -> bool:
+    """Whether `--model` names a server and not weights."""
+    return model is not None and model.startswith(("http://", "https://"))

@@ -23,7 +23,9 @@ from .encode import Encoder, make_encoder
 from .flags import FLAGS, Met, describe
 from .model import LoadedModel, load_model
 from .options import ModelOptions as ModelOptions
+from .options import is_endpoint
 from .scores import EncodedPair, PairScore, SideScore
+from .served import ServedScorer, served_model
 from .service import Scorer, open_store
 from .templates import special_texts
 
@@ -117,14 +119,17 @@ class Session:
 
     @classmethod
     def open(
-        cls, source: Source, options: ModelOptions, seed: int = 0, loaded: LoadedModel | None = None
-    ) -> Session:
+        cls, source: Source, options: ModelOptions, seed: int = 0, loaded: LoadedModel | None = None,
+        *, served: bool = False,
+    ) -> Session:  # fmt: skip
         """Survey the file, load the model, settle the template. Raises `ProbeError` for bad input.
 
         `loaded` is a model at hand, which `options` then does not name; nothing measured on it is stored.
+        `served`: log-probs are all that is asked for, so that the model may be a server's.
         """
         survey = source.survey(seed)
-        given, loaded = loaded is not None, loaded or _loaded(options)
+        given, remote = loaded is not None, served and is_endpoint(options.model)
+        loaded = loaded or (served_model if remote else _loaded)(options)
         lengths = [n for n in (options.max_length, loaded.max_length) if n]
         encoder = make_encoder(
             loaded.tokenizer, survey.first, options.template, min(lengths) if lengths else None
@@ -134,7 +139,8 @@ class Session:
             far = distance(loaded, lambda: _loaded(plain), encoder, survey.first)
             loaded = replace(loaded, facts={**loaded.facts, "from_bfloat16": far})
         store = None if options.no_cache or given else open_store(loaded)
-        return cls(source, survey, loaded, encoder, Scorer(loaded, encoder, store))
+        kind = ServedScorer if remote else Scorer
+        return cls(source, survey, loaded, encoder, kind(loaded, encoder, store))
 
     def scores(self, what: str = "scoring", tally: ScoreDisplay | None = None) -> Iterator[PairScore]:
         """The score of every pair of the file, with progress (and a `tally` of the groups) on stderr."""
@@ -164,7 +170,8 @@ class Session:
             else make_encoder(self.loaded.tokenizer, pairs, template, self.encoder.max_length)
         )
         met = Met() if altered or template is not None else self.scorer.met
-        other = Scorer(self.loaded, encoder, self.scorer.store, self.scorer.budget, self.scorer.proof, met)
+        own = self.scorer
+        other = type(own)(self.loaded, encoder, own.store, own.budget, own.proof, met)
         with progress(what, len(pairs)) as advance:
             scores = list(other.scores(pairs, advance))
         self.scorer.new += other.new
@@ -202,6 +209,8 @@ class Session:
         return self.scorer.proof.difference if self.scorer.proof else 0.0
 
     def _kernel(self) -> str:
+        if isinstance(self.scorer, ServedScorer):
+            return "the server's own"
         plain = self.scorer.proof is not None and self.scorer.proof.plain
         return "one sequence at a time" if plain else "prefix tree"
 

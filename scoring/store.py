@@ -8,6 +8,7 @@ the token ids. Rows are written after each packed forward, so a killed run goes 
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 import sys
 import zlib
@@ -29,6 +30,8 @@ def model_key(facts: Mapping[str, Any], **extra: Any) -> bytes:
     parts = {name: facts.get(name) for name in IDENTITY} | extra | {"scorer": SCORER_VERSION}
     if facts.get("quantization"):  # left out of the others' keys, whose scores stay valid
         parts["quantization"] = facts["quantization"]
+    if facts.get("endpoint"):
+        parts["endpoint"] = json.dumps(facts["endpoint"], sort_keys=True)
     return hashlib.blake2b(repr(sorted(parts.items())).encode(), digest_size=16).digest()
 
 

@@ -78,7 +78,7 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Sco
 
     Raises `ProbeError` for bad input, `CannotMeasure` for bad numbers.
     """
-    measured = measure_in(Session.open(source, how, options.seed), options)
+    measured = measure_in(Session.open(source, how, options.seed, served=True), options)
     return None if rank() else measured
 
 

@@ -1,0 +1,84 @@
+"""A model behind an endpoint, for what is measured by log-probs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import CannotMeasure, ProbeError
+from .endpoint import Endpoint
+from .model import LoadedModel
+from .options import ModelOptions, is_endpoint
+from .scores import EncodedSide, Floats
+from .service import Scorer
+from .tokenizer import load_tokenizer
+from .weights import tokenizer_facts
+
+AT_ONCE = 8  # requests under way
+WEIGHTS = ("adapter", "dtype", "device", "quantize")
+
+
+class ServedModel(torch.nn.Module):
+    """Stands where a model's weights would; whoever runs it is told that there are none."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
+        self.endpoint = endpoint
+        text = SimpleNamespace(max_position_embeddings=endpoint.longest)
+        self.config = SimpleNamespace(get_text_config=lambda: text)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises `ProbeError`."""
+        raise ProbeError(f"{self.endpoint.url}: an endpoint gives log-probs, and this needs the weights.")
+
+
+class ServedScorer(Scorer):
+    """A scorer whose log-probs are the server's."""
+
+    def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[Floats]]]:
+        """Each side by one request, several at a time, after a first one that settles how to ask."""
+        assert isinstance(self.loaded.model, ServedModel)
+        endpoint = self.loaded.model.endpoint
+
+        def ask(side: EncodedSide) -> Floats:
+            return np.array(endpoint.logps(side.ids)[side.start - 1 :], dtype=np.float32)
+
+        if sides:
+            yield [0], [ask(sides[0])]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for start in range(1, len(sides), AT_ONCE):
+                some = list(range(start, min(start + AT_ONCE, len(sides))))
+                yield some, list(pool.map(ask, [sides[i] for i in some]))
+
+    def _not_finite(self, side: EncodedSide, line: int | None) -> CannotMeasure:
+        place = f"line {line}: " if line else ""
+        return CannotMeasure(f"{place}the server gives log-probs that are not finite.")
+
+
+def served_model(how: ModelOptions) -> LoadedModel:
+    """The model at the address in `how.model`, with the tokenizer named beside it.
+
+    Raises `ProbeError` for options that are of weights, and where server or tokenizer cannot be had.
+    """
+    assert how.model is not None and is_endpoint(how.model)
+    if named := next((name for name in WEIGHTS if getattr(how, name)), None):
+        raise ProbeError(f"--{named}: what a server computes with is its own choice. Leave it out.")
+    if how.tokenizer is None:
+        raise ProbeError(f"--model {how.model}: name the served model's tokenizer: --tokenizer NAME.")
+    tokenizer = load_tokenizer(how.tokenizer, how.revision, how.trust_remote_code)
+    endpoint = Endpoint.open(how.model, tokenizer)
+    facts = {
+        "name": f"{endpoint.name} at {endpoint.url} (the server's numbers)",
+        "endpoint": {"url": endpoint.url, "model": endpoint.name, "says": dict(endpoint.says)},
+        "tokenizer": how.tokenizer,
+        "dtype": "as served",
+        "device": "a server",
+        **tokenizer_facts(tokenizer),
+    }
+    cpu = torch.device("cpu")
+    return LoadedModel(ServedModel(endpoint), tokenizer, endpoint.name, cpu, torch.float32, facts)

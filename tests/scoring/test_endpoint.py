@@ -1,0 +1,222 @@
+"""A model behind an endpoint: a server in this process with true log-probs of a tiny random model."""
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import probe
+from probe.errors import CannotMeasure, ProbeError
+from probe.pairs.record import Pair
+from probe.scoring import endpoint as client
+from probe.scoring.endpoint import Endpoint
+from probe.scoring.options import ModelOptions
+from probe.scoring.session import Session, Source
+from probe.scoring.store import model_key
+
+ROWS = [
+    {"prompt": f"Where is number {i}?", "chosen": f"At place {i * 7 % 11}.", "rejected": f"Nowhere, {i}!"}
+    for i in range(10)
+]
+
+
+class Served:
+    """The tiny model as a server answers; `fault` says what it does wrong, `busy` how often it refuses."""
+
+    def __init__(self, directory, *, text=False, bos=False, fault="", busy=0):
+        self.tokenizer = AutoTokenizer.from_pretrained(directory)
+        self.model = AutoModelForCausalLM.from_pretrained(directory).eval()
+        self.bos = [self.tokenizer.bos_token_id] if bos else []
+        self.text, self.fault, self.busy, self.asked = text, fault, busy, 0
+        self.lock = threading.Lock()
+        self.says = {"id": "tiny", "object": "model", "owned_by": "test", "created": time.time()}
+
+    @torch.no_grad()
+    def complete(self, body):
+        given = body["prompt"]
+        if self.text and not isinstance(given, str):
+            return 422, {"detail": "prompt must be a string"}
+        if self.text:
+            ids = self.tokenizer(given, add_special_tokens=False)["input_ids"]
+            bos = self.bos
+        else:
+            ids, bos = given, []
+        logits = self.model(torch.tensor([[*bos, *ids]])).logits[0].float().log_softmax(-1)
+        made = int(logits[-1].argmax())
+        whole = [*ids, made]
+        at = len(bos) - 1
+        logps = [None if i + at < 0 else float(logits[i + at, t]) for i, t in enumerate(whole)]
+        names = [self.tokenizer.decode([i]) for i in whole] if self.text else [f"token_id:{i}" for i in whole]
+        if self.fault == "shifted":
+            logps[1:-1] = [*logps[2:-1], logps[1]]
+        if self.fault == "other tokens":
+            names[1] = "token_id:7" if whole[1] != 7 else "token_id:8"
+        choice = {"text": "", "logprobs": {"tokens": names, "token_logprobs": logps}}
+        usage = {"prompt_tokens": len(bos) + len(ids), "completion_tokens": 1}
+        choice |= {"logprobs": None} if self.fault == "no logprobs" else {}
+        return 200, {"choices": [choice], "usage": usage}
+
+
+@contextmanager
+def running(served):
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def reply(self, status, value, kind="application/json"):
+            data = value if isinstance(value, bytes) else json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self):
+            if served.fault == "page":
+                self.reply(200, b"<html>hello</html>", "text/html")
+            elif self.path == "/v1/models":
+                self.reply(200, {"data": [served.says, *getattr(served, "more", ())]})
+            else:
+                self.reply(404, {"error": {"message": "no such place"}})
+
+        def do_POST(self):
+            with served.lock:
+                served.asked += 1
+                busy, served.busy = served.busy > 0, served.busy - 1
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if busy or served.fault == "broken":
+                self.reply(500, {"error": {"message": "out of luck"}})
+            elif served.fault == "slow":
+                time.sleep(0.5)
+            else:
+                with served.lock:
+                    answer = served.complete(body)
+                self.reply(*answer)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    monkeypatch.setattr(client, "PAUSE", 0.01)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_the_servers_numbers_are_those_of_its_weights(tiny_model_dir, text, capsys):
+    """Every number of a bias run is that of local scoring; a busy server is asked again."""
+    here = probe.bias(ROWS, str(tiny_model_dir), device="cpu", template="qa")
+    with running(Served(tiny_model_dir, text=text, busy=2)) as url:
+        there = probe.bias(ROWS, url, str(tiny_model_dir), template="qa")
+    assert [e.name for e in there.estimates] == [e.name for e in here.estimates]
+    for a, b in zip(there.estimates, here.estimates, strict=True):
+        assert a.value == pytest.approx(b.value, abs=1e-4), a.name
+    for a, b in zip(there.rows, here.rows, strict=True):
+        for side in ("chosen", "rejected"):
+            assert a[side]["logps"] == pytest.approx(b[side]["logps"], abs=1e-4)
+            assert a[side]["end_logp"] == pytest.approx(b[side]["end_logp"], abs=1e-4)
+    assert "the server's numbers" in str(there) and "served" in str(there)
+    assert ("prompts are sent as text" in capsys.readouterr().err) is text
+
+
+def test_scores_are_kept_by_endpoint_model_and_what_the_server_says(tiny_model_dir, tmp_path):
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    source = Source.of(tmp_path / "pairs.jsonl", None, None, False)
+    served = Served(tiny_model_dir)
+    with running(served) as url:
+        how = ModelOptions(url, tokenizer=str(tiny_model_dir), template="qa")
+        counts = []
+        for says in (served.says, served.says | {"created": 0}, served.says | {"root": "another"}):
+            served.says, before = says, served.asked
+            session = Session.open(source, how, served=True)
+            assert len(list(session.scores())) == len(ROWS)
+            counts.append(served.asked - before)
+    assert counts[0] == counts[2] == 2 * len(ROWS) + 2 and counts[1] == 0  # one more pair proves the server
+    facts = session.loaded.facts
+    assert model_key(facts) != model_key(facts | {"endpoint": facts["endpoint"] | {"url": "http://other/v1"}})
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        ("page", ProbeError, "answers with text/html, not JSON"),
+        ("no logprobs", ProbeError, "answers without log-probs of the prompt"),
+        ("other tokens", ProbeError, "reads other tokens"),
+        ("shifted", ProbeError, "when it generates it"),
+        ("broken", CannotMeasure, r"answers 500 \(out of luck\), 4 times"),
+        ("slow", CannotMeasure, "cannot be reached .*, 4 times"),
+    ],
+)
+def test_a_bad_server_is_one_line(tiny_model_dir, monkeypatch, fault, error, said):
+    if fault == "slow":
+        monkeypatch.setattr(Endpoint, "__init__", _impatient(Endpoint.__init__))
+    with running(Served(tiny_model_dir, fault=fault)) as url, pytest.raises(error, match=said) as caught:
+        probe.bias(ROWS, url, str(tiny_model_dir), template="qa")
+    assert type(caught.value) is error and "\n" not in str(caught.value)
+
+
+def _impatient(init):
+    def made(self, *given, **named):
+        init(self, *given, **named)
+        self.timeout = 0.05
+
+    return made
+
+
+def test_a_bos_that_only_the_server_adds_is_told(tiny_model_dir):
+    served = Served(tiny_model_dir, text=True, bos=True)
+    with running(served) as url, pytest.raises(ProbeError, match="one of them adds a BOS"):
+        probe.bias(ROWS, url, str(tiny_model_dir), template="qa")
+
+
+def test_an_address_without_a_server_and_options_of_weights(tiny_model_dir):
+    with pytest.raises(ProbeError, match="Is the server running"):
+        probe.bias(ROWS, "http://127.0.0.1:9/v1", str(tiny_model_dir))
+    with pytest.raises(ProbeError, match="name the served model's tokenizer"):
+        probe.bias(ROWS, "http://127.0.0.1:9/v1")
+    with pytest.raises(ProbeError, match="--dtype: what a server computes with"):
+        probe.bias(ROWS, "http://127.0.0.1:9/v1", str(tiny_model_dir), dtype="float32")
+    with pytest.raises(ProbeError, match="needs the weights"):
+        probe.trial(ROWS, "http://127.0.0.1:9/v1")
+    served = Served(tiny_model_dir)
+    served.more = [{"id": "second"}]
+    with running(served) as url:
+        tokenizer = served.tokenizer
+        with pytest.raises(ProbeError, match="serves tiny, second"):
+            Endpoint.open(url, tokenizer)
+        assert Endpoint.open(f"{url}#second", tokenizer).name == "second"
+        with pytest.raises(ProbeError, match=r"answers 404 \(no such place\)"):
+            Endpoint.open(url.removesuffix("/v1"), tokenizer)
+
+
+def test_a_gate_measures_what_log_probs_tell_and_says_what_is_left(tiny_model_dir):
+    with running(Served(tiny_model_dir)) as url:
+        run = probe.gate(ROWS, url, str(tiny_model_dir), template="qa")
+    states = run.details["probes"]
+    assert states["bias"] == states["data"] == "done"
+    for name in ("numerics", "negatives", "trial"):
+        assert states[name] == "not measured: it needs the weights, and an endpoint gives log-probs"
+    assert run.verdict.status == "inconclusive" or run.verdict.status == "fail"
+    assert run.estimate("gap") is not None and run.estimate("trial_accuracy") is None
+
+
+def test_a_token_that_is_part_of_a_letter_has_no_name_to_compare(tiny_model_dir):
+    served = Served(tiny_model_dir, text=True)
+    pairs = [Pair("a", "Wo?", "schön ö", "schlecht", line=1)]
+    rows = [{"prompt": p.prompt, "chosen": p.chosen, "rejected": p.rejected} for p in pairs]
+    here = probe.bias(rows, str(tiny_model_dir), device="cpu", template="qa")
+    with running(served) as url:
+        there = probe.bias(rows, url, str(tiny_model_dir), template="qa")
+    assert there.rows[0]["chosen"]["logps"] == pytest.approx(here.rows[0]["chosen"]["logps"], abs=1e-4)
