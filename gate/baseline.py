@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,7 @@ def compare(run: Run, baseline: Run, *, bound: float, alpha: float) -> Compared:
     found = Match() if fact else match(_listed(run), _listed(baseline))
     if fact or not found.same:
         return Compared(findings=(incomparable(fact or "no pair has the same id and text in both runs"),))
-    now, then = ({str(i): both[k] for i, both in enumerate(found.same)} for k in (0, 1))
-    estimates = _changes(now, then, alpha)
+    estimates = _changes(found, alpha)
     conditions = tuple(_condition(e, bound) for e in estimates)
     findings = tuple(worse(c) for c in conditions if c.result == "fail")
     told = () if found.whole else (changed(found, run),)
@@ -222,31 +221,21 @@ def _rows(run: Run) -> dict[str, Mapping[str, Any]]:
     return {row["id"]: row for row in _listed(run)}
 
 
-def _changes(
-    now: Mapping[str, Mapping[str, Any]], then: Mapping[str, Mapping[str, Any]], alpha: float
-) -> list[Estimate]:
+def _changes(found: Match, alpha: float) -> list[Estimate]:
     """The mean change of the whole and of each group, clusters being the pairs of one prompt."""
-    from ..stats.statistics import mean_estimate
+    from ..stats.mean_change import mean_changes
 
-    groups = sorted({str(row.get("group") or "all") for row in now.values()} - {"all"})
-    members = {"all": list(now), **{g: [i for i in now if now[i].get("group") == g] for g in groups}}
-    estimates = []
-    for group, ids in members.items():
-        changes = [now[i]["gap"] - then[i]["gap"] for i in ids]
-        if not any(changes):
-            estimates.append(Estimate("gap_change", 0.0, 0.0, 0.0, len(ids), None, UNCHANGED, UNITS, group))
-            continue
-        clusters, share = _clusters(now, ids), alpha / len(members)
-        estimates.append(
-            mean_estimate(
-                changes, name="gap_change", units=UNITS, clusters=clusters, alpha=share, group=group
-            )
-        )
-    return estimates
+    gaps = [[row["gap"] for row in rows] for rows in zip(*found.same, strict=True)]
+    groups, clusters = ([row.get(key) for row, _ in found.same] for key in ("group", "cluster"))
+    labels = [str(cluster) for cluster in clusters]
+    every = mean_changes(
+        gaps[1], gaps[0], groups, labels, name="gap_change", units=UNITS, alpha=alpha, shared=True
+    )
+    return [change.estimate if change.differences.any() else _unchanged(change.estimate) for change in every]
 
 
-def _clusters(rows: Mapping[str, Mapping[str, Any]], ids: Iterable[str]) -> list[str]:
-    return [str(rows[i]["cluster"]) for i in ids]
+def _unchanged(e: Estimate) -> Estimate:
+    return Estimate(e.name, 0.0, 0.0, 0.0, e.n, None, UNCHANGED, UNITS, e.group)
 
 
 def _condition(change: Estimate, bound: float) -> Condition:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import ProbeError
 from ..records import Estimate, Run, to_json
-from .share_change import share_change
-from .statistics import mean_estimate
+from .mean_change import MeanChange, mean_changes, share_changes
 
 Row = Mapping[str, Any]
 MODEL_FACTS = ("name", "revision", "adapter", "template", "dtype", "weights_sha256")
@@ -101,35 +102,19 @@ def matched_rows(first: Run, second: Run) -> tuple[list[tuple[Row, Row]], str]:
 
 def differences(pairs: Sequence[tuple[Row, Row]], alpha: float) -> list[Estimate]:
     """Change of the mean gap and of the win rate, over all pairs and in each group."""
-    groups = sorted({str(after["group"]) for _, after in pairs if after.get("group")})
-    members = {"all": list(pairs), **{g: [p for p in pairs if p[1].get("group") == g] for g in groups}}
-    level = alpha / max(len(members), 1)
-    return [
-        estimate
-        for group, some in members.items()
-        if some
-        for estimate in (_gap_change(some, group, level), _win_change(some, group, level))
-    ]
+    return [change.estimate for change in changes(pairs, alpha)]
 
 
-def _gap_change(pairs: Sequence[tuple[Row, Row]], group: str, alpha: float) -> Estimate:
-    changes = [after["gap"] - before["gap"] for before, after in pairs]
-    return mean_estimate(
-        changes, name="gap", units="nats/token", clusters=_clusters(pairs), alpha=alpha, group=group
-    )
-
-
-def _win_change(pairs: Sequence[tuple[Row, Row]], group: str, alpha: float) -> Estimate:
-    """The change of the win rate; where pairs share prompts, the mean turn, cluster-robust."""
-    turns = [(after["gap"] > 0) - (before["gap"] > 0) for before, after in pairs]
+def changes(pairs: Sequence[tuple[Row, Row]], alpha: float) -> list[MeanChange]:
+    """`differences` with the values that each lies between: the gap and the win rate, group by group."""
+    groups = [str(after["group"]) if after.get("group") else None for _, after in pairs]
     clusters = _clusters(pairs)
-    if len(set(clusters)) < len(clusters):
-        return mean_estimate(
-            turns, name="win rate", units="share", clusters=clusters, alpha=alpha, group=group
-        )
-    return share_change(
-        turns.count(1), turns.count(-1), len(turns), name="win rate", alpha=alpha, group=group
+    first, second = (np.array([pair[side]["gap"] for pair in pairs]) for side in (0, 1))
+    gap = mean_changes(
+        first, second, groups, clusters, name="gap", units="nats/token", alpha=alpha, shared=True
     )
+    won = share_changes(first > 0, second > 0, groups, clusters, name="win rate", alpha=alpha, shared=True)
+    return [change for both in zip(gap, won, strict=True) for change in both]
 
 
 def _clusters(pairs: Sequence[tuple[Row, Row]]) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..scoring.scores import PairScore
-from ..stats.paired_runs import differences
-from ..stats.statistics import mean_estimate
+from ..stats.mean_change import before_after_row, mean_changes
+from ..stats.paired_runs import changes
 
 MEANS: dict[str, Callable[[PairScore], float]] = {
     "chosen logps": lambda score: score.chosen.mean_logps,
@@ -25,31 +25,14 @@ def before_after(
     """
     if [score.line for score in before] != [score.line for score in after]:
         raise ValueError("before and after are not the same pairs")
-    matched = list(zip(before, after, clusters, strict=True))
-    pairs = [(_row(a, cluster), _row(b, cluster)) for a, b, cluster in matched]
-    rows = []
-    for change in differences(pairs, alpha):
-        some = [pair for pair in pairs if change.group in ("all", pair[1]["group"])]
-        key = "won" if change.units == "share" else "gap"
-        values = [sum(pair[i][key] for pair in some) / len(some) for i in (0, 1)]
-        rows.append(_entry(change.name, change, *values))
+    pairs = list(zip(map(_row, before, clusters), map(_row, after, clusters), strict=True))
+    found = changes(pairs, alpha)
     for name, value in MEANS.items():
         old, new = ([value(score) for score in scores] for scores in (before, after))
-        moved = mean_estimate(
-            [b - a for a, b in zip(old, new, strict=True)],
-            name=name, units="nats/token", clusters=clusters, alpha=alpha,
-        )  # fmt: skip
-        rows.append(_entry(name, moved, sum(old) / len(old), sum(new) / len(new)))
-    return rows
+        whole = [None] * len(pairs)
+        found += mean_changes(old, new, whole, clusters, name=name, units="nats/token", alpha=alpha)
+    return [before_after_row(c.estimate.name, c.estimate, c.before, c.after) for c in found]
 
 
 def _row(score: PairScore, cluster: str) -> dict[str, Any]:
-    won = float(score.gap > 0)
-    return {"id": score.id, "gap": score.gap, "won": won, "group": score.group, "cluster": cluster}
-
-
-def _entry(name: str, change: Any, before: float, after: float) -> dict[str, Any]:
-    return {
-        "name": name, "group": change.group, "before": before, "after": after, "change": change.value,
-        "low": change.low, "high": change.high, "p": change.p, "units": change.units,
-    }  # fmt: skip
+    return {"id": score.id, "gap": score.gap, "group": score.group, "cluster": cluster}

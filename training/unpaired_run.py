@@ -19,7 +19,7 @@ from ..scoring.identity import identity
 from ..scoring.options import ModelOptions
 from ..scoring.processes import exchange, rank
 from ..scoring.service import Scorer
-from ..stats.statistics import mean_estimate
+from ..stats.mean_change import before_after_row, mean_changes
 from ..stats.two_groups import group_difference
 from .checks import check_device, check_options
 from .methods import stages_of
@@ -132,20 +132,13 @@ def changes(
     estimates, rows = [gap], []
     if gap.value is not None:
         both = (float(x[wanted].mean() - x[~wanted].mean()) for x in (before, after))
-        rows.append(_row("gap", gap, *both))
+        rows.append(before_after_row("gap", gap, *both))
     for name, some in (("wanted logps", wanted), ("unwanted logps", ~wanted)):
-        if some.any():
-            found = mean_estimate(
-                (after - before)[some], name=f"{name.replace(' ', '_')}_change", units="nats/token",
-                clusters=list(keys[some]), alpha=alpha,
-            )  # fmt: skip
-            estimates.append(found)
-            rows.append(_row(name, found, float(before[some].mean()), float(after[some].mean())))
+        labels = list(keys[some])
+        for found in mean_changes(
+            before[some], after[some], [None] * len(labels), labels,
+            name=f"{name.replace(' ', '_')}_change", units="nats/token", alpha=alpha,
+        ):  # fmt: skip
+            estimates.append(found.estimate)
+            rows.append(before_after_row(name, found.estimate, found.before, found.after))
     return tuple(estimates), rows
-
-
-def _row(name: str, change: Estimate, before: float, after: float) -> dict[str, Any]:
-    return {
-        "name": name, "group": "all", "before": before, "after": after, "change": change.value,
-        "low": change.low, "high": change.high, "p": change.p, "units": change.units,
-    }  # fmt: skip

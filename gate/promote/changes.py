@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
-from ...records import Estimate
 from ...shared_limits import BOUND, PERPLEXITY_RATIO
+from ...stats.mean_change import MeanChange, before_after_row, mean_changes
 from ...stats.resampling import sign_flip
-from ...stats.statistics import Floats, Ints, cluster_codes, mean_estimate
+from ...stats.statistics import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,66 +58,29 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
-class MeanChange:
-    """The mean change, tuned − base, of one quantity in one group, with the means it lies between.
-
-    `differences` [items of the group] and their clusters are kept for tests against an allowance.
-    """
+class QuantityChange(MeanChange):
+    """The mean change, tuned − base, of one quantity in one group."""
 
     quantity: Quantity
-    estimate: Estimate
-    base: float
-    tuned: float
-    differences: Floats
-    clusters: Ints
-
-    @property
-    def group(self) -> str:
-        """The group's name, `all` for all items."""
-        return self.estimate.group
 
 
-def changes(paired: Paired, alpha: float = 0.05) -> list[MeanChange]:
+def changes(paired: Paired, alpha: float = 0.05) -> list[QuantityChange]:
     """The change over all items first, then in each group by name, with 1 − alpha intervals of their own."""
-    names = np.array([str(group) if group else "" for group in paired.groups])
-    codes = cluster_codes(paired.clusters, len(names))
-    groups = [name for name in np.unique(names) if name and name != "all"]
-    everything = np.ones(len(names), dtype=bool)
-    members = [("all", everything), *((str(group), names == group) for group in groups)]
-    return [_change(paired, group, rows, codes, alpha) for group, rows in members]
-
-
-def _change(
-    paired: Paired, group: str, rows: np.typing.NDArray[np.bool_], codes: Ints, alpha: float
-) -> MeanChange:
-    quantity, clusters = paired.quantity, codes[rows]
-    base, tuned = paired.base[rows], paired.tuned[rows]
-    moved = tuned - base
-    estimate = mean_estimate(
-        moved,
-        name=f"{quantity.name}_change",
-        units=quantity.units,
-        clusters=clusters,
-        alpha=alpha,
-        group=group,
-    )
+    quantity = paired.quantity
+    found = mean_changes(
+        paired.base, paired.tuned, paired.groups, paired.clusters,
+        name=f"{quantity.name}_change", units=quantity.units, alpha=alpha,
+    )  # fmt: skip
     if quantity.name == "accuracy":  # of turned pairs all signs are counted: McNemar's exact test
-        flipped = sign_flip(moved, clusters)
-        estimate = _tested(estimate, flipped.p, f"{estimate.method}; McNemar: {flipped.method}")
-    return MeanChange(quantity, estimate, float(base.mean()), float(tuned.mean()), moved, clusters)
+        found = [_counted(change) for change in found]
+    return [QuantityChange(c.estimate, c.before, c.after, c.differences, c.clusters, quantity) for c in found]
 
 
-def _tested(e: Estimate, p: float, method: str) -> Estimate:
-    return Estimate(e.name, e.value, e.low, e.high, e.n, p, method, e.units, e.group)
+def _counted(change: MeanChange) -> MeanChange:
+    flipped, e = sign_flip(change.differences, change.clusters), change.estimate
+    return replace(change, estimate=replace(e, p=flipped.p, method=f"{e.method}; McNemar: {flipped.method}"))
 
 
-def rows(changed: Sequence[MeanChange]) -> list[Mapping[str, Any]]:
+def rows(changed: Sequence[QuantityChange]) -> list[Mapping[str, Any]]:
     """Rows of `details["before_after"]`."""
-    return [
-        {
-            "name": c.quantity.name, "group": c.group, "before": c.base, "after": c.tuned,
-            "change": c.estimate.value, "low": c.estimate.low, "high": c.estimate.high, "p": c.estimate.p,
-            "units": c.quantity.units,
-        }
-        for c in changed
-    ]  # fmt: skip
+    return [before_after_row(c.quantity.name, c.estimate, c.before, c.after) for c in changed]

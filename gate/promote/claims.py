@@ -20,7 +20,7 @@ from ...stats.resampling import sign_flip
 from ...stats.several import holm
 from ...stats.statistics import summarise, tail_ps
 from ..conditions import pairs_to_settle
-from .changes import QUANTITIES, MeanChange
+from .changes import QUANTITIES, QuantityChange
 
 WORDS = {"pass": "promote", "fail": "roll back", "inconclusive": "inconclusive"}
 
@@ -32,7 +32,7 @@ class Allowances:
     general: Mapping[str, float | None]
     groups: Mapping[tuple[str, str], float]
 
-    def of(self, change: MeanChange) -> float | None:
+    def of(self, change: QuantityChange) -> float | None:
         """The allowance for one change; None where it is shown and not judged."""
         name = change.quantity.name
         return self.groups.get((name, change.group), self.general[name])
@@ -69,7 +69,7 @@ def _number(text: str) -> float | None:
     return value if 0 <= value < math.inf else None
 
 
-def claims_of(changed: Sequence[MeanChange], allowed: Allowances) -> list[ChangeClaim]:
+def claims_of(changed: Sequence[QuantityChange], allowed: Allowances) -> list[ChangeClaim]:
     """Every change that has an allowance, with it. Raises `ProbeError` for a group that is not there."""
     present = {(change.quantity.name, change.group) for change in changed}
     if missing := [place for place in allowed.groups if place not in present]:
@@ -84,7 +84,7 @@ def claims_of(changed: Sequence[MeanChange], allowed: Allowances) -> list[Change
 class ChangeClaim:
     """A change held against how far it may get worse, in the quantity's units and ≥ 0."""
 
-    change: MeanChange
+    change: QuantityChange
     allowance: float
 
     @property

@@ -8,12 +8,12 @@ from ...number_format import change as told
 from ...number_format import change_interval, number
 from ...records import Condition, Finding
 from ...shared_limits import BOUND
-from .changes import MeanChange
+from .changes import QuantityChange
 
 SHOWN = 6
 
 
-def promotion_findings(conditions: Sequence[Condition], changed: Sequence[MeanChange]) -> list[Finding]:
+def promotion_findings(conditions: Sequence[Condition], changed: Sequence[QuantityChange]) -> list[Finding]:
     """What the report says of a comparison, the worst first."""
     by_place = {(c.estimate.name, c.group): c for c in changed}
     found = [got_worse(c, by_place[c.name, c.group]) for c in conditions if c.result == "fail"]
@@ -32,12 +32,12 @@ def promotion_findings(conditions: Sequence[Condition], changed: Sequence[MeanCh
     return found
 
 
-def _rose(change: MeanChange) -> bool:
+def _rose(change: QuantityChange) -> bool:
     value = change.estimate.value
     return value is not None and change.quantity.better * value > 0
 
 
-def got_worse(condition: Condition, change: MeanChange) -> Finding:
+def got_worse(condition: Condition, change: QuantityChange) -> Finding:
     """PB901 worse than allowed: a group got worse by more than its allowance.
 
     Means: on the same items, the tuned model's mean differs from the base's in the bad direction by more than
@@ -80,7 +80,7 @@ def not_shown(left: Sequence[Condition]) -> Finding:
     )
 
 
-def hidden_by_the_mean(whole: MeanChange, lost: Sequence[Condition]) -> Finding:
+def hidden_by_the_mean(whole: QuantityChange, lost: Sequence[Condition]) -> Finding:
     """PB903 hidden by the mean: better on average, and worse in a group.
 
     Means: the mean over all items rose while at least one group fell by more than its allowance.
@@ -98,7 +98,7 @@ def hidden_by_the_mean(whole: MeanChange, lost: Sequence[Condition]) -> Finding:
     )
 
 
-def sunk_chosen(change: MeanChange) -> Finding:
+def sunk_chosen(change: QuantityChange) -> Finding:
     """PB904 chosen side sank: the tuned model finds the chosen responses less likely than the base did.
 
     Means: the mean log-prob a token of the chosen responses fell by more than 0.1 nats (upper bound).
@@ -116,7 +116,7 @@ def sunk_chosen(change: MeanChange) -> Finding:
     )
 
 
-def repeats_itself(change: MeanChange) -> Finding:
+def repeats_itself(change: QuantityChange) -> Finding:
     """PB905 repetition rose: answers of the tuned model repeat themselves more.
 
     Means: on the same prompts, the share of repeated 3-grams in a sampled answer is higher than the base's,
@@ -139,10 +139,10 @@ def _where(group: str) -> str:
     return "the whole" if group == "all" else f"group {group}"
 
 
-def _moved(change: MeanChange) -> str:
+def _moved(change: QuantityChange) -> str:
     e, units = change.estimate, change.quantity.units
     return (
-        f"{number(change.base, units)} → {number(change.tuned, units)} "
+        f"{number(change.before, units)} → {number(change.after, units)} "
         f"({told(e.value, units)} {change_interval(e.low, e.high, units)} {units})"
     )
 

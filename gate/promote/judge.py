@@ -15,7 +15,7 @@ from ...stats.answers import distinct, distinct_change, repeated_share
 from ...stats.statistics import Floats, mean_estimate
 from ..baseline import why_incomparable
 from ..judge import verdict_of
-from .changes import QUANTITIES, MeanChange, Paired, changes, rows
+from .changes import QUANTITIES, Paired, QuantityChange, changes, rows
 from .claims import WORDS, Allowances, claims_of, judged
 from .findings import promotion_findings
 from .sides import Row, SideMeasurement
@@ -186,7 +186,7 @@ def _variety(
 
 
 def _perplexities(
-    base: SideMeasurement, tuned: SideMeasurement, changed: Sequence[MeanChange], alpha: float
+    base: SideMeasurement, tuned: SideMeasurement, changed: Sequence[QuantityChange], alpha: float
 ) -> list[Estimate]:
     """Perplexity of the watched texts under each model, and their ratio: exp of −log-probs and its ends."""
     if not base.watched:
