@@ -9,6 +9,7 @@ from stored_rows import Row
 
 METHODS = ("dpo", "sft", "sft+dpo")
 RULES = ("gate", *(f"always {method}" for method in METHODS), "never")
+FORECASTS = ("trial_accuracy", "trial_pass_accuracy", "trial_token_accuracy", "signal_accuracy", "win_rate")
 Cell = tuple[Row, dict[str, Row]]
 
 
@@ -103,6 +104,8 @@ def _rules(complete: Sequence[JudgedCell]) -> Iterator[str]:
 def _sums(complete: Sequence[JudgedCell]) -> Iterator[str]:
     held = [f[1] <= cell.outcome <= f[2] for cell in complete if (f := cell.forecast)]
     yield f"Forecast intervals that held the outcome: {sum(held)} of {len(held)}."
+    missed = [f"{name} {found:.3f}" for name in FORECASTS if (found := _missed(complete, name)) is not None]
+    yield f"Mean miss of the share of margins up after DPO: {', '.join(missed)}." if missed else ""
     passes = {
         good: [c.gate["status"] == "pass" for c in complete if c.good is good] for good in (True, False)
     }
@@ -110,6 +113,15 @@ def _sums(complete: Sequence[JudgedCell]) -> Iterator[str]:
         f"Passed where something paid: {sum(passes[True])} of {len(passes[True])}; "
         f"where nothing did: {sum(passes[False])} of {len(passes[False])}."
     )
+
+
+def _missed(complete: Sequence[JudgedCell], name: str) -> float | None:
+    """Mean absolute difference between an estimate of the gates and the outcome; None where none has it."""
+    told = [(cell.gate["estimates"].get(name) or [None])[0] for cell in complete]
+    misses = [
+        abs(value - cell.outcome) for value, cell in zip(told, complete, strict=True) if value is not None
+    ]
+    return sum(misses) / len(misses) if misses else None
 
 
 def _outcomes(complete: Sequence[JudgedCell]) -> Iterator[str]:

@@ -98,6 +98,8 @@ def test_rules_are_held_against_each_other():
     assert "| never | 1 of 2 | 1 | 1 |" in told
     assert "held the outcome: 1 of 2" in told
     assert "paid: 1 of 1; where nothing did: 1 of 1" in told
+    rows[0]["estimates"]["trial_accuracy"] = [0.6, 0.5, 0.7, 40, None]
+    assert "after DPO: trial_accuracy 0.100." in tables.report(rows)
     assert tables.figure(rows).count("<circle") == 4
 
 
