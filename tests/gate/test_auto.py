@@ -236,3 +236,13 @@ def test_gate_then_train_on_a_tiny_model(project, tiny_model_dir):
     Path("pairs.jsonl").write_text(Path("pairs.jsonl").read_text() + "\n")
     stale = probe("train", "--method", "auto")
     assert stale.returncode == 2 and "changed since" in stale.stderr
+
+
+def test_an_overruled_gate_names_what_stood_against_it():
+    decision = make_run("do-not-train", ()).decision
+    told = auto.forced(decision, [condition("PB202"), condition("PB310")], "a test").message
+    assert told == "the gate was overruled (c, c): a test"
+    assert (
+        auto.forced(decision, [], "a test").message
+        == "the gate was overruled (decision do-not-train): a test"
+    )

@@ -1,0 +1,144 @@
+"""The numbers and names that a tool is given, by hand: steps, batches, adapters, kinds of rows."""
+
+import pytest
+
+from probe.errors import ProbeError
+from probe.gate.export import rows
+from probe.gate.export.job import Job
+from probe.gate.export.mlx import mlx_lm_lora
+from probe.gate.export.tools import axolotl, handbook, llamafactory, openai, trl
+from probe.training.shipped import shipped_values
+
+
+def job(stage="dpo", template="chat", pairs=21, **more):
+    own = {
+        "batch": 8,
+        "epochs": 3,
+        "warmup": 0.25,
+        "weight_decay": 0.5,
+        "clip": 0.75,
+        **more.pop("values", {}),
+    }
+    values = {**shipped_values(stage, parameters=135_000_000, n=pairs), **own}
+    return Job(stage, values, "org/model", template, 64, "float32", pairs, **more)
+
+
+@pytest.mark.parametrize(
+    ("batch", "micro", "accumulation"), [(8, 4, 2), (4, 4, 1), (2, 2, 1), (1, 1, 1), (9, 4, 2)]
+)
+def test_a_batch_is_taken_in_passes_of_at_most_four_pairs(batch, micro, accumulation):
+    made = job(values={"batch": batch})
+    assert (made.micro, made.accumulation) == (micro, accumulation)
+    assert isinstance(made.accumulation, int)
+
+
+def test_warm_up_is_a_share_of_all_steps():
+    """21 pairs in batches of 8 are 3 steps, the last not full; three epochs are 9; a quarter is 2."""
+    assert job().warmup_steps == 2
+    assert job(pairs=24).warmup_steps == 2 and job(pairs=25).warmup_steps == 3
+
+
+def test_all_weights_or_an_adapter():
+    assert job().lora and not job(values={"full": True}).lora
+    assert not Job("dpo", {}, "m", "chat", None, "float32", 1).tools
+
+
+@pytest.mark.parametrize(
+    ("stage", "mode", "row"), [("dpo", "dpo", rows.instructed), ("sft", "sft", rows.dialogue)]
+)
+def test_mlx_is_told_the_mode_its_steps_and_its_rows(stage, mode, row):
+    made = mlx_lm_lora(job(stage))
+    settings = made.settings
+    assert (settings["train_mode"], settings["train_type"], settings["num_layers"]) == (mode, "lora", -1)
+    assert (settings["batch_size"], settings["iters"], settings["train"]) == (4, 3 * 3 * 2, True)
+    assert settings["optimizer_config"] == {"adamw": {"weight_decay": 0.5}}
+    assert settings["lora_parameters"] == {"rank": 16, "scale": 2.0, "dropout": 0.0}
+    assert ("beta" in settings, "mask_prompt" in settings) == (mode == "dpo", mode == "sft")
+    assert made.row is row and "--gradient-accumulation-steps 2" in made.command
+    assert ("--dpo-cpo-loss-type" in made.command) == (mode == "dpo")
+
+
+def test_mlx_schedules_in_optimizer_steps():
+    cosine = mlx_lm_lora(job(values={"schedule": "cosine", "learning_rate": 0.5})).settings["lr_schedule"]
+    assert cosine == {"name": "cosine_decay", "arguments": [0.5, 7], "warmup": 2}
+    short = job(values={"schedule": "cosine", "warmup": 1.0})
+    assert mlx_lm_lora(short).settings["lr_schedule"]["arguments"][1] == 1
+    assert mlx_lm_lora(job(values={"schedule": "constant"})).settings["lr_schedule"] is None
+
+
+def test_mlx_trains_all_weights_where_asked():
+    settings = mlx_lm_lora(job(values={"full": True})).settings
+    assert settings["train_type"] == "full" and not {"lora_parameters", "num_layers"} & set(settings)
+
+
+@pytest.mark.parametrize(("fact", "word"), [("adapter", "no adapter"), ("revision", "no revision")])
+def test_mlx_refuses_an_adapter_and_a_revision_each(fact, word):
+    with pytest.raises(ProbeError, match=f"here: .* {word}"):
+        mlx_lm_lora(job(**{fact: "here"}))
+
+
+@pytest.mark.parametrize("tool", [trl, handbook])
+def test_tools_that_load_no_adapter_refuse_one(tool):
+    with pytest.raises(ProbeError, match="trains on no adapter"):
+        tool(job(adapter="here"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("tool", [trl, handbook, axolotl, llamafactory])
+def test_training_settings_are_those_of_the_decision(tool, dtype):
+    given = job(values={"schedule": "cosine"})
+    settings = tool(
+        Job(**{name: getattr(given, name) for name in Job.__dataclass_fields__} | {"dtype": dtype})
+    )
+    found = settings.settings
+    assert found["bf16"] is (dtype == "bfloat16")
+    assert (found["max_grad_norm"], found["weight_decay"]) == (0.75, 0.5)
+    assert (
+        found["gradient_accumulation_steps"] == 2
+        and found["lr_scheduler_type" if tool is not axolotl else "lr_scheduler"] == "cosine"
+    )
+    batch = "micro_batch_size" if tool is axolotl else "per_device_train_batch_size"
+    assert found[batch] == 4
+
+
+@pytest.mark.parametrize(
+    ("stage", "chat", "row"),
+    [
+        ("sft", True, rows.dialogue), ("sft", False, rows.completion),
+        ("dpo", True, rows.ranked), ("dpo", False, rows.ranked),
+    ],
+)  # fmt: skip
+def test_llamafactory_rows_follow_stage_and_template(stage, chat, row):
+    made = llamafactory(job(stage, "chat" if chat else "raw"))
+    assert made.row is row and made.settings["stage"] == stage
+    assert made.settings["finetuning_type"] == "lora" and made.settings["do_train"] is True
+    assert llamafactory(job(stage, values={"full": True})).settings["finetuning_type"] == "full"
+    assert ("template" in made.settings) is not chat
+    info = made.beside["dataset_info.json"]["probe_pairs"]
+    assert info["ranking"] is (stage == "dpo") and info["formatting"] == ("sharegpt" if chat else "alpaca")
+
+
+@pytest.mark.parametrize(
+    ("tool", "stage", "chat", "row"),
+    [
+        (trl, "sft", True, rows.completion), (trl, "dpo", True, rows.preference),
+        (handbook, "sft", True, rows.dialogue), (handbook, "dpo", True, rows.dialogues),
+        (axolotl, "sft", True, rows.dialogue), (axolotl, "sft", False, rows.completion),
+        (axolotl, "dpo", True, rows.preference), (axolotl, "orpo", True, rows.dialogues),
+        (openai, "sft", True, rows.dialogue), (openai, "dpo", True, rows.hosted),
+    ],
+)  # fmt: skip
+def test_rows_are_in_the_form_that_the_tool_reads_for_the_stage(tool, stage, chat, row):
+    assert tool(job(stage, "chat" if chat else "raw")).row is row
+
+
+def test_weights_of_the_losses_and_of_data_sets_are_one_unless_decided():
+    nll = job("dpo_nll", values={"nll_weight": 0.3})
+    assert trl(nll).settings["loss_weights"] == axolotl(nll).settings["dpo_loss_weights"] == [1.0, 0.3]
+    assert llamafactory(nll).settings["pref_ftx"] == 0.3
+    made = handbook(job()).settings
+    assert list(made["dataset_mixer"].values()) == [1.0] and made["logging_steps"] == 1
+    assert made["do_eval"] is False and made["auto_insert_empty_system_msg"] is False
+    assert trl(job("sft")).settings["completion_only_loss"] is True
+    assert trl(job()).settings["use_peft"] is True
+    assert axolotl(job()).settings["lora_target_linear"] is True
