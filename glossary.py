@@ -25,6 +25,13 @@ TERMS: dict[str, str] = {
     "gap equivalence": "The test of whether the mean gap lies within the bound on both sides (TOST).",
     "gap prompt corrected": "The gap given the prompt minus the gap without it: what the preference owes "
     "to the prompt.",
+    "gap change": "How much training widened the gap on answers that it did not see.",
+    "wanted logps change": "Change of the mean log-probability per token of unseen wanted answers.",
+    "unwanted logps change": "Change of the mean log-probability per token of unseen unwanted answers.",
+    "trial gap change": "What a short KTO run changed on answers to unseen prompts: the change of the wanted "
+    "ones minus that of the unwanted ones, in nats per token.",
+    "trial wanted change": "What a short KTO run changed of unseen wanted answers, in nats per token.",
+    "trial unwanted change": "What a short KTO run changed of unseen unwanted answers, in nats per token.",
     "margin": "Difference between the implicit rewards of the two responses, divided by beta: how much "
     "more the policy than the reference prefers the chosen response, in nats.",
     "reward": "Implicit reward of a response: beta times the change of its log-probability from the "

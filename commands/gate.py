@@ -13,6 +13,8 @@ from ..scoring.options import ModelOptions
 from ..shared_limits import BOUND
 from . import bundles, options
 
+TRIAL_STEPS = 12  # of KTO, on unpaired answers
+
 if TYPE_CHECKING:
     from ..gate.settings import GateOptions
     from ..probes.gated import GateRequest
@@ -88,11 +90,12 @@ def gate(
     if is_unpaired(path):
         _check_unpaired(
             path, fields=fields, sides=sides, skip_bad=skip_bad, plan=plan, levers=levers, baseline=baseline,
-            budget=budget, device_memory=device_memory, off=off, goal=goal != "auto", one_stage=one_stage,
-            full=full, bound=bound != 0.1, beta=beta != 0.1, trial_pairs=trial_pairs != 128,
+            budget=budget, device_memory=device_memory, off=off - {"trial"}, goal=goal != "auto",
+            one_stage=one_stage, full=full, bound=bound != 0.1, beta=beta != 0.1,
+            trial_pairs=trial_pairs != 128,
             thorough=thorough,
         )  # fmt: skip
-        return _unpaired(path, how, judging, seed, format, out)
+        return _unpaired(path, how, judging, seed, 0 if "trial" in off else TRIAL_STEPS, format, out)
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
     check_asked(budget, device_memory)
@@ -116,20 +119,21 @@ def _check_unpaired(path: Path, **given: object) -> None:
     """Raises `ProbeError` for an option that a gate of unpaired answers would not follow."""
     named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
     if named:
-        told = "--quick and --no-PROBE" if named[0] == "--off" else named[0]
+        told = "--no-PROBE but --no-trial" if named[0] == "--off" else named[0]
         raise ProbeError(f"{path}: answers with a label each, for which {told} does nothing. Leave it out.")
 
 
 def _unpaired(
-    path: Path, how: ModelOptions, judging: GateOptions, seed: int, format: list[str] | None, out: Path | None
-) -> int:
+    path: Path, how: ModelOptions, judging: GateOptions, seed: int, steps: int, format: list[str] | None,
+    out: Path | None,
+) -> int:  # fmt: skip
     """Gate answers with a label each; returns the exit code."""
     from ..gate.unpaired import judged_unpaired
     from ..probes.unpaired.run import measure_unpaired
     from ..probes.unpaired.told import UnpairedOptions
     from ..reports.emit import emit
 
-    measured = measure_unpaired(path, how, UnpairedOptions(alpha=judging.alpha, seed=seed))
+    measured = measure_unpaired(path, how, UnpairedOptions(alpha=judging.alpha, seed=seed, trial_steps=steps))
     run = judged_unpaired(measured, judging.inconclusive, judging.limits, judging.minimum_n)
     emit(run, format, out)
     return run.verdict.exit_code

@@ -19,6 +19,7 @@ def unpaired(
     how: bundles.Loading = ModelOptions(),
     to: Annotated[Path | None, typer.Option(help="Write the pairs in it; must not exist.")] = None,
     read_only: Annotated[bool, typer.Option("--no-model", help="Check the answers; load no model.")] = False,
+    trial_steps: Annotated[int, typer.Option(help="Steps of a short KTO run; 0: none.")] = 0,
     alpha: options.Alpha = 0.05,
     seed: options.Seed = 0,
     format: options.Format = None,
@@ -36,7 +37,7 @@ def unpaired(
     parse_formats(format)
     if to is not None and to.exists():
         raise ProbeError(f"{to}: exists, and nothing is overwritten. Choose another name with --to.")
-    run = measure_unpaired(answers, how, UnpairedOptions(not read_only, alpha, seed))
+    run = measure_unpaired(answers, how, UnpairedOptions(not read_only, alpha, seed, trial_steps))
     if to is not None:
         _write_pairs(answers, to)
     emit(replace(run, decision=decided(run)), format, out)

@@ -1,8 +1,8 @@
 """What the gate says of unpaired answers: conditions, a verdict, and sft, kto, fix-data or do-not-train.
 
-A smaller table than that of pairs, since no trial is made: labels that are sound, not told apart by the
-surface, and told apart by the frozen model's states under the prompt. The limits are those of pairs, and were
-not validated for unpaired data.
+A smaller table than that of pairs: labels that are sound, not told apart by the surface, told apart by the
+frozen model's states under the prompt, and a short KTO run that parts the two kinds on unseen prompts. The
+limits are those of pairs, and were not validated for unpaired data.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def judged_unpaired(
 ) -> Run:
     """A run of `probe unpaired` with its decision and verdict.
 
-    `limits`: those of `[gate.limits]`, of which the two conditions here take theirs (False: not judged).
+    `limits`: those of `[gate.limits]`, of which the first two conditions take theirs (False: not judged).
     Inconclusive where something was not measured, or its interval holds the limit: nothing passes unmeasured.
     """
     decision = decided(run)
@@ -43,6 +43,9 @@ def judged_unpaired(
         conditions.append(_held("surface_accuracy", surface, float(limit), "PB362", minimum_n, below=True))
     if (limit := own.get("signal_accuracy", SIGNAL)) is not False:
         conditions.append(_held("signal_accuracy", signal, float(limit), "PB240", minimum_n, below=False))
+    if decision is None or "kto" in (decision.stages or ("kto",)):
+        trial = run.estimate("trial_gap_change")
+        conditions.append(_held("trial_gap_change", trial, 0.0, "PB501", minimum_n, below=False))
     verdict = verdict_of(conditions, "warn" if inconclusive == "warn" else "fail")
     if verdict.status == "pass" and not (decision and decision.stages):
         verdict = Verdict("inconclusive", 1, verdict.conditions)
@@ -78,6 +81,10 @@ def decided(run: Run) -> Decision | None:
     if signal is not None and signal.high is not None and signal.high < SIGNAL:
         text = f"the model's states tell the labels in {signal.value:.0%}, below {SIGNAL:.0%}"
         return _decision("do-not-train", "PB240", text)
+    trial = run.estimate("trial_gap_change")
+    if trial is not None and trial.high is not None and trial.high < 0:
+        text = f"a short KTO run moves unseen answers the wrong way ({trial.value:+.3f} nats/token)"
+        return _decision("do-not-train", "PB501", text)
     if surface is None or surface.value is None:
         return None
     return _decision("kto", "PB362", f"both labels, not told apart by the surface ({surface.value:.0%})")

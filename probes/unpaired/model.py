@@ -18,6 +18,7 @@ from ...scoring.session import ModelOptions
 from ...stats.two_groups import group_difference
 from ..negatives.read import read_sides
 from .told import UnpairedOptions, folds_of, told_apart
+from .trial import tried
 
 STRENGTH = 1e-2  # of the penalty's inverse: hundreds of states, some dozens of answers
 
@@ -29,7 +30,8 @@ def read_by_model(
 
     `gap`: mean log-prob a token of wanted minus unwanted answers under their prompts, nats/token, end tokens
     left out. `signal_accuracy`: balanced accuracy of a linear classifier of the frozen model's states over
-    the answer, prompt included, in folds that share no prompt. Answers without a token are left out of both.
+    the answer, prompt included, in folds that share no prompt. Where steps are asked for, what a short KTO
+    run changes on unseen prompts. Answers without a token are left out of both.
     """
     reader = AnswerReader.open(answers, how)
     sides = reader.sides(answers)
@@ -38,8 +40,10 @@ def read_by_model(
     read, some = [sides[i] for i in kept], [answers[i] for i in kept]
     gap = _gap(scorer, read, some, options)
     signal = _signal(scorer, read, some, options)
+    both = len({answer.wanted for answer in some}) == 2
+    trial = tried(some, reader, options) if options.trial_steps and both else ()
     facts = {**reader.loaded.facts, "template": encoder.template, "read": len(kept)}
-    return [gap, signal], facts
+    return [gap, signal, *trial], facts
 
 
 def _gap(

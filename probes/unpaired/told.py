@@ -19,11 +19,15 @@ LEAST = 20  # answers of either label below which nothing is told
 
 @dataclass(frozen=True, slots=True)
 class UnpairedOptions:
-    """`model` False: the answers are read and checked, and no model is loaded."""
+    """`model` False: the answers are read and checked, and no model is loaded.
+
+    `trial_steps`: updates of a short KTO run; 0: none is made.
+    """
 
     model: bool = True
     alpha: float = 0.05
     seed: int = 0
+    trial_steps: int = 0
 
 
 def surface_of(answers: Sequence[UnpairedAnswer], options: UnpairedOptions) -> Estimate:

@@ -134,13 +134,24 @@ def signal(low, high):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "method", "status"),
-    [(0.7, 0.9, "kto", "pass"), (0.4, 0.55, "do-not-train", "fail"), (0.5, 0.7, "kto", "inconclusive")],
+    ("low", "high", "trial", "method", "status"),
+    [
+        (0.7, 0.9, (0.01, 0.2), "kto", "pass"),
+        (0.4, 0.55, (0.01, 0.2), "do-not-train", "fail"),
+        (0.5, 0.7, (0.01, 0.2), "kto", "inconclusive"),
+        (0.7, 0.9, (-0.1, 0.2), "kto", "inconclusive"),
+        (0.7, 0.9, (-0.2, -0.01), "do-not-train", "fail"),
+        (0.7, 0.9, None, "kto", "inconclusive"),
+    ],
 )
-def test_the_signal_decides_whether_to_train(low, high, method, status):
+def test_signal_and_trial_decide_whether_to_train(low, high, trial, method, status):
     surface = Estimate("surface_accuracy", 0.6, 0.5, 0.7, 80, None, "", "share")
     counts = {"unpaired": {"wanted": 40, "unwanted": 40, "pairs": 40}}
-    run = Run("unpaired", "2026-11-26T00:00:00Z", estimates=(surface, signal(low, high)), details=counts)
+    change = (
+        [Estimate("trial_gap_change", sum(trial) / 2, *trial, 40, None, "", "nats/token")] if trial else []
+    )
+    estimates = (surface, signal(low, high), *change)
+    run = Run("unpaired", "2026-11-26T00:00:00Z", estimates=estimates, details=counts)
     found = judged_unpaired(run)
     assert (found.decision.method, found.verdict.status) == (method, status)
     assert found.verdict.exit_code == (status != "pass")
@@ -152,7 +163,10 @@ def test_the_signal_decides_whether_to_train(low, high, method, status):
 def test_limits_and_the_fewest_answers_of_a_gate_are_followed():
     surface = Estimate("surface_accuracy", 0.6, 0.5, 0.7, 80, None, "", "share")
     counts = {"unpaired": {"wanted": 40, "unwanted": 40, "pairs": 40}}
-    run = Run("unpaired", "2026-11-26T00:00:00Z", estimates=(surface, signal(0.7, 0.9)), details=counts)
+    trial = Estimate("trial_gap_change", 0.1, 0.05, 0.15, 80, None, "", "nats/token")
+    run = Run(
+        "unpaired", "2026-11-26T00:00:00Z", estimates=(surface, signal(0.7, 0.9), trial), details=counts
+    )
 
     def status(**given):
         return judged_unpaired(run, **given).verdict.status
@@ -184,12 +198,13 @@ def test_the_gate_takes_such_a_file(file, tiny_model_dir, tmp_path, monkeypatch)
     run = json.loads((out / "run.json").read_text())
     assert code == run["verdict"]["exit_code"]
     names = {c["name"] for c in run["verdict"]["conditions"]}
-    assert names == {"labels", "surface_accuracy", "signal_accuracy"}
-    assert {e["name"] for e in run["estimates"]} == {"surface_accuracy", "gap", "signal_accuracy"}
+    assert names == {"labels", "surface_accuracy", "signal_accuracy", "trial_gap_change"}
+    measured = {e["name"] for e in run["estimates"] if not e["name"].startswith("trial_")}
+    assert measured == {"surface_accuracy", "gap", "signal_accuracy"}
     assert probe(out) == code
     for option in (
         ["--plan"],
-        ["--no-trial"],
+        ["--no-numerics"],
         ["--goal", "fact"],
         ["--beta", "0.2"],
         ["--trial-pairs", "64"],
@@ -226,3 +241,33 @@ def test_the_shared_example_is_read():
         pytest.skip("the shared data is not here")
     read = read_unpaired(path)
     assert {a.wanted for a in read} == {True, False} and sum(1 for _ in pairs_in(read))
+
+
+def test_a_trial_trains_on_one_half_and_leaves_the_model_alone(file, tiny_model_dir):
+    """The change on unseen prompts is that of wanted minus that of unwanted answers; weights come back."""
+    from probe.probes.unpaired.trial import tried
+    from probe.scoring.answers import AnswerReader
+
+    given = read_unpaired(file(answers(24)))
+    reader = AnswerReader.open(given, ModelOptions(str(tiny_model_dir), device="cpu", no_cache=True))
+    before = {name: value.clone() for name, value in reader.loaded.model.state_dict().items()}
+    found = {e.name: e for e in tried(given, reader, UnpairedOptions(trial_steps=2))}
+    assert found["trial_gap_change"].value == pytest.approx(
+        found["trial_wanted_change"].value - found["trial_unwanted_change"].value
+    )
+    assert found["trial_gap_change"].n == 24 and found["trial_wanted_change"].value != 0
+    after = reader.loaded.model.state_dict()
+    assert before.keys() == after.keys() and all((before[name] == after[name]).all() for name in after)
+    one = tried(given[:2], reader, UnpairedOptions(trial_steps=2))
+    assert one[0].value is None and "cannot be split" in one[0].method
+
+
+def test_the_gate_makes_the_trial_unless_it_is_off(file, tiny_model_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = file(answers(24))
+    for flags, measured in (([], True), (["--no-trial"], False)):
+        asked = ["gate", str(path), "--model", str(tiny_model_dir), "--device", "cpu", *flags]
+        CliRunner().invoke(app, [*asked, "--out", str(tmp_path / f"run{measured}")])
+        run = json.loads((tmp_path / f"run{measured}" / "run.json").read_text())
+        (condition,) = (c for c in run["verdict"]["conditions"] if c["name"] == "trial_gap_change")
+        assert (condition.get("measured") is not None) is measured
