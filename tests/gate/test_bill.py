@@ -14,6 +14,8 @@ from probe.gate import bill
 from probe.probes.gated import Effort, GateRequest
 from probe.probes.pace import Pace
 from probe.scoring.session import ModelOptions, Source
+from probe.training.footprint import Footprint
+from probe.training.shipped import shipped_values
 
 PACE = Pace(forward=1e-3, writing=2e-3, reading=1e-5, pair=100.0, alone=60.0, longest=300)
 GIB = bill.GIB
@@ -181,3 +183,36 @@ def test_the_gate_may_cost_as_much_as_the_run_and_only_what_fits_is_a_run():
     assert not told(300.0, fit(seconds=300.0)) and told(301.0, fit(seconds=300.0))
     large = fit("full", weights=9.0 * GIB, seconds=10.0)
     assert not told(301.0, large) and not told(200.0, large, fit(seconds=300.0))
+
+
+def test_ways_of_training_by_hand(monkeypatch):
+    """21 pairs of 100 tokens for three epochs; a micro-batch is as long as the longest pair, if longer."""
+    asked = []
+    monkeypatch.setattr(
+        "probe.training.footprint.footprint",
+        lambda found, tuning, tokens: asked.append((tuning, tokens)) or Footprint(1.0, 2.0, 3.0, 4.0, 5.0),
+    )
+    found = SimpleNamespace(
+        counts=SimpleNamespace(model=135_000_000),
+        lora=SimpleNamespace(seconds=0.5),
+        full=SimpleNamespace(seconds=2.0),
+    )
+    for longest, tokens in ((300, 1024), (2000, 2000)):
+        asked.clear()
+        made = bill.fits(found, replace(PACE, longest=longest), 21, 7.0)
+        assert asked == [("lora", tokens), ("qlora", tokens), ("full", tokens)]
+    epochs = [
+        shipped_values("dpo", parameters=135_000_000, n=21, tuning=t)["epochs"]
+        for t in ("lora", "lora", "full")
+    ]
+    seconds = [e * 21 * 100 * step for e, step in zip(epochs, (0.5, 0.5, 2.0), strict=True)]
+    assert [one.seconds for one in made] == pytest.approx(seconds)
+    assert [one.tuning for one in made] == ["lora", "qlora", "full"]
+    assert (made[0].total, made[0].memory, made[0].fits) == (15.0, 7.0, False)
+    assert made[0].parts == {
+        "weights": 1.0,
+        "gradients": 2.0,
+        "optimizer": 3.0,
+        "activations": 4.0,
+        "logits": 5.0,
+    }
