@@ -56,8 +56,10 @@ def check_target(path: Path) -> None:
 
 def check_directory(path: Path) -> None:
     """Raises `ProbeError` where no file could be written into `path`, which need not exist yet."""
-    there = next((place for place in (path, *path.absolute().parents) if place.exists()), path)
-    if not there.is_dir():
+    there = next(
+        (place for place in (path, *path.absolute().parents) if place.is_symlink() or place.exists()), path
+    )
+    if not there.is_dir():  # a link that leads nowhere is none either
         raise ProbeError(f"{there}: not a directory. Choose another place.")
     try:  # the one answer that holds for root, read-only mounts and odd file systems
         tempfile.TemporaryFile(dir=there).close()

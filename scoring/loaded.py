@@ -53,7 +53,7 @@ def check_weights(what: str, info: Mapping[str, Any], model: torch.nn.Module) ->
     missing, spare = sorted(map(str, info["missing_keys"])), sorted(map(str, info["unexpected_keys"]))
     if missing:
         raise ProbeError(
-            f"{what}: {_count(missing)} of the model are not in its files ({_some(missing)}), and would be "
+            f"{what}: its files lack {_count(missing)} of the model ({_some(missing)}), which would be "
             f"random numbers. {_mend(missing, spare)}"
         )
     if mismatched := sorted(str(key[0]) for key in info["mismatched_keys"]):

@@ -127,7 +127,8 @@ def test_a_pipe_or_device_is_refused_at_once(command, kind, tmp_path, monkeypatc
 
 def test_out_is_checked_before_anything_is_read(pairs, run_file, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
-    for out in ("file", "file/below", "/proc/nowhere/x"):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing" / "deep")
+    for out in ("file", "file/below", "/proc/nowhere/x", "dangling", "dangling/below"):
         for command in (("bias", "pairs.jsonl"), ("gate", "pairs.jsonl"), ("data", "pairs.jsonl")):
             code, printed, err = probe(monkeypatch, capsys, *command, "--out", out)
             assert (code, printed, err.count("\n")) == (2, "", 1), err

@@ -119,7 +119,7 @@ MODELS = {
     "peft-merged-wrongly": (renamed(lambda n: f"base_model.model.{n}"), ("'base_model.model.' in front",)),
     "foreign-names": (renamed(lambda n: f"x.{n}.y"), ("random numbers", "model.embed_tokens.weight")),
     "no-layer-norm": (without("1.input_layernorm"), ("model.layers.1.input_layernorm.weight",)),
-    "no-attention": (without("self_attn"), ("8 weights of the model are not in its files",)),
+    "no-attention": (without("self_attn"), ("its files lack 8 weights of the model",)),
     "no-embedding": (without("embed_tokens"), ("model.embed_tokens.weight",)),
     "no-head": (without("lm_head"), ("lm_head.weight",)),
     "a-layer-more": (config(num_hidden_layers=3), ("model.layers.2.",)),
