@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from probe.errors import ProbeError
 from probe.gate.accept import Accepted
+from probe.gate.conditions import RULES, pairs_to_settle
 from probe.gate.decide import decide
 from probe.gate.judge import JudgeSettings, judge
+from probe.gate.predicates import RunFacts
 from probe.gate.registry import PROBE_NAMES
 from probe.gate.row import STAGES
 from probe.gate.table import NOTES, ROWS
@@ -341,3 +343,56 @@ def test_advice_asks_for_no_measurement_that_was_made():
         ]
         assert decided.decision.method == "do-not-train"
         assert [("run the trial" in text.lower()) for text in told] == [asks] * len(told)
+
+
+def test_more_pairs_are_promised_only_as_far_as_they_would_be_read():
+    """Reading so many and one more pair promises them; reading one fewer does not."""
+    run = make_run({"trial_accuracy": (0.56, 0.46, 0.66)})
+
+    def told(most=None):
+        noted = {"reads": [{"probe": "trial", "most": most}]} if most else {}
+        capped = dataclasses.replace(run, details={**run.details, **noted})
+        judged = decide(judge(capped, JudgeSettings()), JudgeSettings())
+        return judged.decision.runner_up["what_would_change_it"]
+
+    more = int(told().partition("with ")[2].partition(" more")[0].replace(",", ""))
+    whole = run.estimate("trial_accuracy").n + more
+    assert "more pairs" in told(whole) and "more pairs" not in told(whole - 1)
+
+
+def test_the_tests_that_share_alpha_are_the_conditions_that_have_enough_pairs():
+    """Pairs that settle the trial, by hand, among as many tests as there are other measured conditions."""
+    run = make_run({"trial_accuracy": (0.56, 0.46, 0.66), "length_accuracy": (0.6, 0.5, 0.7)})
+    judged = judge(run, JudgeSettings())
+    gating = [
+        c for c in judged.verdict.conditions if c.gates and c.name in RULES and not RULES[c.name].forbids
+    ]
+    tests = sum(c.measured is not None and c.measured.n >= JudgeSettings().minimum_n for c in gating)
+    trial = run.estimate("trial_accuracy")
+    expected = pairs_to_settle(trial, THRESHOLDS["trial_accuracy"].value, 0.05, tests)
+    assert (
+        f"with {expected:,} more"
+        in decide(judged, JudgeSettings()).decision.runner_up["what_would_change_it"]
+    )
+
+
+def test_the_runner_up_is_the_next_row_that_holds_with_another_method():
+    run, options, method = CASES["errors"]
+    found = decision(run, **options)
+    held = [
+        row.method
+        for row in ROWS
+        if row.holds(RunFacts(judge(run, JudgeSettings()), THRESHOLDS, "auto", False, [], 0.05, frozenset()))
+    ]
+    assert held[0] == method == found.method
+    assert found.runner_up["method"] == next((m for m in held[1:] if m != method), "none")
+    both = make_run({**CERTAIN, **OVER}, [finding("PB503")])
+    assert decision(both).method == "sft+dpo" and decision(both).runner_up["method"] == "dpo+nll"
+
+
+def test_what_is_asked_for_again_is_judged_again():
+    run = CASES["matter-of-fact"][0]
+    assert "--goal taste" in decision(run).runner_up["what_would_change_it"]
+    assert ": then sft+dpo" in decision(run).runner_up["what_would_change_it"]
+    one = decision(*CASES["one-stage"][:1], one_stage=True).runner_up["what_would_change_it"]
+    assert ": then sft+dpo" in one
