@@ -111,7 +111,7 @@ def sunk_chosen(change: QuantityChange) -> Finding:
         "PB904",
         "warning",
         f"the chosen responses lost probability: {_moved(change)}",
-        "Read sampled answers; an NLL term or fewer steps keep the chosen side up.",
+        "Read sampled answers; an NLL term or fewer steps keep it from falling.",
         estimate=change.estimate,
     )
 

@@ -13,7 +13,7 @@ from .wording import GroupWording, some
 def undetermined(told: GroupWording) -> Iterator[Finding]:
     """PB601 undetermined: these pairs settle neither a preference nor its absence.
 
-    Means: The interval of the mean gap is not clear of ± bound, or the exact sign-flip test does not reject,
+    Means: The interval of the mean gap reaches within ± bound, or the exact sign-flip test does not reject,
     and the two one-sided tests do not place the gap inside the bound either. Five wins in five are such a
     case: two-sided p = .0625, win rate [.478, 1].
 
@@ -144,7 +144,7 @@ def bound_under_noise(told: GroupWording) -> Iterator[Finding]:
         yield Finding(
             "PB604",
             "error",
-            f"the bound ±{settings.bound:g} nats/token lies under the noise floor {settings.noise_floor:.2g}",
+            f"the bound ±{settings.bound:g} nats/token is below the noise floor {settings.noise_floor:.2g}",
             "Raise --bound above the noise floor, or score in float32.",
         )
 
@@ -169,8 +169,8 @@ def bootstrap_differs(told: GroupWording) -> Iterator[Finding]:
         yield Finding(
             "PB605",
             "warning",
-            f"the bootstrap interval {interval(low, high, 'nats')} is not clear of ±{bound:g}",
-            "Add pairs; a few extreme ones carry the mean.",
+            f"the bootstrap interval {interval(low, high, 'nats')} reaches within ±{bound:g}",
+            "Add pairs: a few extreme ones determine the mean.",
             told.case.group,
         )
 

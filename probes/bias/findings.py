@@ -174,5 +174,5 @@ def opposed_groups(whole: GroupWording, groups: Sequence[GroupWording]) -> Itera
             "PB105",
             "warning",
             f"groups disagree: {some(names[0])} for {first}, {some(names[1])} for {second}",
-            "Judge the groups apart; the overall mean only says how many pairs each has.",
+            "Judge each group by itself; the overall mean depends on how many pairs each group has.",
         )

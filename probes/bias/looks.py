@@ -78,6 +78,6 @@ def sampled(result: BiasResult, n: int, total: int, alpha: float) -> Finding | N
         "PB608",
         "info",
         f"bias was measured on {count(n, 'pair')} of {total:,}, drawn by prompt{width}, at level {alpha:g}",
-        "--thorough scores every pair.",
+        "Use --thorough to score every pair.",
         estimate=gap,
     )

@@ -229,7 +229,7 @@ def _too_small(data: Data, sizes: npt.NDArray[np.int64]) -> str | None:
         return None
     which = f'group "{data.groups[few[0]]}" has' if len(few) == 1 else f"{len(few)} groups have at most"
     held = count(int(sizes[few[-1]]), "pair")
-    return f"{which} {held}; {least_clusters()} are the least that can show anything"
+    return f"{which} {held}; {least_clusters()} is the least number that can show anything"
 
 
 def _single(data: Data) -> str | None:
@@ -262,7 +262,7 @@ def too_few_pairs(data: Data, limits: Limits) -> CheckResult:
     few = data.n < FEW
     severity: Severity = "warning" if few else "info"
     remedy = (
-        "Add pairs on other prompts: some twenty show what is clear, two hundred most of the rest."
+        "Add pairs on other prompts: about twenty pairs show a clear effect, about two hundred most others."
         if few
         else ""
     )

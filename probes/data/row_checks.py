@@ -31,7 +31,7 @@ def malformed_lines(data: Data, limits: Limits) -> CheckResult:
         "PB300",
         "error",
         f"{k:,} of {k + data.n:,} lines hold no pair; line {first.line}: {first.reason.rstrip('.')}",
-        "Mend them, or write the file without them by --fix.",
+        "Correct these lines, or write the file without them with --fix.",
         lines=tuple(bad.line for bad in data.bad),
         estimate=estimate,
     )

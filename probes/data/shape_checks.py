@@ -210,7 +210,8 @@ def directions(data: Data, limits: Limits) -> CheckResult:
         finding = Finding(
             "PB334",
             "warning",
-            f"where one side alone holds back it is the {side} one in {count:,} of {n:,} pairs",
+            f"where only one side refuses, doubts or objects, it is the {side} one in {count:,} of "
+            f"{n:,} pairs",
             "Add pairs in which the other behaviour is right, or vary the openings.",
             lines=tuple(columns.lines[held if side == "chosen" else went].tolist()),
             estimate=estimate,
@@ -219,7 +220,7 @@ def directions(data: Data, limits: Limits) -> CheckResult:
         finding = Finding(
             "PB333",
             "info",
-            f"the chosen side holds back in {k:,} pairs and goes along in {n - k:,}: a conditional set",
+            f"the chosen side refuses, doubts or objects in {k:,} pairs and complies in {n - k:,}",
             "Give both kinds a group, and keep both in every split.",
             estimate=estimate,
         )

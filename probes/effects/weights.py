@@ -146,8 +146,8 @@ def check_trait(effect: Effect, n: int) -> Finding | None:
     return Finding(
         "PB250",
         "warning",
-        f"the pairs teach {effect.trait}: w {number(effect.excess.value, UNITS)} {bounds} {UNITS} beyond the "
-        f"controls, above 0 in {effect.share:.0%} of {n} pairs",
+        f"the pairs teach {effect.trait}: its mean weight w is {number(effect.excess.value, UNITS)} {bounds} "
+        f"{UNITS} beyond the controls, and positive in {effect.share:.0%} of {n} pairs",
         f'Read the named pairs; accept it with --intended "{effect.trait}".',
         lines=effect.lines,
         estimate=effect.excess,

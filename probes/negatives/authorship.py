@@ -99,7 +99,9 @@ def check_chosen(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair
     if excess.high is None or excess.high >= IMPROBABLE:
         return None
     text = f"chosen responses are less probable than the model's own samples: {_told(excess)}"
-    finding = Finding("PB221", "warning", text, "SFT on the chosen side first, then DPO.", estimate=excess)
+    finding = Finding(
+        "PB221", "warning", text, "Train on the chosen side by SFT first, then by DPO.", estimate=excess
+    )
     return pointing(finding, -writing.excess, pairs)
 
 

@@ -99,7 +99,7 @@ def judge_gradients(
 
 
 def check_ches(found: Ches, pairs: Sequence[Pair]) -> Finding | None:
-    """PB410 displacement by likeness: some pairs stand far out in length-normalised CHES.
+    """PB410 displacement by likeness: some pairs have an outlying length-normalised CHES score.
 
     Means: the hidden states of the two sides of these pairs are more alike than those of the set's other
     pairs (score beyond three interquartile ranges above the upper quartile). CHES ranks pairs; its zero means
@@ -114,7 +114,7 @@ def check_ches(found: Ches, pairs: Sequence[Pair]) -> Finding | None:
     out = found.normalised > high + FENCE * (high - low)
     if high <= low or not out.any():
         return None
-    text = f"{int(out.sum())} of {len(out)} pairs stand far out in length-normalised CHES"
+    text = f"{int(out.sum())} of {len(out)} pairs have an outlying length-normalised CHES score"
     remedy = "Drop them with --export-trimmed, or anchor the chosen side (DPO + NLL, DPOP)."
     return pointing(Finding("PB410", "info", text, remedy), found.normalised, pairs)
 
@@ -132,7 +132,8 @@ def check_entanglement(sinks: Estimate, found: Gradients, pairs: Sequence[Pair])
     """
     if sinks.low is None or sinks.low <= SINKING:
         return None
-    text = f"a step on the pair lowers its own chosen side in {sinks.value:.0%} of {sinks.n} sampled pairs"
+    share = f"{sinks.value:.0%} of {sinks.n} sampled pairs"
+    text = f"a training step on a pair makes its own chosen response less likely in {share}"
     finding = Finding("PB420", "warning", text, "Use DPOP, or DPO + NLL.", estimate=sinks)
     return pointing(finding, found.both - found.chosen, pairs)
 

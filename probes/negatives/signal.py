@@ -155,7 +155,7 @@ def check_preference(measured: Estimate) -> Finding | None:
         "info",
         f"without the prompt, the model finds the {side} side likelier in {_told(won)}; "
         "given the prompt it may prefer the other",
-        "Read the bias by the prompt-corrected gap.",
+        "Judge the bias by the prompt-corrected gap.",
         estimate=measured,
     )
 
@@ -174,8 +174,8 @@ def check_ratio(measured: Estimate) -> Finding | None:
     return Finding(
         "PB206",
         "info",
-        f"{_whole(measured)} of the usable information is on the surface",
-        "Match the sides on what the giveaways name.",
+        f"{_whole(measured)} of the usable information can be read from the surface",
+        "Make the sides alike in what the giveaways name.",
         estimate=measured,
     )
 
@@ -215,7 +215,7 @@ def check_signal(
     text = (
         f"no signal that generalises: a linear probe on the frozen model tells {_told(measured)}, {FORECAST}"
         if sure
-        else f"a linear probe on the frozen model tells {_told(measured)}, which guessing does too"
+        else f"a linear probe on the frozen model tells {_told(measured)}, which guessing could reach too"
     )
     finding = Finding(
         "PB240",
@@ -245,7 +245,7 @@ def check_prompt(signal: Estimate, ranks: Estimate, blind: float) -> Finding | N
         "PB242",
         "info",
         f"the sides are told apart given the prompt ({_told(seen)}) and by nothing without it",
-        "Nothing to mend; pairs that the model ranks right already teach little.",
+        "Nothing to correct; pairs that the model ranks right already teach little.",
         estimate=seen,
     )
 

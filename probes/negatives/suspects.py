@@ -49,7 +49,7 @@ def contradicted(share: Estimate, suspects: Sequence[Pair]) -> Finding | None:
         return None
     return Finding(
         "PB230", "warning",
-        f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the labels look the wrong way round; "
+        f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of the labels seem to be reversed; "
         f"{len(suspects)} pairs are more likely so than not",
         "Look at the lines; `probe negatives PAIRS --drop-suspect FILE` leaves them out.",
         estimate=share,

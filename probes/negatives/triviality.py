@@ -169,7 +169,8 @@ def check_surface(measured: Estimate, found: Surface) -> Finding | None:
         "error",
         f"without the prompt, the text alone tells the sides apart in {_told(measured)}: "
         f"{found.giveaways[0]}",
-        "SFT on the chosen side; make new negatives with `probe sample`, or rewrite what gives them away.",
+        "Train on the chosen side by SFT; make new negatives with `probe sample`, or rewrite what gives them "
+        "away.",
         estimate=measured,
     )
     return pointing(finding, found.separations["surface"].margins, found.pairs)

@@ -129,7 +129,8 @@ def check_eps(plan: Plan, step: FirstStep | None) -> Finding | None:
     return Finding(
         "PB001",
         "error",
-        f"AdamW's eps {plan.eps:g} is 0 in {plan.trained_dtype}: a zero gradient gives 0/0{seen}",
+        f"AdamW's eps {plan.eps:g} is rounded to 0 in {plan.trained_dtype}, so that a zero gradient gives "
+        f"0/0{seen}",
         "Train float32 weights (LoRA or mixed precision), bfloat16, or use fused AdamW.",
     )
 
@@ -201,7 +202,9 @@ def check_rate(plan: Plan) -> Finding | None:
     """
     if math.isfinite(plan.learning_rate) and plan.learning_rate > 0:
         return None
-    return Finding("PB005", "error", f"the learning rate is {plan.learning_rate:g}", "Set one above 0.")
+    return Finding(
+        "PB005", "error", f"the learning rate is {plan.learning_rate:g}", "Set a learning rate above 0."
+    )
 
 
 def check_beta(plan: Plan) -> Finding | None:
@@ -216,7 +219,7 @@ def check_beta(plan: Plan) -> Finding | None:
     method = METHODS.get(plan.method)
     if not method or "beta" not in method.constants or (math.isfinite(plan.beta) and plan.beta > 0):
         return None
-    return Finding("PB006", "error", f"beta is {plan.beta:g}", "Set one above 0, e.g. 0.1.")
+    return Finding("PB006", "error", f"beta is {plan.beta:g}", "Set a beta above 0, e.g. 0.1.")
 
 
 def check_range(plan: Plan) -> Finding | None:
@@ -237,8 +240,8 @@ def check_range(plan: Plan) -> Finding | None:
     return Finding(
         "PB007",
         "warning",
-        f"learning rate {plan.learning_rate:g} is far outside {low:g} to {high:g}, what recipes ship for "
-        f"{plan.method} on {kind}",
+        f"learning rate {plan.learning_rate:g} is far outside {low:g} to {high:g}, the range of published "
+        f"recipes for {plan.method} on {kind}",
         "Start inside that range.",
     )
 
@@ -259,7 +262,7 @@ def check_start(plan: Plan, step: FirstStep) -> Finding | None:
     if not math.isfinite(step.loss) or off <= LN2_TOLERANCE[plan.dtype]:
         return None
     text = f"the loss at step 0 is {step.loss:.4f}, not ln 2 = 0.6931"
-    return Finding("PB008", "error", text, "Make policy and reference the same before training.")
+    return Finding("PB008", "error", text, "Start training with a policy that equals the reference.")
 
 
 def check_finite(step: FirstStep) -> Finding | None:
@@ -280,7 +283,12 @@ def check_finite(step: FirstStep) -> Finding | None:
         place = "the forward pass after the step"
     else:
         return None
-    return Finding("PB009", "error", f"not finite: {place}", "Load the weights again; try float32.")
+    return Finding(
+        "PB009",
+        "error",
+        f"there are numbers that are not finite in {place}",
+        "Load the weights again; try float32.",
+    )
 
 
 def passed(found: Sequence[Finding]) -> bool:

@@ -184,7 +184,10 @@ def mostly_dropped(kept: Selection) -> Finding | None:
         return None
     reasons = ", ".join(f"{n} {why}" for why, n in kept.dropped.most_common())
     return Finding(
-        "PB912", "warning", f"{lost} of {total} candidates were dropped: {reasons}", "Look at the reasons."
+        "PB912",
+        "warning",
+        f"{lost} of {total} candidates were dropped: {reasons}",
+        "Read the reasons; loosen the rule that drops the most.",
     )
 
 
@@ -204,7 +207,8 @@ def still_trivial(after: Estimate) -> Finding | None:
     return Finding(
         "PB913",
         "warning",
-        f"the sampled side is still told by its text alone in {after.value:.0%} of {after.n} pairs",
+        f"the sampled side can still be told from the other by its text alone in {after.value:.0%} of "
+        f"{after.n} pairs",
         "Take both sides from one author: sample both, and label them.",
         estimate=after,
     )

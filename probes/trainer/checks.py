@@ -100,7 +100,7 @@ def check_labels(setup: Setup) -> Finding | None:
     return Finding(
         "PB013",
         "error" if everything else "warning",
-        f"{setup.unlabelled} of {setup.looked_at} rows looked at have no token that the loss counts",
+        f"{setup.unlabelled} of {setup.looked_at} rows that were read have no token that the loss counts",
         "Check the loss mask and max_length: the response must start before the cut.",
     )
 

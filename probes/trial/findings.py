@@ -27,9 +27,9 @@ def nothing_learned(accuracy: Estimate) -> Finding | None:
         return None
     return Finding(
         "PB501", "warning",
-        f"unseen pairs are ranked right in {accuracy.value:.0%} [{accuracy.low:.0%}, {accuracy.high:.0%}]: "
-        "no better than chance can be shown",
-        "More or clearer pairs, or a longer trial (`--pairs`, `--learning-rate`).", estimate=accuracy,
+        f"unseen pairs are ranked right in {accuracy.value:.0%} [{accuracy.low:.0%}, {accuracy.high:.0%}], "
+        "which is not shown to be better than chance",
+        "Use more or clearer pairs, or a longer trial (`--pairs`, `--learning-rate`).", estimate=accuracy,
     )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def only_length(unseen: Pass, sums: Estimate, per_token: Estimate, alpha: float)
     return Finding(
         "PB505", "warning",
         f"{sums.value:.0%} of unseen pairs are ranked right by summed log-probs, {per_token.value:.0%} "
-        f"[{per_token.low:.0%}, {per_token.high:.0%}] per token: what is learned is length",
+        f"[{per_token.low:.0%}, {per_token.high:.0%}] per token: the model learns the length",
         "Match the lengths of the sides, or try `probe trial --method dpo_norm`.", estimate=per_token,
     )  # fmt: skip
 
@@ -112,6 +112,6 @@ def noisy(scale: float, batch: int) -> Finding | None:
     if scale <= 10 * batch:
         return None
     return Finding(
-        "PB504", "info", f"gradient noise scale {scale:.0f} pairs, batch {batch}",
+        "PB504", "info", f"the gradient noise scale is {scale:.0f} pairs, the batch {batch}",
         "Raise --batch or lower --learning-rate.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How many samples a prompt has. No torch here."""
+"""How many samples are drawn per prompt. No torch here."""
 
 WRITINGS = 128  # samples of a half's prompts together, as far as `FEW` to `MANY` per prompt allow
 FEW, MANY = 2, 8

@@ -108,7 +108,7 @@ def check_surface(surface: Estimate) -> Finding | None:
     """
     if surface.low is None or surface.low <= TRIVIAL:
         return None
-    text = f"the labels show without the prompt: balanced accuracy {surface.value:.0%}"
+    text = f"the labels can be told without the prompt, with a balanced accuracy of {surface.value:.0%}"
     return Finding(
         "PB362", "error", text, "Collect answers of both labels from one source.", estimate=surface
     )

@@ -97,7 +97,11 @@ def runs(draw):
 
 RESULTS = ["pass", "fail", "inconclusive"]
 SEVERITIES = ["error", "warning", "info"]
-REMEDIES = ["mend it", "Use DPO-positive or an SFT term.", "SFT on the chosen side first, then DPO."]
+REMEDIES = [
+    "mend it",
+    "Use DPO-positive or an SFT term.",
+    "Train on the chosen side by SFT first, then by DPO.",
+]
 MESSAGES = ["3 rows are empty", "DPO would push both sides down", "SFT first helps", "lengths differ"]
 
 

@@ -279,7 +279,8 @@ def test_published_failure_is_found_out() -> None:
     assert found["PB327"].message.startswith("with 115 pairs a preference that wins 64% of them")
     assert "1.83 times as long" in found["PB330"].message
     assert (
-        found["PB334"].message == "where one side alone holds back it is the rejected one in 111 of 111 pairs"
+        found["PB334"].message
+        == "where only one side refuses, doubts or objects, it is the rejected one in 111 of 111 pairs"
     )
 
 

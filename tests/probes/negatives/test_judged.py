@@ -43,7 +43,7 @@ def judged(given, alone):
 def test_no_signal_is_said():
     codes, measured = judged(views(0.0), views(0.0))
     assert codes["PB240"].severity == "info"
-    assert "guessing does too" in codes["PB240"].message
+    assert "guessing could reach too" in codes["PB240"].message
     assert measured.details["axis"]["position"] == pytest.approx(0.5, abs=0.15)
     assert "PB242" not in codes
 

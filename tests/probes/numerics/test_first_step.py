@@ -38,7 +38,7 @@ def judged(model, pairs, **plan):
 def test_float16_weights_under_adamw(small, encoded):
     codes, step = judged(small, encoded, dtype="float16", lora_rank=None)
     assert list(codes) == ["PB001"]
-    assert "eps 1e-08 is 0 in float16" in codes["PB001"].message
+    assert "eps 1e-08 is rounded to 0 in float16" in codes["PB001"].message
     assert step.zero_gradients > 0
     assert step.weights_finite is False
 
