@@ -17,8 +17,10 @@ from probe.errors import ProbeError
 from probe.files import sha256_file
 from probe.gate import auto, last
 from probe.gate.decide import hyperparameters
+from probe.probes.gated import GateRequest
 from probe.records import Condition, Decision, Estimate, Reason, Run, Verdict
 from probe.runs import check_gated_model, load_run, note_last, save_run
+from probe.scoring.session import ModelOptions, Source
 
 PASSED = Verdict("pass", 0)
 GOOD = Estimate("trial_accuracy", 0.7, 0.6, 0.8, 60, None, "t", "share")
@@ -246,3 +248,37 @@ def test_an_overruled_gate_names_what_stood_against_it():
         auto.forced(decision, [], "a test").message
         == "the gate was overruled (decision do-not-train): a test"
     )
+
+
+def test_a_gate_that_training_runs_is_the_one_that_the_file_asks_for(project, monkeypatch):
+    """What the file sets reaches the probes and the judge; what it does not set stays as it is shipped."""
+    table = {"alpha": 0.01, "trial_pairs": 64, "goal": "taste", "trial": False, "bias": True}
+    under_file(project, {"gate": table})
+    asked, judging = [], []
+    monkeypatch.setattr(
+        "probe.gate.measure.measure", lambda request: (asked.append(request), (make_run(), None))[1]
+    )
+    monkeypatch.setattr(auto, "judged", lambda run, options, today: (judging.append(options), run)[1])
+    source = Source.of(project / "pairs.jsonl", None, None, False)
+    run = auto._measured(GateRequest(source, ModelOptions(), full=True))
+    (request,), (options,) = asked, judging
+    assert (request.alpha, request.trial_pairs, request.off) == (0.01, 64, frozenset({"trial"}))
+    assert (request.bound, request.beta) == (GateRequest(source, ModelOptions()).bound, 0.1)
+    assert (options.goal, options.alpha, options.full) == ("taste", 0.01, True)
+    assert {name: run.config[name] for name in table} == table
+    assert run.config["origins"] == dict.fromkeys(table, "config file")
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_forced_runner_up_has_the_values_of_its_way_of_training(full):
+    run = dataclasses.replace(make_run("do-not-train", (), runner_up="sft"), config={"full": full})
+    decision, (finding,) = auto.settled(run, True, "a test")
+    assert (decision.method, decision.stages, finding.code) == ("sft", ("sft",), "PB706")
+    assert decision.hyperparameters["full"] is full
+    assert auto.settled(run, False, None) == (None, ())
+    with pytest.raises(ProbeError, match="needs --reason"):
+        auto.settled(run, True, "")
+    for other in ("none", "fix-data"):
+        stuck = make_run("do-not-train", (), runner_up=other)
+        with pytest.raises(ProbeError, match=f"runner-up {other}: neither trains"):
+            auto.settled(stuck, True, "a test")

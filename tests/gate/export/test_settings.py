@@ -141,4 +141,6 @@ def test_weights_of_the_losses_and_of_data_sets_are_one_unless_decided():
     assert made["do_eval"] is False and made["auto_insert_empty_system_msg"] is False
     assert trl(job("sft")).settings["completion_only_loss"] is True
     assert trl(job()).settings["use_peft"] is True
+    assert trl(job()).settings["dataset_name"] == mlx_lm_lora(job()).settings["data"] == "data-dpo"
+    assert list(made["dataset_mixer"]) == ["data-dpo"]
     assert axolotl(job()).settings["lora_target_linear"] is True
