@@ -349,6 +349,32 @@ def test_two_processes_train_what_one_trains(tmp_path, method):
         assert a[key] == pytest.approx(b[key], abs=1e-3)
 
 
+@pytest.mark.slow
+def test_of_two_processes_one_is_killed(tmp_path):
+    """The launch ends with an error in time, and resuming it gives the run that went through."""
+    killed = (
+        "import os, signal\n"
+        "taken = type(stage.step).__call__; n = [0]\n"
+        "def step(self, *a):\n    n[0] += 1\n"
+        "    n[0] == 5 and os.environ['RANK'] == '1' and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return taken(self, *a)\n"
+        "type(stage.step).__call__ = step"
+    )
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for out, more in ((whole, ""), (cut, killed)):
+        out.mkdir()
+        (out / "train.py").write_text(script(out, extra=more))
+    assert run_python(whole / "train.py", *two).returncode == 0
+    done = run_python(cut / "train.py", *two)
+    assert done.returncode == 1 and "Signal 9" in done.stderr and not (cut / "result.pt").exists()
+    (cut / "train.py").write_text(script(cut, resume=True))
+    assert run_python(cut / "train.py", *two).returncode == 0
+    (one, rows, _), (other, other_rows, _) = (torch.load(out / "result.pt") for out in (whole, cut))
+    assert rows == other_rows
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def cut_short(tmp_path, extra):
     """A whole run, and one that `extra` cuts short: both places, and how the second ended."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
