@@ -11,6 +11,7 @@ from probe.gate.conditions import (
     code_found,
     facing,
     good_side,
+    holm_rejects,
     p_against,
     pairs_to_settle,
 )
@@ -113,3 +114,10 @@ def test_pairs_to_settle_by_the_normal_formula(tests, level):
     assert pairs_to_settle(estimate(0.5, 0.4, 0.6), -9.0, 0.05, 1) == 1
     assert pairs_to_settle(measured, 0.5, 0.05, 1) is None
     assert pairs_to_settle(measured, 0.1, 0.05, 0) == pairs_to_settle(measured, 0.1, 0.05, 1)
+
+
+def test_what_was_not_tested_takes_no_part_in_holms_steps():
+    """0.02 ≤ .05/2 and 0.04 ≤ .05; with a third that is not measured nothing changes."""
+    assert holm_rejects([0.04, None, 0.02], 0.05) == [True, False, True]
+    assert holm_rejects([0.04, None, 0.03], 0.05) == [False, False, False]
+    assert holm_rejects([None], 0.05) == [False] and holm_rejects([0.05], 0.05) == [True]

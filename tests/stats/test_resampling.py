@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from probe.errors import CannotMeasure
-from probe.stats.resampling import MOST_BLOCKS, bootstrap_mean, sign_flip, signed_rank
+from probe.stats.resampling import MOST_BLOCKS, bootstrap_mean, sign_flip, signed_rank, tested_share
 
 INTEGERS = st.lists(st.integers(-6, 6), min_size=1, max_size=11)
 
@@ -119,3 +119,31 @@ def test_bootstrap_never_gives_zero_width(values, clusters):
 def test_nan_raises(call):
     with pytest.raises(CannotMeasure):
         call([1.0, float("nan")])
+
+
+@pytest.mark.parametrize(("side", "share"), [("greater", 0.75), ("less", 0.25)])
+def test_one_side_of_a_clustered_share_has_half_of_its_p(side, share):
+    """Eight clusters of three, of which a share hit throughout: p of both sides is 2·37/256."""
+    hits = np.repeat(np.arange(8) < 8 * share, 3)
+    clusters = np.repeat(np.arange(8), 3)
+    other = "less" if side == "greater" else "greater"
+    both, one, wrong = (
+        tested_share(hits, clusters, name="s", alternative=a) for a in ("two-sided", side, other)
+    )
+    assert both.p == pytest.approx(2 * (1 + 8 + 28) / 2**8)
+    assert (one.p, wrong.p) == (pytest.approx(both.p / 2), pytest.approx(1 - both.p / 2))
+    assert one.method == f"{both.method}, {side}"
+    assert (one.value, one.low, one.high) == (both.value, both.low, both.high)
+
+
+@pytest.mark.parametrize("draws", [999, 1024, 1025])
+def test_as_many_flips_are_drawn_as_are_asked_for(draws):
+    """Forty equal sums: only all signs alike reach the total, so no random flip does."""
+    assert sign_flip(np.ones(40), draws=draws).p == 1 / (draws + 1)
+
+
+def test_random_flips_agree_with_all_of_them():
+    """Thirty-two values are counted out; a thirty-third that is tiny changes p by no more than chance."""
+    values = np.random.default_rng(3).normal(0.3, 1, 32)
+    exact, drawn = sign_flip(values).p, sign_flip([*values, 1e-9], draws=9_999).p
+    assert drawn == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 9_999) ** 0.5)
