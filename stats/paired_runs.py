@@ -102,10 +102,10 @@ def matched_rows(first: Run, second: Run) -> tuple[list[tuple[Row, Row]], str]:
 
 def differences(pairs: Sequence[tuple[Row, Row]], alpha: float) -> list[Estimate]:
     """Change of the mean gap and of the win rate, over all pairs and in each group."""
-    return [change.estimate for change in changes(pairs, alpha)]
+    return [change.estimate for change in paired_changes(pairs, alpha)]
 
 
-def changes(pairs: Sequence[tuple[Row, Row]], alpha: float) -> list[MeanChange]:
+def paired_changes(pairs: Sequence[tuple[Row, Row]], alpha: float) -> list[MeanChange]:
     """`differences` with the values that each lies between: the gap and the win rate, group by group."""
     groups = [str(after["group"]) if after.get("group") else None for _, after in pairs]
     clusters = _clusters(pairs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..scoring.scores import PairScore
 from ..stats.mean_change import before_after_row, mean_changes
-from ..stats.paired_runs import changes
+from ..stats.paired_runs import paired_changes
 
 MEANS: dict[str, Callable[[PairScore], float]] = {
     "chosen logps": lambda score: score.chosen.mean_logps,
@@ -26,7 +26,7 @@ def before_after(
     if [score.line for score in before] != [score.line for score in after]:
         raise ValueError("before and after are not the same pairs")
     pairs = list(zip(map(_row, before, clusters), map(_row, after, clusters), strict=True))
-    found = changes(pairs, alpha)
+    found = paired_changes(pairs, alpha)
     for name, value in MEANS.items():
         old, new = ([value(score) for score in scores] for scores in (before, after))
         whole = [None] * len(pairs)

@@ -69,7 +69,7 @@ def train_unpaired(
         plain=proof is not None and proof.plain, checkpointing=options.checkpointing,
         fingerprint=_fingerprint(options, reader, sha),
     )  # fmt: skip
-    estimates, rows = changes(held_out, _after(trained, reader, held_out), options.alpha)
+    estimates, rows = unpaired_changes(held_out, _after(trained, reader, held_out), options.alpha)
     run = Run(
         command="train",
         created=created,
@@ -115,7 +115,7 @@ def _recipes(options: TrainOptions, reader: AnswerReader, items: Sequence[Unpair
     return [one.with_values(given) if one.method == "kto" else one for one in made]
 
 
-def changes(
+def unpaired_changes(
     items: Sequence[UnpairedExample], sums: Sequence[float], alpha: float
 ) -> tuple[tuple[Estimate, ...], list[dict[str, Any]]]:
     """What a change of Σ log p does to unseen answers, in nats/token with the end token, and rows for tables.

@@ -22,7 +22,7 @@ from ...training.evaluate import side_sums
 from ...training.policy import Policy, trainable_model
 from ...training.recipes import Recipe, recipe
 from ...training.unpaired import balanced, split_answers
-from ...training.unpaired_run import changes
+from ...training.unpaired_run import unpaired_changes
 from ...training.unpaired_stage import KtoStepper, UnpairedExample
 from .told import UnpairedOptions
 
@@ -49,7 +49,7 @@ def tried(
         {"desirable_weight": weights.desirable_weight, "undesirable_weight": weights.undesirable_weight}
     )
     sums = _trained(reader, chosen, train, unseen, options)
-    found, _ = changes(unseen, sums, options.alpha)
+    found, _ = unpaired_changes(unseen, sums, options.alpha)
     return tuple(replace(e, name=NAMES[e.name]) for e in found)
 
 

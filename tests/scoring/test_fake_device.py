@@ -17,8 +17,9 @@ from probe.scoring.gradients import gradient_products
 from probe.scoring.readout import depths, read_out
 from probe.scoring.sampling import Draw, sample
 from probe.scoring.service import Scorer
+from probe.training import evaluate
 from probe.training.data import examples
-from probe.training.evaluate import NEW_TOKENS, sampled_health, side_sums
+from probe.training.evaluate import sampled_health, side_sums
 from probe.training.objective import sides_of as loop_sides
 from probe.training.policy import Policy, trainable_model
 from probe.training.recipes import recipe
@@ -141,6 +142,7 @@ def test_a_training_step_waits_twice(there, gpu, method):
     assert gpu.left == {"evaluate.side_sums": 1}
 
 
-def test_health_is_one_transfer_a_sampled_token_and_one_more(there, gpu):
+def test_health_is_one_transfer_per_sampled_token_and_one_more(there, gpu, monkeypatch):
+    monkeypatch.setattr(evaluate, "NEW_TOKENS", 6)  # each forward of this device takes a quarter of a second
     assert sampled_health(there, SimpleNamespace(is_main_process=True, num_processes=1), [(1, 2)], 0)
-    assert gpu.left == {"sampling._together": NEW_TOKENS, "evaluate._top_masses": 1}
+    assert gpu.left == {"sampling._together": 6, "evaluate._top_masses": 1}

@@ -26,7 +26,7 @@ from probe.training.policy import trainable_model
 from probe.training.recipes import recipe
 from probe.training.stages import train
 from probe.training.unpaired import balanced, mismatched, split_answers
-from probe.training.unpaired_run import changes
+from probe.training.unpaired_run import unpaired_changes
 from probe.training.unpaired_stage import UnpairedStage
 
 OPTIONS = Options(eval_every=4, log_every=1, sampled_prompts=0)
@@ -240,7 +240,7 @@ def test_changes_by_hand():
     """Two wanted answers of 2 tokens gain 1 and 3 nats, two unwanted ones lose 1 each: +1 and −½ a token."""
     item = SimpleNamespace
     made = [item(tokens=(2, 2), reference=(-4.0, 0.0), wanted=i < 2, prompt=f"p{i}") for i in range(4)]
-    estimates, rows = changes(made, [-3.0, -1.0, -5.0, -5.0], 0.05)
+    estimates, rows = unpaired_changes(made, [-3.0, -1.0, -5.0, -5.0], 0.05)
     assert [e.value for e in estimates] == pytest.approx([1.5, 1.0, -0.5])
     assert [(r["name"], r["before"], r["after"]) for r in rows] == [
         ("gap", 0.0, pytest.approx(1.5)), ("wanted logps", -2.0, -1.0), ("unwanted logps", -2.0, -2.5),
