@@ -71,7 +71,7 @@ def not_shown(left: Sequence[Condition]) -> Finding:
     Source: non-inferiority needs an interval, not a missing difference (Altman and Bland 1995).
     """
     names = sorted({c.group for c in left})
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     return Finding(
         "PB902",
         "warning",
