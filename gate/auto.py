@@ -15,9 +15,9 @@ from ..runs import new_run_dir, save_run
 from ..training.shipped import Tuning
 from .decide import hyperparameters
 from .last import in_file, last_gate
-from .predicates import RunFacts
 from .registry import PROBE_NAMES
 from .row import STAGES
+from .run_facts import RunFacts
 from .settings import from_config, judged
 from .unanswered import unanswered
 

@@ -11,9 +11,9 @@ from ..training.shipped import Tuning, shipped_values
 from .conditions import RULES, pairs_to_settle
 from .judge import JudgeSettings, verdict_of
 from .levers import told
-from .predicates import Evidence, Goal, Held, RunFacts, Threshold
 from .restated import level_of
 from .row import Row
+from .run_facts import Evidence, Goal, Held, RunFacts, Threshold
 from .states import reads
 from .table import NOTES, ROWS
 from .thresholds import THRESHOLDS

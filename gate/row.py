@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..records import Run
-from .predicates import Both, Held, Predicate, RunFacts
+from .predicates import Both, Predicate
+from .run_facts import Held, RunFacts
 
 Strength = Literal["certain", "good", "moderate", "reasoned"]
 STAGES: dict[str, tuple[str, ...]] = {

@@ -19,7 +19,7 @@ from . import accept
 from .baseline import compare
 from .decide import decide
 from .judge import JudgeSettings, judge
-from .predicates import Goal
+from .run_facts import Goal
 from .unanswered import unanswered
 
 

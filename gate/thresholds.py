@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .conditions import RULES
-from .predicates import Threshold
 from .registry import FORECAST_SOURCE
+from .run_facts import Threshold
 
 
 def _limit(name: str) -> float:

@@ -117,7 +117,7 @@ def _because(run: Run, decision: Decision) -> str:
     finding = next((f for f in run.findings if f.code == code and code != "PB705"), None)
     if finding is None or methods(finding.message) - own(run):
         return ""
-    return finding.message.split(": ")[0].rstrip(".")
+    return re.split(": |; ", ASIDE.sub("", finding.message))[0].rstrip(".")
 
 
 BECAUSE = {
@@ -135,6 +135,7 @@ GRADES = {
     "moderate": "moderate, third of four grades",
     "reasoned": "reasoning, the last of four grades",
 }
+ASIDE = re.compile(r" \((?:[^()]|\([^()]*\))*\)")  # in brackets, with brackets of its own
 NOT_YET = "do not train yet"
 MOST = 3  # conditions that the sentence names
 

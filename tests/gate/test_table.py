@@ -13,9 +13,9 @@ from probe.gate.accept import Accepted
 from probe.gate.conditions import RULES, pairs_to_settle
 from probe.gate.decide import decide
 from probe.gate.judge import JudgeSettings, judge
-from probe.gate.predicates import RunFacts
 from probe.gate.registry import PROBE_NAMES
 from probe.gate.row import STAGES
+from probe.gate.run_facts import RunFacts
 from probe.gate.table import NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS
 from probe.records import BiasRow, Estimate, Finding, Run, stage_values
@@ -62,6 +62,11 @@ CASES = {
     "unmeasured": (make_run(probes={"data": "done", "numerics": "off"}), {}, "do-not-train"),
     "matter-of-fact": (make_run({**CERTAIN, **OVER}, leaning="favours rejected"), {}, "do-not-train"),
     "errors": (make_run(findings=[finding("PB599", "error")]), {}, "do-not-train"),
+    "form": (
+        judge(make_run({**CERTAIN, "template_share": (0.6, 0.5, 0.7)}, [finding("PB215")]), JudgeSettings()),
+        {},
+        "do-not-train",
+    ),
     "template": (make_run(findings=[finding("PB211", "error")]), {}, "do-not-train"),
     "wrong-labels": (
         make_run({"trial_accuracy": (0.56, 0.46, 0.66)}, findings=[finding("PB230")]),
@@ -114,6 +119,19 @@ def test_every_row_has_a_case_and_every_method_is_reachable():
 def test_the_measured_number_stands_in_the_reason():
     reason = decision(CASES["learns"][0]).reasons[0]
     assert reason.code == "PB501" and "70% [60%, 80%]" in reason.text and "good" in reason.source
+
+
+def test_a_form_that_one_side_has_decides_with_its_own_code_also_without_a_trial():
+    shared = {"template_share": (0.6, 0.5, 0.7)}
+    for estimates in (shared, {**CERTAIN, **shared}):
+        run = make_run(
+            estimates, [finding("PB215", estimate=estimate("template_share", *shared["template_share"]))]
+        )
+        made = decide(judge(run, JudgeSettings()), JudgeSettings()).decision
+        assert made.method == "do-not-train" and made.reasons[0].code == "PB215"
+        assert "60% [50%, 70%], limit 0.5" in made.reasons[0].text
+    accepted = JudgeSettings(accepted=[Accepted("PB215", "the form is what is taught")])
+    assert decide(judge(run, accepted), accepted).decision.method == "dpo"
 
 
 def test_a_reason_says_where_its_limit_comes_from():
