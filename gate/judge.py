@@ -259,7 +259,7 @@ def _message(claim: Claim, result: Result, settings: JudgeSettings, tests: int) 
     only = beside_others(_p(claim, settings), settings.alpha, tests)
     if not more:
         return "the measured value lies on the limit, or has no interval; more pairs, or another limit"
-    most = settings.reads.get(rule.probe)
+    most = settings.reads.get(estimate.name, settings.reads.get(rule.probe))
     if most is not None and estimate.n + more > most:
         return f"{only}{more:,} more pairs would settle it, and {rule.probe} reads at most {most:,}"
     return f"{only}{more:,} more pairs would settle it, were the measured value the true one"

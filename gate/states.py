@@ -17,7 +17,8 @@ def states(run: Run) -> Mapping[str, str]:
 
 
 def reads(run: Run) -> Mapping[str, int]:
-    """The most pairs that a probe reads whatever the file's size, where it has noted that."""
+    """The most that a probe reads whatever the file's size, where it has noted that; by an estimate's name
+    where the probe reads less for it."""
     return {row["probe"]: int(row["most"]) for row in run.details.get("reads") or ()}
 
 

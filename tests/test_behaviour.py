@@ -5,7 +5,8 @@ import pytest
 
 from probe.probes.trial.passes import Pass
 from probe.probes.trial.race import RacedMethod, race
-from probe.stats.behaviour import CutResponse, Half, Judge, behaviour, form_of
+from probe.stats.behaviour import CutResponse, Half, Judge, behaviour, form_of, judge_accuracy
+from probe.stats.statistics import share_clustered
 
 WORDS = [f"w{i}" for i in range(40)]
 
@@ -117,3 +118,27 @@ def test_without_a_judge_margins_speak_for_what_compares_sides():
     assert not rows["sft"]["judged"]
     # Margins from gaps of 0 are ranking too: both are shown, and the cheaper one is taken.
     assert rows["sft"]["won"] and rows["dpo"]["eligible"]
+
+
+def test_a_move_is_the_change_and_not_where_it_ends():
+    """Samples that were of the chosen kind and still are, a little less, moved down."""
+    rng = np.random.default_rng(5)
+    kind = [[write([*rng.choice(WORDS, 4), "kind", "kind"])] for _ in range(40)]
+    found = behaviour([half(rng, before=kind, after=lambda i: ["rude"])])
+    assert (found.row["up"], found.row["down"]) == (0, 40)
+
+
+def test_two_halves_that_judge_each_other_count_as_one_in_the_judges_accuracy():
+    rng = np.random.default_rng(6)
+    both = [half(rng, n=30, after=lambda i: []) for _ in range(2)]
+    for some, spread in ((both[:1], 1.0), (both, 2.0)):
+        judges = [Judge(one.train_chosen, one.train_rejected) for one in some]
+        hits = [
+            float(judge.scores([c])[0] > judge.scores([r])[0])
+            for judge, one in zip(judges, some, strict=True)
+            for c, r in zip(one.chosen, one.rejected, strict=True)
+        ]
+        prompts = [p for one in some for p in one.pair_prompts]
+        expected = share_clustered(hits, prompts, name="x", spread=spread)
+        found = judge_accuracy(judges, some, 0.05)
+        assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)

@@ -58,5 +58,6 @@ def measure(work: Work) -> Measured:
         seed=request.seed,
         noise=0,
     )
-    limit = Measured(details={"reads": [{"probe": "trial", "most": options.most}]})
+    most = {"trial": options.most, "behaviour_up": options.prompts}
+    limit = Measured(details={"reads": [{"probe": name, "most": n} for name, n in most.items()]})
     return together([part_of(trial_in(work.session, options)), limit])

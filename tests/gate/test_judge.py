@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from probe.errors import ProbeError
-from probe.gate import baseline
-from probe.gate.accept import Accepted, parse
+from probe.gate import accept, baseline
+from probe.gate.accept import Accepted, parse, tolerates
 from probe.gate.conditions import CONDITIONS, RULES, holm_rejects, p_against, pairs_to_settle
 from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
@@ -414,6 +414,16 @@ def test_more_pairs_are_not_promised_where_they_would_not_be_read():
     assert told[1].endswith("more pairs would settle it, and trial reads at most 512")
 
 
+def test_samples_of_more_prompts_than_are_asked_are_not_promised():
+    run = make_run(trial_accuracy=0.9, behaviour_up=0.53)
+    noted = [{"probe": "trial", "most": 512}, {"probe": "behaviour_up", "most": 192}]
+    judged = judge(
+        dataclasses.replace(run, details={**run.details, "reads": noted}), JudgeSettings(today=TODAY)
+    )
+    message = next(c.message for c in judged.verdict.conditions if c.name == "trial_accuracy")
+    assert message.endswith("trial reads at most 192")
+
+
 @pytest.mark.parametrize(("moved", "result"), [(0.7, "pass"), (0.51, "inconclusive"), (0.3, "fail")])
 @pytest.mark.parametrize("ranked", [0.3, 0.48, 0.9])
 def test_samples_that_are_judged_decide_whatever_margins_did(moved, result, ranked):
@@ -437,3 +447,35 @@ def test_a_limit_that_is_configured_gates_also_where_the_shipped_one_describes()
     assert judge(run, JudgeSettings(today=TODAY)).verdict.status == "pass"
     judged = judge(run, JudgeSettings(limits={"surface_accuracy": 0.8}, today=TODAY))
     assert judged.verdict.status == "fail"
+
+
+def test_what_lies_on_the_limit_of_an_acceptance_is_accepted():
+    entry = Accepted("PB999", "known", limit=0.5)
+    for value, tolerated in ((0.5, True), (0.501, False)):
+        found = Finding(
+            "PB999", "error", "m", "", estimate=Estimate("own", value, 0, 1, 9, None, "t", "share")
+        )
+        assert tolerates(entry, found) is tolerated
+
+
+def test_an_unused_acceptance_names_its_group_where_it_has_one():
+    told = [
+        accept.unused([Accepted("PB999", "known", group=group)], [])[0].message for group in (None, "advice")
+    ]
+    assert told == ["PB999 is accepted but was not found", "PB999 is accepted in advice but was not found"]
+
+
+def test_pairs_that_would_be_read_to_the_last_are_promised():
+    run = make_run(trial_accuracy=0.56)
+    message = next(
+        c.message
+        for c in judge(run, JudgeSettings(today=TODAY)).verdict.conditions
+        if c.name == "trial_accuracy"
+    )
+    more = int(message.split()[0].replace(",", ""))
+    n = run.estimate("trial_accuracy").n
+    for most, promised in ((n + more, True), (n + more - 1, False)):
+        noted = {**run.details, "reads": [{"probe": "trial", "most": most}]}
+        judged = judge(dataclasses.replace(run, details=noted), JudgeSettings(today=TODAY))
+        told = next(c.message for c in judged.verdict.conditions if c.name == "trial_accuracy")
+        assert ("were the measured value the true one" in told) is promised
