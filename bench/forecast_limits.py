@@ -19,11 +19,11 @@ from forecast_stats import FEWEST, Outcome
 
 from probe.gate.thresholds import THRESHOLDS
 from probe.probes.negatives.displacement import SINKING
-from probe.probes.trial.findings import TRIVIAL
+from probe.probes.trial import findings as trial_findings
 
 SATURATED = 0.95
 # Limits of single findings that are no threshold of the decision table.
-OF_FINDINGS = {"trial_half_accuracy": TRIVIAL, "entanglement": SINKING}
+OF_FINDINGS = {"trial_half_accuracy": trial_findings.SATURATED, "entanglement": SINKING}
 
 
 @dataclass(frozen=True)

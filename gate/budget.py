@@ -48,7 +48,7 @@ def within(allowed: float, request: GateRequest, spent: Spent) -> tuple[GateRequ
 
 
 def rungs(request: GateRequest) -> Iterator[GateRequest]:
-    """The request, and then ever cheaper ones; the last makes no training steps."""
+    """The request, and then ones that look at ever less; the last makes no training steps."""
     yield request
     off = request.off | {"trial"}
     if "trial" not in request.off:

@@ -56,7 +56,8 @@ def test_the_most_that_fits_is_taken_and_said():
     asked = request()
     for rung in list(budget.rungs(asked))[1:]:
         given, found = budget.within(total(rung), asked, spent)
-        assert given == rung
+        assert given == next(one for one in budget.rungs(asked) if total(one) <= total(rung))
+        rung = given
         assert found is not None and (found.code, found.severity) == ("PB611", "info")
         told = "no training steps" if "trial" in rung.off else f"the trial takes {rung.trial_pairs} pairs"
         assert told in found.message and ("states of 128" in found.message) == (rung.effort.states == 128)

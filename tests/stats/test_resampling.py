@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from probe.errors import CannotMeasure
-from probe.stats.resampling import MOST_BLOCKS, bootstrap_mean, sign_flip, signed_rank, tested_share
+from probe.stats import resampling
+from probe.stats.resampling import MOST_BLOCKS, bootstrap_mean, sign_flip, signed_rank
 
 INTEGERS = st.lists(st.integers(-6, 6), min_size=1, max_size=11)
 
@@ -128,7 +129,7 @@ def test_one_side_of_a_clustered_share_has_half_of_its_p(side, share):
     clusters = np.repeat(np.arange(8), 3)
     other = "less" if side == "greater" else "greater"
     both, one, wrong = (
-        tested_share(hits, clusters, name="s", alternative=a) for a in ("two-sided", side, other)
+        resampling.tested_share(hits, clusters, name="s", alternative=a) for a in ("two-sided", side, other)
     )
     assert both.p == pytest.approx(2 * (1 + 8 + 28) / 2**8)
     assert (one.p, wrong.p) == (pytest.approx(both.p / 2), pytest.approx(1 - both.p / 2))
