@@ -23,7 +23,7 @@ def trial(
     how: bundles.Loading = ModelOptions(),
     most: Annotated[int, typer.Option("--pairs", help="Pairs drawn, by prompt; more is surer.")] = 128,
     steps: Annotated[int, typer.Option(help="Most optimizer steps of each stage.")] = 12,
-    samples: Annotated[int | None, typer.Option(help="Samples per prompt, 0: none. Default: 2 to 8.")] = None,
+    samples: Annotated[int, typer.Option(help="Samples per prompt, before and after; 0: none.")] = 2,
     proxy: Annotated[
         str | None,
         typer.Option(help="A smaller model that ranks the pairs for --model."),

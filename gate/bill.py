@@ -17,7 +17,6 @@ from ..probes.cost import clocked
 from ..probes.effects.gated import forwards
 from ..probes.gated import GateRequest
 from ..probes.trial.gated import STAGES, affordable
-from ..probes.trial.sizes import samples_for
 from ..records import Finding
 from ..training.shipped import shipped_values
 
@@ -30,7 +29,7 @@ GIB = 2**30
 UNITS = {"gib": GIB, "gb": 10**9, "mib": 2**20, "mb": 10**6}
 MICRO_TOKENS = 1024  # distinct tokens of a micro-batch of `probe train`, unless one pair is longer
 TEXT = 1500  # pairs whose text is classified at most
-WRITTEN = 40  # most tokens of a sample
+WRITTEN, TOLD = 40, 2  # most tokens of a sample, samples per prompt
 PROMPTS = 96
 
 
@@ -85,9 +84,8 @@ def seconds(request: GateRequest, n: int, pace: Pace, step: float, text: float) 
     steps = affordable(pace.pair, int(recipe["batch"]))
     trained = STAGES * min(steps * recipe["batch"], recipe["epochs"] * half) * pace.pair * step
     scored = (asked + 3 * half) * pace.pair * pace.forward
-    samples = prompts * samples_for(int(prompts))
-    written = 4 * samples * WRITTEN * pace.writing
-    judged = (6 * samples + asked) * (pace.pair / 2) * pace.forward
+    written = 4 * prompts * TOLD * WRITTEN * pace.writing
+    judged = (6 * prompts * TOLD + asked) * (pace.pair / 2) * pace.forward
     return {
         "data": 6 * n * pace.reading,
         "numerics": 4 * pace.pair * (2 * pace.forward + step),

@@ -20,7 +20,6 @@ from .judge import Trial
 from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
 from .passes import Pass
 from .race import RacedMethod
-from .sizes import FEW, samples_for
 
 
 @dataclass
@@ -53,8 +52,7 @@ class Course:
         options, size = self.options, self.loaded.facts.get("parameters")
         self.stages = {m: recipes_of(size, m, options, self.half) for m in options.candidates}
         self.steps = {m: schedule(s, self.half, options.steps) for m, s in self.stages.items()}
-        samples = FEW if options.samples is None else options.samples
-        self.how = Sampling(samples, options.tokens or SHORTEST, options.prompts, options.seed)
+        self.how = Sampling(options.samples, options.tokens or SHORTEST, options.prompts, options.seed)
         start = next(iter(self.stages.values()))[0]
         self.bench = Bench(
             trainable_model(self.loaded.model, start, seed=options.seed),
@@ -74,11 +72,9 @@ class Course:
         return sum(plan[-1][1] for plan in plans)
 
     def fold(self, train: Sequence[Example]) -> Fold:
-        """A new training half; the first one says how long a sample is, and how many a prompt has."""
+        """A new training half; the first one's responses say how long a sample is."""
         if not self.folds and not self.options.tokens:
             self.how = self.how.fitted(sides_of(train))
-        if not self.folds and self.options.samples is None:
-            self.how = replace(self.how, samples=samples_for(len({item.prompt for item in train})))
         self.folds.append(Fold(train))
         return self.folds[-1]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ProbeError
-from ...training.behaviour import PROMPTS
+from ...training.behaviour import PROMPTS, SAMPLES
 from ...training.methods import METHODS, stages_of
 from ...training.recipes import Recipe, recipe
 
@@ -22,10 +22,10 @@ class TrialOptions:
 
     `methods`: candidates of a race, on the same pairs; empty: `method` alone. `most`: where the first look
     settles nothing, unseen pairs are added until so many are drawn; None: as many as the first draw has.
-    `samples` per prompt (0: behaviour is not looked at; None: by the number of prompts) of `tokens` tokens
-    (None: as long as most responses) on at most `prompts` prompts. `every`: both looks are taken in any case,
-    so that every drawn pair is measured. `noise`: pairs whose single gradients are taken for the noise scale;
-    0: none. Raises `ProbeError` for a method that is none, or that a trial cannot judge.
+    `samples` per prompt (0: behaviour is not looked at) of `tokens` tokens (None: as long as most responses)
+    on at most `prompts` prompts. `every`: both looks are taken in any case, so that every drawn pair is
+    measured. `noise`: pairs whose single gradients are taken for the noise scale; 0: none. Raises
+    `ProbeError` for a method that is none, or that a trial cannot judge.
     """
 
     method: str = "dpo"
@@ -37,7 +37,7 @@ class TrialOptions:
     seed: int = 0
     methods: tuple[str, ...] = ()
     most: int | None = None
-    samples: int | None = None
+    samples: int = SAMPLES
     tokens: int | None = None
     prompts: int = PROMPTS
     noise: int = NOISE_PAIRS

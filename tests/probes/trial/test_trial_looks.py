@@ -10,7 +10,6 @@ from probe.pairs.record import Pair
 from probe.probes.trial import run
 from probe.probes.trial.gated import affordable
 from probe.probes.trial.options import TrialOptions
-from probe.probes.trial.sizes import samples_for
 from probe.records import Estimate, Measured
 
 
@@ -102,7 +101,3 @@ def test_how_much_is_drawn(monkeypatch, n, most, sizes):
 
 def test_long_pairs_take_fewer_steps_and_never_too_few():
     assert [affordable(tokens, 8) for tokens in (50, 200, 300, 5000)] == [12, 12, 8, 8]
-
-
-def test_few_prompts_are_sampled_more_often():
-    assert [samples_for(n) for n in (0, 13, 20, 26, 52, 96)] == [8, 8, 6, 4, 2, 2]
