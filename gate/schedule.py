@@ -63,7 +63,7 @@ def schedule(work: Work, on: Sequence[Probe], known: Mapping[str, float] | None 
 
     try:
         with alive("estimating the time"):
-            found = pace(work.session)
+            found = pace(work.session, writes=any(p.name == "trial" for p in new))
             reads = any(p.name == "negatives" for p in new)
             text = text_seconds(work.session, work.pairs) if reads else 0.0
     except Exception:

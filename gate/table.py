@@ -118,8 +118,8 @@ ROWS: tuple[Row, ...] = (
         "training would learn that form in place of what the pairs are meant to teach",
         "exact counts in the file; accounts of two runs on templated negatives",
         "good",
-        "negatives without the shared form",
-        "make new negatives with `probe sample`",
+        "a file in which neither side has a form of its own",
+        "take the form out of the side that has it",
     ),
     Row(
         "template",

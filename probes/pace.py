@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..scoring.scores import EncodedSide
     from ..scoring.session import Session
 
-BATCH = 24  # pairs scored to measure the pace
+WARM_UP, BATCH = 4, 24  # sides scored to warm up, pairs scored to measure the pace
 WRITTEN, LENGTH = 8, 6  # prompts and tokens of the trial writing
 
 
@@ -31,8 +31,8 @@ class Pace:
     longest: int
 
 
-def pace(session: Session) -> Pace:
-    """Measured on the first pairs; nothing is stored."""
+def pace(session: Session, *, writes: bool = True) -> Pace:
+    """Measured on the first pairs; nothing is stored. `writes` False: nothing is written, which takes 0."""
     pairs = session.survey.sample
     some = pairs[:BATCH]
     given = [c for c in session.encoder.many(pairs) if len(c.chosen.ids) > c.chosen.start]
@@ -43,7 +43,7 @@ def pace(session: Session) -> Pace:
     forward = _forward(session, sides)
     return Pace(
         forward,
-        _writing(session, [side.ids[: side.start] for side in sides[::2][:WRITTEN]]),
+        _writing(session, [side.ids[: side.start] for side in sides[::2][:WRITTEN]]) if writes else 0.0,
         read / max(session.survey.n, 1),
         sum(sizes) / max(len(sizes), 1),
         sum(distinct_tokens([c.chosen.ids, c.rejected.ids]) for c in alone) / max(len(alone), 1),
@@ -52,7 +52,7 @@ def pace(session: Session) -> Pace:
 
 
 def _forward(session: Session, sides: Sequence[EncodedSide]) -> float:
-    """Seconds a distinct token of a packed forward: the second of two, since the first one warms up."""
+    """Seconds per distinct token of a packed forward, after one over a few of the sides to warm up."""
     import torch
 
     from ..scoring.engine import token_logps
@@ -60,8 +60,9 @@ def _forward(session: Session, sides: Sequence[EncodedSide]) -> float:
     if not sides:
         return 0.0
     with torch.no_grad():
-        taken = [clocked(lambda: token_logps(session.loaded.model, sides))[1] for _ in range(2)]
-    return taken[-1] / distinct_tokens([side.ids for side in sides])
+        token_logps(session.loaded.model, sides[:WARM_UP])
+        _, taken = clocked(lambda: token_logps(session.loaded.model, sides))
+    return taken / distinct_tokens([side.ids for side in sides])
 
 
 def _writing(session: Session, contexts: Sequence[Sequence[int]]) -> float:

@@ -8,7 +8,8 @@ from pathlib import PurePath
 from typing import Any
 
 from ..number_format import count
-from ..records import Condition, Finding, Run
+from ..records import Condition, Estimate, Finding, Run
+from .view import sides
 
 # Codes of rows that `probe data --fix` leaves out.
 FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fix` leaves out
@@ -69,15 +70,20 @@ def _data(run: Run) -> str | None:
         few = (run.inputs.get("pairs") or {}).get("n") or 0
         if few < LEAST:
             return "probe explain PB327"
-        if _has(run, "PB21", severity="warning"):
-            return _line(run, "sample", carried=("model", "fields"))
-        return _line(run, "gate")
+        form = next((f for f in run.findings if f.code.startswith("PB21") and f.severity == "warning"), None)
+        return _without_form(run, form.code, form.estimate) if form else _line(run, "gate")
     return _mended(run) if _has(run, *FIXABLE) else f"probe explain {errors[0]}"
 
 
 def _negatives(run: Run) -> str | None:
     trivial = any(_has(run, "PB20", "PB21", severity=s) for s in ("error", "warning"))
     return _line(run, "sample", carried=("model", "fields")) if trivial else _line(run, "trial")
+
+
+def _without_form(run: Run, code: str, share: Estimate | None) -> str | None:
+    """New negatives where the rejected side has the form; they take nothing out of the chosen one."""
+    on_chosen = share is not None and f" of {sides(run)[0]};" in share.method
+    return f"probe explain {code}" if on_chosen else _line(run, "sample", carried=("model", "fields"))
 
 
 def _gate(run: Run) -> str | None:
@@ -95,6 +101,8 @@ def _gate(run: Run) -> str | None:
     if codes[:1] == ("PB120",):
         levers = any(e.name.startswith("lever") for e in run.estimates)
         return f"probe explain {codes[0]}" if levers else _line(run, "levers")
+    if form := next((c for c in failing(run) if c.name == "template_share"), None):
+        return _without_form(run, form.code, form.measured)
     if any(code.startswith(APART) for code in (*codes, *(c.code for c in failing(run)))):
         return _line(run, "sample", carried=("model", "fields"))
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
@@ -111,6 +119,8 @@ def _first_standing(run: Run) -> str | None:
         return None
     if standing.message.startswith("not measured"):
         return _line(run, "gate")
+    if standing.name == "template_share" and standing.result == "fail":
+        return _without_form(run, standing.code, standing.measured)
     if standing.result == "fail" and standing.code.startswith(APART):
         return _line(run, "sample", carried=("model", "fields"))
     return f"probe explain {standing.code}"

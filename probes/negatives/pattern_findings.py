@@ -39,15 +39,21 @@ def telling(templates: Sequence[Template]) -> list[Template]:
     return frames or over
 
 
+# New negatives do not take a form out of the chosen side.
+REJECTED_REMEDY = "Sample negatives from the model with `probe sample`, or vary the template."
+CHOSEN_REMEDY = "Take the form out of the chosen side, or give it to both."
+
+
 def check_template(
-    template: Template, sides: tuple[str, str], group: str, pairs: Sequence[Pair], alpha: float
-) -> Finding:
+    template: Template, sides: tuple[str, str], group: str, pairs: Sequence[Pair], alpha: float,
+    *, on_chosen: bool = False,
+) -> Finding:  # fmt: skip
     """PB211 shared opening: most responses of one side start with the same words.
 
     Means: at least half of the responses of that side open with the quoted text, and less than half as many
     of the other side do. Counted exactly, token by token.
     Why: the first tokens decide the comparison before the content begins, and the loss is earned there.
-    Do: vary or cut the opening, or sample the negatives from the model.
+    Do: vary or cut the opening; where the rejected side has it, sampled negatives do that too.
     Source: exact count; starting limit one half.
 
     PB212 shared ending: most responses of one side end with the same words.
@@ -55,7 +61,7 @@ def check_template(
     Means: at least half of the responses of that side close with the quoted text, and less than half as many
     of the other side do. Counted exactly, token by token.
     Why: a fixed ending tells the side apart whatever stands before it.
-    Do: vary or cut the ending, or sample the negatives from the model.
+    Do: vary or cut the ending; where the rejected side has it, sampled negatives do that too.
     Source: exact count; starting limit one half.
 
     PB213 filled template: most responses of one side are the other side's text in a fixed frame.
@@ -72,7 +78,7 @@ def check_template(
     Means: at least half of the responses of that side have the quoted words somewhere, and less than half as
     many of the other side do.
     Why: a stock phrase tells the side apart wherever it stands, and avoiding it is all that is learned.
-    Do: vary or cut the phrase, or sample the negatives from the model.
+    Do: vary or cut the phrase; where the rejected side has it, sampled negatives do that too.
     Source: exact count; starting limit one half.
 
     PB215 shared sign: most responses of one side contain a sign that the other side lacks.
@@ -107,7 +113,7 @@ def check_template(
         "warning",
         f"{_how_many(len(template.rows), template.n)} {side} responses{place} {verb} "
         f'"{_quoted(template.text)}" ({other}: {_how_many(template.other, template.n)})',
-        "Sample negatives from the model with `probe sample`, or vary the template.",
+        CHOSEN_REMEDY if on_chosen else REJECTED_REMEDY,
         group=group,
         estimate=share_of(template, side, group, pairs, alpha),
         lines=tuple(pair.line for pair in rows if pair.line),
@@ -137,7 +143,10 @@ def check_templates(found: Templates, counted: Sequence[Pair], alpha: float) -> 
     for (side, group), these in found.items():
         known = () if group == "all" else telling(found[side, "all"])
         told = [t for t in telling(these) if not any(_covers(other, t) for other in known)]
-        yield from (check_template(t, (side, other[side]), group, counted, alpha) for t in told)
+        yield from (
+            check_template(t, (side, other[side]), group, counted, alpha, on_chosen=side == first)
+            for t in told
+        )
 
 
 def _covers(wide: Template, narrow: Template) -> bool:

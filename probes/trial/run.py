@@ -17,7 +17,7 @@ import numpy as np
 from ... import config
 from ...pairs.record import Pair
 from ...progress import Advance, progress
-from ...records import Estimate, Measured, Run, together
+from ...records import Measured, Run, together
 from ...runs import environment, now
 from ...scoring.model import LoadedModel
 from ...scoring.session import ModelOptions, Session, Source
@@ -168,10 +168,18 @@ def settled(measured: Measured, options: TrialOptions) -> bool:
 
 
 def hopeless(measured: Measured) -> bool:
-    """Whether no candidate looks better than chance: a second look is not paid for (futility, not a test)."""
-    names = ("trial_accuracy", "behaviour_up")
-    told: list[Estimate] = [e for e in measured.estimates if e.name.partition("@")[0] in names]
-    return not any(e.value is not None and e.value > 0.5 for e in told)
+    """Whether no candidate looks better than chance, by samples where they are judged, else by ranking.
+
+    A second look is then not paid for: futility, not a test.
+    """
+    moved, ranked = (_values(measured, name) for name in ("behaviour_up", "trial_accuracy"))
+    return not any(value > 0.5 for value in moved or ranked)
+
+
+def _values(measured: Measured, name: str) -> list[float]:
+    """The values of an estimate, of the whole and of each candidate of a race."""
+    told = [e.value for e in measured.estimates if e.name.partition("@")[0] == name]
+    return [value for value in told if value is not None]
 
 
 def run_trial(

@@ -31,7 +31,7 @@ def work(monkeypatch):
     """Work on 40 pairs whose warm-up gives `PACE` and 7 s of classifying; nothing is kept."""
     source = Source.of(Path("p.jsonl"), None, None, False)
     made = SimpleNamespace(request=GateRequest(source, ModelOptions()), pairs=40, session=None)
-    monkeypatch.setattr("probe.probes.pace.pace", lambda session: PACE)
+    monkeypatch.setattr("probe.probes.pace.pace", lambda session, writes: PACE)
     monkeypatch.setattr(schedules, "text_seconds", lambda session, n: 7.0)
     monkeypatch.setattr(schedules, "name_of", lambda probe, work: probe.name if probe.keeps else "")
     monkeypatch.setattr(schedules.cache, "read", lambda name: None)
@@ -61,7 +61,7 @@ def test_a_part_that_is_kept_is_not_expected_and_all_kept_need_no_warm_up(work, 
 def test_a_bill_made_already_is_taken_and_a_warm_up_that_fails_expects_nothing(work, monkeypatch):
     known = {"trial": 60.0, "bias": 3.0, "effects": 0.0}
     assert schedules.schedule(work, PROBES, known).expected == {"bias": 3.0, "trial": 60.0}
-    monkeypatch.setattr("probe.probes.pace.pace", lambda session: 1 / 0)
+    monkeypatch.setattr("probe.probes.pace.pace", lambda session, writes: 1 / 0)
     assert schedules.schedule(work, PROBES).expected == {}
 
 

@@ -5,11 +5,18 @@ from datetime import date
 
 import pytest
 
-from probe.gate.judge import JudgeSettings, judge
+from probe.gate.judge import JudgeSettings, judge, verdict_of
 from probe.gate.states import DONE
 from probe.pairs.record import Pair
-from probe.probes.negatives.pattern_findings import check_templates, templates_of, widest
-from probe.records import Run
+from probe.probes.negatives.pattern_findings import (
+    CHOSEN_REMEDY,
+    REJECTED_REMEDY,
+    check_templates,
+    templates_of,
+    widest,
+)
+from probe.records import Condition, Decision, Reason, Run
+from probe.reports.next_step import next_command
 
 WORDS = [f"word{i}" for i in range(300)]
 KINDS = {
@@ -58,3 +65,25 @@ def test_a_form_of_most_of_one_side_fails(code, side):
 def test_a_form_of_both_sides_tells_nothing(code):
     result, codes = verdict(made(code, 0.6, both=True))
     assert result in ("pass", None) and not codes
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+@pytest.mark.parametrize("code", KINDS)
+def test_new_negatives_are_advised_only_where_the_rejected_side_has_the_form(code, side):
+    """`probe sample` writes rejected answers: what most chosen ones have in common stays."""
+    pairs = made(code, 0.7, side)
+    found = templates_of(pairs, ("good", "bad"))
+    share, *_ = widest(found, pairs, 0.05)
+    remedies = {f.remedy for f in check_templates(found, pairs, 0.05) if f.code == code}
+    assert remedies == {CHOSEN_REMEDY if side == "chosen" else REJECTED_REMEDY}
+    inputs = {"pairs": {"path": "a.jsonl", "n": 40}, "sides": ["good", "bad"]}
+    failed = Condition("template_share", "all", share, 0.5, "fail", code)
+    reasons = (Reason(code, "why", "x"),)
+    run = Run(
+        "gate", "now", verdict=verdict_of([failed], "fail"), inputs=inputs,
+        decision=Decision("do-not-train", (), {}, reasons),
+    )  # fmt: skip
+    checked = Run("data", "now", inputs=inputs, findings=tuple(check_templates(found, pairs, 0.05))[:1])
+    for one, told in ((run, code), (checked, checked.findings[0].code)):
+        expected = "probe sample a.jsonl" if side == "rejected" else f"probe explain {told}"
+        assert next_command(one) == expected

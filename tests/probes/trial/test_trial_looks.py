@@ -24,6 +24,12 @@ def share(name, value, p=None):
         ([share("trial_accuracy", 0.6, 0.02)], True, False),
         ([share("trial_accuracy", 0.6, 0.03)], False, False),
         ([share("trial_accuracy", 0.9, 1e-6), share("behaviour_up", 0.55, 0.3)], False, False),
+        ([share("trial_accuracy", 0.9, 1e-6), share("behaviour_up", 0.5, 1.0)], False, True),
+        (
+            [share("trial_accuracy", 0.9), share("behaviour_up", 0.5, 1.0), share("behaviour_up@sft", 0.6)],
+            False,
+            False,
+        ),
         ([share("trial_accuracy", 0.45, 0.6), share("behaviour_up@sft", 0.7)], False, False),
         ([share("trial_accuracy", 0.45, 0.6), share("behaviour_up", None)], False, True),
         ([share("trial_accuracy", 0.5, 1.0), share("behaviour_up", 0.9, 1e-6)], True, False),
