@@ -61,9 +61,14 @@ def leads(decision: Decision, code: str) -> bool:
 
 
 def findings(run: Run) -> list[Finding]:
-    """Every finding, the gravest first, with advice that does not contradict the decision."""
+    """Every finding, the gravest first, with advice that does not contradict the decision.
+
+    Of those as grave, what the decision rests on comes first.
+    """
     told = [_accepted(_fitting(_designed(f, run), run), run) for f in run.findings]
-    return view.findings(dataclasses.replace(run, findings=tuple(told)))
+    reasons = [reason.code for reason in run.decision.reasons] if run.decision else []
+    found = view.findings(dataclasses.replace(run, findings=tuple(told)))
+    return sorted(found, key=lambda f: (view.SEVERITY[f.severity], f.code not in reasons))
 
 
 def standing(finding: Finding, run: Run) -> str:

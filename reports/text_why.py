@@ -14,7 +14,7 @@ from .headline import headline
 from .next_step import next_told
 from .terms import hint
 from .text_page import STYLES, PageLayout
-from .view import MARKS, SEVERITY, TONES, files, subject
+from .view import MARKS, TONES, files, subject
 
 QUOTED = re.compile(r'"(.*)"')
 MOST = 8  # findings shown in full before --all
@@ -54,10 +54,8 @@ def finding_lines(run: Run, page: PageLayout) -> list[Text]:
 
 
 def brief_findings(run: Run, page: PageLayout) -> list[Text]:
-    """The gravest findings in two lines each, what the decision rests on first; accepted ones are marked."""
-    reasons = [reason.code for reason in run.decision.reasons] if run.decision else []
+    """The gravest findings in two lines each; accepted ones are marked."""
     found = [f for f in findings(run) if f.severity != "info"]
-    found.sort(key=lambda f: (SEVERITY[f.severity], f.code not in reasons))
     first = {f.code: f for f in reversed(found)}  # a fault in every group is told once
     shown = [first[code] for code in dict.fromkeys(f.code for f in found)]
     lines = [line for f in shown[: page.findings] for line in _in_brief(f, run, page)]

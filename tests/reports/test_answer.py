@@ -289,3 +289,17 @@ def test_several_runs_are_told_by_their_gaps_and_what_is_clear_of_zero():
         "Clear of 0: B − A: gap −0.30 [−0.40, −0.20].",
     )
     assert "3 runs, 1 of 2 differences clear of 0: B − A: gap" in render(made)
+
+
+def test_what_a_decision_rests_on_is_told_first_of_the_equally_grave_in_every_format(gate_run):
+    """Text, page and comment take their findings from one list."""
+    told = [Finding(code, "warning", f"{code} was found", "") for code in ("PB330", "PB201", "PB215")]
+    grave = Finding("PB301", "error", "PB301 was found", "")
+    reasons = (Reason("PB215", "why", "x"),)
+    run = dataclasses.replace(
+        gate_run, findings=(*told, grave), decision=Decision("do-not-train", (), {}, reasons)
+    )
+    assert [f.code for f in advised(run)] == ["PB301", "PB215", "PB330", "PB201"]
+    for text in (render(run), *(RENDERERS[name](run) for name in ("html", "markdown"))):
+        places = [text.index(f"{code} was found") for code in ("PB301", "PB215", "PB330")]
+        assert places == sorted(places)
