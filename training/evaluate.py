@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from contextlib import suppress
@@ -151,17 +152,21 @@ def _top_masses(
 ) -> list[float]:
     """Mean mass of the likeliest tokens, of each text, where its tokens and its end were drawn."""
     inner: Any = causal_lm(loaded.model)
-    rows = [[*prompt, *text.ids] for prompt, text in zip(prompts, texts, strict=True)]
-    width, device = max(map(len, rows)), inner.get_input_embeddings().weight.device
-    # Padded behind: nothing before the padding can see it.
-    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-    logits = inner(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    masses = _top_mass(logits).cpu().numpy()
-    return [
-        float(masses[i, len(prompt) - 1 : len(row) - 1 + text.ended].mean())
-        for i, (prompt, row, text) in enumerate(zip(prompts, rows, texts, strict=True))
+    means = [
+        _top_mass(
+            _logits(inner, (*prompt, *text.ids), len(text.ids) + 1)[: len(text.ids) + text.ended]
+        ).mean()
+        for prompt, text in zip(prompts, texts, strict=True)
     ]
+    return [float(mean) for mean in torch.stack(means).cpu()]
+
+
+def _logits(model: Any, ids: Sequence[int], last: int) -> torch.Tensor:
+    """Logits [last, vocabulary] of one sequence: those of all positions may not fit beside a training."""
+    device = model.get_input_embeddings().weight.device
+    some = {"logits_to_keep": last} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    logits: torch.Tensor = model(input_ids=torch.tensor([ids], device=device), use_cache=False, **some).logits
+    return logits[0, -last:]
 
 
 def _top_mass(logits: torch.Tensor) -> torch.Tensor:

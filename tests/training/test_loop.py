@@ -249,6 +249,17 @@ def test_the_mass_of_sampled_text_is_that_of_its_own_distributions(material):
     assert sampled_health(loaded, alone, prompts, 3) is None
 
 
+def test_health_asks_for_no_more_logits_than_it_needs(material):
+    """A vocabulary's logits at every place of a long prompt may not fit beside a training."""
+    loaded, _ = material()
+    sizes = []
+    loaded.model.lm_head.register_forward_hook(lambda module, given, made: sizes.append(made[..., 0].numel()))
+    alone = SimpleNamespace(is_main_process=True, num_processes=1)
+    prompts = [(1, *[5] * 60), (1, *[6] * 40)]
+    assert sampled_health(loaded, alone, prompts, 3) is not None
+    assert max(sizes) <= NEW_TOKENS + 1 < len(prompts[1])
+
+
 def test_replay_and_watched_texts(material, tmp_path):
     """Replayed texts stay likelier than without them, and the watched perplexity is in the log."""
     loaded, items = material()
