@@ -9,6 +9,12 @@ from stored_rows import Row
 
 METHODS = ("dpo", "sft", "sft+dpo")
 RULES = ("gate", *(f"always {method}" for method in METHODS), "never")
+PICTURE = (
+    "![Forecast of the share of held-out margins that DPO raises, and the outcome](images/forecast.svg)",
+    "",
+    "Line and dot: the gate's `forecast_accuracy`, from the training pairs alone. Ring: the share of "
+    "held-out margins up after the full DPO run.",
+)
 FORECASTS = ("trial_accuracy", "trial_pass_accuracy", "trial_token_accuracy", "signal_accuracy", "win_rate")
 Cell = tuple[Row, dict[str, Row]]
 
@@ -86,7 +92,7 @@ def report(rows: list[Row]) -> str:
     inside = {id(row) for cell in complete for row in (cell.gate, *cell.known.values())}
     rest = [row for row in rows if id(row) not in inside]
     left = ["", "Not in a complete cell yet:", "", _single(rest)] if rest else []
-    return "\n".join([*_rules(complete), "", *_sums(complete), "", *_outcomes(complete), *left])
+    return "\n".join([*_rules(complete), "", *_sums(complete), "", *PICTURE, "", *_outcomes(complete), *left])
 
 
 def _rules(complete: Sequence[JudgedCell]) -> Iterator[str]:
