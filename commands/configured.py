@@ -39,8 +39,11 @@ def use_file(context: typer.Context) -> None:
 
 
 def _use_file(context: typer.Context) -> None:
-    commands = getattr(context.command, "commands", {})
     file = config.find(Path.cwd())
+    if file.path is None:
+        context.obj, context.default_map = file, {}
+        return  # no other command is imported where no file could name its options
+    commands = getattr(context.command, "commands", {})
     options = {
         name: [p.name for p in command.params if p.param_type_name == "option"]
         for name, command in commands.items()

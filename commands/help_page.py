@@ -5,8 +5,7 @@ Types of click are named `Any` here: typer may or may not have vendored it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -57,7 +56,6 @@ VALUES = {
     "file": "PATH",
 }  # by how click's name begins
 TOLD = {"show_completion": "Print the completion script of this shell."}  # where typer's own is longer
-SENTENCE = re.compile(r"(.+?)\.(?:\s|$)", re.DOTALL)
 
 
 def group_of(command: str, name: str) -> str:
@@ -106,12 +104,6 @@ def sections(parameters: Iterable[Any], context: Any) -> Iterator[tuple[str, lis
             yield title, rows
 
 
-def first_sentence(text: str) -> str:
-    """The first sentence of a docstring on one line, without its full stop."""
-    match = SENTENCE.match(text.strip())
-    return " ".join((match[1] if match else text).split())
-
-
 class Page(TyperCommand):
     """A command whose options stand in groups."""
 
@@ -121,12 +113,13 @@ class Page(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """The table of commands, each with its whole first sentence at any width."""
+    """The table of commands, each with its whole sentence at any width."""
+
+    sentences: Mapping[str, str]  # what each does
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, then the options."""
-        rows = [(name, first_sentence(self.commands[name].help or "")) for name in self.commands]
-        _write([("Commands", rows)], formatter)
+        _write([("Commands", list(self.sentences.items()))], formatter)
         _write(list(sections(self.get_params(ctx), ctx)), formatter)
 
 

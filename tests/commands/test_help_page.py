@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from probe.cli import COMMANDS, app
-from probe.commands.help_page import GROUPS, OTHER, first_sentence, group_of
+from probe.commands.help_page import GROUPS, OTHER, group_of
 
 FOUND = typer.main.get_command(app).commands
 
@@ -63,12 +63,26 @@ def test_the_list_of_commands_is_whole_at_any_width(columns):
     done = probe("--help", columns=columns)
     words = "".join(done.stdout.split())
     assert "..." not in words.replace("[ARGS]...", "")
-    for command in FOUND.values():
-        sentence = first_sentence(command.help)
+    for sentence in COMMANDS.values():
         assert len(sentence.split()) > 3 and "".join(sentence.split()) in words
     if columns == 80:
         rows = done.stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()
         assert [row.split()[0] for row in rows] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_the_first_sentence_of_the_command_itself(name):
+    told = " ".join(FOUND[name].help.split())
+    assert told.startswith(f"{COMMANDS[name]}.")
+
+
+def test_the_list_of_commands_imports_none_of_them():
+    code = (
+        "import sys; from probe.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert "probe.cli" in done.stdout.split()
+    assert not {f"probe.commands.{name}" for name in COMMANDS} & set(done.stdout.split())
 
 
 def test_a_wrong_first_command_shows_the_help():
