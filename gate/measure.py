@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..errors import ProbeError
-from ..probes.gated import GateRequest, Work, sharing
+from ..probes.gated import Cost, GateRequest, Work, sharing
 from ..progress import alive
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
@@ -26,6 +27,10 @@ from .states import DONE
 
 if TYPE_CHECKING:
     from ..scoring.session import Session
+
+NO_WEIGHTS = "not measured: it needs the weights, and an endpoint gives log-probs"
+TEXT_ALONE = "only the text: the rest needs the weights, and an endpoint gives log-probs"
+MEASURED = frozenset({DONE, TEXT_ALONE})
 
 
 def measure(
@@ -43,19 +48,22 @@ def measure(
             f'off: there is no probe "{unknown[0]}". Those of the gate are {", ".join(PROBE_NAMES)}.'
         )
     created, work = now(), Work(request, _session=sharing(session) if session else None)
-    states = {p.name: "off" if p.name in request.off else _idle(p, request) or DONE for p in PROBES}
-    if any(probe.model and states[probe.name] == DONE for probe in PROBES):
+    possible = [_possible(probe, request) for probe in PROBES]
+    states = {probe.name: state for probe, state in possible}
+    running = [probe for probe, state in possible if state in MEASURED]
+    if any(probe.model for probe in running):
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
-        planned = plan.costs(work.pairs, request.trial_pairs, request.effort)
-        print("\n".join(plan.lines(planned, request.off)), file=sys.stderr)
-    timed = schedule(work, [probe for probe in PROBES if states[probe.name] == DONE], seconds)
+        planned = plan.costs(work.pairs, request.trial_pairs, request.effort, [p for p, _ in possible])
+        left_out = {name for name, state in states.items() if state in ("off", NO_WEIGHTS)}
+        print("\n".join(plan.lines(planned, frozenset(left_out))), file=sys.stderr)
+    timed = schedule(work, running, seconds)
     print(timed.opening(), end="", file=sys.stderr)
     parts: list[Measured] = []
-    for probe in PROBES:
-        if states[probe.name] == DONE:
-            part, states[probe.name] = _tried(probe, work, parts, timed)
-            parts.append(part)
-    if DONE not in states.values():
+    for probe in running:
+        part, why_not = _tried(probe, work, parts, timed)
+        parts.append(part)
+        states[probe.name] = why_not or states[probe.name]
+    if not MEASURED.intersection(states.values()):
         raise ProbeError("every probe is switched off, so there is nothing to measure. Leave one on.")
     whole = together(parts)
     run = Run(
@@ -72,11 +80,16 @@ def measure(
     return run, work.rows
 
 
-def _idle(probe: Probe, request: GateRequest) -> str:
-    """Why a probe is not run on this request, "" where it is."""
-    if probe.model and probe.weights and is_endpoint(request.how.model):
-        return "not measured: it needs the weights, and an endpoint gives log-probs"
-    return probe.idle(request)
+def _possible(probe: Probe, request: GateRequest) -> tuple[Probe, str]:
+    """The probe as this request can run it, and its state then: one of `MEASURED`, or why it is not run."""
+    if probe.name in request.off:
+        return probe, "off"
+    if not (probe.model and probe.weights and is_endpoint(request.how.model)):
+        return probe, probe.idle(request) or DONE
+    if probe.text is None:
+        return probe, NO_WEIGHTS
+    costless = Cost(probe.name, 0, 0, "the text alone")
+    return replace(probe, run=probe.text, cost=lambda *_: costless), TEXT_ALONE
 
 
 def _sections(details: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,11 +99,11 @@ def _sections(details: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tried(probe: Probe, work: Work, before: Iterable[Measured], timed: Schedule) -> tuple[Measured, str]:
-    """What one probe found and its state. What this file cannot carry leaves an open condition, no crash."""
+    """What one probe found, or why nothing. What a file cannot carry leaves an open condition, no crash."""
     if any(f.severity == "error" and f.code.startswith("PB0") for part in before for f in part.findings):
         return Measured(), "not run, since the numerics failed"
     try:
-        return _timed(probe, work, timed), DONE
+        return _timed(probe, work, timed), ""
     except ProbeError as error:
         if probe.needed:
             raise

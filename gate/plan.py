@@ -6,15 +6,17 @@ from the number of pairs; seconds follow from the machine, and each probe says t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..probes.gated import Cost, Effort
-from .registry import PROBES
+from .registry import PROBES, Probe
 
 
-def costs(n: int, trial_pairs: int = 128, effort: Effort = Effort()) -> tuple[Cost, ...]:
+def costs(
+    n: int, trial_pairs: int = 128, effort: Effort = Effort(), probes: Sequence[Probe] = PROBES
+) -> tuple[Cost, ...]:
     """The cost of every probe on a file of `n` pairs, in the order in which they run."""
-    return tuple(probe.cost(n, effort, trial_pairs) for probe in PROBES)
+    return tuple(probe.cost(n, effort, trial_pairs) for probe in probes)
 
 
 def lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:

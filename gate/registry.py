@@ -72,7 +72,7 @@ class Probe:
     `cost` takes the number of pairs in the file, the effort and the trial's number of pairs. `without`: what
     a gate would lose without it, where errors are those of docs/validity.md (a set left out; of held-out
     accuracy, where nothing else is said). `section` is for rows that no table of `reports/tables.py` shows.
-    A `model` without `weights` may be a server's.
+    A `model` without `weights` may be a server's; `text` measures what of a probe needs neither.
     `idle` says why a request asks nothing of the probe, "" where it does.
     """
 
@@ -87,6 +87,7 @@ class Probe:
     needed: bool = True  # False: what the file cannot carry is noted, and the gate goes on
     keeps: bool = True  # False: cheap, or kept pair by pair in the store of scores
     idle: Callable[[GateRequest], str] = lambda request: ""
+    text: Callable[[Work], Measured] | None = None
 
 
 def _bounds() -> Iterator[Rule]:
@@ -210,6 +211,7 @@ PROBES: tuple[Probe, ...] = (
             ),
         ),
         needed=False,
+        text=negatives.measure_text,
     ),
     Probe(
         "bias",

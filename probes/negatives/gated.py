@@ -22,3 +22,13 @@ def measure(work: Work) -> Measured:
         alpha=request.alpha, seed=request.seed, plan=None, ches=False, most=request.effort.states
     )
     return together(measure_in(work.session, options).parts)
+
+
+def measure_text(work: Work) -> Measured:
+    """What the texts alone show: the part for a model of which there are no states."""
+    from .run import measure_texts
+    from .work import NegativesOptions
+
+    request = work.request
+    options = NegativesOptions(alpha=request.alpha, seed=request.seed)
+    return together(measure_texts(request.source, options).parts)

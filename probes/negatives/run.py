@@ -48,22 +48,25 @@ def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptio
     created = now()
     if not (options.states or options.gradients or options.plan):
         survey = source.survey(options.seed)
-        work = NegativesWork(options, stripped(source.pairs(), options.strip), source.sides)
-        if options.surface:
-            _surface(work)
+        work = measure_texts(source, options)
         return finished(work, created, {"pairs": dict(survey.facts), "sides": list(source.sides)})
     session = Session.open(source, how, options.seed)
     work = measure_in(session, options)
     return finished(work, created, session.inputs())
 
 
-def measure_in(session: Session, options: NegativesOptions) -> NegativesWork:
-    """The probes in an open session; `together(work.parts)` is what they found."""
-    pairs = stripped(session.source.pairs(), options.strip)
-    work = NegativesWork(options, pairs, session.source.sides)
+def measure_texts(source: Source, options: NegativesOptions) -> NegativesWork:
+    """The probes that need no model."""
+    work = NegativesWork(options, stripped(source.pairs(), options.strip), source.sides)
     if options.surface:
         _surface(work)
-    sample = drawn(pairs, options.most, options.seed)
+    return work
+
+
+def measure_in(session: Session, options: NegativesOptions) -> NegativesWork:
+    """The probes in an open session; `together(work.parts)` is what they found."""
+    work = measure_texts(session.source, options)
+    sample = drawn(work.pairs, options.most, options.seed)
     coded = list(zip(sample, session.encoded(sample), strict=True))
     work.parts.append(Measured(findings=met_findings(session)))
     some = [(pair, codes) for pair, codes in coded if not EXCLUDING.intersection(codes.flags)]

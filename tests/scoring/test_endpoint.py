@@ -206,10 +206,31 @@ def test_a_gate_measures_what_log_probs_tell_and_says_what_is_left(tiny_model_di
         run = probe.gate(ROWS, url, str(tiny_model_dir), template="qa")
     states = run.details["probes"]
     assert states["bias"] == states["data"] == "done"
-    for name in ("numerics", "negatives", "trial"):
+    for name in ("numerics", "trial"):
         assert states[name] == "not measured: it needs the weights, and an endpoint gives log-probs"
-    assert run.verdict.status == "inconclusive" or run.verdict.status == "fail"
+    assert states["negatives"].startswith("only the text")
+    assert run.verdict.status in ("inconclusive", "fail")
     assert run.estimate("gap") is not None and run.estimate("trial_accuracy") is None
+    assert run.estimate("signal_accuracy") is None
+    (signal,) = (c for c in run.verdict.conditions if c.name == "signal_accuracy")
+    assert signal.result == "inconclusive" and "only the text" in signal.message
+
+
+def test_a_gate_on_a_server_has_the_texts_numbers_of_one_on_weights(tiny_model_dir):
+    """What needs no model is the same number to the last digit, and its conditions are judged the same."""
+    rows = [*ROWS, *({**row, "prompt": f"{row['prompt']} Again?"} for row in ROWS)]
+    textual = ("surface_accuracy", "length_accuracy")
+    here = probe.gate(rows, str(tiny_model_dir), device="cpu", template="qa", off=("trial", "numerics"))
+    with running(Served(tiny_model_dir)) as url:
+        there = probe.gate(rows, url, str(tiny_model_dir), template="qa")
+    for name in textual:
+        assert there.estimate(name).value is not None
+        assert there.estimate(name) == here.estimate(name)
+    judged = [
+        {c.name: (c.result, c.limit) for c in run.verdict.conditions if c.name in textual}
+        for run in (here, there)
+    ]
+    assert judged[0] == judged[1] and len(judged[0]) == 2
 
 
 def test_a_token_that_is_part_of_a_letter_has_no_name_to_compare(tiny_model_dir):
