@@ -29,7 +29,7 @@ def unpaired(
 
     Example: probe unpaired answers.jsonl --to pairs.jsonl --no-model
     """
-    from ..gate.unpaired import decided
+    from ..gate.unpaired import judged_unpaired
     from ..probes.unpaired.run import measure_unpaired
     from ..probes.unpaired.told import UnpairedOptions
     from ..reports.emit import emit, parse_formats
@@ -40,7 +40,7 @@ def unpaired(
     run = measure_unpaired(answers, how, UnpairedOptions(not read_only, alpha, seed, trial_steps))
     if to is not None:
         _write_pairs(answers, to)
-    emit(replace(run, decision=decided(run)), format, out)
+    emit(replace(run, decision=judged_unpaired(run).decision), format, out)
 
 
 def _write_pairs(answers: Path, to: Path) -> None:

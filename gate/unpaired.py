@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..records import Condition, Decision, Estimate, Reason, Result, Run, Verdict
 from ..shared_limits import TRIVIAL
+from . import restated
 from .conditions import RULES
 from .judge import verdict_of
 
@@ -30,26 +32,45 @@ def judged_unpaired(
     `limits`: those of `[gate.limits]`, of which the first two conditions take theirs (False: not judged).
     Inconclusive where something was not measured, or its interval holds the limit: nothing passes unmeasured.
     """
-    decision = decided(run)
-    surface, signal = run.estimate("surface_accuracy"), run.estimate("signal_accuracy")
-    errors = [f for f in run.findings if f.severity == "error" and f.estimate is None]
-    labels = Condition(
-        "labels", "all", None, None, "fail" if errors else "pass",
-        errors[0].code if errors else "PB36", errors[0].message if errors else "", sense="clean",
-    )  # fmt: skip
-    own = limits or {}
-    conditions = [labels]
-    if (limit := own.get("surface_accuracy", TRIVIAL)) is not False:
-        conditions.append(_held("surface_accuracy", surface, float(limit), "PB362", minimum_n, below=True))
-    if (limit := own.get("signal_accuracy", SIGNAL)) is not False:
-        conditions.append(_held("signal_accuracy", signal, float(limit), "PB240", minimum_n, below=False))
-    if decision is None or "kto" in (decision.stages or ("kto",)):
-        trial = run.estimate("trial_gap_change")
-        conditions.append(_held("trial_gap_change", trial, 0.0, "PB501", minimum_n, below=False))
-    verdict = verdict_of(conditions, "warn" if inconclusive == "warn" else "fail")
-    if verdict.status == "pass" and not (decision and decision.stages):
+    own, unwanted = limits or {}, run.details["unpaired"]["unwanted"]
+    asked = [
+        ("surface_accuracy", own.get("surface_accuracy", TRIVIAL), "PB362", True),
+        ("signal_accuracy", own.get("signal_accuracy", SIGNAL), "PB240", False),
+        ("trial_gap_change", 0.0 if unwanted else False, "PB501", False),  # SFT has no such trial
+    ]
+    held = {
+        name: _held(name, run.estimate(name), float(limit), code, minimum_n, below=below)
+        for name, limit, code, below in asked
+        if limit is not False
+    }
+    run = _followed(run, held.get("surface_accuracy"))
+    labels = _labels(run)
+    decision = _decided(run, labels, held)
+    verdict = verdict_of([labels, *held.values()], "warn" if inconclusive == "warn" else "fail")
+    if verdict.status == "pass" and decision is None:
         verdict = Verdict("inconclusive", 1, verdict.conditions)
     return replace(run, decision=decision, verdict=verdict)
+
+
+def _followed(run: Run, surface: Condition | None) -> Run:
+    """One measurement has one result: the error that restates the surface is one where that fails."""
+    findings, rows = [], []
+    for finding in restated.measured(run):
+        changed: dict[str, Any] = {}
+        if finding.estimate is not None and (surface is None or surface.result != "fail"):
+            why = f"not past the limit of {surface.limit:g}" if surface else "its condition is switched off"
+            changed = {"severity": "info", "message": f"{finding.message} ({why})"}
+            rows.append({key: getattr(finding, key) for key in ("code", "group", "severity", "message")})
+        findings.append(replace(finding, **changed))
+    details = {k: v for k, v in run.details.items() if k != "followed"} | ({"followed": rows} if rows else {})
+    return replace(run, findings=tuple(findings), details=details)
+
+
+def _labels(run: Run) -> Condition:
+    """Whether the labels are sound: no error finding but the one that restates the surface."""
+    error = next((f for f in run.findings if f.severity == "error" and f.estimate is None), None)
+    code, message = (error.code, error.message) if error else ("PB36", "")
+    return Condition("labels", "all", None, None, "fail" if error else "pass", code, message, sense="clean")
 
 
 def _held(
@@ -70,24 +91,31 @@ def _held(
     return Condition(name, "all", measured, limit, result, code, message, sense="<=" if below else ">=")
 
 
-def decided(run: Run) -> Decision | None:
+def _decided(run: Run, labels: Condition, held: Mapping[str, Condition]) -> Decision | None:
     """The method with its reason; None where what it rests on could not be measured."""
-    errors = [f for f in run.findings if f.severity == "error"]
-    surface, signal = run.estimate("surface_accuracy"), run.estimate("signal_accuracy")
-    if errors:
-        return _decision("fix-data", errors[0].code, errors[0].message)
+    if labels.result == "fail":
+        return _decision("fix-data", labels.code, labels.message)
+    failed = {name: c for name, c in held.items() if c.result == "fail"}
+    if found := failed.get("surface_accuracy"):
+        return _decision("fix-data", found.code, f"the labels can be told without the prompt, {_told(found)}")
     if not run.details["unpaired"]["unwanted"]:
         return _decision("sft", "PB360", "there are wanted answers alone")
-    if signal is not None and signal.high is not None and signal.high < SIGNAL:
-        text = f"the model's states tell the labels in {signal.value:.0%}, below {SIGNAL:.0%}"
-        return _decision("do-not-train", "PB240", text)
-    trial = run.estimate("trial_gap_change")
-    if trial is not None and trial.high is not None and trial.high < 0:
-        text = f"a short KTO run moves unseen answers the wrong way ({trial.value:+.3f} nats/token)"
-        return _decision("do-not-train", "PB501", text)
+    if found := failed.get("signal_accuracy"):
+        return _decision("do-not-train", found.code, f"the model's states tell the labels, {_told(found)}")
+    if found := failed.get("trial_gap_change"):
+        assert found.measured is not None
+        text = f"a short KTO run moves unseen answers the wrong way ({found.measured.value:+.3f} nats/token)"
+        return _decision("do-not-train", found.code, text)
+    surface = run.estimate("surface_accuracy")
     if surface is None or surface.value is None:
         return None
     return _decision("kto", "PB362", f"both labels, not told apart by the surface ({surface.value:.0%})")
+
+
+def _told(failed: Condition) -> str:
+    """The measured share beside its limit."""
+    assert failed.measured is not None
+    return f"in {failed.measured.value:.0%}, {'over' if failed.sense == '<=' else 'below'} {failed.limit:.0%}"
 
 
 def _decision(method: str, code: str, text: str) -> Decision:
