@@ -153,7 +153,8 @@ def measure(found: Reach, module: str, asked: argparse.Namespace) -> dict:
             print(f"{module}:{survivors[-1]}", file=sys.stderr, flush=True)
     return {
         "module": module, "digest": digest(ROOT / module), "seed": asked.seed, "mutants": len(every),
-        "tried": tried, "killed": tried - len(survivors), "survivors": survivors, "since": [], "equivalent": equivalent,
+        "tried": tried, "killed": tried - len(survivors), "survivors": survivors, "since": [],
+        "equivalent": equivalent,
     }  # fmt: skip
 
 

@@ -128,9 +128,9 @@ class Reach:
     def of(self, module: str, mutant: Mutant) -> list[str]:
         """The tests to try a mutant on.
 
-        No test reaches what a module does when it is imported. There the tests of its own page come first, then
-        those whose file imports it; after them, with seconds of their own, those that reach a line which names
-        what the statement binds, and those that reach any line of the module.
+        No test reaches what a module does when it is imported. There the tests of its own page come first,
+        then those whose file imports it; after them, with seconds of their own, those that reach a line which
+        names what the statement binds, and those that reach any line of the module.
         """
         if mutant.inside:
             return self._quickest([{n for line in mutant.lines for n in self.places.get((module, line), ())}])

@@ -69,8 +69,8 @@ def report(judging: list[str]) -> str:
     return "\n".join(lines) + (
         f"\n\nOf {tried} mutants tried, {killed} were killed when they were drawn, {killed + since} are now; "
         f"{equal} more were drawn that change nothing which could be observed, and are not counted.\n"
-        f"Weighed by the mutants of each module: {value:.1%} [{low:.1%}, {high:.1%}] of all {whole} were killed "
-        "when they were drawn.\n"
+        f"Weighed by the mutants of each module: {value:.1%} [{low:.1%}, {high:.1%}] of all {whole} were "
+        "killed when they were drawn.\n"
         + (f"Not measured as they are now: {', '.join(f'`{name}`' for name in left)}.\n" if left else "")
     )
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urldefrag
@@ -26,9 +26,12 @@ from ..errors import CannotMeasure, ProbeError
 TRIES = 4  # of a request that a busy server refuses; the pauses double from `PAUSE`
 PAUSE = 0.5  # seconds
 TIMEOUT = 120.0  # seconds that one answer may take
+OPENING = 10.0  # seconds for the list of models, before which nothing is measured
+LARGEST = 1 << 26  # bytes of an answer
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 NOT_OF_THE_FORM = frozenset({400, 415, 422})  # what a server says to ids that it does not take
 PROVEN = 0.05  # nats between a token generated and the same token in a prompt; batches round differently
+CERTAIN = 1e-3  # a log-prob that rounding may leave above 0
 VOLATILE = ("created", "permission", "meta")
 
 
@@ -62,11 +65,12 @@ class Endpoint:
         url, wanted = urldefrag(address)
         url = url.rstrip("/")
         try:
-            answer = _asked(Request(f"{url}/models"), TIMEOUT)
+            answer = _asked(Request(f"{url}/models"), OPENING)
         except CannotMeasure as error:
             raise ProbeError(f"{error} Is the server running, and does the URL end in /v1?") from error
         served = answer.get("data") if isinstance(answer, Mapping) else None
-        models = {str(m["id"]): m for m in served or () if isinstance(m, Mapping) and "id" in m}
+        listed = served if isinstance(served, list) else []
+        models = {str(m["id"]): m for m in listed if isinstance(m, Mapping) and "id" in m}
         if not models:
             raise ProbeError(f"{url}/models: lists no model. Give the URL of an OpenAI-like server.")
         if (wanted and wanted not in models) or (not wanted and len(models) > 1):
@@ -79,7 +83,8 @@ class Endpoint:
     def longest(self) -> int | None:
         """The most tokens of a prompt, where the server says so."""
         length = self.says.get("max_model_len")
-        return length - 1 if isinstance(length, int) else None  # one token is generated
+        known = isinstance(length, int) and length > 1
+        return length - 1 if known else None  # one token is generated
 
     def logps(self, ids: Sequence[int]) -> list[float]:
         """log p of each token but the first given those before it, in nats: [len(ids) − 1].
@@ -118,15 +123,9 @@ class Endpoint:
         }  # fmt: skip
         headers = {"Content-Type": "application/json"}
         answer = _asked(Request(f"{self.url}/completions", json.dumps(body).encode(), headers), self.timeout)
-        try:
-            found = answer["choices"][0]["logprobs"]
-            tokens, logps = list(found["tokens"]), list(found["token_logprobs"])
-        except (KeyError, IndexError, TypeError) as error:
-            raise ProbeError(
-                f"{self.url}: answers without log-probs of the prompt. Use a server that gives them with "
-                "echo and logprobs: vLLM, or llama-cpp-python's with --logits_all true."
-            ) from error
-        counted = (answer.get("usage") or {}).get("prompt_tokens")
+        tokens, logps = self._read(answer)
+        usage = answer.get("usage")
+        counted = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
         if self.as_text and isinstance(counted, int) and counted != len(ids):
             if self.adds_bos and self._has_bos(ids) and counted == len(ids) - 1:
                 self.adds_bos = False
@@ -136,6 +135,22 @@ class Endpoint:
                 "a BOS, or they differ. Name the model's own with --tokenizer, or a server that takes ids."
             )
         return self._aligned(ids, tokens, logps)
+
+    def _read(self, answer: Any) -> tuple[list[str], list[float | None]]:
+        """The names of the tokens and their log-probs. Raises `ProbeError` for an answer of another form."""
+        try:
+            found = answer["choices"][0]["logprobs"]
+            tokens, logps = found["tokens"], found["token_logprobs"]
+            if not (isinstance(tokens, list) and isinstance(logps, list)):
+                raise TypeError
+            return [_name(name) for name in tokens], [_log_prob(value) for value in logps]
+        except (KeyError, IndexError, TypeError, OverflowError) as error:
+            raise ProbeError(
+                f"{self.url}: answers without log-probs of the prompt. Use a server that gives them with "
+                "echo and logprobs: vLLM, or llama-cpp-python's with --logits_all true."
+            ) from error
+        except ValueError as error:
+            raise ProbeError(f"{self.url}: gives {error}. Use another server or version.") from error
 
     def _text(self, ids: Sequence[int]) -> str:
         """The prompt as text, without a BOS that the server puts in front itself."""
@@ -154,12 +169,15 @@ class Endpoint:
         """
         for left_out in (0, 1) if self._has_bos(ids) else (0,):
             mine, n = ids[left_out:], len(ids) - left_out
-            if len(tokens) not in (n, n + 1) or len(logps) != len(tokens):
+            if len(tokens) not in (n, n + 1):
                 continue
             if all(self._same(i, token) for i, token in zip(mine, tokens, strict=False)):
                 known = logps[1 - left_out : n]
-                if any(value is None for value in known):
-                    continue
+                if len(logps) != len(tokens) or any(value is None for value in known):
+                    raise ProbeError(
+                        f"{self.url}: gives no log-prob of some of the prompt's tokens. "
+                        "Use another server or version."
+                    )
                 made = self._made(tokens[n], logps[n]) if len(tokens) > n else None
                 return [float(value) if value is not None else math.nan for value in known], made
         at = next((k for k, (i, t) in enumerate(zip(ids, tokens, strict=False)) if not self._same(i, t)), 0)
@@ -179,9 +197,29 @@ class Endpoint:
         if logp is None:
             return None
         if token.startswith("token_id:"):
-            return int(token.partition(":")[2]), logp
+            name = token.partition(":")[2]
+            known = name.isdecimal() and len(name) < 10 and int(name) < len(self.tokenizer)
+            return (int(name), logp) if known else None
         ids = self.tokenizer(token, add_special_tokens=False)["input_ids"]
         return (ids[0], logp) if len(ids) == 1 and self._same(ids[0], token) else None
+
+
+def _name(value: Any) -> str:
+    """A token's name. Raises `TypeError` for what is none."""
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _log_prob(value: Any) -> float | None:
+    """A log-prob, or None for a token that has none. Raises `TypeError` or `ValueError` for what is none."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    if value > CERTAIN:
+        raise ValueError(f"a log-prob of {value:.3g}, and none is above 0")
+    return float(value)
 
 
 def _asked(request: Request, timeout: float) -> Any:
@@ -192,7 +230,8 @@ def _asked(request: Request, timeout: float) -> Any:
             time.sleep(PAUSE * 2 ** (attempt - 1))
         try:
             with urlopen(request, timeout=timeout) as reply:
-                return _decoded(request.full_url, reply.headers.get("Content-Type"), reply.read())
+                body = _body(reply, request.full_url, time.monotonic() + timeout)
+                return _decoded(request.full_url, reply.headers.get("Content-Type"), body)
         except HTTPError as error:
             said = f"answers {error.code} ({_reason(error)})"
             if error.code not in BUSY:
@@ -202,10 +241,22 @@ def _asked(request: Request, timeout: float) -> Any:
     raise CannotMeasure(f"{request.full_url}: {said}, {TRIES} times.")
 
 
+def _body(reply: HTTPResponse, url: str, until: float) -> bytes:
+    """What is read of an answer. Raises `TimeoutError` after `until`, `ProbeError` for one without end."""
+    body = bytearray()
+    while part := reply.read1(1 << 16):
+        body += part
+        if time.monotonic() > until:
+            raise TimeoutError("the answer takes too long")
+        if len(body) > LARGEST:
+            raise ProbeError(f"{url}: its answer has no end. Give the URL of a server of models.")
+    return bytes(body)
+
+
 def _decoded(url: str, kind: str | None, body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProbeError(
             f"{url}: answers with {kind or 'bytes'}, not JSON. Give the server's base URL, ending in /v1."
         ) from error
