@@ -83,8 +83,7 @@ class Endpoint:
     def longest(self) -> int | None:
         """The most tokens of a prompt, where the server says so."""
         length = self.says.get("max_model_len")
-        known = isinstance(length, int) and length > 1
-        return length - 1 if known else None  # one token is generated
+        return length - 1 if isinstance(length, int) and length > 1 else None  # one token is generated
 
     def logps(self, ids: Sequence[int]) -> list[float]:
         """log p of each token but the first given those before it, in nats: [len(ids) − 1].
