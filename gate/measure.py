@@ -18,6 +18,7 @@ from ..progress import alive
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
 from ..scoring.options import is_endpoint
+from ..scoring.processes import exchange
 from ..scoring.told import once
 from . import cache, plan
 from .clean import on_clean_labels
@@ -115,7 +116,7 @@ def _timed(probe: Probe, work: Work, timed: Schedule) -> Measured:
     """A probe's part, measured or kept, with what it cost this time."""
     start = time.perf_counter()
     name = name_of(probe, work)
-    known = cache.read(name) if name else None
+    known = _kept(name, work) if name else None
     planned = probe.cost(work.pairs, work.request.effort, work.request.trial_pairs).what
     what = f"kept since {known[1]}" if known else planned
     print(f"{probe.name}: {what}{timed.at(probe.name)}", file=sys.stderr)
@@ -126,3 +127,10 @@ def _timed(probe: Probe, work: Work, timed: Schedule) -> Measured:
     sections = {section: rows for section, rows in part.details.items() if section != "costs"}
     cost = {"probe": probe.name, "what": what, "seconds": round(time.perf_counter() - start, 2)}
     return Measured(part.estimates, part.findings, {**sections, "costs": [cost]})
+
+
+def _kept(name: str, work: Work) -> tuple[Measured, str] | None:
+    """A kept part that every process of the launch has: several machines have a cache each."""
+    known = cache.read(name)
+    everyone = exchange(known is not None, cpu=work.session.loaded.device.type == "cpu")
+    return known if all(everyone) else None

@@ -26,8 +26,8 @@ def job(tmp_path, tiny, make_tokenizer):
     return tmp_path
 
 
-# Not `accelerate launch --cpu`, which starts one process where there is no MPI; on GPUs it is this launcher.
-TWO = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+# `--multi_gpu` is accelerate's name for torch's launcher, also on CPUs; `--cpu` starts one without MPI.
+TWO = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
 
 
 def started(folder, out, *launcher, program=("-m", "probe"), flags=("--no-cache",)):
