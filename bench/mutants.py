@@ -152,7 +152,7 @@ def measure(found: Reach, module: str, asked: argparse.Namespace) -> dict:
             survivors.append(told if names else f"{told} (no test reaches it)")
             print(f"{module}:{survivors[-1]}", file=sys.stderr, flush=True)
     return {
-        "module": module, "digest": digest(ROOT / module), "seed": asked.seed, "mutants": len(every),
+        "module": module, "digest": digest(found.package / module), "seed": asked.seed, "mutants": len(every),
         "tried": tried, "killed": tried - len(survivors), "survivors": survivors, "since": [],
         "equivalent": equivalent,
     }  # fmt: skip

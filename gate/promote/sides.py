@@ -19,6 +19,8 @@ from .moved import Heard
 
 EMBEDDED = "embedded"  # what the command line calls the default model
 ADAPTER = "adapter_config.json"  # peft's file, by which a directory is known to be an adapter
+TOKENIZER = ("tokenizer_sha256", "template_sha256")
+REMEDY = "Nothing was changed; measure what lies there now, and compare again."
 
 Row = Mapping[str, Any]
 
@@ -81,23 +83,35 @@ def weights_of(side: ComparedModel, run: Run) -> Path:
 
 
 def measured_weights(run: Run) -> Callable[[Path], None]:
-    """A check that a directory holds the bytes that `run` measured; it raises `ProbeError` where it does not.
+    """A check that a directory holds what `run` measured; it raises `ProbeError` where it does not.
 
-    A run that does not say which weights it measured (grades alone) holds nothing to be compared with.
+    Weights, config and code by their bytes; of a whole model its tokenizer and chat template too. A run of
+    grades alone measured no weights, and holds nothing to be compared with.
     """
     model = run.inputs.get("model") or {}
+    name = model.get("adapter") or model.get("name")
     known = model.get("adapter_sha256") if model.get("adapter") else model.get("weights_sha256")
 
     def check(directory: Path) -> None:
         from ...scoring.weights import weights_hash
 
-        if known and weights_hash(str(directory), remembered=False) != known:
-            raise ProbeError(
-                f"{model.get('adapter') or model.get('name')}: holds other weights than those that were "
-                "measured. Nothing was changed; measure what lies there now, and compare again."
-            )
+        if not model:
+            return
+        if not known:
+            raise ProbeError(f"{name}: the run does not tell which weights it measured. Measure it again.")
+        if weights_hash(str(directory), remembered=False) != known:
+            raise ProbeError(f"{name}: holds other weights than those that were measured. {REMEDY}")
+        if not model.get("adapter") and _tokenizer_of(directory) != {k: model.get(k) for k in TOKENIZER}:
+            raise ProbeError(f"{name}: holds another tokenizer or chat template than was measured. {REMEDY}")
 
     return check
+
+
+def _tokenizer_of(directory: Path) -> dict[str, Any]:
+    from ...scoring.tokenizer import load_tokenizer
+    from ...scoring.weights import tokenizer_facts
+
+    return tokenizer_facts(load_tokenizer(str(directory)))
 
 
 @dataclass(frozen=True, slots=True)
