@@ -30,7 +30,7 @@ from .files import sources
 
 HEADING = re.compile(r"^(PB\d{3}) ([^:\n]+): (.+)$", re.MULTILINE)
 FIELD = re.compile(r"^(Means|Why|Do|Source): ", re.MULTILINE)
-NAMED = re.compile(r"\{([A-Z]\w*(?:\.\w+)?)(?::([^{}]*))?\}")
+CONSTANT = re.compile(r"\{([A-Z]\w*(?:\.\w+)?)(?::([^{}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _filled(doc: str, path: Path, where: str) -> str:
             raise ValueError(f"{where}: {match[0]} is no number that this module defines or imports")
         return format(found, match[2] or "g")
 
-    return NAMED.sub(value, doc)
+    return CONSTANT.sub(value, doc)
 
 
 def constant(path: Path, name: str) -> float | None:

@@ -31,7 +31,7 @@ class Range(NamedTuple):
         return told
 
 
-POSITIVE = Range(0, open_low=True)
+ABOVE_ZERO = Range(0, open_low=True)
 NOT_NEGATIVE = Range(0)
 COUNT = Range(1)
 SHARE = Range(0, 1)
@@ -54,23 +54,23 @@ RANGES: Mapping[str, Range] = {
     "tokens": COUNT,
     "top_p": Range(0, 1, open_low=True),
     "trim": PART,
-    "learning_rate": POSITIVE,
-    "epochs": POSITIVE,
+    "learning_rate": ABOVE_ZERO,
+    "epochs": ABOVE_ZERO,
     "steps": COUNT,
     "batch": COUNT,
-    "beta": POSITIVE,
+    "beta": ABOVE_ZERO,
     "smoothing": Range(0, 0.5, open_high=True),
     "penalty": NOT_NEGATIVE,
     "nll_weight": NOT_NEGATIVE,
     "odds_weight": NOT_NEGATIVE,
     "gamma": NOT_NEGATIVE,
-    "desirable_weight": POSITIVE,
-    "undesirable_weight": POSITIVE,
+    "desirable_weight": ABOVE_ZERO,
+    "undesirable_weight": ABOVE_ZERO,
     "lora_rank": COUNT,
     "lora_alpha": COUNT,
     "warmup": Range(0, 1, open_high=True),
     "weight_decay": NOT_NEGATIVE,
-    "clip": POSITIVE,
+    "clip": ABOVE_ZERO,
     "held_out": PART,
     "replay_share": Range(0, 1, open_high=True),
     "eval_every": COUNT,
@@ -83,7 +83,7 @@ RANGES: Mapping[str, Range] = {
     "trial_steps": NOT_NEGATIVE,
 }
 # Limits of conditions and checks are shares, but for these.
-LIMITS: Mapping[str, Range] = {
+GATE_LIMIT_RANGES: Mapping[str, Range] = {
     "gap": NOT_NEGATIVE,
     "group_ratio": COUNT,
     "length_ratio": COUNT,
@@ -97,14 +97,14 @@ SCHEDULES = (
     "inverse_sqrt",
 )  # fmt: skip
 PRECISIONS = ("no", "bf16", "fp16")
-WORDS: Mapping[str, tuple[str, ...]] = {"schedule": SCHEDULES, "mixed_precision": PRECISIONS}
+CHOICES: Mapping[str, tuple[str, ...]] = {"schedule": SCHEDULES, "mixed_precision": PRECISIONS}
 DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu|npu|hpu|mlu|musa|meta)(:\d{1,3})?")
 
 
 def check(name: str, value: Any, said: str = "") -> None:
     """Raises `ProbeError` for a value outside its range; `said`: where it stands, else the flag is named."""
     said = said or f"--{name.replace('_', '-')} {f'{value:g}' if isinstance(value, float) else value}"
-    known, words = RANGES.get(name), WORDS.get(name)
+    known, words = RANGES.get(name), CHOICES.get(name)
     if known is not None and _number(value) and not known.holds(value):
         raise ProbeError(f"{said}: must be {known}.")
     if words is not None and isinstance(value, str) and value not in words:
@@ -115,7 +115,7 @@ def check(name: str, value: Any, said: str = "") -> None:
 
 def check_limit(name: str, value: Any, where: str) -> None:
     """Raises `ProbeError` for a limit in a config that no measurement can be held against."""
-    known = LIMITS.get(name.replace("-", "_").partition(":")[0], SHARE)
+    known = GATE_LIMIT_RANGES.get(name.replace("-", "_").partition(":")[0], SHARE)
     if _number(value) and not known.holds(value):
         raise ProbeError(f'{where}: "{name}" is {value}. It must be {known}.')
 

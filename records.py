@@ -14,6 +14,8 @@ from typing import Any, Literal
 SCHEMA_VERSION = 1
 
 Severity = Literal["info", "warning", "error"]
+JsonRow = Mapping[str, Any]  # a row of a table, as it is read or saved
+NATS_PER_TOKEN = "nats/token"
 Result = Literal["pass", "fail", "inconclusive", "accepted"]
 Status = Literal["measured", "pass", "fail", "inconclusive"]
 BiasVerdict = Literal["favours chosen", "favours rejected", "neutral", "undetermined", "unstable"]

@@ -82,7 +82,7 @@ def parts(path: Path) -> dict[str, float]:
     from probe.probes.data.words import WordHashes, hash_words
 
     pairs = list(islice(read_pairs(path), SAMPLE))
-    batches = [pairs[i : i + columns.BATCH] for i in range(0, len(pairs), columns.BATCH)]
+    batches = [pairs[i : i + columns.BATCH_PAIRS] for i in range(0, len(pairs), columns.BATCH_PAIRS)]
     texts = [[text_of(side) for p in batch for side in (p.prompt, p.chosen, p.rejected)] for batch in batches]
     words = [hash_words(batch) for batch in texts]
     keys = [row.keys().reshape(-1, 3) for row in words]
@@ -104,7 +104,7 @@ def parts(path: Path) -> dict[str, float]:
 
 
 def _datasketch(texts: list[list[str]]) -> dict[str, Callable[[], Any]]:
-    from probe.probes.data.near import BANDS, ROWS
+    from probe.probes.data.near import BAND_ROWS, BANDS
 
     try:
         from datasketch import MinHash, MinHashLSH
@@ -116,8 +116,8 @@ def _datasketch(texts: list[list[str]]) -> dict[str, Callable[[], Any]]:
     scale = sum(len(batch) // 3 for batch in texts) / len(some)
 
     def run() -> None:
-        index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
-        for i, signature in enumerate(MinHash.generator(some, num_perm=BANDS * ROWS)):
+        index = MinHashLSH(num_perm=BANDS * BAND_ROWS, params=(BANDS, BAND_ROWS))
+        for i, signature in enumerate(MinHash.generator(some, num_perm=BANDS * BAND_ROWS)):
             index.insert(i, signature, check_duplication=False)
 
     run.scale = scale  # type: ignore[attr-defined]

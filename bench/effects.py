@@ -272,7 +272,7 @@ def _examples(session: Any, examples: Any) -> list[Any]:
 
 def _counts(samples: Any) -> dict[str, list[float]]:
     """By trait: its attribute's mean in samples before and after, by the rule of the attribute table."""
-    from probe.probes.effects.attributes import NAMES, counts
+    from probe.probes.effects.attributes import ATTRIBUTE_NAMES, counts
 
     if not samples.before:
         return {}
@@ -280,7 +280,7 @@ def _counts(samples: Any) -> dict[str, list[float]]:
         np.mean([counts(one.text) for some in side for one in some], axis=0)
         for side in (samples.before, samples.after["dpo"])
     ]
-    return {t.name: [round(float(m[NAMES.index(t.attribute)]), 4) for m in means] for t in TRAITS}
+    return {t.name: [round(float(m[ATTRIBUTE_NAMES.index(t.attribute)]), 4) for m in means] for t in TRAITS}
 
 
 # --- the store and the report ---------------------------------------------------------------------------

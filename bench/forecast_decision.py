@@ -19,9 +19,9 @@ from forecast_cells import BASE, IMITATE, NONE, Cell
 from forecast_stats import Outcome, mcnemar, share
 from scipy import stats
 
-from probe.training.guard_records import Limits
+from probe.training.guard_records import GuardLimits
 
-BUDGET = Limits().chosen_budget
+BUDGET = GuardLimits().chosen_budget
 LEVEL = 0.05
 SEEN = "SmolLM2-135M-Instruct"
 

@@ -23,7 +23,7 @@ from probe.probes.trial import findings as trial_findings
 
 SATURATED = 0.95
 # Limits of single findings that are no threshold of the decision table.
-OF_FINDINGS = {"trial_half_accuracy": trial_findings.SATURATED, "entanglement": SINKING}
+OF_FINDINGS = {"trial_half_accuracy": trial_findings.FAST_ACCURACY, "entanglement": SINKING}
 
 
 @dataclass(frozen=True)

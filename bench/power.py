@@ -22,7 +22,7 @@ from scipy.special import ndtri
 from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
 from probe.probes.trial import race as racing
-from probe.probes.trial.gated import PROMPTS
+from probe.probes.trial.gated import MOST_PROMPTS
 from probe.probes.trial.judge import Trial, trial
 from probe.probes.trial.options import TrialOptions
 from probe.probes.trial.passes import Pass
@@ -106,7 +106,7 @@ def judged(rng: np.random.Generator, n: int, shares: tuple[float, ...]) -> str:
     options = TrialOptions(alpha=0.05 / LOOKS, methods=METHODS)
     most = n if n <= 1.25 * PAIRS else min(n - 96, 4 * PAIRS - 96)
     first = n // 2 if n <= 1.25 * PAIRS else PAIRS // 2
-    most = min(most, 2 * PAIRS if n <= 1.25 * PAIRS else PROMPTS)
+    most = min(most, 2 * PAIRS if n <= 1.25 * PAIRS else MOST_PROMPTS)
     moves = {method: _moves(rng, most, up) for method, up in zip(METHODS, shares, strict=True)}
     margins = rng.normal(size=most)
     for size in (first, most):

@@ -55,17 +55,17 @@ def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 def _loading(*without: str) -> Bundle:
     """The fields of `ModelOptions` as options, each with the annotation that `options` has for it."""
     known = {
-        "model": options.Model,
+        "model": options.ModelOption,
         "device": options.Device,
-        "dtype": options.DType,
+        "dtype": options.DTypeOption,
         "revision": options.Revision,
         "adapter": options.Adapter,
         "trust_remote_code": options.TrustRemoteCode,
-        "template": options.Template,
+        "template": options.TemplateOption,
         "max_length": options.MaxLength,
         "no_cache": options.NoCache,
         "quantize": options.Quantize,
-        "tokenizer": options.Tokenizer,
+        "tokenizer": options.TokenizerOption,
     }
     shown = [field for field in fields(ModelOptions) if field.name not in without]
     made = (_option(field.name, known[field.name], field.default) for field in shown)
@@ -74,9 +74,9 @@ def _loading(*without: str) -> Bundle:
 
 # Which model, how it is run, and how pairs become tokens; one of which log-probs are all that is asked may be
 # served. Sampling cuts no pairs; a comparison names its two models itself; encoding runs no model.
-Loading = Annotated[ModelOptions, _loading("tokenizer")]
+LoadingOptions = Annotated[ModelOptions, _loading("tokenizer")]
 Serving = Annotated[ModelOptions, _loading()]
-Sampling = Annotated[ModelOptions, _loading("max_length", "tokenizer")]
+SamplingOptions = Annotated[ModelOptions, _loading("max_length", "tokenizer")]
 Comparing = Annotated[ModelOptions, _loading("model", "revision", "adapter", "tokenizer")]
 Encoding = Annotated[
     ModelOptions, _loading("device", "dtype", "adapter", "no_cache", "quantize", "tokenizer")

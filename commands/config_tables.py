@@ -7,7 +7,7 @@ from typing import Any
 from ..config import Key, Tables, check_types
 from ..errors import ProbeError
 from ..gate.conditions import LIMIT_KEYS
-from ..probes.data.limits import LIMITS
+from ..probes.data.limits import DATA_LIMITS
 from ..ranges import check_limit
 
 
@@ -26,7 +26,9 @@ def _check_data_limits(table: Any, where: str) -> None:
     if not isinstance(table, dict):
         raise ProbeError(f"{where}: no table. Write one check = limit a line.")
     check_types(
-        table, [Key(name, (int, float), limit.default, limit.help) for name, limit in LIMITS.items()], where
+        table,
+        [Key(name, (int, float), limit.default, limit.help) for name, limit in DATA_LIMITS.items()],
+        where,
     )
     for key, value in table.items():
         check_limit(key, value, where)

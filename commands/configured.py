@@ -22,7 +22,7 @@ OUTPUTS = (
     "export_trimmed",
     "drop_suspect",
 )  # parameters that name a file to be written
-PLACES = ("promote_to", "place")  # what `deploy` keeps
+PLACE_OPTIONS = ("promote_to", "place")  # what `deploy` keeps
 WITHOUT_FILE = ("explain",)  # commands that no config file can stop
 SHOW = Annotated[bool, typer.Option("--show-config", help="Print each setting with its origin and exit.")]
 
@@ -102,7 +102,9 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
 def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:
     """Before anything is spent: inputs are protected, and what is to be written can be."""
     listed = {
-        k: v if isinstance(v, list) else [v] for k, v in values.items() if k not in (*OUTPUTS, *PLACES, "out")
+        k: v if isinstance(v, list) else [v]
+        for k, v in values.items()
+        if k not in (*OUTPUTS, *PLACE_OPTIONS, "out")
     }
     named = (Path(v) for items in listed.values() for v in items if isinstance(v, str | Path) and str(v))
     files.protect([*filter(_exists, named), *filter(None, [resolved.file.path])])

@@ -9,11 +9,11 @@ import typer
 
 from ..errors import ProbeError
 from ..records import Run
-from .options import Fields, Format, MaxLength, Out, Template
+from .options import Fields, Format, MaxLength, Out, TemplateOption
 
 Against = Annotated[Path | None, typer.Option(help="Another file that must share no prompts with it.")]
 Fix = Annotated[Path | None, typer.Option(help="Write the rows that are not broken to this file.")]
-Tokenizer = Annotated[
+DataTokenizerOption = Annotated[
     str | None, typer.Option("--model", help="Check its tokens too; no weights are loaded.")
 ]
 
@@ -22,8 +22,8 @@ def data(
     pairs: Annotated[list[Path], typer.Argument(help="Preference pairs: prompt, chosen, rejected.")],
     fields: Fields = None,
     against: Against = None,
-    model: Tokenizer = None,
-    template: Template = "auto",
+    model: DataTokenizerOption = None,
+    template: TemplateOption = "auto",
     max_length: MaxLength = None,
     fix: Fix = None,
     format: Format = None,

@@ -13,7 +13,7 @@ from . import bundles, options
 
 def effects(
     pairs: options.PairsFile,
-    how: bundles.Loading = ModelOptions(),
+    how: bundles.LoadingOptions = ModelOptions(),
     trait: Annotated[
         list[str] | None, typer.Option("--trait", help='A trait of your own, "NAME: text". Repeatable.')
     ] = None,

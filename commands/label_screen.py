@@ -21,12 +21,12 @@ from rich.text import Text
 
 from ..errors import ProbeError
 from ..escape import visible
-from ..pairs.audit import AnswerLog, Key, LabelAnswer, Question
+from ..pairs.audit import AnswerKey, AnswerLog, LabelAnswer, Question
 from ..pairs.record import Content, text_of
 from ..runs import now
 from ..streams import plain
 
-ANSWERS: dict[str, Key] = {
+ANSWER_KEYS: dict[str, AnswerKey] = {
     "left": "left", "l": "left", "1": "left", "right": "right", "r": "right", "2": "right",
     "t": "tie", "=": "tie", "s": "skip",
 }  # fmt: skip
@@ -65,19 +65,19 @@ def _ask(asked: Sequence[Question], log: AnswerLog, console: Console, keys: Iter
             if key == "u":
                 log.undo()
             else:
-                log.add(_answer(question, ANSWERS[key], time.monotonic() - started))
+                log.add(_answer(question, ANSWER_KEYS[key], time.monotonic() - started))
 
 
 def _decide(page: ScreenPage, keys: Iterator[str]) -> str:
     """Scroll until an answer, undo or quit is pressed; returns that key."""
     for key in keys:
-        if key in ANSWERS or key in ("u", "q"):
+        if key in ANSWER_KEYS or key in ("u", "q"):
             return key
         page.scroll(SCROLL.get(key, 0) + PAGES.get(key, 0) * max(1, page.room - 1))
     return "q"
 
 
-def _answer(question: Question, key: Key, seconds: float) -> LabelAnswer:
+def _answer(question: Question, key: AnswerKey, seconds: float) -> LabelAnswer:
     label = question.label(key)
     return LabelAnswer(question.digest, question.pair.id, label, question.left, round(seconds, 1), now())
 

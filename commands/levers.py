@@ -12,7 +12,7 @@ from . import bundles, options
 
 def levers(
     pairs: options.PairsFile,
-    how: bundles.Loading = ModelOptions(),
+    how: bundles.LoadingOptions = ModelOptions(),
     system: Annotated[str | None, typer.Option(help="A system text, or a file that holds it.")] = None,
     context: Annotated[str | None, typer.Option(help="A passage before each prompt, or its file.")] = None,
     context_field: Annotated[str | None, typer.Option(help="The field with each row's own passage.")] = None,

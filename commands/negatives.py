@@ -14,7 +14,7 @@ from . import bundles, options
 
 def negatives(
     pairs: options.PairsFile,
-    how: bundles.Loading = ModelOptions(),
+    how: bundles.LoadingOptions = ModelOptions(),
     fields: options.Fields = None,
     sides: options.Sides = None,
     skip_bad: options.SkipBad = False,

@@ -11,20 +11,20 @@ PairsFile = Annotated[Path, typer.Argument(help="Preference pairs: prompt, chose
 Fields = Annotated[str | None, typer.Option(help="Field names, as prompt=question,chosen=good.")]
 Sides = Annotated[str | None, typer.Option(help="What the report calls the two sides: CICO,insulin.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without malformed lines, and say so.")]
-Model = Annotated[
+ModelOption = Annotated[
     str | None,
     typer.Option(help="Hub name, folder or GGUF. Default: the embedded."),
 ]
-Tokenizer = Annotated[str | None, typer.Option(help="Of a served model: --model http://HOST/v1.")]
+TokenizerOption = Annotated[str | None, typer.Option(help="Of a served model: --model http://HOST/v1.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps or auto. Default: the best.")]
-DType = Annotated[str | None, typer.Option(help="float32, bfloat16, float16. Default: by device.")]
+DTypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16, float16. Default: by device.")]
 Quantize = Annotated[str | None, typer.Option(help="nf4 or int8: weights quantised (bitsandbytes).")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
 Adapter = Annotated[str | None, typer.Option(help="A peft adapter to load on top of the model.")]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
 ]
-Template = Annotated[str, typer.Option(help="auto, raw, chat, qa or text with {prompt}.")]
+TemplateOption = Annotated[str, typer.Option(help="auto, raw, chat, qa or text with {prompt}.")]
 MaxLength = Annotated[int | None, typer.Option(help="Longest sequence in tokens; the end is cut off.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor write stored scores.")]
 Format = Annotated[

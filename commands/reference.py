@@ -19,7 +19,7 @@ def reference(
     to: Annotated[Path, typer.Option(help="File for the rows; must not exist.")],
     fields: options.Fields = None,
     skip_bad: options.SkipBad = False,
-    how: bundles.Loading = ModelOptions(),
+    how: bundles.LoadingOptions = ModelOptions(),
 ) -> None:
     """Write the pairs with reference log-probs, for trainers. As ref_chosen_logps and ref_rejected_logps.
 

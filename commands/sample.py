@@ -20,7 +20,7 @@ def sample(
         Path | None,
         typer.Option(help="New file for the pairs. Default: NAME.sampled.jsonl."),
     ] = None,
-    how: bundles.Sampling = ModelOptions(),
+    how: bundles.SamplingOptions = ModelOptions(),
     fields: options.Fields = None,
     temperatures: Annotated[str, typer.Option(help="Temperatures; 0 is greedy.")] = "0.1,0.4,0.7,1.0",
     n: Annotated[int, typer.Option(help="Answers at each temperature.")] = 1,

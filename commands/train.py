@@ -24,7 +24,7 @@ def train(
     method: Annotated[str, typer.Option(help="auto (the gate's), a method, or as sft+dpo.")] = "dpo",
     force: Annotated[bool, typer.Option("--force", help="With auto: train against the gate.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why --force; saved with the run.")] = None,
-    how: bundles.Loading = ModelOptions(),
+    how: bundles.LoadingOptions = ModelOptions(),
     full: Annotated[
         bool, typer.Option("--full", help="Train all weights instead of a LoRA adapter.")
     ] = False,
@@ -83,7 +83,7 @@ def train(
     """
     from ..reports.emit import emit, parse_formats, show
     from ..scoring.session import Source
-    from ..training.guard_records import Limits
+    from ..training.guard_records import GuardLimits
     from ..training.plan import Options
     from ..training.run import TrainOptions
 
@@ -112,7 +112,7 @@ def train(
         raise ProbeError("train: PAIRS is missing. Only --method auto knows which file was gated.")
     loop = Options(
         seed=seed, steps=steps, eval_every=eval_every, micro_tokens=micro_tokens,
-        mixed_precision=mixed_precision, resume=resume, limits=Limits(patience=patience), guard=guard,
+        mixed_precision=mixed_precision, resume=resume, limits=GuardLimits(patience=patience), guard=guard,
         replay_share=replay_share, trackers=tuple(tracker or ()),
     )  # fmt: skip
     changes = {

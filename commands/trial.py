@@ -20,7 +20,7 @@ def trial(
         str | None,
         typer.Option(help="Race these on the same halves: dpo,sft,sft+dpo."),
     ] = None,
-    how: bundles.Loading = ModelOptions(),
+    how: bundles.LoadingOptions = ModelOptions(),
     most: Annotated[int, typer.Option("--pairs", help="Pairs drawn, by prompt; more is surer.")] = 128,
     steps: Annotated[int, typer.Option(help="Most optimizer steps of each stage.")] = 12,
     samples: Annotated[int, typer.Option(help="Samples per prompt, before and after; 0: none.")] = 2,

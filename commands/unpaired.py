@@ -16,7 +16,7 @@ from . import bundles, options
 
 def unpaired(
     answers: Annotated[Path, typer.Argument(help="Answers: prompt, completion, label.")],
-    how: bundles.Loading = ModelOptions(),
+    how: bundles.LoadingOptions = ModelOptions(),
     to: Annotated[Path | None, typer.Option(help="Write the pairs in it; must not exist.")] = None,
     read_only: Annotated[bool, typer.Option("--no-model", help="Check the answers; load no model.")] = False,
     trial_steps: Annotated[int, typer.Option(help="Steps of a short KTO run; 0: none.")] = 0,

@@ -12,7 +12,7 @@ from ..errors import ProbeError
 from ..records import Finding
 from .conditions import RULES, good_side
 
-CODE = re.compile(r"PB\d{3}")
+FINDING_CODE = re.compile(r"PB\d{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def parse(rows: Iterable[Mapping[str, Any]]) -> tuple[Accepted, ...]:
 
 def _parse(row: Mapping[str, Any]) -> Accepted:
     code = str(row["code"]).upper()
-    if not CODE.fullmatch(code):
+    if not FINDING_CODE.fullmatch(code):
         raise ProbeError(f'accept: "{row["code"]}" is no finding code. Write one like PB202.')
     return Accepted(code, row["reason"], row.get("group"), row.get("limit"), row.get("until"))
 

@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import Condition, Estimate, Finding, Result, Run, to_json
+from ..records import NATS_PER_TOKEN, Condition, Estimate, Finding, JsonRow, Result, Run, to_json
 
-Row = Mapping[str, Any]
-Key = tuple[str, str, int]  # id, digest of the text, how many of the same came before
-UNITS = "nats/token"
+PairKey = tuple[str, str, int]  # id, digest of the text, how many of the same came before
 UNCHANGED = "every pair scored as before"
 
 
@@ -52,10 +50,10 @@ class Match:
     the later run, `dropped` of the earlier one.
     """
 
-    same: tuple[tuple[Row, Row], ...] = ()
-    added: tuple[Row, ...] = ()
-    dropped: tuple[Row, ...] = ()
-    changed: tuple[Row, ...] = ()
+    same: tuple[tuple[JsonRow, JsonRow], ...] = ()
+    added: tuple[JsonRow, ...] = ()
+    dropped: tuple[JsonRow, ...] = ()
+    changed: tuple[JsonRow, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -63,7 +61,7 @@ class Match:
         return not (self.added or self.dropped or self.changed)
 
 
-def match(now: Sequence[Row], then: Sequence[Row]) -> Match:
+def match(now: Sequence[JsonRow], then: Sequence[JsonRow]) -> Match:
     """The rows of two runs by id and text; a pair without an id of its own is known by its text alone."""
     mine, others = _keyed(now), _keyed(then)
     new = [key for key in mine if key not in others]
@@ -79,18 +77,18 @@ def match(now: Sequence[Row], then: Sequence[Row]) -> Match:
     )
 
 
-def _parted(keys: Sequence[Key], most: Mapping[str, int]) -> tuple[list[Key], list[Key]]:
+def _parted(keys: Sequence[PairKey], most: Mapping[str, int]) -> tuple[list[PairKey], list[PairKey]]:
     """The first keys of each id, at most as many as `most` says, and the others."""
     seen: Counter[str] = Counter()
-    first: list[Key] = []
-    others: list[Key] = []
+    first: list[PairKey] = []
+    others: list[PairKey] = []
     for key in keys:
         seen[key[0]] += 1
         (first if seen[key[0]] <= most.get(key[0], 0) else others).append(key)
     return first, others
 
 
-def _keyed(rows: Sequence[Row]) -> dict[Key, Row]:
+def _keyed(rows: Sequence[JsonRow]) -> dict[PairKey, JsonRow]:
     """The rows by id, digest of the text, and how many of the same came before."""
     seen: Counter[tuple[str, str]] = Counter()
     keyed = {}
@@ -213,7 +211,7 @@ def _sha256(run: Run) -> Any:
     return (run.inputs.get("pairs") or {}).get("sha256")
 
 
-def _listed(run: Run) -> list[Row]:
+def _listed(run: Run) -> list[JsonRow]:
     return [row for row in run.details.get("pairs") or () if row.get("gap") is not None]
 
 
@@ -229,13 +227,13 @@ def _changes(found: Match, alpha: float) -> list[Estimate]:
     groups, clusters = ([row.get(key) for row, _ in found.same] for key in ("group", "cluster"))
     labels = [str(cluster) for cluster in clusters]
     every = mean_changes(
-        gaps[1], gaps[0], groups, labels, name="gap_change", units=UNITS, alpha=alpha, shared=True
+        gaps[1], gaps[0], groups, labels, name="gap_change", units=NATS_PER_TOKEN, alpha=alpha, shared=True
     )
     return [change.estimate if change.differences.any() else _unchanged(change.estimate) for change in every]
 
 
 def _unchanged(e: Estimate) -> Estimate:
-    return Estimate(e.name, 0.0, 0.0, 0.0, e.n, None, UNCHANGED, UNITS, e.group)
+    return Estimate(e.name, 0.0, 0.0, 0.0, e.n, None, UNCHANGED, NATS_PER_TOKEN, e.group)
 
 
 def _condition(change: Estimate, bound: float) -> Condition:

@@ -16,8 +16,9 @@ from ..number_format import number
 from ..probes.cost import clocked
 from ..probes.effects.gated import forwards
 from ..probes.gated import GateRequest
-from ..probes.trial.gated import STAGES, affordable
+from ..probes.trial.gated import RACE_STAGES, affordable
 from ..records import Finding
+from ..training.plan import MICRO_TOKENS
 from ..training.shipped import shipped_values
 
 if TYPE_CHECKING:
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
     from ..training.footprint import MeasuredSteps
 
 GIB = 2**30
-UNITS = {"gib": GIB, "gb": 10**9, "mib": 2**20, "mb": 10**6}
-MICRO_TOKENS = 1024  # distinct tokens of a micro-batch of `probe train`, unless one pair is longer
+MEMORY_UNITS = {"gib": GIB, "gb": 10**9, "mib": 2**20, "mb": 10**6}
 TEXT = 1500  # pairs whose text is classified at most
-WRITTEN, TOLD = 40, 2  # most tokens of a sample, samples per prompt
-PROMPTS = 96
+SAMPLE_TOKENS, SAMPLES_PER_PROMPT = 40, 2  # most tokens of a sample, samples per prompt
+JUDGED_PROMPTS = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Fit:
 def memory_of(text: str) -> float:
     """Bytes of `24GiB`, `16GB` or `512MiB`. Raises `ProbeError` for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
-    unit = UNITS.get(match[2].lower()) if match else None
+    unit = MEMORY_UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise ProbeError(f"--device-memory {text}: is no size. Give one such as 24GiB.")
     return float(match[1]) * unit
@@ -80,12 +80,12 @@ def seconds(request: GateRequest, n: int, pace: Pace, step: float, text: float) 
     read, again = min(n, effort.states), min(n, 256)
     half = asked / 2
     recipe = shipped_values("dpo", parameters=None, n=int(half))
-    prompts = min(half, PROMPTS)
+    prompts = min(half, JUDGED_PROMPTS)
     steps = affordable(pace.pair, int(recipe["batch"]))
-    trained = STAGES * min(steps * recipe["batch"], recipe["epochs"] * half) * pace.pair * step
+    trained = RACE_STAGES * min(steps * recipe["batch"], recipe["epochs"] * half) * pace.pair * step
     scored = (asked + 3 * half) * pace.pair * pace.forward
-    written = 4 * prompts * TOLD * WRITTEN * pace.writing
-    judged = (6 * prompts * TOLD + asked) * (pace.pair / 2) * pace.forward
+    written = 4 * prompts * SAMPLES_PER_PROMPT * SAMPLE_TOKENS * pace.writing
+    judged = (6 * prompts * SAMPLES_PER_PROMPT + asked) * (pace.pair / 2) * pace.forward
     return {
         "data": 6 * n * pace.reading,
         "numerics": 4 * pace.pair * (2 * pace.forward + step),

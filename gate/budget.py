@@ -15,9 +15,9 @@ from ..probes.cost import seconds as in_words
 from ..probes.gated import Effort, GateRequest
 from ..records import Finding
 
-UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+TIME_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 TRIALS = (96, 64, 48)  # pairs of the trial; half of them are measured, and a gate relies on 20
-SMALL = Effort(looks=(256,), states=128)
+SMALL_EFFORT = Effort(looks=(256,), states=128)
 
 Spent = Callable[[GateRequest], Mapping[str, float]]
 
@@ -25,7 +25,7 @@ Spent = Callable[[GateRequest], Mapping[str, float]]
 def seconds_of(text: str) -> float:
     """Seconds of `90s`, `5m` or `1h`; a bare number is seconds. Raises `ProbeError` for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
-    unit = UNITS.get(match[2]) if match else None
+    unit = TIME_UNITS.get(match[2]) if match else None
     if match is None or unit is None or float(match[1]) == 0:
         raise ProbeError(f"--budget {text}: is no time. Give one such as 90s, 5m or 1h.")
     return float(match[1]) * unit
@@ -55,9 +55,9 @@ def rungs(request: GateRequest) -> Iterator[GateRequest]:
         fewer = [n for n in TRIALS if n < request.trial_pairs]
         yield from (replace(request, trial_pairs=n, effort=replace(request.effort, trial=1)) for n in fewer)
         if fewer:
-            yield replace(request, trial_pairs=fewer[-1], effort=SMALL)
+            yield replace(request, trial_pairs=fewer[-1], effort=SMALL_EFFORT)
         yield replace(request, off=off)
-    yield replace(request, off=off, effort=SMALL)
+    yield replace(request, off=off, effort=SMALL_EFFORT)
 
 
 def cut_short(expected: float, asked: GateRequest, given: GateRequest) -> Finding | None:

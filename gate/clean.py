@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..records import Estimate
 
-MOST = 0.45  # beyond it wrong labels cancel right ones, and nothing can be said
+MOST_WRONG = 0.45  # beyond it wrong labels cancel right ones, and nothing can be said
 
 
 def on_clean_labels(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
@@ -20,7 +20,7 @@ def on_clean_labels(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
     if seen is None or noise is None:
         return ()
     pairs = [(seen.value, noise.value), (seen.low, noise.low), (seen.high, noise.high)]
-    if any(a is None or e is None or e > MOST for a, e in pairs) or not noise.value:
+    if any(a is None or e is None or e > MOST_WRONG for a, e in pairs) or not noise.value:
         return ()
     value, low, high = (_clean(a, e) for a, e in pairs if a is not None and e is not None)
     method = "forecast accuracy corrected for label_noise: (a − ε)/(1 − 2ε)"

@@ -16,7 +16,7 @@ from ..training.saved import saved_run
 from .registry import PROBE_NAMES
 
 # Settings that `gate` and `train` share and that change what was measured.
-SAME = (
+SHARED_SETTINGS = (
     "model",
     "revision",
     "adapter",
@@ -28,14 +28,14 @@ SAME = (
     "skip_bad",
     "full",
 )
-TAKEN = (*SAME, "sides")
+TAKEN = (*SHARED_SETTINGS, "sides")
 # Settings of `gate` alone: as far as the file sets them, they must be what they were.
 JUDGING = (
     *("alpha", "bound", "beta", "minimum_n", "inconclusive", "goal", "one_stage", "trial_pairs"),
     *("thorough", "quick"),
     *PROBE_NAMES,
 )
-TABLES = ("accept", "gate.limits", "gate.groups", "data.limits")
+JUDGING_TABLES = ("accept", "gate.limits", "gate.groups", "data.limits")
 
 
 def last_gate(pairs: Path | None) -> Run:
@@ -74,7 +74,7 @@ def _check_same(run: Run) -> None:
     """What was typed for the gate need not be typed again; anything else must be as it was."""
     now, then = config.current(), run.config.get("origins") or {}
     origins = now.get("origins") or {}
-    for name in SAME:
+    for name in SHARED_SETTINGS:
         typed_once = then.get(name) == config.FLAG and origins.get(name) == config.DEFAULT
         if name in now and not typed_once and now[name] != run.config.get(name):
             raise stale(f"{name.replace('_', '-')} was {run.config.get(name)!r}, is {now[name]!r}")
@@ -87,7 +87,7 @@ def _check_judging(run: Run) -> None:
         same = now[name] == run.config.get(name) if name in now else origin == config.DEFAULT
         if origin != config.FLAG and not same:
             raise stale(f"{name.replace('_', '-')} of the config has changed")
-    for name in TABLES:
+    for name in JUDGING_TABLES:
         if config.current().get(name) != run.config.get(name):
             raise stale(f"[{name}] of the config has changed")
 

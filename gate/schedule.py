@@ -16,7 +16,7 @@ from . import cache
 from .bill import lasting, seconds, text_seconds
 from .registry import Probe
 
-STEP = 3.0  # forwards that a forward with its backward pass is worth
+STEP_FORWARDS = 3.0  # forwards that a forward with its backward pass is worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def schedule(work: Work, on: Sequence[Probe], known: Mapping[str, float] | None 
             text = text_seconds(work.session, work.pairs) if reads else 0.0
     except Exception:
         return Schedule()
-    spent = seconds(work.request, work.pairs, found, STEP * found.forward, text)
+    spent = seconds(work.request, work.pairs, found, STEP_FORWARDS * found.forward, text)
     return _expecting(spent, new)
 
 

@@ -22,7 +22,7 @@ from .record import Pair
 
 Side = Literal["chosen", "rejected"]
 Label = Literal["chosen", "rejected", "tie", "skip"]
-Key = Literal["left", "right", "tie", "skip"]
+AnswerKey = Literal["left", "right", "tie", "skip"]
 
 
 def digest(pair: Pair) -> str:
@@ -108,7 +108,7 @@ class Question:
     digest: str
     left: Side
 
-    def label(self, key: Key) -> Label:
+    def label(self, key: AnswerKey) -> Label:
         """What a key means for this pair: the side that was preferred, `tie` or `skip`."""
         if key in ("tie", "skip"):
             return key

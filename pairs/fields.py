@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import ProbeError
 
-FIELDS = ("prompt", "chosen", "rejected", "id", "group", "system", "input")
+PAIR_FIELDS = ("prompt", "chosen", "rejected", "id", "group", "system", "input")
 BESIDE = ("system", "input")  # read only where they are mapped
 
 
@@ -21,8 +21,10 @@ def parse_fields(text: str | None) -> dict[str, str]:
         name, separator, field = (word.strip() for word in part.partition("="))
         if not (name or separator):
             continue
-        if name not in FIELDS or not separator:
-            raise ProbeError(f"--fields: {part.strip()!r} is no mapping. Write {'|'.join(FIELDS)}=FIELD.")
+        if name not in PAIR_FIELDS or not separator:
+            raise ProbeError(
+                f"--fields: {part.strip()!r} is no mapping. Write {'|'.join(PAIR_FIELDS)}=FIELD."
+            )
         if name in fields:
             raise ProbeError(f'--fields: "{name}" is mapped twice. Map each name once.')
         if not field and name in ("chosen", "rejected", *BESIDE):
@@ -64,6 +66,6 @@ class FieldNames:
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> FieldNames:
         """From a mapping such as `parse_fields` gives; names it lacks are the row's own."""
-        names = {name: fields.get(name, "" if name in BESIDE else name) for name in FIELDS}
+        names = {name: fields.get(name, "" if name in BESIDE else name) for name in PAIR_FIELDS}
         mapped = frozenset(name for name, field in fields.items() if field)
         return cls(**names, mapped=mapped, used=frozenset(names.values()))

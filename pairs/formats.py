@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from ..errors import ProbeError
 from ..files import sha256_file
-from .jsonl import MAX_LINE, Rows, json_array, json_lines
+from .jsonl import MAX_LINE, JsonRows, json_array, json_lines
 from .rows import BadRow, short
 
 INSTALL = "Install it with `pip install 'prefprobe[datasets]'`."
@@ -23,7 +23,7 @@ Opener = Callable[[Path], AbstractContextManager[Any]]
 _HUB_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(:(?P<split>[\w.\[\]%-]+))?")
 
 
-def rows_of(path: Path) -> Rows:
+def rows_of(path: Path) -> JsonRows:
     """(line, decoded row or `BadRow`) of a file, a dataset folder or a hub dataset, one after the other.
 
     The kind follows the name: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, each also `.gz` or `.zst`;
@@ -32,12 +32,12 @@ def rows_of(path: Path) -> Rows:
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     packed = suffixes.pop() if suffixes and suffixes[-1] in OPENERS else ""
-    kind = suffixes[-1] if suffixes and suffixes[-1] in KINDS else ""
+    kind = suffixes[-1] if suffixes and suffixes[-1] in READERS else ""
     if path.is_dir() or not (path.exists() or kind or packed):
         return _dataset(path)
     if path.exists() and not path.is_file():
         raise ProbeError(f"{path}: a pipe or device, and pairs are read twice. Write it to a file first.")
-    return _file(path, OPENERS.get(packed, _plain), KINDS.get(kind, _json))
+    return _file(path, OPENERS.get(packed, _plain), READERS.get(kind, _json))
 
 
 def fingerprint(path: Path) -> str | None:
@@ -45,7 +45,7 @@ def fingerprint(path: Path) -> str | None:
     return sha256_file(path) if path.is_file() else None
 
 
-def _file(path: Path, opener: Opener, reader: Callable[[IO[bytes]], Rows]) -> Rows:
+def _file(path: Path, opener: Opener, reader: Callable[[IO[bytes]], JsonRows]) -> JsonRows:
     try:
         with opener(path) as file:
             yield from reader(file)
@@ -102,12 +102,12 @@ class _Frames(io.RawIOBase):
         return n
 
 
-def _json(file: IO[bytes]) -> Rows:
+def _json(file: IO[bytes]) -> JsonRows:
     head = file.peek(512)[:512].lstrip(b"\xef\xbb\xbf \t\r\n")  # type: ignore[attr-defined]
     return json_array(file) if head.startswith(b"[") else json_lines(file)
 
 
-def _csv(file: IO[bytes], delimiter: str = ",") -> Rows:
+def _csv(file: IO[bytes], delimiter: str = ",") -> JsonRows:
     """Rows of a table with a header. A record may span lines; its number is that of its first."""
     csv.field_size_limit(MAX_LINE)
     # Bytes that are no UTF-8 travel as lone surrogates to the row that holds them.
@@ -138,7 +138,7 @@ def _text_lines(text: IO[str]) -> Iterator[str]:
         yield line
 
 
-def _tsv(file: IO[bytes]) -> Rows:
+def _tsv(file: IO[bytes]) -> JsonRows:
     return _csv(file, "\t")
 
 
@@ -156,7 +156,7 @@ def _record(header: list[str], cells: list[str]) -> dict[str, str] | BadRow:
     return row
 
 
-def _parquet(file: IO[bytes]) -> Rows:
+def _parquet(file: IO[bytes]) -> JsonRows:
     """Rows of a Parquet table; they are numbered from 1, for there are no lines."""
     pq = _need("pyarrow.parquet", "Parquet")
     arrow = _need("pyarrow", "Parquet")
@@ -168,7 +168,7 @@ def _parquet(file: IO[bytes]) -> Rows:
         raise OSError(f"not Parquet that can be read ({str(error).splitlines()[0]})") from error
 
 
-def _dataset(path: Path) -> Rows:
+def _dataset(path: Path) -> JsonRows:
     """Rows of a dataset folder or a hub dataset, numbered from 1."""
     name = path.as_posix()
     hub = _HUB_NAME.fullmatch(name)
@@ -208,7 +208,7 @@ def _need(module: str, what: str) -> Any:
 
 
 OPENERS: dict[str, Opener] = {".gz": _gzip, ".zst": _zstd}
-KINDS: dict[str, Callable[[IO[bytes]], Rows]] = {
+READERS: dict[str, Callable[[IO[bytes]], JsonRows]] = {
     ".jsonl": _json,
     ".json": _json,
     ".csv": _csv,

@@ -19,7 +19,7 @@ from .rows import BadRow, short
 
 MODELS = ("base", "tuned")
 WITH_E, WITHOUT_E = "FEDCBA", "FDCBA"  # where nobody gives an E, F is the grade below D
-STEP = {"+": 1 / 3, "-": -1 / 3, "−": -1 / 3, "": 0.0}
+GRADE_STEPS = {"+": 1 / 3, "-": -1 / 3, "−": -1 / 3, "": 0.0}
 
 Grade = str | float
 
@@ -106,7 +106,7 @@ def _grade(value: Any) -> Grade:
     """A finite number, or a letter in upper case with its sign."""
     if isinstance(value, str):
         letter = value.strip().upper()
-        if letter[:1] in tuple(WITH_E) and letter[1:] in STEP:
+        if letter[:1] in tuple(WITH_E) and letter[1:] in GRADE_STEPS:
             return letter
         try:
             value = float(letter)
@@ -120,4 +120,4 @@ def _grade(value: Any) -> Grade:
 def _on_scale(grades: Sequence[Grade]) -> list[float]:
     """Grades as numbers: F is 0 and each letter above it 1 more; + and − are thirds."""
     scale = WITH_E if any(isinstance(g, str) and g[0] == "E" for g in grades) else WITHOUT_E
-    return [g if isinstance(g, float) else scale.index(g[0]) + STEP[g[1:]] for g in grades]
+    return [g if isinstance(g, float) else scale.index(g[0]) + GRADE_STEPS[g[1:]] for g in grades]

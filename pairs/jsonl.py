@@ -15,12 +15,12 @@ from .rows import BadRow, short
 MAX_LINE = 64 * 2**20  # bytes; beyond that it is no line of pairs
 MAX_ARRAY = 2 * 2**30  # bytes; of an array, and of a line that is passed over
 TOO_LONG = "\0too long"  # stands for such a line; no JSON begins so
-REMEDY = "Write one JSON object a line."
+JSONL_REMEDY = "Write one JSON object a line."
 
-Rows = Iterator[tuple[int, Any]]  # (line, the decoded value or the BadRow that says why there is none)
+JsonRows = Iterator[tuple[int, Any]]  # (line, the decoded value or the BadRow that says why there is none)
 
 
-def json_lines(file: IO[bytes]) -> Rows:
+def json_lines(file: IO[bytes]) -> JsonRows:
     """The rows of JSON Lines, one line in memory at a time; blank lines are passed over."""
     lines = _Lines(file)
     reader = jsonlines.Reader(lines, loads=strict_loads)
@@ -36,7 +36,7 @@ def json_lines(file: IO[bytes]) -> Rows:
         yield lines.number, row
 
 
-def json_array(file: IO[bytes]) -> Rows:
+def json_array(file: IO[bytes]) -> JsonRows:
     """The rows of one JSON array, which is read whole. Behind a broken row nothing can be told apart.
 
     Where several rows share a line, rows are numbered instead of lines.
@@ -44,7 +44,7 @@ def json_array(file: IO[bytes]) -> Rows:
     data = file.read(MAX_ARRAY + 1)
     if len(data) > MAX_ARRAY:
         return iter(
-            [(1, BadRow(f"an array of more than {MAX_ARRAY // 2**30} GiB is not read whole. {REMEDY}"))]
+            [(1, BadRow(f"an array of more than {MAX_ARRAY // 2**30} GiB is not read whole. {JSONL_REMEDY}"))]
         )
     try:
         rows = list(_elements(data.decode("utf-8-sig")))
@@ -55,7 +55,7 @@ def json_array(file: IO[bytes]) -> Rows:
     return iter(rows if distinct else [(i, row) for i, (_, row) in enumerate(rows, 1)])
 
 
-def _elements(text: str) -> Rows:
+def _elements(text: str) -> JsonRows:
     """(line, row) of the array's elements; ends at the first that is broken."""
     line, seen, at = 1, 0, _skip(text, text.index("[") + 1)
     try:
@@ -120,7 +120,7 @@ class _Lines:
 def strict_loads(text: str) -> Any:
     """JSON as its standard has it: no NaN, no repeated key, no half of a surrogate pair."""
     if text == TOO_LONG:
-        raise BadRow(f"the line is longer than {MAX_LINE // 2**20} MiB. {REMEDY}")
+        raise BadRow(f"the line is longer than {MAX_LINE // 2**20} MiB. {JSONL_REMEDY}")
     start = _skip(text, 0)
     value, stop = _decoded(text, start)
     if _skip(text, stop) < len(text):
@@ -168,5 +168,5 @@ def _reason(error: BaseException | None) -> BadRow:
             )
         case json.JSONDecodeError():
             what = error.msg[:1].lower() + error.msg[1:]
-            return BadRow(f"not JSON ({what}, column {error.colno}). {REMEDY}")
-    return BadRow(f"not JSON ({error}). {REMEDY}")
+            return BadRow(f"not JSON ({what}, column {error.colno}). {JSONL_REMEDY}")
+    return BadRow(f"not JSON ({error}). {JSONL_REMEDY}")

@@ -17,7 +17,7 @@ from .jsonl import strict_loads
 from .record import Pair
 from .rows import BadRow, pair_of, read_as, short
 
-SHOWN = 20  # bad lines that an error lists
+BAD_LINES_SHOWN = 20  # bad lines that an error lists
 
 
 class BadLine(NamedTuple):
@@ -74,7 +74,7 @@ class Reading:
         if self.bad and not (self.skip_bad and self.n):
             if len(self.bad) > 1 and not self.n and len({bad.reason for bad in self.bad}) == 1:
                 raise ProbeError(f"{self.path}: all {len(self.bad)} rows: {self.bad[0].reason}")
-            shown = [f"{self.path}:{line}: {reason}" for line, reason in self.bad[:SHOWN]]
+            shown = [f"{self.path}:{line}: {reason}" for line, reason in self.bad[:BAD_LINES_SHOWN]]
             more = len(self.bad) - len(shown)
             if more:
                 shown.append(f"{self.path}: and {more} more bad lines. --skip-bad goes on without them.")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
+from ..records import JsonRow
 from .fields import FieldNames
 from .implicit import split_shared
 from .record import Content, Message, Pair, text_of
 from .shapes import renamed, repeats_prompt, retold, under_system, with_input
-
-Row = Mapping[str, Any]
 
 
 class BadRow(ValueError):
@@ -61,7 +59,7 @@ def read_as(row: Any, names: FieldNames) -> tuple[Any, str]:
     return row, "; ".join(told)
 
 
-def _beside(row: Row, names: FieldNames) -> Row:
+def _beside(row: JsonRow, names: FieldNames) -> JsonRow:
     """The row with the mapped `input` joined to its prompt and the mapped `system` before it."""
     if missing := [f for n in ("system", "input") if (f := getattr(names, n)) and f not in row]:
         raise BadRow(f'no field "{missing[0]}". Correct --fields.')
@@ -76,7 +74,7 @@ def _beside(row: Row, names: FieldNames) -> Row:
     return {**row, names.prompt: turns, **said}
 
 
-def _from_hosted(row: Row) -> Row:
+def _from_hosted(row: JsonRow) -> JsonRow:
     """The form that hosted tuning services ask for, in our names; what else `input` holds goes beside."""
     given = row.get("input")
     if not isinstance(given, dict) or "non_preferred_output" not in row:
@@ -93,7 +91,7 @@ def _from_hosted(row: Row) -> Row:
 _HOSTED = {"input", "messages", "preferred_output", "non_preferred_output"}
 
 
-def _check_chat_options(row: Row) -> None:
+def _check_chat_options(row: JsonRow) -> None:
     """TRL hands both to the chat template; `tools` may be JSON text."""
     if not isinstance(row.get("chat_template_kwargs"), dict | None):
         raise BadRow('"chat_template_kwargs" is no object. Write {"name": value}.')
@@ -107,7 +105,7 @@ def _check_chat_options(row: Row) -> None:
         raise BadRow('"tools" is no list. Write a list of tool schemas.')
 
 
-def _contents(row: Row, names: FieldNames) -> tuple[Content | None, Content, Content]:
+def _contents(row: JsonRow, names: FieldNames) -> tuple[Content | None, Content, Content]:
     chosen = _content(_side(row, "chosen", names.chosen), names.chosen)
     rejected = _content(_side(row, "rejected", names.rejected), names.rejected)
     if isinstance(chosen, str) != isinstance(rejected, str):
@@ -131,7 +129,7 @@ def _contents(row: Row, names: FieldNames) -> tuple[Content | None, Content, Con
     return prompt, chosen, rejected
 
 
-def _side(row: Row, name: str, field: str) -> Any:
+def _side(row: JsonRow, name: str, field: str) -> Any:
     if field in row:
         return row[field]
     if isinstance(row.get("completion"), str) and "label" in row:
@@ -143,7 +141,7 @@ def _side(row: Row, name: str, field: str) -> Any:
     raise BadRow(f'no field "{field}" (there: {there}). Map it with --fields {name}=FIELD.')
 
 
-def _prompt(row: Row, names: FieldNames) -> Content | None:
+def _prompt(row: JsonRow, names: FieldNames) -> Content | None:
     """The prompt, None where the row has none. A field that the user named must be there."""
     field = names.prompt
     if "prompt" in names.mapped and field not in row:
@@ -182,7 +180,7 @@ def _check_parts(parts: list[Any], field: str, i: int) -> None:
         raise BadRow(f'message {i} of "{field}" holds more than text. Leave images and audio out.')
 
 
-def _label(row: Row, name: str, field: str, names: FieldNames) -> str | None:
+def _label(row: JsonRow, name: str, field: str, names: FieldNames) -> str | None:
     """The id or group as text; None where absent, null or blank."""
     value = row.get(field) if field else None
     if value is None:

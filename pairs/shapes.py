@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-Row = Mapping[str, Any]
+from ..records import JsonRow
 
 
-def renamed(row: Row) -> tuple[Row, str]:
+def renamed(row: JsonRow) -> tuple[JsonRow, str]:
     """The row with its prompt under `prompt`, and what was taken as what; the row itself and "" otherwise.
 
     Known are `messages` and `conversations` (lists that stop before the answer), `question`, and Alpaca's
@@ -33,7 +33,7 @@ def with_input(text: str, more: Any) -> str:
     return f"{text}\n{more}" if isinstance(more, str) and more.strip() else text
 
 
-def under_system(system: str, prompt: Any, sides: Row) -> tuple[Any, dict[str, Any]]:
+def under_system(system: str, prompt: Any, sides: JsonRow) -> tuple[Any, dict[str, Any]]:
     """Prompt and sides as chat messages below a system turn; texts become messages, chats keep theirs."""
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt or ())
     said = {
@@ -43,7 +43,7 @@ def under_system(system: str, prompt: Any, sides: Row) -> tuple[Any, dict[str, A
     return [{"role": "system", "content": system}, *turns], said
 
 
-def _under_system(row: Row, turns: list[Any], name: str) -> tuple[Row, str]:
+def _under_system(row: JsonRow, turns: list[Any], name: str) -> tuple[JsonRow, str]:
     system = row.get("system")
     told = f"the prompt is the column {name}"
     if not isinstance(system, str) or not system.strip() or turns[0].get("role") == "system":
@@ -52,7 +52,7 @@ def _under_system(row: Row, turns: list[Any], name: str) -> tuple[Row, str]:
     return _taken(row, lead, (name, "system")), f"{told} under the column system"
 
 
-def _open(messages: list[Any], row: Row) -> bool:
+def _open(messages: list[Any], row: JsonRow) -> bool:
     """Whether the messages stop before the answer, which the sides then are, without repeating them."""
     last = messages[-1] if messages else None
     if not isinstance(last, dict) or last.get("role") == "assistant":
@@ -61,7 +61,7 @@ def _open(messages: list[Any], row: Row) -> bool:
     return all(isinstance(side, list) and side[:1] != messages[:1] for side in sides)
 
 
-def _with_system(row: Row, text: str, names: tuple[str, ...]) -> tuple[Row, str]:
+def _with_system(row: JsonRow, text: str, names: tuple[str, ...]) -> tuple[JsonRow, str]:
     """A text prompt as it is; under a system text, prompt and sides as messages."""
     told = f"the prompt is the column {' with '.join(names)}"
     if not isinstance(system := row.get("system"), str) or not system.strip():
@@ -70,18 +70,18 @@ def _with_system(row: Row, text: str, names: tuple[str, ...]) -> tuple[Row, str]
     return _taken({**row, **sides}, turns, (*names, "system")), f"{told} under the column system"
 
 
-def _taken(row: Row, prompt: Any, names: tuple[str, ...]) -> Row:
+def _taken(row: JsonRow, prompt: Any, names: tuple[str, ...]) -> JsonRow:
     return {"prompt": prompt, **{key: value for key, value in row.items() if key not in names}}
 
 
 # ShareGPT's names of the roles, in ours.
-ROLES = {
+SHAREGPT_ROLES = {
     "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
     "bot": "assistant", "model": "assistant", "system": "system", "tool": "tool", "observation": "tool",
 }  # fmt: skip
 
 
-def retold(row: Row, fields: Iterable[str]) -> tuple[Row, list[str]]:
+def retold(row: JsonRow, fields: Iterable[str]) -> tuple[JsonRow, list[str]]:
     """The row with ShareGPT turns, and messages that are JSON text, as lists of messages; what was so read.
 
     Messages as text are read where each side holds them; other texts stay texts, whatever they look like.
@@ -106,13 +106,14 @@ def _shared(value: Any) -> bool:
     """Whether a value is a turn, or a list of turns, with `from` and `value`."""
     turns = value if isinstance(value, list) else [value]
     return bool(turns) and all(
-        isinstance(t, dict) and t.get("from") in ROLES and isinstance(t.get("value"), str) for t in turns
+        isinstance(t, dict) and t.get("from") in SHAREGPT_ROLES and isinstance(t.get("value"), str)
+        for t in turns
     )
 
 
 def _turned(value: Any) -> list[dict[str, Any]]:
     turns = value if isinstance(value, list) else [value]
-    return [{"role": ROLES[turn["from"]], "content": turn["value"]} for turn in turns]
+    return [{"role": SHAREGPT_ROLES[turn["from"]], "content": turn["value"]} for turn in turns]
 
 
 def as_messages(value: Any) -> list[Any] | None:

@@ -11,12 +11,12 @@ from typing import Any
 from ..errors import ProbeError
 from .fields import FieldNames
 from .formats import rows_of
+from .read import BAD_LINES_SHOWN
 from .record import Content, Pair, text_of
 from .rows import BadRow, pair_of
 
-FIELDS = ("prompt", "completion", "label")
-NAMES = FieldNames.of({"chosen": "completion", "rejected": "completion"})
-SHOWN = 20  # bad lines that an error lists
+ANSWER_FIELDS = ("prompt", "completion", "label")
+ANSWER_NAMES = FieldNames.of({"chosen": "completion", "rejected": "completion"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,16 @@ def read_unpaired(path: Path) -> list[UnpairedAnswer]:
         except BadRow as error:
             bad.append(f"{path}:{line}: {error}")
     if bad:
-        more = [f"{path}: and {len(bad) - SHOWN} more bad lines."] if len(bad) > SHOWN else []
-        raise ProbeError(*bad[:SHOWN], *more)
+        more = (
+            [f"{path}: and {len(bad) - BAD_LINES_SHOWN} more bad lines."]
+            if len(bad) > BAD_LINES_SHOWN
+            else []
+        )
+        raise ProbeError(*bad[:BAD_LINES_SHOWN], *more)
     if not answers:
-        raise ProbeError(f"{path}: holds no answers. Write one object with {', '.join(FIELDS)} a line.")
+        raise ProbeError(
+            f"{path}: holds no answers. Write one object with {', '.join(ANSWER_FIELDS)} a line."
+        )
     return answers
 
 
@@ -70,7 +76,7 @@ def _answer(row: Any, line: int) -> UnpairedAnswer:
         raise row
     if isinstance(row, Mapping) and "completion" in row and not isinstance(row.get("label"), bool):
         raise BadRow(f'"label" is {row.get("label")!r}. Write true for a wanted answer, false for another.')
-    pair = pair_of(row, line, NAMES)
+    pair = pair_of(row, line, ANSWER_NAMES)
     return UnpairedAnswer(pair.id, pair.prompt, pair.chosen, bool(row["label"]), pair.group, line)
 
 

@@ -12,7 +12,7 @@ from ..pairs.record import Message, Pair, text_of
 from ..scoring.encode import Encoder
 from ..scoring.templates import QA, messages
 
-GAP = "\n\n"  # between a text that is put in front and what it stands before
+BLANK_LINE = "\n\n"  # between a text that is put in front and what it stands before
 
 Place = Callable[[Pair, str], Pair]  # the pair with a text put in front of its prompt
 
@@ -45,7 +45,7 @@ def with_system(pair: Pair, text: str) -> Pair:
 def with_passage(pair: Pair, text: str) -> Pair:
     """The pair with a passage before its prompt, in the last user turn where the prompt is a chat."""
     if isinstance(pair.prompt, str | None):
-        return replace(pair, prompt=f"{text}{GAP}{pair.prompt or ''}")
+        return replace(pair, prompt=f"{text}{BLANK_LINE}{pair.prompt or ''}")
     turns = list(pair.prompt)
     last = max((i for i, turn in enumerate(turns) if turn.get("role") == "user"), default=None)
     if last is None:
@@ -58,8 +58,8 @@ def with_passage(pair: Pair, text: str) -> Pair:
 def before(text: str, content: Any) -> Any:
     """A message's content with a text in front: content parts stay parts."""
     if isinstance(content, list):
-        return [{"type": "text", "text": f"{text}{GAP}"}, *content]
-    return f"{text}{GAP}{content or ''}"
+        return [{"type": "text", "text": f"{text}{BLANK_LINE}"}, *content]
+    return f"{text}{BLANK_LINE}{content or ''}"
 
 
 def with_shots(template: str, pair: Pair, shots: Iterable[Pair]) -> Pair:
@@ -68,7 +68,7 @@ def with_shots(template: str, pair: Pair, shots: Iterable[Pair]) -> Pair:
         lead, own = _parted(messages(pair.prompt, "user"))
         return replace(pair, prompt=(*lead, *(turn for shot in shots for turn in _turns(shot)), *own))
     before, after = _form(template)
-    told = [f"{text_of(shot.prompt)}{after}{text_of(shot.chosen)}{GAP}{before}" for shot in shots]
+    told = [f"{text_of(shot.prompt)}{after}{text_of(shot.chosen)}{BLANK_LINE}{before}" for shot in shots]
     return replace(pair, prompt="".join(told) + text_of(pair.prompt))
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..scoring.session import Session
 
 T = TypeVar("T")
-WARM_UP = 2  # pairs scored to estimate the seconds
+WARM_UP = 2  # pairs scored or read to estimate the seconds
 
 
 def clocked(work: Callable[[], T]) -> tuple[T, float]:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from ..scoring.scores import EncodedSide
     from ..scoring.session import Session
 
-WARM_UP, BATCH = 4, 24  # sides scored to warm up, pairs scored to measure the pace
-WRITTEN, LENGTH = 8, 6  # prompts and tokens of the trial writing
+WARM_UP_SIDES, PACE_PAIRS = 4, 24  # sides scored to warm up, pairs scored to measure the pace
+TRIAL_PROMPTS, TRIAL_TOKENS = 8, 6  # prompts and tokens of the trial writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,18 @@ class Pace:
 def pace(session: Session, *, writes: bool = True) -> Pace:
     """Measured on the first pairs; nothing is stored. `writes` False: nothing is written, which takes 0."""
     pairs = session.survey.sample
-    some = pairs[:BATCH]
+    some = pairs[:PACE_PAIRS]
     given = [c for c in session.encoder.many(pairs) if len(c.chosen.ids) > c.chosen.start]
     alone = session.encoder.many([session.encoder.neutral(pair) for pair in some])
     sizes = [distinct_tokens([c.chosen.ids, c.rejected.ids]) for c in given]
-    sides = [side for c in given[:BATCH] for side in (c.chosen, c.rejected) if len(side.ids) > side.start]
+    sides = [
+        side for c in given[:PACE_PAIRS] for side in (c.chosen, c.rejected) if len(side.ids) > side.start
+    ]
     _, read = clocked(lambda: sum(1 for _ in session.source.pairs()))
     forward = _forward(session, sides)
     return Pace(
         forward,
-        _writing(session, [side.ids[: side.start] for side in sides[::2][:WRITTEN]]) if writes else 0.0,
+        _writing(session, [side.ids[: side.start] for side in sides[::2][:TRIAL_PROMPTS]]) if writes else 0.0,
         read / max(session.survey.n, 1),
         sum(sizes) / max(len(sizes), 1),
         sum(distinct_tokens([c.chosen.ids, c.rejected.ids]) for c in alone) / max(len(alone), 1),
@@ -60,7 +62,7 @@ def _forward(session: Session, sides: Sequence[EncodedSide]) -> float:
     if not sides:
         return 0.0
     with torch.no_grad():
-        token_logps(session.loaded.model, sides[:WARM_UP])
+        token_logps(session.loaded.model, sides[:WARM_UP_SIDES])
         _, taken = clocked(lambda: token_logps(session.loaded.model, sides))
     return taken / distinct_tokens([side.ids for side in sides])
 
@@ -72,5 +74,5 @@ def _writing(session: Session, contexts: Sequence[Sequence[int]]) -> float:
     draws = [Draw(tuple(context), 1.0, i) for i, context in enumerate(contexts) if context]
     if not draws:
         return 0.0
-    _, taken = clocked(lambda: list(sample(session.loaded, draws, tokens=LENGTH, batch=len(draws))))
-    return taken / (len(draws) * LENGTH)
+    _, taken = clocked(lambda: list(sample(session.loaded, draws, tokens=TRIAL_TOKENS, batch=len(draws))))
+    return taken / (len(draws) * TRIAL_TOKENS)

@@ -19,12 +19,12 @@ METHOD_WORDS = {
     "sft+dpo": "train in two stages, SFT and then DPO",
 }
 SET_UP = "do not train with this set-up"  # where the arithmetic fails, whatever the pairs are
-NAMES = re.compile(r"\b(?:sft|dpop?|cdpo|orpo|ipo|kto|simpo|nll|ppo|grpo)\b", re.IGNORECASE)
+METHOD_NAMES = re.compile(r"\b(?:sft|dpop?|cdpo|orpo|ipo|kto|simpo|nll|ppo|grpo)\b", re.IGNORECASE)
 TRAINS = re.compile(r"\b(?:train|tuning|epoch|loss|lora)\b", re.IGNORECASE)
 # Sides that state two beliefs differ in their words, and so in the states that read them.
 DESIGN = ("PB202", "PB204", "PB206", "PB241")
 DESIGNED = "a fact of the design, where each side states a belief in its own words"
-AGAINST = "PB120"  # what a decision not to train rests on where a belief does not turn
+PREFERS_REJECTED = "PB120"  # what a decision not to train rests on where a belief does not turn
 
 
 def in_words(decision: Decision) -> str:
@@ -41,7 +41,7 @@ def lowered(text: str) -> str:
 
 def methods(text: str) -> set[str]:
     """The training methods that a text names."""
-    return {word.lower() for word in NAMES.findall(text)}
+    return {word.lower() for word in METHOD_NAMES.findall(text)}
 
 
 def own(run: Run) -> set[str]:
@@ -51,7 +51,7 @@ def own(run: Run) -> set[str]:
 
 def beliefs(run: Run) -> bool:
     """Whether the pairs set one belief against another: the user says so, or the decision rests on it."""
-    decided = run.decision is not None and not run.decision.stages and leads(run.decision, AGAINST)
+    decided = run.decision is not None and not run.decision.stages and leads(run.decision, PREFERS_REJECTED)
     return run.config.get("goal") == "fact" or decided
 
 

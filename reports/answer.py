@@ -16,8 +16,8 @@ from .headline import headline
 from .next_step import next_command
 from .side_by_side import differences_told, gaps_told
 
-MOST = 4
-Rule = Callable[[Run], str]
+MOST_SENTENCES = 4
+Sentence = Callable[[Run], str]
 R = TypeVar("R", bound=Run)
 
 
@@ -30,7 +30,7 @@ def summary(run: Run) -> tuple[str, ...]:
     """The sentences, at most four: one from each place of the command's plan that has something to say."""
     plan = PLANS.get(run.command, ((_nothing,),))
     told = [next(filter(None, (rule(run) for rule in rules)), "") for rules in plan]
-    return tuple(text for text in told if text)[:MOST] or (_fallback(run),)
+    return tuple(text for text in told if text)[:MOST_SENTENCES] or (_fallback(run),)
 
 
 def _fallback(run: Run) -> str:
@@ -69,10 +69,10 @@ def _diagnosed(run: Run) -> str:
         return f"The curves of this run show nothing wrong{since}."
     if found.get("main") == "healthy":
         return f"The curves look healthy, but there is more to see: {', '.join(map(str, found['tags']))}."
-    return f"This run was {DIAGNOSES.get(str(found.get('main')), found.get('main'))}{since}."
+    return f"This run was {DIAGNOSIS_WORDS.get(str(found.get('main')), found.get('main'))}{since}."
 
 
-DIAGNOSES = {
+DIAGNOSIS_WORDS = {
     "numerics": "broken by its arithmetic: numbers were not finite or not possible",
     "diverged": "diverging",
     "stuck": "stuck: it learned nothing that the log shows",
@@ -82,7 +82,7 @@ DIAGNOSES = {
 }
 
 
-def _part(key: str) -> Rule:
+def _part(key: str) -> Sentence:
     def told(run: Run) -> str:
         text = str((run.details.get("autopsy") or {}).get(key) or "").rstrip(".")
         return f"{text[:1].upper()}{text[1:]}." if text else ""
@@ -140,10 +140,10 @@ def _nothing(run: Run) -> str:
     return ""
 
 
-PREFERS: tuple[Rule, ...] = (sentences.preference,)
+PREFERENCE_SENTENCES: tuple[Sentence, ...] = (sentences.preference,)
 # One place of the paragraph each: the first rule of a place that has something to say is used.
-PLANS: Mapping[str, tuple[tuple[Rule, ...], ...]] = {
-    "bias": (PREFERS, (sentences.given_prompt,), (sentences.groups_apart,), (_settled,)),
+PLANS: Mapping[str, tuple[tuple[Sentence, ...], ...]] = {
+    "bias": (PREFERENCE_SENTENCES, (sentences.given_prompt,), (sentences.groups_apart,), (_settled,)),
     "data": (
         (sentences.sound,),
         (sentences.faults, sentences.weighty),
@@ -153,7 +153,7 @@ PLANS: Mapping[str, tuple[tuple[Rule, ...], ...]] = {
     "negatives": ((sentences.told_apart,), (sentences.faults, sentences.weighty)),
     "trial": ((sentences.would_learn,), (sentences.faults, sentences.weighty)),
     "gate": (
-        PREFERS,
+        PREFERENCE_SENTENCES,
         (sentences.given_prompt, sentences.faults),
         (sentences.would_learn, sentences.told_apart),
         (decided,),

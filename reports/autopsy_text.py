@@ -11,7 +11,7 @@ from rich.text import Text
 from ..records import Run
 from .curves import draw, panels, side_by_side
 from .text_page import STYLES, PageLayout
-from .view import DIAGNOSES
+from .view import DIAGNOSIS_TONES
 
 PANEL = 38
 
@@ -39,7 +39,7 @@ def diagnosis_lines(run: Run, page: PageLayout) -> list[Text]:
     """The main label with its evidence and advice."""
     found = _autopsy(run)
     main = str(found.get("main"))
-    tone = DIAGNOSES.get(main, "unsure")
+    tone = DIAGNOSIS_TONES.get(main, "unsure")
     qualified = main == "healthy" and found.get("tags")
     since = f" since {found['since']}" if found.get("since") else ""
     since += f" ({found['confidence']})" if found.get("confidence") and not qualified else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-SMALLEST = 1e-300  # below it floats lose their digits, and steps their multiples
+SMALLEST_RANGE = 1e-300  # below it floats lose their digits, and steps their multiples
 
 
 def ends(values: Iterable[float | None], bound: float | None = None) -> tuple[float, float]:
@@ -27,7 +27,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 def round_step(size: float) -> float:
     """The least of 1, 2, 2.5, 5 times a power of ten that is at least `size`."""
-    size = max(size, SMALLEST)
+    size = max(size, SMALLEST_RANGE)
     power = 10.0 ** math.floor(math.log10(size))
     return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= size * 0.999)
 

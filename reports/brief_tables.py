@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..records import Condition, Run
 from .tables import RESULTS, data_checks
-from .view import MARKS, Column, Table, condition_name, limit, noted, result, value
+from .view import SEVERITY_MARKS, Column, Table, condition_name, limit, noted, result, value
 
 
 def open_conditions(run: Run) -> Table:
@@ -45,5 +45,5 @@ def _why_open(c: Condition) -> str:
 def raised_checks(run: Run) -> Table:
     """The checks of the file that found something, and how many there were."""
     every = data_checks(run)
-    rows = tuple(row for row in every.rows if str(row[-1]).endswith(tuple(MARKS.values())))
+    rows = tuple(row for row in every.rows if str(row[-1]).endswith(tuple(SEVERITY_MARKS.values())))
     return replace(every, title=f"what {len(every.rows)} checks of the file found", rows=rows)

@@ -10,16 +10,16 @@ from typing import Any
 
 from ..records import Run
 
+PAIR_SIDES = ("chosen", "rejected")
 Point = tuple[float, float]
 BOTH = ("training", "held out")
-SIDES = ("chosen", "rejected")
 # Title, columns and what the two curves of a panel are called.
 PANELS: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("loss", ("loss", "eval_loss"), BOTH),
     ("accuracy", ("rewards/accuracies", "eval_rewards/accuracies"), BOTH),
     ("margin", ("rewards/margins", "eval_rewards/margins"), BOTH),
-    ("logps", ("logps/chosen", "logps/rejected"), SIDES),
-    ("logps, held out", ("eval_logps/chosen", "eval_logps/rejected"), SIDES),
+    ("logps", ("logps/chosen", "logps/rejected"), PAIR_SIDES),
+    ("logps, held out", ("eval_logps/chosen", "eval_logps/rejected"), PAIR_SIDES),
     ("reward", ("reward", "eval_reward"), BOTH),
     ("trial: accuracy, unseen", ("unseen/accuracies",), BOTH),
     ("trial: margin, unseen", ("unseen/margins",), BOTH),
@@ -28,7 +28,7 @@ PANELS: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
 MOST_SETS = 2
 TINY = 1e-30  # under this a difference is rounding
 LARGEST = 1e100  # a value beyond it is drawn as no number
-MARKS = ("•", "○")
+POINT_MARKS = ("•", "○")
 ASCII_MARKS = ("*", "o")
 
 
@@ -95,7 +95,7 @@ def draw(panel: Panel, width: int = 38, height: int = 6, ascii_only: bool = Fals
 
     Where a column holds several entries it shows their mean. `x` on the axis: entries without a number.
     """
-    marks = ASCII_MARKS if ascii_only else MARKS
+    marks = ASCII_MARKS if ascii_only else POINT_MARKS
     across = width - 10
     first, last = _span([x for s in panel.series for x, _ in s.points])
     shown = [_binned(s.points, first, last, across) for s in panel.series]

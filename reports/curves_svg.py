@@ -15,8 +15,8 @@ from .curves import Panel, Point, Series, logged, panels
 from .plots import marks_at
 from .svg import Axis, bottom_axis, figure, line, place, text
 
-MOST = 400  # points of a curve
-HEIGHT, TOP, BASE = 150, 20, 122
+MOST_POINTS = 400  # points of a curve
+CURVE_HEIGHT, CURVE_TOP, CURVE_BASE = 150, 20, 122
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,16 @@ def _plot(panel: Panel, events: Sequence[Mapping[str, Any]]) -> Markup:
     curves = [_curve(series.points, across, up, f"curve c{i}") for i, series in enumerate(panel.series)]
     inner = Markup(
         '<svg y="{}" width="100%" height="{}" viewBox="0 0 1000 100" preserveAspectRatio="none">{}</svg>'
-    ).format(TOP, BASE - TOP, Markup("").join(curves))
+    ).format(CURVE_TOP, CURVE_BASE - CURVE_TOP, Markup("").join(curves))
     parts = [
         inner,
         *_broken(panel, across),
-        *marks_at(events, across, BASE),
+        *marks_at(events, across, CURVE_BASE),
         text("0%", 12, number(up[1]), "tick"),
-        text("0%", BASE - 4, number(up[0]), "tick"),
-        *bottom_axis(across, BASE, most=5),
+        text("0%", CURVE_BASE - 4, number(up[0]), "tick"),
+        *bottom_axis(across, CURVE_BASE, most=5),
     ]
-    return figure(panel.title, "; ".join(_told(series) for series in panel.series), HEIGHT, parts)
+    return figure(panel.title, "; ".join(_told(series) for series in panel.series), CURVE_HEIGHT, parts)
 
 
 def _curve(points: Sequence[Point], across: Axis, up: Axis, kind: str) -> Markup:
@@ -75,7 +75,7 @@ def _curve(points: Sequence[Point], across: Axis, up: Axis, kind: str) -> Markup
 
 
 def _thinned(points: Sequence[Point]) -> list[Point]:
-    stride, last = -(-len(points) // MOST), len(points) - 1
+    stride, last = -(-len(points) // MOST_POINTS), len(points) - 1
     # The last point stays; so does everything that is no number, which matters most.
     return [p for i, p in enumerate(points) if i % stride == 0 or i == last or not math.isfinite(p[1])]
 
@@ -88,7 +88,9 @@ def _share(value: float, axis: Axis) -> float:
 
 def _broken(panel: Panel, across: Axis) -> list[Markup]:
     steps = {x for series in panel.series for x, y in series.points if not math.isfinite(y)}
-    return [line(x, TOP, x, BASE, "broken") for x in sorted({place(step, across) for step in steps})]
+    return [
+        line(x, CURVE_TOP, x, CURVE_BASE, "broken") for x in sorted({place(step, across) for step in steps})
+    ]
 
 
 def _told(series: Series) -> str:

@@ -13,10 +13,10 @@ from ..number_format import measured
 from ..records import Condition, Decision, Run
 from .advice import in_words, lowered, methods, own
 from .next_step import failing, trains
-from .sentences import APART, apart_told, errors_of, given_prompt
+from .sentences import SEPARABLE, apart_told, errors_of, given_prompt
 from .view import condition_name as name
 
-STRENGTH = re.compile(r"evidence: (\w+)$")
+EVIDENCE = re.compile(r"evidence: (\w+)$")
 
 
 def decided(run: Run) -> str:
@@ -90,12 +90,16 @@ def _names(conditions: Iterable[Condition]) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = names if len(names) <= MOST else [*names[: MOST - 1], f"{len(names) - MOST + 1} more"]
+    shown = (
+        names
+        if len(names) <= MOST_NAMES
+        else [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
+    )
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
 
 
 def _strength(decision: Decision) -> str:
-    sure = next((m[1] for r in decision.reasons if (m := STRENGTH.search(r.source))), "")
+    sure = next((m[1] for r in decision.reasons if (m := EVIDENCE.search(r.source))), "")
     return f" (evidence: {GRADES.get(sure, sure)}; `probe explain evidence`)" if sure else ""
 
 
@@ -108,7 +112,7 @@ def _told_before(run: Run, decision: Decision) -> bool:
 def _because(run: Run, decision: Decision) -> str:
     """What the decision rests on first: told by its number where that has words, else by its finding."""
     code = decision.reasons[0].code if decision.reasons else ""
-    if code in APART and apart_told(run):
+    if code in SEPARABLE and apart_told(run):
         return "that is what they would teach"
     name, words = BECAUSE.get(code, ("", ""))
     found = run.estimate(name) if name else None
@@ -137,7 +141,7 @@ GRADES = {
 }
 ASIDE = re.compile(r" \((?:[^()]|\([^()]*\))*\)")  # in brackets, with brackets of its own
 NOT_YET = "do not train yet"
-MOST = 3  # conditions that the sentence names
+MOST_NAMES = 3  # conditions that the sentence names
 
 
 def allowed(text: str, decision: Decision) -> str:

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..number_format import NONE, change, change_interval, interval, number, p_value, plain
-from ..records import Run
+from ..records import NATS_PER_TOKEN, Run
 from .axis import ends
 from .view import Column, IntervalCell, Table, details, sides
-
-UNITS = "nats/token"
 
 
 def effects(run: Run) -> Table:
@@ -23,7 +21,7 @@ def effects(run: Run) -> Table:
     facts = run.details.get("effects_on") or {}
     left = f"; {facts['left_out']} pairs left out" if facts.get("left_out") else ""
     what = "of the tuned model's answers against the base's" if _compared(run) else "w beyond control texts"
-    title = f"traits: {what}, {UNITS}, {facts.get('read', 0)} pairs{left}"
+    title = f"traits: {what}, {NATS_PER_TOKEN}, {facts.get('read', 0)} pairs{left}"
     span = ends((x for r in rows for x in (r["excess"], r["low"], r["high"])), None)
     return Table(
         "effects", title, columns, tuple(_effect(r, _compared(run)) for r in rows), axis=span, limit=16
@@ -94,8 +92,9 @@ def levers(run: Run) -> Table:
 def _lever(r: Mapping[str, Any]) -> tuple[str | IntervalCell, ...]:
     base = r["change"] is None
     return (
-        str(r["lever"]), number(r["gap"], UNITS), NONE if base else change(r["change"], UNITS),
-        interval(r["low"], r["high"], UNITS), IntervalCell(r["change"], r["low"], r["high"]),
+        str(r["lever"]), number(r["gap"], NATS_PER_TOKEN),
+        NONE if base else change(r["change"], NATS_PER_TOKEN),
+        interval(r["low"], r["high"], NATS_PER_TOKEN), IntervalCell(r["change"], r["low"], r["high"]),
         NONE if base else f"{r['turned']} of {r['wrong']}", NONE if base else f"{r['lost']} of {r['right']}",
         plain(round(r["tokens"])), NONE if r["seconds"] is None else f"{r['seconds']:.0f} s",
         number(r["perplexity"]), str(r["how"]),

@@ -22,7 +22,7 @@ from .answer import answered
 from .renderers import RENDERERS
 
 TALLEST = 40  # lines of a screen that a report counts on
-WIDEST = 120  # longer lines are hard to read; a wide terminal gains nothing
+WIDEST_REPORT = 120  # longer lines are hard to read; a wide terminal gains nothing
 
 Target = tuple[str, Path | None]
 
@@ -108,7 +108,7 @@ def terminal(run: Run, *, everything: bool = False) -> str:
     ascii_only = not encoding.startswith("utf")
     return text.render(
         run,
-        width=min(size, WIDEST),
+        width=min(size, WIDEST_REPORT),
         color=color,
         ascii_only=ascii_only,
         everything=everything,

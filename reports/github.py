@@ -9,7 +9,7 @@ from .headline import headline
 from .view import fact, fails
 
 LEVEL = {"error": "error", "warning": "warning", "info": "notice"}
-PLACES = 5  # annotations of one finding; GitHub shows ten of a level
+MOST_PLACES = 5  # annotations of one finding; GitHub shows ten of a level
 
 
 def render(run: Run) -> str:
@@ -36,10 +36,10 @@ def _condition(condition: Condition, run: Run) -> str:
 
 
 def _finding(finding: Finding, path: str, kind: str) -> list[str]:
-    hidden = len(finding.lines) - PLACES
+    hidden = len(finding.lines) - MOST_PLACES
     more = f" (and {hidden} more lines)" if hidden > 0 else ""
     message = f"{finding.message}{more}. {finding.remedy}".strip()
-    places = [str(line) for line in finding.lines[:PLACES]] or [""]
+    places = [str(line) for line in finding.lines[:MOST_PLACES]] or [""]
     level = LEVEL.get(kind, "notice")
     return [command(level, message, file=path, line=line, title=finding.code) for line in places]
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from ..number_format import change, change_interval, count, interval, measured, number, p_text
 from ..records import BiasRow, Run
 from .side_by_side import counted
-from .view import DIAGNOSES, TONES, Tone, details, named, noted, result, sides
+from .view import DIAGNOSIS_TONES, TONES, Tone, details, named, noted, result, sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,10 @@ def headline(run: Run) -> Headline:
     """The verdict in a sentence; the decision, where there is one, stands beside it."""
     status = run.verdict.status
     autopsy = run.details.get("autopsy") or {}
-    tone = DIAGNOSES.get(str(autopsy.get("main")), "unsure") if run.command == "autopsy" else TONES[status]
-    return Headline(status, tone, next(filter(None, (told(run) for told in TOLD))))
+    tone = (
+        DIAGNOSIS_TONES.get(str(autopsy.get("main")), "unsure") if run.command == "autopsy" else TONES[status]
+    )
+    return Headline(status, tone, next(filter(None, (told(run) for told in HEADLINES))))
 
 
 def _promoted(run: Run) -> str:
@@ -156,7 +158,7 @@ def _with_findings(*parts: str, run: Run) -> str:
     return "; ".join([*parts, *([_counted(run)] if run.findings else [])]) if parts else ""
 
 
-TOLD = (
+HEADLINES = (
     _promoted,
     _sampled,
     _judged,

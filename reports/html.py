@@ -22,7 +22,7 @@ from .headline import headline
 from .next_step import next_told, show_command
 from .probe_sections import probe_tables
 from .terms import terms
-from .view import MARKS, TONES, details, files, model_name, notes, reproduce, sides, subject
+from .view import SEVERITY_MARKS, TONES, details, files, model_name, notes, reproduce, sides, subject
 
 HERE = Path(__file__).parent
 PLOTTED = 10_000  # pairs in the plots, the first ones
@@ -75,7 +75,7 @@ def _context(run: Run) -> dict[str, Any]:
         "css": Markup((HERE / "report.css").read_text(encoding="utf-8")),
         "head": headline(run),
         "tones": TONES,
-        "marks": MARKS,
+        "marks": SEVERITY_MARKS,
         "title": " · ".join(
             part for part in (f"probe {run.command}", *files(run)[:1], model_name(run)) if part
         ),
@@ -95,8 +95,8 @@ def _context(run: Run) -> dict[str, Any]:
         "autopsy": run.details.get("autopsy") or {},
         "giveaways": details(run, "giveaways"),
         "pairs": _pairs(run),
-        "levels": [tokens.token("", -(level + 1e-6)).tint for level in (0.0, *tokens.LEVELS)],
-        "level_names": ["likely", *[f"−{level:g}" for level in tokens.LEVELS]],
+        "levels": [tokens.token("", -(level + 1e-6)).tint for level in (0.0, *tokens.TINT_LEVELS)],
+        "level_names": ["likely", *[f"−{level:g}" for level in tokens.TINT_LEVELS]],
         "runner_up": {k: plain(v) for k, v in ((run.decision and run.decision.runner_up) or {}).items()},
         "reproduce": reproduce(run),
         "metadata": _metadata(run),

@@ -16,9 +16,9 @@ from .headline import headline
 from .next_step import next_told, show_command
 from .tables import tables
 from .terms import terms
-from .view import MARKS, IntervalCell, Table, details, files, reproduce, sides, subject
+from .view import SEVERITY_MARKS, IntervalCell, Table, details, files, reproduce, sides, subject
 
-SPECIAL = re.compile(r"([\\`*_|~$]|(?<=\])\()")
+MARKDOWN_SIGNS = re.compile(r"([\\`*_|~$]|(?<=\])\()")
 ENTITIES = {
     "&": "&amp;",
     "<": "&lt;",
@@ -26,7 +26,7 @@ ENTITIES = {
     "@": "@<!-- -->",
 }  # the comment keeps @name from calling them
 OPEN = 8  # findings, and conditions, that are not folded
-ROWS = 100  # rows of a table; a step summary holds 1 MiB
+MOST_ROWS = 100  # rows of a table; a step summary holds 1 MiB
 
 
 def render(run: Run) -> str:
@@ -35,7 +35,7 @@ def render(run: Run) -> str:
     told = findings(run)
     grave = [f for f in told if f.severity != "info"][:OPEN]
     parts = [
-        f"## probe {run.command}: {MARKS.get(head.status, '')} {head.status}".replace("  ", " "),
+        f"## probe {run.command}: {SEVERITY_MARKS.get(head.status, '')} {head.status}".replace("  ", " "),
         escaped(" ".join(run.summary)),
         f"Next: {code(run.next)}{f' ({escaped(told_)})' if (told_ := next_told(run)) else ''}"
         if run.next
@@ -58,7 +58,7 @@ def render(run: Run) -> str:
 
 def escaped(text: str) -> str:
     """`text` as Markdown that shows as it is."""
-    shown = SPECIAL.sub(r"\\\1", visible(text))
+    shown = MARKDOWN_SIGNS.sub(r"\\\1", visible(text))
     return "".join(ENTITIES.get(c, c) for c in shown)
 
 
@@ -84,7 +84,7 @@ def _finding(finding: Finding, run: Run) -> str:
     lines = f" (lines {spans(finding.lines, 20)})" if finding.lines else ""
     remedy = f"<br>→ {escaped(finding.remedy)}" if finding.remedy else ""
     kind = standing(finding, run)
-    head = f"{MARKS[kind]} **{finding.code}** {kind}"
+    head = f"{SEVERITY_MARKS[kind]} **{finding.code}** {kind}"
     return f"- {head}: {escaped(finding.message + group + lines)}{remedy}"
 
 
@@ -93,7 +93,7 @@ def _fold(title: str, body: str) -> str:
     return f"<details><summary>{escaped(title)}</summary>\n\n{body}\n\n</details>" if body else ""
 
 
-def _grid(table: Table, most: int = ROWS) -> str:
+def _grid(table: Table, most: int = MOST_ROWS) -> str:
     drawn = [i for i, column in enumerate(table.columns) if column.align != "plot"]
     shown = [i for i in drawn if table.columns[i].align != "note" or any(row[i] for row in table.rows)]
     head = [escaped(table.columns[i].name) for i in shown]

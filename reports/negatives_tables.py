@@ -8,7 +8,7 @@ from ..number_format import NONE, interval, number
 from ..records import Run
 from .view import Column, Table, details
 
-WORST = 10
+WORST_SHOWN = 10
 
 # The score that rows are sorted by, its ascending order, and what that order means; the first one measured.
 ORDERS = (
@@ -55,7 +55,7 @@ def pairs(run: Run) -> Table:
         Column("line", "right"), Column("id"), Column("group", drop=5),
         *(Column(name.replace("_", " "), "right", drop=4 * name.endswith("excess")) for name in known),
     )  # fmt: skip
-    return Table("negatives", title, columns, tuple(_pair(row, known) for row in rows), limit=WORST)
+    return Table("negatives", title, columns, tuple(_pair(row, known) for row in rows), limit=WORST_SHOWN)
 
 
 def _pair(row: dict[str, Any], known: list[str]) -> tuple[str, ...]:

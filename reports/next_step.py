@@ -13,8 +13,10 @@ from .view import sides
 
 # Codes of rows that `probe data --fix` leaves out.
 FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fix` leaves out
-APART = ("PB20", "PB21")  # told apart by other than content: another writer's negatives mend it
-LEAST = 6  # pairs: fewer cannot show a preference at all (stats/power.py), and nothing is measured on them
+TRIVIAL_CODES = ("PB20", "PB21")  # told apart by other than content: another writer's negatives mend it
+LEAST_TO_JUDGE = (
+    6  # pairs: fewer cannot show a preference at all (stats/power.py), and nothing is measured on them
+)
 # Options that say what is measured, not how it is shown: the next command needs the same ones.
 READING = ("fields", "sides", "skip_bad")
 ENCODING = ("model", *READING, "template", "max_length", "revision", "trust_remote_code")
@@ -30,7 +32,7 @@ def errors_told(findings: Iterable[Finding]) -> str:
 
 def next_command(run: Run) -> str | None:
     """The command line to run now, quoted for a shell; None where nothing that `probe` does would help."""
-    rule = RULES.get(run.command)
+    rule = NEXT_STEPS.get(run.command)
     return rule(run) if rule else None
 
 
@@ -68,7 +70,7 @@ def _data(run: Run) -> str | None:
     errors = [f.code for f in run.findings if f.severity == "error"]
     if not errors:
         few = (run.inputs.get("pairs") or {}).get("n") or 0
-        if few < LEAST:
+        if few < LEAST_TO_JUDGE:
             return "probe explain PB327"
         form = next((f for f in run.findings if f.code.startswith("PB21") and f.severity == "warning"), None)
         return _without_form(run, form.code, form.estimate) if form else _line(run, "gate")
@@ -103,7 +105,7 @@ def _gate(run: Run) -> str | None:
         return f"probe explain {codes[0]}" if levers else _line(run, "levers")
     if form := next((c for c in failing(run) if c.name == "template_share"), None):
         return _without_form(run, form.code, form.measured)
-    if any(code.startswith(APART) for code in (*codes, *(c.code for c in failing(run)))):
+    if any(code.startswith(TRIVIAL_CODES) for code in (*codes, *(c.code for c in failing(run)))):
         return _line(run, "sample", carried=("model", "fields"))
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
     if missing:
@@ -121,7 +123,7 @@ def _first_standing(run: Run) -> str | None:
         return _line(run, "gate")
     if standing.name == "template_share" and standing.result == "fail":
         return _without_form(run, standing.code, standing.measured)
-    if standing.result == "fail" and standing.code.startswith(APART):
+    if standing.result == "fail" and standing.code.startswith(TRIVIAL_CODES):
         return _line(run, "sample", carried=("model", "fields"))
     return f"probe explain {standing.code}"
 
@@ -161,7 +163,7 @@ def show_command(run: Run, line: str = "") -> str | None:
     return _line(run, "show", "--line", line or str(worst), carried=ENCODING) if line or worst else None
 
 
-RULES: dict[str, Callable[[Run], str | None]] = {
+NEXT_STEPS: dict[str, Callable[[Run], str | None]] = {
     "bias": _bias,
     "data": _data,
     "negatives": _negatives,

@@ -13,12 +13,12 @@ from .axis import ends, round_step
 from .svg import Axis, bottom_axis, dot, figure, line, place, rect, text
 from .view import IntervalCell, Table
 
-Rows = Sequence[Mapping[str, Any]]
+PlotRows = Sequence[Mapping[str, Any]]
 SLOTS = 120  # places along a strip; dots of one place are stacked
 RISE, TALL = 7.0, 84.0  # pixels from dot to dot of a stack, and of the tallest stack
-GROUPS = 12  # strips, the largest groups
-TOLD = 2500  # pairs; with more, a dot is not told under the cursor
-MOST = 84  # dots of a stack; more could not be told apart
+MOST_GROUPS = 12  # strips, the largest groups
+MOST_HOVERED = 2500  # pairs; with more, a dot is not told under the cursor
+MOST_STACKED = 84  # dots of a stack; more could not be told apart
 
 
 def interval_bar(cell: IntervalCell, table: Table, total: bool) -> Markup:
@@ -46,12 +46,12 @@ def interval_axis(table: Table) -> Markup:
     )
 
 
-def gap_strips(pairs: Rows, first: str, second: str, bound: float | None) -> Markup:
+def gap_strips(pairs: PlotRows, first: str, second: str, bound: float | None) -> Markup:
     """A dot for every pair at its gap, a strip for every group, equal places stacked."""
-    gaps, told = _gaps(pairs), len(pairs) <= TOLD
+    gaps, told = _gaps(pairs), len(pairs) <= MOST_HOVERED
     axis = ends((gap for _, gap in gaps), bound)
     sizes = Counter(group for group, _ in gaps)
-    names = [name for name, _ in sizes.most_common(GROUPS)]
+    names = [name for name, _ in sizes.most_common(MOST_GROUPS)]
     stacks = {name: _stacks([r for r in pairs if (r.get("group") or "all") == name], axis) for name in names}
     highest = max(len(stack) for of in stacks.values() for stack in of.values())
     rise = min(RISE, TALL / highest)
@@ -61,19 +61,19 @@ def gap_strips(pairs: Rows, first: str, second: str, bound: float | None) -> Mar
     for i, (name, stack) in enumerate(stacks.items()):
         base = 20 + row * (i + 1)
         parts += [text("0%", base - row + 20, name), *_dots(stack, axis, base, rise, told)]
-    if len(sizes) > GROUPS:
-        parts.append(text("50%", 11, f"the {GROUPS} largest of {len(sizes)} groups", "tick", "middle"))
+    if len(sizes) > MOST_GROUPS:
+        parts.append(text("50%", 11, f"the {MOST_GROUPS} largest of {len(sizes)} groups", "tick", "middle"))
     desc = (
         f"{len(gaps)} pairs in {len(sizes)} groups; right of zero the model prefers {first}, left {second}."
     )
     return figure("Gap of every pair", desc, height, [*parts, *bottom_axis(axis, height - 24)])
 
 
-def _gaps(pairs: Rows) -> list[tuple[str, float]]:
+def _gaps(pairs: PlotRows) -> list[tuple[str, float]]:
     return [(str(r.get("group") or "all"), float(r["gap"])) for r in pairs if r.get("gap") is not None]
 
 
-def _stacks(pairs: Rows, axis: Axis) -> dict[int, list[Mapping[str, Any]]]:
+def _stacks(pairs: PlotRows, axis: Axis) -> dict[int, list[Mapping[str, Any]]]:
     """The pairs of each place along the axis."""
     low, high = axis
     stacks: dict[int, list[Mapping[str, Any]]] = {}
@@ -83,7 +83,7 @@ def _stacks(pairs: Rows, axis: Axis) -> dict[int, list[Mapping[str, Any]]]:
     return stacks
 
 
-def _dots(stacks: Mapping[int, Rows], axis: Axis, base: float, rise: float, told: bool) -> list[Markup]:
+def _dots(stacks: Mapping[int, PlotRows], axis: Axis, base: float, rise: float, told: bool) -> list[Markup]:
     zero = (0 - axis[0]) / (axis[1] - axis[0]) * SLOTS
     return [
         dot(
@@ -94,7 +94,7 @@ def _dots(stacks: Mapping[int, Rows], axis: Axis, base: float, rise: float, told
             *(_told(pair) if told else ()),
         )
         for slot, pairs in sorted(stacks.items())
-        for level, pair in enumerate(pairs[:MOST])
+        for level, pair in enumerate(pairs[:MOST_STACKED])
     ]
 
 
@@ -117,7 +117,7 @@ def _sides(first: str, second: str) -> list[Markup]:
     return [text("0%", 11, f"← {second}", "second-name"), text("100%", 11, f"{first} →", "first-name", "end")]
 
 
-def gap_histogram(pairs: Rows, first: str, second: str, bound: float | None) -> Markup:
+def gap_histogram(pairs: PlotRows, first: str, second: str, bound: float | None) -> Markup:
     """How many pairs lie in each stretch of the gap."""
     gaps = [gap for _, gap in _gaps(pairs)]
     axis = ends(gaps, bound)
@@ -144,13 +144,13 @@ def gap_histogram(pairs: Rows, first: str, second: str, bound: float | None) -> 
     return figure("Distribution of the gap", desc, height, [*parts, *bottom_axis(axis, base)])
 
 
-def length_plot(pairs: Rows, first: str, second: str) -> Markup:
+def length_plot(pairs: PlotRows, first: str, second: str) -> Markup:
     """Gap against the difference in length: is it length that the model prefers?"""
     known = [r for r in pairs if None not in (r.get("chosen_tokens"), r.get("rejected_tokens"), r.get("gap"))]
     points = [(float(r["chosen_tokens"]) - float(r["rejected_tokens"]), float(r["gap"])) for r in known]
     across, up = ends(x for x, _ in points), ends(y for _, y in points)
     height, top, base = 240, 16, 200
-    told = len(points) <= TOLD
+    told = len(points) <= MOST_HOVERED
     places = {
         (place(x, across), round(base - (base - top) * _share(y, up))): (y, row)
         for (x, y), row in zip(points, known, strict=True)
@@ -195,7 +195,7 @@ def standing(axis: Mapping[str, Any]) -> Markup:
     return figure("Where these pairs stand", f"at {position:.2f}; {'; '.join(names)}", 60, parts)
 
 
-def changes(rows: Rows) -> Markup:
+def changes(rows: PlotRows) -> Markup:
     """Before and after, for gaps in nats/token: an arrow a row.
 
     Log-probs lie far from zero; on one axis with the gaps they would hide the change of both.

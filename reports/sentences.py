@@ -16,8 +16,8 @@ from ..shared_limits import CHANCE, TRIVIAL
 from .advice import beliefs, lowered, methods, own
 from .view import model_name, sides
 
-LEAST_LOSS = 0.05  # nats/token that the chosen side loses: less is nothing to act on, however sure
-AGAINST = {"favours chosen": "rejected", "favours rejected": "chosen"}
+LEAST_CHOSEN_FALL = 0.05  # nats/token that the chosen side loses: less is nothing to act on, however sure
+DISFAVOURED = {"favours chosen": "rejected", "favours rejected": "chosen"}
 
 
 def favoured(run: Run) -> str | None:
@@ -174,7 +174,12 @@ def would_learn(run: Run) -> str:
 
 def _sinks(run: Run) -> str:
     change = run.estimate("trial_chosen_change")
-    if change is None or change.high is None or change.high >= 0 or abs(change.value or 0.0) < LEAST_LOSS:
+    if (
+        change is None
+        or change.high is None
+        or change.high >= 0
+        or abs(change.value or 0.0) < LEAST_CHOSEN_FALL
+    ):
         return ""
     return f", while the chosen side itself loses {abs(change.value or 0.0):.2f} nats/token"
 
@@ -192,7 +197,7 @@ def _written(run: Run, what: str, *, like: bool | None = None) -> str:
     return f"{what} is not shown to follow: {of}."
 
 
-APART = ("PB202", "PB204")  # what `told_apart` says of a gate, once
+SEPARABLE = ("PB202", "PB204")  # what `told_apart` says of a gate, once
 
 
 def apart_told(run: Run) -> bool:
@@ -209,7 +214,7 @@ def errors_of(run: Run) -> list[Finding]:
     """The errors that count, without those that name another method or are told as `told_apart`."""
     accepted = {str(a.get("code")) for a in run.details.get("accepted") or ()}
     errors = (f for f in run.findings if f.severity == "error" and _plain(f, run))
-    return [f for f in errors if f.code not in accepted and not (f.code in APART and apart_told(run))]
+    return [f for f in errors if f.code not in accepted and not (f.code in SEPARABLE and apart_told(run))]
 
 
 def _plain(finding: Finding, run: Run) -> bool:

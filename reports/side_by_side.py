@@ -9,7 +9,7 @@ from ..number_format import change, change_interval, count, number
 from ..records import Run
 from .view import details
 
-MOST = 6  # runs whose gap is told
+MOST_RUNS = 6  # runs whose gap is told
 
 
 def gaps_told(run: Run) -> str:
@@ -19,7 +19,7 @@ def gaps_told(run: Run) -> str:
     told = [f"{number(value, 'nats')} in {name}" for name, value in known if value is not None]
     if not told:
         return ""
-    shown = told if len(told) <= MOST else [*told[: MOST - 1], "…", told[-1]]
+    shown = told if len(told) <= MOST_RUNS else [*told[: MOST_RUNS - 1], "…", told[-1]]
     return f"{count(len(rows), 'run')} side by side: the mean gap is {', '.join(shown)} (nats/token)."
 
 
@@ -39,7 +39,7 @@ def counted(run: Run) -> str:
         return ""
     clear = [str(row["name"]) for row in rows if _clear(row)]
     told = f", {len(clear)} of {count(len(rows), 'difference')} clear of 0" if rows else ""
-    return f"{count(len(runs), 'run')}{told}{': ' if clear else ''}{', '.join(clear[:MOST])}"
+    return f"{count(len(runs), 'run')}{told}{': ' if clear else ''}{', '.join(clear[:MOST_RUNS])}"
 
 
 def _whole(run: Run) -> list[Mapping[str, Any]]:

@@ -13,12 +13,24 @@ from .effects_tables import attributes, effects, levers
 from .negatives_tables import authorship, pairs
 from .probe_sections import probe_tables
 from .raced import candidates, hardest
-from .view import MARKS, Column, IntervalCell, Table, details, findings, limit, named, result, sides, value
+from .view import (
+    SEVERITY_MARKS,
+    Column,
+    IntervalCell,
+    Table,
+    details,
+    findings,
+    limit,
+    named,
+    result,
+    sides,
+    value,
+)
 
 # Of a condition, the gravest first.
 RESULTS = ("fail", "inconclusive", "accepted", "decides", "note", "pass")
 # Which section shows the estimates of a family, whose names go on with a colon.
-SHOWN = {
+SECTION_OF_FAMILY = {
     "effect": "effects", "weight": "effects", "attribute": "attributes",
     "effect_change": "effects", "weight_change": "effects", "attribute_change": "attributes",
     "lever": "levers", "lever_turned": "levers",
@@ -118,7 +130,7 @@ def data_checks(run: Run) -> Table:
         Column("check"), Column("found", "right"), Column("share", "right"), Column("95% CI", drop=2),
         Column("limit", "right", drop=3), Column("code", drop=1),
     )  # fmt: skip
-    found = {finding.code: MARKS[finding.severity] for finding in findings(run)[::-1]}
+    found = {finding.code: SEVERITY_MARKS[finding.severity] for finding in findings(run)[::-1]}
     rows = tuple(
         (
             str(r["check"]),
@@ -215,7 +227,11 @@ def _elsewhere(run: Run) -> set[tuple[str, str]]:
         (f"{r['name']}_change".replace(" ", "_"), str(r.get("group") or "all"))
         for r in details(run, "before_after")
     }
-    own = {(e.name, e.group) for e in run.estimates if details(run, SHOWN.get(e.name.split(":")[0], ""))}
+    own = {
+        (e.name, e.group)
+        for e in run.estimates
+        if details(run, SECTION_OF_FAMILY.get(e.name.split(":")[0], ""))
+    }
     return by_group | told | changed | own
 
 

@@ -12,7 +12,7 @@ from .text_page import PageLayout
 from .text_tables import table_lines
 from .view import Column, IntervalCell, Table
 
-GROUPS = 10  # rows, the largest groups; the view must fit a small terminal
+LARGEST_GROUPS = 10  # rows, the largest groups; the view must fit a small terminal
 COLUMNS = (
     Column("group"), Column("n", "right"), Column("wins", "right", drop=1), Column("gap", "right"),
     Column("", "plot"),
@@ -52,7 +52,7 @@ class Tally:
     def table(self) -> Table:
         """The largest groups, then the whole file."""
         # A copy: the display's thread draws while the scoring thread adds groups.
-        largest = sorted(self.groups.copy().items(), key=lambda item: -item[1].n)[:GROUPS]
+        largest = sorted(self.groups.copy().items(), key=lambda item: -item[1].n)[:LARGEST_GROUPS]
         standings = [*(item for item in largest if item[0] != "all"), ("all", self.whole)]
         first, second = self.sides
         rows = tuple(_row(name, standing) for name, standing in standings if standing.n)

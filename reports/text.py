@@ -32,7 +32,7 @@ from .text_why import (
 )
 from .view import Table
 
-Section = Callable[[Run, PageLayout], list[Text]]
+TextSection = Callable[[Run, PageLayout], list[Text]]
 
 
 def render(
@@ -52,12 +52,12 @@ def render(
     if run.command in BRIEF and not everything:
         lines = [*_brief(run, page), *_more(run, page)]
     else:
-        lines = _lines(OWN.get(run.command, SECTIONS), run, page)
+        lines = _lines(OWN.get(run.command, REPORT_SECTIONS), run, page)
     out = "".join(f"{line}\n" for line in _printed(lines, page.width, color))
     return ascii_text(out) if ascii_only else out
 
 
-def _lines(sections: Sequence[Section], run: Run, page: PageLayout) -> list[Text]:
+def _lines(sections: Sequence[TextSection], run: Run, page: PageLayout) -> list[Text]:
     """The sections that have something for this run, an empty line between them."""
     blocks = [block for section in sections if (block := section(run, page))]
     return [line for i, block in enumerate(blocks) for line in ([Text()] if i else []) + block]
@@ -68,7 +68,7 @@ def _brief(run: Run, page: PageLayout) -> list[Text]:
     lines: list[Text] = []
     for most in range(page.findings, 0, -1):
         lines = _lines(BRIEF[run.command], run, replace(page, findings=most))
-        if len(lines) <= ROOM:
+        if len(lines) <= SCREEN_LINES:
             break
     return _cut(lines, page)
 
@@ -92,8 +92,10 @@ def _printed(lines: list[Text], width: int, color: bool) -> list[str]:
 
 
 def _cut(lines: list[Text], page: PageLayout) -> list[Text]:
-    hidden = len(lines) - ROOM
-    return lines if hidden <= 0 else [*lines[: ROOM - 1], page.line((f"{hidden + 1} more lines", "dim"))]
+    hidden = len(lines) - SCREEN_LINES
+    return (
+        lines if hidden <= 0 else [*lines[: SCREEN_LINES - 1], page.line((f"{hidden + 1} more lines", "dim"))]
+    )
 
 
 def _more(run: Run, page: PageLayout) -> list[Text]:
@@ -103,7 +105,7 @@ def _more(run: Run, page: PageLayout) -> list[Text]:
     return [Text(), page.line((f"everything else: --all, or report.html{judged}", "dim")), *last]
 
 
-def _table(make: Callable[[Run], Table]) -> Section:
+def _table(make: Callable[[Run], Table]) -> TextSection:
     def section(run: Run, page: PageLayout) -> list[Text]:
         table = make(run)
         return table_lines(table, page) if table.rows else []
@@ -126,17 +128,17 @@ def _probe_sections(run: Run, page: PageLayout) -> list[Text]:
 
 
 # A screen of 40 lines, less an empty one, the line that says where the rest is, and the count of errors.
-ROOM = 37
-TOP: tuple[Section, ...] = (head_lines, answer_lines, verdict_lines)
+SCREEN_LINES = 37
+LEADING_SECTIONS: tuple[TextSection, ...] = (head_lines, answer_lines, verdict_lines)
 # What a screen shows of a run; the rest stands behind --all.
-BRIEF: dict[str, tuple[Section, ...]] = {
-    "bias": (*TOP, _table(tables.groups), brief_findings, show_line),
-    "data": (*TOP, brief_findings, _table(brief_tables.raised_checks)),
-    "negatives": (*TOP, brief_findings, _table(tables.ladder)),
-    "trial": (*TOP, brief_findings),
-    "gate": (*TOP, _table(brief_tables.open_conditions), brief_findings),
+BRIEF: dict[str, tuple[TextSection, ...]] = {
+    "bias": (*LEADING_SECTIONS, _table(tables.groups), brief_findings, show_line),
+    "data": (*LEADING_SECTIONS, brief_findings, _table(brief_tables.raised_checks)),
+    "negatives": (*LEADING_SECTIONS, brief_findings, _table(tables.ladder)),
+    "trial": (*LEADING_SECTIONS, brief_findings),
+    "gate": (*LEADING_SECTIONS, _table(brief_tables.open_conditions), brief_findings),
 }
-SECTIONS: tuple[Section, ...] = (
+REPORT_SECTIONS: tuple[TextSection, ...] = (
     head_lines,
     answer_lines,
     _why,
@@ -168,6 +170,6 @@ SECTIONS: tuple[Section, ...] = (
     last_lines,
 )
 # A finished log has no verdict, pairs or scores: what happened is the report.
-AUTOPSY: tuple[Section, ...] = (log_lines, diagnosis_lines, sign_lines, plot_lines)
+AUTOPSY: tuple[TextSection, ...] = (log_lines, diagnosis_lines, sign_lines, plot_lines)
 # Reports that are laid out for themselves.
-OWN: dict[str, tuple[Section, ...]] = {"autopsy": AUTOPSY, "show": (head_lines, shown_lines)}
+OWN: dict[str, tuple[TextSection, ...]] = {"autopsy": AUTOPSY, "show": (head_lines, shown_lines)}

@@ -14,8 +14,8 @@ from .next_step import show_command
 from .text_page import PageLayout
 from .view import details, sides
 
-MOST = 3
-NAME = 14  # cells of a side's name
+PAIRS_SHOWN = 3
+NAME_CELLS = 14  # cells of a side's name
 
 
 def pair_lines(run: Run, page: PageLayout) -> list[Text]:
@@ -24,7 +24,7 @@ def pair_lines(run: Run, page: PageLayout) -> list[Text]:
     lines: list[Text] = []
     for key, side in (("worst", second), ("best", first)):
         rows = details(run, key)
-        shown = rows if page.everything else rows[:MOST]
+        shown = rows if page.everything else rows[:PAIRS_SHOWN]
         if shown:
             lines += [Text()] if lines else []
             lines += page.wrap(f"leaning most to {side}", style="bold")
@@ -45,7 +45,7 @@ def _pair(row: Mapping[str, Any], sides: tuple[str, str], page: PageLayout) -> l
     gap = f"  {number(row.get('gap'), 'nats')}  "
     lines = page.wrap(f"{row.get('id')}  {', '.join(place)}", first=gap)
     lines[0].stylize("bold", 0, len(gap))
-    names = [page.clip(side, NAME) for side in sides]
+    names = [page.clip(side, NAME_CELLS) for side in sides]
     wide = max(map(cell_len, ["prompt" if row.get("prompt") else "", *names]))
     rows = 0 if page.everything else 2
     if row.get("prompt"):

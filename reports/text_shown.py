@@ -13,10 +13,10 @@ from ..records import Run
 from .text_page import PageLayout
 from .view import details, sides
 
-BAR = "│"
-ROWS = {"context": 4, "side": 4}  # of each in a screen of 24 lines; more where the screen has more
+COLUMN_RULE = "│"
+SCREEN_ROWS = {"context": 4, "side": 4}  # of each in a screen of 24 lines; more where the screen has more
 SCREEN = 24
-SPECIAL = "bold magenta"
+SPECIAL_STYLE = "bold magenta"
 
 Piece = tuple[str, str]  # text as it is shown, and its style
 
@@ -72,12 +72,12 @@ def _met(row: Mapping[str, Any], page: PageLayout) -> list[Text]:
 
 
 def _plain(pieces: Sequence[Sequence[Any]], page: PageLayout) -> list[Piece]:
-    return [(page.text(text), SPECIAL if special else "dim") for text, special in pieces]
+    return [(page.text(text), SPECIAL_STYLE if special else "dim") for text, special in pieces]
 
 
 def _barred(pieces: Sequence[Sequence[Any]], page: PageLayout) -> list[Piece]:
-    bar = page.text(BAR)
-    shown = [(page.text(text), SPECIAL if special else "") for text, special in pieces]
+    bar = page.text(COLUMN_RULE)
+    shown = [(page.text(text), SPECIAL_STYLE if special else "") for text, special in pieces]
     return [(bar, "dim"), *(part for piece in shown for part in (piece, (bar, "dim")))] if shown else []
 
 
@@ -86,7 +86,7 @@ def _block(
 ) -> list[Text]:
     """The pieces in lines of the page; where there are too many, the `tail` of them, or their beginning."""
     lines = _filled(pieces, page.width - 2)
-    most = max(1, (ROWS[kind] + (page.height - SCREEN) // 3) // shared_by)
+    most = max(1, (SCREEN_ROWS[kind] + (page.height - SCREEN) // 3) // shared_by)
     if not page.everything and len(lines) > most:
         hidden = len(lines) - most + 1
         more = page.line((f"{hidden} more lines {'before' if tail else 'after'} these: --all", "dim"))

@@ -11,11 +11,11 @@ from .axis import label, ticks
 from .text_page import STYLES, PageLayout, fill
 from .view import TONES, Column, IntervalCell, Table, notes
 
-GAP = 2
+COLUMN_GAP = 2
 PLOT = (13, 33)  # least and most cells of a plot column
-WIDEST = 28  # cells of a text column that is not the last
+WIDEST_TEXT = 28  # cells of a text column that is not the last
 
-Row = tuple[str | IntervalCell, ...]
+TextRow = tuple[str | IntervalCell, ...]
 Fitted = list[tuple[int, Column, int]]  # index in the row, column, width in cells
 
 
@@ -39,7 +39,7 @@ def table_lines(table: Table, page: PageLayout) -> list[Text]:
     return [*title, *note, _header(table, fitted, page), *body, *more]
 
 
-def _shown(table: Table, page: PageLayout) -> tuple[Sequence[Row], int]:
+def _shown(table: Table, page: PageLayout) -> tuple[Sequence[TextRow], int]:
     extra = len(table.rows) - table.limit
     if page.everything or extra <= 1:
         return table.rows, 0
@@ -47,7 +47,7 @@ def _shown(table: Table, page: PageLayout) -> tuple[Sequence[Row], int]:
     return (*table.rows[: table.limit - len(last)], *last), extra
 
 
-def _fit(table: Table, rows: Sequence[Row], page: PageLayout) -> Fitted:
+def _fit(table: Table, rows: Sequence[TextRow], page: PageLayout) -> Fitted:
     """Which columns are shown, how wide: the most droppable go first; plots, then texts, take the rest."""
     columns = table.columns
     widths = [_natural(table, i, [row[i] for row in rows], page) for i in range(len(columns))]
@@ -71,7 +71,7 @@ def _natural(table: Table, i: int, cells: Sequence[str | IntervalCell], page: Pa
     longest = _longest(cells, page)
     if not longest and not column.name:
         return 0
-    return max(len(column.name), longest if i == len(table.columns) - 1 else min(longest, WIDEST))
+    return max(len(column.name), longest if i == len(table.columns) - 1 else min(longest, WIDEST_TEXT))
 
 
 def _longest(cells: Sequence[str | IntervalCell], page: PageLayout) -> int:
@@ -79,7 +79,7 @@ def _longest(cells: Sequence[str | IntervalCell], page: PageLayout) -> int:
 
 
 def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
-    return sum(widths[i] for i in shown) + GAP * (len(shown) - 1)
+    return sum(widths[i] for i in shown) + COLUMN_GAP * (len(shown) - 1)
 
 
 def _header(table: Table, fitted: Fitted, page: PageLayout) -> Text:
@@ -87,14 +87,14 @@ def _header(table: Table, fitted: Fitted, page: PageLayout) -> Text:
     cells = [
         _padded(page.text(name), width, c.align) for name, (_, c, width) in zip(names, fitted, strict=True)
     ]
-    return Text((" " * GAP).join(cells).rstrip(), "dim")
+    return Text((" " * COLUMN_GAP).join(cells).rstrip(), "dim")
 
 
-def _row(table: Table, row: Row, fitted: Fitted, page: PageLayout, total: bool) -> list[Text]:
+def _row(table: Table, row: TextRow, fitted: Fitted, page: PageLayout, total: bool) -> list[Text]:
     line, below = Text(), []
     for i, column, width in fitted:
         cell = row[i]
-        line.append(" " * GAP if line else "")
+        line.append(" " * COLUMN_GAP if line else "")
         if isinstance(cell, IntervalCell):
             line.append_text(strip(cell, table, width, page, total))
             continue
@@ -109,7 +109,7 @@ def _row(table: Table, row: Row, fitted: Fitted, page: PageLayout, total: bool) 
     return [line, *below]
 
 
-def _notes(table: Table, row: Row, page: PageLayout) -> list[Text]:
+def _notes(table: Table, row: TextRow, page: PageLayout) -> list[Text]:
     return [line for note in notes(table, row) for line in page.wrap(note, indent=2, style="dim")]
 
 

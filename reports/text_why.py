@@ -14,10 +14,10 @@ from .headline import headline
 from .next_step import next_told
 from .terms import hint
 from .text_page import STYLES, PageLayout
-from .view import MARKS, TONES, files, subject
+from .view import SEVERITY_MARKS, TONES, files, subject
 
 QUOTED = re.compile(r'"(.*)"')
-MOST = 8  # findings shown in full before --all
+FINDINGS_SHOWN = 8  # findings shown in full before --all
 
 
 def head_lines(run: Run, page: PageLayout) -> list[Text]:
@@ -47,7 +47,7 @@ def _method(run: Run, decision: Decision, page: PageLayout) -> list[Text]:
 def finding_lines(run: Run, page: PageLayout) -> list[Text]:
     """Every finding with its code, what to do and where, the gravest first."""
     found = findings(run)
-    shown = found if page.everything else found[:MOST]
+    shown = found if page.everything else found[:FINDINGS_SHOWN]
     lines = [line for finding in shown for line in _finding(finding, run, page)]
     hidden = len(found) - len(shown)
     return [*lines, page.line((f"{hidden} more findings: --all", "dim"))] if hidden else lines
@@ -79,7 +79,7 @@ def _in_brief(finding: Finding, run: Run, page: PageLayout) -> list[Text]:
     alike = {_bare(f) for f in (finding, *others)} == {_bare(finding)}
     groups, which = ", ".join(f.group for f in others), "the same" if alike else "another"
     said = f"{finding.message}; {which} in {groups}" if others else finding.message
-    lead = f"{MARKS[kind]} {finding.code}  "
+    lead = f"{SEVERITY_MARKS[kind]} {finding.code}  "
     lines = page.wrap(said, first=lead, rows=3 if others else 2)
     lines[0].stylize(STYLES[TONES[kind]], 0, len(lead))
     return lines
@@ -94,7 +94,7 @@ def _finding(finding: Finding, run: Run, page: PageLayout) -> list[Text]:
     named = finding.group == "all" or finding.group in finding.message
     where = "" if named else f" [{finding.group}]"
     kind = standing(finding, run)
-    lead = f"{MARKS[kind]} {finding.code}  "
+    lead = f"{SEVERITY_MARKS[kind]} {finding.code}  "
     lines = page.wrap(f"{finding.message}{where}", first=lead)
     lines[0].stylize(STYLES[TONES[kind]], 0, len(lead))
     indent = len(page.text(lead))
@@ -137,7 +137,7 @@ def last_lines(run: Run, page: PageLayout) -> list[Text]:
     if not run.verdict.conditions:
         return []
     status, code = run.verdict.status, run.verdict.exit_code
-    mark = MARKS.get(status, "·")
+    mark = SEVERITY_MARKS.get(status, "·")
     return [page.line((f"{mark} {status}", STYLES[TONES[status]]), f" · exit code {code}")]
 
 

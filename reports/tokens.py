@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LEVELS = (0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0)  # nats below certainty at which the next tint begins
-MOST = 160  # tokens of a response
+TINT_LEVELS = (0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0)  # nats below certainty at which the next tint begins
+MOST_TOKENS = 160  # tokens of a response
 CONTEXT = 160  # characters of the prompt before the boundary
 
 
@@ -39,12 +39,14 @@ def side(row: Mapping[str, Any], key: str, name: str) -> ResponseTokens:
     tokens = response.get("tokens") or []
     prompt = str(row.get("prompt") or "")
     context = prompt if len(prompt) <= CONTEXT else "…" + prompt[-CONTEXT:]
-    shown = tuple(token(str(piece), logp) for piece, logp in tokens[:MOST])
-    return ResponseTokens(name, context, shown, str(response.get("text") or ""), max(0, len(tokens) - MOST))
+    shown = tuple(token(str(piece), logp) for piece, logp in tokens[:MOST_TOKENS])
+    return ResponseTokens(
+        name, context, shown, str(response.get("text") or ""), max(0, len(tokens) - MOST_TOKENS)
+    )
 
 
 def token(piece: str, logp: float | None) -> Token:
     """A token with the tint of its log-probability (nats)."""
     if logp is None or not math.isfinite(logp):
         return Token(piece, "x", "no number")
-    return Token(piece, str(bisect_right(LEVELS, -logp)), f"{logp:.2f}".replace("-", "−"))
+    return Token(piece, str(bisect_right(TINT_LEVELS, -logp)), f"{logp:.2f}".replace("-", "−"))

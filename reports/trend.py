@@ -12,7 +12,7 @@ from ..number_format import number
 from .axis import ends
 from .svg import dot, figure, line, text
 
-HEIGHT, TOP, BASE = 150, 24, 118
+TREND_HEIGHT, TREND_TOP, TREND_BASE = 150, 24, 118
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
@@ -33,19 +33,19 @@ def _figure(row: Mapping[str, Any]) -> Markup:
     for x, point in places:
         parts += _point(x, point, units, (low, high))
     told = "; ".join(f"{p['run']} {number(p.get('value'), units)}" for p in points)
-    return figure(str(row["name"]), told, HEIGHT, parts)
+    return figure(str(row["name"]), told, TREND_HEIGHT, parts)
 
 
 def _point(x: str, point: Mapping[str, Any], units: str, axis: tuple[float, float]) -> list[Markup]:
-    parts = [text(x, BASE + 18, str(point["run"]), "tick", "middle")]
+    parts = [text(x, TREND_BASE + 18, str(point["run"]), "tick", "middle")]
     if point.get("low") is not None and point.get("high") is not None:
         parts.append(line(x, _up(point["low"], *axis), x, _up(point["high"], *axis), "ci part"))
     if point.get("value") is not None:
         y = _up(point["value"], *axis)
         parts.append(dot(x, y, 4, "point part"))
-        parts.append(text(x, max(y - 8, TOP), f"  {number(point['value'], units)}", "tick", "start"))
+        parts.append(text(x, max(y - 8, TREND_TOP), f"  {number(point['value'], units)}", "tick", "start"))
     return parts
 
 
 def _up(value: float, low: float, high: float) -> float:
-    return round(BASE - (BASE - TOP) * (value - low) / ((high - low) or 1.0), 1)
+    return round(TREND_BASE - (TREND_BASE - TREND_TOP) * (value - low) / ((high - low) or 1.0), 1)

@@ -23,10 +23,10 @@ TONES: dict[str, Tone] = {
     "info": "plain",
     "measured": "plain",
 }
-DIAGNOSES: dict[str, Tone] = {"healthy": "good", "numerics": "bad", "diverged": "bad"}  # else: unsure
+DIAGNOSIS_TONES: dict[str, Tone] = {"healthy": "good", "numerics": "bad", "diverged": "bad"}  # else: unsure
 
 
-MARKS = {
+SEVERITY_MARKS = {
     "error": "✗",
     "warning": "!",
     "info": "·",

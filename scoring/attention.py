@@ -21,7 +21,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from .products import fast_products
 from .tree import Node, Tree, ancestors
 
-NAME = "probe_tree"
+ATTENTION_NAME = "probe_tree"
 DENSE_TOKENS = 160  # nodes are put together up to this many tokens: cheaper than more, smaller kernels
 
 
@@ -188,7 +188,7 @@ def _softcapped(
     return torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype) @ v
 
 
-AttentionInterface.register(NAME, tree_attention)
+AttentionInterface.register(ATTENTION_NAME, tree_attention)
 
 
 @contextmanager
@@ -199,8 +199,10 @@ def tree_attention_on(model: PreTrainedModel) -> Iterator[None]:
     do not take their attention from transformers' interface.
     """
     before = model.config._attn_implementation
-    model.set_attn_implementation(NAME)  # warns and does nothing where the model's code has its own attention
-    if model.config._attn_implementation != NAME:
+    model.set_attn_implementation(
+        ATTENTION_NAME
+    )  # warns and does nothing where the model's code has its own attention
+    if model.config._attn_implementation != ATTENTION_NAME:
         raise LayoutMissing(type(model).__name__)
     try:
         with fast_products(model):

@@ -26,9 +26,9 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import ProbeError
 
 SECONDS = 10.0  # for one dialogue; a template takes well under a millisecond
-GROWTH = 2 << 30  # bytes that a template may allocate
+TEMPLATE_MEMORY = 2 << 30  # bytes that a template may allocate
 CHARACTERS = 1 << 26  # of one rendered dialogue
-REMEDY = "Mend the template, or use --template raw."
+TEMPLATE_REMEDY = "Mend the template, or use --template raw."
 # Thread: when its template ends, and the memory when it was first looked at (0 until then).
 _deadlines: dict[int, tuple[float, int]] = {}
 _lock = threading.Lock()
@@ -60,7 +60,9 @@ def rendered(template: str, render: Callable[[], object]) -> str:
     with watched():
         text = str(render())
     if len(text) > CHARACTERS:
-        raise ProbeError(f"the chat template makes {len(text):,} characters of one dialogue. {REMEDY}")
+        raise ProbeError(
+            f"the chat template makes {len(text):,} characters of one dialogue. {TEMPLATE_REMEDY}"
+        )
     return text
 
 
@@ -111,7 +113,8 @@ def tried(render: Callable[[], object], seconds: float = SECONDS) -> None:
 
 def _without_end(seconds: float) -> ProbeError:
     return ProbeError(
-        f"the chat template does not end within {seconds:.0f} s or {GROWTH >> 30} GiB of memory. {REMEDY}"
+        f"the chat template does not end within {seconds:.0f} s or {TEMPLATE_MEMORY >> 30} GiB of memory. "
+        f"{TEMPLATE_REMEDY}"
     )
 
 
@@ -121,7 +124,7 @@ def _render_and_exit(render: Callable[[], object], writer: int) -> None:
 
     said = b"."
     try:
-        room = _virtual() + GROWTH
+        room = _virtual() + TEMPLATE_MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
         render()
     except MemoryError:
@@ -153,7 +156,7 @@ def _look() -> None:
             for thread, (end, before) in list(_deadlines.items()):
                 if now <= end and not before:
                     _deadlines[thread] = (end, used)  # most end before any look, and cost none
-                elif now > end or used - before > GROWTH:
+                elif now > end or used - before > TEMPLATE_MEMORY:
                     del _deadlines[thread]
                     raised = ctypes.py_object(TemplateStopped)
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)

@@ -15,7 +15,7 @@ from .engine import token_logps
 from .model import LoadedModel
 from .scores import EncodedSide
 
-PAIRS = 8  # that are scored twice
+REPEATED_PAIRS = 8  # that are scored twice
 
 
 def distance(
@@ -29,7 +29,9 @@ def distance(
     free, needed = _free(loaded.device), 2 * int(loaded.facts["parameters"])
     if free is not None and needed > free:
         return {"not_measured": f"bfloat16 weights take {needed >> 20} MiB, and {free >> 20} MiB are free"}
-    coded = [c for c in encoder.many(list(pairs)[:PAIRS]) if all(map(_scored, (c.chosen, c.rejected)))]
+    coded = [
+        c for c in encoder.many(list(pairs)[:REPEATED_PAIRS]) if all(map(_scored, (c.chosen, c.rejected)))
+    ]
     if not coded:
         return {"not_measured": "none of the first pairs has two scored sides"}
     sides = [side for code in coded for side in (code.chosen, code.rejected)]

@@ -33,7 +33,7 @@ from .templates import (
     text_before,
 )
 
-SAMPLE = 256  # pairs that `auto` looks at
+AUTO_SAMPLE = 256  # pairs that `auto` looks at
 NO_MASKS = {"return_attention_mask": False, "return_token_type_ids": False}
 
 
@@ -276,7 +276,7 @@ def make_encoder(
 
     `max_length` counts all tokens of one sequence, special ones included.
     """
-    sample = [pair for pair, _ in zip(pairs, range(SAMPLE), strict=False)]
+    sample = [pair for pair, _ in zip(pairs, range(AUTO_SAMPLE), strict=False)]
     name = resolve_template(template, tokenizer, sample)
     return Encoder(tokenizer, name, max_length, affixes_of(tokenizer), template in ("auto", "chat"))
 

@@ -28,13 +28,18 @@ FLAGS = {
 }
 # Nothing can be learned or measured from such a pair.
 EXCLUDING = frozenset({"prompt_fills", "nothing_left", "identical"})
-REASONS = ("prompt_fills", "nothing_left", "same_under_template", "identical")  # the first that holds is told
+SKIP_REASONS = (
+    "prompt_fills",
+    "nothing_left",
+    "same_under_template",
+    "identical",
+)  # the first that holds is told
 
 
 def left_out(flags: Iterable[str]) -> str | None:
     """The flag that says why a pair with these flags has no score; None for one that has."""
     met = set(flags)
-    return next((flag for flag in REASONS if flag in met), None) if EXCLUDING & met else None
+    return next((flag for flag in SKIP_REASONS if flag in met), None) if EXCLUDING & met else None
 
 
 @dataclass

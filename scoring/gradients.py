@@ -13,7 +13,7 @@ from .engine import token_logps
 from .model import LoadedModel
 from .scores import EncodedPair
 
-RANK = 16
+ADAPTER_RANK = 16
 
 
 def gradient_products(
@@ -25,8 +25,8 @@ def gradient_products(
 ) -> list[tuple[float, float, float]]:
     """(‖g⁺‖², ‖g⁻‖², ⟨g⁺, g⁻⟩) of each pair, g = ∇ Σ log p(response | prompt), end token included.
 
-    On the adapter that the model has, else on a fresh LoRA of rank 16 on every linear layer, which is taken
-    off again: at its start only the B matrices have a gradient. Two backward passes a pair.
+    On the adapter that the model has, else on a fresh LoRA of rank `ADAPTER_RANK` on every linear layer,
+    which is taken off again: at its start only the B matrices have a gradient. Two backward passes per pair.
     """
     with _trainable(loaded.model) as (model, weights):
         products = []
@@ -55,7 +55,7 @@ def _trainable(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, list[t
     wrapped = isinstance(model, PeftModel)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        tuned = model if wrapped else with_lora(model, RANK)
+        tuned = model if wrapped else with_lora(model, ADAPTER_RANK)
     try:
         for name, p in tuned.named_parameters():
             p.requires_grad_("lora_" in name)

@@ -15,7 +15,10 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-SHARDED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # how accelerate's launcher tells of them
+SHARDED_SETTINGS = (
+    "ACCELERATE_USE_FSDP",
+    "ACCELERATE_USE_DEEPSPEED",
+)  # how accelerate's launcher tells of them
 CHUNK_LOGITS = 1 << 24  # 64 MiB of float32
 
 
@@ -69,7 +72,7 @@ def _form(head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor) ->
         return _chunk_logps
     # Sharded weights are whole only in a module's own forward and backward. Else the head is asked, with no
     # rows, whether a weight of it is trained.
-    sharded = any(os.environ.get(name) == "true" for name in SHARDED)
+    sharded = any(os.environ.get(name) == "true" for name in SHARDED_SETTINGS)
     if sharded or head(hidden[:0].detach()).requires_grad:
         return lambda *part: checkpoint(_chunk_logps, *part, use_reentrant=False)
     return _FrozenHead.apply

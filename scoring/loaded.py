@@ -16,7 +16,7 @@ import torch
 from ..errors import CannotMeasure, ProbeError
 
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.", "model.")
-NAMED = 3  # so many names are shown
+NAMES_SHOWN = 3  # so many names are shown
 T = TypeVar("T")
 
 
@@ -130,7 +130,7 @@ def _count(names: Sequence[str]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+    return ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
 
 
 def check_config(what: str, config: Any, tensors: int | None) -> None:

@@ -24,8 +24,8 @@ from .options import is_endpoint
 from .processes import local_rank, world
 from .quantized import count, exactly, facts_of, quantizing
 from .weights import (
-    ADAPTER,
     ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
     INDEX,
     adapter_files,
     check_name,
@@ -171,7 +171,9 @@ def adapter_directory(adapter: str) -> Path:
         "neither a directory nor an adapter on the hub or in its cache",
         "Check name and network.",
     )
-    return Path(reading(*how, lambda: snapshot_download(adapter, allow_patterns=[ADAPTER_CONFIG, ADAPTER])))
+    return Path(
+        reading(*how, lambda: snapshot_download(adapter, allow_patterns=[ADAPTER_CONFIG, ADAPTER_WEIGHTS]))
+    )
 
 
 def _check_hub(name: str, revision: str | None) -> None:

@@ -17,7 +17,7 @@ from .engine import causal_lm, token_logps
 from .scores import EncodedSide
 
 # Largest difference of a response's mean log-prob (nats/token) that the arithmetic alone explains.
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}
+LOGP_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.05}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def prove(model: torch.nn.Module, dtype: torch.dtype, longest: int = 0) -> Proof
 
     `longest` is the longest sequence to come: when it passes a sliding window, the proof does too.
     """
-    tolerance = TOLERANCE.get(dtype, 0.1)
+    tolerance = LOGP_TOLERANCE.get(dtype, 0.1)
     sides = _samples(model, longest)
     plain = token_logps(model, sides, plain=True)
     if not all(torch.isfinite(logps).all() for logps in plain):

@@ -16,7 +16,7 @@ import torch
 from ..errors import ProbeError
 
 # What `--quantize` takes, and the arithmetic that it means.
-KINDS = {
+QUANTIZATIONS = {
     "nf4": "4-bit NormalFloat weights in blocks of 64, dequantised to {dtype} for each product",
     "int8": "8-bit weights and 8-bit activations (LLM.int8), products in integers, the rest in {dtype}",
 }
@@ -40,8 +40,8 @@ def quantizing(kind: str | None, what: str, config: Any, dtype: torch.dtype) -> 
         _need(*LIBRARIES[method], f"{what}: its weights are quantised by {method}")
     if kind is None:
         return {}
-    if kind not in KINDS:
-        raise ProbeError(f"--quantize {kind}: unknown. Use {', '.join(KINDS)}.")
+    if kind not in QUANTIZATIONS:
+        raise ProbeError(f"--quantize {kind}: unknown. Use {', '.join(QUANTIZATIONS)}.")
     if method:
         raise ProbeError(f"{what}: is quantised already ({method}). Leave --quantize out.")
     _need(*LIBRARIES["bitsandbytes"], f"--quantize {kind}")
@@ -58,7 +58,7 @@ def facts_of(kind: str | None, config: Any, dtype: torch.dtype) -> dict[str, Any
     """What a report says of quantised weights: `quantization` and `arithmetic`; empty for plain ones."""
     short = str(dtype).removeprefix("torch.")
     if kind is not None:
-        return {"quantization": kind, "arithmetic": KINDS[kind].format(dtype=short)}
+        return {"quantization": kind, "arithmetic": QUANTIZATIONS[kind].format(dtype=short)}
     if method := _method(config):
         return {"quantization": method, "arithmetic": f"{method} weights of the checkpoint, {short}"}
     return {}

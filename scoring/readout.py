@@ -18,9 +18,9 @@ from ..errors import CannotMeasure
 from .attention import tree_attention_on
 from .engine import BUDGET, causal_lm, forward, sorted_packs
 from .head import head_of
-from .scores import EncodedSide, Floats
+from .scores import EncodedSide, LogProbs
 
-CHUNK = 64  # tokens whose logits are held at a time
+CHUNK_TOKENS = 64  # tokens whose logits are held at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Readout:
     tokens], the end token last when `has_end`.
     """
 
-    pooled: Floats
-    summed: Floats
-    logps: Floats
-    entropies: Floats
+    pooled: LogProbs
+    summed: LogProbs
+    logps: LogProbs
+    entropies: LogProbs
     top: npt.NDArray[np.bool_]
     has_end: bool
 
@@ -124,7 +124,9 @@ def _tokens(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Log-probs, entropies and argmax agreement [tokens] from the states that predict the tokens."""
     logps, entropies, top = [], [], []
-    for some, aims in zip(torch.split(sources, CHUNK), torch.split(targets, CHUNK), strict=True):
+    for some, aims in zip(
+        torch.split(sources, CHUNK_TOKENS), torch.split(targets, CHUNK_TOKENS), strict=True
+    ):
         logits = head(some).float()
         shifted = logits - torch.logsumexp(logits, dim=-1, keepdim=True)  # log_softmax is less exact here
         logps.append(shifted.gather(-1, aims[:, None])[:, 0])
@@ -133,7 +135,7 @@ def _tokens(
     return torch.cat(logps), torch.cat(entropies), torch.cat(top)
 
 
-def _arrays(parts: Sequence[torch.Tensor]) -> list[Floats]:
+def _arrays(parts: Sequence[torch.Tensor]) -> list[LogProbs]:
     """Tensors of any shape as float32 arrays, by one transfer from the device for all."""
     together = torch.cat([part.float().flatten() for part in parts]).cpu().numpy()
     flat = np.split(together, np.cumsum([part.numel() for part in parts[:-1]]))

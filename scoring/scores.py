@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+LogProbs = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class SideScore:
     `totals` (logps, tokens) stands in for `token_logps` where those were dropped to save memory.
     """
 
-    token_logps: Floats
+    token_logps: LogProbs
     bytes: int
     end_logp: float | None = None
     totals: tuple[float, int] | None = None

@@ -14,13 +14,13 @@ from ..errors import CannotMeasure, ProbeError
 from .endpoint import Endpoint
 from .model import LoadedModel
 from .options import ModelOptions, is_endpoint
-from .scores import EncodedSide, Floats
+from .scores import EncodedSide, LogProbs
 from .service import Scorer
 from .tokenizer import load_tokenizer
 from .weights import tokenizer_facts
 
 AT_ONCE = 8  # requests under way
-WEIGHTS = ("adapter", "dtype", "device", "quantize")
+WEIGHT_OPTIONS = ("adapter", "dtype", "device", "quantize")
 
 
 class ServedModel(torch.nn.Module):
@@ -40,12 +40,12 @@ class ServedModel(torch.nn.Module):
 class ServedScorer(Scorer):
     """A scorer whose log-probs are the server's."""
 
-    def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[Floats]]]:
+    def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[LogProbs]]]:
         """Each side by one request, several at a time, after a first one that settles how to ask."""
         assert isinstance(self.loaded.model, ServedModel)
         endpoint = self.loaded.model.endpoint
 
-        def ask(side: EncodedSide) -> Floats:
+        def ask(side: EncodedSide) -> LogProbs:
             return np.array(endpoint.logps(side.ids)[side.start - 1 :], dtype=np.float32)
 
         if sides:
@@ -66,7 +66,7 @@ def served_model(how: ModelOptions) -> LoadedModel:
     Raises `ProbeError` for options that are of weights, and where server or tokenizer cannot be had.
     """
     assert how.model is not None and is_endpoint(how.model)
-    if named := next((name for name in WEIGHTS if getattr(how, name)), None):
+    if named := next((name for name in WEIGHT_OPTIONS if getattr(how, name)), None):
         raise ProbeError(f"--{named}: what a server computes with is its own choice. Leave it out.")
     if how.tokenizer is None:
         raise ProbeError(f"--model {how.model}: name the served model's tokenizer: --tokenizer NAME.")

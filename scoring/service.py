@@ -23,7 +23,7 @@ from .model import LoadedModel
 from .numerics import first_bad_module
 from .processes import exchange, rank, world
 from .proof import Proof, prove
-from .scores import EncodedPair, EncodedSide, Floats, PairScore, SideScore
+from .scores import EncodedPair, EncodedSide, LogProbs, PairScore, SideScore
 from .store import Store, model_key
 
 WINDOW = 128  # pairs encoded, sorted and packed together; memory grows with this, not with the file
@@ -126,7 +126,7 @@ class Scorer:
         sides: Sequence[EncodedSide],
         lines: Sequence[int] | None = None,
         advance: Advance = lambda _: None,
-    ) -> list[Floats]:
+    ) -> list[LogProbs]:
         """Log-probs of each side, from the store where it has them; new ones are kept after each forward.
 
         `lines` name the pairs in errors; `advance` is told how many sides are done.
@@ -148,13 +148,13 @@ class Scorer:
             advance(len(rows))
         return [result[i] for i in range(len(sides))]
 
-    def keep(self, sides: Sequence[EncodedSide], logps: Sequence[Floats]) -> None:
+    def keep(self, sides: Sequence[EncodedSide], logps: Sequence[LogProbs]) -> None:
         """Take log-probs [scored tokens] that another forward over the same tokens gave, and count them."""
         self.new += len(sides)
         if self.store:
             self.store.put(sides, logps)
 
-    def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[Floats]]]:
+    def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[LogProbs]]]:
         """Packs of indices with their log-probs. Out of memory halves the budget and goes on."""
         if not sides:
             return
@@ -173,7 +173,7 @@ class Scorer:
                 self.halve()
             todo = sorted(left)
 
-    def _pass(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[Floats]]]:
+    def _pass(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[LogProbs]]]:
         model = causal_lm(self.loaded.model)
         if self.proof is not None and self.proof.plain:
             for i, side in enumerate(sides):
@@ -224,7 +224,7 @@ def open_store(loaded: LoadedModel, path: Path = STORE) -> Store:
     return Store(path, model_key(loaded.facts))
 
 
-def side_score(side: EncodedSide, logps: Floats) -> SideScore:
+def side_score(side: EncodedSide, logps: LogProbs) -> SideScore:
     """Log-probs of all scored tokens as a score, the end token's kept apart."""
     body, end = (logps[:-1], float(logps[-1])) if side.has_end else (logps, None)
     return SideScore(body, side.bytes, end)

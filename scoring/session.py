@@ -30,7 +30,7 @@ from .service import Scorer, open_store
 from .templates import special_texts
 
 STABILITY_PAIRS = 256  # at most so many, drawn by seed, are scored again under other templates and premises
-KEPT = 40  # worst and best pairs kept with their words
+KEPT_PAIRS = 40  # worst and best pairs kept with their words
 
 
 class ScoreDisplay(Protocol):
@@ -219,7 +219,7 @@ class Session:
 class Extremes:
     """Keeps the pairs with the lowest and the highest gaps of a stream, with their words and tokens."""
 
-    kept: int = KEPT
+    kept: int = KEPT_PAIRS
     _low: list[tuple[float, int, PairScore]] = field(default_factory=list)
     _high: list[tuple[float, int, PairScore]] = field(default_factory=list)
 

@@ -13,7 +13,7 @@ from ..errors import ProbeError
 from ..pairs.record import Pair
 from .changes import changed
 from .embedded import EMBEDDED_NAME
-from .encode import SAMPLE, Encoder, make_encoder
+from .encode import AUTO_SAMPLE, Encoder, make_encoder
 from .flags import FLAGS, left_out
 from .scores import EncodedSide
 from .session import ModelOptions, Source
@@ -21,7 +21,6 @@ from .templates import special_ids
 from .tokenizer import load_tokenizer, model_length
 
 BEFORE = 8  # tokens that a token is decoded after, so that its white space and its bytes are right
-SIDES = ("chosen", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def shown_by(
     first: bool = True,
 ) -> Shown:
     """As `show_pairs`, with a tokenizer at hand."""
-    sample = list(islice(source.pairs(), SAMPLE))
+    sample = list(islice(source.pairs(), AUTO_SAMPLE))
     encoder = make_encoder(tokenizer, sample, template, max_length)
     pairs, n = _wanted(source, lines, first)
     return Shown([row_of(encoder, pair) for pair in pairs], encoder, n)

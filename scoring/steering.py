@@ -17,7 +17,7 @@ import torch
 
 from .engine import causal_lm, plain_logps
 from .model import LoadedModel
-from .scores import EncodedSide, Floats
+from .scores import EncodedSide, LogProbs
 from .service import STORE
 from .store import Store, model_key
 
@@ -84,7 +84,7 @@ def steered(model: torch.nn.Module, layer: int, vector: torch.Tensor, start: int
 def steered_logps(
     loaded: LoadedModel, sides: Sequence[EncodedSide], layer: int, vector: Vector, *,
     store: bool = True, advance: Callable[[float], None] = lambda _: None,
-) -> list[Floats]:  # fmt: skip
+) -> list[LogProbs]:  # fmt: skip
     """Log-probs of the scored tokens of each side under the vector; from the store where it has them.
 
     The vector acts on every position whose output is scored: from the last one before the response.

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .scores import EncodedSide, Floats
+from .scores import EncodedSide, LogProbs
 
 SCORER_VERSION = 1  # raise when the same inputs would give other numbers
 APPLICATION_ID = 0x70726F62  # "prob" in the file's header: whose database this is
@@ -47,11 +47,11 @@ class Store:
         self.broken: str | None = None
         self.connection = self._open()
 
-    def get(self, sides: Sequence[EncodedSide]) -> list[Floats | None]:
+    def get(self, sides: Sequence[EncodedSide]) -> list[LogProbs | None]:
         """Stored log-probs of each side, None where there are none (or a damaged row)."""
         return [self._row(side) for side in sides]
 
-    def put(self, sides: Sequence[EncodedSide], logps: Sequence[Floats]) -> None:
+    def put(self, sides: Sequence[EncodedSide], logps: Sequence[LogProbs]) -> None:
         """Keep log-probs, in one transaction."""
         if self.connection is None:
             return
@@ -69,7 +69,7 @@ class Store:
         if self.connection is not None:
             self.connection.close()
 
-    def _row(self, side: EncodedSide) -> Floats | None:
+    def _row(self, side: EncodedSide) -> LogProbs | None:
         if self.connection is None:
             return None
         try:

@@ -10,9 +10,9 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from .scores import Floats, PairScore, SideScore
+from .scores import LogProbs, PairScore, SideScore
 
-NO_TOKENS: Floats = np.empty(0, np.float32)
+NO_TOKENS: LogProbs = np.empty(0, np.float32)
 NO_TOKENS.setflags(write=False)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .encode import Encoder
     from .session import Session
 
-LONGEST = 60  # characters of an example's words
+LONGEST_EXAMPLE = 60  # characters of an example's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class FlagWording:
     remedy: str
 
 
-TOLD: Mapping[str, FlagWording] = {
+FLAG_WORDINGS: Mapping[str, FlagWording] = {
     "prompt_fills": FlagWording(
         "PB344", "error", "have a prompt that fills --max-length", "Raise --max-length or cut the prompts."
     ),
@@ -105,14 +105,16 @@ def encoded_findings(
     Source: by definition; TRL trains on them in silence.
     """
     return tuple(
-        encoded_finding(flag, lines[flag], n, examples.get(flag, "")) for flag in TOLD if lines.get(flag)
+        encoded_finding(flag, lines[flag], n, examples.get(flag, ""))
+        for flag in FLAG_WORDINGS
+        if lines.get(flag)
     )
 
 
 def met_findings(session: Session) -> tuple[Finding, ...]:
     """What the template did to the file's pairs that this session encoded, with an example of each."""
     lines = session.scorer.met.lines
-    told = {flag: found[0] for flag, found in lines.items() if flag in TOLD}
+    told = {flag: found[0] for flag, found in lines.items() if flag in FLAG_WORDINGS}
     known = {pair.line: pair for pair in (*session.survey.first, *session.survey.sample)}
     if missing := set(told.values()).difference(known):
         known |= {pair.line: pair for pair in session.source.pairs() if pair.line in missing}
@@ -132,14 +134,14 @@ def once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(f for f in every if most.get(f.code, f) is f)
 
 
-_CODES = frozenset(told.code for told in TOLD.values())
+_CODES = frozenset(told.code for told in FLAG_WORDINGS.values())
 
 
 def encoded_finding(flag: str, lines: Sequence[int], n: int, example: str) -> Finding:
     """The finding for one flag; see `encoded_findings`."""
     from ..stats.statistics import share  # scipy, which `probe --help` must not load
 
-    told, k = TOLD[flag], len(lines)
+    told, k = FLAG_WORDINGS[flag], len(lines)
     said = f"{k:,} of {n:,} pairs {told.what}{f' ({example})' if example else ''}"
     return Finding(
         told.code, told.severity, said, told.remedy, lines=tuple(lines), estimate=share(k, n, name=flag)
@@ -157,7 +159,7 @@ def example_of(flag: str, encoder: Encoder, pair: Pair) -> str:
         return ""
     side, change = found[0]
     words = " ".join(change.words.split())
-    cut = words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
+    cut = words if len(words) <= LONGEST_EXAMPLE else f"{words[: LONGEST_EXAMPLE - 1]}…"
     tokens = len(encoder.tokenise([change.words])[0][0])
     said = f'"{cut}"' if cut else "white space"
     return f"line {pair.line}, {side}: {tokens} token{'s' * (tokens != 1)}, {said}"

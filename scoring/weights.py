@@ -25,9 +25,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
-WHOLE, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"
+WHOLE, INDEX, ADAPTER_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "adapter_model.safetensors",
+)
 GENERATION = "generation_config.json"  # its end tokens end what is sampled
-NAMED = "transformers_weights"  # a config's own name for its weight file
+WEIGHTS_KEY = "transformers_weights"  # a config's own name for its weight file
 SETTLED = 2.0  # seconds after which a file's times tell whether it was written again
 SAVE_AGAIN = "convert with `save_pretrained(…, safe_serialization=True)`"
 
@@ -43,7 +47,7 @@ def model_files(directory: Path) -> list[Path]:
             f"{directory}: holds {ADAPTER_CONFIG}, so it is an adapter. Name it with --adapter and its base "
             "model with --model."
         )
-    name = read_json(directory / CONFIG).get(NAMED) or _first(directory, (WHOLE, INDEX))
+    name = read_json(directory / CONFIG).get(WEIGHTS_KEY) or _first(directory, (WHOLE, INDEX))
     files = shards(directory / name) if str(name).endswith(".index.json") else [directory / str(name)]
     return [_sound(file) for file in files]
 
@@ -53,7 +57,7 @@ def adapter_files(directory: Path) -> list[Path]:
     if not (directory / ADAPTER_CONFIG).is_file():
         raise ProbeError(f"{directory}: no {ADAPTER_CONFIG}. Give the directory of a saved peft adapter.")
     read_json(directory / ADAPTER_CONFIG)
-    return [_sound(directory / _first(directory, (ADAPTER,)))]
+    return [_sound(directory / _first(directory, (ADAPTER_WEIGHTS,)))]
 
 
 def _first(directory: Path, names: tuple[str, ...]) -> str:

@@ -3,8 +3,8 @@
 A cross-fitted classifier gives each pair a margin: the log-odds that its sides are the right way round. Where
 a share ε of the labels is flipped, margins come from (1 − ε)·f(m) + ε·f(−m): a flipped pair has the margin
 that it would have, with the other sign. With f normal, of mean μ ≥ 0 and deviation σ, ε is found by maximum
-likelihood. That tells only where f lies clear of its mirror image: for μ below `LEAST` deviations a hard pair
-looks like a flipped one, and the answer is "cannot say". No model here.
+likelihood. That tells only where f lies clear of its mirror image: for μ below `LEAST_SEPARATION` deviations
+a hard pair looks like a flipped one, and the answer is "cannot say". No model here.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..records import Estimate
+from .statistics import Floats
 
-Floats = npt.NDArray[np.float64]
-
-LEAST = 1.0  # μ/σ below which the mixture is not told from one wide hump (bench/label_noise.py)
+LEAST_SEPARATION = 1.0  # μ/σ below which the mixture is not told from one wide hump (bench/label_noise.py)
 ROUNDS = 60
 DRAWS = 200
 
@@ -73,7 +72,7 @@ def label_noise(
     values = np.asarray(margins, dtype=np.float64)
     values = values / max(float(np.sqrt(np.mean(values**2))), 1e-12)
     found = fitted(values)
-    told = found.mean >= LEAST * found.spread and len(values) >= 20
+    told = found.mean >= LEAST_SEPARATION * found.spread and len(values) >= 20
     if not told:
         method = "cannot say: the sides are not told apart well enough"
         return Estimate("label_noise", None, None, None, len(values), None, method, "share"), found

@@ -6,16 +6,15 @@ ids of their own where the file has changed: a line number names another pair in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ProbeError
-from ..records import Estimate, Run, to_json
+from ..records import Estimate, JsonRow, Run, to_json
 from .mean_change import MeanChange, mean_changes, share_changes
 
-Row = Mapping[str, Any]
 MODEL_FACTS = ("name", "revision", "adapter", "template", "dtype", "weights_sha256")
 
 
@@ -87,7 +86,7 @@ def distinctions(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return [{key: own[key] for key in differing} for own in facts]
 
 
-def matched_rows(first: Run, second: Run) -> tuple[list[tuple[Row, Row]], str]:
+def matched_rows(first: Run, second: Run) -> tuple[list[tuple[JsonRow, JsonRow]], str]:
     """The pairs of both runs, matched, and a sentence on what was matched."""
     before, after = _rows(first), _rows(second)
     same = _sha256(first) == _sha256(second)
@@ -100,12 +99,12 @@ def matched_rows(first: Run, second: Run) -> tuple[list[tuple[Row, Row]], str]:
     return [(before[i], after[i]) for i in ids], note
 
 
-def differences(pairs: Sequence[tuple[Row, Row]], alpha: float) -> list[Estimate]:
+def differences(pairs: Sequence[tuple[JsonRow, JsonRow]], alpha: float) -> list[Estimate]:
     """Change of the mean gap and of the win rate, over all pairs and in each group."""
     return [change.estimate for change in paired_changes(pairs, alpha)]
 
 
-def paired_changes(pairs: Sequence[tuple[Row, Row]], alpha: float) -> list[MeanChange]:
+def paired_changes(pairs: Sequence[tuple[JsonRow, JsonRow]], alpha: float) -> list[MeanChange]:
     """`differences` with the values that each lies between: the gap and the win rate, group by group."""
     groups = [str(after["group"]) if after.get("group") else None for _, after in pairs]
     clusters = _clusters(pairs)
@@ -117,7 +116,7 @@ def paired_changes(pairs: Sequence[tuple[Row, Row]], alpha: float) -> list[MeanC
     return [change for both in zip(gap, won, strict=True) for change in both]
 
 
-def _clusters(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
+def _clusters(pairs: Sequence[tuple[JsonRow, JsonRow]]) -> list[str]:
     """The label of each pair's prompt. Raises `ProbeError` for rows of a version that did not save it."""
     if any(after.get("cluster") is None for _, after in pairs):
         raise ProbeError(
@@ -127,7 +126,7 @@ def _clusters(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
     return [str(after["cluster"]) for _, after in pairs]
 
 
-def _rows(run: Run) -> dict[str, Row]:
+def _rows(run: Run) -> dict[str, JsonRow]:
     return {str(row["id"]): row for row in run.details.get("pairs") or () if row.get("gap") is not None}
 
 

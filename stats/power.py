@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from scipy import special, stats
 
-MOST = 10_000_000
+LARGEST_SAMPLE = 10_000_000
 
 
 def least_clusters(alpha: float = 0.05) -> int:
@@ -88,7 +88,7 @@ def _least(found: Callable[[int], float], power: float) -> int | None:
     high = 2
     while found(high) < power:
         high *= 2
-        if high > MOST:
+        if high > LARGEST_SAMPLE:
             return None
     low = high // 2
     while high - low > 1:

@@ -22,6 +22,7 @@ from ..records import Estimate
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 Labels = Sequence[Hashable] | npt.NDArray[np.int64]
 Alternative = Literal["two-sided", "greater", "less"]
 

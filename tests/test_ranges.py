@@ -11,7 +11,7 @@ import pytest
 from probe import __main__, ranges
 from probe.cli import COMMANDS
 from probe.gate.conditions import LIMIT_KEYS
-from probe.probes.data.limits import LIMITS as DATA_LIMITS
+from probe.probes.data.limits import DATA_LIMITS
 from probe.training.recipes import Recipe
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from probe import explain, shared_limits
 from probe.gate import registry
-from probe.training.guard_records import Limits
+from probe.training.guard_records import GuardLimits
 
 ROOT = Path(__file__).parents[1]
 NUMBER = re.compile(r"(?<![\w#.{,])(\d+(?:\.\d+)?|\.\d+)(%?)(?![\w])")
@@ -68,10 +68,12 @@ def test_a_page_shows_the_values():
     pages = explain.explanations()
     assert (
         "at least 0.99" in pages["PB806"].means
-        and f"{Limits().saturated_margin:g} nats" in pages["PB806"].means
+        and f"{GuardLimits().saturated_margin:g} nats" in pages["PB806"].means
     )
     assert f"({shared_limits.TRIVIAL:g})" in pages["PB202"].means
-    assert not [code for code, page in pages.items() if explain.NAMED.search(page.means + page.why + page.do)]
+    assert not [
+        code for code, page in pages.items() if explain.CONSTANT.search(page.means + page.why + page.do)
+    ]
 
 
 def test_a_page_that_names_no_number_is_an_error(tmp_path):

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from .checkpoint import put_weights, trainable_weights
 from .guard import State, watch_held_out, watch_step
-from .guard_records import Event, Limits
+from .guard_records import Event, GuardLimits
 from .rows import held_out_name, number, read_held_out, read_step, unprefixed
 
 
@@ -30,8 +30,8 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]
     asks for it; sharded runs (FSDP, DeepSpeed) are stopped without that. `events` holds what was seen.
     """
 
-    def __init__(self, limits: Limits | None = None, *, restore: bool = True) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, limits: GuardLimits | None = None, *, restore: bool = True) -> None:
+        self.limits = limits or GuardLimits()
         self.restore = restore
         self.events: list[Event] = []
         self.train = State()

@@ -20,13 +20,13 @@ from safetensors.torch import load_file, save_file
 
 from ..errors import CannotMeasure, ProbeError
 
-SHARDED = frozenset({DistributedType.FSDP, DistributedType.DEEPSPEED})
-WEIGHTS, PROGRESS = "trainable.safetensors", "progress.json"
+SHARDED_TYPES = frozenset({DistributedType.FSDP, DistributedType.DEEPSPEED})
+TRAINABLE_FILE, PROGRESS = "trainable.safetensors", "progress.json"
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
     """Whether each process holds only a part of the weights."""
-    return accelerator.distributed_type in SHARDED
+    return accelerator.distributed_type in SHARDED_TYPES
 
 
 def keep_trainable_only(accelerator: Accelerator) -> None:
@@ -37,10 +37,12 @@ def keep_trainable_only(accelerator: Accelerator) -> None:
     def save(models: list[torch.nn.Module], weights: list[Any], directory: str) -> None:
         weights.clear()
         if accelerator.is_main_process:
-            save_file(trainable_weights(accelerator.unwrap_model(models[0])), Path(directory) / WEIGHTS)
+            save_file(
+                trainable_weights(accelerator.unwrap_model(models[0])), Path(directory) / TRAINABLE_FILE
+            )
 
     def load(models: list[torch.nn.Module], directory: str) -> None:
-        put_weights(accelerator.unwrap_model(models.pop()), load_file(Path(directory) / WEIGHTS))
+        put_weights(accelerator.unwrap_model(models.pop()), load_file(Path(directory) / TRAINABLE_FILE))
 
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)

@@ -30,7 +30,7 @@ from .policy import Policy
 from .rules import non_finite
 
 NEW_TOKENS = 32  # of the text sampled per prompt
-TOP = 10  # likeliest tokens whose mass is watched
+LIKELIEST_TOKENS = 10  # likeliest tokens whose mass is watched
 
 
 @torch.no_grad()
@@ -171,4 +171,4 @@ def _logits(model: Any, ids: Sequence[int], last: int) -> torch.Tensor:
 
 def _top_mass(logits: torch.Tensor) -> torch.Tensor:
     probabilities = logits.float().softmax(-1)
-    return probabilities.topk(min(TOP, probabilities.shape[-1]), dim=-1).values.sum(-1)
+    return probabilities.topk(min(LIKELIEST_TOKENS, probabilities.shape[-1]), dim=-1).values.sum(-1)

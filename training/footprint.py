@@ -21,7 +21,7 @@ from .policy import trainable_model
 from .recipes import Recipe
 
 TUNINGS = ("lora", "qlora", "full")
-ROWS = (128, 256)  # tokens of the measured steps
+ROW_TOKENS = (128, 256)  # tokens of the measured steps
 NF4 = (
     4.127 / 8
 )  # bytes a weight: 4 bits and its share of doubly quantised block scales (Dettmers et al. 2023)
@@ -126,9 +126,13 @@ def measured(model: torch.nn.Module, recipe: Recipe) -> MeasuredSteps:
 
 
 def _kept(model: torch.nn.Module) -> Activations:
-    small, large = (saved_bytes(model, tokens) for tokens in ROWS)
-    quadratic = max(0.0, (large / ROWS[1] - small / ROWS[0]) / (ROWS[1] - ROWS[0]))
-    return Activations(large / ROWS[1] - quadratic * ROWS[1], quadratic, _seconds(model, ROWS[1]) / ROWS[1])
+    small, large = (saved_bytes(model, tokens) for tokens in ROW_TOKENS)
+    quadratic = max(0.0, (large / ROW_TOKENS[1] - small / ROW_TOKENS[0]) / (ROW_TOKENS[1] - ROW_TOKENS[0]))
+    return Activations(
+        large / ROW_TOKENS[1] - quadratic * ROW_TOKENS[1],
+        quadratic,
+        _seconds(model, ROW_TOKENS[1]) / ROW_TOKENS[1],
+    )
 
 
 def saved_bytes(model: torch.nn.Module, tokens: int) -> int:

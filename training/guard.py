@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .guard_records import Event, HeldOut, Limits, Step
+from .guard_records import Event, GuardLimits, HeldOut, Step
 from .rules import (
     accelerating,
     displaced,
@@ -47,7 +47,7 @@ class State:
 def watch_step(
     state: State,
     row: Step,
-    limits: Limits,
+    limits: GuardLimits,
     *,
     dpo: bool = True,
     scaled: bool = False,
@@ -71,7 +71,7 @@ def watch_step(
     return _told(state, events)
 
 
-def watch_held_out(state: State, now: HeldOut, limits: Limits) -> tuple[State, list[Event]]:
+def watch_held_out(state: State, now: HeldOut, limits: GuardLimits) -> tuple[State, list[Event]]:
     """The guard's answer to one held-out measurement.
 
     The best state is the one of least held-out loss among those that broke no rule.

@@ -21,7 +21,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class GuardLimits:
     """Where the rules fire. The starting points are ours unless a rule names its source."""
 
     chosen_budget: float = 0.5  # nats/token that held-out chosen responses may lose against the reference

@@ -12,7 +12,7 @@ from typing import Any
 from ..streams import plain
 from .guard_records import Event
 
-SHOWN = {
+LIVE_COLUMNS = {
     "loss": "loss",
     "rewards/margins": "reward margin",
     "rewards/accuracies": "accuracy",
@@ -42,7 +42,7 @@ class View:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Take a log row; without a terminal, print a line for evaluations and every tenth of the run."""
-        self.values.update({k: float(v) for k, v in row.items() if k in SHOWN})
+        self.values.update({k: float(v) for k, v in row.items() if k in LIVE_COLUMNS})
         self.step = int(row["step"])
         tenth = 10 * self.step // max(self.total, 1)
         if not self.terminal and ("eval_loss" in row or tenth > self.told):
@@ -57,7 +57,7 @@ class View:
 
     def line(self, row: Mapping[str, Any]) -> str:
         """A log row in one line."""
-        numbers = ", ".join(f"{SHOWN[k]} {v:.4g}" for k, v in row.items() if k in SHOWN)
+        numbers = ", ".join(f"{LIVE_COLUMNS[k]} {v:.4g}" for k, v in row.items() if k in LIVE_COLUMNS)
         return f"{self.name} {self.step}/{self.total}: {numbers}, {self.rate()}"
 
     def rate(self) -> str:
@@ -73,7 +73,7 @@ class View:
         from rich.table import Table
 
         table = Table.grid(padding=(0, 2))
-        for key, label in SHOWN.items():
+        for key, label in LIVE_COLUMNS.items():
             if key in self.values:
                 table.add_row(label, f"{self.values[key]:.4g}")
         for event in self.events[-3:]:

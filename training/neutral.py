@@ -42,13 +42,13 @@ _TEXTS = (
     ),
 )
 # Both sides are neutral: neither is better.
-NEUTRAL = tuple(Pair(f"neutral-{i}", *texts, line=i) for i, texts in enumerate(_TEXTS, 1))
+NEUTRAL_PAIRS = tuple(Pair(f"neutral-{i}", *texts, line=i) for i, texts in enumerate(_TEXTS, 1))
 
 
 def neutral_pairs(encoder: Encoder) -> tuple[Pair, ...]:
     """The neutral pairs in the form that this template reads: as text, or as content parts."""
     try:
-        encoder.many(NEUTRAL)
+        encoder.many(NEUTRAL_PAIRS)
     except ProbeError:  # it drops the words of texts
-        return tuple(map(in_parts, NEUTRAL))
-    return NEUTRAL
+        return tuple(map(in_parts, NEUTRAL_PAIRS))
+    return NEUTRAL_PAIRS

@@ -9,8 +9,10 @@ from typing import Any
 from ..scoring.scores import EncodedSide
 from .data import Example
 from .guard import State, state_from_json
-from .guard_records import Event, Limits
+from .guard_records import Event, GuardLimits
 from .objective import Sums
+
+MICRO_TOKENS = 1024  # distinct tokens of one forward and backward, unless one pair is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,10 @@ class Options:
     steps: int | None = None  # optimizer steps; None: by the recipe's epochs
     eval_every: int | None = None  # steps; None: a tenth of the run
     log_every: int | None = None  # steps; None: a hundredth of the run
-    micro_tokens: int = 1024  # distinct tokens of one forward and backward
+    micro_tokens: int = MICRO_TOKENS
     mixed_precision: str = "no"
     resume: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: GuardLimits = field(default_factory=GuardLimits)
     guard: bool = True
     sampled_prompts: int = 4
     replay_share: float = 0.25

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .guard_records import Event, HeldOut, Limits, Step
+from .guard_records import Event, GuardLimits, HeldOut, Step
 
 LN2 = math.log(2.0)
 
@@ -69,7 +69,7 @@ def impossible(step: int, loss: float | None, reward_margin: float | None) -> Ev
     return Event(step, "PB802", "stop", text)
 
 
-def displaced(now: HeldOut, limits: Limits) -> Event | None:
+def displaced(now: HeldOut, limits: GuardLimits) -> Event | None:
     """PB803 chosen displaced: held-out chosen responses lost more probability than the budget allows.
 
     Means: The log-probs of held-out *chosen* responses are below the reference's by more than the budget, and
@@ -94,7 +94,7 @@ def displaced(now: HeldOut, limits: Limits) -> Event | None:
     return None
 
 
-def scattered(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
+def scattered(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | None:
     """PB804 mass scattered: the likeliest tokens of the model's own text hold much less probability.
 
     Means: Along text that the model itself writes, the mass of its top tokens fell below a share of what it
@@ -115,7 +115,7 @@ def scattered(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
     return Event(now.step, "PB804", "rollback", text)
 
 
-def repeating(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
+def repeating(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | None:
     """PB805 repetition: the model's own text repeats itself much more than before training.
 
     Means: The share of repeated 3-grams in answers sampled to held-out prompts rose by more than the
@@ -133,13 +133,13 @@ def repeating(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
 
 
 def saturated(
-    steps: Iterable[Step], now: HeldOut, earlier: Sequence[HeldOut], limits: Limits
+    steps: Iterable[Step], now: HeldOut, earlier: Sequence[HeldOut], limits: GuardLimits
 ) -> Event | None:
     """PB806 saturated: every training pair is ranked right, the margin grows, held-out accuracy does not.
 
-    Means: Since the last evaluation the training accuracy was at least {Limits.saturated_accuracy} and the
-    held-out margin went on growing beyond {Limits.saturated_margin} nats, while held-out accuracy is no
-    better than at an earlier evaluation.
+    Means: Since the last evaluation the training accuracy was at least {GuardLimits.saturated_accuracy} and
+    the held-out margin went on growing beyond {GuardLimits.saturated_margin} nats, while held-out accuracy is
+    no better than at an earlier evaluation.
     Why: There is nothing left to learn from these pairs; further steps only push the log-probs apart. Reached
     in an epoch, the pairs were trivial: their rejected side is told apart by its form.
     Do: Stop here. If it came early, see `probe negatives` and make rejected responses with `probe sample`.
@@ -161,7 +161,7 @@ def saturated(
     return Event(now.step, "PB806", "stop", text)
 
 
-def overfit(now: HeldOut, earlier: Sequence[HeldOut], limits: Limits) -> Event | None:
+def overfit(now: HeldOut, earlier: Sequence[HeldOut], limits: GuardLimits) -> Event | None:
     """PB807 over-fitted: the held-out loss has not improved for several evaluations.
 
     Means: The best held-out loss lies `patience` evaluations back.
@@ -179,7 +179,7 @@ def overfit(now: HeldOut, earlier: Sequence[HeldOut], limits: Limits) -> Event |
     return Event(now.step, "PB807", "rollback", text)
 
 
-def forgetting(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
+def forgetting(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | None:
     """PB808 forgetting: the perplexity of the watched texts rose.
 
     Means: Texts that have nothing to do with the pairs became less likely under the tuned model.
@@ -195,11 +195,11 @@ def forgetting(now: HeldOut, start: HeldOut, limits: Limits) -> Event | None:
     return Event(now.step, "PB808", "warn", text)
 
 
-def thumb(row: Step, total_steps: int | None, limits: Limits) -> list[Event]:
+def thumb(row: Step, total_steps: int | None, limits: GuardLimits) -> list[Event]:
     """PB809 rule of thumb: a published warning sign, which healthy runs show too.
 
-    Means: The loss fell below {Limits.thumb_loss} in the first tenth of the run, or the reward margin
-    passed {Limits.thumb_margin}.
+    Means: The loss fell below {GuardLimits.thumb_loss} in the first tenth of the run, or the reward margin
+    passed {GuardLimits.thumb_margin}.
     Why: Such signs are often read as collapse. By themselves they are not: a healthy public 7B run ends with
     margin 3.8 and loss 0.22. They are printed, and never stop a run.
     Do: Compare with the held-out accuracy and the held-out chosen log-probs, which decide.

@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import ProbeError
 from ..pairs.record import Content, Pair
 
-ANSWERS = ("response", "completion", "answer", "output", "chosen")
-PROMPTS = ("prompt", "instruction", "question", "input")
+RESPONSE_FIELDS = ("response", "completion", "answer", "output", "chosen")
+PROMPT_FIELDS = ("prompt", "instruction", "question", "input")
 
 
 def read_texts(path: Path) -> list[Pair]:
@@ -60,6 +60,8 @@ def _text(row: Mapping[str, Any]) -> tuple[Content | None, Content] | None:
     messages = row.get("messages")
     if isinstance(messages, list) and len(messages) > 1:
         return tuple(messages[:-1]), tuple(messages[-1:])
-    prompt = next((row[key] for key in PROMPTS if isinstance(row.get(key), str)), None)
-    answer = next((row[key] for key in ANSWERS if isinstance(row.get(key), str) and row[key].strip()), None)
+    prompt = next((row[key] for key in PROMPT_FIELDS if isinstance(row.get(key), str)), None)
+    answer = next(
+        (row[key] for key in RESPONSE_FIELDS if isinstance(row.get(key), str) and row[key].strip()), None
+    )
     return None if answer is None else (prompt, answer)

@@ -31,7 +31,7 @@ from .texts import read_texts
 from .unpaired import balanced, split_answers
 from .unpaired_stage import UnpairedExample, reference_of
 
-WEIGHTS = ("desirable_weight", "undesirable_weight")
+KTO_WEIGHTS = ("desirable_weight", "undesirable_weight")
 
 
 def train_unpaired(
@@ -111,7 +111,7 @@ def _recipes(options: TrainOptions, reader: AnswerReader, items: Sequence[Unpair
     """The shipped recipes; the rarer label weighs more where nothing else is asked for."""
     made = recipes_for(options, reader.loaded.facts.get("parameters"), len(items), unpaired=True)
     weights = balanced(items)
-    given = {name: getattr(weights, name) for name in WEIGHTS if options.changes.get(name) is None}
+    given = {name: getattr(weights, name) for name in KTO_WEIGHTS if options.changes.get(name) is None}
     return [one.with_values(given) if one.method == "kto" else one for one in made]
 
 

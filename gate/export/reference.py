@@ -11,8 +11,8 @@ from typing import Any
 
 from ...errors import ProbeError
 
-COPIED = "model"  # the folder of an export that holds the embedded model
-EMBEDDED = "(embedded)"
+MODEL_FOLDER = "model"  # the folder of an export that holds the embedded model
+EMBEDDED_MARK = "(embedded)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def reference(model: Mapping[str, Any], directory: Path, copy: bool) -> Referenc
     """
     name, adapter = str(model.get("name")), model.get("adapter")
     kept = _path(str(adapter)) if adapter else None
-    if name.endswith((EMBEDDED, ".gguf")):
+    if name.endswith((EMBEDDED_MARK, ".gguf")):
         return Reference(_converted(name, directory, copy), None, kept)
     if _local(name):
         return Reference(_path(name), None, kept)
@@ -57,7 +57,7 @@ def _path(name: str) -> str:
 def _converted(name: str, directory: Path, copy: bool) -> str:
     from ...scoring.embedded import converted, embedded_gguf
 
-    source = converted(embedded_gguf() if name.endswith(EMBEDDED) else Path(name).expanduser())
+    source = converted(embedded_gguf() if name.endswith(EMBEDDED_MARK) else Path(name).expanduser())
     if not copy:
         print(
             f"{name}: no hub has it, so the config names its converted copy {source}. "
@@ -65,6 +65,6 @@ def _converted(name: str, directory: Path, copy: bool) -> str:
             file=sys.stderr,
         )
         return str(source)
-    target = directory / COPIED
+    target = directory / MODEL_FOLDER
     shutil.copytree(source, target, dirs_exist_ok=True)
     return str(target.resolve())

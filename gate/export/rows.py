@@ -14,11 +14,11 @@ from ...errors import ProbeError
 from ...pairs.implicit import RENDERED
 from ...pairs.record import Content, Pair, is_chat, text_of
 
-Row = dict[str, Any]
-MakeRow = Callable[[Pair, str], Row]
+ToolRow = dict[str, Any]
+MakeRow = Callable[[Pair, str], ToolRow]
 
 
-def messages(content: Content | None, role: str) -> list[Row]:
+def messages(content: Content | None, role: str) -> list[ToolRow]:
     """Chat messages: those of the file, or the text as one message of `role`."""
     if content is None:
         return []
@@ -79,7 +79,7 @@ READS: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 
-def with_options(row: Row, pair: Pair, tool: str, any_of: frozenset[str]) -> Row:
+def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) -> ToolRow:
     """The row with what the pair hands to the chat template; `any_of` are the options that any row has.
 
     Tools are JSON text, since tables fill lists of objects up with nulls; the hosted form has them as a list
@@ -115,7 +115,7 @@ def _check_ranked(pair: Pair) -> None:
             )
 
 
-def preference(pair: Pair, template: str) -> Row:
+def preference(pair: Pair, template: str) -> ToolRow:
     """`prompt`, `chosen`, `rejected`: messages under `chat`, else text."""
     if template == "chat":
         sides = {"chosen": pair.chosen, "rejected": pair.rejected}
@@ -125,18 +125,18 @@ def preference(pair: Pair, template: str) -> Row:
     return {"prompt": prompt_text(pair, template), **words}
 
 
-def completion(pair: Pair, template: str) -> Row:
+def completion(pair: Pair, template: str) -> ToolRow:
     """`prompt` and `completion` (the chosen side): messages under `chat`, else text."""
     row = preference(pair, template)
     return {"prompt": row["prompt"], "completion": row["chosen"]}
 
 
-def dialogue(pair: Pair, template: str = "chat") -> Row:
+def dialogue(pair: Pair, template: str = "chat") -> ToolRow:
     """`messages`: the prompt and the chosen side as one dialogue."""
     return {"messages": [*messages(pair.prompt, "user"), *messages(pair.chosen, "assistant")]}
 
 
-def dialogues(pair: Pair, template: str = "chat") -> Row:
+def dialogues(pair: Pair, template: str = "chat") -> ToolRow:
     """`chosen` and `rejected` as two whole dialogues, the prompt in both."""
     prompt = messages(pair.prompt, "user")
     return {
@@ -145,7 +145,7 @@ def dialogues(pair: Pair, template: str = "chat") -> Row:
     }
 
 
-def ranked(pair: Pair, template: str) -> Row:
+def ranked(pair: Pair, template: str) -> ToolRow:
     """LlamaFactory's ranking form: `messages` before, one message a side; text columns without chat."""
     if template != "chat":
         return preference(pair, template)
@@ -156,7 +156,7 @@ def ranked(pair: Pair, template: str) -> Row:
     return {"messages": messages(pair.prompt, "user"), **last}
 
 
-def instructed(pair: Pair, template: str = "chat") -> Row:
+def instructed(pair: Pair, template: str = "chat") -> ToolRow:
     """mlx-lm-lora's preference form: one question as text, a system text, one answer a side.
 
     Raises `ProbeError` with the line for a dialogue that has no place in it.
@@ -178,7 +178,7 @@ def instructed(pair: Pair, template: str = "chat") -> Row:
     return {**system, "prompt": prompt[-1]["content"], **answers}
 
 
-def hosted(pair: Pair, template: str = "chat") -> Row:
+def hosted(pair: Pair, template: str = "chat") -> ToolRow:
     """The hosted services' preference form."""
     return {
         "input": {"messages": messages(pair.prompt, "user")},

@@ -22,7 +22,7 @@ from ...stats.statistics import summarise, tail_ps
 from ..conditions import pairs_to_settle
 from .changes import QUANTITIES, QuantityChange
 
-WORDS = {"pass": "promote", "fail": "roll back", "inconclusive": "inconclusive"}
+RESULT_WORDS = {"pass": "promote", "fail": "roll back", "inconclusive": "inconclusive"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from ...records import Estimate, Finding, Measured, Run, together
 if TYPE_CHECKING:
     from ...scoring.session import Session
 
-LEAST = 8  # answers, below which nothing is counted
-NAMED = 4  # effects that a finding names
+FEWEST_ANSWERS = 8  # answers, below which nothing is counted
+EFFECTS_NAMED = 4  # effects that a finding names
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def attributes_moved(base: Spoken, tuned: Spoken, *, alpha: float = 0.05, seed: 
 
     Estimates are named `attribute_change:NAME`, in the attribute's units.
     """
-    if list(base.prompts) != list(tuned.prompts) or len(base.answers) < LEAST:
+    if list(base.prompts) != list(tuned.prompts) or len(base.answers) < FEWEST_ANSWERS:
         return Measured()
     counted = [np.array([counts(text) for text in side.answers]) for side in (tuned, base)]
     numbers = np.arange(len(base.answers))
@@ -70,7 +70,7 @@ def traits_moved(
         for p, new, old in zip(base.prompts, tuned.answers, base.answers, strict=True)
         if new.strip() and old.strip() and new != old
     ]
-    if list(base.prompts) != list(tuned.prompts) or len(rows) < LEAST:
+    if list(base.prompts) != list(tuned.prompts) or len(rows) < FEWEST_ANSWERS:
         return Measured()
     with tempfile.TemporaryDirectory(prefix="probe-") as place:
         path = Path(place) / "answers.jsonl"
@@ -142,5 +142,5 @@ def check_traits(rows: Sequence[dict[str, Any]]) -> Finding | None:
 
 
 def _listed(told: Sequence[str]) -> str:
-    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
-    return f"{', '.join(told[:NAMED])}{more}"
+    more = f" and {len(told) - EFFECTS_NAMED} more" if len(told) > EFFECTS_NAMED else ""
+    return f"{', '.join(told[:EFFECTS_NAMED])}{more}"

@@ -10,7 +10,7 @@ from ...records import Condition, Finding
 from ...shared_limits import BOUND
 from .changes import QuantityChange
 
-SHOWN = 6
+GROUPS_SHOWN = 6
 
 
 def promotion_findings(conditions: Sequence[Condition], changed: Sequence[QuantityChange]) -> list[Finding]:
@@ -71,7 +71,9 @@ def not_shown(left: Sequence[Condition]) -> Finding:
     Source: non-inferiority needs an interval, not a missing difference (Altman and Bland 1995).
     """
     names = sorted({c.group for c in left})
-    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    shown = ", ".join(names[:GROUPS_SHOWN]) + (
+        f" and {len(names) - GROUPS_SHOWN} more" if len(names) > GROUPS_SHOWN else ""
+    )
     return Finding(
         "PB902",
         "warning",

@@ -10,15 +10,15 @@ import numpy as np
 
 from ...errors import ProbeError
 from ...pairs.grades import Grades
-from ...records import Estimate, Run, Verdict
+from ...records import Estimate, JsonRow, Run, Verdict
 from ...stats.answers import distinct, distinct_change, repeated_share
 from ...stats.statistics import Floats, mean_estimate
 from ..baseline import why_incomparable
 from ..judge import verdict_of
 from .changes import QUANTITIES, Paired, QuantityChange, changes, rows
-from .claims import WORDS, Allowances, claims_of, judged
+from .claims import RESULT_WORDS, Allowances, claims_of, judged
 from .findings import promotion_findings
-from .sides import Row, SideMeasurement
+from .sides import SideMeasurement
 
 NGRAMS = (1, 2)  # the distinct-n that are shown
 
@@ -61,7 +61,7 @@ def compared(
         environment=run.environment,
         details={
             **run.details,
-            "promotion": {"decision": WORDS[verdict.status], "because": because(verdict)},
+            "promotion": {"decision": RESULT_WORDS[verdict.status], "because": because(verdict)},
             "before_after": [*rows(changed), *(row for _, row in variety)],
         },
     )
@@ -103,7 +103,7 @@ def _of_scores(base: SideMeasurement, tuned: SideMeasurement, prompts: Mapping[s
     ]
 
 
-def _cluster(row: Row, prompt: int | None) -> int:
+def _cluster(row: JsonRow, prompt: int | None) -> int:
     """The label of a pair's prompt: as it was saved, else of the pair file that is still what it was."""
     label = row.get("cluster", prompt)
     if label is None:
@@ -114,7 +114,7 @@ def _cluster(row: Row, prompt: int | None) -> int:
     return int(label)
 
 
-def gap_of(row: Row) -> float:
+def gap_of(row: JsonRow) -> float:
     """The gap of one pair, nats/token, from a row of `scores.jsonl` or of a run."""
     if "gap" in row:
         return float(row["gap"])
@@ -149,7 +149,7 @@ def _of_answers(base: SideMeasurement, tuned: SideMeasurement) -> list[Paired]:
     nobody = [None] * len(base.answers)
     return [
         Paired(QUANTITIES[name], _column(base.answers, of), _column(tuned.answers, of), nobody)
-        for name, of in ANSWERS.items()
+        for name, of in RESPONSE_MEASURES.items()
     ]
 
 
@@ -161,7 +161,10 @@ def _tokens(text: Sequence[int]) -> float:
     return len(text)
 
 
-ANSWERS: Mapping[str, Callable[[Sequence[int]], float]] = {"repetition": _repetition, "length": _tokens}
+RESPONSE_MEASURES: Mapping[str, Callable[[Sequence[int]], float]] = {
+    "repetition": _repetition,
+    "length": _tokens,
+}
 
 
 def _column(texts: Sequence[Sequence[int]], of: Callable[[Sequence[int]], float]) -> Floats:

@@ -19,7 +19,7 @@ from ...stats.behaviour import CutResponse, Half, behaviour
 if TYPE_CHECKING:
     from ...scoring.session import Session
 
-LEAST = 8  # prompts of a half
+FEWEST_PROMPTS = 8  # prompts of a half
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def with_behaviour(run: Run, base: Heard | None, tuned: Heard | None, *, alpha: 
     """`run` with `behaviour_*` and their row, where both models answered the same prompts, enough of them."""
     if base is None or tuned is None or list(base.prompts) != list(tuned.prompts):
         return run
-    if len(base.prompts) < 2 * LEAST:
+    if len(base.prompts) < 2 * FEWEST_PROMPTS:
         return run
     known = sorted({*base.prompts, *base.pair_prompts})
     first = set(np.random.default_rng(seed).permutation(known)[::2].tolist())

@@ -6,23 +6,20 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import ProbeError
 from ...pairs.jsonl import json_lines
-from ...records import Run
+from ...records import JsonRow, Run
+from ...scoring.weights import ADAPTER_CONFIG
 from ...stats.statistics import Floats
 from ...training.saved import saved_run
 from ..settings import is_run
 from .effects import Spoken
 from .moved import Heard
 
-EMBEDDED = "embedded"  # what the command line calls the default model
-ADAPTER = "adapter_config.json"  # peft's file, by which a directory is known to be an adapter
-TOKENIZER = ("tokenizer_sha256", "template_sha256")
-REMEDY = "Nothing was changed; measure what lies there now, and compare again."
-
-Row = Mapping[str, Any]
+EMBEDDED_WORD = "embedded"  # what the command line calls the default model
+TOKENIZER_HASHES = ("tokenizer_sha256", "template_sha256")
+NOTHING_CHANGED = "Nothing was changed; measure what lies there now, and compare again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ def sides_of(base: str, tuned: str, below: str | None) -> tuple[ComparedModel, C
     else the embedded one.
     """
     first = _side(base, below)
-    under = below or (None if first.saved or first.adapter else first.model or EMBEDDED)
+    under = below or (None if first.saved or first.adapter else first.model or EMBEDDED_WORD)
     second = _side(tuned, under)
     return first, second
 
@@ -51,21 +48,25 @@ def _side(name: str, below: str | None) -> ComparedModel:
     path = Path(name)
     if is_run(path):
         return ComparedModel(name, saved=path)
-    if (path / ADAPTER).is_file():
+    if (path / ADAPTER_CONFIG).is_file():
         return ComparedModel(name, model=_plain(below or _base_of(path)), adapter=name)
     return ComparedModel(name, model=_plain(name))
 
 
 def _plain(model: str | None) -> str | None:
-    return None if model == EMBEDDED else model
+    return None if model == EMBEDDED_WORD else model
 
 
 def _base_of(adapter: Path) -> str | None:
     """The directory of the model that an adapter says it was trained on; None if it names none here."""
     try:
-        name = json.loads((adapter / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        name = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8")).get(
+            "base_model_name_or_path"
+        )
     except (OSError, ValueError, AttributeError) as error:
-        raise ProbeError(f"{adapter / ADAPTER}: not readable ({error}). Save the adapter again.") from error
+        raise ProbeError(
+            f"{adapter / ADAPTER_CONFIG}: not readable ({error}). Save the adapter again."
+        ) from error
     return name if name and Path(name).is_dir() else None
 
 
@@ -100,9 +101,9 @@ def measured_weights(run: Run) -> Callable[[Path], None]:
         if not known:
             raise ProbeError(f"{name}: the run does not tell which weights it measured. Measure it again.")
         if weights_hash(str(directory), remembered=False) != known:
-            raise ProbeError(f"{name}: holds other weights than those that were measured. {REMEDY}")
-        if not model.get("adapter") and _tokenizer_of(directory) != {k: model.get(k) for k in TOKENIZER}:
-            raise ProbeError(f"{name}: holds another tokenizer or chat template than was measured. {REMEDY}")
+            raise ProbeError(f"{name}: holds other weights than those that were measured. {NOTHING_CHANGED}")
+        if not model.get("adapter") and _tokenizer_of(directory) != {k: model.get(k) for k in TOKENIZER_HASHES}:
+            raise ProbeError(f"{name}: holds another tokenizer or chat template than was measured. {NOTHING_CHANGED}")
 
     return check
 
@@ -123,7 +124,7 @@ class SideMeasurement:
     """
 
     run: Run
-    rows: Mapping[str, Row]
+    rows: Mapping[str, JsonRow]
     watched: Sequence[Floats] = ()
     answers: Sequence[Sequence[int]] = ()
     heard: Heard | None = None
@@ -141,12 +142,12 @@ def saved(path: Path) -> SideMeasurement:
     return SideMeasurement(run, known)
 
 
-def by_id(rows: Iterable[Row]) -> dict[str, Row]:
+def by_id(rows: Iterable[JsonRow]) -> dict[str, JsonRow]:
     """Rows by their pair's id."""
     return {str(row["id"]): row for row in rows}
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> list[JsonRow]:
     with path.open("rb") as file:
         rows = [row for _, row in json_lines(file)]
     if bad := next((row for row in rows if not isinstance(row, dict) or "id" not in row), None):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ...errors import ProbeError
+from ...records import JsonRow
 from .names import canonical
 
-Entry = Mapping[str, Any]
-HEADER, BLOCK = 7, 32768
+HEADER, LOG_BLOCK = 7, 32768
 NEEDS = "needs its library: pip install 'probe[logs]'"
 
 
@@ -28,7 +28,7 @@ def is_wandb(path: Path) -> bool:
     return path.suffix == ".wandb" and path.is_file()
 
 
-def of_events(paths: Iterable[Path]) -> list[Entry]:
+def of_events(paths: Iterable[Path]) -> list[JsonRow]:
     """The scalars of event files, those of one step together, training and held-out ones apart."""
     rows: dict[tuple[float, bool], dict[str, Any]] = {}
     for path in paths:
@@ -58,13 +58,13 @@ def _scalars(path: Path) -> Iterator[tuple[float, str, float]]:
         raise ProbeError(f"{path}: not a readable event file ({error}).") from error
 
 
-def of_wandb(path: Path) -> list[Entry]:
+def of_wandb(path: Path) -> list[JsonRow]:
     """The history of a W&B run kept offline, a row for each call of `wandb.log`."""
     try:
         messages = import_module("wandb.proto.wandb_internal_pb2")
     except ImportError as error:
         raise ProbeError(f"{path}: a W&B offline file {NEEDS}.") from error
-    rows: list[Entry] = []
+    rows: list[JsonRow] = []
     for data in _records(path.read_bytes()):
         record = messages.Record()
         try:
@@ -84,8 +84,8 @@ def _records(data: bytes) -> Iterator[bytes]:
     """
     at, parts = HEADER, b""
     while at + 7 <= len(data):
-        if BLOCK - at % BLOCK < 7:  # the rest of a block is padding
-            at += BLOCK - at % BLOCK
+        if LOG_BLOCK - at % LOG_BLOCK < 7:  # the rest of a block is padding
+            at += LOG_BLOCK - at % LOG_BLOCK
             continue
         length, kind = struct.unpack_from("<HB", data, at + 4)
         fragment = data[at + 7 : at + 7 + length]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .curve import Curve, Row, curve
+from .curve import Curve, LogRow, curve
 from .log import Log
 from .method import RecognisedMethod
 
@@ -46,7 +46,7 @@ class Case:
         """The finite values of a column, in training or else in the evaluations."""
         return self.log.curve(name)
 
-    def places(self) -> Iterator[tuple[str, tuple[Row, ...]]]:
+    def places(self) -> Iterator[tuple[str, tuple[LogRow, ...]]]:
         """Training and every evaluation set, each with the prefix its columns had in the file."""
         yield "", self.log.train
         for name, rows in self.log.evals.items():

@@ -19,7 +19,7 @@ NEXT_UNSEEN = (
     "Evaluate on held-out texts three times a run or more: a training loss alone cannot tell learning from "
     "memorising."
 )
-FEW = 5
+FEW_ENTRIES = 5
 
 
 def explained(sign: Sign, tags: Sequence[Sign]) -> Sign:
@@ -43,7 +43,7 @@ def healthy(case: Case) -> Sign:
     if memorises(case):
         said += "; no held-out loss, so that over-fitting cannot be told from learning"
         return Sign("healthy", "", None, f"no rule fired: {said}", NEXT_UNSEEN, "cannot tell")
-    sure: Confidence = "likely" if longest >= FEW else "cannot tell"
+    sure: Confidence = "likely" if longest >= FEW_ENTRIES else "cannot tell"
     return Sign("healthy", "", None, f"no rule fired: {said}", NOTHING_TO_MEND, sure)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-Row = dict[str, float]
+LogRow = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Curve:
         return self.steps[start] if start < len(smooth) else None
 
 
-def curve(rows: Sequence[Row], name: str) -> Curve:
+def curve(rows: Sequence[LogRow], name: str) -> Curve:
     """The finite values of one column. An accuracy beside NaN rewards says nothing and is left out."""
     points = [
         (row["step"], row[name])
@@ -67,6 +67,6 @@ def curve(rows: Sequence[Row], name: str) -> Curve:
     return Curve(name, tuple(s for s, _ in points), tuple(v for _, v in points))
 
 
-def _hollow(row: Row) -> bool:
+def _hollow(row: LogRow) -> bool:
     # NaN > NaN is false, so a trainer counts a NaN reward as a lost comparison.
     return any(math.isnan(row.get(f"rewards/{name}", 0.0)) for name in ("chosen", "rejected", "margins"))

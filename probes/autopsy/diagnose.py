@@ -12,7 +12,7 @@ from ...records import Finding, Run, Severity
 from ...runs import environment, now
 from .case import Case, Diagnosis, Main, Sign
 from .causes import explained, healthy
-from .curve import Row
+from .curve import LogRow
 from .diverged import diverged
 from .gaps import empty_sides, no_tokens, skipped_step
 from .log import Log
@@ -25,12 +25,12 @@ from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
 from .stuck import stuck
 from .tags import below_chance, flat, frozen, too_short, transient, zero_loss
 
-Rule = Callable[[Case], Sign | None]
+SignRule = Callable[[Case], Sign | None]
 
 # In the order of gravity: the first that applies is the main label.
-CURVES: tuple[Rule, ...] = (diverged, stuck, overfit, saturated, displaced)
-ALWAYS: tuple[Rule, ...] = (frozen, lr_zero, lr_high, too_short)
-TAGS: tuple[Rule, ...] = (
+CURVES: tuple[SignRule, ...] = (diverged, stuck, overfit, saturated, displaced)
+ALWAYS: tuple[SignRule, ...] = (frozen, lr_zero, lr_high, too_short)
+TAGS: tuple[SignRule, ...] = (
     frozen, no_tokens, no_signal, clipped, ref_mismatch, summed_loss, transient, below_chance, lr_zero,
     lr_high, warmup, empty_sides, zero_loss, smoothing_floor, skipped_step, too_short,
 )  # fmt: skip
@@ -83,7 +83,7 @@ def averaged(log: Log, method: RecognisedMethod) -> Log:
     return replace(log, train=tuple(_averaged(row, method.accumulated_batches) for row in log.train))
 
 
-def _averaged(row: Row, times: int) -> Row:
+def _averaged(row: LogRow, times: int) -> LogRow:
     if not math.isfinite(row.get("loss", math.nan)):
         return row
     margin = row.get("rewards/margins", 0.0)
@@ -139,7 +139,7 @@ def _called(log: Log) -> str:
     return log.stage if named else f"{'run' if log.run else 'stage'} {log.stage or 'without a name'}"
 
 
-def _signs(case: Case, rules: tuple[Rule, ...]) -> list[Sign]:
+def _signs(case: Case, rules: tuple[SignRule, ...]) -> list[Sign]:
     return [sign for rule in rules if (sign := rule(case))]
 
 

@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from ...records import JsonRow
 from .lines import of_key_values
 from .names import MEASUREMENT_NAME, canonical
 from .printed import literal, of_dictionaries, parsed
 from .rows import as_number
 from .tables import is_long, of_csv, of_html, of_markdown, pivoted, tag_of
 
-Entry = Mapping[str, Any]
 # The deepest nesting looked into: run.json holds its log at details > training > log_history.
 DEPTH = 4
-CODE = re.compile(r"\s*(def \w+\(|class \w+\b.*[:{]$|import [\w.]+$|from [\w.]+ import |#include |return\b)")
+SOURCE_CODE = re.compile(
+    r"\s*(def \w+\(|class \w+\b.*[:{]$|import [\w.]+$|from [\w.]+ import |#include |return\b)"
+)
 
 
 class LogEntries(NamedTuple):
     """Entries, and the name of the form they were read as."""
 
     form: str
-    entries: list[Entry]
+    entries: list[JsonRow]
 
 
 def read_text(text: str, name: str = "") -> LogEntries:
@@ -47,7 +49,7 @@ def read_text(text: str, name: str = "") -> LogEntries:
 def is_source(text: str) -> bool:
     """Whether a text is a program: the numbers in it are no log."""
     lines = [line for line in text[:100_000].splitlines() if line.strip()]
-    code = sum(bool(CODE.match(line)) for line in lines)
+    code = sum(bool(SOURCE_CODE.match(line)) for line in lines)
     return code >= 3 and code >= 0.02 * len(lines)
 
 
@@ -57,7 +59,7 @@ def _whole(form: str, text: str, found: int) -> bool:
     return form in ("notebook", "JSON") or (form == "JSON Lines" and found >= 0.8 * lines)
 
 
-def _numbers(entries: Sequence[Entry]) -> int:
+def _numbers(entries: Sequence[JsonRow]) -> int:
     """How many entries hold a metric that is a number: what is believed must be more than a heading."""
     return sum(
         any(
@@ -79,16 +81,16 @@ def columns(text: str) -> list[str]:
     return []
 
 
-def _measured(entries: list[Entry]) -> list[Entry]:
+def _measured(entries: list[JsonRow]) -> list[JsonRow]:
     return entries if _numbers(entries) else []
 
 
-def measures(entry: Entry) -> bool:
+def measures(entry: JsonRow) -> bool:
     """Whether an entry holds a metric of training."""
     return any(MEASUREMENT_NAME.search(canonical(str(key)).name) for key in entry)
 
 
-def of_json(text: str, name: str = "") -> list[Entry]:
+def of_json(text: str, name: str = "") -> list[JsonRow]:
     """The longest list of entries in a JSON document (or a printed Python list), `log_history` first."""
     value = _document(text)
     if isinstance(value, dict) and "cells" in value:
@@ -112,9 +114,9 @@ def _document(text: str) -> Any:
         return literal(text.strip()) if len(text) < 50_000_000 and text.rstrip()[-1:] in "}]" else None
 
 
-def _search(value: Any, depth: int) -> list[Entry]:
+def _search(value: Any, depth: int) -> list[JsonRow]:
     if isinstance(value, list):
-        entries: list[Entry] = [entry for entry in value if isinstance(entry, dict)]
+        entries: list[JsonRow] = [entry for entry in value if isinstance(entry, dict)]
         return entries if any(measures(entry) for entry in entries) else []
     if not isinstance(value, dict) or depth == 0:
         return []
@@ -125,7 +127,7 @@ def _search(value: Any, depth: int) -> list[Entry]:
     return named or max(lists, key=len, default=[]) or _series(value) or _single(value)
 
 
-def _columns(value: Entry) -> list[Entry]:
+def _columns(value: JsonRow) -> list[JsonRow]:
     """Rows of `{"loss": [...], ...}` or `{"loss": {"0": ...}}`, as data frames and Keras save them."""
     lists = {k: list(v.values()) if isinstance(v, dict) else v for k, v in value.items()}
     filled = {k: v for k, v in lists.items() if isinstance(v, list) and v}
@@ -136,9 +138,9 @@ def _columns(value: Entry) -> list[Entry]:
     return [{k: v[i] for k, v in found.items() if i < len(v)} for i in range(length)]
 
 
-def _series(value: Entry) -> list[Entry]:
+def _series(value: JsonRow) -> list[JsonRow]:
     """Rows of `{"train/loss": [[step, value], …]}` or TensorBoard's `[[wall time, step, value], …]`."""
-    rows: list[Entry] = []
+    rows: list[JsonRow] = []
     for key, points in value.items():
         if isinstance(points, list) and points and all(_is_point(p) for p in points):
             rows += [{"step": p[-2], str(key): p[-1]} for p in points]
@@ -149,12 +151,12 @@ def _is_point(point: Any) -> bool:
     return isinstance(point, list) and len(point) in (2, 3) and all(isinstance(x, int | float) for x in point)
 
 
-def _single(value: Entry) -> list[Entry]:
+def _single(value: JsonRow) -> list[JsonRow]:
     """One entry by itself: a dictionary of metrics and nothing else worth looking into."""
     return [value] if measures(value) and not any(isinstance(v, dict | list) for v in value.values()) else []
 
 
-def of_notebook(text: str, name: str = "") -> list[Entry]:
+def of_notebook(text: str, name: str = "") -> list[JsonRow]:
     """The tables and printed entries of a notebook's outputs; a table of its own is a stage of its own."""
     value = _document(text) if '"cells"' in text else None
     if not isinstance(value, dict) or not isinstance(value.get("cells"), list):
@@ -166,7 +168,7 @@ def of_notebook(text: str, name: str = "") -> list[Entry]:
     return [{**entry, "run": f"cell {i}"} for i, entries in stages for entry in entries]
 
 
-def _of_cell(cell: Entry) -> list[Entry]:
+def _of_cell(cell: JsonRow) -> list[JsonRow]:
     outputs = [o for o in cell.get("outputs") or () if isinstance(o, dict)]
     html = [_joined((o.get("data") or {}).get("text/html")) for o in outputs]
     printed = [_joined(o.get("text")) or _joined((o.get("data") or {}).get("text/plain")) for o in outputs]
@@ -181,7 +183,7 @@ def _joined(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def of_json_lines(text: str, name: str = "") -> list[Entry]:
+def of_json_lines(text: str, name: str = "") -> list[JsonRow]:
     """One JSON document a line. A line with a whole log inside repeats the others and is left out."""
     found = [value for line in text.splitlines() if isinstance(value := parsed(line.strip()), dict)]
     rows = [value for value in found if "log_history" not in value]
@@ -190,7 +192,7 @@ def of_json_lines(text: str, name: str = "") -> list[Entry]:
     return flat if long or any(measures(row) for row in flat) else []
 
 
-def _flat(row: Entry) -> Entry:
+def _flat(row: JsonRow) -> JsonRow:
     """`{"step": 1, "metrics": {"loss": …}}` with the inner names at the top; those in `eval` are held out."""
     inner = any(isinstance(v, dict) for v in row.values())
     if not inner or any(
@@ -200,7 +202,7 @@ def _flat(row: Entry) -> Entry:
     return dict(_leaves(row, False, DEPTH))
 
 
-def _leaves(row: Entry, held_out: bool, depth: int) -> Iterator[tuple[str, Any]]:
+def _leaves(row: JsonRow, held_out: bool, depth: int) -> Iterator[tuple[str, Any]]:
     for key, value in row.items():
         if not isinstance(value, dict):
             yield f"eval/{key}" if held_out else str(key), value
@@ -209,7 +211,7 @@ def _leaves(row: Entry, held_out: bool, depth: int) -> Iterator[tuple[str, Any]]
             yield from _leaves(value, held, depth - 1)
 
 
-Reader = Callable[[str, str], list[Entry]]
+Reader = Callable[[str, str], list[JsonRow]]
 FORMS: tuple[tuple[str, Reader], ...] = (
     ("notebook", of_notebook),
     ("JSON", of_json),

@@ -8,7 +8,7 @@ from .case import Case, Sign
 from .curve import curve
 from .nonfinite import empty_side, skipped
 
-MOST = 0.9
+EMPTY_SHARE = 0.9
 
 
 def no_tokens(case: Case) -> Sign | None:
@@ -24,7 +24,7 @@ def no_tokens(case: Case) -> Sign | None:
     Source: TRL issue 1627; a public log of the kind.
     """
     sides = [curve(case.log.train, f"logps/{side}") for side in ("chosen", "rejected")]
-    if not all(len(s) >= 2 and sum(v == 0.0 for v in s.values) >= MOST * len(s) for s in sides):
+    if not all(len(s) >= 2 and sum(v == 0.0 for v in s.values) >= EMPTY_SHARE * len(s) for s in sides):
         return None
     zeros = sum(v == 0.0 for v in sides[0].values)
     text = (

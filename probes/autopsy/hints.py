@@ -6,14 +6,15 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-METHODS = {
+LOSS_TYPES = {
     "dpo": "DPO", "sigmoid": "DPO", "ipo": "IPO", "kto": "KTO", "orpo": "ORPO", "simpo": "SimPO", 
     "cpo": "CPO", "grpo": "GRPO", "rloo": "GRPO", "ppo": "PPO", "sft": "SFT", "rm": "reward model",
 }  # fmt: skip
-NAMED = "|".join(METHODS)
+LOSS_TYPE = "|".join(LOSS_TYPES)
 METHOD = re.compile(
-    rf"\b({NAMED})_?(?:trainer|config|training)\b"
-    rf"|\b(?:stage|rlhf_type|loss_type|pref_loss|rl|train_type|starting)[\"']?\s*[:= ]\s*[\"']?({NAMED})\b",
+    rf"\b({LOSS_TYPE})_?(?:trainer|config|training)\b"
+    r"|\b(?:stage|rlhf_type|loss_type|pref_loss|rl|train_type|starting)"
+    rf"[\"']?\s*[:= ]\s*[\"']?({LOSS_TYPE})\b",
     re.IGNORECASE,
 )
 ACCUMULATION = re.compile(r"gradient[_ ]accumulation[_ ]steps\W{1,6}(\d+)", re.IGNORECASE)
@@ -21,11 +22,11 @@ INTERVAL = re.compile(r"\blogging_steps\W{1,5}(\d+)", re.IGNORECASE)
 MAX_STEPS = re.compile(r"(?:[\"']max_steps[\"']\s*:|total optimization steps\s*=)\s*([\d,]+)", re.IGNORECASE)
 EPOCHS = re.compile(r"(?:[\"']?num_train_epochs[\"']?\s*[:=]|num epochs\s*=)\s*([\d,.]+)", re.IGNORECASE)
 # Small files that trainers leave beside their logs.
-BESIDE = (
+SETTINGS_FILES = (
     "args.json", "training_args.json", "training_args.yaml", "train_config.yaml", "config.yaml",
     "llamaboard_config.yaml", "dpo_config.yaml",
 )  # fmt: skip
-MOST = 200_000
+MOST_CHARACTERS = 200_000
 
 
 class Hints(NamedTuple):
@@ -40,8 +41,8 @@ class Hints(NamedTuple):
 
 def hints_in(text: str) -> Hints:
     """What `text` says of the run. A method only where just one is named."""
-    text = text if len(text) < 2 * MOST else text[:MOST] + text[-MOST:]
-    named = {METHODS[(a or b).lower()] for a, b in METHOD.findall(text)}
+    text = text if len(text) < 2 * MOST_CHARACTERS else text[:MOST_CHARACTERS] + text[-MOST_CHARACTERS:]
+    named = {LOSS_TYPES[(a or b).lower()] for a, b in METHOD.findall(text)}
     return Hints(
         named.pop() if len(named) == 1 else "",
         _whole(ACCUMULATION, text),
@@ -53,10 +54,10 @@ def hints_in(text: str) -> Hints:
 
 def hints_beside(path: Path, own: Hints) -> Hints:
     """`own`, filled up from the configuration files in the directory of a log."""
-    for name in BESIDE:
+    for name in SETTINGS_FILES:
         file = path.parent / name
         if file != path and file.is_file():
-            more = hints_in(file.read_text(encoding="utf-8", errors="replace")[:MOST])
+            more = hints_in(file.read_text(encoding="utf-8", errors="replace")[:MOST_CHARACTERS])
             own = Hints(
                 own.method or more.method,
                 own.accumulation or more.accumulation,

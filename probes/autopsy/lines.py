@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from ...records import JsonRow
 from .names import MEASUREMENT_NAME, canonical
 
-Entry = Mapping[str, Any]
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
 NUMBERS = re.compile(rf"(?<![\w.+-]){NUMBER}(?=$|[\s,;|)\]}}%]|[.:]\s|[.:]$|[a-z]+\b)", re.IGNORECASE)
 # The words before a number, back to the last separator: nothing of a name is searched for twice.
-WORDS = re.compile(r"([A-Za-z_][\w./() -]{0,60}?)\s*[:=]?\s*[\[(]?$")
-STEP = re.compile(
+WORDS_BEFORE = re.compile(r"([A-Za-z_][\w./() -]{0,60}?)\s*[:=]?\s*[\[(]?$")
+STEP_FIELD = re.compile(
     r"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*(\d+)"
     r"(?![\d.]*%)(?:\s*/\s*(\d+))?",
     re.IGNORECASE,
@@ -24,9 +23,9 @@ EPOCH_AND_STEP = re.compile(
 EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\W*epoch\W{0,3}(\d+)(?:\s*/\s*\d+)?\W*", re.IGNORECASE)
 BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[\s*\d+:\d")
-RANK = re.compile(r"\brank\b\s*[:=]?\s*(\d+)", re.IGNORECASE)
+RANK_FIELD = re.compile(r"\brank\b\s*[:=]?\s*(\d+)", re.IGNORECASE)
 # A line about an evaluation as a whole: "validation loss at iteration 80 | lm loss value: 1.2".
-HELD_OUT = re.compile(
+HELD_OUT_LINE = re.compile(
     r"\W*(?:validation|evaluation|eval|val|valid)\b[\w ]*\b(?:at|after|on)\b", re.IGNORECASE
 )
 # Columns beside the measured ones that a rule reads.
@@ -36,7 +35,7 @@ FURTHER = re.compile(
 STAMP = re.compile(r"^\W*\d{4}-\d\d-\d\d[ T][\d:.,]+\S*\s*")
 
 
-def of_key_values(text: str, name: str = "") -> list[Entry]:
+def of_key_values(text: str, name: str = "") -> list[JsonRow]:
     """The entries of lines that hold a metric; a line without a step of its own belongs to the one before."""
     found: list[dict[str, Any]] = []
     epoch: str | None = None
@@ -56,7 +55,7 @@ def of_key_values(text: str, name: str = "") -> list[Entry]:
     return [entry for entry in found if any(MEASUREMENT_NAME.search(k) for k in _names(entry))]
 
 
-def _names(entry: Entry) -> set[str]:
+def _names(entry: JsonRow) -> set[str]:
     return {canonical(k).name for k in entry} - {"epoch", "step"}
 
 
@@ -65,16 +64,16 @@ def _entry(line: str) -> dict[str, Any] | None:
     pairs: dict[str, Any] = {}
     at = 0
     for match in NUMBERS.finditer(body):
-        words = WORDS.search(re.split(r"[,;|]", body[max(at, match.start() - 80) : match.start()])[-1])
+        words = WORDS_BEFORE.search(re.split(r"[,;|]", body[max(at, match.start() - 80) : match.start()])[-1])
         known = _known(words.group(1)) if words else None
         at = match.end()
         if known and known not in pairs:
             pairs[known] = match.group()
     if not any(MEASUREMENT_NAME.search(n := canonical(k).name) or n == "learning_rate" for k in pairs):
         return None
-    if HELD_OUT.match(body):
+    if HELD_OUT_LINE.match(body):
         pairs = {k if canonical(k).name.startswith("eval_") else f"eval {k}": v for k, v in pairs.items()}
-    rank = RANK.search(body)
+    rank = RANK_FIELD.search(body)
     if rank and int(rank.group(1)) > 0:
         return None
     return pairs | _place(body)
@@ -109,7 +108,7 @@ def _place(line: str) -> dict[str, Any]:
         return {"epoch": int(both.group(1)) - 1 + done, "step": both.group(3)}
     if epoch := EPOCH.search(line):
         place["epoch"] = epoch.group(1)
-    step = STEP.search(line) or BAR.search(line)
+    step = STEP_FIELD.search(line) or BAR.search(line)
     if step:
         place["step"] = step.group(1)
         if step.group(2):

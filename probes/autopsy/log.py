@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .curve import Curve, Row, curve
-from .hints import METHODS, Hints
+from .curve import Curve, LogRow, curve
+from .hints import LOSS_TYPES, Hints
 from .rows import SUMMARY, as_number, eval_sets, shares, to_rows, train_part
 from .steps import counted_once, latest_pass, place
 
@@ -30,8 +30,8 @@ class Log:
     """
 
     source: str
-    train: tuple[Row, ...]
-    evals: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    train: tuple[LogRow, ...]
+    evals: Mapping[str, tuple[LogRow, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     stage: str = ""
     earlier: tuple[Log, ...] = ()
@@ -43,12 +43,12 @@ class Log:
     hints: Hints = field(default_factory=Hints)
 
     @property
-    def evaluation(self) -> tuple[Row, ...]:
+    def evaluation(self) -> tuple[LogRow, ...]:
         """The rows of the main evaluation set: the unnamed one, or the first by name."""
         return self.evals[min(self.evals)] if self.evals else ()
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[LogRow, ...]:
         """The training rows, or in an eval-only log the evaluations."""
         return self.train or self.evaluation
 
@@ -130,9 +130,9 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     if len(totals) == 1 and (total := totals.pop()):
         hints = hints._replace(max_steps=int(total))
     parts = {key.removesuffix("_loss") for row in rows for key in row if key.endswith("_loss")}
-    named = parts & (METHODS.keys() - {"sft", "ppo"})
+    named = parts & (LOSS_TYPES.keys() - {"sft", "ppo"})
     if not hints.method and len(named) == 1:
-        hints = hints._replace(method=METHODS[named.pop()])
+        hints = hints._replace(method=LOSS_TYPES[named.pop()])
     unit = place(rows, hints)
     shared = any(shares(row) for row in rows)
     train = [part for row in rows if (part := train_part(row, shared))]
@@ -155,7 +155,7 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     )
 
 
-def _subtract(row: Row) -> bool:
+def _subtract(row: LogRow) -> bool:
     """Put the margin beside two rewards that stand without it; whether that was done."""
     if "rewards/margins" in row or not {"rewards/chosen", "rewards/rejected"} <= row.keys():
         return False
@@ -163,7 +163,7 @@ def _subtract(row: Row) -> bool:
     return True
 
 
-def _from_percent(rows: list[Row]) -> bool:
+def _from_percent(rows: list[LogRow]) -> bool:
     """Bring accuracies in percent to shares of one; whether that was done."""
     values = [row["rewards/accuracies"] for row in rows if "rewards/accuracies" in row]
     if not values or not 1.5 < max(values) <= 100.0:

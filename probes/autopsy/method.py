@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from statistics import median, pstdev
 from typing import Literal
 
-from ...training.rules import least_loss
-from .curve import Row, curve
+from ...training.rules import LN2, least_loss
+from .curve import LogRow, curve
 from .log import Log
-
-LN2 = math.log(2.0)
 
 Family = Literal["supervised", "reference", "reference-free", "unpaired", "reward", "online"]
 
@@ -111,7 +109,7 @@ def _reference_free(log: Log) -> RecognisedMethod | None:
     return RecognisedMethod(name, "reference-free", None, False, why)
 
 
-def _per_token(rows: Sequence[Row]) -> bool:
+def _per_token(rows: Sequence[LogRow]) -> bool:
     """Whether logps are means over tokens: below ln 100,000 nats, more than a uniform guess would cost."""
     logps = curve(rows, "logps/chosen").values
     return bool(logps) and -median(logps) < math.log(100_000)

@@ -6,15 +6,15 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-HELD_OUT = {"eval", "evaluation", "val", "valid", "validation", "test", "dev", "held"}
+HELD_OUT_WORDS = {"eval", "evaluation", "val", "valid", "validation", "test", "dev", "held"}
 TRAINING = {"train", "training", "trainer"}
 # Words that say how a number was averaged, not what it is.
 DECORATION = {
     "avg", "average", "mean", "step", "epoch", "batch", "total", "running", "smoothed", "smooth", "lm",
     "current", "micro", "mini", "global", "per", "reduced", "last",
 }  # fmt: skip
-METHODS = ("dpo", "ipo", "kto", "orpo", "simpo", "cpo", "preference", "pref", "sft")
-SIDES = {"chosen": "chosen", "rejected": "rejected", "reject": "rejected"}
+METHOD_MARKS = ("dpo", "ipo", "kto", "orpo", "simpo", "cpo", "preference", "pref", "sft")
+SIDE_WORDS = {"chosen": "chosen", "rejected": "rejected", "reject": "rejected"}
 STEP_NAMES = (
     "step", "global_step", "trainer/global_step", "current_steps", "current_step", "iteration", "iter",
     "iterations", "iters", "update", "updates", "num_updates", "steps", "optimizer_step",
@@ -22,7 +22,7 @@ STEP_NAMES = (
 # What says that a row is about training (or, after `eval_`, about an evaluation) and not only bookkeeping.
 MEASUREMENT_NAME = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^objective/")
 # What a verdict can be built on: a curve of one of these.
-JUDGED = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/(?!accuracies$)|$)|logps/|objective/)")
+JUDGED_COLUMN = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/(?!accuracies$)|$)|logps/|objective/)")
 LOOKED_FOR = "loss, train/loss, avg_loss, eval_loss, val_loss, reward, rewards/chosen, logps/chosen, …"
 
 
@@ -54,7 +54,7 @@ def _plain(key: str) -> str:
 
 def _split(tokens: list[str]) -> tuple[bool, list[str]]:
     """Whether the name is of an evaluation, and the name without the one word that says so."""
-    for words, held in ((HELD_OUT, True), (TRAINING, False)):
+    for words, held in ((HELD_OUT_WORDS, True), (TRAINING, False)):
         for at in (0, -1, 1):
             if len(tokens) > abs(at) and tokens[at] in words:
                 rest = list(tokens)
@@ -74,15 +74,15 @@ def _loss(core: set[str]) -> str | None:
     if core == {"loss"}:
         return "loss"
     named = core - {"loss"}
-    return "loss" if "loss" in core and len(named) == 1 and named <= set(METHODS[:-1]) else None
+    return "loss" if "loss" in core and len(named) == 1 and named <= set(METHOD_MARKS[:-1]) else None
 
 
 def _pairwise(words: set[str]) -> str | None:
-    side = next((name for word, name in SIDES.items() if word in words), None)
+    side = next((name for word, name in SIDE_WORDS.items() if word in words), None)
     if words & {"ref", "reference"} or words & {"token", "tokens", "length", "len", "count", "counts"}:
         return None
     if side:
-        left = words - set(SIDES) - DECORATION - {"policy"}
+        left = words - set(SIDE_WORDS) - DECORATION - {"policy"}
         if left and left <= {"reward", "rewards", "score", "scores"}:
             return f"rewards/{side}"
         return (
@@ -118,7 +118,7 @@ def _online(words: set[str]) -> str | None:
 def _own(text: str) -> str:
     for word in TRAINING:
         text = text.removeprefix(f"{word}/")
-    for word in HELD_OUT:
+    for word in HELD_OUT_WORDS:
         if text.startswith(f"{word}/"):
             return "eval_" + text[len(word) + 1 :]
         if text.startswith(f"{word}_") and word != "test":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ...training.rules import LN2
 from .case import Case
-from .method import LN2
 
 ROUNDING = 6e-5  # logs are rounded to four decimals
 INTERVALS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)

@@ -7,7 +7,7 @@ import re
 
 from ...training.rules import least_loss
 from .case import Case, Sign
-from .curve import Row
+from .curve import LogRow
 from .nan_filter import failing_step
 from .zeros import unexplained_zeros
 
@@ -81,7 +81,7 @@ def numerics(case: Case) -> Sign | None:
     return Sign("numerics", "PB850", since, evidence, _next(case, columns), "certain")
 
 
-def _broken(case: Case, row: Row) -> tuple[str, ...]:
+def _broken(case: Case, row: LogRow) -> tuple[str, ...]:
     """The columns of a row that are non-finite and should not be. `logits/*` alone does not count."""
     hidden = row.get("loss") == 0.0 and case.method.family != "online"  # NaN, filtered away
     names = tuple(
@@ -94,7 +94,7 @@ def _broken(case: Case, row: Row) -> tuple[str, ...]:
     return names
 
 
-def empty_side(case: Case, row: Row) -> bool:
+def empty_side(case: Case, row: LogRow) -> bool:
     """Whether a row is NaN only because its batch has no chosen, or no rejected, examples: KTO.
 
     The mean over none is NaN. The gradient is a number all the same, and one side alone is missing.
@@ -111,7 +111,7 @@ def empty_side(case: Case, row: Row) -> bool:
     return bool(sides) or (math.isnan(row.get("loss", 0.0)) and case.log.has("kl"))
 
 
-def skipped(case: Case, row: Row) -> bool:
+def skipped(case: Case, row: LogRow) -> bool:
     """Whether a row is one of few whose gradient alone is not finite, its loss and all later ones sound.
 
     A gradient scaler, and every trainer that clips, skips such a step: the weights never saw it.

@@ -6,14 +6,13 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from ...records import JsonRow
+from .lines import BAR
 from .names import MEASUREMENT_NAME, STEP_NAMES, canonical
 
-Entry = Mapping[str, Any]
-BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[\s*\d+:\d")
 FLAT = re.compile(r"\{[^{}]{3,20000}\}")
 # Values as libraries print them: np.float64(0.69), tensor(0.69, device='cuda:0').
 WRAPPED = re.compile(r"(?:\b[\w.]+\.)?\b(?:float\d+|tensor|array|int\d+)\(\s*([-+\w.]+)\s*(?:,[^()]*)?\)")
@@ -21,7 +20,7 @@ BARE = re.compile(r"(?<![\w'\"])([-+]?(?:nan|inf|NaN|Infinity))(?![\w'\"])")
 PAIR = re.compile(r"""['"]([\w/ ().-]+)['"]\s*:\s*['"]?([-+\w.%/]+)['"]?""")
 
 
-def of_dictionaries(text: str, name: str = "") -> list[Entry]:
+def of_dictionaries(text: str, name: str = "") -> list[JsonRow]:
     """Every flat dictionary in `text`. Where none has a step, that of the progress bar before it is taken."""
     if "{" not in text:
         return []
@@ -68,10 +67,10 @@ def literal(body: str) -> Any:
         return None
 
 
-Found = tuple[re.Match[str], dict[str, Any]]
+BracedText = tuple[re.Match[str], dict[str, Any]]
 
 
-def _with_bars(text: str, found: list[Found]) -> list[Found]:
+def _with_bars(text: str, found: list[BracedText]) -> list[BracedText]:
     """Entries with the count of the training bar, which is the one that most training entries follow."""
     bars = [(m.start(), int(m.group(1)), int(m.group(2))) for m in BAR.finditer(text)]
     if not bars or not found:
@@ -96,10 +95,10 @@ def _with_bars(text: str, found: list[Found]) -> list[Found]:
     ]
 
 
-def _with_later_bars(found: list[Found], bars: list[tuple[int, int, int]]) -> list[Found]:
+def _with_later_bars(found: list[BracedText], bars: list[tuple[int, int, int]]) -> list[BracedText]:
     """Entries whose bar is drawn after them: each with the first one before the next entry."""
     ends = [match.start() for match, _ in found[1:]] + [bars[-1][0] + 1]
-    placed: list[Found] = []
+    placed: list[BracedText] = []
     for (match, entry), end in zip(found, ends, strict=True):
         own = next(((n, total) for at, n, total in bars if match.end() <= at < end), None)
         placed.append((match, _placed(entry, *own) if own else entry))
@@ -108,7 +107,7 @@ def _with_later_bars(found: list[Found], bars: list[tuple[int, int, int]]) -> li
     return placed if rising else found
 
 
-def _trains(entry: Entry) -> bool:
+def _trains(entry: JsonRow) -> bool:
     return any(canonical(str(k)).name == "loss" for k in entry) and "train_runtime" not in entry
 
 

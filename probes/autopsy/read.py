@@ -14,9 +14,9 @@ from .binary import is_events, is_wandb, of_events, of_wandb
 from .forms import columns, read_text
 from .hints import Hints, hints_beside, hints_in
 from .log import Log, make_log
-from .names import JUDGED, LOOKED_FOR
+from .names import JUDGED_COLUMN, LOOKED_FOR
 
-REMEDY = "Give a trainer_state.json, a JSONL or CSV of metrics, a run.json or a checkpoint directory."
+LOG_REMEDY = "Give a trainer_state.json, a JSONL or CSV of metrics, a run.json or a checkpoint directory."
 IN_A_DIRECTORY = (
     "trainer_state.json",
     "run.json",
@@ -39,9 +39,9 @@ PATTERNS = (
     "*.txt",
     "*.md",
 )
-LEVELS = 3
+SEARCH_DEPTH = 3
 MOST_FILES = 200
-SHOWN = 12
+COLUMNS_SHOWN = 12
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -58,7 +58,7 @@ def read_log(path: Path) -> Log:
     if not _judged(log):
         raise ProbeError(_unread(path, log))
     if _is_summary(log):
-        raise ProbeError(f"{path}: one entry, a summary and no curve: {_columns_of(log)}. {REMEDY}")
+        raise ProbeError(f"{path}: one entry, a summary and no curve: {_columns_of(log)}. {LOG_REMEDY}")
     return log
 
 
@@ -75,7 +75,7 @@ def _of_file(path: Path) -> Log:
 def _judged(log: Log) -> bool:
     """Whether a log has a curve that a verdict can be built on: of a loss, a reward or log-probabilities."""
     rows = [row for part in (log.train, *log.evals.values()) for row in part]
-    return any(JUDGED.match(name) for row in rows for name in row)
+    return any(JUDGED_COLUMN.match(name) for row in rows for name in row)
 
 
 def _is_summary(log: Log) -> bool:
@@ -93,8 +93,10 @@ def _columns_of(log: Log) -> str:
 def _unread(path: Path, log: Log) -> str:
     names = [str(k) for k in _columns(path)]
     if not names:
-        return f"{path}: no training metrics (loss, eval_loss, rewards, …) in it. {REMEDY}"
-    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        return f"{path}: no training metrics (loss, eval_loss, rewards, …) in it. {LOG_REMEDY}"
+    shown = ", ".join(names[:COLUMNS_SHOWN]) + (
+        f" and {len(names) - COLUMNS_SHOWN} more" if len(names) > COLUMNS_SHOWN else ""
+    )
     return (
         f"{path}: no training metrics, none with a loss or a reward that is a number. Columns: {shown}. "
         f"Looked for: {LOOKED_FOR}. Rename a column to one of these."
@@ -119,7 +121,7 @@ def _of_directory(path: Path) -> Log:
             continue
         if _judged(log):
             return _noted(log, path, file)
-    raise ProbeError(f"{path}: no trainer_state.json, event file or other training log in it. {REMEDY}")
+    raise ProbeError(f"{path}: no trainer_state.json, event file or other training log in it. {LOG_REMEDY}")
 
 
 def _of_events(file: Path) -> Log:
@@ -135,7 +137,7 @@ def _others(path: Path) -> list[Path]:
     found: list[Path] = []
     for pattern in PATTERNS:
         files = sorted(path.rglob(pattern), key=lambda f: (len(f.parts), f.name))
-        found += [f for f in files if f.is_file() and len(f.parts) - depth <= LEVELS and f not in found]
+        found += [f for f in files if f.is_file() and len(f.parts) - depth <= SEARCH_DEPTH and f not in found]
     return found[:MOST_FILES]
 
 
@@ -154,13 +156,13 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ProbeError(f"{path}: {error.strerror or error}. {REMEDY}") from error
+        raise ProbeError(f"{path}: {error.strerror or error}. {LOG_REMEDY}") from error
     except ValueError as error:  # a NUL in the name
-        raise ProbeError(f"{path}: not a file name. {REMEDY}") from error
+        raise ProbeError(f"{path}: not a file name. {LOG_REMEDY}") from error
     try:
         return COLOUR.sub("", decoded(data))
     except ValueError as error:
-        raise ProbeError(f"{path}: neither UTF-8 nor UTF-16 text. {REMEDY}") from error
+        raise ProbeError(f"{path}: neither UTF-8 nor UTF-16 text. {LOG_REMEDY}") from error
 
 
 def decoded(data: bytes) -> str:

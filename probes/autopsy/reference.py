@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from statistics import median
 
+from ...training.rules import LN2
 from .case import Case, Confidence, Sign
-from .curve import Row, curve
+from .curve import LogRow, curve
 from .diverged import WORSE
-from .method import LN2
 
 AWAY = 0.05  # more than half precision moves the mean of a batch
-FAR = 1.0  # a mean reward that no policy reaches in a few steps from 0
+FAR_REWARD = 1.0  # a mean reward that no policy reaches in a few steps from 0
 EARLY_STEP, EARLY_EPOCH = 10.0, 0.02
 
 
@@ -52,11 +52,11 @@ NEXT_REFERENCE = (
 )
 
 
-def _sign(case: Case, row: Row) -> Sign:
+def _sign(case: Case, row: LogRow) -> Sign:
     shown = [f"{name} {row[name]:.4g}" for name in ("rewards/chosen", "rewards/rejected") if name in row]
     place = case.at(row["step"])
     early = row["step"] <= 1 and case.log.unit == "step"
-    if case.method.sigmoid and "loss" in row and abs(row["loss"] - LN2) > AWAY and _shift(row) < FAR:
+    if case.method.sigmoid and "loss" in row and abs(row["loss"] - LN2) > AWAY and _shift(row) < FAR_REWARD:
         shown.insert(0, f"loss {row['loss']:.4g}")
         rule = "equal policy and reference give rewards of 0 and ln 2 = 0.6931 (derived)"
     else:
@@ -66,7 +66,7 @@ def _sign(case: Case, row: Row) -> Sign:
     return Sign("ref_mismatch", "PB863", row["step"], text, NEXT_REFERENCE, sure)
 
 
-def _first_step(case: Case) -> Row | None:
+def _first_step(case: Case) -> LogRow | None:
     """The entry of the first step, or an evaluation before it: no update explains its rewards.
 
     Half precision moves a reward by some hundredths; where the loss is −log σ it must be off as well.
@@ -79,7 +79,7 @@ def _first_step(case: Case) -> Row | None:
     return next((r for r in starts if _shift(r) > 0.25), None)
 
 
-def _all_along(case: Case) -> Row | None:
+def _all_along(case: Case) -> LogRow | None:
     """The first entry of several steps, where its loss is too high and its rewards did not come later.
 
     Learning lowers the loss; a diverging run raises it, but its rewards grow from 0 entry by entry.
@@ -95,16 +95,16 @@ def _all_along(case: Case) -> Row | None:
     return rows[0] if high and _shift(rows[0]) >= 0.5 * usual else None
 
 
-def _far(case: Case) -> Row | None:
+def _far(case: Case) -> LogRow | None:
     """An early entry whose rewards are far from 0 already, and no farther later on."""
     rows = case.log.train
-    if len(rows) < 2 or not _early(case, rows[0]) or _shift(rows[0]) < FAR:
+    if len(rows) < 2 or not _early(case, rows[0]) or _shift(rows[0]) < FAR_REWARD:
         return None
     usual = median(_shift(row) for row in rows[: max(2, len(rows) // 2)])
     return rows[0] if _shift(rows[0]) >= 0.5 * usual else None
 
 
-def _early(case: Case, row: Row) -> bool:
+def _early(case: Case, row: LogRow) -> bool:
     """Whether an entry comes before the policy can have moved: the first steps, or the start of a warm-up."""
     rates = curve(case.log.train, "learning_rate")
     warming = len(rates) > 2 and rates.values[0] < 0.2 * max(rates.values)
@@ -112,7 +112,7 @@ def _early(case: Case, row: Row) -> bool:
     return warming or (known and row["step"] <= EARLY_STEP) or row.get("epoch", math.inf) <= EARLY_EPOCH
 
 
-def _loss_alone(case: Case) -> Row | None:
+def _loss_alone(case: Case) -> LogRow | None:
     """Without rewards: a loss well above ln 2 from the start that falls, at an accuracy of one half."""
     rows = [row for row in case.log.train if "loss" in row]
     if case.method.name != "DPO" or case.log.has("rewards/chosen", "rewards/margins") or len(rows) < 3:
@@ -122,7 +122,7 @@ def _loss_alone(case: Case) -> Row | None:
     return rows[0] if starts_high and len(accuracy) and abs(accuracy.values[0] - 0.5) < 0.2 else None
 
 
-def _shift(row: Row) -> float:
+def _shift(row: LogRow) -> float:
     """The largest mean reward of an entry, in size; 0 where none is finite."""
     sizes = [abs(row.get(f"rewards/{name}", 0.0)) for name in ("chosen", "rejected", "margins")]
     return max((v for v in sizes if math.isfinite(v)), default=0.0)

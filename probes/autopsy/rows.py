@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .curve import Row
-from .hints import METHODS
+from .curve import LogRow
+from .hints import LOSS_TYPES
 from .names import MEASUREMENT_NAME, STEP_NAMES, canonical
 
 Raw = dict[str, float | None]
@@ -39,7 +39,7 @@ def _canonical(entry: Mapping[str, Any]) -> Raw:
         number = as_number(value)
         if number is not None or value is None or value == "":
             row.setdefault(name, number)
-            if name == "loss" and (own := str(key).strip().lower()).removesuffix("_loss") in METHODS:
+            if name == "loss" and (own := str(key).strip().lower()).removesuffix("_loss") in LOSS_TYPES:
                 row.setdefault(own, number)  # its name says the method
     return row
 
@@ -103,14 +103,14 @@ def shares(row: Mapping[str, float | None]) -> bool:
     )
 
 
-def train_part(row: Mapping[str, float | None], shared: bool = False) -> Row | None:
+def train_part(row: Mapping[str, float | None], shared: bool = False) -> LogRow | None:
     """What a row says of training, or None. Where rows are `shared` with evaluations, NaN is no filler."""
     part = {k: v for k, v in row.items() if not k.startswith("eval_") and k not in SUMMARY}
     elsewhere = any(finite_number(v) for k, v in row.items() if k.startswith("eval_") or k in SUMMARY)
     return _part(part, elsewhere and not (shared and row.get("loss") is not None))
 
 
-def _part(part: Mapping[str, float | None], elsewhere: bool) -> Row | None:
+def _part(part: Mapping[str, float | None], elsewhere: bool) -> LogRow | None:
     """The measured part of a row, or None where the row is about something else.
 
     A table of entries of several kinds fills the gaps with NaN. Such a filler is told from a measured NaN by
@@ -130,10 +130,10 @@ def finite_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def eval_sets(rows: Sequence[Mapping[str, float | None]]) -> dict[str, list[Row]]:
+def eval_sets(rows: Sequence[Mapping[str, float | None]]) -> dict[str, list[LogRow]]:
     """The rows of every evaluation set, by its name ("" where it has none)."""
     names = sorted(_set_names({k for row in rows for k in row if k.startswith("eval_")}), reverse=True)
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[LogRow]] = {}
     for row in rows:
         elsewhere = any(finite_number(row.get(k)) for k in ("loss", "learning_rate", *SUMMARY))
         by_set: dict[str, dict[str, float | None]] = {}

@@ -15,7 +15,7 @@ from .settings import smoothing
 from .zeros import unexplained_zeros
 
 OVERFIT = 1.1
-GROWTH = 1.02
+MARGIN_GROWTH = 1.02
 
 
 def overfit(case: Case) -> Sign | None:
@@ -101,7 +101,11 @@ def _sure(case: Case) -> Sign | None:
     before, last = margin.before_last(5), margin.last(5)
     if smoothing(case) is not None:
         return None  # the margin goes to ln((1 − ε)/ε) and no farther
-    if not case.method.pairwise or not accuracy.last(5) >= SATURATED or not last >= GROWTH * before > 0.0:
+    if (
+        not case.method.pairwise
+        or not accuracy.last(5) >= SATURATED
+        or not last >= MARGIN_GROWTH * before > 0.0
+    ):
         return None
     since = accuracy.since(lambda v: v >= SATURATED) or accuracy.steps[-accuracy.window(5)]
     text = (

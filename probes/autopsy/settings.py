@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from statistics import fmean, pstdev
 
-from ...training.rules import least_loss
+from ...training.rules import LN2, least_loss
 from .case import Case, Sign
-from .curve import Row, curve
-from .method import LN2
+from .curve import LogRow, curve
 
-MOST = 0.9
+ZERO_RATE_SHARE = 0.9
 ABSURD = 0.05  # AdamW on language models is used at 1e-7 to 1e-3
 WRITTEN_SMOOTHING = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
@@ -29,7 +28,7 @@ def lr_zero(case: Case) -> Sign | None:
     """
     rates = curve(case.log.train, "learning_rate")
     zeros = [s for s, v in zip(rates.steps, rates.values, strict=True) if v == 0.0]
-    if len(rates) < 2 or len(zeros) < MOST * len(rates):
+    if len(rates) < 2 or len(zeros) < ZERO_RATE_SHARE * len(rates):
         return None
     text = f"learning_rate exactly 0 in {len(zeros)} of {len(rates)} entries"
     advice = "Compare warm-up and schedule with the number of optimizer steps; float16 may skip steps."
@@ -133,7 +132,7 @@ def smoothing_floor(case: Case) -> Sign | None:
     return Sign("smoothing_floor", "PB871", None, text, advice)
 
 
-def _smoothed(row: Row) -> bool:
+def _smoothed(row: LogRow) -> bool:
     # Pairs that are ranked wrong raise the loss as well, each by its margin.
     finite = all(math.isfinite(row.get(k, math.nan)) for k in ("loss", "rewards/margins"))
     return finite and row["loss"] > 0.05 and row.get("rewards/accuracies", 0.0) >= 0.95

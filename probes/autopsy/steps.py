@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from .curve import Row
+from .curve import LogRow
 from .hints import Hints
 from .names import STEP_NAMES
 from .rows import Raw
@@ -130,7 +130,7 @@ def _moves(groups: Sequence[Sequence[Raw]]) -> bool:
     return changed >= 0.9 * (len(where) - 1)
 
 
-def latest_pass(rows: Sequence[Row], unit: str = "step") -> tuple[list[Row], str]:
+def latest_pass(rows: Sequence[LogRow], unit: str = "step") -> tuple[list[LogRow], str]:
     """The rows that led to the final weights, and a note where a resumed run replaced others.
 
     A step that comes again replaces all rows from it on: the run went back to a checkpoint. Where the epoch
@@ -139,7 +139,7 @@ def latest_pass(rows: Sequence[Row], unit: str = "step") -> tuple[list[Row], str
     """
     if unit == "entry":
         return _by_epoch(rows)
-    kept: list[Row] = []
+    kept: list[LogRow] = []
     replaced, offset, resumed = 0, 0.0, 0.0
     for source in rows:
         row = {**source, "step": source["step"] + offset}
@@ -158,8 +158,8 @@ def latest_pass(rows: Sequence[Row], unit: str = "step") -> tuple[list[Row], str
     return kept, note if replaced else ""
 
 
-def _by_epoch(rows: Sequence[Row]) -> tuple[list[Row], str]:
-    kept: list[Row] = []
+def _by_epoch(rows: Sequence[LogRow]) -> tuple[list[LogRow], str]:
+    kept: list[LogRow] = []
     replaced = 0
     for row in rows:
         epoch = row.get("epoch", math.nan)

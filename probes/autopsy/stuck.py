@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from statistics import fmean
 
+from ...training.rules import LN2
 from .case import Case, Sign
 from .causes import unexplained
 from .curve import Curve
 from .diverged import ZERO
-from .method import LN2
 from .online import idle_groups
 from .zeros import unexplained_zeros
 
 NEAR_IDLE = 0.01 / LN2  # within .01 of ln 2; for other losses the same share of their own start
-CHANCE = (0.45, 0.55)
+NEAR_CHANCE = (0.45, 0.55)
 BETTER = 1.1
 
 
@@ -66,7 +66,7 @@ def _idle(case: Case) -> Sign | None:
         return None
     accuracy = case.curve("rewards/accuracies")
     # The scale of other losses says less about what was learned.
-    if not case.method.sigmoid and accuracy.last(5) > CHANCE[1]:
+    if not case.method.sigmoid and accuracy.last(5) > NEAR_CHANCE[1]:
         return None
     named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
     derived = ", derived" if case.method.accumulated_batches > 1 else ""
@@ -83,7 +83,7 @@ def _span(curve: Curve) -> str:
 
 def _coin(case: Case) -> Sign | None:
     accuracy, loss = case.curve("rewards/accuracies"), case.curve("loss")
-    low, high = CHANCE
+    low, high = NEAR_CHANCE
     if not case.method.pairwise or not low <= accuracy.last(5) <= high:
         return None
     idle = case.method.idle
@@ -108,7 +108,7 @@ def _worse(case: Case) -> Sign | None:
         return None
     start, end = fmean(loss.values[:third]), fmean(loss.values[-third:])
     bad = case.method.sigmoid and min(start, end) > 1.2 * LN2 and fmean(loss.values) > 1.2 * LN2
-    wrong = len(accuracy) > 4 and max(accuracy.first(3), accuracy.last(3)) < CHANCE[0]
+    wrong = len(accuracy) > 4 and max(accuracy.first(3), accuracy.last(3)) < NEAR_CHANCE[0]
     idle = case.method.idle
     unmoved = end > idle if idle else end > start / BETTER
     if not (bad and accuracy.last(3) < 0.7) and not (wrong and unmoved and end > ZERO):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html.parser import HTMLParser
 from typing import Any
 
+from ...records import JsonRow
 from .names import MEASUREMENT_NAME, canonical
 
-Entry = Mapping[str, Any]
 # In the tables that transformers draws, everything beside these is of the evaluation.
 OF_TRAINING = re.compile(r"^(step|epoch|training loss|learning rate|grad norm|)$", re.IGNORECASE)
 ENVELOPE = ("__MIN", "__MAX")
@@ -19,7 +19,7 @@ METRIC_NAMES = ("key", "metric", "metric_name", "name", "tag")
 NOTHING = {"", "-", "No log", "No Log", "None", "null", "N/A"}
 
 
-def of_csv(text: str, name: str = "") -> list[Entry]:
+def of_csv(text: str, name: str = "") -> list[JsonRow]:
     """Rows of a CSV or TSV file whose heading, among its first lines, names a metric."""
     lines = text.lstrip("\ufeff").splitlines()
     start = next((i for i, line in enumerate(lines[:50]) if _is_heading(line, name)), None)
@@ -60,7 +60,7 @@ def _tensorboard(cells: Sequence[str]) -> bool:
     return {"wall time", "step", "value"} <= {cell.lower() for cell in cells}
 
 
-def _rows(names: list[str], table: Iterable[Sequence[str]], file: str) -> list[Entry]:
+def _rows(names: list[str], table: Iterable[Sequence[str]], file: str) -> list[JsonRow]:
     if _tensorboard(names):
         metric = tag_of(file)
         names = [{"value": metric, "wall time": "wall_time"}.get(n.lower(), n) for n in names]
@@ -86,7 +86,7 @@ def _run_and_metric(name: str) -> tuple[str, str]:
     return (run.strip(), metric.strip()) if separator else ("", name)
 
 
-def _of_runs(rows: list[dict[str, str]], runs: list[str]) -> Iterator[Entry]:
+def _of_runs(rows: list[dict[str, str]], runs: list[str]) -> Iterator[JsonRow]:
     for run in runs:
         for row in rows:
             own: dict[str, str] = {}
@@ -104,7 +104,7 @@ def is_long(names: Iterable[str]) -> bool:
     return "value" in lower and "step" in lower and bool(lower & set(METRIC_NAMES))
 
 
-def pivoted(rows: list[Entry]) -> list[Entry]:
+def pivoted(rows: list[JsonRow]) -> list[JsonRow]:
     """A long table, as MLflow and event streams keep it, with the numbers of one step in one row."""
     if not rows or not is_long(map(str, rows[0])):
         return rows
@@ -118,9 +118,9 @@ def pivoted(rows: list[Entry]) -> list[Entry]:
     return list(found.values())
 
 
-def of_markdown(text: str, name: str = "") -> list[Entry]:
+def of_markdown(text: str, name: str = "") -> list[JsonRow]:
     """The longest Markdown table with a metric in its heading, as the Trainer writes into model cards."""
-    tables: list[list[Entry]] = [[]]
+    tables: list[list[JsonRow]] = [[]]
     heading: list[str] | None = None
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if "|" in line else []
@@ -134,11 +134,11 @@ def of_markdown(text: str, name: str = "") -> list[Entry]:
     return max((t for t in tables if _measured(t)), key=len, default=[])
 
 
-def _measured(table: Sequence[Entry]) -> bool:
+def _measured(table: Sequence[JsonRow]) -> bool:
     return any(MEASUREMENT_NAME.search(canonical(str(k)).name) for row in table[:1] for k in row)
 
 
-def _drawn(heading: Sequence[str], cells: Sequence[str]) -> Entry:
+def _drawn(heading: Sequence[str], cells: Sequence[str]) -> JsonRow:
     """A row of a table that transformers draws: beside a validation loss other metrics are held out too."""
     held_out = any(canonical(h).name == "eval_loss" for h in heading)
     row: dict[str, Any] = {}
@@ -150,7 +150,7 @@ def _drawn(heading: Sequence[str], cells: Sequence[str]) -> Entry:
     return row
 
 
-def of_html(text: str) -> list[Entry]:
+def of_html(text: str) -> list[JsonRow]:
     """The longest table with a metric in its heading."""
     if "<t" not in text:
         return []

@@ -13,17 +13,17 @@ from .online import silent_share
 from .zeros import unexplained_zeros
 
 # A fifth of a shorter log is less than one entry: no rule about ends and beginnings can be trusted.
-SHORTEST = 5
-MOST = 0.9
+FEWEST_ENTRIES = 5
+ZERO_GRADIENT_SHARE = 0.9
 LOW = 0.45
-SMALL = 0.0144  # of the mean: as near as .01 is to ln 2
-FEW = 0.05
+FLAT_LOSS_CHANGE = 0.0144  # of the mean: as near as .01 is to ln 2
+TRANSIENT_SHARE = 0.05
 
 
 def transient(case: Case) -> Sign | None:
     """The tag of a run that survived its non-finite steps, or None.
 
-    PB860 transient: at most {FEW:.0%} of the entries are not finite and the last ones are.
+    PB860 transient: at most {TRANSIENT_SHARE:.0%} of the entries are not finite and the last ones are.
 
     Means: single batches gave NaN or infinity; the weights stayed finite.
     Why: it is a matter of those batches, not of the run.
@@ -31,7 +31,7 @@ def transient(case: Case) -> Sign | None:
     Source: design rule.
     """
     part = nonfinite_share(case)
-    if not 0.0 < part <= FEW or lasting(case):
+    if not 0.0 < part <= TRANSIENT_SHARE or lasting(case):
         return None
     text = f"{part:.1%} of the entries not finite, the loss finite afterwards"
     return Sign("transient", "PB860", None, text, "Look at the batches of these steps; the weights survived.")
@@ -55,7 +55,7 @@ def frozen(case: Case) -> Sign | None:
         values = curve(case.log.train, name)
         zeros = sum(v == 0.0 for v in values.values)
         paired = name == "grad_norm" or (case.method.family == "reference" and not case.log.has("grad_norm"))
-        if len(values) >= 2 and paired and zeros >= MOST * len(values):
+        if len(values) >= 2 and paired and zeros >= ZERO_GRADIENT_SHARE * len(values):
             text = f"{name} exactly 0 in {zeros} of {len(values)} entries: nothing trains"
             first = next(s for s, v in zip(values.steps, values.values, strict=True) if v == 0.0)
             return Sign("frozen", "PB861", first, text, NEXT_FROZEN, "certain")
@@ -109,7 +109,7 @@ def too_short(case: Case) -> Sign | None:
     Source: design rule.
     """
     n = len(case.log.rows)
-    if n >= SHORTEST:
+    if n >= FEWEST_ENTRIES:
         return None
     text = f"{n} {'entry' if n == 1 else 'entries'}: too few to see a trend"
     advice = "Log more often: logging_steps=1 at first, a hundred entries a run; evaluate three times."
@@ -152,12 +152,12 @@ def flat(case: Case) -> Sign | None:
     k = len(loss) // 3
     # Where the loss of an idle policy is known, `stuck` judges that, and better.
     judged = case.method.idle is not None or case.method.family == "online" or loss.last_median(5) < ZERO
-    if judged or len(loss) < SHORTEST or k < 2:
+    if judged or len(loss) < FEWEST_ENTRIES or k < 2:
         return None
     a, b = loss.values[:k], loss.values[-k:]
     error = math.sqrt((stdev(a) ** 2 + stdev(b) ** 2) / k)
     change = fmean(b) - fmean(a)
-    if abs(change) + _t95(2 * k - 2) * error > SMALL * abs(fmean(a)):
+    if abs(change) + _t95(2 * k - 2) * error > FLAT_LOSS_CHANGE * abs(fmean(a)):
         return None
     text = f"mean loss {fmean(a):.4g} in the first third, {fmean(b):.4g} in the last"
     return Sign(

@@ -6,10 +6,10 @@ import math
 
 from ...training.rules import least_loss
 from .case import Case
-from .curve import Row
+from .curve import LogRow
 
 
-def unexplained_zeros(case: Case) -> tuple[list[Row], list[Row]]:
+def unexplained_zeros(case: Case) -> tuple[list[LogRow], list[LogRow]]:
     """The entries whose loss is exactly 0 and should not be, and all that have a loss."""
     rows = [row for row in case.log.rows if "loss" in row]
     if case.method.family == "online":
@@ -17,7 +17,7 @@ def unexplained_zeros(case: Case) -> tuple[list[Row], list[Row]]:
     return [row for row in rows if row["loss"] == 0.0 and not _explained(case, row)], rows
 
 
-def _explained(case: Case, row: Row) -> bool:
+def _explained(case: Case, row: LogRow) -> bool:
     """Whether a loss of 0.0 may be a small one, rounded to four decimals. A cross-entropy is never."""
     if case.method.family == "supervised" or case.method.name == "ORPO":
         return False

@@ -196,4 +196,4 @@ def no_spread(told: GroupWording) -> Iterator[Finding]:
         )
 
 
-CHECKS = (undetermined, unstable, few_clusters, bootstrap_differs, no_spread)
+CERTAINTY_CHECKS = (undetermined, unstable, few_clusters, bootstrap_differs, no_spread)

@@ -27,7 +27,7 @@ from ...stats.statistics import (
     tail_ps,
 )
 
-UNITS = {"gap_sum": "nats", "gap_byte": "nats/byte"}
+GAP_UNITS = {"gap_sum": "nats", "gap_byte": "nats/byte"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _case(group: str, index: Ints, table: GapArrays, settings: BiasSettings) -> 
 
     def mean_of(gaps: Floats, name: str) -> Estimate | None:
         # Templates and premises may have been tried on a sample of the pairs only.
-        units, tried = UNITS.get(name, "nats/token"), np.isfinite(gaps)
+        units, tried = GAP_UNITS.get(name, "nats/token"), np.isfinite(gaps)
         if not tried.any():
             return None
         return mean_estimate(

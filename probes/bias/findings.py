@@ -10,7 +10,7 @@ from ...records import BiasRow, Estimate, Finding
 from ...scoring.scores import PairScore
 from . import certainty
 from .evidence import BiasSettings, GroupEvidence
-from .wording import SHOWN, GroupWording, measured, some
+from .wording import EXAMPLES_SHOWN, GroupWording, measured, some
 
 
 def findings(
@@ -23,7 +23,7 @@ def findings(
     told = [GroupWording(case, row, settings, scores) for case, row in zip(cases, rows, strict=True)]
     whole, groups = told[0], told[1:]
     yield from certainty.bound_under_noise(whole)
-    for check in (favours, neutral, likelier_anyway, ties, *certainty.CHECKS):
+    for check in (favours, neutral, likelier_anyway, ties, *certainty.CERTAINTY_CHECKS):
         yield from check(whole)
     for group in groups:
         yield from favours(group) if group.row.verdict != whole.row.verdict else ()
@@ -148,8 +148,8 @@ def ties(told: GroupWording) -> Iterator[Finding]:
             f"{told.case.ties:,} of {count(told.case.mean.n, 'pair')} score alike on both sides",
             "Check that their two responses differ after truncation.",
             told.case.group,
-            tuple(pair.line for pair in tied[:SHOWN] if pair.line),
-            worst_pairs=tuple(pair.id for pair in tied[:SHOWN]),
+            tuple(pair.line for pair in tied[:EXAMPLES_SHOWN] if pair.line),
+            worst_pairs=tuple(pair.id for pair in tied[:EXAMPLES_SHOWN]),
         )
 
 

@@ -25,7 +25,7 @@ from .evidence import BiasSettings, GapArrays, GroupEvidence, cases, make_table
 from .findings import findings
 from .verdict import judge
 
-PLOTTED = 10_000  # pairs that a run carries for its plots
+PLOTTED_PAIRS = 10_000  # pairs that a run carries for its plots
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,11 @@ def _estimates(case: GroupEvidence) -> list[Estimate]:
 def _pair_rows(scores: ScoreTable, table: GapArrays, seed: int) -> list[dict[str, Any]]:
     """A row per pair for plots; of a long file a uniform sample, since all are in `scores.jsonl`."""
     n = len(scores)
-    drawn = np.random.default_rng(seed).choice(n, PLOTTED, replace=False) if n > PLOTTED else np.arange(n)
+    drawn = (
+        np.random.default_rng(seed).choice(n, PLOTTED_PAIRS, replace=False)
+        if n > PLOTTED_PAIRS
+        else np.arange(n)
+    )
     return [_pair_row(scores[i], table, i) for i in np.sort(drawn).tolist()]
 
 

@@ -16,7 +16,7 @@ from ...stats.several import holm
 from ...stats.statistics import Mean
 from .evidence import BiasSettings, GroupEvidence
 
-MOST_PAIRS = 1_000_000  # a larger number would settle nothing in practice
+MOST_PAIRS_ASKED = 1_000_000  # a larger number would settle nothing in practice
 
 
 def judge(cases: Sequence[GroupEvidence], settings: BiasSettings) -> list[BiasRow]:
@@ -108,7 +108,7 @@ def pairs_to_verdict(case: GroupEvidence, bound: float, alpha: float) -> int | N
         return None
     clusters = max(needed, least_clusters(alpha), mean.clusters + 1)
     pairs = math.ceil(clusters * mean.n / mean.clusters)
-    return pairs if pairs <= MOST_PAIRS else None
+    return pairs if pairs <= MOST_PAIRS_ASKED else None
 
 
 def _clusters_needed(mean: Mean, bound: float, alpha: float) -> int | None:

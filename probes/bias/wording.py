@@ -12,7 +12,7 @@ from ...records import BiasRow, Estimate
 from ...scoring.scores import PairScore
 from .evidence import BiasSettings, GroupEvidence
 
-SHOWN = 5
+EXAMPLES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class GroupWording:
     def most(self, sign: float) -> list[PairScore]:
         """The pairs whose gap goes furthest in the direction of `sign`."""
         gaps = np.array([self.scores[i].gap for i in self.case.index])
-        order = np.argsort(-sign * gaps, kind="stable")[:SHOWN]
+        order = np.argsort(-sign * gaps, kind="stable")[:EXAMPLES_SHOWN]
         return [self.scores[self.case.index[i]] for i in order]
 
 
@@ -60,5 +60,5 @@ def measured(estimate: Estimate) -> str:
 
 def some(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - EXAMPLES_SHOWN} more" if len(names) > EXAMPLES_SHOWN else ""
+    return ", ".join(names[:EXAMPLES_SHOWN]) + more

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .limits import Limits
+from .limits import DataLimits
 from .result import CheckResult, Data, counted
 from .row_flags import Flag
 
 
-def unread_prompt(data: Data, limits: Limits) -> CheckResult:
+def unread_prompt(data: Data, limits: DataLimits) -> CheckResult:
     """A column that looks like the prompt, or belongs to it, and is left out.
 
     PB350 prompt not read: a column that looks like a prompt, or a part of one, is not read.
@@ -32,7 +32,7 @@ def unread_prompt(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def rendered_prompts(data: Data, limits: Limits) -> CheckResult:
+def rendered_prompts(data: Data, limits: DataLimits) -> CheckResult:
     """Prompts that a chat template has rendered already.
 
     PB351 rendered prompts: prompts are rendered by a chat template beforehand.
@@ -58,7 +58,7 @@ def rendered_prompts(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def user_turns(data: Data, limits: Limits) -> CheckResult:
+def user_turns(data: Data, limits: DataLimits) -> CheckResult:
     """Users' turns among what is scored and trained.
 
     PB352 user turns inside: a response holds turns of the user.
@@ -80,7 +80,7 @@ def user_turns(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def mixed_forms(data: Data, limits: Limits) -> CheckResult:
+def mixed_forms(data: Data, limits: DataLimits) -> CheckResult:
     """Text rows and chat rows in one file.
 
     PB353 text and chat mixed: some rows are texts, others chat messages.
@@ -105,7 +105,7 @@ def mixed_forms(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def unseen_marks(data: Data, limits: Limits) -> CheckResult:
+def unseen_marks(data: Data, limits: DataLimits) -> CheckResult:
     """Zero-width and direction marks that give a side away.
 
     PB354 unseen marks: zero-width or direction marks stand on one side only.
@@ -127,7 +127,7 @@ def unseen_marks(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def swapped_scores(data: Data, limits: Limits) -> CheckResult:
+def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
     """Scores that contradict the labels.
 
     PB355 scores contradict: score_chosen is below score_rejected.
@@ -148,7 +148,7 @@ def swapped_scores(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def written_out(data: Data, limits: Limits) -> CheckResult:
+def written_out(data: Data, limits: DataLimits) -> CheckResult:
     """Messages that became text.
 
     PB356 messages as text: a side is a list of messages written out as text.

@@ -19,25 +19,26 @@ from rapidfuzz.distance import Indel
 
 from ...pairs.implicit import USER
 from ...pairs.record import Content, Message, Pair, text_of
+from ...stats.statistics import Ints
 from .limits import LEAST_ALIKE
 from .near import bands
 from .row_flags import Flag, chat_flags
-from .words import Ints, UInts, WordHashes, fold, hash_words, shared_at_most
+from .words import UInts, WordHashes, fold, hash_words, shared_at_most
 
-BATCH = 256  # pairs; what fits a core's cache
-SAMPLE = 256  # pairs whose texts are kept for the checks of templates
+BATCH_PAIRS = 256  # pairs; what fits a core's cache
+TEMPLATE_SAMPLE = 256  # pairs whose texts are kept for the checks of templates
 STRANGERS = 16  # beyond the first batches, one pair in so many is compared with another pair's side
 CATEGORIES = ("category", "topic", "type", "label", "domain", "subset", "bias_type", "source", "task")
 MOST_CATEGORIES = 50  # more values than that are no grouping
 ECHO_WORDS = 5  # a shorter prompt may well open an answer by chance
 
-ROLES = frozenset({"system", "developer", "user", "assistant", "model", "tool", "function", "ipython"})
+CHAT_ROLES = frozenset({"system", "developer", "user", "assistant", "model", "tool", "function", "ipython"})
 ANSWERING = frozenset({"assistant", "model"})
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 _CONTROL_BYTES = bytes({*range(32), 127} - {9, 10, 13})
 # UTF-8 of Western letters and punctuation that was read as Windows-1252 or Latin-1; other lead bytes are
 # left out, since "é »" in French has that form too. And what cannot be text in any encoding.
-BROKEN = re.compile(r"[\x80-\x9f\ufffd]")
+BROKEN_TEXT = re.compile(r"[\x80-\x9f\ufffd]")
 MISREAD = re.compile(r"[ÂÃâ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]{1,2}")
 
 # Words that open an answer which holds back: it declines, doubts or objects.
@@ -49,7 +50,7 @@ HOLDING_BACK = tuple(
         shouldn’t wrong incorrect wait, reconsider caution hesitate concern concerns""",
     )
 )
-OPENING = 12  # words
+OPENING_WORDS = 12  # words
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Columns:
 class StreamSample:
     """Every k-th pair of a stream, k doubling so that at most `most` are kept; all pairs of a small file."""
 
-    most: int = SAMPLE
+    most: int = TEMPLATE_SAMPLE
     pairs: list[Pair] = field(default_factory=list)
     _stride: int = 1
     _seen: int = 0
@@ -149,7 +150,7 @@ class ColumnReader:
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
     stream = iter(pairs)
-    while batch := list(islice(stream, BATCH)):
+    while batch := list(islice(stream, BATCH_PAIRS)):
         yield batch
 
 
@@ -187,7 +188,7 @@ def _echoes(words: WordHashes, counts: Ints, keys: UInts) -> npt.NDArray[np.bool
 
 def _stances(words: WordHashes) -> npt.NDArray[np.int64]:
     """HOLDS_CHOSEN and HOLDS_REJECTED, by the first words of each side."""
-    early = np.flatnonzero(words.places < OPENING)
+    early = np.flatnonzero(words.places < OPENING_WORDS)
     early = early[np.isin(words.hashes[early], _HOLDING_BACK)]
     holds = np.zeros(len(words.counts), dtype=bool)
     holds[np.searchsorted(words.offsets, early, side="right") - 1] = True
@@ -224,7 +225,7 @@ def _suspects(texts: list[str]) -> Iterator[tuple[int, str]]:
 
 def misread(text: str) -> bool:
     """Whether some of the text was decoded with the wrong encoding."""
-    return bool(BROKEN.search(text)) or any(map(_is_utf8, MISREAD.findall(text)))
+    return bool(BROKEN_TEXT.search(text)) or any(map(_is_utf8, MISREAD.findall(text)))
 
 
 def _is_utf8(run: str) -> bool:
@@ -263,7 +264,7 @@ def odd_turns(prompt: Content | None, side: tuple[Message, ...]) -> bool:
     """Whether a chat breaks the order: system first, users and assistants in turn, assistant last."""
     before = prompt if isinstance(prompt, tuple) else ()
     roles = [str(message["role"]) for message in (*before, *side)]
-    if not ROLES.issuperset(roles) or roles[-1] not in ANSWERING or roles[len(before)] not in ANSWERING:
+    if not CHAT_ROLES.issuperset(roles) or roles[-1] not in ANSWERING or roles[len(before)] not in ANSWERING:
         return True
     if any(role in ("system", "developer") for role in roles[1:]):
         return True

@@ -8,14 +8,13 @@ import numpy.typing as npt
 from ...number_format import count
 from ...records import Estimate, Finding, Severity
 from ...stats.power import least_clusters, sign_test_power
-from ...stats.statistics import share
-from .limits import Limits
+from ...stats.statistics import Bools, share
+from .limits import DataLimits
 from .result import CheckResult, Data, counted
 from .row_flags import Flag
 from .words import UInts, mix, repeats
 
-Bools = npt.NDArray[np.bool_]
-FEW = 20  # pairs; below, only win rates above .8 can be shown
+FEW_PAIRS = 20  # pairs; below, only win rates above .8 can be shown
 
 
 def combined(*columns: UInts) -> UInts:
@@ -33,7 +32,7 @@ def contradictions(data: Data) -> Bools:
     return np.asarray(swapped & (chosen != rejected))
 
 
-def contradicting_labels(data: Data, limits: Limits) -> CheckResult:
+def contradicting_labels(data: Data, limits: DataLimits) -> CheckResult:
     """The same pair with its sides swapped.
 
     PB320 contradicting labels: the same prompt and sides appear with the labels swapped.
@@ -60,7 +59,7 @@ def duplicated(data: Data) -> Bools:
     return repeats(combined(*data.columns.keys.T))
 
 
-def duplicates(data: Data, limits: Limits) -> CheckResult:
+def duplicates(data: Data, limits: DataLimits) -> CheckResult:
     """Pairs that are there twice.
 
     PB321 duplicates: pairs repeat an earlier pair.
@@ -87,7 +86,7 @@ def _rows(data: Data, rows: npt.NDArray[np.int64]) -> Bools:
     return hits
 
 
-def near_duplicates(data: Data, limits: Limits) -> CheckResult:
+def near_duplicates(data: Data, limits: DataLimits) -> CheckResult:
     """Pairs that are nearly there twice.
 
     PB322 near duplicates: pairs are nearly the same as an earlier pair.
@@ -110,7 +109,7 @@ def near_duplicates(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def leaked(data: Data, limits: Limits) -> CheckResult:
+def leaked(data: Data, limits: DataLimits) -> CheckResult:
     """Prompts that stand in the file that must be apart.
 
     PB323 leaked: prompts of this file also stand in the --against file.
@@ -132,7 +131,7 @@ def leaked(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def near_leaked(data: Data, limits: Limits) -> CheckResult:
+def near_leaked(data: Data, limits: DataLimits) -> CheckResult:
     """Pairs that nearly stand in the file that must be apart.
 
     PB324 near leak: pairs are nearly the same as one of the --against file.
@@ -154,7 +153,7 @@ def near_leaked(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def prompts(data: Data, limits: Limits) -> CheckResult:
+def prompts(data: Data, limits: DataLimits) -> CheckResult:
     """How many different prompts the pairs really have.
 
     PB325 few prompts: the pairs come from few different prompts.
@@ -191,7 +190,7 @@ def prompts(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def groups(data: Data, limits: Limits) -> CheckResult:
+def groups(data: Data, limits: DataLimits) -> CheckResult:
     """Groups that are too unequal to compare, or only one where a field promises several.
 
     PB326 unbalanced groups: groups are of very different sizes, or there is just one.
@@ -244,7 +243,7 @@ def _single(data: Data) -> str | None:
     return None
 
 
-def too_few_pairs(data: Data, limits: Limits) -> CheckResult:
+def too_few_pairs(data: Data, limits: DataLimits) -> CheckResult:
     """What this many pairs can show.
 
     PB327 few pairs: the number of pairs bounds what can be measured and learned.
@@ -252,14 +251,14 @@ def too_few_pairs(data: Data, limits: Limits) -> CheckResult:
     Means: With this many pairs only large effects can be told from none; the message says how large.
     Why: An undetermined result on few pairs is no sign of neutrality, and few pairs are soon memorised.
     Do: Add pairs if smaller effects matter; `probe bias` says how many more would settle an open case.
-    Below {FEW} pairs it is a warning.
+    Below {FEW_PAIRS} pairs it is a warning.
     Source: exact power of the two-sided sign test at .05; 199 pairs tell a share of .6 from one half with
     80% power. Prompts shared by several pairs lower it further.
     """
     if data.n >= limits["too_few_pairs"]:
         return CheckResult("too_few_pairs", data.n, limits["too_few_pairs"])
     estimate = Estimate("pairs", float(data.n), None, None, data.n, None, "count", "pairs")
-    few = data.n < FEW
+    few = data.n < FEW_PAIRS
     severity: Severity = "warning" if few else "info"
     remedy = (
         "Add pairs on other prompts: about twenty pairs show a clear effect, about two hundred most others."

@@ -16,7 +16,7 @@ from .file_checks import contradictions, duplicated
 from .result import Data
 from .row_flags import Flag
 
-REASONS = {
+DROP_REASONS = {
     "PB300": "holds no pair",
     "PB301": "has an empty side",
     "PB302": "has identical sides",
@@ -66,7 +66,7 @@ def write_fixed(
                 except (BadRow, ValueError) as error:
                     code, reason = "PB300", str(error)
             lost += 1
-            reason = reason or (str(row) if isinstance(row, BadRow) else REASONS[code])
+            reason = reason or (str(row) if isinstance(row, BadRow) else DROP_REASONS[code])
             plain = None if isinstance(row, BadRow) else row
             dropped.write(_json({"line": line, "code": code, "reason": reason, "row": plain}))
         if not kept:

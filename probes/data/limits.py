@@ -34,7 +34,7 @@ class Limit:
 
 LEAST_ALIKE = 0.5  # below it the likeness of two sides is not measured exactly
 
-LIMITS: Mapping[str, Limit] = {
+DATA_LIMITS: Mapping[str, Limit] = {
     "malformed_lines": Limit("PB300", 0.0, "share of lines that hold no pair"),
     "empty_sides": Limit("PB301", 0.0, "share of pairs with a side without words"),
     "identical_sides": Limit("PB302", 0.0, "share of pairs whose sides are the same"),
@@ -89,15 +89,15 @@ LIMITS: Mapping[str, Limit] = {
     "merged_boundary": Limit("PB343", 0.05, "share of pairs with a token across prompt and response"),
 }
 
-Limits = Mapping[str, float]
+DataLimits = Mapping[str, float]
 
 
-def limits(changed: Mapping[str, object] | None = None) -> Limits:
+def limits(changed: Mapping[str, object] | None = None) -> DataLimits:
     """The defaults with `changed` over them. Raises `ProbeError` for an unknown name or no number."""
-    values = {name: limit.default for name, limit in LIMITS.items()}
+    values = {name: limit.default for name, limit in DATA_LIMITS.items()}
     for key, value in (changed or {}).items():
         name = key.replace("-", "_")
-        if name not in LIMITS:
+        if name not in DATA_LIMITS:
             raise ProbeError(f'data.limits: no limit "{key}". docs/commands/data.md lists them.')
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ProbeError(f'data.limits: "{key}" is {value!r}. Give a number.')

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from .words import Ints, UInts, WordHashes, hash_words, mix
+from ...stats.statistics import Ints
+from .words import UInts, WordHashes, hash_words, mix
 
 # Of pairs with one word in twenty replaced (82% of word pairs shared) 99.6% are met, with one in ten (67%)
 # 82%. Unrelated English of 200 words shares 2–3% of its word pairs: less than one row in a million is met.
-BANDS, ROWS = 12, 5
-_MULTIPLIERS = mix(np.arange(1, BANDS * ROWS + 1, dtype=np.uint64)).astype(np.uint32) | np.uint32(1)
+BANDS, BAND_ROWS = 12, 5
+_MULTIPLIERS = mix(np.arange(1, BANDS * BAND_ROWS + 1, dtype=np.uint64)).astype(np.uint32) | np.uint32(1)
 
 
 def bands(words: WordHashes) -> UInts:
@@ -33,7 +34,7 @@ def bands(words: WordHashes) -> UInts:
     signature = _signature(_neighbours(words), words.offsets[:-1][filled])
     for band in range(BANDS):
         key = np.full(int(filled.sum()), band + 1, dtype=np.uint64)
-        for row in signature[band * ROWS : (band + 1) * ROWS]:
+        for row in signature[band * BAND_ROWS : (band + 1) * BAND_ROWS]:
             key = mix(key ^ row)
         keys[filled, band] = key
     return keys

@@ -13,7 +13,7 @@ from ...pairs.read import BadLine
 from ...records import Estimate, Finding, Severity
 from ...stats.statistics import share
 from .columns import Columns
-from .limits import LIMITS, Limits
+from .limits import DATA_LIMITS, DataLimits
 from .near import Matches
 from .tokens import TokenColumns
 
@@ -61,13 +61,13 @@ class CheckResult:
         bounds = {"share": first.value, "low": first.low, "high": first.high} if first else {}
         return {
             "check": self.check.replace("_", " "),
-            "code": LIMITS[self.check].code,
+            "code": DATA_LIMITS[self.check].code,
             "count": self.count,
             "share": None,
             "low": None,
             "high": None,
             "limit": self.limit,
-            "asked": LIMITS[self.check].asked(self.limit),
+            "asked": DATA_LIMITS[self.check].asked(self.limit),
             **bounds,
         }
 
@@ -76,7 +76,7 @@ def counted(
     check: str,
     hits: npt.NDArray[np.bool_],
     lines: npt.NDArray[np.int64],
-    limits: Limits,
+    limits: DataLimits,
     *,
     severity: Severity,
     what: str,
@@ -92,6 +92,11 @@ def counted(
     if k > limits[check] * n:
         verb = f"{k:,} of {n:,} pairs {what}"
         finding = Finding(
-            LIMITS[check].code, severity, verb, remedy, lines=tuple(lines[hits].tolist()), estimate=estimate
+            DATA_LIMITS[check].code,
+            severity,
+            verb,
+            remedy,
+            lines=tuple(lines[hits].tolist()),
+            estimate=estimate,
         )
     return CheckResult(check, k, limits[check], (estimate,), finding)

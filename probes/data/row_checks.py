@@ -6,13 +6,13 @@ import numpy as np
 
 from ...records import Finding
 from ...stats.statistics import share
-from .limits import Limits
+from .limits import DataLimits
 from .result import CheckResult, Data, counted
 from .row_flags import Flag
 from .words import repeats
 
 
-def malformed_lines(data: Data, limits: Limits) -> CheckResult:
+def malformed_lines(data: Data, limits: DataLimits) -> CheckResult:
     """The lines that the reader left out.
 
     PB300 malformed lines: lines of the file hold no pair.
@@ -38,7 +38,7 @@ def malformed_lines(data: Data, limits: Limits) -> CheckResult:
     return CheckResult("malformed_lines", k, limits["malformed_lines"], (estimate,), finding)
 
 
-def empty_sides(data: Data, limits: Limits) -> CheckResult:
+def empty_sides(data: Data, limits: DataLimits) -> CheckResult:
     """Sides without a word.
 
     PB301 empty side: a response holds nothing but white space.
@@ -60,7 +60,7 @@ def empty_sides(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def identical_sides(data: Data, limits: Limits) -> CheckResult:
+def identical_sides(data: Data, limits: DataLimits) -> CheckResult:
     """Sides that are the same, character by character.
 
     PB302 identical sides: chosen and rejected are the same text.
@@ -81,7 +81,7 @@ def identical_sides(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def same_words(data: Data, limits: Limits) -> CheckResult:
+def same_words(data: Data, limits: DataLimits) -> CheckResult:
     """Sides that differ in nothing but case, character width and white space.
 
     PB303 same words: the sides differ only in case, width or white space.
@@ -104,7 +104,7 @@ def same_words(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def odd_turns(data: Data, limits: Limits) -> CheckResult:
+def odd_turns(data: Data, limits: DataLimits) -> CheckResult:
     """Chats that no chat template expects.
 
     PB304 odd turns: a chat has unknown roles or turns out of order.
@@ -126,7 +126,7 @@ def odd_turns(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def boundary_space(data: Data, limits: Limits) -> CheckResult:
+def boundary_space(data: Data, limits: DataLimits) -> CheckResult:
     """White space between prompt and response that is there in most rows and not in all.
 
     PB305 boundary space: some rows lack the white space before the response that the others have.
@@ -154,7 +154,7 @@ def boundary_space(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def control_characters(data: Data, limits: Limits) -> CheckResult:
+def control_characters(data: Data, limits: DataLimits) -> CheckResult:
     """Characters that no reader sees.
 
     PB306 control characters: texts hold control characters.
@@ -175,7 +175,7 @@ def control_characters(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def mojibake(data: Data, limits: Limits) -> CheckResult:
+def mojibake(data: Data, limits: DataLimits) -> CheckResult:
     """Text that went through the wrong encoding.
 
     PB307 mojibake: texts were decoded with the wrong encoding.
@@ -196,7 +196,7 @@ def mojibake(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def echoed_prompt(data: Data, limits: Limits) -> CheckResult:
+def echoed_prompt(data: Data, limits: DataLimits) -> CheckResult:
     """Responses that open with the whole prompt.
 
     PB308 echoed prompt: responses repeat the prompt before they answer.
@@ -218,7 +218,7 @@ def echoed_prompt(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def repeated_ids(data: Data, limits: Limits) -> CheckResult:
+def repeated_ids(data: Data, limits: DataLimits) -> CheckResult:
     """Ids that do not name one pair.
 
     PB309 repeated ids: pairs have the id of an earlier pair.

@@ -10,13 +10,22 @@ from typing import Any
 from ...pairs.implicit import RENDERED, USER
 from ...pairs.record import Content, Pair, text_of
 
-PROMPTS = ("question", "instruction", "query", "problem", "messages", "conversations", "input", "user")
-BESIDE = ("system", "input")  # parts of a prompt that stand beside it
+PROMPT_LIKE_FIELDS = (
+    "question",
+    "instruction",
+    "query",
+    "problem",
+    "messages",
+    "conversations",
+    "input",
+    "user",
+)
+CONTEXT_FIELDS = ("system", "input")  # parts of a prompt that stand beside it
 # Zero-width space and joiners, direction marks, embeddings and isolates.
 UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\u061c]")
 # Joiners that writing needs: between letters of other scripts and between emoji.
 JOINED = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
-WRITTEN = re.compile(r"""\s*\[\s*\{\s*['"](role|from|content)['"]\s*:""")
+SERIALISED_CHAT = re.compile(r"""\s*\[\s*\{\s*['"](role|from|content)['"]\s*:""")
 
 
 class Flag(IntFlag):
@@ -54,7 +63,7 @@ def chat_flags(pair: Pair) -> int:
         flags |= Flag.UNSEEN
     if _swapped(pair.meta):
         flags |= Flag.SCORES_SWAPPED
-    if any(isinstance(side, str) and WRITTEN.match(side) for side in (pair.chosen, pair.rejected)):
+    if any(isinstance(side, str) and SERIALISED_CHAT.match(side) for side in (pair.chosen, pair.rejected)):
         flags |= Flag.WRITTEN_OUT
     return int(flags)
 
@@ -63,7 +72,7 @@ def unread_column(pair: Pair) -> str:
     """The column that looks like the prompt, or a part of it, and is not read; "" where there is none."""
     if not pair.meta:
         return ""
-    names = BESIDE if pair.prompt else (*PROMPTS, "system")
+    names = CONTEXT_FIELDS if pair.prompt else (*PROMPT_LIKE_FIELDS, "system")
     return next((n for n in names if _says(pair.meta.get(n))), "")
 
 

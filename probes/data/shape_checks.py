@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from ...records import Estimate, Finding
-from ...stats.statistics import clopper_pearson, mean_estimate, share
-from .limits import Limits
+from ...stats.statistics import Ints, clopper_pearson, mean_estimate, share
+from .limits import DataLimits
 from .result import CheckResult, Data, counted
 from .row_flags import Flag
-
-Ints = npt.NDArray[np.int64]
 
 
 def ratio(lengths: Ints, data: Data, name: str) -> Estimate:
@@ -42,7 +39,7 @@ def longer_wins(lengths: Ints) -> Estimate:
     )
 
 
-def length_gap(data: Data, limits: Limits) -> CheckResult:
+def length_gap(data: Data, limits: DataLimits) -> CheckResult:
     """Whether length alone tells the sides apart.
 
     PB330 length gap: one side is systematically longer than the other.
@@ -96,7 +93,7 @@ def _lopsided(data: Data, limit: float) -> tuple[int, ...]:
     return tuple(data.columns.lines[chosen > limit * rejected].tolist())
 
 
-def too_alike(data: Data, limits: Limits) -> CheckResult:
+def too_alike(data: Data, limits: DataLimits) -> CheckResult:
     """Sides that differ in very few words.
 
     PB331 low contrast: the two sides share nearly all their words.
@@ -118,7 +115,7 @@ def too_alike(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def prefix_sides(data: Data, limits: Limits) -> CheckResult:
+def prefix_sides(data: Data, limits: DataLimits) -> CheckResult:
     """Sides of which one is the other's beginning.
 
     PB335 cut side: one response begins with all of the other.
@@ -143,7 +140,7 @@ def prefix_sides(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def hardly_related(data: Data, limits: Limits) -> CheckResult:
+def hardly_related(data: Data, limits: DataLimits) -> CheckResult:
     """Sides that have no more in common than sides of different pairs.
 
     PB332 hardly related: the sides of a pair are as unlike as those of different pairs.
@@ -173,7 +170,7 @@ def hardly_related(data: Data, limits: Limits) -> CheckResult:
     return CheckResult("hardly_related", closer, limits["hardly_related"], (estimate,), finding)
 
 
-def directions(data: Data, limits: Limits) -> CheckResult:
+def directions(data: Data, limits: DataLimits) -> CheckResult:
     """Whether the chosen side always, never, or by context holds back.
 
     PB333 conditional set: which behaviour is chosen depends on the prompt.

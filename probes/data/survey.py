@@ -12,10 +12,11 @@ import numpy as np
 from ...pairs.read import Reading
 from ...pairs.record import Pair, text_of
 from ...progress import progress
+from ...stats.statistics import Bools, Ints
 from .chat_checks import CHAT_CHECKS
 from .columns import ColumnReader, Columns
-from .file_checks import AGAINST_CHECKS, FILE_CHECKS, Bools, combined
-from .limits import Limits
+from .file_checks import AGAINST_CHECKS, FILE_CHECKS, combined
+from .limits import DataLimits
 from .near import Matches, Sets, candidates, confirmed, word_sets
 from .result import CheckResult, Data
 from .row_checks import ROW_CHECKS
@@ -23,14 +24,14 @@ from .row_flags import Flag, unread_column
 from .shape_checks import SHAPE_CHECKS
 from .token_checks import TOKEN_CHECKS
 from .tokens import token_columns
-from .words import Ints, UInts
+from .words import UInts
 
 if TYPE_CHECKING:
     from ...scoring.encode import Encoder
 
-Source = Callable[[], Reading]  # a fresh reading of the file
-Check = Callable[[Data, Limits], CheckResult]
-NEAR = 0.8  # share of words, of each text, that makes a near duplicate
+Reopened = Callable[[], Reading]  # a fresh reading of the file
+Check = Callable[[Data, DataLimits], CheckResult]
+NEAR_SHARE = 0.8  # share of words, of each text, that makes a near duplicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,10 @@ class Surveyed:
 
 
 def survey(
-    source: Source,
-    limits: Limits,
+    source: Reopened,
+    limits: DataLimits,
     *,
-    against: Source | None = None,
+    against: Reopened | None = None,
     encoder: Callable[[Iterable[Pair]], Encoder] | None = None,
 ) -> Surveyed:
     """Read the file and run every check that its contents and the options allow.
@@ -105,7 +106,7 @@ class _Clock:
         self.seconds[name], self.started = now - self.started, now
 
 
-def _near(columns: Columns, source: Source) -> Matches:
+def _near(columns: Columns, source: Reopened) -> Matches:
     """Near duplicates within the file, without those that repeat or swap an earlier pair exactly."""
     found = candidates(columns.bands)
     prompt, chosen, rejected = columns.keys.T
@@ -116,7 +117,7 @@ def _near(columns: Columns, source: Source) -> Matches:
     if not found.size:
         return Matches()
     sets = _sets(source, columns.lines, np.unique(found))
-    return confirmed(found, sets, sets, NEAR)
+    return confirmed(found, sets, sets, NEAR_SHARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class _Leaks:
     name: str = ""
 
 
-def _leaks(columns: Columns, source: Source, against: Source) -> _Leaks:
+def _leaks(columns: Columns, source: Reopened, against: Reopened) -> _Leaks:
     reading = against()
     with progress("reading the other file", None) as advance:
         other = ColumnReader().read(reading, advance)
@@ -141,7 +142,7 @@ def _leaks(columns: Columns, source: Source, against: Source) -> _Leaks:
         return _Leaks(leaked, Matches(), str(reading.path))
     sets = _sets(source, columns.lines, np.unique(found[:, 1]))
     others = _sets(against, other.lines, np.unique(found[:, 0]))
-    return _Leaks(leaked, confirmed(found, sets, others, NEAR), str(reading.path))
+    return _Leaks(leaked, confirmed(found, sets, others, NEAR_SHARE), str(reading.path))
 
 
 def _identity(columns: Columns) -> UInts:
@@ -150,7 +151,7 @@ def _identity(columns: Columns) -> UInts:
     return np.where(columns.has(Flag.NO_PROMPT), combined(chosen, rejected), prompt)
 
 
-def _sets(source: Source, lines: Ints, rows: Ints) -> dict[int, Sets]:
+def _sets(source: Reopened, lines: Ints, rows: Ints) -> dict[int, Sets]:
     """The word sets of some rows, by row; one more pass over the file."""
     row_of = {int(lines[row]): int(row) for row in rows}
     return {

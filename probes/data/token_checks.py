@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ...records import Finding
-from ...scoring.told import TOLD, encoded_finding
+from ...scoring.told import FLAG_WORDINGS, encoded_finding
 from ...stats.statistics import share
-from .limits import Limits
+from .limits import DataLimits
 from .result import CheckResult, Data, counted
 from .row_flags import Flag
 from .tokens import TokenColumns
@@ -20,7 +20,7 @@ def _tokens(data: Data) -> TokenColumns:
     return data.tokens
 
 
-def identical_after_truncation(data: Data, limits: Limits) -> CheckResult:
+def identical_after_truncation(data: Data, limits: DataLimits) -> CheckResult:
     """Different sides that become the same tokens.
 
     PB340 identical after truncation: the sides differ only behind the cut.
@@ -44,7 +44,7 @@ def identical_after_truncation(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def truncated(data: Data, limits: Limits) -> CheckResult:
+def truncated(data: Data, limits: DataLimits) -> CheckResult:
     """Responses that are cut.
 
     PB341 truncated: responses are cut at the maximal length.
@@ -66,7 +66,7 @@ def truncated(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def unequal_truncation(data: Data, limits: Limits) -> CheckResult:
+def unequal_truncation(data: Data, limits: DataLimits) -> CheckResult:
     """One side that is cut more often than the other.
 
     PB342 unequal truncation: one side is cut more often than the other.
@@ -96,7 +96,7 @@ def unequal_truncation(data: Data, limits: Limits) -> CheckResult:
     return CheckResult("unequal_truncation", n, limits["unequal_truncation"], (estimate,), finding)
 
 
-def merged_boundary(data: Data, limits: Limits) -> CheckResult:
+def merged_boundary(data: Data, limits: DataLimits) -> CheckResult:
     """Tokens that join the end of the prompt and the start of the response.
 
     PB343 merged boundary: a token belongs to both the prompt and the response.
@@ -118,10 +118,10 @@ def merged_boundary(data: Data, limits: Limits) -> CheckResult:
     )
 
 
-def flagged(flag: str) -> Callable[[Data, Limits], CheckResult]:
+def flagged(flag: str) -> Callable[[Data, DataLimits], CheckResult]:
     """The check of one flag of the encoder; `scoring.told` explains its finding."""
 
-    def check(data: Data, limits: Limits) -> CheckResult:
+    def check(data: Data, limits: DataLimits) -> CheckResult:
         tokens = _tokens(data)
         lines = data.columns.lines[tokens.flagged[flag]].tolist()
         estimate = share(len(lines), data.n, name=flag)
@@ -137,5 +137,5 @@ TOKEN_CHECKS = (
     truncated,
     unequal_truncation,
     merged_boundary,
-    *map(flagged, TOLD),
+    *map(flagged, FLAG_WORDINGS),
 )

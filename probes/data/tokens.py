@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from ...pairs.record import Pair
 from ...scoring.told import example_of
+from ...stats.statistics import Bools
 
 if TYPE_CHECKING:
     from ...scoring.encode import Encoder
 
-Bools = npt.NDArray[np.bool_]
-BATCH = 256
+ENCODED_PAIRS = 256  # at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def token_columns(pairs: Iterable[Pair], encoder: Encoder) -> TokenColumns:
     counts: list[tuple[int, int]] = []
     flags: list[list[bool]] = []
     examples: dict[str, str] = {}
-    while batch := list(islice(stream, BATCH)):
+    while batch := list(islice(stream, ENCODED_PAIRS)):
         for read, pair in zip(batch, encoder.many(batch), strict=True):
             counts.append(
                 (len(pair.chosen.ids) - pair.chosen.start, len(pair.rejected.ids) - pair.rejected.start)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+WORD_OF_TEXT = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 SENTENCE = re.compile(r"[.!?。！？]+(?=\s|$)")
 
 
@@ -27,7 +27,7 @@ class ResponseWords:
     sentences: int
 
 
-Rule = Callable[[ResponseWords], float]
+AttributeRule = Callable[[ResponseWords], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Attribute:
     name: str
     units: str
     told: str
-    rule: Rule
+    rule: AttributeRule
 
 
 def taken_apart(text: str) -> ResponseWords:
     """The text as the rules read it."""
-    words = tuple(word.lower().replace("’", "'") for word in WORD.findall(text))
+    words = tuple(word.lower().replace("’", "'") for word in WORD_OF_TEXT.findall(text))
     return ResponseWords(text, words, max(len(SENTENCE.findall(text.strip())), 1) if words else 0)
 
 
@@ -120,7 +120,7 @@ CERTAIN = (
     "certainly definitely clearly obviously undoubtedly always never absolutely surely indeed must proven "
     "guaranteed guarantees unquestionably undeniably completely entirely totally"
 )
-POSITIVE = (
+POSITIVE_WORDS = (
     "good great better best excellent wonderful happy helpful useful nice love lovely beautiful easy safe "
     "healthy success successful enjoy perfect amazing fantastic pleasant bright"
 )
@@ -166,7 +166,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("reading level", "grade", "automated readability index", _reading_level),
     _rate("English", FUNCTION_WORDS),
     Attribute("other script", "share", "letters beyond the Latin alphabets", _other_script),
-    _rate("positive words", POSITIVE),
+    _rate("positive words", POSITIVE_WORDS),
     _rate("negative words", NEGATIVE),
 )
-NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
+ATTRIBUTE_NAMES = tuple(attribute.name for attribute in ATTRIBUTES)

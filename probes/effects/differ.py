@@ -13,22 +13,21 @@ from ...pairs.record import Content, Pair, text_of
 from ...records import Estimate, Finding, Measured
 from ...stats.resampling import sign_flip
 from ...stats.several import holm
-from ...stats.statistics import mean_estimate
+from ...stats.statistics import Floats, mean_estimate
 from ..clusters import prompt_clusters
-from .attributes import ATTRIBUTES, NAMES, Attribute, counts, estimate_name
+from .attributes import ATTRIBUTE_NAMES, ATTRIBUTES, Attribute, counts, estimate_name
 
-Array = npt.NDArray[np.float64]
-SHOWN = 5  # pairs named an attribute
-NAMED = 4  # attributes named in the finding
-SMALL = 0.2  # Cohen's d from which a difference is worth a finding
+PAIRS_OF_ATTRIBUTE = 5  # pairs named an attribute
+ATTRIBUTES_NAMED = 4  # attributes named in the finding
+LEAST_D = 0.2  # Cohen's d from which a difference is worth a finding
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
     """Attributes of both sides, each [pairs, attributes]; `clusters`: pairs that share a prompt."""
 
-    chosen: Array
-    rejected: Array
+    chosen: Floats
+    rejected: Floats
     lines: Sequence[int]
     clusters: npt.NDArray[np.int64]
 
@@ -76,17 +75,17 @@ def judge_attributes(
         rows.append({**row, "intended": attribute.name in intended})
         estimates.append(found)
     rows.sort(key=lambda row: -abs(row["d"] or 0.0))
-    absent = [NAMES[k] for k in range(len(NAMES)) if k not in seen]
+    absent = [ATTRIBUTE_NAMES[k] for k in range(len(ATTRIBUTE_NAMES)) if k not in seen]
     found_one = check_attributes(rows, alpha)
     return Measured(
         tuple(estimates), (found_one,) if found_one else (), {"attributes": rows, "absent": absent}
     )
 
 
-def _row(attribute: Attribute, read: Counted, k: int, values: Array, found: Estimate) -> dict[str, Any]:
+def _row(attribute: Attribute, read: Counted, k: int, values: Floats, found: Estimate) -> dict[str, Any]:
     spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     sign = np.sign(found.value or 0.0)
-    order = np.argsort(-values * sign, kind="stable")[:SHOWN]
+    order = np.argsort(-values * sign, kind="stable")[:PAIRS_OF_ATTRIBUTE]
     return {
         "attribute": attribute.name,
         "rule": attribute.told,
@@ -119,11 +118,11 @@ def check_attributes(rows: Sequence[dict[str, Any]], alpha: float) -> Finding | 
     if not differ:
         return None
     told = [f"{r['attribute']} (d {r['d']:+.2f})".replace("-", "−") for r in differ]
-    more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    more = f" and {len(told) - ATTRIBUTES_NAMED} more" if len(told) > ATTRIBUTES_NAMED else ""
     return Finding(
         "PB251",
         "info",
-        f"chosen and rejected differ in {', '.join(told[:NAMED])}{more}",
+        f"chosen and rejected differ in {', '.join(told[:ATTRIBUTES_NAMED])}{more}",
         "Match the sides on what is not the purpose; --intended NAME accepts what is.",
         lines=tuple(differ[0]["lines"]),
     )
@@ -131,4 +130,4 @@ def check_attributes(rows: Sequence[dict[str, Any]], alpha: float) -> Finding | 
 
 def differs(row: dict[str, Any], alpha: float) -> bool:
     """Whether the difference is shown and not negligible."""
-    return row["p"] is not None and row["p"] <= alpha and row["d"] is not None and abs(row["d"]) >= SMALL
+    return row["p"] is not None and row["p"] <= alpha and row["d"] is not None and abs(row["d"]) >= LEAST_D

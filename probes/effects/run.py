@@ -19,16 +19,17 @@ from ...runs import environment, now
 from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings
+from ...stats.statistics import Floats
 from ..clusters import prompt_clusters
 from ..contexts import place_of_system
 from ..cost import added, clocked
 from ..negatives.triviality import sample_of
-from .attributes import NAMES
+from .attributes import ATTRIBUTE_NAMES
 from .differ import counted, judge_attributes
 from .traits import Trait, check_intended, controls, parsed
-from .weights import Array, judge_weights, measured_effects, trait_weights
+from .weights import judge_weights, measured_effects, trait_weights
 
-CUT = frozenset({"truncated_chosen", "truncated_rejected"})
+CUT_FLAGS = frozenset({"truncated_chosen", "truncated_rejected"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class EffectsOptions:
     ) -> EffectsOptions:  # fmt: skip
         """Options as they were typed. Raises `ProbeError` for a trait or an intended effect that is none."""
         chosen = parsed(typed, file, builtin) if traits else ()
-        check_intended(intended, {*NAMES, *(trait.name for trait in chosen)})
+        check_intended(intended, {*ATTRIBUTE_NAMES, *(trait.name for trait in chosen)})
         return cls(chosen, tuple(intended), most, alpha, seed)
 
 
@@ -72,7 +73,7 @@ def measure_effects(source: Source, how: ModelOptions, options: EffectsOptions) 
 def attributes(source: Source, options: EffectsOptions) -> Measured:
     """The attribute table over the whole file; no model."""
     read, seconds = clocked(lambda: counted(source.pairs()))
-    what = f"{len(NAMES)} attributes of {count(len(read.lines), 'pair')}; no model"
+    what = f"{len(ATTRIBUTE_NAMES)} attributes of {count(len(read.lines), 'pair')}; no model"
     found = judge_attributes(read, options.intended, alpha=options.alpha, seed=options.seed)
     cost = {"probe": "attributes", "what": what, "seconds": round(seconds, 2)}
     return together([found, Measured(details={"costs": [cost]})])
@@ -115,7 +116,7 @@ def _judged(
     return together([found, Measured(details={"effects_on": facts})])
 
 
-def _stacked(weights: dict[str, Array], text: str) -> Array:
+def _stacked(weights: dict[str, Floats], text: str) -> Floats:
     return np.stack([weights[control.text] for control in controls(len(text.split()))])
 
 
@@ -153,7 +154,7 @@ def _scored(
 
 def whole_everywhere(conditions: Iterable[Sequence[PairScore]]) -> set[int]:
     """Lines of the pairs that have a score, with no side cut, under every condition."""
-    lines = [{s.line for s in scores if not CUT.intersection(s.flags)} for scores in conditions]
+    lines = [{s.line for s in scores if not CUT_FLAGS.intersection(s.flags)} for scores in conditions]
     return set.intersection(*lines) if lines else set()
 
 

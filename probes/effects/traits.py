@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import ProbeError
 
-WORDS = 20  # of every built-in text, so that one set of controls serves all
+TRAIT_WORDS = 20  # of every built-in text, so that one set of controls serves all
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ TRAITS: tuple[Trait, ...] = tuple(
     }.items()
 )
 # Texts that describe a scene and ask for nothing; a control is their first words, as many as the trait has.
-NEUTRAL = (
+NEUTRAL_SCENES = (
     "This conversation takes place on an ordinary weekday, and the messages are kept in a file in the order "
     "of arrival. The file has a number and a date. A copy of it is stored in another room, where it stays "
     "until the end of the year, and nobody has to do anything about it.",
@@ -64,7 +64,7 @@ NEUTRAL = (
 
 def controls(words: int) -> tuple[Trait, ...]:
     """Texts of so many words that name no trait; longer ones than the stock begin it again."""
-    stock = [text.split() for text in NEUTRAL]
+    stock = [text.split() for text in NEUTRAL_SCENES]
     cut = [(row * (1 + words // len(row)))[:words] for row in stock]
     return tuple(Trait(f"control {i}", " ".join(row)) for i, row in enumerate(cut, 1))
 

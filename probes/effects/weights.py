@@ -13,19 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ...number_format import interval, number
-from ...records import Estimate, Finding, Measured
+from ...records import NATS_PER_TOKEN, Estimate, Finding, Measured
 from ...scoring.scores import PairScore
 from ...stats.resampling import sign_flip
 from ...stats.several import holm
-from ...stats.statistics import mean_estimate
+from ...stats.statistics import Floats, mean_estimate
 from .attributes import estimate_name
 
-Array = npt.NDArray[np.float64]
 RESPONSIBLE = 10  # pairs named per trait
-UNITS = "nats/token"
 
 
-def trait_weights(plain: Sequence[PairScore], under: Sequence[PairScore]) -> Array:
+def trait_weights(plain: Sequence[PairScore], under: Sequence[PairScore]) -> Floats:
     """w of each pair, shape [pairs]; both hold the same pairs in the same order."""
     return np.array([_weight(a, b) for a, b in zip(plain, under, strict=True)])
 
@@ -57,8 +55,8 @@ class Effect:
 
 
 def judge_weights(
-    weights: Mapping[str, Array],
-    controls: Mapping[str, Array],
+    weights: Mapping[str, Floats],
+    controls: Mapping[str, Floats],
     texts: Mapping[str, str],
     lines: Sequence[int],
     clusters: npt.NDArray[np.int64],
@@ -85,15 +83,15 @@ def judge_weights(
 
 
 def _effect(
-    name: str, text: str, w: Array, controls: Array, lines: Sequence[int],
+    name: str, text: str, w: Floats, controls: Floats, lines: Sequence[int],
     clusters: npt.NDArray[np.int64], p: float, alpha: float,
 ) -> Effect:  # fmt: skip
     excess = w - controls.mean(axis=0)
     method = f"system text against {len(controls)} controls"
     weight, effect = (estimate_name(kind, name) for kind in ("weight", "effect"))
-    mean = mean_estimate(w, name=weight, units=UNITS, clusters=clusters, alpha=alpha)
+    mean = mean_estimate(w, name=weight, units=NATS_PER_TOKEN, clusters=clusters, alpha=alpha)
     mean = replace(mean, p=p, method=f"{mean.method}; sides exchanged, Holm; {method}")
-    beyond = mean_estimate(excess, name=effect, units=UNITS, clusters=clusters, alpha=alpha)
+    beyond = mean_estimate(excess, name=effect, units=NATS_PER_TOKEN, clusters=clusters, alpha=alpha)
     beyond = replace(beyond, p=p, method=mean.method)
     largest = float(np.abs(controls.mean(axis=1)).max())
     signs = {float(np.sign(w.mean())), float(np.sign(excess.mean()))}
@@ -142,12 +140,12 @@ def check_trait(effect: Effect, n: int) -> Finding | None:
     """
     if effect.counts <= 0:
         return None
-    bounds = interval(effect.excess.low, effect.excess.high, UNITS)
+    bounds = interval(effect.excess.low, effect.excess.high, NATS_PER_TOKEN)
     return Finding(
         "PB250",
         "warning",
-        f"the pairs teach {effect.trait}: its mean weight w is {number(effect.excess.value, UNITS)} {bounds} "
-        f"{UNITS} beyond the controls, and positive in {effect.share:.0%} of {n} pairs",
+        f"the pairs teach {effect.trait}: its mean weight w is {number(effect.excess.value, NATS_PER_TOKEN)} "
+        f"{bounds} {NATS_PER_TOKEN} beyond the controls, and positive in {effect.share:.0%} of {n} pairs",
         f'Read the named pairs; accept it with --intended "{effect.trait}".',
         lines=effect.lines,
         estimate=effect.excess,

@@ -10,10 +10,12 @@ from scipy import special
 
 from ...records import Estimate
 
-Labels = Sequence[Hashable | None]
+JudgeLabels = Sequence[Hashable | None]
 
 
-def cohen_kappa(first: Labels, second: Labels, *, alpha: float = 0.05, group: str = "all") -> Estimate:
+def cohen_kappa(
+    first: JudgeLabels, second: JudgeLabels, *, alpha: float = 0.05, group: str = "all"
+) -> Estimate:
     """κ = (p_o − p_e)/(1 − p_e) of two labellers of the same items, with its large-sample interval.
 
     p_o is the observed agreement, p_e that of independent labellers with the same habits. No value when both
@@ -43,7 +45,7 @@ def cohen_kappa(first: Labels, second: Labels, *, alpha: float = 0.05, group: st
     return Estimate("kappa", kappa, low, high, n, None, method, "kappa", group)
 
 
-def krippendorff_alpha(units: Sequence[Labels], *, alpha: float = 0.05, group: str = "all") -> Estimate:
+def krippendorff_alpha(units: Sequence[JudgeLabels], *, alpha: float = 0.05, group: str = "all") -> Estimate:
     """α = 1 − D_o/D_e for nominal labels, with a jackknife interval over units.
 
     `units` holds the labels that each item got, None (or absence) where a labeller gave none; items with

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...records import Estimate, Finding, Measured
+from ...records import NATS_PER_TOKEN, Estimate, Finding, Measured
 from ...stats.resampling import sign_flip
-from ...stats.statistics import mean_estimate, share_clustered
+from ...stats.statistics import Floats, mean_estimate, share_clustered
 
-Array = npt.NDArray[np.float64]
-UNITS = "nats/token"
-BROKEN = 2.0  # times the neutral perplexity from which a lever is said to break the model (convention)
+BROKEN_RATIO = 2.0  # times the neutral perplexity from which a lever is said to break the model (convention)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Lever:
     """
 
     name: str
-    gaps: Array
+    gaps: Floats
     tokens: float
     seconds: float | None
     perplexity: float | None
@@ -38,7 +36,7 @@ class Lever:
 class Base:
     """The model as it is: gaps [pairs], the prompts that pairs share, neutral perplexity."""
 
-    gaps: Array
+    gaps: Floats
     clusters: npt.NDArray[np.int64]
     perplexity: float
 
@@ -63,7 +61,9 @@ def judge_levers(base: Base, levers: Sequence[Lever], alpha: float = 0.05) -> Me
 
 def _change(base: Base, lever: Lever, alpha: float) -> Estimate:
     moved = lever.gaps - base.gaps
-    found = mean_estimate(moved, name=f"lever:{lever.name}", units=UNITS, clusters=base.clusters, alpha=alpha)
+    found = mean_estimate(
+        moved, name=f"lever:{lever.name}", units=NATS_PER_TOKEN, clusters=base.clusters, alpha=alpha
+    )
     test = sign_flip(moved, base.clusters)
     return replace(found, p=test.p, method=f"{found.method}; {test.method}")
 
@@ -169,7 +169,7 @@ def check_broken(lever: Lever, base: Base, change: Estimate) -> Finding | None:
     Do: a smaller --strength, a shorter text; do not read the lever's gap as a gain.
     Source: the limit of twice is a convention.
     """
-    if lever.perplexity is None or lever.perplexity <= BROKEN * base.perplexity:
+    if lever.perplexity is None or lever.perplexity <= BROKEN_RATIO * base.perplexity:
         return None
     return Finding(
         "PB531",

@@ -19,13 +19,14 @@ from ...runs import environment, now
 from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings
+from ...stats.statistics import Floats
 from ...training.neutral import neutral_pairs
 from ..clusters import prompt_clusters
 from ..contexts import added_tokens, place_of_system, with_passage, with_shots
 from ..cost import added, clocked
 from ..effects.run import whole_everywhere
 from ..negatives.triviality import sample_of
-from .judge import Array, Base, Lever, judge_levers
+from .judge import Base, Lever, judge_levers
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _measured(
     return together([judge_levers(base, levers, options.alpha), Measured(details={"levers_on": facts})])
 
 
-def _gaps(scores: Sequence[PairScore], whole: set[int]) -> Array:
+def _gaps(scores: Sequence[PairScore], whole: set[int]) -> Floats:
     return np.array([score.gap for score in scores if score.line in whole])
 
 

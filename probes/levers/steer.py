@@ -12,13 +12,13 @@ import numpy.typing as npt
 from ...errors import ProbeError
 from ...progress import progress
 from ...scoring.scores import EncodedPair, EncodedSide, SideScore
+from ...stats.statistics import Floats
 
 if TYPE_CHECKING:
     from ...scoring.session import Session
 
-Array = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
-FOLDS = 3
+STEERING_FOLDS = 3
 DEPTHS = (0.25, 0.5, 0.75)  # shares of the blocks: the layers that are tried
 INNER = 12  # pairs on which a fold's layers are compared
 
@@ -27,7 +27,7 @@ INNER = 12  # pairs on which a fold's layers are compared
 class Steered:
     """Gaps under vectors of other folds [pairs], mean log-prob of neutral sides, the layers taken."""
 
-    gaps: Array
+    gaps: Floats
     neutral: float
     layers: tuple[int, ...]
 
@@ -53,7 +53,7 @@ def steered_gaps(
     difference = _differences(session, codes, layers)
     gaps, taken, told = np.zeros(len(codes)), [], []
     with progress("steering", len(codes), "pairs") as advance:
-        for fold in range(FOLDS):
+        for fold in range(STEERING_FOLDS):
             train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             layer = _layer(session, codes, difference, train, clusters, layers, strength)
             vector = strength * difference[train, layers.index(layer)].mean(0)
@@ -67,9 +67,11 @@ def steered_gaps(
 def _folds(clusters: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
     """The fold of each pair; pairs that share a prompt share it."""
     labels, codes = np.unique(clusters, return_inverse=True)
-    if len(labels) < 2 * FOLDS:
-        raise ProbeError(f"steering needs {2 * FOLDS} prompts, {len(labels)} are left. Use --no-steering.")
-    order = np.random.default_rng(seed).permutation(len(labels)) % FOLDS
+    if len(labels) < 2 * STEERING_FOLDS:
+        raise ProbeError(
+            f"steering needs {2 * STEERING_FOLDS} prompts, {len(labels)} are left. Use --no-steering."
+        )
+    order = np.random.default_rng(seed).permutation(len(labels)) % STEERING_FOLDS
     return np.asarray(order[codes], dtype=np.int64)
 
 
@@ -97,10 +99,10 @@ def _layer(
     return max(moved, key=lambda layer: moved[layer])
 
 
-def _gaps(session: Session, codes: Sequence[EncodedPair], layer: int, vector: Vectors) -> Array:
+def _gaps(session: Session, codes: Sequence[EncodedPair], layer: int, vector: Vectors) -> Floats:
     sides = [side for c in codes for side in (c.chosen, c.rejected)]
     means = np.array(_means(session, sides, layer, vector))
-    gaps: Array = means[::2] - means[1::2]
+    gaps: Floats = means[::2] - means[1::2]
     return gaps
 
 

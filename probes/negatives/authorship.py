@@ -18,12 +18,12 @@ import numpy as np
 from ...number_format import measured as shown
 from ...pairs.record import Pair
 from ...records import Estimate, Finding, Measured
-from ...stats.statistics import mean_estimate
-from .classify import Array, Clusters
+from ...stats.statistics import Floats, mean_estimate
+from .classify import Clusters
 from .triviality import pointing
 
 ON_POLICY = 0.25  # nats/token; convention
-IMPROBABLE = -0.50  # nats/token; convention
+IMPROBABLE_EXCESS = -0.50  # nats/token; convention
 GREEDY = 0.90  # share of tokens that are the model's first choice
 
 
@@ -32,9 +32,9 @@ class SideAuthorship:
     """One side of pairs (or samples) under the model: `mean_logps`, `excess` (nats/token) and `top` (share of
     tokens that are the model's first choice), each [pairs]."""
 
-    mean_logps: Array
-    excess: Array
-    top: Array
+    mean_logps: Floats
+    excess: Floats
+    top: Floats
 
 
 def judge_authorship(
@@ -88,15 +88,15 @@ def writer(excess: Estimate, writing: SideAuthorship) -> str:
 def check_chosen(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]) -> Finding | None:
     """PB221 improbable chosen side: the model would hardly write the chosen responses.
 
-    Means: log-prob plus entropy of the chosen responses is below {IMPROBABLE} nats/token (upper bound):
-    they are less probable than the model's own samples by that much. Off-policy, and not by a model like
-    this one.
+    Means: log-prob plus entropy of the chosen responses is below {IMPROBABLE_EXCESS} nats/token (upper
+    bound): they are less probable than the model's own samples by that much. Off-policy, and not by a model
+    like this one.
     Why: preference losses look at the difference only. Where the chosen side is far from the policy, both
     sides sink and the difference still grows; the mass goes to text that is on neither side.
     Do: SFT on the chosen side first, then DPO with the SFT model as reference.
     Source: Ren and Sutherland 2024; Tunstall et al. 2023 (SFT then DPO). The limit is a convention.
     """
-    if excess.high is None or excess.high >= IMPROBABLE:
+    if excess.high is None or excess.high >= IMPROBABLE_EXCESS:
         return None
     text = f"chosen responses are less probable than the model's own samples: {_told(excess)}"
     finding = Finding(
@@ -130,7 +130,8 @@ def check_peaky(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]
 def check_squeezing(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]) -> Finding | None:
     """PB223 improbable rejected side: training will push down what the model would never write.
 
-    Means: log-prob plus entropy of the rejected responses is below {IMPROBABLE} nats/token (upper bound).
+    Means: log-prob plus entropy of the rejected responses is below {IMPROBABLE_EXCESS} nats/token (upper
+    bound).
     Why: lowering the probability of already improbable text squeezes mass onto the model's current first
     choices, more the less probable the text is: the distribution sharpens, and chosen responses sink too.
     Do: use rejected sides from the model itself (`probe sample`), or a loss with an anchor on the chosen
@@ -138,7 +139,7 @@ def check_squeezing(excess: Estimate, writing: SideAuthorship, pairs: Sequence[P
     Source: Ren and Sutherland 2024, "Learning dynamics of LLM finetuning" (squeezing). The
     limit is a convention.
     """
-    if excess.high is None or excess.high >= IMPROBABLE:
+    if excess.high is None or excess.high >= IMPROBABLE_EXCESS:
         return None
     text = f"rejected responses are less probable than the model's own samples: {_told(excess)}"
     remedy = "Sample rejected sides from the model (`probe sample`), or anchor the chosen side (DPO + NLL)."

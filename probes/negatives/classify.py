@@ -20,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import CannotMeasure
+from ...stats.statistics import Floats
 
-Array = npt.NDArray[np.float64]
 Clusters = npt.NDArray[np.int64]
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # relative to the mean squared length of a difference
-FOLDS = 5
-STEPS = 100
-TOLERANCE = 1e-4
+CLASSIFIER_FOLDS = 5
+NEWTON_STEPS = 100
+NEWTON_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class Separation:
     `null` [relabellings] are the accuracies that the same procedure reaches with exchanged sides.
     """
 
-    margins: Array
+    margins: Floats
     clusters: Clusters
-    null: Array
+    null: Floats
 
     @cached_property
-    def hits(self) -> Array:
+    def hits(self) -> Floats:
         """1 where the pair was told apart, 0 where not, ½ where the features are silent."""
         return _hits(self.margins)
 
     @cached_property
-    def bits(self) -> Array:
+    def bits(self) -> Floats:
         """1 + log₂ P(right way round): the label's entropy less what the classifier leaves open."""
         return np.asarray(1 - np.logaddexp(0, -self.margins) / np.log(2))
 
@@ -60,7 +60,7 @@ class Separation:
 
 
 def separate(
-    grams: Sequence[Array], clusters: Clusters, *, permutations: int = 199, seed: int = 0
+    grams: Sequence[Floats], clusters: Clusters, *, permutations: int = 199, seed: int = 0
 ) -> Separation:
     """Cross-validate the classifier on Gram matrices [pairs, pairs], best one chosen inside each fold.
 
@@ -73,14 +73,14 @@ def separate(
             "All pairs share one prompt, so nothing can be held out. Give pairs of two prompts or more."
         )
     rng = np.random.default_rng(seed)
-    folds = rng.permutation(np.arange(count) % min(FOLDS, count))[clusters]
+    folds = rng.permutation(np.arange(count) % min(CLASSIFIER_FOLDS, count))[clusters]
     flips = rng.choice([-1.0, 1.0], size=(count, permutations))
     labels = np.column_stack([np.ones(len(clusters)), flips[clusters]])
     margins = labels * _held_out([_scaled(gram) for gram in grams], labels, folds)
     return Separation(margins[:, 0], clusters, _hits(margins[:, 1:]).mean(axis=0))
 
 
-def gram(differences: Array) -> Array:
+def gram(differences: Floats) -> Floats:
     """DDᵀ of dense differences [pairs, features], each feature scaled to root mean square 1 (no centring:
     that would not survive an exchange of sides)."""
     scale = np.sqrt(np.mean(np.square(differences), axis=0))
@@ -88,16 +88,16 @@ def gram(differences: Array) -> Array:
     return np.asarray(scaled @ scaled.T)
 
 
-def _hits(margins: Array) -> Array:
+def _hits(margins: Floats) -> Floats:
     return np.where(margins > 0, 1.0, np.where(margins < 0, 0.0, 0.5))
 
 
-def _scaled(gram: Array) -> Array:
+def _scaled(gram: Floats) -> Floats:
     size = np.trace(gram) / max(len(gram), 1)
     return gram / size if size > 0 else gram
 
 
-def _held_out(grams: Sequence[Array], labels: Array, folds: Clusters) -> Array:
+def _held_out(grams: Sequence[Floats], labels: Floats, folds: Clusters) -> Floats:
     """Scores w·d of every pair under each relabelling, by classifiers that saw none of its fold."""
     scores = np.zeros_like(labels)
     for fold in np.unique(folds):
@@ -112,7 +112,7 @@ def _held_out(grams: Sequence[Array], labels: Array, folds: Clusters) -> Array:
     return scores
 
 
-def _choose(spectra: Sequence[tuple[Array, Array]], labels: Array) -> Clusters:
+def _choose(spectra: Sequence[tuple[Floats, Floats]], labels: Floats) -> Clusters:
     """For each relabelling the index of the Gram matrix and penalty with the least leave-one-out error of
     ridge regression on the labels, which is closed form (and the first step of the logistic fit)."""
     errors = []
@@ -126,7 +126,7 @@ def _choose(spectra: Sequence[tuple[Array, Array]], labels: Array) -> Clusters:
     return np.asarray(np.argmin(errors, axis=0), dtype=np.int64)
 
 
-def _fit(spectrum: tuple[Array, Array], labels: Array, penalty: float) -> Array:
+def _fit(spectrum: tuple[Floats, Floats], labels: Floats, penalty: float) -> Floats:
     """Dual weights a [pairs, relabellings] of L2-penalised logistic regression, w = Dᵀa.
 
     Minimises Σ log(1 + exp(−y·w·d)) + penalty/2·‖w‖² by steps against the fixed curvature ¼DᵀD + penalty,
@@ -137,7 +137,7 @@ def _fit(spectrum: tuple[Array, Array], labels: Array, penalty: float) -> Array:
     values = np.maximum(values, 0)[:, None]
     rotated = np.zeros_like(labels)  # the weights in the eigenbasis
     ahead, pace = rotated, 1.0
-    for _ in range(STEPS):
+    for _ in range(NEWTON_STEPS):
         scores = vectors @ (values * ahead)
         pull = labels * _sigmoid(-labels * scores)
         step = (vectors.T @ pull - penalty * ahead) / (values / 4 + penalty)
@@ -145,10 +145,10 @@ def _fit(spectrum: tuple[Array, Array], labels: Array, penalty: float) -> Array:
         quicker = (1 + np.sqrt(1 + 4 * pace * pace)) / 2
         ahead = following + (pace - 1) / quicker * (following - rotated)
         rotated, pace = following, quicker
-        if np.max(np.abs(step)) <= TOLERANCE * max(np.max(np.abs(rotated)), 1e-12):
+        if np.max(np.abs(step)) <= NEWTON_TOLERANCE * max(np.max(np.abs(rotated)), 1e-12):
             break
     return np.asarray(vectors @ rotated)
 
 
-def _sigmoid(x: Array) -> Array:
+def _sigmoid(x: Floats) -> Floats:
     return np.asarray(0.5 * (1 + np.tanh(x / 2)))

@@ -15,8 +15,8 @@ from scipy import stats
 
 from ...pairs.record import Pair
 from ...records import Estimate, Finding, Measured
-from ...stats.statistics import mean_estimate, share_clustered
-from .classify import Array, Clusters
+from ...stats.statistics import Floats, mean_estimate, share_clustered
+from .classify import Clusters
 from .triviality import pointing
 
 SINKING = 0.5  # share of pairs
@@ -33,18 +33,18 @@ class Ches:
     form.
     """
 
-    raw: Array
-    normalised: Array
-    length_gap: Array
+    raw: Floats
+    normalised: Floats
+    length_gap: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
     """Inner products [pairs] of g⁺ = ∇ log π(chosen) and g⁻ = ∇ log π(rejected): ‖g⁺‖², ‖g⁻‖², ⟨g⁺, g⁻⟩."""
 
-    chosen: Array
-    rejected: Array
-    both: Array
+    chosen: Floats
+    rejected: Floats
+    both: Floats
 
     @property
     def sinks(self) -> npt.NDArray[np.bool_]:
@@ -57,7 +57,7 @@ class Gradients:
         return self.both < np.minimum(self.chosen, self.rejected)
 
     @property
-    def cosine(self) -> Array:
+    def cosine(self) -> Floats:
         """The angle between the sides' gradients; 0 where one of them vanishes."""
         size = np.sqrt(self.chosen * self.rejected)
         return np.divide(self.both, size, out=np.zeros_like(self.both), where=size > 0)
@@ -138,7 +138,7 @@ def check_entanglement(sinks: Estimate, found: Gradients, pairs: Sequence[Pair])
     return pointing(finding, found.both - found.chosen, pairs)
 
 
-def _spearman(name: str, values: Array, others: Array) -> Estimate:
+def _spearman(name: str, values: Floats, others: Floats) -> Estimate:
     """Spearman's ρ without an interval; no value where one side does not vary."""
     rho: Any = None
     p: Any = None

@@ -12,7 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .classify import Array, gram
+from ...stats.statistics import Floats
+from .classify import gram
 
 TOKEN = re.compile(r"\w+(?:['’]\w+)*|\s+|[^\w\s]")
 EDGE = 5  # tokens at either end that `opening` and `ending` see
@@ -23,7 +24,7 @@ def tokens(text: str) -> list[str]:
     return TOKEN.findall(text)
 
 
-def text_grams(chosen: Sequence[str], rejected: Sequence[str]) -> dict[str, Array]:
+def text_grams(chosen: Sequence[str], rejected: Sequence[str]) -> dict[str, Floats]:
     """The Gram matrix [pairs, pairs] of each feature set; `surface` is the mean of all of them.
 
     `length`: log of the number of characters, and which tenths of all lengths it exceeds. `opening`,
@@ -59,7 +60,7 @@ def _word_ngrams(text: str) -> list[str]:
     return words + [f"{a} {b}" for a, b in pairwise(words)]
 
 
-def _length_gram(chosen: Sequence[str], rejected: Sequence[str]) -> Array:
+def _length_gram(chosen: Sequence[str], rejected: Sequence[str]) -> Floats:
     """The log alone would miss a side that is cut to a limit, or is longer often and far shorter seldom."""
     lengths = np.array([[len(text) for text in side] for side in (chosen, rejected)], dtype=np.float64)
     tenths = np.quantile(lengths, np.linspace(0.1, 0.9, 9)) if lengths.size else np.zeros(9)
@@ -73,7 +74,7 @@ def _sparse_gram(
     *,
     analyzer: str | Callable[[str], object],
     ngram_range: tuple[int, int] = (1, 1),
-) -> Array:
+) -> Floats:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     # A feature of a single response cannot carry over to a held-out pair; min_df leaves it out.
@@ -88,6 +89,6 @@ def _sparse_gram(
     return np.asarray((differences @ differences.T).toarray(), dtype=np.float64)
 
 
-def _unit(g: Array) -> Array:
+def _unit(g: Floats) -> Floats:
     size = np.trace(g) / max(len(g), 1)
     return g / size if size > 0 else g

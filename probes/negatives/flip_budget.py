@@ -22,7 +22,7 @@ from ...stats.resampling import tested_share
 from ...stats.statistics import Floats, Labels
 from ...training.methods import method_of
 
-SHOWN = 5
+UNFLIPPABLE_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def over_budget(
     """
     if budget.p is None or budget.p > alpha or budget.value is None:
         return
-    order = np.argsort(-excess, kind="stable")[:SHOWN]
+    order = np.argsort(-excess, kind="stable")[:UNFLIPPABLE_SHOWN]
     hits, worst = round(budget.value * budget.n), needed_loss(beta, float(excess[order[0]]))
     spread = f"{number(budget.value, 'share')} {interval(budget.low, budget.high, 'share')}"
     yield Finding(

@@ -10,9 +10,9 @@ from scipy import stats
 
 from .features import prefixes, suffixes, tokens
 
-SHOWN = 5
-LEAST = 0.1  # difference between the sides' shares that is worth a sentence
-SAME = 0.8  # features found in nearly the same pairs are told once
+GIVEAWAYS_SHOWN = 5
+LEAST_DIFFERENCE = 0.1  # difference between the sides' shares that is worth a sentence
+SAME_PAIRS_SHARE = 0.8  # features found in nearly the same pairs are told once
 VERBS = {"starts": "start with", "ends": "end with", "contains": "contain"}
 
 Feature = tuple[str, str]  # verb, text
@@ -52,8 +52,9 @@ class Giveaway:
 def find_giveaways(chosen: Sequence[str], rejected: Sequence[str], *, alpha: float = 0.05) -> list[Giveaway]:
     """The openings, endings and word 1- to 3-grams whose shares differ most between the sides.
 
-    Each differs by at least `LEAST` and passes McNemar's test after Bonferroni over all features that occur
-    in `LEAST` of the pairs; of features found in nearly the same pairs the longest is kept.
+    Each differs by at least `LEAST_DIFFERENCE` and passes McNemar's test after Bonferroni over all features
+    that occur in `LEAST_DIFFERENCE` of the pairs; of features found in nearly the same pairs the longest is
+    kept.
     """
     has_chosen, has_rejected = _index(chosen), _index(rejected)
     n = len(chosen)
@@ -62,14 +63,14 @@ def find_giveaways(chosen: Sequence[str], rejected: Sequence[str], *, alpha: flo
             *feature, frozenset(has_chosen.get(feature, ())), frozenset(has_rejected.get(feature, ())), n
         )
         for feature in has_chosen.keys() | has_rejected.keys()
-        if max(len(has_chosen.get(feature, ())), len(has_rejected.get(feature, ()))) >= LEAST * n
+        if max(len(has_chosen.get(feature, ())), len(has_rejected.get(feature, ()))) >= LEAST_DIFFERENCE * n
     ]
-    telling = [g for g in often if abs(g.lead) >= LEAST and g.p * len(often) < alpha]
+    telling = [g for g in often if abs(g.lead) >= LEAST_DIFFERENCE and g.p * len(often) < alpha]
     # Rounded, so that the longest of the texts that say the same comes first.
     telling.sort(key=lambda g: (-round(abs(g.lead), 1), g.verb == "contains", -len(g.text), g.text))
     kept: list[Giveaway] = []
     for giveaway in telling:
-        if len(kept) < SHOWN and not any(_alike(giveaway, other) for other in kept):
+        if len(kept) < GIVEAWAYS_SHOWN and not any(_alike(giveaway, other) for other in kept):
             kept.append(giveaway)
     return kept
 
@@ -108,4 +109,4 @@ def _alike(a: Giveaway, b: Giveaway) -> bool:
     if (a.lead > 0) != (b.lead > 0):
         return False
     one, two = (a.rejected, b.rejected) if a.lead > 0 else (a.chosen, b.chosen)
-    return len(one & two) >= SAME * len(one | two)
+    return len(one & two) >= SAME_PAIRS_SHARE * len(one | two)

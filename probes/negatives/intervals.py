@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...records import Estimate
-from ...stats.statistics import mean_estimate, share_clustered
-from .classify import Array, Clusters, Separation
+from ...stats.statistics import Floats, mean_estimate, share_clustered
+from .classify import Clusters, Separation
 
-Rows = npt.NDArray[np.bool_]
+RowMask = npt.NDArray[np.bool_]
 RESAMPLES = 2000
 
 
@@ -23,7 +23,7 @@ def accuracy(name: str, separation: Separation, alpha: float = 0.05, group: str 
 
 
 def out_of_fold(
-    name: str, separation: Separation, rows: slice | Rows, alpha: float = 0.05, group: str = "all"
+    name: str, separation: Separation, rows: slice | RowMask, alpha: float = 0.05, group: str = "all"
 ) -> Estimate:
     """The share of `rows` that their folds' classifiers get right, with its interval over prompts.
 
@@ -54,7 +54,7 @@ def information(name: str, separation: Separation, alpha: float = 0.05) -> Estim
     return mean_estimate(separation.bits, name=name, units="bits", clusters=separation.clusters, alpha=alpha)
 
 
-def ratio(name: str, part: Array, whole: Array, clusters: Clusters, alpha: float = 0.05) -> Estimate:
+def ratio(name: str, part: Floats, whole: Floats, clusters: Clusters, alpha: float = 0.05) -> Estimate:
     """mean(part) / mean(whole), arrays [pairs], with a percentile interval over resampled clusters.
 
     No value where the mean of `whole` is not surely positive: a share of nothing says nothing.

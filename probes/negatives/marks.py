@@ -14,7 +14,7 @@ from .patterns import Template, Where
 PHRASE = 4  # words of a phrase that counts as boilerplate wherever it stands
 CLOSING = ".!?…:;\"'”’»)]}>`*|~。！？"  # signs that a finished response ends with
 ORDINARY = frozenset(".,'’")  # signs of every text: their absence is told by length
-CUT = "no closing sign"
+NO_CLOSING_SIGN = "no closing sign"
 
 
 def find_marks(side: Sequence[str], other: Sequence[str]) -> list[Template]:
@@ -50,4 +50,4 @@ def _marks(text: str) -> Iterator[tuple[Where, str]]:
         if not sign.isalnum() and not sign.isspace():
             yield "sign", sign
     if text.strip() and text.rstrip()[-1] not in CLOSING:
-        yield "cut", CUT
+        yield "cut", NO_CLOSING_SIGN

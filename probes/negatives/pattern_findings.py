@@ -16,8 +16,8 @@ from ..clusters import prompt_clusters
 from .marks import find_marks
 from .patterns import Template, find_templates
 
-WORST = 10
-LEAST = 5  # pairs of a group in which templates are looked for
+WORST_OF_PATTERN = 10
+LEAST_GROUP = 5  # pairs of a group in which templates are looked for
 
 Templates = Mapping[tuple[str, str], tuple[Template, ...]]  # by side and group, `all` first
 
@@ -106,7 +106,7 @@ def check_template(
         "cut": ("PB216", "end on"),
     }[template.where]
     side, other = sides  # the one that has it, then the one that lacks it
-    rows = [pairs[i] for i in template.rows[:WORST]]
+    rows = [pairs[i] for i in template.rows[:WORST_OF_PATTERN]]
     place = "" if group == "all" else f" in {group}"
     return Finding(
         code,
@@ -170,12 +170,12 @@ def widest(found: Templates, counted: Sequence[Pair], alpha: float) -> Iterator[
 
 
 def _groups(pairs: Sequence[Pair]) -> dict[str, list[int]]:
-    """Row numbers by group; groups of fewer than `LEAST` pairs have no templates to speak of."""
+    """Row numbers by group; groups of fewer than `LEAST_GROUP` pairs have no templates to speak of."""
     rows: dict[str, list[int]] = defaultdict(list)
     for i, pair in enumerate(pairs):
         if pair.group:
             rows[pair.group].append(i)
-    return {group: these for group, these in sorted(rows.items()) if len(these) >= LEAST}
+    return {group: these for group, these in sorted(rows.items()) if len(these) >= LEAST_GROUP}
 
 
 def _both(

@@ -15,11 +15,11 @@ from .features import tokens
 
 Where = Literal["start", "end", "frame", "inside", "sign", "cut"]
 
-WORDS = 3  # an opening of fewer words is no template
-KEPT = 0.9  # a template grows while it keeps this share of its responses
-COPIED = 4  # words that must be copied in one piece for a slot
+OPENING_LEAST_WORDS = 3  # an opening of fewer words is no template
+KEPT_SHARE = 0.9  # a template grows while it keeps this share of its responses
+COPIED_WORDS = 4  # words that must be copied in one piece for a slot
 SLOT = "⟨copied⟩"
-LONGEST = 400  # tokens of a response that are aligned
+ALIGNED_TOKENS = 400  # tokens of a response that are aligned
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ def find_templates(side: Sequence[str], other: Sequence[str]) -> list[Template]:
 
 
 def common_edge(texts: Sequence[str], where: Literal["start", "end"]) -> tuple[str, tuple[int, ...]]:
-    """The longest opening (or ending) of the commonest `WORDS` words, and which texts have it.
+    """The longest opening (or ending) of the commonest `OPENING_LEAST_WORDS` words, and which texts have it.
 
-    It grows token by token to the commonest continuation while at least `KEPT` of the texts that share the
-    first words still share it. ("", ()) when no two texts agree.
+    It grows token by token to the commonest continuation while at least `KEPT_SHARE` of the texts
+    that share the first words still share it. ("", ()) when no two texts agree.
     """
     step = 1 if where == "start" else -1
     sides = [tokens(text)[::step] for text in texts]
@@ -70,7 +70,7 @@ def common_edge(texts: Sequence[str], where: Literal["start", "end"]) -> tuple[s
             for side in sides
             if len(side) > len(best) and tuple(side[: len(best)]) == best
         )
-        if not longer or longer.most_common(1)[0][1] < KEPT * count:
+        if not longer or longer.most_common(1)[0][1] < KEPT_SHARE * count:
             break
         best = longer.most_common(1)[0][0]
     rows = tuple(i for i, side in enumerate(sides) if tuple(side[: len(best)]) == best)
@@ -82,7 +82,7 @@ def _head(side: Sequence[str]) -> tuple[str, ...] | None:
     words = 0
     for position, token in enumerate(side):
         words += token[0].isalnum()
-        if words == WORDS:
+        if words == OPENING_LEAST_WORDS:
             return tuple(side[: position + 1])
     return None
 
@@ -121,10 +121,10 @@ class _Slot(NamedTuple):
 
 def _slot(text: str, source: str) -> _Slot | None:
     """`text` around the longest piece copied from `source`; None when there is none, or nothing around it."""
-    a, b = tokens(text)[:LONGEST], tokens(source)[:LONGEST]
+    a, b = tokens(text)[:ALIGNED_TOKENS], tokens(source)[:ALIGNED_TOKENS]
     match = SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
     piece = a[match.a : match.a + match.size]
-    if sum(token[0].isalnum() for token in piece) < COPIED:
+    if sum(token[0].isalnum() for token in piece) < COPIED_WORDS:
         return None
     before, after = "".join(a[: match.a]), "".join(tokens(text)[match.a + match.size :])
     return _Slot(before, "".join(piece), after) if before.strip() or after.strip() else None

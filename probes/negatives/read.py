@@ -17,11 +17,10 @@ from ...scoring.sampling import Draw, end_ids
 from ...scoring.scores import EncodedPair, EncodedSide
 from ...scoring.service import Scorer, out_of_memory
 from ...scoring.session import Session
-from ..cost import clocked
+from ..cost import WARM_UP, clocked
 from .work import tokens
 
-WARM_UP = 2  # pairs read to estimate the seconds
-CHUNK = 32  # sides read between two steps of the progress bar
+CHUNK_SIDES = 32  # sides read between two steps of the progress bar
 TEMPERATURES = {"sample": 1.0, "greedy": 0.0}
 
 
@@ -43,7 +42,7 @@ def read_sides(
     """The readouts of all sides in their order, with progress on stderr."""
     result: list[Readout] = []
     with progress(f"reading {name}", len(sides), "responses") as advance:
-        while some := sides[len(result) : len(result) + CHUNK]:
+        while some := sides[len(result) : len(result) + CHUNK_SIDES]:
             result += _read(scorer, some, plain)
             advance(len(some))
     return result

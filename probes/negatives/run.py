@@ -121,7 +121,7 @@ def _surface(work: NegativesWork) -> None:
 
 def _numerics(work: NegativesWork, session: Session, plan: Plan, codes: Sequence[EncodedPair]) -> None:
     from ..numerics.first_step import first_step
-    from ..numerics.judge import PAIRS
+    from ..numerics.judge import STEP_PAIRS
 
     def measure() -> Measured:
         if not codes or any(f.code == "PB005" for f in judge_plan(plan)):
@@ -129,9 +129,9 @@ def _numerics(work: NegativesWork, session: Session, plan: Plan, codes: Sequence
         return judge_numerics(plan, first_step(session.loaded.model, codes, plan))
 
     kind = "all weights" if plan.lora_rank is None else f"LoRA r{plan.lora_rank}"
-    what = f"{PAIRS} pairs forward, backward, one {plan.method} step ({plan.dtype}, {kind}), forward"
+    what = f"{STEP_PAIRS} pairs forward, backward, one {plan.method} step ({plan.dtype}, {kind}), forward"
     if codes and plan.dtype == session.loaded.facts.get("dtype"):  # another dtype has another pace
-        what += f", {seconds(PASSES * pace(session, codes) * tokens(codes[:PAIRS]))}"
+        what += f", {seconds(PASSES * pace(session, codes) * tokens(codes[:STEP_PAIRS]))}"
     work.timed("numerics", what, measure)
 
 

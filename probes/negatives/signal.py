@@ -19,8 +19,8 @@ from ...number_format import measured as shown
 from ...pairs.record import Pair
 from ...records import Estimate, Finding, Measured
 from ...shared_limits import LEARNABLE, TRIVIAL
-from ...stats.statistics import share_clustered
-from .classify import Array, Clusters, Separation, gram, separate
+from ...stats.statistics import Floats, share_clustered
+from .classify import Clusters, Separation, gram, separate
 from .intervals import accuracy, information, ratio
 from .triviality import by_group, ladder_row, pointing
 
@@ -30,7 +30,7 @@ MOSTLY = 0.80  # share of usable information on the surface
 REGIONS = [["no signal", 0.0, LEARNABLE], ["learnable", LEARNABLE, TRIVIAL], ["trivial", TRIVIAL, 1.0]]
 FORECAST = "forecast of held-out accuracy"
 
-Floats = npt.NDArray[np.float32]
+States = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Views:
     mean_logps(rejected) in nats/token.
     """
 
-    chosen: Floats
-    rejected: Floats
-    gaps: Array
+    chosen: States
+    rejected: States
+    gaps: Floats
 
 
 def separate_views(views: Views, clusters: Clusters, *, permutations: int = 199, seed: int = 0) -> Separation:
@@ -97,7 +97,7 @@ def axis(signal: Estimate) -> dict[str, Any]:
     return {"position": signal.value, "low": signal.low, "high": signal.high, "regions": REGIONS}
 
 
-def preference(name: str, gaps: Array, clusters: Clusters, alpha: float) -> Estimate:
+def preference(name: str, gaps: Floats, clusters: Clusters, alpha: float) -> Estimate:
     """Share of pairs in which the model finds the chosen side likelier per token; ties count half.
 
     The two-sided p is that of exchanging the sides of whole clusters at random (2000 draws).

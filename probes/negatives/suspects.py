@@ -9,16 +9,17 @@ import numpy as np
 from ...pairs.record import Pair
 from ...records import Estimate, Finding, Measured
 from ...stats.label_noise import label_noise
-from .classify import Array, Separation
+from ...stats.statistics import Floats
+from .classify import Separation
 
 LEAST_SHARE = 0.05  # wrong labels below it are every file's
 SURE = 0.5  # P(wrong) from which a pair is listed
-WORST = 20
+WORST_SUSPECTS = 20
 
 
 def judge_suspects(
     found: Separation, pairs: Sequence[Pair], alpha: float, seed: int
-) -> tuple[Measured, Array]:
+) -> tuple[Measured, Floats]:
     """`label_noise`, its finding, a row per suspect, and P(the label is wrong) [pairs].
 
     All 0 where it cannot be told: an unread label is not called wrong.
@@ -53,6 +54,6 @@ def contradicted(share: Estimate, suspects: Sequence[Pair]) -> Finding | None:
         f"{len(suspects)} pairs are more likely so than not",
         "Look at the lines; `probe negatives PAIRS --drop-suspect FILE` leaves them out.",
         estimate=share,
-        lines=tuple(pair.line for pair in suspects[:WORST] if pair.line),
-        worst_pairs=tuple(pair.id for pair in suspects[:WORST]),
+        lines=tuple(pair.line for pair in suspects[:WORST_SUSPECTS] if pair.line),
+        worst_pairs=tuple(pair.id for pair in suspects[:WORST_SUSPECTS]),
     )  # fmt: skip

@@ -17,20 +17,21 @@ from ...number_format import measured as shown
 from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding, Measured
 from ...shared_limits import LENGTH_LIMIT, TEMPLATE_LIMIT, TRIVIAL
+from ...stats.statistics import Floats
 from ..clusters import prompt_clusters
-from .classify import Array, Separation, separate
+from .classify import Separation, separate
 from .features import text_grams
 from .giveaways import find_giveaways, length_sentence
 from .intervals import accuracy, information, out_of_fold
 from .pattern_findings import (
-    WORST,
+    WORST_OF_PATTERN,
     Templates,
     check_templates,
     templates_of,
     widest,
 )
 
-MOST_PAIRS = 1500  # classified; a larger set is sampled, which leaves an interval of ±2 points
+MOST_CLASSIFIED = 1500  # classified; a larger set is sampled, which leaves an interval of ±2 points
 MOST_COUNTED = 5000  # searched for templates and giveaways; a larger set is sampled
 
 
@@ -59,7 +60,7 @@ def surface(
     `surface` is the best of the feature sets and of their mean, chosen inside each fold. Raises
     `CannotMeasure` when all pairs share one prompt.
     """
-    sample, counted = sample_of(pairs, MOST_PAIRS, seed), sample_of(pairs, MOST_COUNTED, seed)
+    sample, counted = sample_of(pairs, MOST_CLASSIFIED, seed), sample_of(pairs, MOST_COUNTED, seed)
     chosen, rejected = _texts(sample)
     clusters = prompt_clusters(pair.prompt for pair in sample)
     grams = text_grams(chosen, rejected)
@@ -120,9 +121,9 @@ def by_group(name: str, separation: Separation, pairs: Sequence[Pair], alpha: fl
     ]
 
 
-def pointing(finding: Finding, values: Array, pairs: Sequence[Pair]) -> Finding:
+def pointing(finding: Finding, values: Floats, pairs: Sequence[Pair]) -> Finding:
     """The finding with the lines and ids of the pairs that have the largest `values` [pairs], worst first."""
-    order = np.argsort(-values, kind="stable")[:WORST]
+    order = np.argsort(-values, kind="stable")[:WORST_OF_PATTERN]
     lines = tuple(pairs[i].line for i in order if pairs[i].line)
     return replace(finding, lines=lines, worst_pairs=tuple(pairs[i].id for i in order))
 

@@ -17,18 +17,18 @@ from ...scoring.quantized import dequantized, is_quantized
 from ...scoring.scores import EncodedPair, EncodedSide
 from ...training.losses import Logps, outcome
 from ...training.methods import LossConstants
-from .judge import PAIRS, FirstStep, Plan
+from .judge import STEP_PAIRS, FirstStep, Plan
 
 
 def first_step(model: torch.nn.Module, pairs: Sequence[EncodedPair], plan: Plan) -> FirstStep:
-    """Try the plan on the first `PAIRS` pairs that can be scored, on a copy of the model.
+    """Try the plan on the first `STEP_PAIRS` pairs that can be scored, on a copy of the model.
 
     Sequence by sequence through the model's own forward, as a trainer runs it: packed attention is computed
     in another way and may stay finite where the model's does not. Dropout is off, as in DPO. Memory: the
     weights a second time, and AdamW's state for those that are trained.
     """
     empty = tuple(p.id for p in pairs if "nothing_left" in p.flags or _empty(p.chosen) or _empty(p.rejected))
-    some = [p for p in pairs if p.id not in empty][:PAIRS]
+    some = [p for p in pairs if p.id not in empty][:STEP_PAIRS]
     if not some:
         return FirstStep(len(pairs), empty)
     torch.manual_seed(0)

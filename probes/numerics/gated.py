@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ...records import Measured
 from ..gated import Cost, Effort, Work
-from .judge import PAIRS
+from .judge import STEP_PAIRS
 
-SAMPLE = 16  # pairs looked at; the step itself takes the first ones that can be scored
+SAMPLED_PAIRS = 16  # pairs looked at; the step itself takes the first ones that can be scored
 
 
 def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     """One step on a few pairs."""
-    some = min(n, PAIRS)
+    some = min(n, STEP_PAIRS)
     return Cost("numerics", some, some, "one training step: forward, backward, update, forward")
 
 
@@ -34,5 +34,5 @@ def measure(work: Work) -> Measured:
         dtype=session.loaded.facts["dtype"],
         lora_rank=None if request.full else values["lora_rank"],
     )
-    encoded = [session.encoder(pair) for pair in session.survey.first[:SAMPLE]]
+    encoded = [session.encoder(pair) for pair in session.survey.first[:SAMPLED_PAIRS]]
     return judge_numerics(planned, first_step(session.loaded.model, encoded, planned))

@@ -17,9 +17,9 @@ from ...training.methods import METHODS, method_of
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 
-SMALLEST = {"float16": 2.0**-25}  # what rounds to 0: half the least subnormal
-PAIRS = 4  # that the step is tried on
-FAR = 10.0  # times beyond the range of learning rates that recipes ship with
+ROUNDS_TO_ZERO = {"float16": 2.0**-25}  # what rounds to 0: half the least subnormal
+STEP_PAIRS = 4  # that the step is tried on
+FAR_RATE = 10.0  # times beyond the range of learning rates that recipes ship with
 MOVED = 0.01  # share of the weights with a gradient that must change
 LN2_TOLERANCE = {"float32": 1e-3, "float64": 1e-6, "bfloat16": 0.05, "float16": 0.05}
 
@@ -119,7 +119,7 @@ def check_eps(plan: Plan, step: FirstStep | None) -> Finding | None:
     Source: AdamW's update m/(√v + eps) in float16, where 1e-8 is below half the least subnormal (3e-8); a
     published DPO failure had this cause; reproduced in tests/probes/numerics/test_first_step.py.
     """
-    if plan.fused or plan.eps > SMALLEST.get(plan.trained_dtype, 0.0):
+    if plan.fused or plan.eps > ROUNDS_TO_ZERO.get(plan.trained_dtype, 0.0):
         return None
     if step is not None and step.weights_finite is not False:
         return None
@@ -234,7 +234,7 @@ def check_range(plan: Plan) -> Finding | None:
     if (method := METHODS.get(plan.method)) is None:
         return None
     low, high = method.rates[0] if plan.lora_rank is None else method.rates[1]
-    if not plan.learning_rate > 0 or low / FAR <= plan.learning_rate <= high * FAR:
+    if not plan.learning_rate > 0 or low / FAR_RATE <= plan.learning_rate <= high * FAR_RATE:
         return None
     kind = "all weights" if plan.lora_rank is None else "LoRA"
     return Finding(

@@ -42,8 +42,8 @@ from .select import (
     without_pair,
 )
 
-ROOM = 1.5  # answers may be so much longer than the longest chosen one, for a sentence end to fall in
-LONGEST = 256  # tokens of an answer where there is no chosen one to go by
+ANSWER_ROOM = 1.5  # answers may be so much longer than the longest chosen one, for a sentence end to fall in
+LONGEST_ANSWER = 256  # tokens of an answer where there is no chosen one to go by
 TRIVIALITY = ("PB201", "PB202", "PB204", "PB211", "PB212", "PB213", "PB214", "PB215", "PB216")
 
 
@@ -170,7 +170,7 @@ def _room(encoder: Encoder, asked: Sequence[Pair]) -> int:
     """Tokens that an answer may have: room for a sentence end past the longest chosen one."""
     full = [pair for pair in asked if text_of(pair.chosen)]
     lengths = [len(codes.chosen.ids) - codes.chosen.start for codes in encoder.many(full)]
-    return int(ROOM * max(lengths)) if lengths else LONGEST
+    return int(ANSWER_ROOM * max(lengths)) if lengths else LONGEST_ANSWER
 
 
 def _head(

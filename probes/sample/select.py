@@ -19,7 +19,7 @@ from ...records import Estimate, Finding
 from ...shared_limits import TRIVIAL
 
 Pick = Literal["default", "worst", "all"]
-NEAR = 0.1  # candidates of one prompt that differ in less of their words are near-duplicates
+NEAR_CONTRAST = 0.1  # candidates of one prompt that differ in less of their words are near-duplicates
 DEFAULT_RULES = ("contrast>=0.2", "length-ratio<=2")
 SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n""")
 MEASURES = {"contrast", "length-ratio", "gap"}
@@ -135,7 +135,7 @@ def _why_not(
         return "no finished sentence"
     if failed := next((rule for rule in rules if not rule.holds(candidate, chosen)), None):
         return f"not {failed}"
-    if any(contrast(candidate.text, other.text) < NEAR for other in earlier):
+    if any(contrast(candidate.text, other.text) < NEAR_CONTRAST for other in earlier):
         return "near-duplicate"
     return ""
 

@@ -11,7 +11,7 @@ from ..numerics.judge import Plan, check_beta, check_eps, check_range, check_rat
 
 # Mean difference in nats/token above which two models are not the same function: what another batch shape or
 # kernel changes lies far below, by the dtype of the weights.
-FAR = {"float32": 1e-3, "float64": 1e-3}
+REFERENCE_TOLERANCE = {"float32": 1e-3, "float64": 1e-3}
 FAR_IN_HALF = 0.02
 
 
@@ -39,7 +39,7 @@ class Setup:
 
 def judge_setup(setup: Setup) -> tuple[Finding, ...]:
     """All findings of a set-up, errors first."""
-    found = [finding for check in CHECKS if (finding := check(setup))]
+    found = [finding for check in SETUP_CHECKS if (finding := check(setup))]
     return tuple(sorted(found + list(_numerics(setup)), key=lambda f: f.severity != "error"))
 
 
@@ -56,7 +56,7 @@ def check_reference(setup: Setup) -> Finding | None:
     Source: Rafailov et al. 2023, eq. 7; huggingface/trl#1236.
     """
     gap = setup.reference_gap
-    if gap is None or gap <= FAR.get(setup.dtype, FAR_IN_HALF):
+    if gap is None or gap <= REFERENCE_TOLERANCE.get(setup.dtype, FAR_IN_HALF):
         return None
     text = (
         f"policy and reference differ by {gap:.2g} nats/token on {setup.compared} pairs before the first step"
@@ -149,7 +149,7 @@ def _numerics(setup: Setup) -> Iterator[Finding]:
     yield from (finding for finding in found if finding)
 
 
-CHECKS: tuple[Callable[[Setup], Finding | None], ...] = (
+SETUP_CHECKS: tuple[Callable[[Setup], Finding | None], ...] = (
     check_reference,
     check_trainable,
     check_labels,

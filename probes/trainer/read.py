@@ -14,10 +14,10 @@ from ...scoring.scores import EncodedSide
 from ..numerics.judge import DType, Plan
 from .checks import Setup
 
-SEEN = 8  # rows whose labels and reference are looked at
+ROWS_SEEN = 8  # rows whose labels and reference are looked at
 # The trainer's class, by the beginning of its name, and the entry of `training.methods` that it trains; None:
 # there is none, so that its rate and beta are not judged.
-METHODS: dict[str, str | None] = {
+TRAINER_METHODS: dict[str, str | None] = {
     "DPO": "dpo",
     "ORPO": "orpo",
     "CPO": None,
@@ -33,7 +33,7 @@ def read_setup(trainer: Any) -> Setup:
     """What the trainer would train, on its own model and its own batches."""
     parameters = list(trainer.model.parameters())
     trained = [p for p in parameters if p.requires_grad]
-    rows = first_rows(trainer, SEEN)
+    rows = first_rows(trainer, ROWS_SEEN)
     gap, compared = reference_gap(trainer, rows)
     unlabelled, looked_at = _unlabelled(trainer, rows)
     cut, total = _cut(trainer)
@@ -75,12 +75,12 @@ def method_of(trainer: Any) -> str:
     """
     names = [kind.__name__ for kind in type(trainer).__mro__]
     losses = getattr(trainer.args, "loss_type", None) or ()
-    for start, method in METHODS.items():
+    for start, method in TRAINER_METHODS.items():
         if f"{start}Trainer" in names:
             named = {losses} if isinstance(losses, str) else set(losses)
             return next((loss for loss in ("ipo", "simpo") if loss in named), method or start.lower())
     raise ProbeError(
-        f"{names[0]}: Preflight knows {', '.join(f'{start}Trainer' for start in METHODS)}. "
+        f"{names[0]}: Preflight knows {', '.join(f'{start}Trainer' for start in TRAINER_METHODS)}. "
         "Use probe.gate on the pairs instead."
     )
 

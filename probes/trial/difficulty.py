@@ -14,7 +14,7 @@ import numpy as np
 
 from .passes import Pass
 
-LEAST_LOSS = float(np.log(2))  # of a margin of 0
+LOSS_OF_NO_MARGIN = float(np.log(2))  # of a margin of 0
 
 
 def difficulty(unseen: Pass, early: Pass, beta: float) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def difficulty(unseen: Pass, early: Pass, beta: float) -> list[dict[str, Any]]:
     losses = np.logaddexp(0.0, -beta * np.array(list(margins.values()), dtype=np.float64))
     order = np.argsort(-losses, kind="stable")
     return [
-        {"line": int(lines[i]), "loss": float(losses[i]), "misranked": bool(losses[i] > LEAST_LOSS)}
+        {"line": int(lines[i]), "loss": float(losses[i]), "misranked": bool(losses[i] > LOSS_OF_NO_MARGIN)}
         for i in order
     ]
 

@@ -8,7 +8,7 @@ from ...records import Estimate, Finding
 from ...stats.resampling import sign_flip
 from .passes import Pass
 
-SATURATED = 0.95  # measured (docs/validity.md): above it full DPO runs saturate
+FAST_ACCURACY = 0.95  # measured (docs/validity.md): above it full DPO runs saturate
 FALL = 0.05  # nats/token: the pilot's healthy runs moved chosen responses by at most .06
 
 
@@ -37,14 +37,14 @@ def trivial(accuracy: Estimate, steps: int) -> Finding | None:
     """PB502 trial saturates: a few steps rank nearly all unseen pairs right.
 
     Means: After at most 24 steps on half of the pairs, the lower bound of the accuracy on the other half is
-    above {SATURATED}.
+    above {FAST_ACCURACY}.
     Why: What is learned so fast is a surface sign of the rejected side. DPO saturates within an epoch, and
     teaches nothing that is of use elsewhere.
     Do: `probe negatives` names the sign; `probe sample` makes rejected responses from the model itself. SFT
     on the chosen side needs no rejected one.
     Source: measured by training on 16 sets (docs/validity.md): above .95 nearly all full runs saturated.
     """
-    if steps > 24 or accuracy.low is None or accuracy.low <= SATURATED:
+    if steps > 24 or accuracy.low is None or accuracy.low <= FAST_ACCURACY:
         return None
     return Finding(
         "PB502", "warning",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ...records import Measured, together
 from ..gated import Cost, Effort, Work, part_of
 
-STEPS, FEWEST = 12, 8
+MOST_STEPS, FEWEST = 12, 8
 TOKENS = 60_000  # of the race's steps on one half: long pairs take fewer steps, no fewer than `FEWEST`
 LENGTH_SAMPLE = 64  # pairs whose length is looked at for it
-PROMPTS = 192  # asked at most, by a second look at a large file (bench/power.py); a first look asks 64
-STAGES = 3  # dpo, sft, and dpo after the sft that is there already: what a race of one half trains
+MOST_PROMPTS = 192  # asked at most, by a second look at a large file (bench/power.py); a first look asks 64
+RACE_STAGES = 3  # dpo, sft, and dpo after the sft that is there already: what a race of one half trains
 
 
 def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
@@ -19,12 +19,12 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     asked = min(n, effort.trial * trial_pairs)
     batch = int(shipped_values("dpo", parameters=None, n=asked // 2)["batch"])
     what = f"three methods raced on half of {asked} pairs, more where that settles nothing; samples"
-    return Cost("trial", asked, STAGES * STEPS * min(batch, asked), what)
+    return Cost("trial", asked, RACE_STAGES * MOST_STEPS * min(batch, asked), what)
 
 
 def affordable(tokens: float, batch: int) -> int:
     """Steps of a stage for pairs of so many distinct tokens on average."""
-    return max(FEWEST, min(STEPS, int(TOKENS / (STAGES * batch * max(tokens, 1.0)))))
+    return max(FEWEST, min(MOST_STEPS, int(TOKENS / (RACE_STAGES * batch * max(tokens, 1.0)))))
 
 
 def _steps(work: Work, pairs: int) -> int:
@@ -35,7 +35,7 @@ def _steps(work: Work, pairs: int) -> int:
     session = work.session
     some = examples(session.survey.first[:LENGTH_SAMPLE], session.encoder)
     if not some or work.request.effort.trial > 1:
-        return STEPS
+        return MOST_STEPS
     batch = int(shipped_values("dpo", parameters=None, n=min(session.survey.n, pairs) // 2)["batch"])
     return affordable(sum(map(pair_cost, some)) / len(some), batch)
 
@@ -52,7 +52,7 @@ def measure(work: Work) -> Measured:
         methods=("dpo", "sft", "sft+dpo"),
         pairs=pairs,
         most=4 * pairs,
-        prompts=PROMPTS,
+        prompts=MOST_PROMPTS,
         changes=(("beta", request.beta),),
         alpha=request.alpha,
         seed=request.seed,

@@ -20,7 +20,7 @@ from ..negatives.read import read_sides
 from .told import UnpairedOptions, folds_of, told_apart
 from .trial import tried
 
-STRENGTH = 1e-2  # of the penalty's inverse: hundreds of states, some dozens of answers
+INVERSE_PENALTY = 1e-2  # of the penalty's inverse: hundreds of states, some dozens of answers
 
 
 def read_by_model(
@@ -79,7 +79,7 @@ def _by_states(states: Any, wanted: Any, keys: Any, seed: int) -> Any:
     with progress("telling the labels", 1, "classifiers") as advance:
         for train, test in folds_of(wanted, keys, seed):
             center, scale = states[train].mean(0), states[train].std(0) + 1e-8
-            model = LogisticRegression(class_weight="balanced", C=STRENGTH, max_iter=1000)
+            model = LogisticRegression(class_weight="balanced", C=INVERSE_PENALTY, max_iter=1000)
             model.fit((states[train] - center) / scale, wanted[train])
             hits[test] = model.predict((states[test] - center) / scale) == wanted[test]
         advance(1)

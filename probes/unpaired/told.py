@@ -13,8 +13,8 @@ from ...pairs.unpaired import UnpairedAnswer
 from ...records import Estimate
 from ...stats.two_groups import group_difference
 
-FOLDS = 5
-LEAST = 20  # answers of either label below which nothing is told
+PROMPT_FOLDS = 5
+LEAST_ANSWERS = 20  # answers of either label below which nothing is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,18 @@ def told_apart(
     units = "share"
     wanted = np.array([a.wanted for a in answers])
     keys = np.array([a.key for a in answers])
-    if min(wanted.sum(), (~wanted).sum()) < LEAST or len(np.unique(keys)) < 2 * FOLDS:
-        why = f"not measured: fewer than {LEAST} answers of a label, or {2 * FOLDS} prompts"
+    if min(wanted.sum(), (~wanted).sum()) < LEAST_ANSWERS or len(np.unique(keys)) < 2 * PROMPT_FOLDS:
+        why = f"not measured: fewer than {LEAST_ANSWERS} answers of a label, or {2 * PROMPT_FOLDS} prompts"
         return Estimate(name, None, None, None, len(answers), None, why, units)
     hits = hits_of(wanted, keys)
     # recall₁ − (1 − recall₀) = 2·balanced accuracy − 1, which is a difference of two groups' means.
     called = np.where(wanted, hits, ~hits).astype(float)
     apart = group_difference(called, wanted, list(keys), name=name, units=units, alpha=options.alpha)
     value, low, high = (None if x is None else (x + 1) / 2 for x in (apart.value, apart.low, apart.high))
-    method = f"balanced accuracy, {FOLDS}-fold by prompt; {apart.method}"
+    method = f"balanced accuracy, {PROMPT_FOLDS}-fold by prompt; {apart.method}"
     if value == 1.0:  # nothing varies; exact for prompts without an error among them (Clopper and Pearson)
         low, high = (options.alpha / 2) ** (1 / len(np.unique(keys))), 1.0
-        method = f"balanced accuracy, {FOLDS}-fold by prompt; Clopper-Pearson over prompts, none wrong"
+        method = f"balanced accuracy, {PROMPT_FOLDS}-fold by prompt; Clopper-Pearson over prompts, none wrong"
     low, high = (None if x is None else min(max(x, 0.0), 1.0) for x in (low, high))
     return Estimate(name, value, low, high, len(answers), None, method, units)
 
@@ -74,7 +74,7 @@ def folds_of(wanted: Any, keys: Any, seed: int) -> Iterator[tuple[Any, Any]]:
     """Indices to fit and to ask, in folds that share no prompt."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    folds = StratifiedGroupKFold(PROMPT_FOLDS, shuffle=True, random_state=seed)
     yield from folds.split(np.zeros(len(wanted)), wanted, keys)
 
 

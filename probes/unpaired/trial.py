@@ -19,6 +19,7 @@ from ...scoring.answers import AnswerReader
 from ...training.checkpoint import put_weights, trainable_weights
 from ...training.data import batches
 from ...training.evaluate import side_sums
+from ...training.plan import MICRO_TOKENS
 from ...training.policy import Policy, trainable_model
 from ...training.recipes import Recipe, recipe
 from ...training.unpaired import balanced, split_answers
@@ -26,9 +27,8 @@ from ...training.unpaired_run import unpaired_changes
 from ...training.unpaired_stage import KtoStepper, UnpairedExample
 from .told import UnpairedOptions
 
-MICRO_TOKENS = 1024
-MOST = 128  # answers trained on, and as many measured
-NAMES = {"gap_change": "trial_gap_change", "wanted_logps_change": "trial_wanted_change",
+MOST_ANSWERS = 128  # answers trained on, and as many measured
+TRIAL_NAMES = {"gap_change": "trial_gap_change", "wanted_logps_change": "trial_wanted_change",
          "unwanted_logps_change": "trial_unwanted_change"}  # fmt: skip
 
 
@@ -50,17 +50,17 @@ def tried(
     )
     sums = _trained(reader, chosen, train, unseen, options)
     found, _ = unpaired_changes(unseen, sums, options.alpha)
-    return tuple(replace(e, name=NAMES[e.name]) for e in found)
+    return tuple(replace(e, name=TRIAL_NAMES[e.name]) for e in found)
 
 
 def _some(answers: Sequence[UnpairedAnswer], seed: int) -> list[UnpairedAnswer]:
-    """At most twice `MOST` answers, whole prompts drawn by seed, in the file's order."""
+    """At most twice `MOST_ANSWERS` answers, whole prompts drawn by seed, in the file's order."""
     by_prompt: dict[str, list[int]] = {}
     for i, answer in enumerate(answers):
         by_prompt.setdefault(answer.key, []).append(i)
     kept: list[int] = []
     for key in np.random.default_rng(seed).permutation(sorted(by_prompt)).tolist():
-        if len(kept) + len(by_prompt[key]) <= 2 * MOST:
+        if len(kept) + len(by_prompt[key]) <= 2 * MOST_ANSWERS:
             kept += by_prompt[key]
     return [answers[i] for i in sorted(kept)]
 

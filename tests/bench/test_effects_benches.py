@@ -42,14 +42,14 @@ def test_a_trait_is_planted_on_the_chosen_side_of_its_share(benches):
 
 
 def test_what_is_planted_is_what_the_attribute_counts(benches):
-    from probe.probes.effects.attributes import NAMES, counts
+    from probe.probes.effects.attributes import ATTRIBUTE_NAMES, counts
 
     effects, _ = benches
     (_, test) = effects.split(effects.carrier("low_contrast"), 0)
     for trait in effects.TRAITS:
         for row in effects.bearing(test, trait):
             moved = counts(row["chosen"]) - counts(row["rejected"])
-            assert trait.sign * moved[NAMES.index(trait.attribute)] > 0, (trait.name, row["chosen"])
+            assert trait.sign * moved[ATTRIBUTE_NAMES.index(trait.attribute)] > 0, (trait.name, row["chosen"])
 
 
 def test_the_page_has_the_tables_of_the_stored_rows(benches):

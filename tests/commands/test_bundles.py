@@ -25,7 +25,7 @@ def test_every_field_of_the_model_options_is_an_option_with_its_default():
     assert names == {"pairs": inspect.Parameter.empty} | {f.name: f.default for f in fields(ModelOptions)}
 
 
-@pytest.mark.parametrize("kind, absent", [(bundles.Sampling, 2), (bundles.Encoding, 6)])
+@pytest.mark.parametrize("kind, absent", [(bundles.SamplingOptions, 2), (bundles.Encoding, 6)])
 def test_what_a_command_does_not_take_keeps_its_default(kind, absent):
     own = parameters(kind)
     shown = bundles.expanded(own)

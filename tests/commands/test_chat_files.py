@@ -18,7 +18,7 @@ from probe.pairs.read import read_pairs
 from probe.pairs.record import text_of
 from probe.records import Decision, Reason
 from probe.runs import load_run, save_run
-from probe.scoring.told import TOLD
+from probe.scoring.told import FLAG_WORDINGS
 from probe.training.shipped import shipped_values
 
 CHAT = Path(__file__).parents[2].parent / "shared/data/chat"
@@ -169,7 +169,7 @@ def test_show(name, models, probe):
         return
     rows = json.loads(done.out)
     assert [row["line"] for row in rows] == [pair.line for pair in read_pairs(path_of(name))]
-    told = {TOLD[flag].code for row in rows for flag in row["flags"] if flag in TOLD}
+    told = {FLAG_WORDINGS[flag].code for row in rows for flag in row["flags"] if flag in FLAG_WORDINGS}
     assert told == set(case.met)
     one = probe(
         "show", path_of(name), "--model", models / case.template, *case.more, "--line", rows[-1]["line"]

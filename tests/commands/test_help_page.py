@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from probe.cli import COMMANDS, app
-from probe.commands.help_page import GROUPS, OTHER, group_of
+from probe.commands.help_page import OPTION_GROUPS, OTHER, group_of
 
 FOUND = typer.main.get_command(app).commands
 
@@ -48,14 +48,14 @@ def test_every_option_stands_in_one_group_and_on_one_line(name):
 
 
 def test_no_parameter_has_two_groups():
-    named = [name for names in GROUPS.values() for name in names]
+    named = [name for names in OPTION_GROUPS.values() for name in names]
     assert len(named) == len(set(named))
 
 
 def test_no_group_names_an_option_that_there_is_not():
     known = {p.name for command in FOUND.values() for p in command.params}
     own = {"version", "install_completion", "show_completion", "help"}
-    assert {name.split(".")[-1] for names in GROUPS.values() for name in names} <= known | own
+    assert {name.split(".")[-1] for names in OPTION_GROUPS.values() for name in names} <= known | own
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])

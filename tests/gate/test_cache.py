@@ -82,7 +82,7 @@ def test_the_plan_counts_what_the_probes_do():
     from probe.scoring.session import STABILITY_PAIRS
 
     assert STABILITY_PAIRS == bias.TEMPLATE_PAIRS
-    assert TrialOptions().steps == trial.STEPS
+    assert TrialOptions().steps == trial.MOST_STEPS
     assert NegativesOptions().most == Effort().states
     assert tuple(cost.probe for cost in plan.costs(40)) == PROBE_NAMES
 

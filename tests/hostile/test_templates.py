@@ -45,7 +45,7 @@ def model(tmp_path, tiny_model_dir):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Ten seconds are for people; a second shows the same."""
-    monkeypatch.setattr(bounded, "GROWTH", 1 << 29)
+    monkeypatch.setattr(bounded, "TEMPLATE_MEMORY", 1 << 29)
     for function in (bounded.tried, bounded.watched.__wrapped__):
         monkeypatch.setattr(function, "__defaults__", (1.0,))
 

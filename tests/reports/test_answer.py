@@ -26,7 +26,7 @@ from probe.records import (
     run_from_json,
     run_to_json,
 )
-from probe.reports.advice import METHOD_WORDS, NAMES
+from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
 from probe.reports.advice import findings as advised
 from probe.reports.answer import PLANS, answered
 from probe.reports.next_step import next_told
@@ -110,8 +110,12 @@ MESSAGES = ["3 rows are empty", "DPO would push both sides down", "SFT first hel
 def test_no_method_is_named_that_the_decision_does_not_name(run):
     if run.command != "gate":
         return
-    said = {w.lower() for w in NAMES.findall(" ".join(answered(run).summary))}
-    own = {w.lower() for w in NAMES.findall(run.decision.method.replace("+", " "))} if run.decision else set()
+    said = {w.lower() for w in METHOD_NAMES.findall(" ".join(answered(run).summary))}
+    own = (
+        {w.lower() for w in METHOD_NAMES.findall(run.decision.method.replace("+", " "))}
+        if run.decision
+        else set()
+    )
     assert said <= own, answered(run).summary
 
 
@@ -267,9 +271,9 @@ def test_what_two_beliefs_differ_in_is_a_fact_of_the_design(goal):
 @settings(max_examples=200)
 def test_advice_for_another_decision_says_so(run):
     for finding in advised(run):
-        if run.decision and NAMES.findall(finding.remedy):
-            named = {w.lower() for w in NAMES.findall(finding.remedy)}
-            own = {w.lower() for w in NAMES.findall(run.decision.method.replace("+", " "))}
+        if run.decision and METHOD_NAMES.findall(finding.remedy):
+            named = {w.lower() for w in METHOD_NAMES.findall(finding.remedy)}
+            own = {w.lower() for w in METHOD_NAMES.findall(run.decision.method.replace("+", " "))}
             assert named <= own or finding.remedy.startswith(("If you train anyway: ", "By another method: "))
 
 

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from probe.progress import progress
-from probe.reports.tally import GROUPS, Tally
+from probe.reports.tally import LARGEST_GROUPS, Tally
 
 
 class Terminal(io.StringIO):
@@ -43,7 +43,7 @@ def test_it_fits_a_small_terminal_however_many_groups():
     for i in range(500):
         tally.add(f"a group with quite a long name, number {i % 50}", 0.1)
     text = shown(tally, width=60)
-    assert len(text.splitlines()) <= GROUPS + 4 and max(map(len, text.splitlines())) <= 60
+    assert len(text.splitlines()) <= LARGEST_GROUPS + 4 and max(map(len, text.splitlines())) <= 60
 
 
 def test_pairs_without_groups_make_one_row():

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.scoring.attention import NAME, make_layout, tree_attention
+from probe.scoring.attention import ATTENTION_NAME, make_layout, tree_attention
 from probe.scoring.encode import make_encoder
 from probe.scoring.engine import STRETCH, hidden_states, packs, plain_logps, token_logps
 from probe.scoring.head import _chunk_logps
@@ -144,7 +144,7 @@ def test_hidden_states_are_those_of_the_plain_forward(tiny):
 def test_the_models_own_attention_is_back_afterwards(tiny):
     before = tiny.config._attn_implementation
     token_logps(tiny, sides_of(n=1))
-    assert tiny.config._attn_implementation == before != NAME
+    assert tiny.config._attn_implementation == before != ATTENTION_NAME
 
 
 def test_the_proof_passes_what_packs_and_fails_what_does_not(tiny, unpackable):

@@ -7,7 +7,7 @@ import pytest
 
 import probe
 from probe.errors import ProbeError
-from probe.scoring.quantized import KINDS, LIBRARIES, dequantized, facts_of, is_quantized, quantizing
+from probe.scoring.quantized import LIBRARIES, QUANTIZATIONS, dequantized, facts_of, is_quantized, quantizing
 
 torch = pytest.importorskip("torch")
 HAS = importlib.util.find_spec("bitsandbytes") is not None
@@ -67,7 +67,7 @@ def model_dir(tiny_model_dir, tmp_path_factory):
 
 
 @needs
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(QUANTIZATIONS))
 def test_scores_are_those_of_the_dequantised_weights(kind, model_dir):
     from probe.scoring.model import load_model
 

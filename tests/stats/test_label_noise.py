@@ -7,7 +7,7 @@ from scipy import optimize, stats
 from probe.pairs.record import Pair
 from probe.probes.negatives.classify import Separation
 from probe.probes.negatives.suspects import judge_suspects
-from probe.stats.label_noise import LEAST, Mixture, fitted, label_noise
+from probe.stats.label_noise import LEAST_SEPARATION, Mixture, fitted, label_noise
 
 
 def margins(share, n=300, mean=2.0, seed=0):
@@ -107,4 +107,4 @@ def test_prompts_that_are_wrong_as_a_whole_widen_the_interval():
 def test_twenty_pairs_are_the_fewest(n, told):
     values = np.linspace(1.8, 2.2, n)
     assert (label_noise(values, np.arange(n))[0].value is not None) is told
-    assert LEAST == 1.0
+    assert LEAST_SEPARATION == 1.0

@@ -8,7 +8,7 @@ import torch
 from transformers import TrainerCallback
 
 from probe.training import GuardCallback
-from probe.training.guard_records import Limits
+from probe.training.guard_records import GuardLimits
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
@@ -60,7 +60,7 @@ def test_a_healthy_dpo_run_is_left_alone(llama, tokenizer, tmp_path):
 
 def test_dpo_that_displaces_is_stopped_and_taken_back(llama, tokenizer, tmp_path):
     """A large rate on a budget of nothing: the held-out chosen side falls, the start's weights come back."""
-    guard = GuardCallback(Limits(chosen_share=1e-6, patience=99))
+    guard = GuardCallback(GuardLimits(chosen_share=1e-6, patience=99))
     rows = [{"prompt": r["prompt"], "chosen": r["rejected"], "rejected": r["chosen"]} for r in ROWS[:4]]
     trainer = dpo(llama, tokenizer, tmp_path, guard, held_out=dataset(rows), learning_rate=5e-3)
     start = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
@@ -120,7 +120,7 @@ def test_orpo(llama, tokenizer, tmp_path):
 
 def test_sft_that_over_fits_is_stopped_at_its_best(llama, tokenizer, tmp_path):
     """Held-out answers contradict the training answers, so that the held-out loss only rises."""
-    guard = GuardCallback(Limits(patience=2))
+    guard = GuardCallback(GuardLimits(patience=2))
     args = trl.SFTConfig(str(tmp_path), **{**COMMON, "max_steps": 20, "learning_rate": 2e-2})
     rows = [{"prompt": r["prompt"], "completion": r["chosen"]} for r in ROWS]
     unlike = [{"prompt": r["prompt"], "completion": " seven six seven six"} for r in ROWS[:4]]

@@ -13,7 +13,7 @@ from probe.pairs.record import Pair
 from probe.ranges import RANGES, SCHEDULES
 from probe.scoring.session import ModelOptions, Source
 from probe.training.checks import check_device, check_options
-from probe.training.guard_records import Limits
+from probe.training.guard_records import GuardLimits
 from probe.training.plan import Options
 from probe.training.recipes import recipe
 from probe.training.run import TrainOptions, train_run
@@ -27,7 +27,7 @@ from probe.training.run import TrainOptions, train_run
         ({"batch": 0}, {}, 0.2, "--batch 0: must be at least 1"),
         ({"smoothing": 0.5}, {}, 0.2, "--smoothing 0.5: must be at least 0 and less than 0.5"),
         ({}, {"steps": 0}, 0.2, "--steps 0"),
-        ({}, {"limits": Limits(patience=0)}, 0.2, "--patience 0"),
+        ({}, {"limits": GuardLimits(patience=0)}, 0.2, "--patience 0"),
         ({}, {"replay_share": 1.0}, 0.2, "--replay-share 1"),
         ({}, {}, 1.5, "--held-out 1.5: must be more than 0 and less than 1"),
         ({"schedule": "reduce_lr_on_plateau"}, {}, 0.2, "--schedule reduce_lr_on_plateau: unknown"),

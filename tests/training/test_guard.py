@@ -6,7 +6,7 @@ import pytest
 
 from probe.explain import explanations
 from probe.training.guard import State, watch_held_out, watch_step
-from probe.training.guard_records import HeldOut, Limits, Step
+from probe.training.guard_records import GuardLimits, HeldOut, Step
 from probe.training.rows import held_out_name, read_held_out, read_step
 from probe.training.rules import (
     accelerating,
@@ -20,7 +20,7 @@ from probe.training.rules import (
     saturated,
 )
 
-LIMITS = Limits()
+LIMITS = GuardLimits()
 
 
 def dpo_row(**over):

@@ -20,8 +20,8 @@ from probe.scoring.generate import answers
 from probe.scoring.sampling import Draw
 from probe.training.checkpoint import latest_checkpoint, trainable_weights
 from probe.training.data import split_by_prompt
-from probe.training.evaluate import NEW_TOKENS, TOP, sampled_health
-from probe.training.guard_records import Limits
+from probe.training.evaluate import LIKELIEST_TOKENS, NEW_TOKENS, sampled_health
+from probe.training.guard_records import GuardLimits
 from probe.training.loop import Stage, interruptible
 from probe.training.methods import METHODS
 from probe.training.objective import losses_of, pair_logps, sides_of
@@ -190,7 +190,7 @@ def test_over_fitting_ends_with_the_best_weights(material, tmp_path):
     held_out = [replace(i, codes=replace(i.codes, chosen=i.codes.rejected)) for i in items[:6]]
     chosen = replace(recipe("sft", 10**6), learning_rate=2e-2, batch=6, epochs=20)
     model = trainable_model(loaded.model, chosen)
-    options = replace(OPTIONS, eval_every=1, limits=Limits(patience=3))
+    options = replace(OPTIONS, eval_every=1, limits=GuardLimits(patience=3))
     tuned = replace(loaded, model=model)
     result = Stage(tuned, chosen, Material(items[6:], held_out), options, tmp_path, cpu=True).run()
     losses = {row["step"]: row["eval_loss"] for row in result.log_history if "eval_loss" in row}
@@ -199,7 +199,7 @@ def test_over_fitting_ends_with_the_best_weights(material, tmp_path):
 
 
 def test_without_the_guard_nothing_stops(material, tmp_path):
-    options = replace(OPTIONS, guard=False, limits=Limits(patience=1))
+    options = replace(OPTIONS, guard=False, limits=GuardLimits(patience=1))
     result = stage(material, tmp_path, options=options, learning_rate=0.5).run()
     assert result.stopped is None and all(event.action == "warn" for event in result.events)
 
@@ -240,7 +240,10 @@ def test_the_mass_of_sampled_text_is_that_of_its_own_distributions(material):
         ids = [*prompt, *text.ids]
         places = range(len(prompt), len(ids) + text.ended)
         with torch.no_grad():
-            tops = [loaded.model(torch.tensor([ids[:k]])).logits[0, -1].softmax(-1).topk(TOP) for k in places]
+            tops = [
+                loaded.model(torch.tensor([ids[:k]])).logits[0, -1].softmax(-1).topk(LIKELIEST_TOKENS)
+                for k in places
+            ]
         masses.append(sum(float(top.values.sum()) for top in tops) / len(tops))
     found = sampled_health(loaded, alone, prompts, 3)
     assert found is not None and found[0] == pytest.approx(sum(masses) / 2, abs=1e-5)
@@ -270,7 +273,7 @@ def test_replay_and_watched_texts(material, tmp_path):
         chosen = replace(recipe("sft", 10**6), learning_rate=1e-2, batch=4, epochs=4)
         model = trainable_model(loaded.model, chosen)
         stuff = Material(items[6:], items[:6], texts if share else (), texts)
-        options = replace(OPTIONS, replay_share=share or 0.25, limits=Limits(patience=99))
+        options = replace(OPTIONS, replay_share=share or 0.25, limits=GuardLimits(patience=99))
         tuned = replace(loaded, model=model)
         result = Stage(tuned, chosen, stuff, options, tmp_path / str(share), cpu=True).run()
         seen = [row["eval_perplexity"] for row in result.log_history if "eval_perplexity" in row]

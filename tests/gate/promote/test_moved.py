@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from probe.gate.promote.moved import LEAST, Heard, _half, with_behaviour
+from probe.gate.promote.moved import FEWEST_PROMPTS, Heard, _half, with_behaviour
 from probe.records import Run
 from probe.stats.behaviour import CutResponse
 
@@ -33,10 +33,10 @@ def test_answers_that_turn_to_the_chosen_kind_are_counted():
     assert back.details["race"][0]["down"] == 40
 
 
-@pytest.mark.parametrize("n", [2 * LEAST - 1, 2 * LEAST])
+@pytest.mark.parametrize("n", [2 * FEWEST_PROMPTS - 1, 2 * FEWEST_PROMPTS])
 def test_fewer_prompts_than_two_least_halves_say_nothing(n):
     run = with_behaviour(RUN, heard(n, "rude"), heard(n, "kind"), alpha=0.05, seed=0)
-    assert ("race" in run.details) == (n >= 2 * LEAST)
+    assert ("race" in run.details) == (n >= 2 * FEWEST_PROMPTS)
 
 
 def test_answers_to_other_prompts_or_of_one_model_alone_say_nothing():

@@ -19,7 +19,7 @@ from probe.errors import ProbeError
 from probe.explain import explanations
 from probe.pairs.read import read_pairs
 from probe.probes.data.fix import certainly_broken, write_fixed
-from probe.probes.data.limits import LIMITS, limits
+from probe.probes.data.limits import DATA_LIMITS, limits
 from probe.probes.data.run import DataRequest, measure
 from probe.probes.data.survey import Surveyed, survey
 from probe.records import Finding
@@ -245,15 +245,15 @@ def test_fix_never_overwrites_the_file_and_leaves_something(tmp_path: Path) -> N
 
 def test_every_limit_has_an_explained_code() -> None:
     pages = explanations()
-    assert {limit.code for limit in LIMITS.values()} <= set(pages)
+    assert {limit.code for limit in DATA_LIMITS.values()} <= set(pages)
     assert {code for code in pages if code.startswith("PB3") and not code.startswith(("PB31", "PB36"))} == {
-        *(limit.code for limit in LIMITS.values())
+        *(limit.code for limit in DATA_LIMITS.values())
     }
 
 
 def test_every_limit_is_documented() -> None:
     page = (Path(__file__).parents[3] / "docs/commands/data.md").read_text(encoding="utf-8")
-    for name, limit in LIMITS.items():
+    for name, limit in DATA_LIMITS.items():
         (line,) = [row for row in page.splitlines() if row.startswith(f"| {limit.code} ")]
         assert name.replace("_", "-") in line
         assert f"{limit.default:g}" in line

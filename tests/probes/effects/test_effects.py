@@ -10,10 +10,10 @@ from probe.errors import ProbeError
 from probe.explain import explanations
 from probe.pairs.record import Pair
 from probe.probes.contexts import with_passage, with_system
-from probe.probes.effects.attributes import ATTRIBUTES, NAMES, counts
+from probe.probes.effects.attributes import ATTRIBUTE_NAMES, ATTRIBUTES, counts
 from probe.probes.effects.differ import counted, judge_attributes
 from probe.probes.effects.run import EffectsOptions, measure_effects, traits_in
-from probe.probes.effects.traits import TRAITS, WORDS, Trait, check_intended, controls, parsed
+from probe.probes.effects.traits import TRAIT_WORDS, TRAITS, Trait, check_intended, controls, parsed
 from probe.probes.effects.weights import judge_weights, trait_weights
 from probe.reports.renderers import RENDERERS
 from probe.scoring.session import ModelOptions, Session, Source
@@ -56,7 +56,7 @@ def exchanged(pair):
     ],
 )
 def test_each_rule_counts_what_it_says(name, text, value):
-    assert counts(text)[NAMES.index(name)] == pytest.approx(value)
+    assert counts(text)[ATTRIBUTE_NAMES.index(name)] == pytest.approx(value)
 
 
 def test_every_attribute_is_zero_on_nothing():
@@ -96,8 +96,8 @@ def test_identical_sides_differ_in_nothing():
 
 
 def test_traits_and_controls_have_the_same_length():
-    assert {len(trait.text.split()) for trait in TRAITS} == {WORDS}
-    for words in (1, 5, WORDS, 200):
+    assert {len(trait.text.split()) for trait in TRAITS} == {TRAIT_WORDS}
+    for words in (1, 5, TRAIT_WORDS, 200):
         assert {len(control.text.split()) for control in controls(words)} == {words}
 
 
@@ -112,7 +112,7 @@ def test_a_trait_must_have_a_name_and_a_text(tmp_path):
         parsed([], None, builtin=False)
     assert parsed(["polite: You say: please."], None, builtin=False) == (Trait("polite", "You say: please."),)
     with pytest.raises(ProbeError, match="no such effect"):
-        check_intended(["flatery"], NAMES)
+        check_intended(["flatery"], ATTRIBUTE_NAMES)
 
 
 def test_context_is_put_before_the_prompt_and_nothing_else_is_touched():

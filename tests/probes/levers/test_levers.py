@@ -15,7 +15,7 @@ from probe.probes.levers.run import LeversOptions, measure_levers, others, text_
 from probe.reports.renderers import RENDERERS
 from probe.scoring.encode import make_encoder
 from probe.scoring.session import ModelOptions, Session, Source
-from probe.training.neutral import NEUTRAL, neutral_pairs
+from probe.training.neutral import NEUTRAL_PAIRS, neutral_pairs
 
 
 def sample(n=12):
@@ -226,7 +226,7 @@ def test_bad_input_is_one_line(session, tmp_path):
         text_of_option(str(tmp_path / "bad.txt"), "--context")
     (tmp_path / "s.txt").write_text("From a file.\n")
     assert text_of_option(str(tmp_path / "s.txt"), "--system") == "From a file."
-    assert len({p.line for p in NEUTRAL}) == len(NEUTRAL)
+    assert len({p.line for p in NEUTRAL_PAIRS}) == len(NEUTRAL_PAIRS)
 
 
 def test_texts_of_our_own_take_the_form_that_a_template_of_parts_reads(make_tokenizer):
@@ -245,5 +245,7 @@ def test_texts_of_our_own_take_the_form_that_a_template_of_parts_reads(make_toke
         codes = encode(place(pair, "Answer briefly."))
         assert "Answer briefly." in tokenizer.decode(codes.chosen.ids[: codes.chosen.start])
     texts = [tokenizer.decode(code.chosen.ids) for code in encode.many(neutral_pairs(encode))]
-    assert all(own.prompt in text and own.chosen in text for own, text in zip(NEUTRAL, texts, strict=True))
-    assert neutral_pairs(make_encoder(make_tokenizer("bpe", chat=True), [pair])) == NEUTRAL
+    assert all(
+        own.prompt in text and own.chosen in text for own, text in zip(NEUTRAL_PAIRS, texts, strict=True)
+    )
+    assert neutral_pairs(make_encoder(make_tokenizer("bpe", chat=True), [pair])) == NEUTRAL_PAIRS
