@@ -18,7 +18,7 @@ from ..probes.effects.gated import forwards
 from ..probes.gated import GateRequest
 from ..probes.trial.gated import RACE_STAGES, affordable
 from ..records import Finding
-from ..training.plan import MICRO_TOKENS
+from ..training.recipes import MICRO_TOKENS
 from ..training.shipped import shipped_values
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from .data import Example
 from .guard import State, state_from_json
 from .guard_records import Event, GuardLimits
 from .objective import Sums
-
-MICRO_TOKENS = 1024  # distinct tokens of one forward and backward, unless one pair is longer
+from .recipes import MICRO_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from typing import Any
 from .methods import LossConstants, method_of
 from .shipped import shipped_values as shipped
 
+MICRO_TOKENS = 1024  # distinct tokens of one forward and backward, unless one pair is longer
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

@@ -19,9 +19,8 @@ from ...scoring.answers import AnswerReader
 from ...training.checkpoint import put_weights, trainable_weights
 from ...training.data import batches
 from ...training.evaluate import side_sums
-from ...training.plan import MICRO_TOKENS
 from ...training.policy import Policy, trainable_model
-from ...training.recipes import Recipe, recipe
+from ...training.recipes import MICRO_TOKENS, Recipe, recipe
 from ...training.unpaired import balanced, split_answers
 from ...training.unpaired_run import unpaired_changes
 from ...training.unpaired_stage import KtoStepper, UnpairedExample
