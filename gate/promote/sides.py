@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import ProbeError
 from ...pairs.jsonl import json_lines
@@ -18,7 +19,7 @@ from .effects import Spoken
 from .moved import Heard
 
 EMBEDDED_WORD = "embedded"  # what the command line calls the default model
-TOKENIZER_HASHES = ("tokenizer_sha256", "template_sha256")
+TOKEN_HASHES = ("tokenizer_sha256", "template_sha256")
 NOTHING_CHANGED = "Nothing was changed; measure what lies there now, and compare again."
 
 
@@ -102,8 +103,10 @@ def measured_weights(run: Run) -> Callable[[Path], None]:
             raise ProbeError(f"{name}: the run does not tell which weights it measured. Measure it again.")
         if weights_hash(str(directory), remembered=False) != known:
             raise ProbeError(f"{name}: holds other weights than those that were measured. {NOTHING_CHANGED}")
-        if not model.get("adapter") and _tokenizer_of(directory) != {k: model.get(k) for k in TOKENIZER_HASHES}:
-            raise ProbeError(f"{name}: holds another tokenizer or chat template than was measured. {NOTHING_CHANGED}")
+        if not model.get("adapter") and _tokenizer_of(directory) != {k: model.get(k) for k in TOKEN_HASHES}:
+            raise ProbeError(
+                f"{name}: holds another tokenizer or chat template than was measured. {NOTHING_CHANGED}"
+            )
 
     return check
 
