@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from probe.__main__ import main
 from probe.errors import ProbeError
 from probe.escape import inert
+from probe.reports.renderers import RENDERERS
 from probe.runs import save_run
 from probe.streams import Outlet
 
@@ -48,6 +49,15 @@ def test_the_exit_code_is_the_verdicts_whatever_the_streams_do(redirect, failed)
     assert done.stdout.splitlines()[-1] == "0"
     done = shell(f"{{ $PROBE report {failed}.none {redirect}; echo ${{PIPESTATUS[0]}} >&3; }} 3>&1")
     assert done.stdout.splitlines()[-1] == "2"
+
+
+@pytest.mark.parametrize("redirect", ["a reader that never reads", "stdout closed"])
+def test_so_it_is_in_every_format_and_no_word_is_said(redirect, failed):
+    """Whoever stops reading wants no more of it: nothing is written on stderr either."""
+    loop = f"for f in {' '.join(RENDERERS)}; do {{ $PROBE gate {failed} --format $f {STREAMS[redirect]}; "
+    done = shell(loop + "echo $f ${PIPESTATUS[0]} >&3; }; done 3>&1")
+    assert done.stdout.splitlines() == [f"{name} 1" for name in RENDERERS]
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("format", ["text", "json", "html"])

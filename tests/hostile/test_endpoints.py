@@ -39,7 +39,7 @@ def refused(done, *words, code=(2, 3)):
     assert len(done.line) < 700, done.line
 
 
-COMMANDS = ["bias", "negatives", "trial", "gate", "train", "sample", "label"]
+COMMANDS = ["bias", "negatives", "trial", "gate", "train", "sample", "effects", "levers"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

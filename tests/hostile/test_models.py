@@ -62,12 +62,34 @@ def test_an_adapter(probe, pair_file, model, adapter, name):
     refused(probe("bias", pair_file, "--model", model, "--adapter", adapter, "--templates", "none"), *words)
 
 
-@pytest.mark.parametrize("command", ["bias", "negatives", "trial", "gate", "train", "sample"])
+COMMANDS = dict.fromkeys(("bias", "negatives", "trial", "gate", "train", "sample", "effects", "levers"), ())
+COMMANDS |= {"reference": ("--to", "rows.jsonl"), "unpaired": ()}
+
+
+@pytest.fixture
+def read_by(pair_file, tmp_path):
+    """The file that a command reads: `unpaired` takes answers."""
+    rows = [{"prompt": f"Say {i}:", "completion": f" yes {i}", "label": i % 2 == 0} for i in range(50)]
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return lambda command: answers if command == "unpaired" else pair_file
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", ["no-head", "index-to-pickle", "cut-0.3"])
-def test_every_command_refuses_them(probe, pair_file, model, command, name):
+def test_every_command_refuses_them(probe, read_by, model, command, name):
     damage, words = MODELS[name]
     damage(model)
-    refused(probe(command, pair_file, "--model", model), *words)
+    refused(probe(command, read_by(command), *COMMANDS[command], "--model", model), *words)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", ["other-peft-type", "dora-without-its-tensors", "pickle-and-decoy", "no-b"])
+def test_every_command_refuses_adapters(probe, read_by, model, adapter, command, name):
+    damage, words = ADAPTERS[name]
+    damage(adapter)
+    named = ("--model", model, "--adapter", adapter)
+    refused(probe(command, read_by(command), *COMMANDS[command], *named), *words)
 
 
 def test_compare_refuses_them(probe, pair_file, model, adapter, tiny_model_dir):
@@ -120,12 +142,28 @@ def test_a_device_that_is_not_there(probe, pair_file, model, device):
     refused(probe("bias", pair_file, "--model", model, "--device", device), f"--device {device}")
 
 
-@pytest.mark.parametrize("name", ["empty", "cut", "noise", "page", "lfs"])
+HEAD = b"GGUF" + struct.pack("<IQQ", 3, 2, 3) + b"\x04\x00\x00\x00\x00\x00\x00\x00name"
+NO_TENSORS = b"GGUF" + struct.pack("<IQQ", 3, 0, 0)
+GGUF = {"empty": b"", "cut": HEAD, "noise": bytes(range(256)) * 9, "page": PAGE, "lfs": LFS}
+GGUF |= {"no-tensors": NO_TENSORS, "counts-huge": b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1 << 60)}
+
+
+@pytest.mark.parametrize("name", GGUF)
 def test_a_gguf(probe, pair_file, tmp_path, name):
-    whole = b"GGUF" + struct.pack("<IQQ", 3, 2, 3) + b"\x04\x00\x00\x00\x00\x00\x00\x00name"
-    data = {"empty": b"", "cut": whole, "noise": bytes(range(256)) * 9, "page": PAGE, "lfs": LFS}[name]
-    (tmp_path / "model.gguf").write_bytes(data)
+    (tmp_path / "model.gguf").write_bytes(GGUF[name])
     refused(probe("bias", pair_file, "--model", tmp_path / "model.gguf"), "GGUF")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "show", "compare"])
+@pytest.mark.parametrize("name", ["cut", "lfs"])
+def test_every_command_refuses_a_gguf(probe, read_by, tmp_path, command, name):
+    (tmp_path / "model.gguf").write_bytes(GGUF[name])
+    given = (*COMMANDS.get(command, ()), "--model", tmp_path / "model.gguf")
+    if command == "compare":
+        given = (tmp_path / "model.gguf", tmp_path / "model.gguf", read_by(command))
+        refused(probe(command, *given), "GGUF")
+    else:
+        refused(probe(command, read_by(command), *given), "GGUF")
 
 
 def test_nothing_is_unpickled(probe, pair_file, model, adapter, monkeypatch):
