@@ -147,6 +147,18 @@ def test_a_gate_is_reported_though_it_cannot_be_noted(pairs, tmp_path, monkeypat
     assert code == 3 and "8 pairs" in out
 
 
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_training_asks_for_its_place_before_the_model_is_loaded(method, pairs, tmp_path, monkeypatch, capsys):
+    """Without --out it would write its first checkpoint into a working directory that cannot be written."""
+    (tmp_path / ".probe").write_text("")
+    path = tmp_path / "answers.jsonl"
+    rows = [{"prompt": f"p{i}", "completion": f"c{i}", "label": i % 2 == 0} for i in range(8)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = path if method == "kto" else pairs
+    code, out, err = probe(monkeypatch, capsys, "train", read, "--method", method, "--model", "/nowhere")
+    assert (code, out, err.count("\n")) == (2, "", 1) and ".probe: not a directory" in err
+
+
 @pytest.mark.parametrize("text", ["[tool.other\nx", "\xff\xfe", "a = [" * 2000])
 def test_another_tools_broken_pyproject_stops_nothing(text, pairs, tmp_path, monkeypatch, capsys):
     (tmp_path / "pyproject.toml").write_bytes(text.encode("latin-1"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import config
 from ..errors import ProbeError
-from ..files import sha256_file
+from ..files import check_directory, sha256_file
 from ..pairs.record import Pair
 from ..records import Decision, Estimate, Finding, Reason, Run, stage_values
 from ..reports.tally import Tally
@@ -104,6 +104,7 @@ def train_run(
         )
     check_options(options.changes, options.loop, options.held_out)
     texts = [read_texts(path) if path else [] for path in (options.replay, options.watch)]
+    directory = directory or run_directory(source.path, created, options.loop.resume)
     # Trainable weights are float32; LoRA may sit on a model of any dtype.
     session = Session.open(source, how if how.dtype or not options.full else replace(how, dtype="float32"))
     check_device(options.loop.mixed_precision, session.loaded.device.type)
@@ -116,10 +117,7 @@ def train_run(
     )
     recipes = recipes_for(options, session.loaded.facts.get("parameters"), len(train_items), decision)
     # The processes of a run start in different seconds: the first one's place is everyone's.
-    directory = exchange(
-        directory or run_directory(source.path, created, options.loop.resume),
-        cpu=session.loaded.device.type == "cpu",
-    )[0]
+    directory = exchange(directory, cpu=session.loaded.device.type == "cpu")[0]
     plain = session.scorer.proof is not None and session.scorer.proof.plain
     watch = _watch(session, options, held_out, plain)
     trained = train(
@@ -169,9 +167,14 @@ def _material(
 
 
 def run_directory(path: Path, created: str, resume: bool) -> Path:
-    """A new place for the run, or with `resume` that of the last training on this file."""
+    """A new place for the run, or with `resume` that of the last training on this file.
+
+    Raises `ProbeError` where there is none, or nothing can be written.
+    """
     if not resume:
-        return new_run_dir("train", path.stem, created)
+        place = new_run_dir("train", path.stem, created)
+        check_directory(place)
+        return place
     earlier = sorted(Path(".probe/runs").glob(f"*-train-{path.stem}*"))
     if not earlier:
         raise ProbeError(

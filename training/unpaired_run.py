@@ -50,6 +50,7 @@ def train_unpaired(
     check_options(options.changes, options.loop, options.held_out)
     texts = [read_texts(path) if path else [] for path in (options.replay, options.watch)]
     answers = read_unpaired(path)
+    directory = directory or run_directory(path, created, options.loop.resume)
     reader = AnswerReader.open(answers, how)
     check_device(options.loop.mixed_precision, reader.loaded.device.type)
     items, held_out = split_answers(answers, reader, options.held_out, options.loop.seed)
@@ -59,10 +60,7 @@ def train_unpaired(
         )
     recipes = _recipes(options, reader, items)
     replay, watch = (encoded_texts(given, reader.encoder) for given in texts)
-    place = exchange(
-        directory or run_directory(path, created, options.loop.resume),
-        cpu=reader.loaded.device.type == "cpu",
-    )[0]
+    place = exchange(directory, cpu=reader.loaded.device.type == "cpu")[0]
     proof, sha = reader.scorer.proof, sha256_file(path)
     trained = train(
         reader.loaded, recipes, Material(items, held_out, replay, watch), options.loop, place,
