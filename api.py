@@ -26,8 +26,8 @@ from .api_inputs import (
     model_options,
     options_of,
     pair_file,
+    pair_source,
     session_on,
-    source_of,
 )
 from .errors import ProbeError
 from .records import Run
@@ -117,11 +117,11 @@ def bias(
 
     Raises `ProbeError` for bad input and `CannotMeasure` for numbers that are not finite.
     """
-    from .probes.bias.run import BiasOptions, measure_in
+    from .probes.bias.run import BiasOptions, measure_bias_in
 
     options = BiasOptions(alpha, bound, templates, corrected, stop_early, seed)
     with session_on(pairs, model, tokenizer, seed, how, served=True) as session:
-        measured = measure_in(session, options)
+        measured = measure_bias_in(session, options)
         return _result(measured.run, out, pairs, tuple(measured.rows))
 
 
@@ -136,12 +136,12 @@ def data(
     out: str | Path | None = None,
 ) -> Result:
     """Whether the pairs themselves are sound; `probe data`. `model` names a tokenizer; no weights load."""
-    from .probes.data.run import DataRequest, measure
+    from .probes.data.run import DataRequest, check_data
 
     with pair_file(pairs) as path, ExitStack() as stack:
         other = stack.enter_context(pair_file(against)) if against is not None else None
         request = DataRequest(path, fields, other, model, template, max_length, None, templates=True)
-        return _result(measure(request), out, pairs)
+        return _result(check_data(request), out, pairs)
 
 
 def show(
@@ -157,11 +157,11 @@ def show(
     `lines` are lines of a file, or numbers from 1 of pairs in memory; without them all pairs are shown.
     `rows` are those of `--format json`: context, scored ids, end token, flags.
     """
-    from .probes.show import ids_of, measure_show
+    from .probes.show import measure_show, shown_ids
 
     with pair_file(pairs) as path:
-        run = measure_show(source_of(path, how), model_options(model, how), tuple(lines), first=False)
-        return _result(run, out, pairs, tuple(ids_of(run)))
+        run = measure_show(pair_source(path, how), model_options(model, how), tuple(lines), first=False)
+        return _result(run, out, pairs, tuple(shown_ids(run)))
 
 
 def negatives(
@@ -178,13 +178,13 @@ def negatives(
 
     `options` sets fields of `probes.negatives.work.NegativesOptions`, such as `{"gradients": 0}`.
     """
-    from .probes.negatives.run import finished, measure_in
+    from .probes.negatives.run import finished, measure_negatives_in
     from .probes.negatives.work import NegativesOptions
     from .runs import now
 
     created, chosen = now(), options_of(NegativesOptions, {"seed": seed, **(options or {})})
     with session_on(pairs, model, tokenizer, seed, how) as session:
-        work = measure_in(session, chosen)
+        work = measure_negatives_in(session, chosen)
         return _result(finished(work, created, session.inputs()).run, out, pairs)
 
 
@@ -230,7 +230,7 @@ def gate(
 
     `limits` replaces limits of conditions, as `[gate.limits]` of a config file does.
     """
-    from .gate.measure import measure
+    from .gate.measure import run_probes
     from .gate.settings import GateOptions, judged
     from .probes.gated import GateRequest
 
@@ -246,7 +246,7 @@ def gate(
             seed=seed,
             limits=limits or {},
         )
-        measured, rows = measure(request, session)
+        measured, rows = run_probes(request, session)
         judging = GateOptions(alpha=alpha, bound=bound, goal=goal, limits=limits or {})
         return _result(judged(measured, judging, date.today()), out, pairs, tuple(rows or ()))
 

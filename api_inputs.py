@@ -93,12 +93,12 @@ def session_on(
 
     with pair_file(pairs) as path, ExitStack() as stack:
         loaded = _given(model, tokenizer, how, stack)
-        source = source_of(path, how)
+        source = pair_source(path, how)
         options = model_options(model, how, tokenizer)
         yield Session.open(source, options, seed, loaded, served=served)
 
 
-def source_of(path: Path, how: Loading) -> Source:
+def pair_source(path: Path, how: Loading) -> Source:
     """The pair file, read as `how` says."""
     from .scoring.session import Source
 

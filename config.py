@@ -122,7 +122,7 @@ def _section(file: ConfigFile, dotted: str) -> Any:
     return value
 
 
-def find(start: Path) -> ConfigFile:
+def find_config(start: Path) -> ConfigFile:
     """The nearest config at `start` or above it.
 
     Raises `ProbeError` on TOML that cannot be read, and where both files of one directory configure probe.
@@ -226,7 +226,7 @@ def _check_accepted(file: ConfigFile) -> None:
             raise ProbeError(f'{where}: "limit" is {row["limit"]}. Give a finite number.')
 
 
-def show(config: Config) -> str:
+def config_text(config: Config) -> str:
     """The text of `--show-config`: name, value and origin, a line per setting."""
     rows = [(n.replace("_", "-"), repr(_plain(v)), o) for n, (v, o) in sorted(config.settings.items())]
     tables = {name: _section(config.file, name) for name in config.tables}

@@ -250,7 +250,7 @@ TERMS: dict[str, str] = {
 }
 
 
-def find(term: str) -> str | None:
+def definition(term: str) -> str | None:
     """What a printed term means, or None. Underscores, case and what follows a `:` or `@` do not matter.
 
     A term that ends in `change` and has no entry of its own is the change of what stands before it.
@@ -260,8 +260,8 @@ def find(term: str) -> str | None:
         return TERMS[plain]
     head = re.split(r"[:@]", plain)[0].strip()
     if head != plain:
-        return find(head)
+        return definition(head)
     base = plain.removesuffix(" change")
-    if base != plain and (meaning := find(base)) is not None:
+    if base != plain and (meaning := definition(base)) is not None:
         return f"How this changed: {meaning[0].lower()}{meaning[1:]}"
     return None

@@ -16,7 +16,7 @@ from .api import Result, autopsy, gate
 from .errors import ProbeError
 from .gate.registry import PROBES
 from .probes.trainer.checks import Setup, judge_setup
-from .probes.trainer.read import IDS, method_of, read_setup
+from .probes.trainer.read import IDS, read_setup, trainer_method
 from .records import Finding
 from .scoring.given import untouched
 from .training.callback import GuardCallback
@@ -201,7 +201,7 @@ def text_pairs(trainer: Any) -> list[dict[str, Any]]:
     if all(name in columns for name in IDS):
         decode = trainer.processing_class.decode
         return [{side: decode(row[f"{side}_ids"]) for side in PAIRED} for row in dataset]
-    method_of(trainer)  # an unknown trainer is told, not passed over
+    trainer_method(trainer)  # an unknown trainer is told, not passed over
     return []
 
 

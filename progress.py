@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .streams import plain
+from .streams import unescaped_stream
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -116,7 +116,7 @@ def _bar(what: str, total: int | None, unit: str, below: RenderableType | None =
         TimeRemainingColumn(compact=True),
     )
     started = time.monotonic()
-    console = Console(file=plain(sys.stderr))
+    console = Console(file=unescaped_stream(sys.stderr))
     bar = Progress(*columns, console=console)
     shown = Group(bar, below) if below else bar
     with _holding(), Live(shown, console=console, transient=True, refresh_per_second=5):

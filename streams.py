@@ -2,7 +2,8 @@
 
 `main` puts an `Outlet` before stdout and stderr. Whatever is printed passes its escaping; a reader that went
 away, a full disk or a closed descriptor loses the text and nothing else. What has been escaped already (the
-reports) and what moves the cursor on purpose (rich) is written with `report`, `utf8` and `plain`.
+reports) and what moves the cursor on purpose (rich) is written with `print_report`, `utf8` and
+`unescaped_stream`.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Outlet(io.TextIOBase):
             self.error = error
 
 
-def report(text: str) -> None:
+def print_report(text: str) -> None:
     """Write a report, which has escaped its own texts, to stdout."""
     if isinstance(sys.stdout, Outlet):
         sys.stdout.raw(text)
@@ -106,7 +107,7 @@ def utf8(content: str) -> None:
     (out if isinstance(out, Outlet) else Outlet(out)).octets(data)
 
 
-def plain(stream: TextIO) -> TextIO:
+def unescaped_stream(stream: TextIO) -> TextIO:
     """The stream without its escaping, for what draws on a terminal and escapes its own texts."""
     return stream.inner or stream if isinstance(stream, Outlet) else stream
 

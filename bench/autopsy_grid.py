@@ -21,7 +21,7 @@ from autopsy_failures import FAILURES, Failure, runs
 from autopsy_forms import FORMS, STEPS, Form
 
 from probe.errors import ProbeError
-from probe.probes.autopsy.diagnose import diagnose, summary
+from probe.probes.autopsy.diagnose import diagnose, diagnosis_json
 from probe.probes.autopsy.read import read_log
 
 LABELS = ("numerics", "diverged", "stuck", "overfit", "saturated", "displaced", "healthy", "unread")
@@ -70,7 +70,7 @@ def _found(path: Path) -> tuple[str, set[str], str]:
         found = diagnose(read_log(path))
     except ProbeError as error:
         return "unread", set(), str(error)
-    told = summary(found)
+    told = diagnosis_json(found)
     return found.main, set(told["tags"]), f"{told['evidence']} {told['next']}"
 
 

@@ -149,7 +149,7 @@ def _exact(wins: int, n: int):
 
 def _means(x, codes, cell) -> Iterator[Cell]:
     means = [s.summarise(row, codes) for row in x]
-    limits = [s.limits(mean, ALPHA) for mean in means]
+    limits = [s.interval_limits(mean, ALPHA) for mean in means]
     covered = [low is None or low <= 0 <= high for low, high in limits]
     yield cell("coverage", "mean gap", covered, 1 - ALPHA, gates=True)
     yield cell("false positives", "mean gap", np.logical_not(covered), gates=True)

@@ -52,11 +52,11 @@ def whole(path: Path) -> dict[str, Any]:
     """All checks on the file, in this process."""
     from probe.pairs.read import read_pairs
     from probe.probes.data import survey as checks
-    from probe.probes.data.limits import limits
+    from probe.probes.data.limits import data_limits
 
     source = partial(read_pairs, path, skip_bad=True, lenient=True)
     cpu, wall = time.process_time(), time.perf_counter()
-    surveyed = checks.survey(source, limits())
+    surveyed = checks.survey(source, data_limits())
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return {
         "pairs": surveyed.data.n,
@@ -66,7 +66,7 @@ def whole(path: Path) -> dict[str, Any]:
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "wall_s_by_step": dict(surveyed.seconds),
         "cpu_s_by_check": {
-            check.__name__: _seconds(partial(check, surveyed.data, limits()))
+            check.__name__: _seconds(partial(check, surveyed.data, data_limits()))
             for check in (*checks.ROW_CHECKS, *checks.FILE_CHECKS, *checks.SHAPE_CHECKS)
         },
         "findings": [result.finding.code for result in surveyed.results if result.finding],

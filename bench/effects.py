@@ -208,7 +208,7 @@ def measure(cell: Cell, samples: int) -> Row:
 
 def forecast(session: Any, file: Path) -> dict[str, Row]:
     """By trait: w beyond the controls and its p, the attribute's d towards the trait, the length's d."""
-    from probe.probes.effects.differ import counted, judge_attributes
+    from probe.probes.effects.differ import count_attributes, judge_attributes
     from probe.probes.effects.run import EffectsOptions, traits_in
     from probe.probes.effects.traits import TRAITS as BUILT_IN
     from probe.scoring.session import Source
@@ -216,7 +216,9 @@ def forecast(session: Any, file: Path) -> dict[str, Row]:
     known = {trait.name: trait for trait in BUILT_IN}
     options = EffectsOptions(tuple(known[t.name] for t in TRAITS), most=10**6)
     rows = {row["trait"]: row for row in traits_in(session, options).details["effects"]}
-    table = judge_attributes(counted(Source.of(file, None, None, False).pairs())).details["attributes"]
+    table = judge_attributes(count_attributes(Source.of(file, None, None, False).pairs())).details[
+        "attributes"
+    ]
     by_name = {row["attribute"]: row for row in table}
 
     def effect_size(name: str) -> float:
@@ -272,12 +274,12 @@ def _examples(session: Any, examples: Any) -> list[Any]:
 
 def _counts(samples: Any) -> dict[str, list[float]]:
     """By trait: its attribute's mean in samples before and after, by the rule of the attribute table."""
-    from probe.probes.effects.attributes import ATTRIBUTE_NAMES, counts
+    from probe.probes.effects.attributes import ATTRIBUTE_NAMES, attribute_counts
 
     if not samples.before:
         return {}
     means = [
-        np.mean([counts(one.text) for some in side for one in some], axis=0)
+        np.mean([attribute_counts(one.text) for some in side for one in some], axis=0)
         for side in (samples.before, samples.after["dpo"])
     ]
     return {t.name: [round(float(m[ATTRIBUTE_NAMES.index(t.attribute)]), 4) for m in means] for t in TRAITS}

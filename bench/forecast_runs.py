@@ -18,7 +18,7 @@ import forecast_sets as sets
 from probe.errors import ProbeError
 from probe.probes.bias import run as bias_run
 from probe.probes.data.run import DataRequest
-from probe.probes.data.run import measure as measure_data
+from probe.probes.data.run import check_data as measure_data
 from probe.probes.negatives import run as negatives_run
 from probe.probes.negatives.flip_budget import flip_budget
 from probe.probes.negatives.work import NegativesOptions
@@ -120,10 +120,10 @@ def baselines(rows: Sequence[sets.Row]) -> Row:
 def measured(source: Source, how: ModelOptions) -> Run:
     """The gate's probes on a small budget: fewer relabellings, gradients and trial steps, one template."""
     session = Session.open(source, how)
-    bias = bias_run.measure_in(session, bias_run.BiasOptions(templates="none", corrected=False))
+    bias = bias_run.measure_bias_in(session, bias_run.BiasOptions(templates="none", corrected=False))
     budget = flip_budget(list(bias.scores))
     options = NegativesOptions(plan=None, gradients=GRADIENTS, permutations=PERMUTATIONS)
-    negatives = negatives_run.measure_in(session, options)
+    negatives = negatives_run.measure_negatives_in(session, options)
     trial = trial_in(session, TrialOptions(pairs=sets.TRAIN, steps=TRIAL_STEPS, changes=tuple(SHORT.items())))
     runs = [measure_data(DataRequest(source.path)), bias.run, trial]
     parts = [Measured(one.estimates, one.findings) for one in runs]

@@ -78,7 +78,7 @@ def measured(pairs: Path, model: str | None, off: frozenset[str]) -> dict[str, A
     one = time.process_time() - start
     del session
     start = time.process_time()
-    run, _ = gate.measure(Request(source, how, off=off))
+    run, _ = gate.run_probes(Request(source, how, off=off))
     taken = time.process_time() - start
     loading = _loading(source, how)
     parts = {row["probe"]: row["seconds"] for row in run.details["costs"]}

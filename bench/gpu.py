@@ -193,7 +193,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def gate_cost(loaded: Any, pairs: list[Any], one_pass: float) -> dict[str, Any]:
     """Seconds and passes of a full gate on these pairs, and seconds of each probe; the model is at hand."""
-    from probe.gate.measure import measure as gate
+    from probe.gate.measure import run_probes as gate
     from probe.probes.gated import GateRequest
     from probe.scoring.session import ModelOptions, Session, Source
 

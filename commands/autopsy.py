@@ -24,12 +24,12 @@ def autopsy(
     """
     from ..probes.autopsy.diagnose import diagnose, to_run
     from ..probes.autopsy.read import read_log
-    from ..reports.emit import emit, parse_formats, show
+    from ..reports.emit import emit, parse_formats, show_run
 
     targets = parse_formats(format)
     read = read_log(log)
     run = to_run(read, diagnose(read))
     if out is None:
-        show(run, targets)
+        show_run(run, targets)
     else:
         emit(run, format, out)

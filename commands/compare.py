@@ -57,8 +57,8 @@ def compare(
     from ..gate.promote.claims import allowances
     from ..gate.promote.judge import PromotionSettings
     from ..gate.promote.run import CompareRequest
-    from ..gate.promote.run import compare as run_compare
-    from ..gate.promote.sides import sides_of
+    from ..gate.promote.run import compare_models as run_compare
+    from ..gate.promote.sides import compared_models
     from ..gate.settings import one_of
     from ..pairs.grades import read_grades
     from ..reports.emit import emit, parse_formats
@@ -67,7 +67,7 @@ def compare(
     one_of("--inconclusive", inconclusive, ("fail", "warn"))
     allowed = allowances(allowance or (), bound)
     settings = PromotionSettings(allowed, alpha, "warn" if inconclusive == "warn" else "fail")
-    both = sides_of(base, tuned, model)
+    both = compared_models(base, tuned, model)
     grades = read_grades(scores) if scores else None
 
     request = None

@@ -39,7 +39,7 @@ def use_file(context: typer.Context) -> None:
 
 
 def _use_file(context: typer.Context) -> None:
-    file = config.find(Path.cwd())
+    file = config.find_config(Path.cwd())
     if file.path is None:
         context.obj, context.default_map = file, {}
         return  # no other command is imported where no file could name its options
@@ -80,7 +80,7 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
         resolved = _resolve(context, values)
         config.activate(resolved)
         if show:
-            print(config.show(resolved))
+            print(config.config_text(resolved))
             return None
         for name, (value, origin) in resolved.settings.items():
             ranges.check(name, value, "" if origin == config.FLAG else _place(name, value, origin))

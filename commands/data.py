@@ -38,13 +38,15 @@ def data(
 
     Example: probe data pairs.jsonl --against test.jsonl
     """
-    from ..probes.data.run import DataRequest, measure
+    from ..probes.data.run import DataRequest, check_data
     from ..reports.emit import emit, parse_formats
 
     parse_formats(format)
 
     def checks(path: Path) -> Run:
-        return measure(DataRequest(path, fields, against, model, template, max_length, fix, templates=True))
+        return check_data(
+            DataRequest(path, fields, against, model, template, max_length, fix, templates=True)
+        )
 
     if check:
         from .data_check import checked

@@ -9,7 +9,7 @@ from ..errors import Exit
 from ..escape import inert, visible
 from ..records import Finding, Run
 from ..reports.next_step import errors_told
-from ..streams import report
+from ..streams import print_report
 
 
 def checked(runs: Iterable[tuple[Path, Run]]) -> int:
@@ -17,7 +17,7 @@ def checked(runs: Iterable[tuple[Path, Run]]) -> int:
     errors = [(path, f) for path, run in runs for f in run.findings if f.severity == "error"]
     lines = [line for path, finding in errors for line in _lines(path, finding)]
     told = errors_told(f for _, f in errors)
-    report("".join(f"{inert(visible(line))}\n" for line in [*lines, told or "no errors"]))
+    print_report("".join(f"{inert(visible(line))}\n" for line in [*lines, told or "no errors"]))
     return Exit.FAILED if errors else Exit.OK
 
 

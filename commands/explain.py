@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ProbeError
 from ..explain import Explanation, explanations
-from ..glossary import TERMS, find
+from ..glossary import TERMS, definition
 
 
 def explain(
@@ -36,7 +36,7 @@ def explain(
         return
     if code.upper() in pages:
         print(_page(pages[code.upper()]))
-    elif (meaning := find(code)) is not None:
+    elif (meaning := definition(code)) is not None:
         print(f"{code}\n{textwrap.fill(meaning, 78)}")
     else:
         near = [

@@ -22,7 +22,7 @@ def export(
 
     Example: probe export .probe/runs/RUN --to trl
     """
-    from ..gate.export.export import export as write
+    from ..gate.export.export import write_configs as write
     from ..runs import read_from
     from ..training.saved import saved_run
 

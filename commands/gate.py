@@ -71,7 +71,7 @@ def gate(
 
     from ..gate.beforehand import check_asked, prepared
     from ..gate.levers import with_levers
-    from ..gate.measure import measure
+    from ..gate.measure import run_probes
     from ..gate.settings import from_config, is_run, judged
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
@@ -108,7 +108,7 @@ def gate(
     if plan:
         return _planned(request, device_memory)
     known = prepared(request, budget, device_memory)
-    measured, rows = measure(known.request, known.session, known.seconds)
+    measured, rows = run_probes(known.request, known.session, known.seconds)
     measured = replace(measured, findings=(*measured.findings, *known.findings))
     run = judged(with_levers(measured, levers) if levers else measured, judging, date.today())
     emit(run, format, out, rows=rows, everything=everything)
@@ -149,7 +149,7 @@ def _judged_again(
     from ..gate.levers import with_levers
     from ..gate.settings import judged
     from ..gate.unpaired import judged_unpaired
-    from ..reports.emit import emit, parse_formats, show
+    from ..reports.emit import emit, parse_formats, show_run
     from ..runs import read_from
     from ..training.saved import saved_run
 
@@ -160,7 +160,7 @@ def _judged_again(
         else:
             run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
         if out is None:
-            show(run, parse_formats(format), everything=everything)
+            show_run(run, parse_formats(format), everything=everything)
         else:
             emit(run, format, out, everything=everything)
     return run.verdict.exit_code
@@ -169,12 +169,12 @@ def _judged_again(
 def _planned(request: GateRequest, device_memory: str | None) -> int:
     """Print what would be run, what it costs on this machine, and whether the training would fit."""
     from ..gate.bill import bill
-    from ..gate.plan import costs, lines
+    from ..gate.plan import costs, plan_lines
     from ..gate.registry import PROBES
     from ..scoring.session import Session
 
     n = sum(1 for _ in request.source.pairs())
-    print("\n".join(lines(costs(n, request.trial_pairs, request.effort), request.off)))
+    print("\n".join(plan_lines(costs(n, request.trial_pairs, request.effort), request.off)))
     if any(probe.model and probe.name not in request.off for probe in PROBES):
         session = Session.open(request.source, request.how, request.seed)
         told, finding = bill(session, request, device_memory)

@@ -67,7 +67,7 @@ def group_of(command: str, name: str) -> str:
     return OTHER
 
 
-def row_of(parameter: Any, context: Any) -> tuple[str, str]:
+def parameter_row(parameter: Any, context: Any) -> tuple[str, str]:
     """A parameter as it is typed, and what it does, with its default.
 
     A switch that is on by default is shown as it is typed to turn it off.
@@ -95,7 +95,7 @@ def sections(parameters: Iterable[Any], context: Any) -> Iterator[tuple[str, lis
     shown = [p for p in parameters if not getattr(p, "hidden", False)]
     for title in ("Arguments", *OPTION_GROUPS, OTHER):
         rows = [
-            row_of(p, context)
+            parameter_row(p, context)
             for p in shown
             if (p.param_type_name == "argument" and title == "Arguments")
             or (p.param_type_name == "option" and group_of(str(context.command.name), p.name) == title)

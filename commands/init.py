@@ -20,10 +20,10 @@ def init(
     """
     from .. import config
     from ..files import write_text
-    from .init_files import files, hook
+    from .init_files import hook, starter_files
 
-    configured = config.find(Path.cwd()).path
-    for name, content in files(pairs, model).items():
+    configured = config.find_config(Path.cwd()).path
+    for name, content in starter_files(pairs, model).items():
         path = Path(name)
         if name == "probe.toml" and configured is not None:
             print(f"kept   {configured} configures probe already")

@@ -25,7 +25,7 @@ EXAMPLE_PAIRS = (
 )
 
 
-def files(pairs: str, model: str | None) -> dict[str, str]:
+def starter_files(pairs: str, model: str | None) -> dict[str, str]:
     """Path and content of every file, for a pair file at `pairs` and a model, None for the embedded one."""
     rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in EXAMPLE_PAIRS)
     return {

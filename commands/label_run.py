@@ -13,10 +13,18 @@ from typing import Any
 from ..config import current
 from ..errors import Exit, ProbeError
 from ..files import sha256_file
-from ..pairs.audit import AnswerLog, AuditSample, all_logs, digest, log_path, questions, stratified_sample
+from ..pairs.audit import (
+    AnswerLog,
+    AuditSample,
+    all_logs,
+    content_digest,
+    log_path,
+    questions,
+    stratified_sample,
+)
 from ..pairs.fields import parse_fields
 from ..pairs.read import read_pairs
-from ..probes.label.audit import Answers, audit, reasoning, row_of
+from ..probes.label.audit import Answers, audit, audit_row, reasoning
 from ..probes.label.checks import judge_labels
 from ..probes.label.file import answers_to
 from ..records import MEASURED, Condition, Run, Status, Verdict
@@ -86,7 +94,7 @@ class Audit:
 
     def answers(self) -> Answers:
         """Every labeller's answers to the sampled pairs; those to other texts are left out."""
-        wanted = {digest(pair) for pair in self.sample.pairs}
+        wanted = {content_digest(pair) for pair in self.sample.pairs}
         logs = all_logs(self.options.pairs) | {self.options.name: self.log}
         return answers_to(wanted, logs)
 
@@ -119,7 +127,7 @@ class Audit:
             if audited.label is not None:
                 pair = audited.pair
                 texts = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
-                yield {**row_of(audited), **texts}
+                yield {**audit_row(audited), **texts}
 
 
 def _verdict(condition: Condition) -> Verdict:

@@ -24,7 +24,7 @@ from ..escape import visible
 from ..pairs.audit import AnswerKey, AnswerLog, LabelAnswer, Question
 from ..pairs.record import Content, text_of
 from ..runs import now
-from ..streams import plain
+from ..streams import unescaped_stream
 
 ANSWER_KEYS: dict[str, AnswerKey] = {
     "left": "left", "l": "left", "1": "left", "right": "right", "r": "right", "2": "right",
@@ -46,7 +46,7 @@ def ask_all(asked: Sequence[Question], log: AnswerLog) -> None:
     """Ask what is open until nothing is left or the labeller quits. Raises `ProbeError` off a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ProbeError("label asks on a terminal, and there is none. --report judges the saved answers.")
-    console = Console(file=plain(sys.stderr), highlight=False)
+    console = Console(file=unescaped_stream(sys.stderr), highlight=False)
     if all(question.digest in log.answers for question in asked):
         return
     with keyboard() as keys, console.screen(hide_cursor=True):

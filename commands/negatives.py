@@ -56,7 +56,7 @@ def negatives(
     from ..probes.negatives.run import measure_negatives
     from ..probes.negatives.suspects import SURE
     from ..probes.negatives.trimming import export_trimmed as write_trimmed
-    from ..probes.negatives.trimming import lines_to_drop, told
+    from ..probes.negatives.trimming import lines_to_drop, trimmed_line
     from ..probes.negatives.work import NegativesOptions
     from ..probes.numerics.judge import Plan
     from ..reports.emit import emit, parse_formats
@@ -84,11 +84,11 @@ def negatives(
         dropped = lines_to_drop(measured.scores.get(trim_by, {}), trim_by, trim)
         log = write_trimmed(pairs, export_trimmed, dropped, trim_by)
         print(
-            told(list(dropped), measured.run.inputs["pairs"]["n"], trim_by, export_trimmed, log),
+            trimmed_line(list(dropped), measured.run.inputs["pairs"]["n"], trim_by, export_trimmed, log),
             file=sys.stderr,
         )
     if drop_suspect is not None:
         suspects = {line: p for line, p in measured.scores.get("suspect", {}).items() if p > SURE}
         log = write_trimmed(pairs, drop_suspect, suspects, "suspect")
         n = measured.run.inputs["pairs"]["n"]
-        print(told(list(suspects), n, "suspect", drop_suspect, log), file=sys.stderr)
+        print(trimmed_line(list(suspects), n, "suspect", drop_suspect, log), file=sys.stderr)

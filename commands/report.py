@@ -20,7 +20,7 @@ def report(
 
     Example: probe report .probe/runs/BASE .probe/runs/TUNED --format markdown
     """
-    from ..reports.emit import parse_formats, show
+    from ..reports.emit import parse_formats, show_run
     from ..runs import read_from
     from ..training.saved import saved_run
 
@@ -34,4 +34,4 @@ def report(
             shown = side_by_side(loaded, created=max(run.created for run in loaded))
             argv = ["probe", "report", *map(str, runs)]
             shown = replace(shown, environment={**shown.environment, "argv": argv})
-        show(shown, targets, everything=everything, summary=False)
+        show_run(shown, targets, everything=everything, summary=False)

@@ -15,7 +15,7 @@ def rollback(
 
     Example: probe rollback models/serve
     """
-    from ..gate.promote.deploy import rollback
+    from ..gate.promote.deploy import restore_previous
 
-    done = rollback(place)
+    done = restore_previous(place)
     print(f"{place}: now {done.now}; before it: {done.before or 'nothing'}")

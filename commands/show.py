@@ -30,9 +30,8 @@ def show(
     Example: probe show pairs.jsonl --line 17
     """
     from ..files import write_text
-    from ..probes.show import ids_of, measure_show
-    from ..reports.emit import parse_formats
-    from ..reports.emit import show as show_run
+    from ..probes.show import measure_show, shown_ids
+    from ..reports.emit import parse_formats, show_run
     from ..scoring.session import Source
     from ..streams import utf8
 
@@ -44,5 +43,5 @@ def show(
     texts = [target for target in targets if target[0] == "text"]
     show_run(run, texts, everything=everything, summary=False)
     for path in (path for name, path in targets if name == "json"):
-        content = json_text(json.dumps(ids_of(run), ensure_ascii=False)) + "\n"
+        content = json_text(json.dumps(shown_ids(run), ensure_ascii=False)) + "\n"
         utf8(content) if path is None else write_text(path, content)

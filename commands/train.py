@@ -81,7 +81,7 @@ def train(
 
     Example: probe train pairs/style.jsonl --method sft+dpo
     """
-    from ..reports.emit import emit, parse_formats, show
+    from ..reports.emit import emit, parse_formats, show_run
     from ..scoring.session import Source
     from ..training.guard_records import GuardLimits
     from ..training.plan import Options
@@ -91,7 +91,7 @@ def train(
     gate, decision = None, None
     notes: tuple[Finding, ...] = ()
     if method == "auto":
-        from ..gate.auto import gated, refusal, settled
+        from ..gate.auto import gated, refusal, training_decision
         from ..gate.last import taken
         from ..probes.gated import GateRequest
 
@@ -99,9 +99,9 @@ def train(
             pairs,
             lambda p: GateRequest(Source.of(p, fields, sides, skip_bad), how, fields, full=full, seed=seed),
         )
-        decision, notes = settled(gate, force, reason)
+        decision, notes = training_decision(gate, force, reason)
         if decision is None:
-            show(gate, targets, everything=everything)
+            show_run(gate, targets, everything=everything)
             print(f"probe: {refusal(gate)}", file=sys.stderr)
             return Exit.FAILED
         pairs = Path(gate.inputs["pairs"]["path"]) if pairs is None else pairs

@@ -51,7 +51,7 @@ def trial(
     """
     from ..errors import ProbeError
     from ..probes.negatives.trimming import export_trimmed as write_trimmed
-    from ..probes.negatives.trimming import lines_to_drop, told
+    from ..probes.negatives.trimming import lines_to_drop, trimmed_line
     from ..probes.trial.difficulty import by_line
     from ..probes.trial.options import TrialOptions
     from ..probes.trial.run import trial_run
@@ -84,4 +84,4 @@ def trial(
         dropped = lines_to_drop(by_line(run.details), by, trim)
         log = write_trimmed(pairs, export_trimmed, dropped, by)
         n = int(run.inputs["trial"]["of"])
-        print(told(list(dropped), n, by, export_trimmed, log), file=sys.stderr)
+        print(trimmed_line(list(dropped), n, by, export_trimmed, log), file=sys.stderr)

@@ -45,9 +45,9 @@ def unpaired(
 
 def _write_pairs(answers: Path, to: Path) -> None:
     from ..files import write_text
-    from ..pairs.unpaired import pair_row, pairs_in, read_unpaired
+    from ..pairs.unpaired import pair_of_answers, pairs_in, read_unpaired
 
-    rows = [pair_row(*pair) for pair in pairs_in(read_unpaired(answers))]
+    rows = [pair_of_answers(*pair) for pair in pairs_in(read_unpaired(answers))]
     if not rows:
         raise ProbeError(f"{answers}: no prompt has answers of both labels, so there are no pairs to write.")
     write_text(to, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from ..probes.gated import GateRequest
 
 
-def settled(run: Run, force: bool, reason: str | None) -> tuple[Decision | None, tuple[Finding, ...]]:
+def training_decision(
+    run: Run, force: bool, reason: str | None
+) -> tuple[Decision | None, tuple[Finding, ...]]:
     """The decision to train, or None where the gate forbids it; with the finding that it was forced.
 
     Forced, a decision without stages gives way to its runner-up. Raises `ProbeError` for `--force` without
@@ -91,7 +93,7 @@ def gated(pairs: Path | None, request: Callable[[Path], GateRequest]) -> Run:
 
 def _measured(request: GateRequest) -> Run:
     """What `probe gate` would do under the config file, which sets more than training's own options do."""
-    from .measure import measure
+    from .measure import run_probes
 
     own = in_file()
     reach = {name: own[name] for name in ("alpha", "bound", "beta", "trial_pairs") if name in own}
@@ -99,7 +101,7 @@ def _measured(request: GateRequest) -> Run:
     judging = ("alpha", "bound", "minimum_n", "inconclusive", "goal", "one_stage")
     chosen = {name: own[name] for name in judging if name in own}
     options = from_config(full=request.full, **chosen)
-    measured, _ = measure(dataclasses.replace(request, off=off, limits=options.limits, **reach))
+    measured, _ = run_probes(dataclasses.replace(request, off=off, limits=options.limits, **reach))
     origins = {**measured.config.get("origins", {}), **dict.fromkeys(own, "config file")}
     noted = dataclasses.replace(measured, config={**measured.config, **own, "origins": origins})
     return judged(noted, options, date.today())

@@ -22,7 +22,7 @@ class Compared:
     rows: tuple[Mapping[str, Any], ...] = ()
 
 
-def compare(run: Run, baseline: Run, *, bound: float, alpha: float) -> Compared:
+def compare_with_baseline(run: Run, baseline: Run, *, bound: float, alpha: float) -> Compared:
     """The paired differences of `run` to `baseline`, and the condition that no group got worse.
 
     The difference is gap now − gap then, nats/token, on the pairs whose ids and texts are the same; what a
@@ -37,7 +37,7 @@ def compare(run: Run, baseline: Run, *, bound: float, alpha: float) -> Compared:
     estimates = _changes(found, alpha)
     conditions = tuple(_condition(e, bound) for e in estimates)
     findings = tuple(worse(c) for c in conditions if c.result == "fail")
-    told = () if found.whole else (changed(found, run),)
+    told = () if found.whole else (other_pairs(found, run),)
     rows = tuple({**to_json(e), "name": "gap change"} for e in estimates)
     return Compared(conditions, (*findings, *told), rows)
 
@@ -118,7 +118,7 @@ def incomparable(fact: str) -> Finding:
     )
 
 
-def changed(found: Match, run: Run) -> Finding:
+def other_pairs(found: Match, run: Run) -> Finding:
     """PB707 other pairs: the pair file has changed since the baseline was measured.
 
     Means: Pairs were added, dropped, or have another text under the same id. The comparison is on those that

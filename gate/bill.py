@@ -73,7 +73,7 @@ def own_memory(session: Session) -> float:
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def seconds(request: GateRequest, n: int, pace: Pace, step: float, text: float) -> dict[str, float]:
+def probe_seconds(request: GateRequest, n: int, pace: Pace, step: float, text: float) -> dict[str, float]:
     """Seconds of each probe. `step`: of a token forward and backward; `text`: of classifying all texts."""
     effort, asked = request.effort, min(n, request.effort.trial * request.trial_pairs)
     looked = min(n, effort.looks[0]) if effort.looks else n
@@ -132,16 +132,16 @@ def fits(found: MeasuredSteps, pace: Pace, n: int, memory: float) -> list[Fit]:
     return made
 
 
-def lines(spent: Mapping[str, float], off: frozenset[str], fitting: list[Fit]) -> Iterator[str]:
+def bill_lines(spent: Mapping[str, float], off: frozenset[str], fitting: list[Fit]) -> Iterator[str]:
     """The bill as the plan prints it."""
     on = {name: value for name, value in spent.items() if name not in off and value > 0}
-    told = ", ".join(f"{name} {lasting(value)}" for name, value in on.items())
-    yield f"on this machine about {lasting(sum(on.values()))}: {told}"
+    told = ", ".join(f"{name} {duration(value)}" for name, value in on.items())
+    yield f"on this machine about {duration(sum(on.values()))}: {told}"
     memory = _size(fitting[0].memory)
     yield f"training with DPO, micro-batches of {MICRO_TOKENS:,} tokens, {memory} of memory:"
     for fit in fitting:
         parts = ", ".join(f"{name} {_size(value)}" for name, value in fit.parts.items())
-        verdict = f"about {lasting(fit.seconds)}" if fit.fits else "would not fit"
+        verdict = f"about {duration(fit.seconds)}" if fit.fits else "would not fit"
         yield f"  {fit.tuning:<6} {_size(fit.total):>9}  {verdict} ({parts})"
     run = min((fit.seconds for fit in fitting if fit.fits), default=None)
     if run is not None and sum(on.values()) > run and "trial" in on:
@@ -158,7 +158,7 @@ def bill(
     spent, fitting = expected(session)
     memory = memory_of(device_memory) if device_memory else own_memory(session)
     ways = fitting(memory)
-    return list(lines(spent(request), request.off, ways)), too_large(ways, request.full)
+    return list(bill_lines(spent(request), request.off, ways)), too_large(ways, request.full)
 
 
 def expected(
@@ -170,7 +170,7 @@ def expected(
     """
     from ..probes.pace import pace
     from ..scoring.quantized import is_quantized
-    from ..training.footprint import measured
+    from ..training.footprint import measured_steps
     from ..training.recipes import recipe as values_of
 
     if is_quantized(session.loaded.model):
@@ -179,10 +179,12 @@ def expected(
             "model without --quantize; QLoRA is a line of the bill."
         )
     n, found = session.survey.n, pace(session)
-    steps = measured(session.loaded.model, values_of("dpo", session.loaded.facts.get("parameters"), n=n))
+    steps = measured_steps(
+        session.loaded.model, values_of("dpo", session.loaded.facts.get("parameters"), n=n)
+    )
     text = text_seconds(session, n)
     return (
-        lambda request: seconds(request, n, found, steps.lora.seconds, text),
+        lambda request: probe_seconds(request, n, found, steps.lora.seconds, text),
         lambda memory: fits(steps, found, n, memory),
     )
 
@@ -221,7 +223,7 @@ def too_large(fitting: list[Fit], full: bool) -> Finding | None:
     return Finding("PB010", "warning", text, remedy)
 
 
-def lasting(value: float) -> str:
+def duration(value: float) -> str:
     """Seconds as one reads them: `48 s`, `12 min`, `3.5 h`."""
     return f"{value / 3600:.1f} h" if value >= 7200 else f"{value / 60:.0f} min" if value >= 120 else (
         f"{max(value, 1):.0f} s"

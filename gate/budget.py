@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import ProbeError
-from ..probes.cost import seconds as in_words
+from ..probes.cost import about_time as in_words
 from ..probes.gated import Effort, GateRequest
 from ..records import Finding
 

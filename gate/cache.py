@@ -23,9 +23,9 @@ PACKAGE = Path(__file__).parents[1]
 ROOMS = ("pairs", "probes", "scoring", "stats", "training")  # whose code measures, all of it
 
 
-def name_of(probe: str, depends: Mapping[str, Any]) -> str:
+def entry_name(probe: str, depends: Mapping[str, Any]) -> str:
     """The name of a probe's entry for all that it `depends` on, this code and the packages under it."""
-    whole = {**to_json(depends), "probe": probe, "code": code(), "packages": environment()["packages"]}
+    whole = {**to_json(depends), "probe": probe, "code": code_digest(), "packages": environment()["packages"]}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -51,7 +51,7 @@ def write(name: str, part: Measured) -> None:
 
 
 @cache
-def code() -> str:
+def code_digest() -> str:
     """The digest of the source files that measure."""
     digest = hashlib.sha256()
     for path in measuring():

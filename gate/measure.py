@@ -23,7 +23,7 @@ from ..scoring.told import once
 from . import cache, plan
 from .clean import on_clean_labels
 from .registry import PROBE_NAMES, PROBES, Probe
-from .schedule import Schedule, name_of, schedule
+from .schedule import Schedule, part_name, schedule_probes
 from .states import DONE
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 NO_WEIGHTS = "not measured: it needs the weights, and an endpoint gives log-probs"
 TEXT_ALONE = "only the text: the rest needs the weights, and an endpoint gives log-probs"
-MEASURED = frozenset({DONE, TEXT_ALONE})
+MEASURED_STATES = frozenset({DONE, TEXT_ALONE})
 
 
-def measure(
+def run_probes(
     request: GateRequest, session: Session | None = None, seconds: Mapping[str, float] | None = None
 ) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:
     """Run every probe that is not off; returns the run, not yet judged, and the rows of its `scores.jsonl`.
@@ -51,20 +51,20 @@ def measure(
     created, work = now(), Work(request, _session=sharing(session) if session else None)
     possible = [_possible(probe, request) for probe in PROBES]
     states = {probe.name: state for probe, state in possible}
-    running = [probe for probe, state in possible if state in MEASURED]
+    running = [probe for probe, state in possible if state in MEASURED_STATES]
     if any(probe.model for probe in running):
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
         planned = plan.costs(work.pairs, request.trial_pairs, request.effort, [p for p, _ in possible])
         left_out = {name for name, state in states.items() if state in ("off", NO_WEIGHTS)}
-        print("\n".join(plan.lines(planned, frozenset(left_out))), file=sys.stderr)
-    timed = schedule(work, running, seconds)
+        print("\n".join(plan.plan_lines(planned, frozenset(left_out))), file=sys.stderr)
+    timed = schedule_probes(work, running, seconds)
     print(timed.opening(), end="", file=sys.stderr)
     parts: list[Measured] = []
     for probe in running:
         part, why_not = _tried(probe, work, parts, timed)
         parts.append(part)
         states[probe.name] = why_not or states[probe.name]
-    if not MEASURED.intersection(states.values()):
+    if not MEASURED_STATES.intersection(states.values()):
         raise ProbeError("every probe is switched off, so there is nothing to measure. Leave one on.")
     whole = together(parts)
     run = Run(
@@ -82,7 +82,7 @@ def measure(
 
 
 def _possible(probe: Probe, request: GateRequest) -> tuple[Probe, str]:
-    """The probe as this request can run it, and its state then: one of `MEASURED`, or why it is not run."""
+    """The probe as this request can run it, and its state: one of `MEASURED_STATES`, or why it is not run."""
     if probe.name in request.off:
         return probe, "off"
     if not (probe.model and probe.weights and is_endpoint(request.how.model)):
@@ -115,7 +115,7 @@ def _tried(probe: Probe, work: Work, before: Iterable[Measured], timed: Schedule
 def _timed(probe: Probe, work: Work, timed: Schedule) -> Measured:
     """A probe's part, measured or kept, with what it cost this time."""
     start = time.perf_counter()
-    name = name_of(probe, work)
+    name = part_name(probe, work)
     known = _kept(name, work) if name else None
     planned = probe.cost(work.pairs, work.request.effort, work.request.trial_pairs).what
     what = f"kept since {known[1]}" if known else planned

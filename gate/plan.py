@@ -19,7 +19,7 @@ def costs(
     return tuple(probe.cost(n, effort, trial_pairs) for probe in probes)
 
 
-def lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:
+def plan_lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:
     """The plan as a table, two lines a probe, and its sum; what each one's removal would cost below it."""
     lost = {probe.name: probe.without for probe in PROBES}
     on = [cost for cost in planned if cost.probe not in off]

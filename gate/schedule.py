@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ..probes.gated import Work
 from ..progress import alive
 from . import cache
-from .bill import lasting, seconds, text_seconds
+from .bill import duration, probe_seconds, text_seconds
 from .registry import Probe
 
 STEP_FORWARDS = 3.0  # forwards that a forward with its backward pass is worth
@@ -30,8 +30,8 @@ class Schedule:
         """The line before a gate begins; "" where nothing is left to measure."""
         if not self.expected:
             return ""
-        parts = ", ".join(f"{name} {lasting(value)}" for name, value in self.expected.items())
-        whole = lasting(sum(self.expected.values()))
+        parts = ", ".join(f"{name} {duration(value)}" for name, value in self.expected.items())
+        whole = duration(sum(self.expected.values()))
         return f"about {whole} on this machine, less where scores are stored: {parts}\n"
 
     def at(self, name: str) -> str:
@@ -39,22 +39,22 @@ class Schedule:
         if name not in self.expected:
             return ""
         spent, whole = time.monotonic() - self.started, sum(self.expected.values())
-        return f"; about {lasting(self.expected[name])} ({spent:.0f} s of about {lasting(whole)} gone)"
+        return f"; about {duration(self.expected[name])} ({spent:.0f} s of about {duration(whole)} gone)"
 
 
-def name_of(probe: Probe, work: Work) -> str:
+def part_name(probe: Probe, work: Work) -> str:
     """The name under which a probe's part is kept; "" where it is not."""
     if not probe.keeps or work.request.how.no_cache:
         return ""
-    return cache.name_of(probe.name, work.depends())
+    return cache.entry_name(probe.name, work.depends())
 
 
-def schedule(work: Work, on: Sequence[Probe], known: Mapping[str, float] | None = None) -> Schedule:
+def schedule_probes(work: Work, on: Sequence[Probe], known: Mapping[str, float] | None = None) -> Schedule:
     """The expected seconds of the probes that are to be run: `known`, or from a warm-up on the first pairs.
 
     Without an expectation where the warm-up fails: what stops it is for the probes to tell.
     """
-    new = [p for p in on if p.model and not ((name := name_of(p, work)) and cache.read(name))]
+    new = [p for p in on if p.model and not ((name := part_name(p, work)) and cache.read(name))]
     if not new:
         return Schedule()
     if known is not None:
@@ -68,7 +68,7 @@ def schedule(work: Work, on: Sequence[Probe], known: Mapping[str, float] | None 
             text = text_seconds(work.session, work.pairs) if reads else 0.0
     except Exception:
         return Schedule()
-    spent = seconds(work.request, work.pairs, found, STEP_FORWARDS * found.forward, text)
+    spent = probe_seconds(work.request, work.pairs, found, STEP_FORWARDS * found.forward, text)
     return _expecting(spent, new)
 
 

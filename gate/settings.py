@@ -16,7 +16,7 @@ from ..records import Run
 from ..shared_limits import BOUND
 from ..training.saved import saved_run
 from . import accept
-from .baseline import compare
+from .baseline import compare_with_baseline
 from .decide import decide
 from .judge import JudgeSettings, judge
 from .run_facts import Goal
@@ -77,7 +77,9 @@ def judged(run: Run, options: GateOptions, today: date) -> Run:
     )
     compared = None
     if options.baseline is not None:
-        compared = compare(run, saved_run(options.baseline), bound=options.bound, alpha=options.alpha)
+        compared = compare_with_baseline(
+            run, saved_run(options.baseline), bound=options.bound, alpha=options.alpha
+        )
     goal: Goal = next(g for g in get_args(Goal) if g == options.goal)
     decided = decide(
         judge(run, settings, compared),

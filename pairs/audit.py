@@ -25,13 +25,13 @@ Label = Literal["chosen", "rejected", "tie", "skip"]
 AnswerKey = Literal["left", "right", "tie", "skip"]
 
 
-def digest(pair: Pair) -> str:
+def content_digest(pair: Pair) -> str:
     """A name of the pair's content (prompt and both sides), the same wherever the pair stands."""
     text = json.dumps([pair.prompt, pair.chosen, pair.rejected], default=dict)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def draw(*parts: object) -> int:
+def uniform_draw(*parts: object) -> int:
     """A uniform draw from [0, 2⁶⁴) that the parts determine."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8])
 
@@ -80,7 +80,7 @@ def stratified_sample(pairs: Iterable[Pair], n: int, seed: int = 0) -> AuditSamp
     for pair in pairs:
         group = pair.group or ""
         counts[group] = counts.get(group, 0) + 1
-        lowest.setdefault(group, _Lowest(n)).offer(draw(seed, digest(pair)), pair)
+        lowest.setdefault(group, _Lowest(n)).offer(uniform_draw(seed, content_digest(pair)), pair)
     quotas = allocate(counts, n)
     picked = (sorted(low.held.items())[: quotas[group]] for group, low in lowest.items())
     return AuditSample(tuple(pair for group in picked for _, pair in group), counts)
@@ -122,9 +122,12 @@ def questions(pairs: Sequence[Pair], name: str, seed: int = 0) -> list[Question]
     The coin is tossed per pair, not balanced over the sample, so that the number of left answers of an
     unbiased labeller is exactly binomial.
     """
-    named = sorted(((digest(pair), pair) for pair in pairs), key=lambda d: draw(seed, name, "order", d[0]))
+    named = sorted(
+        ((content_digest(pair), pair) for pair in pairs),
+        key=lambda d: uniform_draw(seed, name, "order", d[0]),
+    )
     coin: tuple[Side, Side] = ("chosen", "rejected")
-    return [Question(pair, d, coin[draw(seed, name, "side", d) % 2]) for d, pair in named]
+    return [Question(pair, d, coin[uniform_draw(seed, name, "side", d) % 2]) for d, pair in named]
 
 
 # --- the log --------------------------------------------------------------------------------------------

@@ -73,6 +73,6 @@ def in_parts(pair: Pair) -> Pair:
     return replace(pair, prompt=turns("user", pair.prompt), **sides)
 
 
-def plain(content: Content | None) -> Any:
+def plain_text(content: Content | None) -> Any:
     """Content as JSON has it."""
     return content if isinstance(content, str | None) else [dict(message) for message in content]

@@ -99,7 +99,7 @@ def pairs_in(answers: Iterable[UnpairedAnswer]) -> Iterator[tuple[UnpairedAnswer
         yield from zip(wanted, unwanted, strict=False)
 
 
-def pair_row(wanted: UnpairedAnswer, unwanted: UnpairedAnswer) -> dict[str, Any]:
+def pair_of_answers(wanted: UnpairedAnswer, unwanted: UnpairedAnswer) -> dict[str, Any]:
     """The two answers as a row of a pair file; `lines` says where they stood."""
     row = {
         "prompt": _plain(wanted.prompt),

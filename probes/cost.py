@@ -21,7 +21,7 @@ def clocked(work: Callable[[], T]) -> tuple[T, float]:
     return work(), time.perf_counter() - start
 
 
-def seconds(expected: float) -> str:
+def about_time(expected: float) -> str:
     """`about 3 min`, `about 12 s`: what a warm-up lets expect."""
     return f"about {expected / 60:.0f} min" if expected >= 120 else f"about {max(expected, 1):.0f} s"
 
@@ -41,7 +41,7 @@ def added(session: Session, passes: Sequence[Sequence[Pair]]) -> str:
     known: dict[int, int] = {}
     total = sum(known.setdefault(id(pairs), _tokens(session, pairs)) for pairs in passes)
     pace = _pace(session, passes[0][:WARM_UP]) if passes and passes[0] else 0.0
-    return f"{total:,} tokens forward at most, {seconds(pace * total)}"
+    return f"{total:,} tokens forward at most, {about_time(pace * total)}"
 
 
 def _tokens(session: Session, pairs: Sequence[Pair]) -> int:

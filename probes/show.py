@@ -18,20 +18,20 @@ def measure_show(source: Source, how: ModelOptions, lines: Sequence[int] = (), f
 
     Raises `ProbeError` for a line that holds no pair, and for what no trainer could render either.
     """
-    from ..scoring.shown import facts_of, show_pairs
+    from ..scoring.shown import inputs_of, show_pairs
 
     created = now()
     shown = show_pairs(source, how, lines, first)
     return Run(
         command="show",
         created=created,
-        inputs=facts_of(shown, source, how),
+        inputs=inputs_of(shown, source, how),
         config=config.current(),
         environment=environment(),
         details={"shown": shown.rows},
     )
 
 
-def ids_of(run: Run) -> list[dict[str, Any]]:
+def shown_ids(run: Run) -> list[dict[str, Any]]:
     """The list that `--format json` prints: line, context, scored ids, end token and flags of each pair."""
     return [row["ids"] for row in run.details["shown"]]

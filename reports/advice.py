@@ -60,14 +60,14 @@ def leads(decision: Decision, code: str) -> bool:
     return bool(decision.reasons) and decision.reasons[0].code == code
 
 
-def findings(run: Run) -> list[Finding]:
+def advised_findings(run: Run) -> list[Finding]:
     """Every finding, the gravest first, with advice that does not contradict the decision.
 
     Of those as grave, what the decision rests on comes first.
     """
     told = [_accepted(_fitting(_designed(f, run), run), run) for f in run.findings]
     reasons = [reason.code for reason in run.decision.reasons] if run.decision else []
-    found = view.findings(dataclasses.replace(run, findings=tuple(told)))
+    found = view.sorted_findings(dataclasses.replace(run, findings=tuple(told)))
     return sorted(found, key=lambda f: (view.SEVERITY[f.severity], f.code not in reasons))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from ..records import Run
-from .curves import draw, panels, side_by_side
+from .curves import draw, in_columns, panels
 from .text_page import STYLES, PageLayout
 from .view import DIAGNOSIS_TONES
 
@@ -63,7 +63,7 @@ def plot_lines(run: Run, page: PageLayout) -> list[Text]:
     """The curves, in as many columns as fit."""
     history = (run.details.get("training") or {}).get("log_history") or []
     drawn = [draw(panel, min(PANEL, page.width), ascii_only=page.ascii_only) for panel in panels(history)]
-    return [Text(line) for line in side_by_side(drawn, page.width)]
+    return [Text(line) for line in in_columns(drawn, page.width)]
 
 
 def _autopsy(run: Run) -> Mapping[str, Any]:

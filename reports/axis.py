@@ -32,7 +32,7 @@ def round_step(size: float) -> float:
     return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= size * 0.999)
 
 
-def label(value: float) -> str:
+def tick_label(value: float) -> str:
     """A tick's label, signed where negative, without trailing zeros."""
     return f"{round(value, 10):g}".replace("-", "−")
 

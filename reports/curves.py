@@ -27,7 +27,7 @@ PANELS: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
 )
 MOST_SETS = 2
 TINY = 1e-30  # under this a difference is rounding
-LARGEST = 1e100  # a value beyond it is drawn as no number
+LARGEST_VALUE = 1e100  # a value beyond it is drawn as no number
 POINT_MARKS = ("•", "○")
 ASCII_MARKS = ("*", "o")
 
@@ -87,7 +87,7 @@ def _float(value: Any, other: float = math.nan) -> float:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return other
-    return number if abs(number) < LARGEST else other
+    return number if abs(number) < LARGEST_VALUE else other
 
 
 def draw(panel: Panel, width: int = 38, height: int = 6, ascii_only: bool = False) -> list[str]:
@@ -147,7 +147,7 @@ def _grid(
     return grid
 
 
-def side_by_side(drawn: Sequence[Sequence[str]], width: int) -> list[str]:
+def in_columns(drawn: Sequence[Sequence[str]], width: int) -> list[str]:
     """Drawn panels in as many columns as fit into `width`, an empty line between rows of panels."""
     if not drawn:
         return []

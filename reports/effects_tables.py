@@ -11,7 +11,7 @@ from .axis import ends
 from .view import Column, IntervalCell, Table, details, sides
 
 
-def effects(run: Run) -> Table:
+def trait_effects(run: Run) -> Table:
     """Traits: w beyond the controls, the share of pairs, what it comes to; the strongest first."""
     rows = details(run, "effects")
     columns = (
@@ -73,7 +73,7 @@ def attributes(run: Run) -> Table:
     return Table("attributes", title, columns, rows, note, limit=10)
 
 
-def levers(run: Run) -> Table:
+def lever_changes(run: Run) -> Table:
     """What each lever does to the gap and to the pairs ranked wrong, the cheapest first."""
     rows = details(run, "levers")
     columns = (

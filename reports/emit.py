@@ -16,7 +16,7 @@ from ..files import check_target, writable, write_text
 from ..progress import first_process
 from ..records import Run
 from ..runs import new_run_dir, note_last, save_rows, save_run
-from ..streams import report, utf8
+from ..streams import print_report, utf8
 from . import text
 from .answer import answered
 from .renderers import RENDERERS
@@ -61,14 +61,14 @@ def emit(
     try:
         wrote = _saved(run, directory, rows)
     except ProbeError:
-        show(run, targets, everything=everything)  # what was measured is told, though it cannot be kept
+        show_run(run, targets, everything=everything)  # what was measured is told, though it cannot be kept
         raise
     if run.decision is not None and run.command not in ("train", "unpaired"):
         try:
             note_last(run, wrote[0])
         except ProbeError as error:
             print(f"probe: not noted for `probe train --method auto`: {error}", file=sys.stderr)
-    show(run, targets, everything=everything)
+    show_run(run, targets, everything=everything)
     told, names = f"Wrote {directory}{os.sep}", f"({', '.join(path.name for path in wrote)})"
     fits = len(told) + 1 + len(names) <= shutil.get_terminal_size((80, 24)).columns
     print(f"{told} {names}" if fits else f"{told}\n      {names}", file=sys.stderr)
@@ -86,14 +86,14 @@ def _saved(run: Run, directory: Path, rows: Iterable[Mapping[str, Any]] | None) 
     return wrote
 
 
-def show(run: Run, targets: Sequence[Target], *, everything: bool = False, summary: bool = True) -> None:
+def show_run(run: Run, targets: Sequence[Target], *, everything: bool = False, summary: bool = True) -> None:
     """Print or write `run` in each format, and add it to the step summary of a CI that has one."""
     run = answered(run)
     for name, path in targets:
         if path is not None:
             write_text(path, RENDERERS[name](run))
         elif name == "text":
-            report(_told(name, terminal(run, everything=everything)))
+            print_report(_told(name, terminal(run, everything=everything)))
         else:
             utf8(_told(name, RENDERERS[name](run)))
     if summary:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..escape import visible
 from ..records import Condition, Finding, Run
-from .advice import findings, standing
+from .advice import advised_findings, standing
 from .headline import headline
 from .view import fact, fails
 
@@ -19,7 +19,9 @@ def render(run: Run) -> str:
     level = "error" if run.verdict.exit_code else "notice"
     lines = [command(level, f"{head.status}: {head.text}", title=f"probe {run.command}")]
     lines += [_condition(c, run) for c in run.verdict.conditions if c.result in ("fail", "inconclusive")]
-    lines += [line for finding in findings(run) for line in _finding(finding, path, standing(finding, run))]
+    lines += [
+        line for finding in advised_findings(run) for line in _finding(finding, path, standing(finding, run))
+    ]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -122,11 +122,11 @@ def _tried(run: Run) -> str:
         return ""
     fell = run.estimate("trial_chosen_change")
     moved = f", chosen {measured(fell)} {fell.units}" if fell else ""
-    text = f"{measured(found)} of {found.n} unseen pairs ranked right{moved}{written(run)}"
+    text = f"{measured(found)} of {found.n} unseen pairs ranked right{moved}{written_samples(run)}"
     return _with_findings(text, run=run)
 
 
-def written(run: Run) -> str:
+def written_samples(run: Run) -> str:
     """What samples on unseen prompts did, for the method that the race prefers."""
     rows = details(run, "race")
     told = next((row for row in rows if row["won"]), rows[0] if rows else {})

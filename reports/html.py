@@ -11,18 +11,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..escape import visible
-from ..glossary import find
+from ..glossary import definition
 from ..number_format import number, plain, spans
 from ..records import Run
 from . import page_script, plots, tables, tokens, trend
-from .advice import findings, in_words, standing
+from .advice import advised_findings, in_words, standing
 from .curves_svg import drawn_panels
 from .decided import instruction
 from .headline import headline
 from .next_step import next_told, show_command
 from .probe_sections import probe_tables
 from .terms import terms
-from .view import SEVERITY_MARKS, TONES, details, files, model_name, notes, reproduce, sides, subject
+from .view import SEVERITY_MARKS, TONES, details, measured_on, model_name, notes, reproduce, sides, subject
 
 HERE = Path(__file__).parent
 PLOTTED = 10_000  # pairs in the plots, the first ones
@@ -45,7 +45,7 @@ def _environment() -> Environment:
     )
     environment.filters["prose"] = _prose
     environment.globals.update(bar=plots.interval_bar, bar_axis=plots.interval_axis, notes=notes, spans=spans)
-    environment.globals.update(meaning=find)
+    environment.globals.update(meaning=definition)
     return environment
 
 
@@ -67,7 +67,7 @@ def _context(run: Run) -> dict[str, Any]:
     return {
         "run": run,
         "script": page_script.script(),
-        "script_hash": page_script.digest(),
+        "script_hash": page_script.script_digest(),
         "explained": page_script.explained(run),
         "terms": terms(run),
         "every": _every(run),
@@ -77,11 +77,11 @@ def _context(run: Run) -> dict[str, Any]:
         "tones": TONES,
         "marks": SEVERITY_MARKS,
         "title": " · ".join(
-            part for part in (f"probe {run.command}", *files(run)[:1], model_name(run)) if part
+            part for part in (f"probe {run.command}", *measured_on(run)[:1], model_name(run)) if part
         ),
         "subject": subject(run),
-        "files": files(run),
-        "findings": findings(run),
+        "files": measured_on(run),
+        "findings": advised_findings(run),
         "standing": lambda finding: standing(finding, run),
         "next_told": next_told(run),
         "show_any": show_command(run, "LINE") or "",
@@ -114,7 +114,7 @@ def _figures(run: Run) -> dict[str, Markup]:
         figures["histogram"] = plots.gap_histogram(pairs, first, second, bound)
         figures["length"] = plots.length_plot(pairs, first, second)
     if (axis := run.details.get("axis") or {}).get("regions") and axis.get("position") is not None:
-        figures["standing"] = plots.standing(axis)
+        figures["standing"] = plots.signal_axis(axis)
     return {key: figure for key, figure in figures.items() if figure}
 
 

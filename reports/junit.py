@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 from ..escape import visible
 from ..records import Condition, Run
-from .advice import findings
+from .advice import advised_findings
 from .headline import headline
 from .view import fact, fails, reproduce
 
@@ -25,7 +25,7 @@ def render(run: Run) -> str:
     for name, value in _facts(run).items():
         ET.SubElement(properties, "property", name=name, value=_text(value))
     suite.extend(cases)
-    lines = [f"{f.code} {f.severity} [{f.group}] {f.message}. {f.remedy}" for f in findings(run)]
+    lines = [f"{f.code} {f.severity} [{f.group}] {f.message}. {f.remedy}" for f in advised_findings(run)]
     head = headline(run)
     lines = [f"{head.status}: {head.text}", *lines]
     ET.SubElement(suite, "system-out").text = "\n".join(_text(line) for line in lines)

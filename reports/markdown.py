@@ -9,14 +9,14 @@ from typing import Any
 from ..escape import visible
 from ..number_format import NONE, number, plain, spans
 from ..records import Finding, Reason, Run
-from .advice import findings, standing
+from .advice import advised_findings, standing
 from .brief_tables import open_conditions
 from .decided import instruction
 from .headline import headline
 from .next_step import next_told, show_command
 from .tables import tables
 from .terms import terms
-from .view import SEVERITY_MARKS, IntervalCell, Table, details, files, reproduce, sides, subject
+from .view import SEVERITY_MARKS, IntervalCell, Table, details, measured_on, reproduce, sides, subject
 
 MARKDOWN_SIGNS = re.compile(r"([\\`*_|~$]|(?<=\])\()")
 ENTITIES = {
@@ -32,17 +32,17 @@ MOST_ROWS = 100  # rows of a table; a step summary holds 1 MiB
 def render(run: Run) -> str:
     """The report in GitHub's Markdown: the answer, what does not pass, the gravest findings; else folded."""
     head = headline(run)
-    told = findings(run)
+    told = advised_findings(run)
     grave = [f for f in told if f.severity != "info"][:OPEN]
     parts = [
         f"## probe {run.command}: {SEVERITY_MARKS.get(head.status, '')} {head.status}".replace("  ", " "),
         escaped(" ".join(run.summary)),
-        f"Next: {code(run.next)}{f' ({escaped(told_)})' if (told_ := next_told(run)) else ''}"
+        f"Next: {code_span(run.next)}{f' ({escaped(told_)})' if (told_ := next_told(run)) else ''}"
         if run.next
         else "",
         f"**{escaped(head.text)}**",
         f"Decision: **{escaped(instruction(run))}**" if run.decision else "",
-        escaped(" · ".join([*subject(run), *files(run)])),
+        escaped(" · ".join([*subject(run), *measured_on(run)])),
         _grid(left, OPEN) if (left := open_conditions(run)).rows else "",
         "\n".join(_finding(f, run) for f in grave),
         _fold("all findings", "\n".join(_finding(f, run) for f in told)) if len(told) > len(grave) else "",
@@ -50,8 +50,8 @@ def render(run: Run) -> str:
         *[_fold(table.title, _grid(table)) for table in tables(run)],
         _fold("what gives a side away", _giveaways(run)),
         *_pairs(run),
-        f"Again: {code(reproduce(run))}",
-        f"Terms: {code('probe explain TERM')}" if terms(run) else "",
+        f"Again: {code_span(reproduce(run))}",
+        f"Terms: {code_span('probe explain TERM')}" if terms(run) else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -62,7 +62,7 @@ def escaped(text: str) -> str:
     return "".join(ENTITIES.get(c, c) for c in shown)
 
 
-def code(text: str) -> str:
+def code_span(text: str) -> str:
     """`text` in a code span, fenced by more backticks than it holds. Not for tables: a pipe ends a cell."""
     shown = visible(text)
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
@@ -120,7 +120,7 @@ def _pairs(run: Run) -> list[str]:
         rows = details(run, key)[:5]
         if rows:
             body = "\n\n".join(_pair(row, first, second) for row in rows)
-            body += f"\n\n{code(command)}" if key == "worst" and (command := show_command(run)) else ""
+            body += f"\n\n{code_span(command)}" if key == "worst" and (command := show_command(run)) else ""
             summary = f"pairs leaning most to {escaped(side)}"
             parts.append(f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>")
     return parts
@@ -129,9 +129,9 @@ def _pairs(run: Run) -> list[str]:
 def _pair(row: Mapping[str, Any], first: str, second: str) -> str:
     place = f", line {row['line']}" if row.get("line") else ""
     texts = [
-        f"  - {escaped(name)}: {code(str((row.get(key) or {}).get('text') or ''))}"
+        f"  - {escaped(name)}: {code_span(str((row.get(key) or {}).get('text') or ''))}"
         for name, key in ((first, "chosen"), (second, "rejected"))
     ]
-    prompt = [f"  - prompt: {code(plain(row['prompt']))}"] if row.get("prompt") else []
-    head = f"- {number(row.get('gap'), 'nats')} {code(str(row.get('id')))}{place}"
+    prompt = [f"  - prompt: {code_span(plain(row['prompt']))}"] if row.get("prompt") else []
+    head = f"- {number(row.get('gap'), 'nats')} {code_span(str(row.get('id')))}{place}"
     return "\n".join([head, *prompt, *texts])

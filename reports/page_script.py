@@ -20,7 +20,7 @@ def script() -> Markup:
 
 
 @cache
-def digest() -> str:
+def script_digest() -> str:
     """The script's hash as a Content Security Policy names it, so that no other script runs."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()}"
 

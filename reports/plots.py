@@ -176,7 +176,7 @@ def _share(value: float, axis: Axis) -> float:
     return (value - axis[0]) / ((axis[1] - axis[0]) or 1.0)
 
 
-def standing(axis: Mapping[str, Any]) -> Markup:
+def signal_axis(axis: Mapping[str, Any]) -> Markup:
     """Where the pairs stand between no signal, learnable and trivial."""
     parts: list[Markup] = []
     names = []

@@ -259,10 +259,10 @@ def _advised(finding: Finding, run: Run) -> str:
 
 def power(run: Run) -> str:
     """What a file of this size can show at all."""
-    return joined(f.message for f in run.findings if f.code == "PB327" and f.severity == "info")
+    return as_sentences(f.message for f in run.findings if f.code == "PB327" and f.severity == "info")
 
 
-def joined(messages: Iterable[str]) -> str:
+def as_sentences(messages: Iterable[str]) -> str:
     """Messages as sentences."""
     return " ".join(f"{m[:1].upper()}{m[1:].rstrip('.')}." for m in messages)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from markupsafe import Markup, escape
 
 from ..escape import visible
-from .axis import label, ticks
+from .axis import tick_label, ticks
 
 Axis = tuple[float, float]
 
@@ -65,5 +65,5 @@ def bottom_axis(axis: Axis, y: float, most: int = 6) -> list[Markup]:
         x = place(tick, axis)
         share = float(x[:-1])
         anchor = "start" if share < 4 else "end" if share > 96 else "middle"
-        parts += [line(x, y, x, y + 4, "axis"), text(x, y + 16, label(tick), "tick", anchor)]
+        parts += [line(x, y, x, y + 4, "axis"), text(x, y + 16, tick_label(tick), "tick", anchor)]
     return parts

@@ -9,7 +9,7 @@ from ..number_format import NONE, change, change_interval, interval, number, p_v
 from ..records import BiasRow, Condition, Estimate, Run
 from .axis import ends
 from .compare_tables import compared, runs
-from .effects_tables import attributes, effects, levers
+from .effects_tables import attributes, lever_changes, trait_effects
 from .negatives_tables import authorship, pairs
 from .probe_sections import probe_tables
 from .raced import candidates, hardest
@@ -19,11 +19,11 @@ from .view import (
     IntervalCell,
     Table,
     details,
-    findings,
     limit,
     named,
     result,
     sides,
+    sorted_findings,
     value,
 )
 
@@ -40,8 +40,9 @@ SECTION_OF_FAMILY = {
 def tables(run: Run) -> list[Table]:
     """Every table that this run has something for, in the order of the report."""
     makers = (
-        conditions, candidates, hardest, runs, recipe, groups, data_checks, levers, effects, attributes,
-        ladder, authorship, before_after, guard, compared, others, pairs, accepted, costs,
+        conditions, candidates, hardest, runs, hyper_parameters, groups, data_checks, lever_changes,
+        trait_effects, attributes, ladder, authorship, before_after, guard, compared, others, pairs, accepted,
+        time_spent,
     )  # fmt: skip
     return [table for table in (*(make(run) for make in makers), *probe_tables(run)) if table.rows]
 
@@ -130,7 +131,7 @@ def data_checks(run: Run) -> Table:
         Column("check"), Column("found", "right"), Column("share", "right"), Column("95% CI", drop=2),
         Column("limit", "right", drop=3), Column("code", drop=1),
     )  # fmt: skip
-    found = {finding.code: SEVERITY_MARKS[finding.severity] for finding in findings(run)[::-1]}
+    found = {finding.code: SEVERITY_MARKS[finding.severity] for finding in sorted_findings(run)[::-1]}
     rows = tuple(
         (
             str(r["check"]),
@@ -211,7 +212,7 @@ def guard(run: Run) -> Table:
     return Table("guard", "the guard's log", (Column("step", "right"), Column("event"), Column("what")), rows)
 
 
-def recipe(run: Run) -> Table:
+def hyper_parameters(run: Run) -> Table:
     """The recommended hyper-parameters."""
     chosen = run.decision.hyperparameters if run.decision else {}
     rows = tuple((str(key), plain(value)) for key, value in chosen.items())
@@ -265,7 +266,7 @@ def accepted(run: Run) -> Table:
     return Table("accepted", "accepted findings", columns, rows)
 
 
-def costs(run: Run) -> Table:
+def time_spent(run: Run) -> Table:
     """Where the time went."""
     rows = tuple(
         (str(c["probe"]), str(c.get("what") or ""), f"{c.get('seconds') or 0:.1f} s")

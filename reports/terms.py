@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..glossary import find
+from ..glossary import definition
 from ..records import Run
 from .tables import tables
 
@@ -15,7 +15,7 @@ def terms(run: Run) -> dict[str, str]:
     columns = [column.name for column in shown if column.align != "note"]
     names = [condition.name for condition in run.verdict.conditions] + [e.name for e in run.estimates]
     printed = dict.fromkeys(name.replace("_", " ") for name in (*columns, *names))
-    return {name: meaning for name in sorted(printed, key=str.lower) if (meaning := find(name))}
+    return {name: meaning for name in sorted(printed, key=str.lower) if (meaning := definition(name))}
 
 
 def hint(run: Run) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from .axis import label, ticks
+from .axis import tick_label, ticks
 from .text_page import STYLES, PageLayout, fill
 from .view import TONES, Column, IntervalCell, Table, notes
 
@@ -123,7 +123,7 @@ def axis_line(axis: tuple[float, float], width: int) -> str:
     cells = [" "] * (width + 1)
     between = ticks(low, high) if width >= 24 else []
     for tick in (*([0.0] if low <= 0 <= high else []), low, high, *between):
-        name = label(tick)
+        name = tick_label(tick)
         start = min(max(_place(tick, axis, width) - len(name) // 2, 0), width - len(name))
         around = slice(max(start - 1, 0), start + len(name) + 1)
         if not "".join(cells[around]).strip():

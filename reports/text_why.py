@@ -8,13 +8,13 @@ from rich.text import Text
 
 from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
-from .advice import findings, in_words, standing
+from .advice import advised_findings, in_words, standing
 from .decided import NOT_YET, instruction
 from .headline import headline
 from .next_step import next_told
 from .terms import hint
 from .text_page import STYLES, PageLayout
-from .view import SEVERITY_MARKS, TONES, files, subject
+from .view import SEVERITY_MARKS, TONES, measured_on, subject
 
 QUOTED = re.compile(r'"(.*)"')
 FINDINGS_SHOWN = 8  # findings shown in full before --all
@@ -23,7 +23,7 @@ FINDINGS_SHOWN = 8  # findings shown in full before --all
 def head_lines(run: Run, page: PageLayout) -> list[Text]:
     """What was measured, and on what."""
     first = page.wrap(" · ".join(subject(run)), style="dim")
-    second = page.wrap(" · ".join(files(run)), style="dim") if files(run) else []
+    second = page.wrap(" · ".join(measured_on(run)), style="dim") if measured_on(run) else []
     return [*first, *second]
 
 
@@ -46,7 +46,7 @@ def _method(run: Run, decision: Decision, page: PageLayout) -> list[Text]:
 
 def finding_lines(run: Run, page: PageLayout) -> list[Text]:
     """Every finding with its code, what to do and where, the gravest first."""
-    found = findings(run)
+    found = advised_findings(run)
     shown = found if page.everything else found[:FINDINGS_SHOWN]
     lines = [line for finding in shown for line in _finding(finding, run, page)]
     hidden = len(found) - len(shown)
@@ -55,11 +55,11 @@ def finding_lines(run: Run, page: PageLayout) -> list[Text]:
 
 def brief_findings(run: Run, page: PageLayout) -> list[Text]:
     """The gravest findings in two lines each; accepted ones are marked."""
-    found = [f for f in findings(run) if f.severity != "info"]
+    found = [f for f in advised_findings(run) if f.severity != "info"]
     first = {f.code: f for f in reversed(found)}  # a fault in every group is told once
     shown = [first[code] for code in dict.fromkeys(f.code for f in found)]
     lines = [line for f in shown[: page.findings] for line in _in_brief(f, run, page)]
-    notes = dict.fromkeys(f.code for f in findings(run) if f.severity == "info")
+    notes = dict.fromkeys(f.code for f in advised_findings(run) if f.severity == "info")
     rest = [(f.code for f in shown[page.findings :]), (code for code in notes if code not in first)]
     words = [
         f"{noun} {', '.join(codes)}"

@@ -118,7 +118,7 @@ def subject(run: Run) -> list[str]:
     return [part for part in parts if part] + ([f"template: {template}"] if template and model else [])
 
 
-def files(run: Run) -> list[str]:
+def measured_on(run: Run) -> list[str]:
     """What was measured on: the file, its pairs, where the scores came from."""
     pairs = run.inputs.get("pairs") or {}
     scores = run.inputs.get("scores") or {}
@@ -167,7 +167,7 @@ def fact(condition: Condition) -> str:
     return f"{condition.message}: {against}" if condition.message else against
 
 
-def findings(run: Run) -> list[Finding]:
+def sorted_findings(run: Run) -> list[Finding]:
     """Errors first, then warnings, then facts; in each the order in which they were found."""
     return sorted(run.findings, key=lambda finding: SEVERITY[finding.severity])
 

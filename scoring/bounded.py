@@ -55,7 +55,7 @@ def row_options(tokenizer: PreTrainedTokenizerBase, given: Mapping[str, Any]) ->
 def rendered(template: str, render: Callable[[], object]) -> str:
     """What `render` makes with this template, within the limits. Raises `ProbeError` beyond them."""
     if template not in _passed:
-        tried(render)
+        render_in_child(render)
         _passed.add(template)
     with watched():
         text = str(render())
@@ -86,7 +86,7 @@ def watched(seconds: float = SECONDS) -> Iterator[None]:
         raise _without_end(seconds)
 
 
-def tried(render: Callable[[], object], seconds: float = SECONDS) -> None:
+def render_in_child(render: Callable[[], object], seconds: float = SECONDS) -> None:
     """Run `render` in a child first. Raises `ProbeError` where it does not end, or the system ends it.
 
     Where processes cannot be forked safely nothing is tried, and the watch alone stands.

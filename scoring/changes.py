@@ -24,7 +24,7 @@ class TextChange:
     words: str
 
 
-def changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextChange]:
+def text_changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextChange]:
     """What a template made of a side's words; tool calls have no one form and are not compared."""
     found, place = [], 0
     for i, turn in enumerate(turns):
@@ -74,5 +74,5 @@ def _side(encoder: Encoder, text: str, tokens: Tokens, start: int, side: Content
     written = encoder.written(text, ids, offsets, start, len(ids) if stop is None else stop - 1)
     return [
         c if c.flag == "template_added" else TextChange(c.flag, lost_words(c.words, written))
-        for c in changes(written, messages(side, "assistant"))
+        for c in text_changes(written, messages(side, "assistant"))
     ]

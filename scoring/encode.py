@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
 from ..pairs.record import Content, Pair, is_chat, text_of
-from .changes import changes
+from .changes import text_changes
 from .flags import FLAGS, joined_pair, shared_prefix
 from .scores import EncodedPair, EncodedSide
 from .templates import (
@@ -146,7 +146,7 @@ class Encoder:
         has_end = stop is not None
         body, last = ids[:stop], (len(ids) if stop is None else stop) - has_end
         written = self.written(text, ids, offsets, start, last)
-        flags = {change.flag for change in changes(written, turns)}
+        flags = {change.flag for change in text_changes(written, turns)}
         return self._cut(body, start, len(written.encode("utf-8", "surrogatepass")), has_end, flags)
 
     def end_of_turn(self, ids: Sequence[int], start: int) -> int | None:

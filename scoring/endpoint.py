@@ -26,7 +26,7 @@ from ..errors import CannotMeasure, ProbeError
 TRIES = 4  # of a request that a busy server refuses; the pauses double from `PAUSE`
 PAUSE = 0.5  # seconds
 TIMEOUT = 120.0  # seconds that one answer may take
-OPENING = 10.0  # seconds for the list of models, before which nothing is measured
+OPENING_S = 10.0  # seconds for the list of models, before which nothing is measured
 LARGEST = 1 << 26  # bytes of an answer
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 NOT_OF_THE_FORM = frozenset({400, 415, 422})  # what a server says to ids that it does not take
@@ -65,7 +65,7 @@ class Endpoint:
         url, wanted = urldefrag(address)
         url = url.rstrip("/")
         try:
-            answer = _asked(Request(f"{url}/models"), OPENING)
+            answer = _asked(Request(f"{url}/models"), OPENING_S)
         except CannotMeasure as error:
             raise ProbeError(f"{error} Is the server running, and does the URL end in /v1?") from error
         served = answer.get("data") if isinstance(answer, Mapping) else None

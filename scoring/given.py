@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import ProbeError
 from .engine import causal_lm
 from .model import LoadedModel
-from .quantized import count
+from .quantized import weight_count
 from .weights import tokenizer_facts
 
 
@@ -39,7 +39,7 @@ def as_loaded(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None)
         "adapter_sha256": None,
         **tokenizer_facts(tokenizer),
         "architecture": type(causal_lm(model)).__name__,
-        "parameters": count(model),
+        "parameters": weight_count(model),
         "dtype": str(first.dtype).removeprefix("torch."),
         "device": first.device.type,
         "given": True,

@@ -22,7 +22,7 @@ from .engine import causal_lm
 from .loaded import check_adapter, check_config, check_runs, check_weights, first_line, reading
 from .options import is_endpoint
 from .processes import local_rank, world
-from .quantized import count, exactly, facts_of, quantizing
+from .quantized import exactly, quantization_facts, quantizing, weight_count
 from .weights import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -119,7 +119,7 @@ def load_model(
         reading(shown, "not loadable", "Try another --device.", lambda: full.to(where))
     check_runs(shown, full, tokenizer)
     facts = _facts(full, tokenizer, source, shown, revision, adapter, where, kind)
-    facts |= {"unused_weights": len(unused), **facts_of(quantize, config, kind)}
+    facts |= {"unused_weights": len(unused), **quantization_facts(quantize, config, kind)}
     return LoadedModel(full, tokenizer, shown, where, kind, facts)
 
 
@@ -288,7 +288,7 @@ def _facts(
         "adapter_sha256": weights_hash(str(adapter_directory(adapter))) if adapter else None,
         **tokenizer_facts(tokenizer),
         "architecture": type(causal_lm(model)).__name__,
-        "parameters": count(model),
+        "parameters": weight_count(model),
         "dtype": str(dtype).removeprefix("torch."),
         "device": _device_name(device),
     }

@@ -54,7 +54,7 @@ def quantizing(kind: str | None, what: str, config: Any, dtype: torch.dtype) -> 
     return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **four)}
 
 
-def facts_of(kind: str | None, config: Any, dtype: torch.dtype) -> dict[str, Any]:
+def quantization_facts(kind: str | None, config: Any, dtype: torch.dtype) -> dict[str, Any]:
     """What a report says of quantised weights: `quantization` and `arithmetic`; empty for plain ones."""
     short = str(dtype).removeprefix("torch.")
     if kind is not None:
@@ -84,7 +84,7 @@ def is_quantized(model: torch.nn.Module) -> bool:
     )
 
 
-def count(model: torch.nn.Module) -> int:
+def weight_count(model: torch.nn.Module) -> int:
     """How many weights the model has; bitsandbytes packs several of 4 bits into one element."""
     return sum(_weights(parameter) for parameter in model.parameters())
 

@@ -55,7 +55,7 @@ def shown_by(
     sample = list(islice(source.pairs(), AUTO_SAMPLE))
     encoder = make_encoder(tokenizer, sample, template, max_length)
     pairs, n = _wanted(source, lines, first)
-    return Shown([row_of(encoder, pair) for pair in pairs], encoder, n)
+    return Shown([shown_row(encoder, pair) for pair in pairs], encoder, n)
 
 
 def _wanted(source: Source, lines: Sequence[int], first: bool) -> tuple[list[Pair], int]:
@@ -72,7 +72,7 @@ def _wanted(source: Source, lines: Sequence[int], first: bool) -> tuple[list[Pai
     return found, reading.n
 
 
-def row_of(encoder: Encoder, pair: Pair) -> dict[str, Any]:
+def shown_row(encoder: Encoder, pair: Pair) -> dict[str, Any]:
     """One pair: ids and the text of each token, what the template changed, flags and whether it is scored."""
     codes = encoder(pair)
     sides = {"chosen": codes.chosen, "rejected": codes.rejected}
@@ -141,7 +141,7 @@ def _count(encoder: Encoder, words: str) -> int:
     return len(encoder.tokenise([words])[0][0])
 
 
-def facts_of(shown: Shown, source: Source, how: ModelOptions) -> dict[str, Any]:
+def inputs_of(shown: Shown, source: Source, how: ModelOptions) -> dict[str, Any]:
     """The `inputs` of a run that shows pairs."""
     name = how.model or f"{EMBEDDED_NAME} (embedded)"
     return {

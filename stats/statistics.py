@@ -136,7 +136,7 @@ def tail_ps(mean: Mean, null: float = 0.0, guard: Guard = INTERVAL_GUARD) -> tup
     return above, below
 
 
-def limits(
+def interval_limits(
     mean: Mean, alpha: float = 0.05, guard: Guard = INTERVAL_GUARD
 ) -> tuple[float, float] | tuple[None, None]:
     """The 1 − alpha interval of the mean: all nulls that neither of `tail_ps` rejects at alpha/2."""
@@ -182,7 +182,7 @@ def mean_estimate(
 ) -> Estimate:
     """The mean with its cluster-robust, skewness-guarded t interval, and the two-sided p of mean = null."""
     mean = summarise(values, clusters)
-    low, high = limits(mean, alpha)
+    low, high = interval_limits(mean, alpha)
     tails = tail_ps(mean, null)
     p = None if tails is None else min(1.0, 2 * min(tails))
     value = mean.value if mean.n else None
@@ -205,7 +205,7 @@ def equivalence(
     Source: Schuirmann 1987.
     """
     mean = summarise(values, clusters)
-    low, high = limits(mean, 2 * alpha, EQUIVALENCE_GUARD)
+    low, high = interval_limits(mean, 2 * alpha, EQUIVALENCE_GUARD)
     left, right = (tail_ps(mean, null, EQUIVALENCE_GUARD) for null in (-bound, bound))
     p = None if left is None or right is None else max(left[0], right[1])
     value = mean.value if mean.n else None

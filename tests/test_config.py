@@ -131,16 +131,16 @@ def test_nearest_file_above_counts(tmp_path):
     (tmp_path / "probe.toml").write_text("alpha = 0.2")
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
-    assert config.find(below).table == {"alpha": 0.2}
+    assert config.find_config(below).table == {"alpha": 0.2}
     (tmp_path / "a" / "pyproject.toml").write_text("[tool.probe]\nalpha = 0.1")
-    assert config.find(below).table == {"alpha": 0.1}
+    assert config.find_config(below).table == {"alpha": 0.1}
 
 
 def test_two_files_in_one_place_are_refused(tmp_path):
     (tmp_path / "probe.toml").write_text("")
     (tmp_path / "pyproject.toml").write_text("[tool.probe]")
     with pytest.raises(ProbeError, match="Keep one"):
-        config.find(tmp_path)
+        config.find_config(tmp_path)
 
 
 def test_outside_the_command_line_nothing_is_set():
@@ -162,4 +162,4 @@ def test_every_real_command_starts_under_a_config(tmp_path):
 
 
 def test_the_project_root_is_not_configured_by_accident():
-    assert config.find(Path(__file__).parent).path is None
+    assert config.find_config(Path(__file__).parent).path is None

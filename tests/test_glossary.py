@@ -11,7 +11,7 @@ from probe import __main__, records
 from probe.gate.conditions import CONDITIONS
 from probe.gate.promote.changes import QUANTITIES
 from probe.gate.registry import PROBES
-from probe.glossary import TERMS, find
+from probe.glossary import TERMS, definition
 from probe.reports import html, markdown, text
 from probe.reports.negatives_tables import SCORES
 from probe.reports.terms import terms
@@ -68,7 +68,7 @@ PRINTED = {
 
 @pytest.mark.parametrize("kind", PRINTED)
 def test_every_printed_term_is_in_the_glossary(kind):
-    assert {term for term in PRINTED[kind] if find(term) is None} == set()
+    assert {term for term in PRINTED[kind] if definition(term) is None} == set()
 
 
 def test_the_collection_finds_what_is_known_to_be_printed():

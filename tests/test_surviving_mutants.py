@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from probe.gate.promote.changes import QUANTITIES, Paired, changes
-from probe.gate.promote.claims import ChangeClaim, allowances, claims_of, judged
+from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
+from probe.gate.promote.claims import ChangeClaim, allowances, claims_of, judge_claims
 from probe.stats.answers import distinct_change
 from probe.stats.statistics import clopper_pearson, share_clustered, summarise
 
@@ -32,11 +32,13 @@ class Stub(ChangeClaim):
 
 def change():
     values = np.linspace(-1, 1, 12)
-    return changes(Paired(QUANTITIES["gap"], values, values + 0.1, [None] * 12, list(range(12))), 0.05)[0]
+    return quantity_changes(
+        Paired(QUANTITIES["gap"], values, values + 0.1, [None] * 12, list(range(12))), 0.05
+    )[0]
 
 
 def results(*claims, alpha=0.05):
-    return [c.result for c in judged([Stub(change(), p, worse) for p, worse in claims], alpha)]
+    return [c.result for c in judge_claims([Stub(change(), p, worse) for p, worse in claims], alpha)]
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 7, 20])

@@ -15,7 +15,7 @@ MEANS: dict[str, Callable[[PairScore], float]] = {
 }
 
 
-def before_after(
+def before_after_rows(
     before: Sequence[PairScore], after: Sequence[PairScore], clusters: Sequence[str], alpha: float = 0.05
 ) -> list[dict[str, Any]]:
     """Rows of `details["before_after"]`, over all pairs and in each group.

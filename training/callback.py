@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from .checkpoint import put_weights, trainable_weights
 from .guard import State, watch_held_out, watch_step
 from .guard_records import Event, GuardLimits
-from .rows import held_out_name, number, read_held_out, read_step, unprefixed
+from .rows import held_out_name, numeric_field, read_held_out, read_step, unprefixed
 
 
 class GuardCallback(TrainerCallback):  # type: ignore[misc]
@@ -93,7 +93,7 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]
     def _held_out(
         self, name: str, row: Mapping[str, Any], args: TrainingArguments, state: TrainerState, model: Any
     ) -> list[Event]:
-        if not _has_reference(args) and (logps := number(unprefixed(row), "logps/chosen")) is not None:
+        if not _has_reference(args) and (logps := numeric_field(unprefixed(row), "logps/chosen")) is not None:
             self._start_logps.setdefault(name, logps)
         now = read_held_out(row, state.global_step, _beta(args), start_logps=self._start_logps.get(name))
         known = replace(self.sets.get(name, State()), steps=self.train.steps)

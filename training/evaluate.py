@@ -54,7 +54,7 @@ def side_sums(
     return [known[i] for i in range(len(sides))]
 
 
-def judge(
+def evaluation_row(
     sums: Sequence[float], items: Sequence[Example], method: str, constants: LossConstants, step: int
 ) -> tuple[dict[str, Any], HeldOut]:
     """The evaluation row and what the guard takes; `sums`: Σ log p of chosen, then rejected, of each item."""

@@ -97,7 +97,7 @@ def footprint(found: MeasuredSteps, tuning: str, tokens: int) -> Footprint:
     return Footprint(weights, float(TRAINED * trained), 2.0 * TRAINED * trained, kept, logits)
 
 
-def measured(model: torch.nn.Module, recipe: Recipe) -> MeasuredSteps:
+def measured_steps(model: torch.nn.Module, recipe: Recipe) -> MeasuredSteps:
     """Steps of LoRA and of full tuning on rows of random tokens; the model is as before afterwards."""
     inner = causal_lm(model)
     flags, training = {name: p.requires_grad for name, p in inner.named_parameters()}, inner.training

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..streams import plain
+from ..streams import unescaped_stream
 from .guard_records import Event
 
 LIVE_COLUMNS = {
@@ -89,7 +89,9 @@ def shown(view: View, *, main: bool = True) -> Iterator[View]:
         from rich.live import Live
 
         view.terminal = True
-        with Live(view, console=Console(file=plain(sys.stderr)), refresh_per_second=2, transient=True):
+        with Live(
+            view, console=Console(file=unescaped_stream(sys.stderr)), refresh_per_second=2, transient=True
+        ):
             yield view
         return
     view.terminal = not main  # silent

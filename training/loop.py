@@ -28,7 +28,7 @@ from ..scoring.scores import EncodedSide
 from .checkpoint import is_sharded, keep_trainable_only, latest_checkpoint, load_checkpoint, prune
 from .checkpoint import save_checkpoint as write_checkpoint
 from .data import Example, batches, replayed
-from .evaluate import judge, perplexity, sampled_health, side_sums
+from .evaluate import evaluation_row, perplexity, sampled_health, side_sums
 from .guard import watch_held_out, watch_step
 from .guard_records import Event, HeldOut
 from .live import View, shown
@@ -197,7 +197,7 @@ class Stage:
         self, sums: Sequence[float], items: Sequence[Example], step: int
     ) -> tuple[dict[str, Any], HeldOut]:
         """The evaluation row and what the guard takes, from Σ log p of both sides of each item in turn."""
-        return judge(sums, items, self.recipe.method, self.recipe.constants, step)
+        return evaluation_row(sums, items, self.recipe.method, self.recipe.constants, step)
 
     def _sampled(self) -> dict[str, float]:
         prompts = [item.codes.chosen.ids[: item.codes.chosen.start] for item in self.material.held_out]

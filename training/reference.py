@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..pairs.prompts import plain
+from ..pairs.prompts import plain_text
 from ..pairs.record import Pair
 from ..scoring.scores import PairScore
 from ..scoring.session import Session
@@ -26,7 +26,8 @@ def with_reference(session: Session) -> Iterator[dict[str, Any]]:
 
 def _row(pair: Pair, score: PairScore) -> dict[str, Any]:
     row = {
-        "prompt": plain(pair.prompt), "chosen": plain(pair.chosen), "rejected": plain(pair.rejected),
+        "prompt": plain_text(pair.prompt), "chosen": plain_text(pair.chosen),
+        "rejected": plain_text(pair.rejected),
         **pair.meta, "ref_chosen_logps": total(score.chosen), "ref_rejected_logps": total(score.rejected),
     }  # fmt: skip
     return {key: value for key, value in row.items() if value is not None}

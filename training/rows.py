@@ -12,7 +12,7 @@ from .rules import non_finite
 SET = re.compile(r"^eval_(?:(.+)_)?loss$")
 
 
-def number(row: Mapping[str, Any], key: str) -> float | None:
+def numeric_field(row: Mapping[str, Any], key: str) -> float | None:
     """The value under `key` as a float; None when it is absent or no number."""
     value = row.get(key)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -22,12 +22,12 @@ def read_step(row: Mapping[str, Any], step: int, beta: float = 1.0) -> Step | No
     """A training row; None for evaluation rows and the summary at the end, which have no `loss`."""
     if "loss" not in row:
         return None
-    reward_margin = number(row, "rewards/margins")
+    reward_margin = numeric_field(row, "rewards/margins")
     return Step(
         step=step,
-        loss=number(row, "loss"),
-        grad_norm=number(row, "grad_norm"),
-        accuracy=number(row, "rewards/accuracies"),
+        loss=numeric_field(row, "loss"),
+        grad_norm=numeric_field(row, "grad_norm"),
+        accuracy=numeric_field(row, "rewards/accuracies"),
         margin=None if reward_margin is None else reward_margin / beta,
         reward_margin=reward_margin,
         bad=non_finite(row),
@@ -50,8 +50,8 @@ def read_held_out(
     means and the change is counted from `start_logps`, those of the first evaluation.
     """
     values = unprefixed(row)
-    margin, chosen = number(values, "rewards/margins"), number(values, "logps/chosen")
-    reward = number(values, "rewards/chosen")
+    margin, chosen = numeric_field(values, "rewards/margins"), numeric_field(values, "logps/chosen")
+    reward = numeric_field(values, "rewards/chosen")
     fall = change = None
     if start_logps is not None:
         change = None if chosen is None else chosen - start_logps
@@ -59,8 +59,8 @@ def read_held_out(
         fall = -(reward / beta) / abs(chosen - reward / beta)
     return HeldOut(
         step=step,
-        loss=number(values, "loss"),
-        accuracy=number(values, "rewards/accuracies"),
+        loss=numeric_field(values, "loss"),
+        accuracy=numeric_field(values, "rewards/accuracies"),
         margin=None if margin is None else margin / beta,
         chosen_change=change,
         chosen_fall=fall,

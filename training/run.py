@@ -20,7 +20,7 @@ from ..scoring.scores import PairScore
 from ..scoring.service import Scorer
 from ..scoring.session import ModelOptions, Session, Source, score_row
 from ..scoring.told import met_findings
-from .before_after import before_after
+from .before_after import before_after_rows
 from .behaviour import Sampling
 from .checks import check_device, check_options
 from .data import Example, examples, split_by_prompt
@@ -28,7 +28,7 @@ from .methods import stages_of
 from .moved import Watch
 from .plan import Material, Options
 from .recipes import Recipe, of_values, recipe
-from .stages import Trained, encoded_texts, train
+from .stages import Trained, encoded_texts, train_stages
 from .texts import read_texts
 
 REMEDIES = {
@@ -120,15 +120,15 @@ def train_run(
     directory = exchange(directory, cpu=session.loaded.device.type == "cpu")[0]
     plain = session.scorer.proof is not None and session.scorer.proof.plain
     watch = _watch(session, options, held_out, plain)
-    trained = train(
+    trained = train_stages(
         session.loaded, recipes, _material(session, texts, train_items, held_out), options.loop, directory,
         plain=plain,
         checkpointing=options.checkpointing,
-        fingerprint=fingerprint(session, options),
+        fingerprint=resume_identity(session, options),
     )  # fmt: skip
     before, after = _held_out_scores(session, trained, pairs, scores, held_out)
     clusters = [item.prompt for item in held_out]
-    changed = before_after(before, after, clusters, options.alpha)
+    changed = before_after_rows(before, after, clusters, options.alpha)
     estimates = tuple(_estimates(changed, len(after)))
     moved = watch.after(trained.loaded, train_items, options.alpha) if watch else None
     rows = [watch.row(moved, "+".join(r.method for r in recipes), estimates[0])] if watch and moved else []
@@ -195,7 +195,7 @@ def _held_out_scores(
     return [score for score in scores if score.line in lines], after
 
 
-def fingerprint(session: Session, options: TrainOptions) -> dict[str, Any]:
+def resume_identity(session: Session, options: TrainOptions) -> dict[str, Any]:
     """What a resumed training must have in common with the one that it goes on from, beside its recipe."""
     return {
         "held_out": options.held_out,

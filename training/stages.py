@@ -54,7 +54,7 @@ class Trained:
         }
 
 
-def train(
+def train_stages(
     loaded: LoadedModel,
     recipes: Sequence[Recipe],
     material: Material,

@@ -26,7 +26,7 @@ from .methods import stages_of
 from .plan import Material
 from .recipes import Recipe
 from .run import TrainedRun, TrainOptions, as_decision, guard_findings, recipes_for, run_directory
-from .stages import Trained, encoded_texts, train
+from .stages import Trained, encoded_texts, train_stages
 from .texts import read_texts
 from .unpaired import balanced, split_answers
 from .unpaired_stage import UnpairedExample, reference_of
@@ -62,7 +62,7 @@ def train_unpaired(
     replay, watch = (encoded_texts(given, reader.encoder) for given in texts)
     place = exchange(directory, cpu=reader.loaded.device.type == "cpu")[0]
     proof, sha = reader.scorer.proof, sha256_file(path)
-    trained = train(
+    trained = train_stages(
         reader.loaded, recipes, Material(items, held_out, replay, watch), options.loop, place,
         plain=proof is not None and proof.plain, checkpointing=options.checkpointing,
         fingerprint=_fingerprint(options, reader, sha),

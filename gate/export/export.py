@@ -19,12 +19,12 @@ from ...pairs.record import Pair
 from ...records import Decision, Run, stage_values
 from ...runs import save_rows
 from .job import Exported, Job, data_name
-from .reference import Reference, reference
+from .reference import Reference, model_reference
 from .rows import OPTIONS, MakeRow, Rendering, with_options
 from .tools import ABLE, TOOLS, lacking
 
 
-def export(
+def write_configs(
     run: Run, tool: str, directory: Path, pairs: Path | None = None, with_model: bool = False
 ) -> list[Path]:
     """Write one config and one data file per stage into `directory`; returns the configs, in order of use.
@@ -41,7 +41,9 @@ def export(
     source = _unchanged(run, pairs)
     options = _options(run, source)
     named = (
-        Reference("") if tool == "openai" else reference(run.inputs.get("model") or {}, directory, with_model)
+        Reference("")
+        if tool == "openai"
+        else model_reference(run.inputs.get("model") or {}, directory, with_model)
     )
     jobs = _jobs(run, decision, named, "tools" in options)
     for job in jobs:

@@ -24,7 +24,7 @@ class Reference:
     adapter: str | None = None
 
 
-def reference(model: Mapping[str, Any], directory: Path, copy: bool) -> Reference:
+def model_reference(model: Mapping[str, Any], directory: Path, copy: bool) -> Reference:
     """How the model of a run is named in a config below `directory`.
 
     The embedded model, and a GGUF file, are named by their converted directory on this machine; `copy` puts

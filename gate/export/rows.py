@@ -18,7 +18,7 @@ ToolRow = dict[str, Any]
 MakeRow = Callable[[Pair, str], ToolRow]
 
 
-def messages(content: Content | None, role: str) -> list[ToolRow]:
+def chat_messages(content: Content | None, role: str) -> list[ToolRow]:
     """Chat messages: those of the file, or the text as one message of `role`."""
     if content is None:
         return []
@@ -106,7 +106,7 @@ def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) ->
 def _check_ranked(pair: Pair) -> None:
     """LLaMA-Factory has one message a side, and no calls in the form of chat templates."""
     for side in (pair.chosen, pair.rejected):
-        turns = messages(side, "assistant")
+        turns = chat_messages(side, "assistant")
         if len(turns) > 1 or turns[0].get("tool_calls"):
             what = "several turns a side" if len(turns) > 1 else "tool calls"
             raise ProbeError(
@@ -115,45 +115,45 @@ def _check_ranked(pair: Pair) -> None:
             )
 
 
-def preference(pair: Pair, template: str) -> ToolRow:
+def preference_row(pair: Pair, template: str) -> ToolRow:
     """`prompt`, `chosen`, `rejected`: messages under `chat`, else text."""
     if template == "chat":
         sides = {"chosen": pair.chosen, "rejected": pair.rejected}
-        turns = {name: messages(content, "assistant") for name, content in sides.items()}
-        return {"prompt": messages(pair.prompt, "user"), **turns}
+        turns = {name: chat_messages(content, "assistant") for name, content in sides.items()}
+        return {"prompt": chat_messages(pair.prompt, "user"), **turns}
     words = {"chosen": text_of(pair.chosen), "rejected": text_of(pair.rejected)}
     return {"prompt": prompt_text(pair, template), **words}
 
 
 def completion(pair: Pair, template: str) -> ToolRow:
     """`prompt` and `completion` (the chosen side): messages under `chat`, else text."""
-    row = preference(pair, template)
+    row = preference_row(pair, template)
     return {"prompt": row["prompt"], "completion": row["chosen"]}
 
 
 def dialogue(pair: Pair, template: str = "chat") -> ToolRow:
     """`messages`: the prompt and the chosen side as one dialogue."""
-    return {"messages": [*messages(pair.prompt, "user"), *messages(pair.chosen, "assistant")]}
+    return {"messages": [*chat_messages(pair.prompt, "user"), *chat_messages(pair.chosen, "assistant")]}
 
 
 def dialogues(pair: Pair, template: str = "chat") -> ToolRow:
     """`chosen` and `rejected` as two whole dialogues, the prompt in both."""
-    prompt = messages(pair.prompt, "user")
+    prompt = chat_messages(pair.prompt, "user")
     return {
-        "chosen": [*prompt, *messages(pair.chosen, "assistant")],
-        "rejected": [*prompt, *messages(pair.rejected, "assistant")],
+        "chosen": [*prompt, *chat_messages(pair.chosen, "assistant")],
+        "rejected": [*prompt, *chat_messages(pair.rejected, "assistant")],
     }
 
 
 def ranked(pair: Pair, template: str) -> ToolRow:
     """LlamaFactory's ranking form: `messages` before, one message a side; text columns without chat."""
     if template != "chat":
-        return preference(pair, template)
+        return preference_row(pair, template)
     last = {
-        "chosen": messages(pair.chosen, "assistant")[-1],
-        "rejected": messages(pair.rejected, "assistant")[-1],
+        "chosen": chat_messages(pair.chosen, "assistant")[-1],
+        "rejected": chat_messages(pair.rejected, "assistant")[-1],
     }
-    return {"messages": messages(pair.prompt, "user"), **last}
+    return {"messages": chat_messages(pair.prompt, "user"), **last}
 
 
 def instructed(pair: Pair, template: str = "chat") -> ToolRow:
@@ -161,8 +161,8 @@ def instructed(pair: Pair, template: str = "chat") -> ToolRow:
 
     Raises `ProbeError` with the line for a dialogue that has no place in it.
     """
-    prompt = messages(pair.prompt, "user")
-    sides = {name: messages(getattr(pair, name), "assistant") for name in ("chosen", "rejected")}
+    prompt = chat_messages(pair.prompt, "user")
+    sides = {name: chat_messages(getattr(pair, name), "assistant") for name in ("chosen", "rejected")}
     roles = [turn["role"] for turn in prompt]
     plain = all(
         isinstance(turn.get("content"), str) for turn in [*prompt, *sides["chosen"], *sides["rejected"]]
@@ -181,7 +181,7 @@ def instructed(pair: Pair, template: str = "chat") -> ToolRow:
 def hosted(pair: Pair, template: str = "chat") -> ToolRow:
     """The hosted services' preference form."""
     return {
-        "input": {"messages": messages(pair.prompt, "user")},
-        "preferred_output": messages(pair.chosen, "assistant"),
-        "non_preferred_output": messages(pair.rejected, "assistant"),
+        "input": {"messages": chat_messages(pair.prompt, "user")},
+        "preferred_output": chat_messages(pair.chosen, "assistant"),
+        "non_preferred_output": chat_messages(pair.rejected, "assistant"),
     }

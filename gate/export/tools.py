@@ -50,7 +50,7 @@ def trl(job: Job) -> Exported:
         "max_length": job.max_length,
         **({"use_peft": True, **_lora(job), "lora_target_modules": ["all-linear"]} if job.lora else {}),
     }
-    row = rows.completion if sft else rows.preference
+    row = rows.completion if sft else rows.preference_row
     return Exported(settings, row, f"trl {'sft' if sft else 'dpo'} --config {job.stage}.yaml")
 
 
@@ -138,7 +138,7 @@ def _axolotl_data(job: Job) -> dict[str, Any]:
 def _axolotl_row(stage: str, chat: bool) -> rows.MakeRow:
     if stage == "sft":
         return rows.dialogue if chat else rows.completion
-    return rows.dialogues if stage == "orpo" else rows.preference
+    return rows.dialogues if stage == "orpo" else rows.preference_row
 
 
 def llamafactory(job: Job) -> Exported:

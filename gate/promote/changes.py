@@ -64,7 +64,7 @@ class QuantityChange(MeanChange):
     quantity: Quantity
 
 
-def changes(paired: Paired, alpha: float = 0.05) -> list[QuantityChange]:
+def quantity_changes(paired: Paired, alpha: float = 0.05) -> list[QuantityChange]:
     """The change over all items first, then in each group by name, with 1 − alpha intervals of their own."""
     quantity = paired.quantity
     found = mean_changes(
@@ -81,6 +81,6 @@ def _counted(change: MeanChange) -> MeanChange:
     return replace(change, estimate=replace(e, p=flipped.p, method=f"{e.method}; McNemar: {flipped.method}"))
 
 
-def rows(changed: Sequence[QuantityChange]) -> list[Mapping[str, Any]]:
+def change_rows(changed: Sequence[QuantityChange]) -> list[Mapping[str, Any]]:
     """Rows of `details["before_after"]`."""
     return [before_after_row(c.quantity.name, c.estimate, c.before, c.after) for c in changed]

@@ -111,7 +111,7 @@ class ChangeClaim:
         return flipped.p if tails is None else max(flipped.p, min(1.0, 2 * min(tails)))
 
 
-def judged(claims: Sequence[ChangeClaim], alpha: float = 0.05) -> list[Condition]:
+def judge_claims(claims: Sequence[ChangeClaim], alpha: float = 0.05) -> list[Condition]:
     """A condition a claim. It passes when its own test rejects the limit on the good side, fails when the
     test rejects it on the bad side after Holm's correction over all claims, and is inconclusive else."""
     ps = [claim.p() for claim in claims]

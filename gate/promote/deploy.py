@@ -68,7 +68,7 @@ def promote(
         return Placed(name, before)
 
 
-def rollback(place: Path) -> Placed:
+def restore_previous(place: Path) -> Placed:
     """Put the version before the present one back in place. Raises `ProbeError` where there is none."""
     if not place.is_symlink():
         raise ProbeError(f"{place}: not a place that `probe compare --promote-to` has made. Check the path.")

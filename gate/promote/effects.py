@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...pairs.record import Content
-from ...probes.effects.attributes import counts
+from ...probes.effects.attributes import attribute_counts
 from ...probes.effects.differ import Counted, differs, judge_attributes
 from ...records import Estimate, Finding, Measured, Run, together
 
@@ -43,7 +43,7 @@ def attributes_moved(base: Spoken, tuned: Spoken, *, alpha: float = 0.05, seed: 
     """
     if list(base.prompts) != list(tuned.prompts) or len(base.answers) < FEWEST_ANSWERS:
         return Measured()
-    counted = [np.array([counts(text) for text in side.answers]) for side in (tuned, base)]
+    counted = [np.array([attribute_counts(text) for text in side.answers]) for side in (tuned, base)]
     numbers = np.arange(len(base.answers))
     read = Counted(counted[0], counted[1], [int(i) + 1 for i in numbers], numbers)
     found = judge_attributes(read, alpha=alpha, seed=seed)

@@ -15,8 +15,8 @@ from ...stats.answers import distinct, distinct_change, repeated_share
 from ...stats.statistics import Floats, mean_estimate
 from ..baseline import why_incomparable
 from ..judge import verdict_of
-from .changes import QUANTITIES, Paired, QuantityChange, changes, rows
-from .claims import RESULT_WORDS, Allowances, claims_of, judged
+from .changes import QUANTITIES, Paired, QuantityChange, change_rows, quantity_changes
+from .claims import RESULT_WORDS, Allowances, claims_of, judge_claims
 from .findings import promotion_findings
 from .sides import SideMeasurement
 
@@ -32,7 +32,7 @@ class PromotionSettings:
     inconclusive: Literal["fail", "warn"] = "fail"
 
 
-def compared(
+def with_comparison(
     run: Run,
     sides: tuple[SideMeasurement, SideMeasurement] | None,
     grades: Grades | None,
@@ -45,8 +45,8 @@ def compared(
     """
     pairs = [*_of_scores(*sides, prompts), *_of_texts(*sides), *_of_answers(*sides)] if sides else []
     paired = [*([_of_grades(grades, settings)] if grades else []), *pairs]
-    changed = [change for one in paired for change in changes(one, settings.alpha)]
-    conditions = judged(claims_of(changed, settings.allowed), settings.alpha)
+    changed = [change for one in paired for change in quantity_changes(one, settings.alpha)]
+    conditions = judge_claims(claims_of(changed, settings.allowed), settings.alpha)
     verdict = verdict_of(conditions, settings.inconclusive)
     variety = _variety(*sides, settings.alpha) if sides else []
     perplexities = _perplexities(*sides, changed, settings.alpha) if sides else []
@@ -62,7 +62,7 @@ def compared(
         details={
             **run.details,
             "promotion": {"decision": RESULT_WORDS[verdict.status], "because": because(verdict)},
-            "before_after": [*rows(changed), *(row for _, row in variety)],
+            "before_after": [*change_rows(changed), *(row for _, row in variety)],
         },
     )
 

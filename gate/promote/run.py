@@ -20,7 +20,7 @@ from ...probes.clusters import prompt_clusters
 from ...records import Measured, Run
 from ...runs import environment, now
 from .effects import Spoken, attributes_moved, traits_moved, with_effects
-from .judge import PromotionSettings, compared
+from .judge import PromotionSettings, with_comparison
 from .moved import heard, with_behaviour
 from .sides import ComparedModel, SideMeasurement, by_id, saved
 
@@ -45,7 +45,7 @@ class CompareRequest:
     traits: bool = False
 
 
-def compare(
+def compare_models(
     sides: tuple[ComparedModel, ComparedModel],
     request: CompareRequest | None,
     grades: Grades | None,
@@ -66,7 +66,7 @@ def compare(
         config=config.current(),
         environment=environment(),
     )
-    judged = compared(run, both, grades, prompts, settings)
+    judged = with_comparison(run, both, grades, prompts, settings)
     if both is None or request is None:
         return judged
     moved = with_behaviour(
@@ -116,7 +116,7 @@ def _measured(side: ComparedModel, request: CompareRequest | None) -> SideMeasur
 
 def _measure_model(side: ComparedModel, request: CompareRequest) -> SideMeasurement:
     """Score the pairs and the watched texts, and sample answers. Raises as `probe bias` does."""
-    from ...probes.bias.run import BiasOptions, measure_in
+    from ...probes.bias.run import BiasOptions, measure_bias_in
     from ...scoring.session import Session
     from ...training.stages import encoded_texts
     from ...training.texts import read_texts
@@ -124,7 +124,7 @@ def _measure_model(side: ComparedModel, request: CompareRequest) -> SideMeasurem
     how = replace(request.how, model=side.model, adapter=side.adapter)
     session = Session.open(request.source, how, request.seed)
     plain = BiasOptions(templates="none", corrected=False, seed=request.seed)
-    found = measure_in(session, plain)
+    found = measure_bias_in(session, plain)
     texts = encoded_texts(read_texts(request.watch), session.encoder) if request.watch else []
     watched = [logps.astype(np.float64) for logps in session.scorer.side_logps(texts)]
     rows = by_id(found.rows)

@@ -33,7 +33,7 @@ class ComparedModel:
     adapter: str | None = None
 
 
-def sides_of(base: str, tuned: str, below: str | None) -> tuple[ComparedModel, ComparedModel]:
+def compared_models(base: str, tuned: str, below: str | None) -> tuple[ComparedModel, ComparedModel]:
     """What BASE and TUNED name. `below` is the model under adapters; under TUNED it is BASE if that is one.
 
     An adapter without a named model gets the one that its own config names, if that is a directory here,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .curve import Curve, LogRow, curve
+from .curve import Curve, LogRow, curve_of
 from .log import Log
 from .method import RecognisedMethod
 
@@ -56,7 +56,7 @@ class Case:
         """One column of every evaluation set, under its name in the file."""
         for prefix, rows in self.places():
             if prefix:
-                yield prefix + name, curve(rows, name)
+                yield prefix + name, curve_of(rows, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .case import Case, Confidence, Sign
-from .curve import curve
+from .curve import curve_of
 
 # What explains a run that learned nothing, the most telling first.
 CAUSES = ("no_tokens", "frozen", "lr_zero", "lr_high", "ref_mismatch", "warmup")
@@ -22,7 +22,7 @@ NEXT_UNSEEN = (
 FEW_ENTRIES = 5
 
 
-def explained(sign: Sign, tags: Sequence[Sign]) -> Sign:
+def with_cause(sign: Sign, tags: Sequence[Sign]) -> Sign:
     """`sign` with the evidence and the advice of the tag that is its cause, if there is one."""
     found = {tag.label: tag for tag in tags}
     cause = next((found[label] for label in EXPLAINS.get(sign.label, ()) if label in found), None)
@@ -52,7 +52,7 @@ def memorises(case: Case) -> bool:
     if case.method.family != "supervised" or any(case.log.evals.values()):
         return False
     loss = case.curve("loss")
-    epochs = max(curve(case.log.train, "epoch").values, default=0.0)
+    epochs = max(curve_of(case.log.train, "epoch").values, default=0.0)
     return len(loss) > 1 and (loss.last(10) < 0.5 * loss.values[0] or epochs > 3.0)
 
 

@@ -57,7 +57,7 @@ class Curve:
         return self.steps[start] if start < len(smooth) else None
 
 
-def curve(rows: Sequence[LogRow], name: str) -> Curve:
+def curve_of(rows: Sequence[LogRow], name: str) -> Curve:
     """The finite values of one column. An accuracy beside NaN rewards says nothing and is left out."""
     points = [
         (row["step"], row[name])

@@ -11,28 +11,28 @@ from typing import Any, cast
 from ...records import Finding, Run, Severity
 from ...runs import environment, now
 from .case import Case, Diagnosis, Main, Sign
-from .causes import explained, healthy
+from .causes import healthy, with_cause
 from .curve import LogRow
 from .diverged import diverged
-from .gaps import empty_sides, no_tokens, skipped_step
+from .gaps import empty_sides_sign, no_tokens, skipped_step
 from .log import Log
 from .method import RecognisedMethod, recognise
-from .nonfinite import impossible, lasting, numerics, vanished
+from .nonfinite import impossible_sign, lasting, numerics_sign, vanished
 from .online import clipped, no_signal
 from .reference import ref_mismatch
-from .rules import displaced, overfit, saturated
+from .rules import displaced_sign, overfit_sign, saturated_sign
 from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
 from .stuck import stuck
-from .tags import below_chance, flat, frozen, too_short, transient, zero_loss
+from .tags import below_chance, flat, frozen_sign, too_short, transient, zero_loss
 
 SignRule = Callable[[Case], Sign | None]
 
 # In the order of gravity: the first that applies is the main label.
-CURVES: tuple[SignRule, ...] = (diverged, stuck, overfit, saturated, displaced)
-ALWAYS: tuple[SignRule, ...] = (frozen, lr_zero, lr_high, too_short)
+CURVES: tuple[SignRule, ...] = (diverged, stuck, overfit_sign, saturated_sign, displaced_sign)
+ALWAYS: tuple[SignRule, ...] = (frozen_sign, lr_zero, lr_high, too_short)
 TAGS: tuple[SignRule, ...] = (
-    frozen, no_tokens, no_signal, clipped, ref_mismatch, summed_loss, transient, below_chance, lr_zero,
-    lr_high, warmup, empty_sides, zero_loss, smoothing_floor, skipped_step, too_short,
+    frozen_sign, no_tokens, no_signal, clipped, ref_mismatch, summed_loss, transient, below_chance, lr_zero,
+    lr_high, warmup, empty_sides_sign, zero_loss, smoothing_floor, skipped_step, too_short,
 )  # fmt: skip
 INFORMATION = {"too_short", "below_chance", "transient", "skipped_step", "smoothing_floor", "empty_side"}
 CANNOT_TELL = (
@@ -66,14 +66,14 @@ def diagnose(log: Log) -> Diagnosis:
     log = gravest(log)
     method = recognise(log)
     case = Case(averaged(log, method) if method.accumulated_batches > 1 else log, method)
-    broken = numerics(case) or impossible(case) or vanished(case)
+    broken = numerics_sign(case) or impossible_sign(case) or vanished(case)
     # After a lasting failure the filter's zeros are no curve: no other rule may read them.
     wrecked = broken is not None and (broken.code != "PB850" or lasting(case))
     found = [broken] if broken else []
     found += _signs(case, () if wrecked else CURVES)
     tags = _tags(case, wrecked, bool(found))
     short = any(tag.label == "too_short" for tag in tags)  # further labels would be noise
-    sign = _weighed(explained(found[0] if found else healthy(case), tags), short)
+    sign = _weighed(with_cause(found[0] if found else healthy(case), tags), short)
     also = () if short else tuple(found[1:])
     return Diagnosis(cast(Main, sign.label), method, sign, also, tuple(tags), _notes(log), log.unit)
 
@@ -152,7 +152,7 @@ def to_run(log: Log, diagnosis: Diagnosis) -> Run:
         findings=tuple(_finding(s) for s in (diagnosis.sign, *diagnosis.also, *diagnosis.tags) if s.code),
         inputs={"log": _log_facts(log)},
         environment=environment(),
-        details={"autopsy": summary(diagnosis), "training": {"log_history": history(log)}},
+        details={"autopsy": diagnosis_json(diagnosis), "training": {"log_history": history(log)}},
     )
 
 
@@ -169,7 +169,7 @@ def _log_facts(log: Log) -> dict[str, Any]:
     }
 
 
-def summary(diagnosis: Diagnosis) -> dict[str, Any]:
+def diagnosis_json(diagnosis: Diagnosis) -> dict[str, Any]:
     """The diagnosis as plain JSON: `main`, `tags`, `since_step`, `evidence`, `next`, then all signs."""
     sign = diagnosis.sign
     return {

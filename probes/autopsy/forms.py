@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ...records import JsonRow
 from .lines import of_key_values
 from .names import MEASUREMENT_NAME, canonical
-from .printed import literal, of_dictionaries, parsed
+from .printed import json_document, literal, of_dictionaries
 from .rows import as_number
 from .tables import is_long, of_csv, of_html, of_markdown, pivoted, tag_of
 
@@ -185,7 +185,7 @@ def _joined(value: Any) -> str:
 
 def of_json_lines(text: str, name: str = "") -> list[JsonRow]:
     """One JSON document a line. A line with a whole log inside repeats the others and is left out."""
-    found = [value for line in text.splitlines() if isinstance(value := parsed(line.strip()), dict)]
+    found = [value for line in text.splitlines() if isinstance(value := json_document(line.strip()), dict)]
     rows = [value for value in found if "log_history" not in value]
     long = bool(rows) and is_long(map(str, rows[0]))
     flat = [_flat(row) for row in rows]

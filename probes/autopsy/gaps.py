@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .case import Case, Sign
-from .curve import curve
+from .curve import curve_of
 from .nonfinite import empty_side, skipped
 
 EMPTY_SHARE = 0.9
@@ -23,7 +23,7 @@ def no_tokens(case: Case) -> Sign | None:
     max_length and the collator's response template.
     Source: TRL issue 1627; a public log of the kind.
     """
-    sides = [curve(case.log.train, f"logps/{side}") for side in ("chosen", "rejected")]
+    sides = [curve_of(case.log.train, f"logps/{side}") for side in ("chosen", "rejected")]
     if not all(len(s) >= 2 and sum(v == 0.0 for v in s.values) >= EMPTY_SHARE * len(s) for s in sides):
         return None
     zeros = sum(v == 0.0 for v in sides[0].values)
@@ -38,7 +38,7 @@ def no_tokens(case: Case) -> Sign | None:
     return Sign("no_tokens", "PB874", sides[0].steps[0], text, advice, "certain")
 
 
-def empty_sides(case: Case) -> Sign | None:
+def empty_sides_sign(case: Case) -> Sign | None:
     """The tag of KTO batches that lack one side, or None.
 
     PB875 empty side: some batches have no desirable, or no undesirable, example, and their means read NaN.

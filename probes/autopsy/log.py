@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .curve import Curve, LogRow, curve
+from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
 from .rows import SUMMARY, as_number, eval_sets, shares, to_rows, train_part
-from .steps import counted_once, latest_pass, place
+from .steps import counted_once, latest_pass, number_steps
 
 MARGINS = "no margin in this log: the margins are rewards/chosen less rewards/rejected (derived)"
 PERCENT = "the accuracies are in percent and were divided by 100"
@@ -54,12 +54,12 @@ class Log:
 
     def at(self, place: float) -> str:
         """`step 20`, or `entry 3` where the log does not say the step."""
-        return f"{self.unit} {place:g}"
+        return f"{self.unit} {number_steps:g}"
 
     def curve(self, name: str) -> Curve:
         """The finite values of `name` in training, or, where training has none, in the evaluations."""
-        found = curve(self.train, name)
-        return found if len(found) else curve(self.evaluation, name)
+        found = curve_of(self.train, name)
+        return found if len(found) else curve_of(self.evaluation, name)
 
     def has(self, *names: str) -> bool:
         """Whether any row holds one of these columns."""
@@ -133,7 +133,7 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     named = parts & (LOSS_TYPES.keys() - {"sft", "ppo"})
     if not hints.method and len(named) == 1:
         hints = hints._replace(method=LOSS_TYPES[named.pop()])
-    unit = place(rows, hints)
+    unit = number_steps(rows, hints)
     shared = any(shares(row) for row in rows)
     train = [part for row in rows if (part := train_part(row, shared))]
     train, resumed = latest_pass(train, unit)

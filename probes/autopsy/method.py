@@ -9,7 +9,7 @@ from statistics import median, pstdev
 from typing import Literal
 
 from ...training.rules import LN2, least_loss
-from .curve import LogRow, curve
+from .curve import LogRow, curve_of
 from .log import Log
 
 Family = Literal["supervised", "reference", "reference-free", "unpaired", "reward", "online"]
@@ -79,7 +79,7 @@ def _from_loss_alone(log: Log) -> RecognisedMethod:
     stated = log.hints.method
     if stated in STATED:
         return STATED[stated]
-    accuracy = curve(log.train, "rewards/accuracies")
+    accuracy = curve_of(log.train, "rewards/accuracies")
     losses = log.curve("loss").values
     if losses and len(accuracy) and abs(losses[0] - LN2) < 0.03:
         return RecognisedMethod("DPO", "reference", LN2, True, "an accuracy, and a loss that starts at ln 2")
@@ -99,7 +99,7 @@ def _reference_free(log: Log) -> RecognisedMethod | None:
         and row["logps/chosen"] != 0.0
     ]
     beta = median(betas) if betas else 0.0
-    moved = len(set(curve(log.rows, "logps/chosen").values)) > 1  # one row written again proves no ratio
+    moved = len(set(curve_of(log.rows, "logps/chosen").values)) > 1  # one row written again proves no ratio
     if beta <= 0.0 or len(betas) < 2 or not moved or pstdev(betas) > 0.02 * beta:
         return None
     why = f"rewards are {beta:.3g} × logps: no reference"
@@ -111,14 +111,14 @@ def _reference_free(log: Log) -> RecognisedMethod | None:
 
 def _per_token(rows: Sequence[LogRow]) -> bool:
     """Whether logps are means over tokens: below ln 100,000 nats, more than a uniform guess would cost."""
-    logps = curve(rows, "logps/chosen").values
+    logps = curve_of(rows, "logps/chosen").values
     return bool(logps) and -median(logps) < math.log(100_000)
 
 
 def _with_reference(log: Log) -> RecognisedMethod:
     if any(row.get("nll_loss", 0.0) > 0.0 for rows in (log.train, *log.evals.values()) for row in rows):
         return RecognisedMethod("MPO", "reference", None, False, "a preference loss mixed with an SFT term")
-    losses = curve(log.rows, "loss").values
+    losses = curve_of(log.rows, "loss").values
     if losses and min(losses) < 0.0:
         return _variant(None, "a loss below 0, which −log σ cannot be")
     start = _start(log)
@@ -163,7 +163,7 @@ def _from_start(log: Log, loss: float, margin: float) -> RecognisedMethod:
         return RecognisedMethod("DPO", "reference", LN2, True, "rewards against a reference")
     times, beta = accumulated_batches(loss, margin), abs(0.5 - margin) / math.sqrt(loss)
     ipo = _written(beta) and (loss > 3.0 or times is not None or _per_token(log.rows))
-    lasting = median(curve(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a sum
+    lasting = median(curve_of(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a sum
     if times and lasting and not (ipo and _squares(log, times, beta)):
         why = f"a loss that starts at {loss / LN2:.3g} × ln 2: summed over {times} micro-batches"
         return RecognisedMethod("DPO", "reference", LN2, True, why, times)
@@ -220,7 +220,9 @@ def _squares(log: Log, times: int, beta: float) -> bool:
 def _halved(loss: float, log: Log) -> bool:
     """Whether the loss is ln 2 over a power of two: accumulation divided out twice."""
     power = round(math.log2(loss / LN2))
-    lasting = median(curve(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a scale
+    lasting = (
+        median(curve_of(log.rows, "loss").values) > 0.0
+    )  # zeros after it would be a failure, not a scale
     return lasting and -6 <= power < 0 and abs(loss / LN2 / 2.0**power - 1.0) < 0.005
 
 

@@ -49,7 +49,7 @@ NEXT_IMPOSSIBLE = (
 AT_REST = 0.25
 
 
-def numerics(case: Case) -> Sign | None:
+def numerics_sign(case: Case) -> Sign | None:
     """The sign of a numerical failure, or None.
 
     PB850 numerical failure: the log holds a loss, gradient norm or log-probability that is not a number.
@@ -191,7 +191,7 @@ def _earlier(case: Case, since: float) -> str:
     return f"rewards already at step {min(steps):g}" if steps and case.method.family != "online" else ""
 
 
-def impossible(case: Case) -> Sign | None:
+def impossible_sign(case: Case) -> Sign | None:
     """The sign of a loss that its own margin rules out, or None.
 
     PB851 impossible loss: a logged DPO loss is lower than its own mean margin allows.

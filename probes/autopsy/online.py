@@ -6,7 +6,7 @@ import math
 from statistics import fmean
 
 from .case import Case, Sign
-from .curve import curve
+from .curve import curve_of
 
 NEXT_COLLAPSE = (
     "Take the last checkpoint before that place; repeat with a 3 to 10 times lower learning rate and a "
@@ -43,10 +43,10 @@ def silent_share(case: Case) -> tuple[float, str] | None:
     """The share of groups without variance, and the words for it; None where the log does not show it."""
     if case.method.family != "online":
         return None
-    fraction = curve(case.log.train, "frac_reward_zero_std")
+    fraction = curve_of(case.log.train, "frac_reward_zero_std")
     if len(fraction) >= 2:
         return fmean(fraction.values), f"frac_reward_zero_std {fmean(fraction.values):.2f} in the mean"
-    spread = curve(case.log.train, "reward_std")
+    spread = curve_of(case.log.train, "reward_std")
     if len(spread) < 2:
         return _one_value(case)
     zeros = sum(v == 0.0 for v in spread.values)
@@ -107,7 +107,7 @@ def clipped(case: Case) -> Sign | None:
     Do: raise max_completion_length, check the end-of-turn token, or ask for shorter answers.
     Source: TRL's `completions/clipped_ratio`.
     """
-    ratio = curve(case.log.train, "completions/clipped_ratio")
+    ratio = curve_of(case.log.train, "completions/clipped_ratio")
     if len(ratio) < 2 or fmean(ratio.values) < CLIPPED:
         return None
     text = f"completions/clipped_ratio {fmean(ratio.values):.2f} in the mean of {len(ratio)} entries"

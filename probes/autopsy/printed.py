@@ -31,7 +31,7 @@ def of_dictionaries(text: str, name: str = "") -> list[JsonRow]:
 
 
 def _entry(body: str) -> dict[str, Any] | None:
-    value = parsed(body)
+    value = json_document(body)
     if not isinstance(value, dict):
         value = literal(body)
     if not isinstance(value, dict):
@@ -48,7 +48,7 @@ def _pairs(body: str) -> dict[str, Any]:
     return {} if left else dict(PAIR.findall(body))
 
 
-def parsed(body: str) -> Any:
+def json_document(body: str) -> Any:
     """A JSON document, or None."""
     if body[:1] not in ("{", "["):
         return None

@@ -7,7 +7,7 @@ from statistics import median
 
 from ...training.rules import LN2
 from .case import Case, Confidence, Sign
-from .curve import LogRow, curve
+from .curve import LogRow, curve_of
 from .diverged import WORSE
 
 AWAY = 0.05  # more than half precision moves the mean of a batch
@@ -106,7 +106,7 @@ def _far(case: Case) -> LogRow | None:
 
 def _early(case: Case, row: LogRow) -> bool:
     """Whether an entry comes before the policy can have moved: the first steps, or the start of a warm-up."""
-    rates = curve(case.log.train, "learning_rate")
+    rates = curve_of(case.log.train, "learning_rate")
     warming = len(rates) > 2 and rates.values[0] < 0.2 * max(rates.values)
     known = case.log.unit == "step"
     return warming or (known and row["step"] <= EARLY_STEP) or row.get("epoch", math.inf) <= EARLY_EPOCH
@@ -117,7 +117,7 @@ def _loss_alone(case: Case) -> LogRow | None:
     rows = [row for row in case.log.train if "loss" in row]
     if case.method.name != "DPO" or case.log.has("rewards/chosen", "rewards/margins") or len(rows) < 3:
         return None
-    accuracy = curve(rows, "rewards/accuracies")
+    accuracy = curve_of(rows, "rewards/accuracies")
     starts_high = rows[0]["loss"] > 1.3 * LN2 and rows[-1]["loss"] < 1.1 * rows[0]["loss"]
     return rows[0] if starts_high and len(accuracy) and abs(accuracy.values[0] - 0.5) < 0.2 else None
 

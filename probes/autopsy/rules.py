@@ -18,7 +18,7 @@ OVERFIT = 1.1
 MARGIN_GROWTH = 1.02
 
 
-def overfit(case: Case) -> Sign | None:
+def overfit_sign(case: Case) -> Sign | None:
     """The sign of held-out loss that rises while training loss falls, or None.
 
     PB854 over-fitted: the held-out loss passed its best value and ended at least a tenth above it.
@@ -54,7 +54,7 @@ def _passed_best(case: Case, name: str, held_out: Curve, train: Curve) -> Sign |
     return Sign("overfit", "PB854", step, text, advice, "certain" if last >= 1.3 * best else "likely")
 
 
-def saturated(case: Case) -> Sign | None:
+def saturated_sign(case: Case) -> Sign | None:
     """The sign of a run with nothing left to learn, or None.
 
     PB855 saturated: the loss is about 0, or every pair is ranked right while the margin still grows.
@@ -124,7 +124,7 @@ def _at_once(case: Case) -> Sign | None:
     return None
 
 
-def displaced(case: Case) -> Sign | None:
+def displaced_sign(case: Case) -> Sign | None:
     """The sign of chosen responses that lost probability, or None.
 
     PB856 displaced: the chosen responses became less likely while the accuracy rose.

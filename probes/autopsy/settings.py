@@ -7,7 +7,7 @@ from statistics import fmean, pstdev
 
 from ...training.rules import LN2, least_loss
 from .case import Case, Sign
-from .curve import LogRow, curve
+from .curve import LogRow, curve_of
 
 ZERO_RATE_SHARE = 0.9
 ABSURD = 0.05  # AdamW on language models is used at 1e-7 to 1e-3
@@ -26,7 +26,7 @@ def lr_zero(case: Case) -> Sign | None:
     skipped.
     Source: transformers' `get_scheduler`.
     """
-    rates = curve(case.log.train, "learning_rate")
+    rates = curve_of(case.log.train, "learning_rate")
     zeros = [s for s, v in zip(rates.steps, rates.values, strict=True) if v == 0.0]
     if len(rates) < 2 or len(zeros) < ZERO_RATE_SHARE * len(rates):
         return None
@@ -45,7 +45,7 @@ def lr_high(case: Case) -> Sign | None:
     Do: read the value that reached the trainer, and write 5e-6 rather than 5.
     Source: Kingma & Ba 2015, section 2.1: the step size bounds the update.
     """
-    rates = curve(case.log.train, "learning_rate")
+    rates = curve_of(case.log.train, "learning_rate")
     high = [(s, v) for s, v in zip(rates.steps, rates.values, strict=True) if v >= ABSURD]
     if not high:
         return None
@@ -65,7 +65,7 @@ def warmup(case: Case) -> Sign | None:
     Do: compare warmup_steps or warmup_ratio with the number of optimizer steps, counted after accumulation.
     Source: transformers' `get_scheduler`: the warm-up is linear from 0.
     """
-    rates = curve(case.log.train, "learning_rate")
+    rates = curve_of(case.log.train, "learning_rate")
     rising = all(b > a for a, b in zip(rates.values, rates.values[1:], strict=False))
     if len(rates) < 6 or not rising or rates.values[-1] < 2.0 * max(rates.values[0], 0.0):
         return None

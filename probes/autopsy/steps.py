@@ -16,7 +16,7 @@ EXAMPLES = ("counters/examples", "examples", "consumed_samples", "consumed_examp
 COPIES = range(8, 1, -1)  # how often a console, a logger and several ranks may print one entry
 
 
-def place(rows: list[Raw], hints: Hints) -> str:
+def number_steps(rows: list[Raw], hints: Hints) -> str:
     """Give every row a finite `step` and return its unit.
 
     "step" where the log says it, or where epoch × steps per epoch gives it; else "example", "W&B step" (a

@@ -6,7 +6,7 @@ import math
 from statistics import fmean, stdev
 
 from .case import Case, Sign
-from .curve import curve
+from .curve import curve_of
 from .diverged import ZERO
 from .nonfinite import lasting, nonfinite_share
 from .online import silent_share
@@ -37,7 +37,7 @@ def transient(case: Case) -> Sign | None:
     return Sign("transient", "PB860", None, text, "Look at the batches of these steps; the weights survived.")
 
 
-def frozen(case: Case) -> Sign | None:
+def frozen_sign(case: Case) -> Sign | None:
     """The tag of a run in which nothing trains, or None.
 
     PB861 frozen: the gradient is exactly 0 in at least nine of ten entries, or the rewards are.
@@ -52,7 +52,7 @@ def frozen(case: Case) -> Sign | None:
     if (silent_share(case) or (0.0,))[0] > 0.0:
         return None  # groups without variance have no gradient, and the adapter may train all the same
     for name in ("grad_norm", "rewards/margins"):
-        values = curve(case.log.train, name)
+        values = curve_of(case.log.train, name)
         zeros = sum(v == 0.0 for v in values.values)
         paired = name == "grad_norm" or (case.method.family == "reference" and not case.log.has("grad_norm"))
         if len(values) >= 2 and paired and zeros >= ZERO_GRADIENT_SHARE * len(values):

@@ -19,7 +19,7 @@ from .judge import BiasResult
 NEUTRAL_DELTA = 0.1  # a win rate settled to lie within ½ ± this is called neutral
 
 
-def settled(sequence: SignSequence, alpha: float) -> BiasVerdict | None:
+def early_verdict(sequence: SignSequence, alpha: float) -> BiasVerdict | None:
     """The verdict that the sequence allows now, or None: look further."""
     if sequence.preferred(alpha):
         return "favours chosen" if sequence.wins > sequence.losses else "favours rejected"
@@ -45,7 +45,7 @@ def early_result(
     sequence's own. Groups get no verdict, since nobody decided when to stop looking at them.
     """
     sequence = sign_sequence(np.asarray(gaps), alpha)
-    verdict = settled(sequence, alpha)
+    verdict = early_verdict(sequence, alpha)
     n = sequence.wins + sequence.losses
     rate = Estimate(
         "win_rate", sequence.wins / n if n else None, sequence.low, sequence.high, n, sequence.p,

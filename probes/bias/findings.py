@@ -10,10 +10,10 @@ from ...records import BiasRow, Estimate, Finding
 from ...scoring.scores import PairScore
 from . import certainty
 from .evidence import BiasSettings, GroupEvidence
-from .wording import EXAMPLES_SHOWN, GroupWording, measured, some
+from .wording import EXAMPLES_SHOWN, GroupWording, some, value_with_unit
 
 
-def findings(
+def bias_findings(
     cases: Sequence[GroupEvidence],
     rows: Sequence[BiasRow],
     settings: BiasSettings,
@@ -82,7 +82,7 @@ def neutral(told: GroupWording) -> Iterator[Finding]:
     Source: Schuirmann 1987, two one-sided tests.
     """
     if told.row.verdict == "neutral":
-        text = f"neither side is preferred: {told.wins}; gap {measured(told.case.tost)} (90% interval)"
+        text = f"neither side is preferred: {told.wins}; gap {value_with_unit(told.case.tost)} (90% interval)"
         yield Finding(
             "PB102",
             "info",
@@ -123,9 +123,9 @@ def likelier_anyway(told: GroupWording) -> Iterator[Finding]:
 def _added(told: GroupWording, corrected: Estimate) -> str:
     """What the prompt adds to the preference of the side that is preferred, whichever that is."""
     if told.case.mean.value > 0:
-        return measured(corrected)
+        return value_with_unit(corrected)
     value, low, high = (None if x is None else -x for x in (corrected.value, corrected.high, corrected.low))
-    return measured(replace(corrected, value=value, low=low, high=high))
+    return value_with_unit(replace(corrected, value=value, low=low, high=high))
 
 
 def ties(told: GroupWording) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ def measure(work: Work) -> Measured:
     """Both sides scored in several templates, and the flip budget from the same scores."""
     from ..clusters import prompt_clusters
     from ..negatives.flip_budget import flip_budget
-    from .run import BiasOptions, measure_in
+    from .run import BiasOptions, measure_bias_in
 
     request = work.request
     limit = request.limits.get("gap")
@@ -30,7 +30,7 @@ def measure(work: Work) -> Measured:
         request.alpha, request.bound, seed=request.seed, looks=request.effort.looks,
         limit=None if limit is None or isinstance(limit, bool) else float(limit),
     )  # fmt: skip
-    measured = measure_in(work.session, options)
+    measured = measure_bias_in(work.session, options)
     work.bias, work.scores, work.rows = measured.run.bias, measured.scores, measured.rows
     lines = set(measured.scores.lines)
     clusters = prompt_clusters(pair.prompt for pair in request.source.pairs() if pair.line in lines)

@@ -22,15 +22,15 @@ from ...scoring.table import ScoreTable
 from ...shared_limits import BOUND
 from ...stats.statistics import Labels, share
 from .evidence import BiasSettings, GapArrays, GroupEvidence, cases, make_table
-from .findings import findings
-from .verdict import judge
+from .findings import bias_findings
+from .verdict import judge_groups
 
 PLOTTED_PAIRS = 10_000  # pairs that a run carries for its plots
 
 
 @dataclass(frozen=True, slots=True)
 class BiasResult:
-    """What `bias` found; `details["pairs"]` has a row per pair, in the order of the scores."""
+    """What `judge_bias` found; `details["pairs"]` has a row per pair, in the order of the scores."""
 
     estimates: tuple[Estimate, ...]
     rows: tuple[BiasRow, ...]
@@ -38,7 +38,7 @@ class BiasResult:
     details: Mapping[str, Any]
 
 
-def bias(
+def judge_bias(
     scores: Sequence[PairScore],
     *,
     sides: tuple[str, str] = ("chosen", "rejected"),
@@ -63,11 +63,11 @@ def bias(
     scores = scores if isinstance(scores, ScoreTable) else ScoreTable(scores)
     table = make_table(scores, by_template or {}, neutral, clusters)
     evidence = cases(scores, table, settings)
-    rows = judge(evidence, settings)
+    rows = judge_groups(evidence, settings)
     return BiasResult(
         tuple(estimate for case in evidence for estimate in _estimates(case)),
         tuple(rows),
-        tuple(findings(evidence, rows, settings, scores)),
+        tuple(bias_findings(evidence, rows, settings, scores)),
         {"pairs": _pair_rows(scores, table, seed)},
     )
 

@@ -42,7 +42,7 @@ def looked(session: Session, looks: Sequence[int], alpha: float, seed: int) -> I
         yield Look(scores, again, alpha / len(ends), k + 1 == len(ends))
 
 
-def settled(result: BiasResult, limit: float | None) -> bool:
+def look_settles(result: BiasResult, limit: float | None) -> bool:
     """Whether the whole file has a verdict, and the gap lies clear of a limit that the gate is to hold."""
     verdict = next((row.verdict for row in result.rows if row.group == "all"), "undetermined")
     gap = next((e for e in result.estimates if e.name == "gap" and e.group == "all"), None)

@@ -26,10 +26,10 @@ from ...scoring.told import met_findings
 from ...shared_limits import BOUND
 from ...stats.sequential import sign_sequence
 from ..clusters import prompt_clusters
-from .early import cluster_gaps, early_result, settled
-from .judge import BiasResult, bias
+from .early import cluster_gaps, early_result, early_verdict
+from .judge import BiasResult, judge_bias
+from .looks import look_settles as settled_look
 from .looks import looked, sampled
-from .looks import settled as settled_look
 
 OTHER_TEMPLATES = {
     # What else a prompt could look like to this model; the resolved template itself comes first.
@@ -78,11 +78,11 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Sco
 
     Raises `ProbeError` for bad input, `CannotMeasure` for bad numbers.
     """
-    measured = measure_in(Session.open(source, how, options.seed, served=True), options)
+    measured = measure_bias_in(Session.open(source, how, options.seed, served=True), options)
     return None if rank() else measured
 
 
-def measure_in(session: Session, options: BiasOptions) -> ScoredRun:
+def measure_bias_in(session: Session, options: BiasOptions) -> ScoredRun:
     """The same in an open session: `probe gate` runs its other probes in it too."""
     created, extremes = now(), Extremes()
     made = (_look_by_look if options.looks else _whole)(session, options, extremes)
@@ -156,7 +156,7 @@ def _judged(
     """The verdict on these scores, with the pairs of `sample` in other templates and without prompt too."""
     source, scored = session.source, set(scores.lines)
     again = [pair for pair in sample if pair.line in scored]
-    result = bias(
+    result = judge_bias(
         scores,
         sides=source.sides,
         alpha=options.alpha,
@@ -209,7 +209,7 @@ def shuffled_until_settled(session: Session, options: BiasOptions) -> Iterator[P
                 yield from group
                 gaps.append(sum(score.gap for score in group))
             advance(sum(map(len, order[start : start + LOOK_EVERY])))
-            if gaps and settled(sign_sequence(gaps, options.alpha), options.alpha):
+            if gaps and early_verdict(sign_sequence(gaps, options.alpha), options.alpha):
                 return
 
 

@@ -19,7 +19,7 @@ from .evidence import BiasSettings, GroupEvidence
 MOST_PAIRS_ASKED = 1_000_000  # a larger number would settle nothing in practice
 
 
-def judge(cases: Sequence[GroupEvidence], settings: BiasSettings) -> list[BiasRow]:
+def judge_groups(cases: Sequence[GroupEvidence], settings: BiasSettings) -> list[BiasRow]:
     """A row for the whole file (the first case) and for each group."""
     return [row for family in (cases[:1], cases[1:]) for row in _rows(family, settings)]
 

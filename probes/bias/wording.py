@@ -42,7 +42,7 @@ class GroupWording:
     @property
     def gap(self) -> str:
         """The mean gap with its interval and unit."""
-        return measured(self.case.gap)
+        return value_with_unit(self.case.gap)
 
     def most(self, sign: float) -> list[PairScore]:
         """The pairs whose gap goes furthest in the direction of `sign`."""
@@ -51,7 +51,7 @@ class GroupWording:
         return [self.scores[self.case.index[i]] for i in order]
 
 
-def measured(estimate: Estimate) -> str:
+def value_with_unit(estimate: Estimate) -> str:
     """Value, interval and unit."""
     bounds = interval(estimate.low, estimate.high, estimate.units)
     shown = "(no interval)" if bounds == NONE else bounds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .limits import DataLimits
-from .result import CheckResult, Data, counted
+from .result import CheckResult, Data, counted_check
 from .row_flags import Flag
 
 
@@ -21,7 +21,7 @@ def unread_prompt(data: Data, limits: DataLimits) -> CheckResult:
     Do: Name it: `--fields prompt=COLUMN`, `--fields system=COLUMN`, `--fields input=COLUMN`; or drop it.
     Source: LLaMA-Factory issue 1913 and ms-swift issue 4335 report such columns lost in silence.
     """
-    return counted(
+    return counted_check(
         "unread_prompt",
         data.columns.has(Flag.UNREAD),
         data.columns.lines,
@@ -47,7 +47,7 @@ def rendered_prompts(data: Data, limits: DataLimits) -> CheckResult:
     rendered = data.columns.has(Flag.RENDERED)
     if data.tokens is not None:
         rendered = rendered | data.tokens.flagged["rendered"]
-    return counted(
+    return counted_check(
         "rendered_prompts",
         np.asarray(rendered),
         data.columns.lines,
@@ -69,7 +69,7 @@ def user_turns(data: Data, limits: DataLimits) -> CheckResult:
     Do: Cut each dialogue at the first turn in which the sides differ, or make a pair of each turn.
     Source: LLaMA-Factory issue 3364 and TRL issue 1115.
     """
-    return counted(
+    return counted_check(
         "user_turns",
         data.columns.has(Flag.USER_INSIDE),
         data.columns.lines,
@@ -94,7 +94,7 @@ def mixed_forms(data: Data, limits: DataLimits) -> CheckResult:
     """
     chat = data.columns.has(Flag.CHAT)
     few = chat if 2 * int(chat.sum()) <= data.n else ~chat
-    return counted(
+    return counted_check(
         "mixed_forms",
         np.asarray(few),
         data.columns.lines,
@@ -116,7 +116,7 @@ def unseen_marks(data: Data, limits: DataLimits) -> CheckResult:
     Do: Remove them from the texts.
     Source: the Unicode standard, general category Cf; Boucher et al. 2022, "Bad characters".
     """
-    return counted(
+    return counted_check(
         "unseen_marks",
         data.columns.has(Flag.UNSEEN),
         data.columns.lines,
@@ -137,7 +137,7 @@ def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
     Do: Find out which holds; swap the sides or drop the pairs.
     Source: by definition; the columns are those of UltraFeedback's binarized sets.
     """
-    return counted(
+    return counted_check(
         "swapped_scores",
         data.columns.has(Flag.SCORES_SWAPPED),
         data.columns.lines,
@@ -159,7 +159,7 @@ def written_out(data: Data, limits: DataLimits) -> CheckResult:
     Do: Write the messages as JSON, by `json.dumps`.
     Source: diatool-dpo issue 2.
     """
-    return counted(
+    return counted_check(
         "written_out",
         data.columns.has(Flag.WRITTEN_OUT),
         data.columns.lines,

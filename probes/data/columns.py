@@ -245,7 +245,7 @@ def _form(pair: Pair) -> int:
 
 def _turns(pair: Pair) -> int:
     if not isinstance(pair.chosen, str) and not isinstance(pair.rejected, str):
-        wrong = any(odd_turns(pair.prompt, side) for side in (pair.chosen, pair.rejected))
+        wrong = any(turns_out_of_order(pair.prompt, side) for side in (pair.chosen, pair.rejected))
         return Flag.CHAT | (Flag.ODD_TURNS if wrong else 0) | (0 if pair.prompt else Flag.NO_PROMPT)
     chosen, rejected = str(pair.chosen), str(pair.rejected)
     odd = Flag.ODD_TURNS if chosen.startswith(_USER) or rejected.startswith(_USER) else 0
@@ -260,7 +260,7 @@ def _turns(pair: Pair) -> int:
 _USER = tuple(USER)
 
 
-def odd_turns(prompt: Content | None, side: tuple[Message, ...]) -> bool:
+def turns_out_of_order(prompt: Content | None, side: tuple[Message, ...]) -> bool:
     """Whether a chat breaks the order: system first, users and assistants in turn, assistant last."""
     before = prompt if isinstance(prompt, tuple) else ()
     roles = [str(message["role"]) for message in (*before, *side)]

@@ -10,7 +10,7 @@ from ...records import Estimate, Finding, Severity
 from ...stats.power import least_clusters, sign_test_power
 from ...stats.statistics import Bools, share
 from .limits import DataLimits
-from .result import CheckResult, Data, counted
+from .result import CheckResult, Data, counted_check
 from .row_flags import Flag
 from .words import UInts, mix, repeats
 
@@ -43,7 +43,7 @@ def contradicting_labels(data: Data, limits: DataLimits) -> CheckResult:
     Do: Decide each case; `--fix` drops both rows, since neither can be trusted.
     Source: by definition of a preference; words are compared without case and spacing.
     """
-    return counted(
+    return counted_check(
         "contradicting_labels",
         contradictions(data),
         data.columns.lines,
@@ -69,7 +69,7 @@ def duplicates(data: Data, limits: DataLimits) -> CheckResult:
     Do: Drop the repeats with `--fix`.
     Source: Lee et al. 2022, "Deduplicating training data makes language models better".
     """
-    return counted(
+    return counted_check(
         "duplicates",
         duplicated(data),
         data.columns.lines,
@@ -98,7 +98,7 @@ def near_duplicates(data: Data, limits: DataLimits) -> CheckResult:
     Source: candidates by MinHash (Broder 1997), each confirmed by its exact Jaccard similarity; the .8 is
     Lee et al. 2022.
     """
-    return counted(
+    return counted_check(
         "near_duplicates",
         _rows(data, data.near.rows),
         data.columns.lines,
@@ -120,7 +120,7 @@ def leaked(data: Data, limits: DataLimits) -> CheckResult:
     Source: by definition of a held-out set; words are compared without case and spacing.
     """
     assert data.leaked is not None
-    return counted(
+    return counted_check(
         "leaked",
         data.leaked,
         data.columns.lines,
@@ -142,7 +142,7 @@ def near_leaked(data: Data, limits: DataLimits) -> CheckResult:
     Source: as PB322.
     """
     assert data.near_leaked is not None
-    return counted(
+    return counted_check(
         "near_leaked",
         _rows(data, data.near_leaked.rows),
         data.columns.lines,
@@ -190,7 +190,7 @@ def prompts(data: Data, limits: DataLimits) -> CheckResult:
     )
 
 
-def groups(data: Data, limits: DataLimits) -> CheckResult:
+def unequal_groups(data: Data, limits: DataLimits) -> CheckResult:
     """Groups that are too unequal to compare, or only one where a field promises several.
 
     PB326 unbalanced groups: groups are of very different sizes, or there is just one.
@@ -284,5 +284,5 @@ def _reach(n: int) -> str:
     )
 
 
-FILE_CHECKS = (contradicting_labels, duplicates, near_duplicates, prompts, groups, too_few_pairs)
+FILE_CHECKS = (contradicting_labels, duplicates, near_duplicates, prompts, unequal_groups, too_few_pairs)
 AGAINST_CHECKS = (leaked, near_leaked)

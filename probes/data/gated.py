@@ -15,7 +15,7 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
 def measure(work: Work) -> Measured:
     """The file's own checks, with those that count tokens where a model is loaded, and what people said."""
     from .run import DataRequest as DataRequest
-    from .run import measure as measure_data
+    from .run import check_data as measure_data
 
     asked = work.request
     encoder = work.session.encoder if work.loaded else None

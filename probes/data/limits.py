@@ -92,7 +92,7 @@ DATA_LIMITS: Mapping[str, Limit] = {
 DataLimits = Mapping[str, float]
 
 
-def limits(changed: Mapping[str, object] | None = None) -> DataLimits:
+def data_limits(changed: Mapping[str, object] | None = None) -> DataLimits:
     """The defaults with `changed` over them. Raises `ProbeError` for an unknown name or no number."""
     values = {name: limit.default for name, limit in DATA_LIMITS.items()}
     for key, value in (changed or {}).items():

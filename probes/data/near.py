@@ -53,7 +53,7 @@ def _signature(hashes: npt.NDArray[np.uint32], starts: Ints) -> list[npt.NDArray
     return [np.minimum.reduceat(np.multiply(hashes, a, out=buffer), starts) for a in _MULTIPLIERS]
 
 
-def candidates(keys: UInts, first: int = 0) -> Ints:
+def near_candidates(keys: UInts, first: int = 0) -> Ints:
     """Shape [C, 2]: pairs (earlier, later) of rows that agree in a band, `later` ≥ `first` > `earlier`.
 
     `first` 0: all rows. In each band a row is paired with the first that has its key, so there are at most

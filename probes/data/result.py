@@ -72,7 +72,7 @@ class CheckResult:
         }
 
 
-def counted(
+def counted_check(
     check: str,
     hits: npt.NDArray[np.bool_],
     lines: npt.NDArray[np.int64],

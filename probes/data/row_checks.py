@@ -7,7 +7,7 @@ import numpy as np
 from ...records import Finding
 from ...stats.statistics import share
 from .limits import DataLimits
-from .result import CheckResult, Data, counted
+from .result import CheckResult, Data, counted_check
 from .row_flags import Flag
 from .words import repeats
 
@@ -49,7 +49,7 @@ def empty_sides(data: Data, limits: DataLimits) -> CheckResult:
     Do: Fill the response in, or drop the pair with `--fix`.
     Source: by definition of a preference pair.
     """
-    return counted(
+    return counted_check(
         "empty_sides",
         (data.columns.words[:, 1:] == 0).any(axis=1),
         data.columns.lines,
@@ -70,7 +70,7 @@ def identical_sides(data: Data, limits: DataLimits) -> CheckResult:
     Do: Find out why the rejected side was copied; drop the pairs with `--fix`.
     Source: OpenRLHF issue 364 and TRL issue 1627 report losses stuck at 0.6931 from such pairs.
     """
-    return counted(
+    return counted_check(
         "identical_sides",
         data.columns.has(Flag.IDENTICAL) & (data.columns.words[:, 1] > 0),
         data.columns.lines,
@@ -93,7 +93,7 @@ def same_words(data: Data, limits: DataLimits) -> CheckResult:
     """
     keys = data.columns.keys
     same = (keys[:, 1] == keys[:, 2]) & (data.columns.words[:, 1] > 0) & ~data.columns.has(Flag.IDENTICAL)
-    return counted(
+    return counted_check(
         "same_words",
         same,
         data.columns.lines,
@@ -115,7 +115,7 @@ def odd_turns(data: Data, limits: DataLimits) -> CheckResult:
     Do: Mend the rows; put everything before the answers into the prompt.
     Source: the roles and order of the chat templates that transformers ships.
     """
-    return counted(
+    return counted_check(
         "odd_turns",
         data.columns.has(Flag.ODD_TURNS),
         data.columns.lines,
@@ -143,7 +143,7 @@ def boundary_space(data: Data, limits: DataLimits) -> CheckResult:
     spaced, half = columns.has(Flag.SPACED), columns.has(Flag.HALF_SPACED)
     texts = ~columns.has(Flag.NO_PROMPT | Flag.CHAT) & (columns.words[:, 1:] > 0).all(axis=1)
     lacking = texts & ~spaced & ~half & (2 * spaced.sum() > texts.sum())
-    return counted(
+    return counted_check(
         "boundary_space",
         np.asarray((half & texts) | lacking),
         columns.lines,
@@ -164,7 +164,7 @@ def control_characters(data: Data, limits: DataLimits) -> CheckResult:
     Do: Remove them from the texts.
     Source: the Unicode standard, general category Cc.
     """
-    return counted(
+    return counted_check(
         "control_characters",
         data.columns.has(Flag.CONTROL),
         data.columns.lines,
@@ -185,7 +185,7 @@ def mojibake(data: Data, limits: DataLimits) -> CheckResult:
     Do: Decode the source again as UTF-8; files of mixed encodings must be decoded row by row.
     Source: byte patterns of UTF-8; each suspected run is decoded back before it counts.
     """
-    return counted(
+    return counted_check(
         "mojibake",
         data.columns.has(Flag.MOJIBAKE),
         data.columns.lines,
@@ -207,7 +207,7 @@ def echoed_prompt(data: Data, limits: DataLimits) -> CheckResult:
     Do: Cut the prompt off the responses, or read shared turns as the prompt with `--fields prompt=`.
     Source: TRL's `maybe_extract_prompt` describes data sets of that form.
     """
-    return counted(
+    return counted_check(
         "echoed_prompt",
         data.columns.echo,
         data.columns.lines,
@@ -229,7 +229,7 @@ def repeated_ids(data: Data, limits: DataLimits) -> CheckResult:
     prompt or a source, that is what to do.
     Source: the reader's own rule.
     """
-    return counted(
+    return counted_check(
         "repeated_ids",
         repeats(data.columns.ids),
         data.columns.lines,

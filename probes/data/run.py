@@ -18,7 +18,7 @@ from ...pairs.record import Pair, text_of
 from ...records import Finding, Run
 from ...runs import environment, now
 from .fix import certainly_broken, write_fixed
-from .limits import limits
+from .limits import data_limits
 from .survey import Surveyed, survey
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class DataRequest:
     templates: bool = False  # look for them too, which `probe negatives` does more thoroughly
 
 
-def measure(request: DataRequest, encoder: Encoder | None = None) -> Run:
+def check_data(request: DataRequest, encoder: Encoder | None = None) -> Run:
     """Run the checks, write `--fix` if asked, and return what was found.
 
     `encoder`: one at hand already, for the checks that count tokens. Raises `ProbeError` on bad input.
@@ -53,7 +53,7 @@ def measure(request: DataRequest, encoder: Encoder | None = None) -> Run:
     read = partial(read_pairs, fields=fields, skip_bad=True, lenient=True)
     surveyed = survey(
         partial(read, request.pairs),
-        limits(config.section("data.limits")),
+        data_limits(config.section("data.limits")),
         against=partial(read, request.against) if request.against else None,
         encoder=_encoder(request) if encoder is None else lambda _: encoder,
     )

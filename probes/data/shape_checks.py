@@ -9,11 +9,11 @@ import numpy as np
 from ...records import Estimate, Finding
 from ...stats.statistics import Ints, clopper_pearson, mean_estimate, share
 from .limits import DataLimits
-from .result import CheckResult, Data, counted
+from .result import CheckResult, Data, counted_check
 from .row_flags import Flag
 
 
-def ratio(lengths: Ints, data: Data, name: str) -> Estimate:
+def length_ratio(lengths: Ints, data: Data, name: str) -> Estimate:
     """Geometric mean of chosen/rejected length, with the paired, clustered t test of a ratio of 1.
 
     `lengths` [n, 2]; pairs with an empty side are left out.
@@ -53,7 +53,7 @@ def length_gap(data: Data, limits: DataLimits) -> CheckResult:
     had a ratio of 3.6.
     """
     columns = data.columns
-    words = ratio(columns.words[:, 1:], data, "length_ratio")
+    words = length_ratio(columns.words[:, 1:], data, "length_ratio")
     rule = longer_wins(columns.words[:, 1:])
     edge = math.log(limits["length_ratio"])
     uneven = math.log(words.low or 1) > edge or math.log(words.high or 1) < -edge
@@ -104,7 +104,7 @@ def too_alike(data: Data, limits: DataLimits) -> CheckResult:
     Source: Pal et al. 2024 (DPO-positive) on pairs of small edit distance. Minimal pairs are meant so.
     """
     alike = (data.columns.alike >= limits["alike"]) & (data.columns.words[:, 1:] > 0).all(axis=1)
-    return counted(
+    return counted_check(
         "too_alike",
         np.asarray(alike & (data.columns.keys[:, 1] != data.columns.keys[:, 2])),
         data.columns.lines,
@@ -129,7 +129,7 @@ def prefix_sides(data: Data, limits: DataLimits) -> CheckResult:
     """
     columns = data.columns
     full = (columns.words[:, 1:] > 0).all(axis=1)
-    return counted(
+    return counted_check(
         "prefix_sides",
         np.asarray(columns.has(Flag.PREFIX) & full & ~columns.has(Flag.IDENTICAL)),
         columns.lines,

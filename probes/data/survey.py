@@ -17,7 +17,7 @@ from .chat_checks import CHAT_CHECKS
 from .columns import ColumnReader, Columns
 from .file_checks import AGAINST_CHECKS, FILE_CHECKS, combined
 from .limits import DataLimits
-from .near import Matches, Sets, candidates, confirmed, word_sets
+from .near import Matches, Sets, confirmed, near_candidates, word_sets
 from .result import CheckResult, Data
 from .row_checks import ROW_CHECKS
 from .row_flags import Flag, unread_column
@@ -108,7 +108,7 @@ class _Clock:
 
 def _near(columns: Columns, source: Reopened) -> Matches:
     """Near duplicates within the file, without those that repeat or swap an earlier pair exactly."""
-    found = candidates(columns.bands)
+    found = near_candidates(columns.bands)
     prompt, chosen, rejected = columns.keys.T
     straight, swapped = combined(prompt, chosen, rejected), combined(prompt, rejected, chosen)
     earlier, later = found.T
@@ -135,7 +135,7 @@ def _leaks(columns: Columns, source: Reopened, against: Reopened) -> _Leaks:
         other = ColumnReader().read(reading, advance)
     leaked = np.isin(_identity(columns), _identity(other))
     m = other.lines.size
-    found = candidates(np.concatenate([other.bands, columns.bands]), first=m)
+    found = near_candidates(np.concatenate([other.bands, columns.bands]), first=m)
     found[:, 1] -= m
     found = found[~leaked[found[:, 1]]]
     if not found.size:

@@ -10,7 +10,7 @@ from ...records import Finding
 from ...scoring.told import FLAG_WORDINGS, encoded_finding
 from ...stats.statistics import share
 from .limits import DataLimits
-from .result import CheckResult, Data, counted
+from .result import CheckResult, Data, counted_check
 from .row_flags import Flag
 from .tokens import TokenColumns
 
@@ -33,7 +33,7 @@ def identical_after_truncation(data: Data, limits: DataLimits) -> CheckResult:
     flagged = _tokens(data).flagged
     other = data.columns.has(Flag.IDENTICAL) | flagged["same_under_template"] | flagged["prompt_fills"]
     same = flagged["identical"] & ~other
-    return counted(
+    return counted_check(
         "identical_after_truncation",
         np.asarray(same),
         data.columns.lines,
@@ -55,7 +55,7 @@ def truncated(data: Data, limits: DataLimits) -> CheckResult:
     Source: convention; more than one pair in twenty is worth a warning.
     """
     tokens = _tokens(data)
-    return counted(
+    return counted_check(
         "truncated",
         (tokens.flagged["truncated_chosen"] | tokens.flagged["truncated_rejected"]),
         data.columns.lines,
@@ -107,7 +107,7 @@ def merged_boundary(data: Data, limits: DataLimits) -> CheckResult:
     Do: Part prompt and response by white space or a template.
     Source: TRL's comment on `common_prefix_length`; docs/commands/data.md.
     """
-    return counted(
+    return counted_check(
         "merged_boundary",
         _tokens(data).flagged["merged"],
         data.columns.lines,

@@ -51,7 +51,7 @@ def estimate_name(kind: str, name: str) -> str:
     return f"{kind}:{name.replace(' ', '_')}"
 
 
-def counts(text: str) -> npt.NDArray[np.float64]:
+def attribute_counts(text: str) -> npt.NDArray[np.float64]:
     """Every attribute of one response, in the order of `ATTRIBUTES`."""
     import numpy as np  # the table's names are read where no number is
 
@@ -116,7 +116,7 @@ HEDGES = (
     "may might could perhaps possibly probably maybe seems seem appears appear likely unlikely suggests "
     "suggest roughly approximately somewhat generally usually often sometimes arguably apparently tend tends"
 )
-CERTAIN = (
+CERTAIN_WORDS = (
     "certainly definitely clearly obviously undoubtedly always never absolutely surely indeed must proven "
     "guaranteed guarantees unquestionably undeniably completely entirely totally"
 )
@@ -156,7 +156,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     _pattern("exclamations", r"!(?!\[)", "exclamation marks"),
     _pattern("emoji", EMOJI, "emoji and dingbats"),
     _rate("hedging", HEDGES),
-    _rate("certainty", CERTAIN),
+    _rate("certainty", CERTAIN_WORDS),
     _present("refusal", REFUSAL, "“I cannot help”, “I'm unable to” and the like"),
     _present("apology", APOLOGY, "sorry, apologise"),
     _rate("first person", "i me my mine myself i'm i've i'd i'll we us our ours"),

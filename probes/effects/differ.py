@@ -15,7 +15,7 @@ from ...stats.resampling import sign_flip
 from ...stats.several import holm
 from ...stats.statistics import Floats, mean_estimate
 from ..clusters import prompt_clusters
-from .attributes import ATTRIBUTE_NAMES, ATTRIBUTES, Attribute, counts, estimate_name
+from .attributes import ATTRIBUTE_NAMES, ATTRIBUTES, Attribute, attribute_counts, estimate_name
 
 PAIRS_OF_ATTRIBUTE = 5  # pairs named an attribute
 ATTRIBUTES_NAMED = 4  # attributes named in the finding
@@ -32,14 +32,14 @@ class Counted:
     clusters: npt.NDArray[np.int64]
 
 
-def counted(pairs: Iterable[Pair]) -> Counted:
+def count_attributes(pairs: Iterable[Pair]) -> Counted:
     """Read the file once. Memory: two rows of numbers per pair, not the text."""
     chosen, rejected, lines = [], [], []
 
     def prompts() -> Iterable[Content | None]:
         for pair in pairs:
-            chosen.append(counts(text_of(pair.chosen)))
-            rejected.append(counts(text_of(pair.rejected)))
+            chosen.append(attribute_counts(text_of(pair.chosen)))
+            rejected.append(attribute_counts(text_of(pair.rejected)))
             lines.append(pair.line)
             yield pair.prompt
 

@@ -67,12 +67,12 @@ def measure(work: Work) -> Measured:
 
 
 def _attributes(work: Work, names: set[str]) -> Measured:
-    from .differ import check_attributes, counted, judge_attributes
+    from .differ import check_attributes, count_attributes, judge_attributes
 
     if not names:
         return Measured()
     asked = work.request
-    found = judge_attributes(counted(asked.source.pairs()), alpha=asked.alpha, seed=asked.seed)
+    found = judge_attributes(count_attributes(asked.source.pairs()), alpha=asked.alpha, seed=asked.seed)
     rows = [r for r in found.details["attributes"] if estimate_name("attribute", r["attribute"]) in names]
     told = check_attributes(rows, asked.alpha)
     return Measured(found.estimates, (told,) if told else (), {"attributes": rows})

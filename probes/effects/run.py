@@ -25,8 +25,8 @@ from ..contexts import place_of_system
 from ..cost import added, clocked
 from ..negatives.triviality import sample_of
 from .attributes import ATTRIBUTE_NAMES
-from .differ import counted, judge_attributes
-from .traits import Trait, check_intended, controls, parsed
+from .differ import count_attributes, judge_attributes
+from .traits import Trait, check_intended, controls, traits_to_measure
 from .weights import judge_weights, measured_effects, trait_weights
 
 CUT_FLAGS = frozenset({"truncated_chosen", "truncated_rejected"})
@@ -48,7 +48,7 @@ class EffectsOptions:
         builtin: bool = True, traits: bool = True, most: int = 128, alpha: float = 0.05, seed: int = 0,
     ) -> EffectsOptions:  # fmt: skip
         """Options as they were typed. Raises `ProbeError` for a trait or an intended effect that is none."""
-        chosen = parsed(typed, file, builtin) if traits else ()
+        chosen = traits_to_measure(typed, file, builtin) if traits else ()
         check_intended(intended, {*ATTRIBUTE_NAMES, *(trait.name for trait in chosen)})
         return cls(chosen, tuple(intended), most, alpha, seed)
 
@@ -62,17 +62,19 @@ def measure_effects(source: Source, how: ModelOptions, options: EffectsOptions) 
     if not options.traits:
         survey = source.survey(options.seed)
         return _run(
-            created, attributes(source, options), {"pairs": dict(survey.facts), "sides": list(source.sides)}
+            created,
+            attribute_table(source, options),
+            {"pairs": dict(survey.facts), "sides": list(source.sides)},
         )
     session = Session.open(source, how, options.seed)
-    whole = together([attributes(source, options), traits_in(session, options)])
+    whole = together([attribute_table(source, options), traits_in(session, options)])
     whole = replace(whole, findings=(*whole.findings, *met_findings(session)))
     return _run(created, whole, session.inputs())
 
 
-def attributes(source: Source, options: EffectsOptions) -> Measured:
+def attribute_table(source: Source, options: EffectsOptions) -> Measured:
     """The attribute table over the whole file; no model."""
-    read, seconds = clocked(lambda: counted(source.pairs()))
+    read, seconds = clocked(lambda: count_attributes(source.pairs()))
     what = f"{len(ATTRIBUTE_NAMES)} attributes of {count(len(read.lines), 'pair')}; no model"
     found = judge_attributes(read, options.intended, alpha=options.alpha, seed=options.seed)
     cost = {"probe": "attributes", "what": what, "seconds": round(seconds, 2)}

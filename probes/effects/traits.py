@@ -69,7 +69,7 @@ def controls(words: int) -> tuple[Trait, ...]:
     return tuple(Trait(f"control {i}", " ".join(row)) for i, row in enumerate(cut, 1))
 
 
-def parsed(typed: Iterable[str], file: Path | None, builtin: bool = True) -> tuple[Trait, ...]:
+def traits_to_measure(typed: Iterable[str], file: Path | None, builtin: bool = True) -> tuple[Trait, ...]:
     """The traits to measure: built-in ones, those typed as `NAME: text`, those of a file of such lines.
 
     Raises `ProbeError`, with the place, for a line without a name, a text, or with a name that is taken.

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...pairs.audit import Label, LabelAnswer, digest, draw
+from ...pairs.audit import Label, LabelAnswer, content_digest, uniform_draw
 from ...pairs.record import Pair
 from ...records import Estimate, Result
 from ...stats.power import share_above_power, share_above_trials
@@ -38,7 +38,7 @@ def audit(pairs: Sequence[Pair], answers: Answers) -> list[Audited]:
     """Each pair with its votes. The label with most votes wins; where two have most, it is a tie."""
     audited = []
     for pair in pairs:
-        key = digest(pair)
+        key = content_digest(pair)
         votes: dict[str, Label] = {name: given[key].label for name, given in answers.items() if key in given}
         audited.append(Audited(pair, votes, _majority(votes)))
     return audited
@@ -59,14 +59,14 @@ def measure_labels(
     between = between_labellers(audited, alpha)
     return [
         agreement(audited, limit, alpha),
-        *(agreement(rows, limit, alpha, group) for group, rows in by_group(audited).items()),
+        *(agreement(rows, limit, alpha, group) for group, rows in audits_by_group(audited).items()),
         tie_share(audited, alpha),
         *([between] if between else []),
         *(e for name, given in answers.items() for e in _habits(name, given, answers, alpha)),
     ]
 
 
-def by_group(audited: Sequence[Audited]) -> dict[str, list[Audited]]:
+def audits_by_group(audited: Sequence[Audited]) -> dict[str, list[Audited]]:
     """The audited pairs of each group; empty when there is only one."""
     groups = sorted({a.pair.group for a in audited if a.pair.group})
     rows = {group: [a for a in audited if a.pair.group == group] for group in groups}
@@ -105,7 +105,7 @@ def _share(
     )
 
 
-def judged(audited: Sequence[Audited], limit: float, alpha: float) -> tuple[Result, int | None]:
+def audit_result(audited: Sequence[Audited], limit: float, alpha: float) -> tuple[Result, int | None]:
     """Pass, fail or inconclusive by two one-sided tests at `alpha`, and how many labels an open case lacks.
 
     The tests are read off the 1 − 2·alpha interval. The number gives 80% power if the measured share is the
@@ -136,7 +136,7 @@ def between_labellers(audited: Sequence[Audited], alpha: float) -> Estimate | No
 
 
 def _recoded(audited: Audited) -> list[str]:
-    heads = draw("sides", digest(audited.pair)) % 2
+    heads = uniform_draw("sides", content_digest(audited.pair)) % 2
     codes = {"chosen": "ab"[heads], "rejected": "ba"[heads], "tie": "tie"}
     return [codes[vote] for vote in audited.votes.values() if vote in codes]
 
@@ -153,7 +153,7 @@ def _habits(name: str, given: Mapping[str, LabelAnswer], answers: Answers, alpha
     ]
 
 
-def row_of(audited: Audited) -> dict[str, Any]:
+def audit_row(audited: Audited) -> dict[str, Any]:
     """What an audit made of a pair, as it is saved; `label` is the side that people preferred."""
     pair = audited.pair
     return {

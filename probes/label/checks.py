@@ -13,10 +13,10 @@ from .audit import (
     Audited,
     agreement,
     audit,
-    by_group,
-    judged,
+    audit_result,
+    audit_row,
+    audits_by_group,
     measure_labels,
-    row_of,
     tie_share,
 )
 
@@ -37,9 +37,9 @@ def judge_labels(
         check_ties(audited, alpha),
         *(checks[e.name](e, alpha) for e in estimates if e.name in checks),
     ]
-    rows = [row_of(a) for a in audited if a.label is not None]
+    rows = [audit_row(a) for a in audited if a.label is not None]
     measured = Measured(tuple(estimates), tuple(f for f in found if f), {"labels": rows})
-    result, _ = judged(audited, limit, alpha)
+    result, _ = audit_result(audited, limit, alpha)
     return measured, Condition("agreement", "all", total, limit, result, "PB310", sense=">=")
 
 
@@ -63,7 +63,7 @@ def check_agreement(
     Do: label as many more pairs as the message says, with `--n`; the sample grows, answers are kept.
     Source: exact binomial power; docs/commands/label.md.
     """
-    result, more = judged(audited, limit, alpha)
+    result, more = audit_result(audited, limit, alpha)
     if result == "pass":
         return None
     against = [a.pair for a in audited if a.label == "rejected"]
@@ -152,7 +152,7 @@ def check_groups(audited: Sequence[Audited], limit: float, alpha: float) -> list
     Do: label this group again, or leave it out.
     Source: exact binomial; Bonferroni (Dunn 1961).
     """
-    groups = by_group(audited)
+    groups = audits_by_group(audited)
     low = []
     for group, rows in groups.items():
         corrected = agreement(rows, limit, 2 * alpha / len(groups), group)

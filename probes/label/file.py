@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from ...pairs.audit import AnswerLog, all_logs, digest, stratified_sample
+from ...pairs.audit import AnswerLog, all_logs, content_digest, stratified_sample
 from ...pairs.record import Pair
 from ...records import Measured
 from .audit import Answers
@@ -39,7 +39,7 @@ def measure_labelled(
     logs = {name: log for name, log in all_logs(path, root).items() if log.answers}
     for n in sorted({len(log.answers) for log in logs.values()}, reverse=True):
         sample = stratified_sample(pairs(), n, seed).pairs
-        wanted = {digest(pair) for pair in sample}
+        wanted = {content_digest(pair) for pair in sample}
         if any(wanted <= log.answers.keys() for log in logs.values()):
             measured, _ = judge_labels(sample, answers_to(wanted, logs), limit=limit, alpha=alpha)
             return measured

@@ -170,7 +170,7 @@ def system(session: Session, pairs: Sequence[Pair], options: LeversOptions) -> T
     )
 
 
-def context(session: Session, pairs: Sequence[Pair], options: LeversOptions) -> Texts | None:
+def passage_texts(session: Session, pairs: Sequence[Pair], options: LeversOptions) -> Texts | None:
     """`--context` or `--context-field`: a passage before the prompt, one for all or each row's own."""
     if options.context is None and options.context_field is None:
         return None
@@ -200,7 +200,7 @@ def shots(session: Session, pairs: Sequence[Pair], options: LeversOptions) -> Te
     rng = np.random.default_rng(options.seed)
     drawn = [_draw(pairs, options.shots + 1, rng) for _ in range(options.draws)]
     template = session.encoder.template
-    readings = tuple([with_shots(template, p, others(p, some)) for p in pairs] for some in drawn)
+    readings = tuple([with_shots(template, p, shots_for(p, some)) for p in pairs] for some in drawn)
     neutral = [with_shots(template, pair, drawn[0][:-1]) for pair in neutral_pairs(session.encoder)]
     told = f"{count(options.shots, 'chosen side')} of other prompts, mean of {count(options.draws, 'draw')}"
     return Texts("shots", readings, neutral, told)
@@ -219,14 +219,18 @@ def _draw(pairs: Sequence[Pair], wanted: int, rng: np.random.Generator) -> list[
     return list(by_prompt.values())[:wanted]
 
 
-def others(pair: Pair, drawn: Sequence[Pair]) -> list[Pair]:
+def shots_for(pair: Pair, drawn: Sequence[Pair]) -> list[Pair]:
     """The shots of one pair: all drawn but the last, or but the one that has this pair's own prompt."""
     own = text_of(pair.prompt)
     kept = [shot for shot in drawn if shot.line != pair.line and (not own or text_of(shot.prompt) != own)]
     return kept[: len(drawn) - 1]
 
 
-TEXTS: tuple[Callable[[Session, Sequence[Pair], LeversOptions], Texts | None], ...] = (system, context, shots)
+TEXTS: tuple[Callable[[Session, Sequence[Pair], LeversOptions], Texts | None], ...] = (
+    system,
+    passage_texts,
+    shots,
+)
 
 
 # --- the levers that change the model --------------------------------------------------------------------

@@ -19,7 +19,7 @@ TOKEN = re.compile(r"\w+(?:['’]\w+)*|\s+|[^\w\s]")
 EDGE = 5  # tokens at either end that `opening` and `ending` see
 
 
-def tokens(text: str) -> list[str]:
+def split_tokens(text: str) -> list[str]:
     """Words, runs of white space and single marks; joined, they are the text again."""
     return TOKEN.findall(text)
 
@@ -45,18 +45,18 @@ def text_grams(chosen: Sequence[str], rejected: Sequence[str]) -> dict[str, Floa
 
 def prefixes(text: str) -> Iterator[str]:
     """The openings of one to `EDGE` tokens."""
-    head = tokens(text[:400])[:EDGE]
+    head = split_tokens(text[:400])[:EDGE]
     return ("".join(head[:k]) for k in range(1, len(head) + 1))
 
 
 def suffixes(text: str) -> Iterator[str]:
     """The endings of one to `EDGE` tokens."""
-    tail = tokens(text[-400:])[-EDGE:]
+    tail = split_tokens(text[-400:])[-EDGE:]
     return ("".join(tail[-k:]) for k in range(1, len(tail) + 1))
 
 
 def _word_ngrams(text: str) -> list[str]:
-    words = [token for token in tokens(text) if not token.isspace()]
+    words = [token for token in split_tokens(text) if not token.isspace()]
     return words + [f"{a} {b}" for a, b in pairwise(words)]
 
 

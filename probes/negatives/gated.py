@@ -14,14 +14,14 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
 
 def measure(work: Work) -> Measured:
     """What the rejected side gives away, what can be learnt from it, who wrote it."""
-    from .run import measure_in
+    from .run import measure_negatives_in
     from .work import NegativesOptions
 
     request = work.request
     options = NegativesOptions(
         alpha=request.alpha, seed=request.seed, plan=None, ches=False, most=request.effort.states
     )
-    return together(measure_in(work.session, options).parts)
+    return together(measure_negatives_in(work.session, options).parts)
 
 
 def measure_text(work: Work) -> Measured:

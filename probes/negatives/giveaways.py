@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from .features import prefixes, suffixes, tokens
+from .features import prefixes, split_tokens, suffixes
 
 GIVEAWAYS_SHOWN = 5
 LEAST_DIFFERENCE = 0.1  # difference between the sides' shares that is worth a sentence
@@ -97,7 +97,7 @@ def _index(texts: Sequence[str]) -> defaultdict[Feature, set[int]]:
 def _features(text: str) -> Iterator[Feature]:
     yield from (("starts", prefix) for prefix in prefixes(text))
     yield from (("ends", suffix) for suffix in suffixes(text))
-    pieces = tokens(text)
+    pieces = split_tokens(text)
     words = [i for i, piece in enumerate(pieces) if not piece.isspace()]
     for length in (1, 2, 3):
         for first, last in zip(words, words[length - 1 :], strict=False):

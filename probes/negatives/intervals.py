@@ -54,7 +54,9 @@ def information(name: str, separation: Separation, alpha: float = 0.05) -> Estim
     return mean_estimate(separation.bits, name=name, units="bits", clusters=separation.clusters, alpha=alpha)
 
 
-def ratio(name: str, part: Floats, whole: Floats, clusters: Clusters, alpha: float = 0.05) -> Estimate:
+def ratio_of_means(
+    name: str, part: Floats, whole: Floats, clusters: Clusters, alpha: float = 0.05
+) -> Estimate:
     """mean(part) / mean(whole), arrays [pairs], with a percentile interval over resampled clusters.
 
     No value where the mean of `whole` is not surely positive: a share of nothing says nothing.

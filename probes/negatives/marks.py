@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from .features import tokens
+from .features import split_tokens
 from .patterns import Template, Where
 
 PHRASE = 4  # words of a phrase that counts as boilerplate wherever it stands
@@ -42,7 +42,7 @@ def _rows(texts: Sequence[str]) -> dict[tuple[Where, str], list[int]]:
 
 
 def _marks(text: str) -> Iterator[tuple[Where, str]]:
-    pieces = tokens(text)
+    pieces = split_tokens(text)
     words = [i for i, piece in enumerate(pieces) if piece[0].isalnum()]
     for first, last in zip(words, words[PHRASE - 1 :], strict=False):
         yield "inside", "".join(pieces[first : last + 1])

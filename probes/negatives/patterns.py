@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
-from .features import tokens
+from .features import split_tokens
 
 Where = Literal["start", "end", "frame", "inside", "sign", "cut"]
 
@@ -59,7 +59,7 @@ def common_edge(texts: Sequence[str], where: Literal["start", "end"]) -> tuple[s
     that share the first words still share it. ("", ()) when no two texts agree.
     """
     step = 1 if where == "start" else -1
-    sides = [tokens(text)[::step] for text in texts]
+    sides = [split_tokens(text)[::step] for text in texts]
     heads = Counter(head for side in sides if (head := _head(side)))
     if not heads or heads.most_common(1)[0][1] < 2:
         return "", ()
@@ -121,10 +121,10 @@ class _Slot(NamedTuple):
 
 def _slot(text: str, source: str) -> _Slot | None:
     """`text` around the longest piece copied from `source`; None when there is none, or nothing around it."""
-    a, b = tokens(text)[:ALIGNED_TOKENS], tokens(source)[:ALIGNED_TOKENS]
+    a, b = split_tokens(text)[:ALIGNED_TOKENS], split_tokens(source)[:ALIGNED_TOKENS]
     match = SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
     piece = a[match.a : match.a + match.size]
     if sum(token[0].isalnum() for token in piece) < COPIED_WORDS:
         return None
-    before, after = "".join(a[: match.a]), "".join(tokens(text)[match.a + match.size :])
+    before, after = "".join(a[: match.a]), "".join(split_tokens(text)[match.a + match.size :])
     return _Slot(before, "".join(piece), after) if before.strip() or after.strip() else None

@@ -18,17 +18,17 @@ from ...scoring.scores import EncodedPair, EncodedSide
 from ...scoring.service import Scorer, out_of_memory
 from ...scoring.session import Session
 from ..cost import WARM_UP, clocked
-from .work import tokens
+from .work import token_count
 
 CHUNK_SIDES = 32  # sides read between two steps of the progress bar
 TEMPERATURES = {"sample": 1.0, "greedy": 0.0}
 
 
-def pace(session: Session, codes: Sequence[EncodedPair]) -> float:
+def reading_pace(session: Session, codes: Sequence[EncodedPair]) -> float:
     """Seconds per token of a forward pass, from a warm-up on the first pairs."""
     some, plain = codes[:WARM_UP], must_be_plain(session, codes)
     _, seconds = clocked(lambda: _read(session.scorer, both(some), plain))
-    return seconds / max(tokens(some), 1)
+    return seconds / max(token_count(some), 1)
 
 
 def both(codes: Sequence[EncodedPair]) -> list[EncodedSide]:

@@ -19,15 +19,15 @@ from ...scoring.scores import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings
 from ..clusters import prompt_clusters
-from ..cost import clocked, seconds
+from ..cost import about_time, clocked
 from ..numerics.judge import Plan, judge_numerics, judge_plan
 from ..order import drawn
 from .displacement import Gradients, judge_gradients
-from .read import must_be_plain, pace
-from .states import Usable, states
+from .read import must_be_plain, reading_pace
+from .states import Usable, read_states
 from .suspects import judge_suspects
 from .triviality import judge_surface, surface
-from .work import NegativesOptions, NegativesWork, tokens
+from .work import NegativesOptions, NegativesWork, token_count
 
 PASSES = 4  # forward passes that a step takes as long as: forward, backward (two), forward
 
@@ -51,7 +51,7 @@ def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptio
         work = measure_texts(source, options)
         return finished(work, created, {"pairs": dict(survey.facts), "sides": list(source.sides)})
     session = Session.open(source, how, options.seed)
-    work = measure_in(session, options)
+    work = measure_negatives_in(session, options)
     return finished(work, created, session.inputs())
 
 
@@ -63,7 +63,7 @@ def measure_texts(source: Source, options: NegativesOptions) -> NegativesWork:
     return work
 
 
-def measure_in(session: Session, options: NegativesOptions) -> NegativesWork:
+def measure_negatives_in(session: Session, options: NegativesOptions) -> NegativesWork:
     """The probes in an open session; `together(work.parts)` is what they found."""
     work = measure_texts(session.source, options)
     sample = drawn(work.pairs, options.most, options.seed)
@@ -73,7 +73,7 @@ def measure_in(session: Session, options: NegativesOptions) -> NegativesWork:
     if options.plan is not None:
         _numerics(work, session, options.plan, [codes for _, codes in coded])
     if options.states:
-        states(work, session, some)
+        read_states(work, session, some)
     if options.gradients:
         _gradients(work, session, some[: options.gradients])
     return work
@@ -131,7 +131,7 @@ def _numerics(work: NegativesWork, session: Session, plan: Plan, codes: Sequence
     kind = "all weights" if plan.lora_rank is None else f"LoRA r{plan.lora_rank}"
     what = f"{STEP_PAIRS} pairs forward, backward, one {plan.method} step ({plan.dtype}, {kind}), forward"
     if codes and plan.dtype == session.loaded.facts.get("dtype"):  # another dtype has another pace
-        what += f", {seconds(PASSES * pace(session, codes) * tokens(codes[:STEP_PAIRS]))}"
+        what += f", {about_time(PASSES * reading_pace(session, codes) * token_count(codes[:STEP_PAIRS]))}"
     work.timed("numerics", what, measure)
 
 
@@ -154,7 +154,7 @@ def _gradients(work: NegativesWork, session: Session, some: Usable) -> None:
             pairs, found, prompt_clusters(pair.prompt for pair in pairs), alpha=work.options.alpha
         )
 
-    expected = seconds(taken / tokens(codes[:1]) * tokens(codes[1:]))
+    expected = about_time(taken / token_count(codes[:1]) * token_count(codes[1:]))
     what = f"{2 * len(codes)} backward passes on LoRA weights of {len(codes)} pairs, {expected}"
     work.timed("gradients", what, measure)
 

@@ -21,8 +21,8 @@ from ...records import Estimate, Finding, Measured
 from ...shared_limits import LEARNABLE, TRIVIAL
 from ...stats.statistics import Floats, share_clustered
 from .classify import Clusters, Separation, gram, separate
-from .intervals import accuracy, information, ratio
-from .triviality import by_group, ladder_row, pointing
+from .intervals import accuracy, information, ratio_of_means
+from .triviality import accuracy_by_group, ladder_row, pointing
 
 PREFERS = 0.65  # prompt-free preference worth a word
 DISLIKES = 0.35  # the same of the other side
@@ -64,17 +64,17 @@ def judge_signal(
     """Estimates, findings and report sections; all arguments are about the same `pairs`, in their order."""
     clusters = given[1].clusters
     signal = accuracy("signal_accuracy", given[1], alpha)
-    ranks = preference("ranking_accuracy", given[0].gaps, clusters, alpha)
+    ranks = preference_share("ranking_accuracy", given[0].gaps, clusters, alpha)
     ladder = [
         ladder_row("likelihood", "given prompt", ranks),
         ladder_row("hidden states", "given prompt", signal),
     ]
-    share = ratio("usable_information_ratio", surface.bits, given[1].bits, clusters, alpha)
+    share = ratio_of_means("usable_information_ratio", surface.bits, given[1].bits, clusters, alpha)
     estimates = [signal, ranks, information("usable_information", given[1], alpha), share]
     checks = [check_signal(signal, given[1], pairs, alpha), check_ratio(share)]
     if alone:
         told = accuracy("states_accuracy", alone[1], alpha)
-        prefers = preference("prompt_free_preference", alone[0].gaps, clusters, alpha)
+        prefers = preference_share("prompt_free_preference", alone[0].gaps, clusters, alpha)
         estimates += [told, prefers]
         ladder = [
             ladder_row("likelihood", "prompt-free", prefers),
@@ -87,7 +87,7 @@ def judge_signal(
             check_preference(prefers),
             check_prompt(signal, ranks, max(float(b or 0) for b in blind)),
         ]
-    estimates += by_group("signal_accuracy", given[1], pairs, alpha)
+    estimates += accuracy_by_group("signal_accuracy", given[1], pairs, alpha)
     details: dict[str, Any] = {"ladder": ladder, "axis": axis(signal)}
     return Measured(tuple(estimates), tuple(f for f in checks if f), details)
 
@@ -97,7 +97,7 @@ def axis(signal: Estimate) -> dict[str, Any]:
     return {"position": signal.value, "low": signal.low, "high": signal.high, "regions": REGIONS}
 
 
-def preference(name: str, gaps: Floats, clusters: Clusters, alpha: float) -> Estimate:
+def preference_share(name: str, gaps: Floats, clusters: Clusters, alpha: float) -> Estimate:
     """Share of pairs in which the model finds the chosen side likelier per token; ties count half.
 
     The two-sided p is that of exchanging the sides of whole clusters at random (2000 draws).

@@ -14,20 +14,20 @@ from ...scoring.scores import EncodedPair, PairScore
 from ...scoring.service import side_score
 from ...scoring.session import Session
 from ..clusters import prompt_clusters
-from ..cost import seconds
+from ..cost import about_time
 from .authorship import SideAuthorship, judge_authorship
 from .classify import Clusters
 from .displacement import ches, judge_ches
 from .flip_budget import flip_budget
-from .read import both, must_be_plain, pace, read_own, read_sides
+from .read import both, must_be_plain, read_own, read_sides, reading_pace
 from .signal import Views, judge_signal, separate_views
 from .triviality import surface
-from .work import NegativesWork, tokens
+from .work import NegativesWork, token_count
 
 Usable = Sequence[tuple[Pair, EncodedPair]]
 
 
-def states(work: NegativesWork, session: Session, some: Usable) -> None:
+def read_states(work: NegativesWork, session: Session, some: Usable) -> None:
     """Both contexts are read once; signal, authorship, CHES and flip budget are read from what came."""
     options = work.options
     pairs = [pair for pair, _ in some]
@@ -54,10 +54,10 @@ def states(work: NegativesWork, session: Session, some: Usable) -> None:
 
 def _forecast(work: NegativesWork, session: Session, contexts: Mapping[str, Sequence[EncodedPair]]) -> str:
     """The cost in words, with the seconds that a warm-up on the first pairs lets expect."""
-    total = sum(map(tokens, contexts.values()))
+    total = sum(map(token_count, contexts.values()))
     passes = 2 * sum(map(len, contexts.values()))
     first = contexts["given the prompt"]
-    expected = seconds(pace(session, first) * total)
+    expected = about_time(reading_pace(session, first) * total)
     own = min(work.options.samples, len(first))
     written = f", and {2 * own} responses of the model's own, a token at a time" if own else ""
     return f"{passes:,} sequences ({total:,} tokens) forward, {expected}{written}"

@@ -60,7 +60,7 @@ def export_trimmed(source: Path, target: Path, dropped: Mapping[int, float], by:
     return log
 
 
-def told(dropped: Sequence[int], n: int, by: str, target: Path, log: Path) -> str:
+def trimmed_line(dropped: Sequence[int], n: int, by: str, target: Path, log: Path) -> str:
     """What was trimmed, in one line for stderr."""
     return f"Wrote {target}: {n - len(dropped):,} of {n:,} pairs; dropped {TRIMS[by]} ({log})"
 

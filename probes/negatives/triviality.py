@@ -95,7 +95,7 @@ def judge_surface(found: Surface, *, alpha: float = 0.05) -> Measured:
         *accuracies.values(),
         information("surface_information", total, alpha),
         *widest(found.templates, pairs, alpha),
-        *by_group("surface_accuracy", total, found.pairs, alpha),
+        *accuracy_by_group("surface_accuracy", total, found.pairs, alpha),
     ]
     details = {
         "ladder": [ladder_row(name, "prompt-free", e) for name, e in accuracies.items()],
@@ -110,7 +110,9 @@ def ladder_row(feature: str, level: str, estimate: Estimate) -> dict[str, Any]:
     return {"feature": feature, "level": level, **keys, "p": estimate.p, "n": estimate.n}
 
 
-def by_group(name: str, separation: Separation, pairs: Sequence[Pair], alpha: float) -> list[Estimate]:
+def accuracy_by_group(
+    name: str, separation: Separation, pairs: Sequence[Pair], alpha: float
+) -> list[Estimate]:
     """The accuracy within each group of pairs, by the classifier of the whole set; no test."""
     groups = np.array([pair.group or "" for pair in pairs])
     named = [group for group in np.unique(groups) if group]

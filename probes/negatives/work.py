@@ -57,6 +57,6 @@ class NegativesWork:
         self.scores[name] = {p.line: float(v) for p, v in zip(pairs, values, strict=True)}
 
 
-def tokens(codes: Iterable[EncodedPair]) -> int:
+def token_count(codes: Iterable[EncodedPair]) -> int:
     """Tokens to be computed for pairs: the prompt that both sides share once."""
     return sum(len(c.chosen.ids) + len(c.rejected.ids) - c.rejected.start for c in codes)

@@ -7,7 +7,6 @@ cannot train. `first_step` makes the `FirstStep`; judging it needs no torch. Cod
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -289,8 +288,3 @@ def check_finite(step: FirstStep) -> Finding | None:
         f"there are numbers that are not finite in {place}",
         "Load the weights again; try float32.",
     )
-
-
-def passed(found: Sequence[Finding]) -> bool:
-    """Whether a run with these findings may start."""
-    return not any(f.code.startswith("PB0") and f.severity == "error" for f in found)

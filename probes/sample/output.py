@@ -9,28 +9,32 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CannotMeasure, ProbeError
-from ...pairs.prompts import in_form_of, plain
+from ...pairs.prompts import in_form_of, plain_text
 from ...pairs.record import Pair
 from ...records import Measured
 from ...runs import save_rows
 from .select import SampledResponse, Selection
 
 
-def rows(
+def rows_of_pair(
     pair: Pair, found: Sequence[SampledResponse] | None, head: Mapping[str, Any]
 ) -> Iterable[dict[str, Any]]:
     """The rows of one pair: as it was where it was not asked for (None), else one a picked candidate."""
-    named = {"id": pair.id, **({"group": pair.group} if pair.group else {}), "prompt": plain(pair.prompt)}
+    named = {
+        "id": pair.id,
+        **({"group": pair.group} if pair.group else {}),
+        "prompt": plain_text(pair.prompt),
+    }
     meta = {key: value for key, value in pair.meta.items() if key != "sampled"}
     if found is None:
-        yield {**named, "chosen": plain(pair.chosen), "rejected": plain(pair.rejected), **pair.meta}
+        yield {**named, "chosen": plain_text(pair.chosen), "rejected": plain_text(pair.rejected), **pair.meta}
         return
     shared = {k: head[k] for k in ("model", "weights_sha256", "adapter_sha256", "template", "top_p", "probe")}
     for k, c in enumerate(found):
         source = {**shared, "temperature": c.temperature, "draw": c.draw, "seed": c.seed, "cut": c.cut}
         yield {
             **named, "id": pair.id if len(found) == 1 else f"{pair.id}.{k + 1}",
-            "chosen": plain(pair.chosen), "rejected": in_form_of(pair.chosen, c.text), **meta,
+            "chosen": plain_text(pair.chosen), "rejected": in_form_of(pair.chosen, c.text), **meta,
             "sampled": source,
         }  # fmt: skip
 
@@ -56,7 +60,7 @@ def write_new(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def counts(
+def outcome_counts(
     candidates: Sequence[SampledResponse], kept: Selection, picks: Mapping[int, Sequence[SampledResponse]]
 ) -> list[dict[str, Any]]:
     """How many candidates were drawn, dropped by reason, kept, and made pairs: rows of `details["data"]`."""
@@ -69,7 +73,7 @@ def counts(
     return [*rows, {"check": "words a candidate, median", "count": int(statistics.median(words or [0]))}]
 
 
-def ladder(measured: Measured, when: str) -> list[dict[str, Any]]:
+def ladder_rows(measured: Measured, when: str) -> list[dict[str, Any]]:
     """Rows of the report's ladder, each marked before or after."""
     rows = measured.details.get("ladder", [])
     return [{**row, "feature": f"{row['feature']}, {when}" if when else row["feature"]} for row in rows]

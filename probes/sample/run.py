@@ -28,7 +28,7 @@ from ...scoring.service import Scorer, open_store
 from ...scoring.session import ModelOptions
 from ..negatives.triviality import judge_surface, surface
 from .journal import append, read_journal
-from .output import counts, ladder, rows, write_new
+from .output import ladder_rows, outcome_counts, rows_of_pair, write_new
 from .select import (
     Pick,
     SampledResponse,
@@ -106,8 +106,11 @@ def sample_run(path: Path, fields: Mapping[str, str], how: ModelOptions, options
         config=config.current(),
         environment=environment(),
         details={
-            "data": counts(candidates, kept, picks),
-            "ladder": [*ladder(before, "before"), *ladder(after, "after" if before.estimates else "")],
+            "data": outcome_counts(candidates, kept, picks),
+            "ladder": [
+                *ladder_rows(before, "before"),
+                *ladder_rows(after, "after" if before.estimates else ""),
+            ],
             "giveaways": after.details.get("giveaways", []),
             "sampled": {
                 **head,
@@ -135,7 +138,9 @@ def _paired(
         return Selection({}), {}
     kept = _kept(loaded, encoder, asked, candidates, options, how)
     picks = {line: picked(kept.by_line.get(line, ()), chosen[line], options.pick) for line in chosen}
-    write_new([row for pair in pairs for row in rows(pair, picks.get(pair.line), head)], options.target)
+    write_new(
+        [row for pair in pairs for row in rows_of_pair(pair, picks.get(pair.line), head)], options.target
+    )
     return kept, picks
 
 

@@ -59,7 +59,7 @@ class SampleRule:
 
     def holds(self, candidate: SampledResponse, chosen: str) -> bool:
         """Whether the candidate meets it, beside the chosen answer to its prompt."""
-        return OPERATORS[self.sign](measured(self.measure, candidate, chosen), self.limit)
+        return OPERATORS[self.sign](candidate_measure(self.measure, candidate, chosen), self.limit)
 
 
 def parse_rules(typed: Iterable[str]) -> tuple[SampleRule, ...]:
@@ -80,7 +80,7 @@ def contrast(one: str, other: str) -> float:
     return 1 - Indel.normalized_similarity(one.casefold().split(), other.casefold().split())
 
 
-def measured(measure: str, candidate: SampledResponse, chosen: str) -> float:
+def candidate_measure(measure: str, candidate: SampledResponse, chosen: str) -> float:
     """`contrast` to the chosen answer; `length-ratio`, longer over shorter in words; `gap` as scored."""
     if measure == "contrast":
         return contrast(candidate.text, chosen)

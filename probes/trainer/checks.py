@@ -66,7 +66,7 @@ def check_reference(setup: Setup) -> Finding | None:
     )
 
 
-def check_trainable(setup: Setup) -> Finding | None:
+def check_frozen(setup: Setup) -> Finding | None:
     """PB012 nothing is trained: no weight of the model requires a gradient.
 
     Means: every parameter is frozen, as an adapter is that was loaded without `is_trainable=True`.
@@ -84,7 +84,7 @@ def check_trainable(setup: Setup) -> Finding | None:
     )
 
 
-def check_labels(setup: Setup) -> Finding | None:
+def check_any_label(setup: Setup) -> Finding | None:
     """PB013 no token is learnt from: rows whose labels are all masked.
 
     Means: in the batches of the trainer's own collator, these rows have no token that the loss counts.
@@ -151,8 +151,8 @@ def _numerics(setup: Setup) -> Iterator[Finding]:
 
 SETUP_CHECKS: tuple[Callable[[Setup], Finding | None], ...] = (
     check_reference,
-    check_trainable,
-    check_labels,
+    check_frozen,
+    check_any_label,
     check_cut,
     check_known,
 )

@@ -58,7 +58,7 @@ def plan_of(trainer: Any) -> Plan:
     kinds = trained & {"float16", "bfloat16", "float32", "float64"} or {"float32"}
     narrowest = min(kinds, key=("float16", "bfloat16", "float32", "float64").index)
     return Plan(
-        method=method_of(trainer),
+        method=trainer_method(trainer),
         learning_rate=float(args.learning_rate),
         beta=float(getattr(args, "beta", None) or 0.1),
         dtype=cast(DType, narrowest),
@@ -68,7 +68,7 @@ def plan_of(trainer: Any) -> Plan:
     )
 
 
-def method_of(trainer: Any) -> str:
+def trainer_method(trainer: Any) -> str:
     """The method by the trainer's class and loss, "cpo", "kto", "reward" for what `training.methods` lacks.
 
     Raises `ProbeError` for a trainer that trains something else.
@@ -95,7 +95,7 @@ def first_rows(trainer: Any, most: int) -> list[Mapping[str, Any]]:
     return rows
 
 
-def sides_of(row: Mapping[str, Any], max_length: int | None) -> list[EncodedSide]:
+def response_sides(row: Mapping[str, Any], max_length: int | None) -> list[EncodedSide]:
     """The responses of a row as DPOTrainer and KTOTrainer process it: their ids, cut where they cut them."""
     prompt = list(row.get("prompt_ids") or ())
     sides = []
@@ -113,7 +113,9 @@ def reference_gap(trainer: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[floa
     named `ref`, or the model without its adapter. None where the trainer has no reference.
     """
     length = getattr(trainer.args, "max_length", None)
-    usable = [(row, sides) for row in rows if (sides := sides_of(row, length)) and all(map(_scored, sides))]
+    usable = [
+        (row, sides) for row in rows if (sides := response_sides(row, length)) and all(map(_scored, sides))
+    ]
     if not hasattr(trainer, "ref_model") or not usable:
         return None, 0
     sides = [side for _, some in usable for side in some]

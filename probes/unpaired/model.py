@@ -17,8 +17,8 @@ from ...scoring.service import Scorer
 from ...scoring.session import ModelOptions
 from ...stats.two_groups import group_difference
 from ..negatives.read import read_sides
-from .told import UnpairedOptions, folds_of, told_apart
-from .trial import tried
+from .told import UnpairedOptions, folds_of, label_accuracy
+from .trial import trial_changes
 
 INVERSE_PENALTY = 1e-2  # of the penalty's inverse: hundreds of states, some dozens of answers
 
@@ -41,7 +41,7 @@ def read_by_model(
     gap = _gap(scorer, read, some, options)
     signal = _signal(scorer, read, some, options)
     both = len({answer.wanted for answer in some}) == 2
-    trial = tried(some, reader, options) if options.trial_steps and both else ()
+    trial = trial_changes(some, reader, options) if options.trial_steps and both else ()
     facts = {**reader.loaded.facts, "template": encoder.template, "read": len(kept)}
     return [gap, signal, *trial], facts
 
@@ -69,7 +69,7 @@ def _signal(
         states = np.stack([r.pooled[middle] for r in read_sides(scorer, sides, "states", plain=plain)])
         return _by_states(states.astype(np.float64), wanted, keys, options.seed)
 
-    return told_apart("signal_accuracy", answers, hits_of, options)
+    return label_accuracy("signal_accuracy", answers, hits_of, options)
 
 
 def _by_states(states: Any, wanted: Any, keys: Any, seed: int) -> Any:

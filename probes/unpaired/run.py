@@ -55,7 +55,7 @@ def measure_unpaired(path: Path, how: ModelOptions, options: UnpairedOptions) ->
 
 def findings_of(answers: Sequence[UnpairedAnswer], surface: Estimate) -> tuple[Finding, ...]:
     """What is wrong with the labels, errors first."""
-    found = (check_labels(answers), check_conflicts(answers), check_surface(surface))
+    found = (check_labels(answers), check_conflicts(answers), check_labels_show(surface))
     return tuple(sorted((f for f in found if f), key=lambda f: f.severity != "error"))
 
 
@@ -97,7 +97,7 @@ def check_conflicts(answers: Sequence[UnpairedAnswer]) -> Finding | None:
     return Finding("PB361", severity, text, "Decide on one label for each, or drop them.", lines=lines)
 
 
-def check_surface(surface: Estimate) -> Finding | None:
+def check_labels_show(surface: Estimate) -> Finding | None:
     """PB362 labels show on the surface: wanted and unwanted answers are told apart without the prompt.
 
     Means: a linear classifier of words and length, fitted on other prompts, is right in over {TRIVIAL:.0%}

@@ -36,7 +36,7 @@ def surface_of(answers: Sequence[UnpairedAnswer], options: UnpairedOptions) -> E
     Logistic regression on word 1- and 2-grams and the length, in folds that share no prompt.
     """
     texts = [text_of(answer.completion) for answer in answers]
-    return told_apart(
+    return label_accuracy(
         "surface_accuracy",
         answers,
         lambda wanted, keys: _by_words(texts, wanted, keys, options.seed),
@@ -44,7 +44,7 @@ def surface_of(answers: Sequence[UnpairedAnswer], options: UnpairedOptions) -> E
     )
 
 
-def told_apart(
+def label_accuracy(
     name: str, answers: Sequence[UnpairedAnswer], hits_of: Callable[[Any, Any], Any], options: UnpairedOptions
 ) -> Estimate:
     """Balanced accuracy of telling the labels, from whether each answer's label was told out of fold.

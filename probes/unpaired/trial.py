@@ -31,7 +31,7 @@ TRIAL_NAMES = {"gap_change": "trial_gap_change", "wanted_logps_change": "trial_w
          "unwanted_logps_change": "trial_unwanted_change"}  # fmt: skip
 
 
-def tried(
+def trial_changes(
     answers: Sequence[UnpairedAnswer], reader: AnswerReader, options: UnpairedOptions
 ) -> tuple[Estimate, ...]:
     """`trial_gap_change` and the change of either kind on unseen prompts, nats/token with the end token.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from probe.commands.init_files import files
+from probe.commands.init_files import starter_files
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +34,7 @@ VALUES = {
 
 
 def both(steps):
-    yield steps.of_workflow(files("pairs.jsonl", None)[".github/workflows/probe.yml"])
+    yield steps.of_workflow(starter_files("pairs.jsonl", None)[".github/workflows/probe.yml"])
     yield steps.of_action((ROOT / "action.yml").read_text())
 
 

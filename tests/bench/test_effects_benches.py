@@ -42,13 +42,13 @@ def test_a_trait_is_planted_on_the_chosen_side_of_its_share(benches):
 
 
 def test_what_is_planted_is_what_the_attribute_counts(benches):
-    from probe.probes.effects.attributes import ATTRIBUTE_NAMES, counts
+    from probe.probes.effects.attributes import ATTRIBUTE_NAMES, attribute_counts
 
     effects, _ = benches
     (_, test) = effects.split(effects.carrier("low_contrast"), 0)
     for trait in effects.TRAITS:
         for row in effects.bearing(test, trait):
-            moved = counts(row["chosen"]) - counts(row["rejected"])
+            moved = attribute_counts(row["chosen"]) - attribute_counts(row["rejected"])
             assert trait.sign * moved[ATTRIBUTE_NAMES.index(trait.attribute)] > 0, (trait.name, row["chosen"])
 
 

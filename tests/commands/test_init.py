@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from probe import config
-from probe.commands.init_files import files, hook
+from probe.commands.init_files import hook, starter_files
 from probe.pairs.read import read_pairs
 
 
@@ -34,11 +34,11 @@ def test_the_config_is_one_that_probe_takes(project):
     shown = probe("gate", "x", "--show-config", cwd=project)
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"inconclusive +'fail' +probe\.toml", shown.stdout)
-    assert config.find(project).table["model"] == "org/name"
+    assert config.find_config(project).table["model"] == "org/name"
 
 
 def test_the_commented_limits_are_valid_when_uncommented(tmp_path):
-    text = files("p.jsonl", None)["probe.toml"]
+    text = starter_files("p.jsonl", None)["probe.toml"]
     uncommented = re.sub(r"^# (?=[a-z\[])", "", text, flags=re.MULTILINE)
     (tmp_path / "probe.toml").write_text(uncommented)
     assert tomllib.loads(uncommented)["gate"]["limits"]["surface-accuracy"] == 0.9
@@ -74,7 +74,9 @@ def test_the_workflow_has_the_published_schema(project):
 
 
 def test_the_workflow_needs_no_edit_on_a_plain_runner(project):
-    (job,) = yaml.safe_load(files("data/pairs.jsonl", None)[".github/workflows/probe.yml"])["jobs"].values()
+    (job,) = yaml.safe_load(starter_files("data/pairs.jsonl", None)[".github/workflows/probe.yml"])[
+        "jobs"
+    ].values()
     assert job["runs-on"] == "ubuntu-latest" and job["permissions"]["pull-requests"] == "write"
     commands = [step["run"] for step in job["steps"] if "run" in step]
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()

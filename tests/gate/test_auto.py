@@ -160,48 +160,51 @@ def failed(*conditions: Condition) -> Verdict:
 
 
 def test_a_passing_gate_trains_its_decision():
-    decision, notes = auto.settled(make_run(), False, None)
+    decision, notes = auto.training_decision(make_run(), False, None)
     assert (decision.method, notes) == ("dpo", ())
 
 
 def test_a_failing_condition_forbids_unless_the_method_answers_it():
     trivial = failed(condition("PB202"), condition("PB501", "inconclusive"), condition("PB3", "pass"))
-    assert auto.settled(make_run("dpo", verdict=trivial), False, None)[0] is None
-    assert auto.settled(make_run("sft", ("sft",), trivial), False, None)[0].method == "sft"
+    assert auto.training_decision(make_run("dpo", verdict=trivial), False, None)[0] is None
+    assert auto.training_decision(make_run("sft", ("sft",), trivial), False, None)[0].method == "sft"
     for blocking in ("PB001", "PB301", "PB310"):
-        assert auto.settled(make_run("sft", ("sft",), failed(condition(blocking))), False, None)[0] is None
+        assert (
+            auto.training_decision(make_run("sft", ("sft",), failed(condition(blocking))), False, None)[0]
+            is None
+        )
 
 
 def test_what_was_not_measured_is_answered_by_no_method():
     open_ = failed(condition("PB501", "inconclusive", measured=None))
-    assert auto.settled(make_run("sft", ("sft",), open_), False, None)[0] is None
+    assert auto.training_decision(make_run("sft", ("sft",), open_), False, None)[0] is None
 
 
 def test_what_does_not_gate_does_not_forbid():
     shown = Verdict("inconclusive", 1, (condition("PB201", gates=False),))
-    assert auto.settled(make_run(verdict=shown), False, None)[0].method == "dpo"
+    assert auto.training_decision(make_run(verdict=shown), False, None)[0].method == "dpo"
 
 
 def test_force_needs_a_reason_and_is_recorded():
     run = make_run(verdict=failed(condition("PB202")))
     with pytest.raises(ProbeError, match="--reason"):
-        auto.settled(run, True, None)
-    decision, (note,) = auto.settled(run, True, "a demo")
+        auto.training_decision(run, True, None)
+    decision, (note,) = auto.training_decision(run, True, "a demo")
     assert decision.method == "dpo"
     assert (note.code, "a demo" in note.message) == ("PB706", True)
 
 
 def test_a_forced_refusal_trains_the_runner_up_if_that_trains():
     refused = make_run("do-not-train", (), failed(condition("PB240")))
-    assert auto.settled(refused, False, None)[0] is None
-    decision, _ = auto.settled(refused, True, "r")
+    assert auto.training_decision(refused, False, None)[0] is None
+    decision, _ = auto.training_decision(refused, True, "r")
     assert (decision.method, decision.stages, decision.hyperparameters["learning_rate"]) == (
         "sft",
         ("sft",),
         2e-4,
     )
     with pytest.raises(ProbeError, match="neither trains"):
-        auto.settled(make_run("do-not-train", (), runner_up="fix-data"), True, "r")
+        auto.training_decision(make_run("do-not-train", (), runner_up="fix-data"), True, "r")
 
 
 def test_the_refusal_names_what_is_open():
@@ -256,7 +259,7 @@ def test_a_gate_that_training_runs_is_the_one_that_the_file_asks_for(project, mo
     under_file(project, {"gate": table})
     asked, judging = [], []
     monkeypatch.setattr(
-        "probe.gate.measure.measure", lambda request: (asked.append(request), (make_run(), None))[1]
+        "probe.gate.measure.run_probes", lambda request: (asked.append(request), (make_run(), None))[1]
     )
     monkeypatch.setattr(auto, "judged", lambda run, options, today: (judging.append(options), run)[1])
     source = Source.of(project / "pairs.jsonl", None, None, False)
@@ -272,13 +275,13 @@ def test_a_gate_that_training_runs_is_the_one_that_the_file_asks_for(project, mo
 @pytest.mark.parametrize("full", [True, False])
 def test_a_forced_runner_up_has_the_values_of_its_way_of_training(full):
     run = dataclasses.replace(make_run("do-not-train", (), runner_up="sft"), config={"full": full})
-    decision, (finding,) = auto.settled(run, True, "a test")
+    decision, (finding,) = auto.training_decision(run, True, "a test")
     assert (decision.method, decision.stages, finding.code) == ("sft", ("sft",), "PB706")
     assert decision.hyperparameters["full"] is full
-    assert auto.settled(run, False, None) == (None, ())
+    assert auto.training_decision(run, False, None) == (None, ())
     with pytest.raises(ProbeError, match="needs --reason"):
-        auto.settled(run, True, "")
+        auto.training_decision(run, True, "")
     for other in ("none", "fix-data"):
         stuck = make_run("do-not-train", (), runner_up=other)
         with pytest.raises(ProbeError, match=f"runner-up {other}: neither trains"):
-            auto.settled(stuck, True, "a test")
+            auto.training_decision(stuck, True, "a test")

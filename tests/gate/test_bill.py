@@ -62,33 +62,35 @@ def test_what_would_not_fit_names_its_largest_part_and_what_fits(part, change):
 
 def test_the_bill_says_when_the_gate_costs_more_than_the_run():
     spent = {"bias": 60.0, "trial": 600.0}
-    told = "\n".join(bill.lines(spent, frozenset(), [fit(seconds=300.0), fit("full", weights=9.0 * GIB)]))
+    told = "\n".join(
+        bill.bill_lines(spent, frozenset(), [fit(seconds=300.0), fit("full", weights=9.0 * GIB)])
+    )
     assert "about 11 min" in told and "--quick" in told and "would not fit" in told
-    told = "\n".join(bill.lines(spent, frozenset({"trial"}), [fit(seconds=300.0)]))
+    told = "\n".join(bill.bill_lines(spent, frozenset({"trial"}), [fit(seconds=300.0)]))
     assert "about 60 s" in told and "--quick" not in told
 
 
 def test_seconds_are_bounded_whatever_the_file_holds():
     """100,000 pairs cost at most twice what 1,000 cost, reading aside."""
-    few, many = (bill.seconds(request(), n, PACE, 3e-3, 10.0) for n in (1000, 100_000))
+    few, many = (bill.probe_seconds(request(), n, PACE, 3e-3, 10.0) for n in (1000, 100_000))
     assert sum(many.values()) - many["data"] <= 2 * (sum(few.values()) - few["data"])
-    whole = bill.seconds(request(effort=Effort(looks=())), 100_000, PACE, 3e-3, 10.0)
+    whole = bill.probe_seconds(request(effort=Effort(looks=())), 100_000, PACE, 3e-3, 10.0)
     assert whole["bias"] > 50 * many["bias"]
     assert many["bias"] == pytest.approx((512 - 300 + 2 * 256) * 100 * 1e-3)
 
 
 def test_a_small_trial_trains_no_more_than_its_epochs():
     """The steps of 20 pairs end with the recipe's epochs, those of 128 with the cap."""
-    few, many = (bill.seconds(request(), n, PACE, 1.0, 0.0)["trial"] for n in (20, 128))
+    few, many = (bill.probe_seconds(request(), n, PACE, 1.0, 0.0)["trial"] for n in (20, 128))
     epochs, steps, batch = 3, 12, 8
     assert few == pytest.approx(3 * epochs * 10 * 100, rel=0.02)
     assert many == pytest.approx(3 * steps * batch * 100, rel=0.02)
 
 
 def test_a_bounded_trait_is_on_the_bill():
-    traits = bill.seconds(request(limits={"effect:flattery": 0.1}), 200, PACE, 1e-3, 0.0)
+    traits = bill.probe_seconds(request(limits={"effect:flattery": 0.1}), 200, PACE, 1e-3, 0.0)
     assert traits["effects"] > 3 * 200 * 0.1
-    assert bill.seconds(request(), 200, PACE, 1e-3, 0.0)["effects"] == 0
+    assert bill.probe_seconds(request(), 200, PACE, 1e-3, 0.0)["effects"] == 0
 
 
 def test_a_bill_on_a_model(tmp_path, tiny_model_dir):
@@ -112,7 +114,7 @@ def test_a_bill_on_a_model(tmp_path, tiny_model_dir):
 
 def test_seconds_of_each_probe_by_hand():
     """200 pairs of 100 tokens: a millisecond a token forward, 3 with its backward, 2 to write one."""
-    found = bill.seconds(request(), 200, PACE, 3e-3, 7.0)
+    found = bill.probe_seconds(request(), 200, PACE, 3e-3, 7.0)
     assert found.pop("data") == pytest.approx(6 * 200 * 1e-5)
     assert found.pop("numerics") == pytest.approx(4 * 100 * (2 * 1e-3 + 3e-3))
     assert found.pop("negatives") == pytest.approx(7 + 1.3 * 200 * (100 + 60) * 1e-3)
@@ -127,7 +129,7 @@ def test_seconds_of_each_probe_by_hand():
 
 def test_no_more_than_so_many_prompts_are_written_for():
     asked = request(effort=Effort(trial=4))
-    slow, fast = (bill.seconds(asked, 5000, replace(PACE, writing=w), 3e-3, 0.0) for w in (1.0, 0.0))
+    slow, fast = (bill.probe_seconds(asked, 5000, replace(PACE, writing=w), 3e-3, 0.0) for w in (1.0, 0.0))
     assert slow["trial"] - fast["trial"] == pytest.approx(4 * 96 * 2 * 40)
 
 
@@ -165,20 +167,22 @@ def surveyed(pairs):
     [(0.2, "1 s"), (1.4, "1 s"), (119.0, "119 s"), (120.0, "2 min"), (7199.0, "120 min"), (7200.0, "2.0 h")],
 )
 def test_seconds_as_one_reads_them(seconds, text):
-    assert bill.lasting(seconds) == text
+    assert bill.duration(seconds) == text
 
 
 def test_what_fills_the_memory_to_the_last_byte_fits():
     assert fit(weights=8.0 * GIB).fits and not fit(weights=8.0 * GIB, logits=1.0).fits
     assert fit(weights=1.0, logits=2.0).total == 3.0
-    (_, head, line, *_) = bill.lines({"bias": 1.0}, frozenset(), [fit(weights=0.05 * GIB, seconds=300.0)])
+    (_, head, line, *_) = bill.bill_lines(
+        {"bias": 1.0}, frozenset(), [fit(weights=0.05 * GIB, seconds=300.0)]
+    )
     assert "1,024 tokens, 8 GiB of memory" in head
     assert line.split()[:6] == ["lora", "51.2", "MiB", "about", "5", "min"]
 
 
 def test_the_gate_may_cost_as_much_as_the_run_and_only_what_fits_is_a_run():
     def told(trial, *ways):
-        return "--quick" in "\n".join(bill.lines({"trial": trial}, frozenset(), list(ways)))
+        return "--quick" in "\n".join(bill.bill_lines({"trial": trial}, frozenset(), list(ways)))
 
     assert not told(300.0, fit(seconds=300.0)) and told(301.0, fit(seconds=300.0))
     large = fit("full", weights=9.0 * GIB, seconds=10.0)

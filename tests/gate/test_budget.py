@@ -20,7 +20,7 @@ def request(**more):
 
 
 def spent(asked):
-    return bill.seconds(asked, 1000, PACE, 3e-3, 4.0)
+    return bill.probe_seconds(asked, 1000, PACE, 3e-3, 4.0)
 
 
 def total(asked):

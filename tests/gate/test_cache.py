@@ -7,7 +7,7 @@ import json
 import pytest
 
 from probe.gate import cache, plan
-from probe.gate.measure import measure
+from probe.gate.measure import run_probes
 from probe.gate.registry import PROBE_NAMES
 from probe.probes.bias import gated as bias
 from probe.probes.gated import Effort, GateRequest
@@ -28,7 +28,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def test_a_part_is_read_back_as_it_was_measured():
-    name = cache.name_of("trial", DEPENDS)
+    name = cache.entry_name("trial", DEPENDS)
     assert cache.read(name) is None
     cache.write(name, PART)
     part, when = cache.read(name)
@@ -44,14 +44,14 @@ def test_a_part_is_read_back_as_it_was_measured():
     ],
 )
 def test_whatever_a_part_depends_on_is_in_its_name(other):
-    assert cache.name_of("trial", DEPENDS) != cache.name_of("trial", {**DEPENDS, **other})
+    assert cache.entry_name("trial", DEPENDS) != cache.entry_name("trial", {**DEPENDS, **other})
 
 
 def test_so_are_the_probe_and_the_code_that_measures(monkeypatch):
-    before = cache.name_of("trial", DEPENDS)
-    assert before != cache.name_of("bias", DEPENDS)
-    monkeypatch.setattr(cache, "code", lambda: "another")
-    assert before != cache.name_of("trial", DEPENDS)
+    before = cache.entry_name("trial", DEPENDS)
+    assert before != cache.entry_name("bias", DEPENDS)
+    monkeypatch.setattr(cache, "code_digest", lambda: "another")
+    assert before != cache.entry_name("trial", DEPENDS)
 
 
 def test_the_code_that_measures_is_found():
@@ -60,7 +60,7 @@ def test_the_code_that_measures_is_found():
 
 
 def test_a_damaged_entry_is_measured_again():
-    name = cache.name_of("trial", DEPENDS)
+    name = cache.entry_name("trial", DEPENDS)
     cache.write(name, PART)
     (cache.cache_dir() / "gate" / name / "run.json").write_text("{")
     assert cache.read(name) is None
@@ -95,7 +95,7 @@ def test_a_plan_by_hand():
 
 
 def test_what_is_off_costs_nothing_and_says_so():
-    last = list(plan.lines(plan.costs(40), frozenset({"trial"})))
+    last = list(plan.plan_lines(plan.costs(40), frozenset({"trial"})))
     assert "its conditions stay open" in last[-3]
     assert [line.startswith("  without it: ") for line in last] == [
         False,
@@ -121,7 +121,7 @@ def test_a_second_gate_measures_nothing_again(tmp_path, tiny_model_dir, capsys):
 
     def gate(**how):
         source = Source.of(path, None, None, False)
-        run, _ = measure(GateRequest(source, ModelOptions(str(tiny_model_dir), **how)))
+        run, _ = run_probes(GateRequest(source, ModelOptions(str(tiny_model_dir), **how)))
         return run, capsys.readouterr().err
 
     first, said = gate()

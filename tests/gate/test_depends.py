@@ -36,7 +36,7 @@ def name(request=REQUEST, facts=FACTS, sha="s", template="raw", length=512, chat
         loaded=SimpleNamespace(facts=facts),
         encoder=SimpleNamespace(template=template, max_length=length, chat=chat),
     )
-    return cache.name_of("trial", Work(request, _session=session).depends())
+    return cache.entry_name("trial", Work(request, _session=session).depends())
 
 
 def test_every_field_of_a_request_is_accounted_for():

@@ -298,7 +298,7 @@ def with_pairs(gaps, **inputs) -> Run:
 
 
 def compare(now: Run, then: Run) -> baseline.Compared:
-    return baseline.compare(now, then, bound=0.1, alpha=0.05)
+    return baseline.compare_with_baseline(now, then, bound=0.1, alpha=0.05)
 
 
 def test_the_same_scores_pass_and_a_fall_fails_by_group():

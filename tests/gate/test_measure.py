@@ -41,7 +41,7 @@ def gate(tmp_path, monkeypatch):
         monkeypatch.setattr(schedule, "cache", cache)
         monkeypatch.setattr("probe.probes.gated.Work.depends", lambda _: {"pairs": "aa"})
         request = GateRequest(Source.of(path, None, None, False), ModelOptions(model), off=frozenset(off))
-        return measure.measure(request)[0], list(ran)
+        return measure.run_probes(request)[0], list(ran)
 
     return run
 

@@ -8,9 +8,9 @@ import pytest
 from probe.errors import ProbeError
 from probe.gate import baseline
 from probe.gate.promote.claims import allowances
-from probe.gate.promote.judge import PromotionSettings, compared
+from probe.gate.promote.judge import PromotionSettings, with_comparison
 from probe.gate.promote.sides import SideMeasurement
-from probe.probes.bias.judge import bias
+from probe.probes.bias.judge import judge_bias
 from probe.records import Run
 from probe.scoring.scores import PairScore, SideScore
 from probe.stats.paired_runs import side_by_side
@@ -41,7 +41,7 @@ def two(**how):
 
 
 def of_baseline(then, now):
-    found = baseline.compare(now, then, bound=0.1, alpha=0.05)
+    found = baseline.compare_with_baseline(now, then, bound=0.1, alpha=0.05)
     assert not found.findings or found.findings[0].code == "PB704", found.findings[0].message
     return found.conditions[0].result
 
@@ -57,7 +57,7 @@ def of_compare(then, now):
         SideMeasurement(run, {row["id"]: row for row in run.details["pairs"]}) for run in (then, now)
     )
     settings = PromotionSettings(allowances(["accuracy=1"], 0.1))
-    run = compared(Run("compare", now.created), sides, None, {}, settings)
+    run = with_comparison(Run("compare", now.created), sides, None, {}, settings)
     return next(c.result for c in run.verdict.conditions if c.name.startswith("gap"))
 
 
@@ -72,7 +72,7 @@ def test_ten_pairs_of_a_prompt_are_one_observation(judge):
 
 def test_rows_without_their_cluster_are_refused():
     then, now = two(known=False)
-    found = baseline.compare(now, then, bound=0.1, alpha=0.05)
+    found = baseline.compare_with_baseline(now, then, bound=0.1, alpha=0.05)
     assert [f.code for f in found.findings] == ["PB703"] and not found.conditions
     for judge in (of_report, of_compare):
         with pytest.raises(ProbeError, match="share a prompt"):
@@ -80,7 +80,7 @@ def test_rows_without_their_cluster_are_refused():
     half = dataclasses.replace(
         now, details={"pairs": [*two()[1].details["pairs"][:-1], now.details["pairs"][-1]]}
     )
-    assert baseline.compare(half, half, bound=0.1, alpha=0.05).findings[0].code == "PB703"
+    assert baseline.compare_with_baseline(half, half, bound=0.1, alpha=0.05).findings[0].code == "PB703"
 
 
 def test_bias_saves_the_cluster_of_each_pair():
@@ -90,5 +90,5 @@ def test_bias_saves_the_cluster_of_each_pair():
         return SideScore(token_logps=np.array([value, value]), bytes=5)
 
     scores = [PairScore(f"{i}", side(-1 - i / 9), side(-2), None, i) for i in range(1, 9)]
-    result = bias(scores, clusters=[0, 0, 1, 1, 2, 2, 3, 4])
+    result = judge_bias(scores, clusters=[0, 0, 1, 1, 2, 2, 3, 4])
     assert [row["cluster"] for row in result.details["pairs"]] == [0, 0, 1, 1, 2, 2, 3, 4]

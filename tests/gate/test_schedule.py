@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from probe.gate import schedule as schedules
-from probe.gate.bill import seconds
+from probe.gate.bill import probe_seconds
 from probe.gate.registry import PROBES
 from probe.gate.schedule import Schedule
 from probe.probes.gated import GateRequest
@@ -33,19 +33,19 @@ def work(monkeypatch):
     made = SimpleNamespace(request=GateRequest(source, ModelOptions()), pairs=40, session=None)
     monkeypatch.setattr("probe.probes.pace.pace", lambda session, writes: PACE)
     monkeypatch.setattr(schedules, "text_seconds", lambda session, n: 7.0)
-    monkeypatch.setattr(schedules, "name_of", lambda probe, work: probe.name if probe.keeps else "")
+    monkeypatch.setattr(schedules, "part_name", lambda probe, work: probe.name if probe.keeps else "")
     monkeypatch.setattr(schedules.cache, "read", lambda name: None)
     return made
 
 
 def test_a_step_is_worth_three_forwards_and_texts_are_classified_with_the_negatives(work):
-    expected = schedules.schedule(work, PROBES).expected
+    expected = schedules.schedule_probes(work, PROBES).expected
     assert expected == {
         name: value
-        for name, value in seconds(work.request, 40, PACE, 3e-3, 7.0).items()
+        for name, value in probe_seconds(work.request, 40, PACE, 3e-3, 7.0).items()
         if name != "data" and value > 0
     }
-    alone = schedules.schedule(work, [BY_NAME["trial"]]).expected
+    alone = schedules.schedule_probes(work, [BY_NAME["trial"]]).expected
     assert alone == {"trial": expected["trial"]}
 
 
@@ -53,25 +53,25 @@ def test_a_part_that_is_kept_is_not_expected_and_all_kept_need_no_warm_up(work, 
     monkeypatch.setattr(
         schedules.cache, "read", lambda name: ("part", "yesterday") if name == "trial" else None
     )
-    assert "trial" not in schedules.schedule(work, PROBES).expected
+    assert "trial" not in schedules.schedule_probes(work, PROBES).expected
     monkeypatch.setattr("probe.probes.pace.pace", None)
-    assert schedules.schedule(work, [BY_NAME["trial"], BY_NAME["data"]]).expected == {}
+    assert schedules.schedule_probes(work, [BY_NAME["trial"], BY_NAME["data"]]).expected == {}
 
 
 def test_a_bill_made_already_is_taken_and_a_warm_up_that_fails_expects_nothing(work, monkeypatch):
     known = {"trial": 60.0, "bias": 3.0, "effects": 0.0}
-    assert schedules.schedule(work, PROBES, known).expected == {"bias": 3.0, "trial": 60.0}
+    assert schedules.schedule_probes(work, PROBES, known).expected == {"bias": 3.0, "trial": 60.0}
     monkeypatch.setattr("probe.probes.pace.pace", lambda session, writes: 1 / 0)
-    assert schedules.schedule(work, PROBES).expected == {}
+    assert schedules.schedule_probes(work, PROBES).expected == {}
 
 
 def test_the_name_of_a_part_depends_on_the_request_and_is_none_without_a_cache(monkeypatch):
-    monkeypatch.setattr(schedules.cache, "name_of", lambda name, depends: f"{name}-{depends}")
+    monkeypatch.setattr(schedules.cache, "entry_name", lambda name, depends: f"{name}-{depends}")
     source = Source.of(Path("p.jsonl"), None, None, False)
 
     def named(probe, **how):
         request = GateRequest(source, ModelOptions(**how))
-        return schedules.name_of(BY_NAME[probe], SimpleNamespace(request=request, depends=lambda: "d"))
+        return schedules.part_name(BY_NAME[probe], SimpleNamespace(request=request, depends=lambda: "d"))
 
     assert named("trial") == "trial-d"
     assert named("trial", no_cache=True) == "" == named("bias")

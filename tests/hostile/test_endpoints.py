@@ -166,7 +166,7 @@ def test_an_answer_that_goes_wrong_after_the_server_was_proven(
 )
 def test_a_server_that_is_none(probe, pair_file, tiny_model_dir, monkeypatch, says):
     """Whatever is at the other end, a time is kept, and what is read has an end."""
-    monkeypatch.setattr(client, "OPENING", 0.2)
+    monkeypatch.setattr(client, "OPENING_S", 0.2)
     monkeypatch.setattr(client, "LARGEST", 1 << 16)
     with talking(says) as url:
         started = time.monotonic()

@@ -46,7 +46,7 @@ def model(tmp_path, tiny_model_dir):
 def quick(monkeypatch):
     """Ten seconds are for people; a second shows the same."""
     monkeypatch.setattr(bounded, "TEMPLATE_MEMORY", 1 << 29)
-    for function in (bounded.tried, bounded.watched.__wrapped__):
+    for function in (bounded.render_in_child, bounded.watched.__wrapped__):
         monkeypatch.setattr(function, "__defaults__", (1.0,))
 
 

@@ -18,7 +18,7 @@ from probe.pairs.audit import (
     LabelAnswer,
     all_logs,
     allocate,
-    digest,
+    content_digest,
     log_path,
     questions,
     stratified_sample,
@@ -34,7 +34,7 @@ def made(count: int, group: str = "a", start: int = 0) -> list[Pair]:
 
 
 def answer(pair: Pair, label: str = "chosen") -> LabelAnswer:
-    return LabelAnswer(digest(pair), pair.id, label, "chosen", 1.0, "2026-01-01T00:00:00Z")
+    return LabelAnswer(content_digest(pair), pair.id, label, "chosen", 1.0, "2026-01-01T00:00:00Z")
 
 
 class TestSample:
@@ -45,14 +45,14 @@ class TestSample:
 
     def test_does_not_depend_on_the_order_or_on_other_rows(self) -> None:
         pairs = made(200)
-        names = {digest(p) for p in stratified_sample(pairs, 50).pairs}
-        assert {digest(p) for p in stratified_sample(pairs[::-1], 50).pairs} == names
+        names = {content_digest(p) for p in stratified_sample(pairs, 50).pairs}
+        assert {content_digest(p) for p in stratified_sample(pairs[::-1], 50).pairs} == names
         renumbered = [replace(p, id=f"x{p.id}", line=p.line + 1) for p in pairs]
-        assert {digest(p) for p in stratified_sample(renumbered, 50).pairs} == names
+        assert {content_digest(p) for p in stratified_sample(renumbered, 50).pairs} == names
 
     def test_a_larger_sample_contains_the_smaller(self) -> None:
         pairs = [*made(100, "a"), *made(100, "b")]
-        small, large = ({digest(p) for p in stratified_sample(pairs, n).pairs} for n in (20, 60))
+        small, large = ({content_digest(p) for p in stratified_sample(pairs, n).pairs} for n in (20, 60))
         assert small < large
 
     def test_every_pair_is_drawn_as_often(self) -> None:
@@ -110,9 +110,9 @@ class TestLog:
         first, second = made(2)
         log.add(answer(first))
         log.add(answer(second))
-        assert log.undo() == digest(second)
-        assert list(AnswerLog.open(log.path).answers) == [digest(first)]
-        assert log.undo() == digest(first) and log.undo() is None
+        assert log.undo() == content_digest(second)
+        assert list(AnswerLog.open(log.path).answers) == [content_digest(first)]
+        assert log.undo() == content_digest(first) and log.undo() is None
         assert len(log.path.read_text().splitlines()) == 4
 
     def test_an_answer_cut_by_a_kill_is_dropped_and_written_over(self, tmp_path: Path) -> None:
@@ -124,9 +124,9 @@ class TestLog:
         for cut in range(1, len(whole) // 2):
             log.path.write_bytes(whole[:-cut])
             again = AnswerLog.open(log.path)
-            assert list(again.answers) == [digest(first)]
+            assert list(again.answers) == [content_digest(first)]
             again.add(answer(third))
-            assert list(AnswerLog.open(log.path).answers) == [digest(first), digest(third)]
+            assert list(AnswerLog.open(log.path).answers) == [content_digest(first), content_digest(third)]
 
     def test_a_foreign_line_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "ann.jsonl"

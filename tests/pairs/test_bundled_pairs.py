@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from probe.errors import ProbeError
 from probe.pairs.read import read_pairs
-from probe.probes.data.run import DataRequest, measure
+from probe.probes.data.run import DataRequest, check_data
 from probe.probes.negatives.triviality import judge_surface, surface
 from probe.records import Estimate, Measured
 from probe.scoring.embedded import converted, embedded_gguf
@@ -164,7 +164,7 @@ def test_length_belongs_to_neither_side(name: str) -> None:
 def test_the_data_checks_find_what_a_set_is_made_for_and_nothing_else(path: Path) -> None:
     """PB327 (fewer than 200 pairs) is a note on all of them; of warnings and errors there is at most one."""
     made_for = {"low_contrast": {"PB331"}, "length_gap": {"PB330"}, "epistemic_stance": {"PB330"}}
-    found = measure(DataRequest(path)).findings
+    found = check_data(DataRequest(path)).findings
     assert {f.code for f in found if f.severity != "info"} == made_for.get(path.stem, set())
     assert {f.code for f in found if f.severity == "info"} == {"PB327"}
 

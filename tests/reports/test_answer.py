@@ -27,7 +27,7 @@ from probe.records import (
     run_to_json,
 )
 from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
-from probe.reports.advice import findings as advised
+from probe.reports.advice import advised_findings as advised
 from probe.reports.answer import PLANS, answered
 from probe.reports.next_step import next_told
 from probe.reports.renderers import RENDERERS

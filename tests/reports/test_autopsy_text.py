@@ -11,7 +11,7 @@ import pytest
 from probe.probes.autopsy.diagnose import diagnose, to_run
 from probe.probes.autopsy.log import make_log
 from probe.records import Run
-from probe.reports.curves import draw, panels, side_by_side
+from probe.reports.curves import draw, in_columns, panels
 from probe.reports.text import render
 
 NAN_RUN = [
@@ -116,6 +116,6 @@ def test_named_evaluation_sets_are_drawn() -> None:
 
 def test_panels_stand_side_by_side_where_they_fit() -> None:
     drawn = [["ab", "cd"], ["ef", "gh"], ["ij", "kl"]]
-    assert side_by_side(drawn, 6) == ["ab  ef", "cd  gh", "", "ij", "kl"]
-    assert side_by_side(drawn, 3) == ["ab", "cd", "", "ef", "gh", "", "ij", "kl"]
-    assert side_by_side([], 80) == []
+    assert in_columns(drawn, 6) == ["ab  ef", "cd  gh", "", "ij", "kl"]
+    assert in_columns(drawn, 3) == ["ab", "cd", "", "ef", "gh", "", "ij", "kl"]
+    assert in_columns([], 80) == []

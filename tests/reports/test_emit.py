@@ -10,7 +10,7 @@ import pytest
 from probe.errors import ProbeError
 from probe.records import run_to_json
 from probe.reports.answer import answered
-from probe.reports.emit import emit, parse_formats, show
+from probe.reports.emit import emit, parse_formats, show_run
 from probe.reports.renderers import RENDERERS
 
 
@@ -83,8 +83,8 @@ def test_the_step_summary_is_appended_to(bias_run, gate_run, tmp_path, monkeypat
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     emit(bias_run, ["json"], None)
-    show(gate_run, parse_formats(None))
-    show(gate_run, parse_formats(None), summary=False)
+    show_run(gate_run, parse_formats(None))
+    show_run(gate_run, parse_formats(None), summary=False)
     text = summary.read_text()
     assert text.startswith("before\n## probe bias") and text.count("## probe") == 2
 

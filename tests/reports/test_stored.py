@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from probe.gate.settings import GateOptions, judged
-from probe.probes.data.run import DataRequest, measure
+from probe.probes.data.run import DataRequest, check_data
 from probe.reports.answer import answered
 from probe.reports.text import BRIEF, render
 from probe.runs import load_run
@@ -44,7 +44,9 @@ def test_the_report_of_a_stored_run(path, update_golden):
 @pytest.mark.parametrize("name", SETS)
 def test_the_report_of_a_checked_file(name, update_golden, monkeypatch):
     monkeypatch.chdir(ROOT)
-    held(f"data-{name}", measure(DataRequest(Path("pairs", f"{name}.jsonl"), templates=True)), update_golden)
+    held(
+        f"data-{name}", check_data(DataRequest(Path("pairs", f"{name}.jsonl"), templates=True)), update_golden
+    )
 
 
 def test_every_bundled_set_has_its_runs_and_no_golden_is_left_over():

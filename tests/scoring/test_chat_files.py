@@ -7,8 +7,8 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.read import read_pairs
-from probe.probes.bias.run import BiasOptions, measure_in
-from probe.probes.data.run import DataRequest, measure
+from probe.probes.bias.run import BiasOptions, measure_bias_in
+from probe.probes.data.run import DataRequest, check_data
 from probe.scoring.encode import make_encoder
 from probe.scoring.session import ModelOptions, Session, Source
 
@@ -63,7 +63,7 @@ def test_every_file_has_its_expectation():
 
 @pytest.mark.parametrize("name", FOUND)
 def test_the_file_itself_is_told_rightly(name):
-    run = measure(DataRequest(CHAT / name, templates=True))
+    run = check_data(DataRequest(CHAT / name, templates=True))
     found = {f.code: f for f in run.findings if f.code.startswith(FORM)}
     assert (run.inputs["pairs"]["n"], run.inputs["pairs"]["dropped"]) == (24, 0)
     assert set(found) == FOUND[name]
@@ -140,7 +140,7 @@ def test_all_that_follows_the_common_turns_is_scored(tokenizer):
 
 def test_dropped_reasoning_is_a_finding_with_words_and_lines(tokenizer, tmp_path):
     tokenizer(DROPS).save_pretrained(tmp_path)
-    run = measure(DataRequest(CHAT / "reasoning_blocks.jsonl", model=str(tmp_path)))
+    run = check_data(DataRequest(CHAT / "reasoning_blocks.jsonl", model=str(tmp_path)))
     (finding,) = [f for f in run.findings if f.code == "PB346"]
     assert len(finding.lines) == 24 and "The plant matters here" in finding.message
     assert "tokens" in finding.message
@@ -148,7 +148,7 @@ def test_dropped_reasoning_is_a_finding_with_words_and_lines(tokenizer, tmp_path
 
 def test_an_empty_think_block_is_a_finding(tokenizer, tmp_path):
     tokenizer(EMPTY_THINK).save_pretrained(tmp_path)
-    run = measure(DataRequest(CHAT / "plain_turns.jsonl", model=str(tmp_path)))
+    run = check_data(DataRequest(CHAT / "plain_turns.jsonl", model=str(tmp_path)))
     (finding,) = [f for f in run.findings if f.code == "PB347"]
     assert len(finding.lines) == 24 and "<think></think>" in finding.message
 
@@ -186,7 +186,7 @@ def test_rendered_prompts_are_taken_raw(tokenizer, tmp_path):
     made.save_pretrained(tmp_path)
     found = {
         f.code: f
-        for f in measure(DataRequest(CHAT / "rendered_beforehand.jsonl", model=str(tmp_path))).findings
+        for f in check_data(DataRequest(CHAT / "rendered_beforehand.jsonl", model=str(tmp_path))).findings
     }
     assert len(found["PB351"].lines) == len(found["PB345"].lines) == 24
 
@@ -231,7 +231,7 @@ QUICK = BiasOptions(templates="none", corrected=False)
     "name", [n for n in FOUND if n not in ("all_rejected_empty.jsonl", "content_parts.jsonl")]
 )
 def test_bias_measures_every_pair(name, session):
-    run = measure_in(session(name), QUICK).run
+    run = measure_bias_in(session(name), QUICK).run
     assert run.estimate("gap").n == 24
     assert run.inputs["scores"]["excluded_count"] == 0
 
@@ -240,7 +240,7 @@ def test_pairs_left_out_stand_in_the_header_with_the_reason(session):
     from probe.reports import text
 
     opened = session("prompt_fills_length.jsonl", max_length=256)
-    run = measure_in(opened, QUICK).run
+    run = measure_bias_in(opened, QUICK).run
     left = run.inputs["scores"]["excluded_count"]
     assert left == 12 and run.estimate("gap").n == 12
     head = " ".join(text.render(run).split("\n\n")[0].split())

@@ -11,7 +11,7 @@ from probe.probes.sample.run import SampleOptions, _head
 from probe.scoring.identity import HASHED
 from probe.scoring.session import ModelOptions, Source
 from probe.training.plan import Options
-from probe.training.run import TrainOptions, fingerprint
+from probe.training.run import TrainOptions, resume_identity
 
 SOURCE = Source(Path("pairs.jsonl"), {"prompt": "prompt"}, ("chosen", "rejected"))
 FACTS = {"name": "m", "device": "cpu", **dict.fromkeys(HASHED, "a")}
@@ -38,7 +38,7 @@ def sample(made):
 
 
 def training(made, **changes):
-    return fingerprint(made, replace(TrainOptions(), **changes))
+    return resume_identity(made, replace(TrainOptions(), **changes))
 
 
 KEPT = {"a gate's part": gate, "a journal of samples": sample, "a training to resume": training}

@@ -7,7 +7,14 @@ import pytest
 
 import probe
 from probe.errors import ProbeError
-from probe.scoring.quantized import LIBRARIES, QUANTIZATIONS, dequantized, facts_of, is_quantized, quantizing
+from probe.scoring.quantized import (
+    LIBRARIES,
+    QUANTIZATIONS,
+    dequantized,
+    is_quantized,
+    quantization_facts,
+    quantizing,
+)
 
 torch = pytest.importorskip("torch")
 HAS = importlib.util.find_spec("bitsandbytes") is not None
@@ -41,8 +48,8 @@ def test_a_quantised_checkpoint_is_not_quantised_again(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(ProbeError, match="quantised already"):
         quantizing("nf4", "m", Config("gptq"), torch.float32)
-    assert facts_of(None, Config("gptq"), torch.float32)["quantization"] == "gptq"
-    assert facts_of(None, Config(), torch.float32) == {}
+    assert quantization_facts(None, Config("gptq"), torch.float32)["quantization"] == "gptq"
+    assert quantization_facts(None, Config(), torch.float32) == {}
 
 
 def test_without_the_library_one_line_names_it(monkeypatch, tiny_model_dir):

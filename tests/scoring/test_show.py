@@ -8,7 +8,7 @@ import pytest
 from probe.cli import app
 from probe.pairs.record import Pair
 from probe.scoring.encode import make_encoder
-from probe.scoring.shown import pieces_of, row_of
+from probe.scoring.shown import pieces_of, shown_row
 
 ROWS = [
     {
@@ -103,7 +103,7 @@ def test_what_a_template_drops_is_shown_with_its_tokens(make_tokenizer):
     )
     turns = {"role": "assistant", "content": "<think>hm</think>so"}
     pair = Pair("1", ({"role": "user", "content": "Why?"},), (turns,), ({**turns, "content": "no"},), line=1)
-    row = row_of(make_encoder(tokenizer, [pair]), pair)
+    row = shown_row(make_encoder(tokenizer, [pair]), pair)
     (change,) = row["changes"]
     assert (change["side"], change["flag"], change["words"]) == (
         "chosen",

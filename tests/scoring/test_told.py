@@ -3,8 +3,8 @@
 import pytest
 
 from probe.probes.bias.run import BiasOptions
-from probe.probes.bias.run import measure_in as bias_in
-from probe.probes.negatives.run import measure_in as negatives_in
+from probe.probes.bias.run import measure_bias_in as bias_in
+from probe.probes.negatives.run import measure_negatives_in as negatives_in
 from probe.probes.negatives.work import NegativesOptions
 from probe.probes.trial.options import TrialOptions
 from probe.probes.trial.run import trial_in

@@ -38,12 +38,12 @@ def test_the_guarded_interval_by_hand(n):
 
     low = mean.value - max(t, bent(t, q_low)) * mean.se
     high = mean.value - min(-t, bent(-t, q_high)) * mean.se
-    assert s.limits(mean) == pytest.approx((low, high))
+    assert s.interval_limits(mean) == pytest.approx((low, high))
 
 
 def test_two_values_have_students_interval():
     """Of two nothing is known of their skewness."""
-    low, high = s.limits(s.summarise([0.0, 1.0]))
+    low, high = s.interval_limits(s.summarise([0.0, 1.0]))
     assert (low, high) == pytest.approx(stats.t.interval(0.95, 1, 0.5, 0.5))
 
 

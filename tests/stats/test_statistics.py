@@ -78,14 +78,14 @@ def test_cluster_error_of_equal_clusters_agrees_with_statsmodels():
 def test_without_skew_and_caution_the_limits_are_those_of_t():
     x = [-3.0, -1.0, 0.0, 1.0, 3.0]
     interval = stats.ttest_1samp(x, 0).confidence_interval()
-    found = s.limits(s.summarise(x), 0.05, s.Guard(0.0, 0.9))
+    found = s.interval_limits(s.summarise(x), 0.05, s.Guard(0.0, 0.9))
     assert found == pytest.approx((interval.low, interval.high))
 
 
 @given(VALUES)
 def test_the_interval_is_never_narrower_than_student_t(values):
     found = s.summarise(values)
-    low, high = s.limits(found)
+    low, high = s.interval_limits(found)
     if found.se is None:
         assert (low, high) == (None, None)
     else:
@@ -98,7 +98,7 @@ def test_the_interval_is_never_narrower_than_student_t(values):
 def test_the_interval_inverts_the_tests(values, alpha):
     """The tail p at either limit is alpha/2, which is what a 1 − alpha interval means."""
     mean = s.summarise(values)
-    low, high = s.limits(mean, alpha)
+    low, high = s.interval_limits(mean, alpha)
     if mean.se is not None:
         assert s.tail_ps(mean, low)[0] == pytest.approx(alpha / 2, rel=1e-4)
         assert s.tail_ps(mean, high)[1] == pytest.approx(alpha / 2, rel=1e-4)
@@ -107,8 +107,8 @@ def test_the_interval_inverts_the_tests(values, alpha):
 @given(VALUES, st.floats(-20, 20))
 def test_swapping_sides_negates_and_shifting_shifts(values, shift):
     x = np.asarray(values)
-    low, high = s.limits(s.summarise(x))
-    swapped, moved = s.limits(s.summarise(-x)), s.limits(s.summarise(x + shift))
+    low, high = s.interval_limits(s.summarise(x))
+    swapped, moved = s.interval_limits(s.summarise(-x)), s.interval_limits(s.summarise(x + shift))
     if low is None:
         assert swapped == (None, None)
     elif moved[0] is not None:  # a shift can hide a spread of 1e-12 of the values

@@ -19,7 +19,7 @@ def model(tiny_model_dir):
 
 
 def test_other_sizes_are_foretold_within_15_percent(model):
-    found = fp.measured(model, RECIPE)
+    found = fp.measured_steps(model, RECIPE)
     for tokens in (60, 400, 700):
         model.requires_grad_(True)
         assert found.full.at(tokens) == pytest.approx(fp.saved_bytes(model, tokens), rel=0.15)
@@ -33,7 +33,7 @@ def test_the_model_is_as_before(model):
         p.requires_grad_(False)
     before = {name: p.clone() for name, p in model.named_parameters()}
     training = model.training
-    fp.measured(model, RECIPE)
+    fp.measured_steps(model, RECIPE)
     assert {name for name, _ in model.named_parameters()} == set(before)
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert not any(p.requires_grad for p in model.parameters())

@@ -24,7 +24,7 @@ from probe.training.methods import LossConstants, stages_of
 from probe.training.plan import Material, Options
 from probe.training.policy import trainable_model
 from probe.training.recipes import recipe
-from probe.training.stages import train
+from probe.training.stages import train_stages
 from probe.training.unpaired import balanced, mismatched, split_answers
 from probe.training.unpaired_run import unpaired_changes
 from probe.training.unpaired_stage import UnpairedStage
@@ -217,7 +217,7 @@ def test_sft_takes_the_wanted_answers_and_kto_goes_on_from_it(reader, tmp_path):
     made = [
         recipe(m, 10**6).with_values({"learning_rate": 1e-2, "batch": 8, "epochs": 2}) for m in ("sft", "kto")
     ]
-    done = train(opened.loaded, made, Material(items, held_out), OPTIONS, tmp_path)
+    done = train_stages(opened.loaded, made, Material(items, held_out), OPTIONS, tmp_path)
     first, second = done.results
     assert first.steps == 2 * math.ceil(sum(i.wanted for i in items) / 8)
     assert second.steps == 2 * math.ceil(len(items) / 8)

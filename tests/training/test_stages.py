@@ -11,13 +11,13 @@ from probe.records import Decision, stage_values
 from probe.scoring.encode import make_encoder
 from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.service import Scorer
-from probe.training.before_after import before_after
+from probe.training.before_after import before_after_rows
 from probe.training.data import batches, examples, micro_batches, order, split_by_prompt
 from probe.training.methods import stages_of
 from probe.training.plan import Material, Options
 from probe.training.recipes import of_values, recipe
 from probe.training.run import TrainOptions, recipes_for
-from probe.training.stages import encoded_texts, train
+from probe.training.stages import encoded_texts, train_stages
 from probe.training.texts import read_texts
 
 OPTIONS = Options(eval_every=4, log_every=1, sampled_prompts=0)
@@ -28,7 +28,7 @@ def staged(material, tmp_path, *methods, **values):
     train_items, held_out = split_by_prompt(items, 0.25, 0)
     settings = {"learning_rate": 1e-2, "batch": 4, "epochs": 2, **values}
     recipes = [recipe(method, 10**6).with_values(settings) for method in methods]
-    return loaded, train(loaded, recipes, Material(train_items, held_out), OPTIONS, tmp_path), held_out
+    return loaded, train_stages(loaded, recipes, Material(train_items, held_out), OPTIONS, tmp_path), held_out
 
 
 def test_sft_then_dpo_takes_the_sft_model_as_its_reference(material, tmp_path):
@@ -73,7 +73,7 @@ def test_mixed_lora_and_full_stages_are_refused(material, tmp_path):
     loaded, items = material()
     recipes = [recipe("sft", 10**6), recipe("dpo", 10**6, full=True)]
     with pytest.raises(ProbeError, match="mixed"):
-        train(loaded, recipes, Material(items, items), OPTIONS, tmp_path)
+        train_stages(loaded, recipes, Material(items, items), OPTIONS, tmp_path)
 
 
 def test_details_name_their_stage(material, tmp_path):
@@ -163,13 +163,13 @@ def test_before_and_after_are_paired():
     """Gaps −.5 → +.5 on six of eight pairs, unchanged on two: change .75, six turned, p = 2/64."""
     before = [score(i, -1.5, -1.0) for i in range(8)]
     after = [score(i, -1.0, -1.5) for i in range(6)] + before[6:]
-    rows = {row["name"]: row for row in before_after(before, after, [str(i) for i in range(8)])}
+    rows = {row["name"]: row for row in before_after_rows(before, after, [str(i) for i in range(8)])}
     assert rows["gap"]["change"] == pytest.approx(0.75)
     assert (rows["win rate"]["before"], rows["win rate"]["after"]) == (0.0, 0.75)
     assert rows["win rate"]["p"] == pytest.approx(2 / 64)
     assert rows["chosen logps"]["change"] == pytest.approx(0.375)
     with pytest.raises(ValueError, match="same pairs"):
-        before_after(before, after[1:], ["0"] * 8)
+        before_after_rows(before, after[1:], ["0"] * 8)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from probe.errors import ProbeError
 from probe.files import sha256_file
-from probe.gate.export.export import as_yaml, export
+from probe.gate.export.export import as_yaml, write_configs
 from probe.gate.export.tools import ABLE, TOOLS
 from probe.gate.row import STAGES
 from probe.records import Decision, Reason, Run, stage_values
@@ -82,7 +82,7 @@ COMBINATIONS = [
 @pytest.mark.parametrize(("tool", "method"), COMBINATIONS)
 def test_every_tool_gets_every_method_it_can_do(tool, method, gated, tmp_path):
     run = gated(method, "chat")
-    paths = export(run, tool, tmp_path / "out")
+    paths = write_configs(run, tool, tmp_path / "out")
     assert [path.stem for path in paths] == list(STAGES[method])
     for path in paths:
         assert len(rows_of(path)) == len(PAIRS)
@@ -104,7 +104,7 @@ def test_only_published_fields_are_written(tool, template, method, gated, tmp_pa
         pytest.skip("the tool cannot do this; the refusal has its own test")
     if tool == "alignment-handbook" and template == "raw":
         pytest.skip("chat only; the refusal has its own test")
-    path = export(gated(method, template), tool, tmp_path)[0]
+    path = write_configs(gated(method, template), tool, tmp_path)[0]
     known = set(FIELDS[tool]["settings"])
     if tool != "axolotl":
         trl = pytest.importorskip("trl")
@@ -124,7 +124,7 @@ def test_only_published_fields_are_written(tool, template, method, gated, tmp_pa
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_mlx_lm_lora_is_given_what_its_file_can_set_and_the_rest_on_its_command(method, gated, tmp_path):
     """Options with a value of the parser's own are not read from the file (train.py of 5.10.2)."""
-    path = export(gated(method, "chat"), "mlx-lm-lora", tmp_path / "out")[0]
+    path = write_configs(gated(method, "chat"), "mlx-lm-lora", tmp_path / "out")[0]
     settings, fields = settings_of(path), FIELDS["mlx-lm-lora"]
     assert set(settings) <= set(fields["settings"]) - set(fields["command_line_wins"])
     values = stage_values(gated(method).decision, method)
@@ -141,7 +141,7 @@ def test_mlx_lm_lora_is_given_what_its_file_can_set_and_the_rest_on_its_command(
 
 def test_mlx_lm_lora_refuses_what_it_would_read_otherwise(gated, tmp_path):
     with pytest.raises(ProbeError, match="--template chat"):
-        export(gated("dpo", "raw"), "mlx-lm-lora", tmp_path / "raw")
+        write_configs(gated("dpo", "raw"), "mlx-lm-lora", tmp_path / "raw")
     run = gated("dpo", "chat")
     path = Path(run.inputs["pairs"]["path"])
     turns = [{"role": "user", "content": "A?"}, {"role": "assistant", "content": "a"}]
@@ -151,7 +151,7 @@ def test_mlx_lm_lora_refuses_what_it_would_read_otherwise(gated, tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pairs = {**run.inputs["pairs"], "sha256": sha256_file(path)}
     with pytest.raises(ProbeError, match="line 1: mlx-lm-lora's form has one question"):
-        export(
+        write_configs(
             dataclasses.replace(run, inputs={**run.inputs, "pairs": pairs}), "mlx-lm-lora", tmp_path / "two"
         )
 
@@ -166,13 +166,13 @@ def parsed_by_trl(path: Path, script: str):
 
 @pytest.mark.oracle
 def test_trl_parses_its_configs_to_the_values_decided(gated, tmp_path):
-    path = export(gated("dpo+nll"), "trl", tmp_path)[0]
+    path = write_configs(gated("dpo+nll"), "trl", tmp_path)[0]
     script, training, model = parsed_by_trl(path, "dpo")
     assert script.dataset_name == "data-dpo_nll"
     assert (training.loss_type, training.loss_weights, training.beta) == (["sigmoid", "sft"], [1.0, 1.0], 0.1)
     assert training.learning_rate == stage_values(gated("dpo+nll").decision, "dpo_nll")["learning_rate"]
     assert model.lora_target_modules == "all-linear" and model.use_peft
-    _, sft, _ = parsed_by_trl(export(gated("sft"), "trl", tmp_path)[0], "sft")
+    _, sft, _ = parsed_by_trl(write_configs(gated("sft"), "trl", tmp_path)[0], "sft")
     assert (sft.learning_rate, sft.completion_only_loss) == (2e-4, True)
 
 
@@ -182,7 +182,7 @@ def test_trl_parses_its_configs_to_the_values_decided(gated, tmp_path):
 def test_trl_trains_two_steps_on_what_was_exported(method, gated, tmp_path, tiny_model_dir):
     pytest.importorskip("trl")
     directory = tmp_path / "out"
-    (path,) = export(gated(method, model=str(tiny_model_dir)), "trl", directory)
+    (path,) = write_configs(gated(method, model=str(tiny_model_dir)), "trl", directory)
     command = [sys.executable, "-m", f"trl.scripts.{method}", "--config", path.name, "--max_steps", "2"]
     environment = {
         **os.environ,
@@ -205,18 +205,18 @@ def test_trl_trains_two_steps_on_what_was_exported(method, gated, tmp_path, tiny
 
 
 def test_text_rows_are_the_words_that_were_measured(gated, tmp_path):
-    assert rows_of(export(gated("dpo"), "trl", tmp_path)[0]) == PAIRS
-    custom = rows_of(export(gated("dpo", "Q: {prompt}\nA:"), "trl", tmp_path)[0])
+    assert rows_of(write_configs(gated("dpo"), "trl", tmp_path)[0]) == PAIRS
+    custom = rows_of(write_configs(gated("dpo", "Q: {prompt}\nA:"), "trl", tmp_path)[0])
     assert custom[0]["prompt"] == "Q: Why is the sky blue, 0?\nA:"
-    asked = rows_of(export(gated("dpo", "qa"), "trl", tmp_path)[0])
+    asked = rows_of(write_configs(gated("dpo", "qa"), "trl", tmp_path)[0])
     assert asked[0]["prompt"] == "Question: Why is the sky blue, 0?\nAnswer: "
 
 
 def test_chat_rows_are_messages(gated, tmp_path):
-    row = rows_of(export(gated("dpo", "chat"), "trl", tmp_path)[0])[0]
+    row = rows_of(write_configs(gated("dpo", "chat"), "trl", tmp_path)[0])[0]
     assert row["prompt"] == [{"role": "user", "content": "Why is the sky blue, 0?"}]
     assert row["rejected"] == [{"role": "assistant", "content": " It is paint."}]
-    hosted = rows_of(export(gated("dpo", "chat"), "openai", tmp_path)[0])[0]
+    hosted = rows_of(write_configs(gated("dpo", "chat"), "openai", tmp_path)[0])[0]
     assert set(hosted) == {"input", "preferred_output", "non_preferred_output"}
     assert hosted["preferred_output"][0]["content"] == " Light scatters, 0 times."
 
@@ -225,7 +225,7 @@ def test_the_hosted_form_is_read_back_as_the_same_pairs(gated, tmp_path):
     from probe.pairs.read import read_pairs
     from probe.pairs.record import text_of
 
-    config = export(gated("dpo", "chat"), "openai", tmp_path)[0]
+    config = write_configs(gated("dpo", "chat"), "openai", tmp_path)[0]
     back = list(read_pairs(config.parent / "data-dpo/train.jsonl"))
     assert [(text_of(p.prompt), text_of(p.chosen), text_of(p.rejected)) for p in back] == [
         (row["prompt"], row["chosen"], row["rejected"]) for row in PAIRS
@@ -233,7 +233,7 @@ def test_the_hosted_form_is_read_back_as_the_same_pairs(gated, tmp_path):
 
 
 def test_llamafactory_gets_its_dataset_entry(gated, tmp_path):
-    export(gated("dpo", "chat"), "llamafactory", tmp_path)
+    write_configs(gated("dpo", "chat"), "llamafactory", tmp_path)
     entry = json.loads((tmp_path / "dataset_info.json").read_text())["probe_pairs"]
     assert entry["ranking"] is True and (tmp_path / entry["file_name"]).exists()
     row = json.loads((tmp_path / entry["file_name"]).read_text().splitlines()[0])
@@ -242,7 +242,7 @@ def test_llamafactory_gets_its_dataset_entry(gated, tmp_path):
 
 
 def test_the_second_stage_starts_from_the_first(gated, tmp_path):
-    first, second = export(gated("sft+dpo"), "trl", tmp_path)
+    first, second = write_configs(gated("sft+dpo"), "trl", tmp_path)
     assert settings_of(second)["model_name_or_path"] == settings_of(first)["output_dir"]
     assert "Merge the adapter" in second.read_text() and "Merge" not in first.read_text()
 
@@ -264,7 +264,7 @@ def test_the_second_stage_starts_from_the_first(gated, tmp_path):
 )
 def test_what_cannot_be_exported_is_refused_with_a_way_out(tool, method, template, word, gated, tmp_path):
     with pytest.raises(ProbeError, match=word):
-        export(gated(method, template), tool, tmp_path / "out")
+        write_configs(gated(method, template), tool, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -273,13 +273,13 @@ def test_a_changed_or_missing_file_is_refused(gated, tmp_path):
     path = Path(run.inputs["pairs"]["path"])
     moved = path.rename(tmp_path / "moved.jsonl")
     with pytest.raises(ProbeError, match="--pairs"):
-        export(run, "trl", tmp_path / "out")
-    assert export(run, "trl", tmp_path / "out", moved)
+        write_configs(run, "trl", tmp_path / "out")
+    assert write_configs(run, "trl", tmp_path / "out", moved)
     moved.write_text(moved.read_text() + "\n")
     with pytest.raises(ProbeError, match="changed"):
-        export(run, "trl", tmp_path / "out", moved)
+        write_configs(run, "trl", tmp_path / "out", moved)
     with pytest.raises(ProbeError, match="no decision"):
-        export(dataclasses.replace(run, decision=None), "trl", tmp_path / "out")
+        write_configs(dataclasses.replace(run, decision=None), "trl", tmp_path / "out")
 
 
 texts = st.text(max_size=8)
@@ -325,7 +325,7 @@ def chatted(gated, tmp_path):
 
 @pytest.mark.parametrize("tool", ["trl", "axolotl", "llamafactory", "openai"])
 def test_tools_go_with_their_rows(chatted, tool, tmp_path):
-    (config,) = export(chatted(CHATS), tool, tmp_path / "out")
+    (config,) = write_configs(chatted(CHATS), tool, tmp_path / "out")
     rows = rows_of(config)
     given = [row["input"].get("tools") if tool == "openai" else row["tools"] for row in rows]
     read = [json.loads(tools) if tools and isinstance(tools, str) else tools for tools in given]
@@ -336,22 +336,24 @@ def test_tools_go_with_their_rows(chatted, tool, tmp_path):
 def test_what_a_tool_would_leave_out_is_an_error_with_the_line(chatted, tool, tmp_path):
     rows = [*CHATS[:1], {**CHATS[0], "chat_template_kwargs": {"enable_thinking": False}}]
     with pytest.raises(ProbeError, match=r"line 2: .*chat_template_kwargs"):
-        export(chatted(rows), tool, tmp_path / "out")
+        write_configs(chatted(rows), tool, tmp_path / "out")
 
 
 def test_template_options_go_to_trl(chatted, tmp_path):
     rows = [CHATS[0], {**CHATS[0], "chat_template_kwargs": {"enable_thinking": False}}]
-    (config,) = export(chatted(rows), "trl", tmp_path / "out")
+    (config,) = write_configs(chatted(rows), "trl", tmp_path / "out")
     assert [row["chat_template_kwargs"] for row in rows_of(config)] == [{}, {"enable_thinking": False}]
 
 
 def test_llamafactory_loses_no_turn_in_silence(chatted, tmp_path):
     more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "that"}]
     with pytest.raises(ProbeError, match=r"line 1: .*several turns"):
-        export(chatted([{**CHATS[0], "chosen": CHATS[0]["chosen"] + more}]), "llamafactory", tmp_path / "out")
+        write_configs(
+            chatted([{**CHATS[0], "chosen": CHATS[0]["chosen"] + more}]), "llamafactory", tmp_path / "out"
+        )
     call = [{"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weigh"}}]}]
     with pytest.raises(ProbeError, match=r"line 1: .*tool calls"):
-        export(chatted([{**CHATS[0], "chosen": call}]), "llamafactory", tmp_path / "out")
+        write_configs(chatted([{**CHATS[0], "chosen": call}]), "llamafactory", tmp_path / "out")
 
 
 TEXT = {"prompt": "Why?", "chosen": "so", "rejected": "no"}
@@ -371,16 +373,16 @@ SPECIAL = {**TEXT, "prompt": "[USR] Why? [BOT]"}
 def test_a_row_that_was_measured_raw_gets_no_chat_template(chatted, row, said, tool, tmp_path):
     run = chatted([CHATS[0], TEXT, row], special_tokens=["[USR]", "[BOT]"])
     with pytest.raises(ProbeError, match=rf"line 3: .*{said}.* raw"):
-        export(run, tool, tmp_path / "out")
+        write_configs(run, tool, tmp_path / "out")
 
 
 @pytest.mark.parametrize("tool", ["trl", "axolotl", "llamafactory"])
 def test_chat_rows_among_raw_ones_are_refused_unless_they_were_measured_raw(chatted, tool, tmp_path):
     rows = [RENDERED, RENDERED, CHATS[0]]
     with pytest.raises(ProbeError, match=r"line 3: .*under the chat template"):
-        export(chatted(rows, template="raw"), tool, tmp_path / "out")
+        write_configs(chatted(rows, template="raw"), tool, tmp_path / "out")
     asked = dataclasses.replace(chatted(rows, template="raw"), config={"template": "raw"})
-    (config,) = export(asked, tool, tmp_path / "out")
+    (config,) = write_configs(asked, tool, tmp_path / "out")
     assert len(rows_of(config)) == 3
 
 
@@ -393,9 +395,9 @@ def test_the_model_can_be_loaded_by_the_other_tool(chatted, tool, tmp_path, monk
     plain = CHATS[:1]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "local").mkdir()
-    (config,) = export(chatted(plain, name="./local"), tool, tmp_path / "out")
+    (config,) = write_configs(chatted(plain, name="./local"), tool, tmp_path / "out")
     assert settings_of(config)[NAMES[tool]] == str((tmp_path / "local").resolve())
-    (config,) = export(chatted(plain, name="org/model", revision="abc"), tool, tmp_path / "out")
+    (config,) = write_configs(chatted(plain, name="org/model", revision="abc"), tool, tmp_path / "out")
     told = settings_of(config)
     assert told[NAMES[tool]] == "org/model"
     assert told["revision_of_model" if tool == "axolotl" else "model_revision"] == "abc"
@@ -404,10 +406,10 @@ def test_the_model_can_be_loaded_by_the_other_tool(chatted, tool, tmp_path, monk
 def test_an_adapter_is_gone_on_from_or_named(chatted, tmp_path):
     (tmp_path / "adapter").mkdir()
     run = chatted(CHATS[:1], adapter=str(tmp_path / "adapter"))
-    told = settings_of(export(run, "axolotl", tmp_path / "out")[0])
+    told = settings_of(write_configs(run, "axolotl", tmp_path / "out")[0])
     assert told["lora_model_dir"] == str((tmp_path / "adapter").resolve())
     with pytest.raises(ProbeError, match="Merge it"):
-        export(run, "trl", tmp_path / "out")
+        write_configs(run, "trl", tmp_path / "out")
 
 
 def test_the_embedded_model_is_named_by_its_directory_or_copied(chatted, tmp_path, monkeypatch, capsys):
@@ -419,9 +421,9 @@ def test_the_embedded_model_is_named_by_its_directory_or_copied(chatted, tmp_pat
     monkeypatch.setattr(embedded, "embedded_gguf", lambda: tmp_path / "x.gguf")
     monkeypatch.setattr(embedded, "converted", lambda path: home)
     run = chatted(CHATS[:1], name="SmolLM2-135M-Instruct (embedded)")
-    (config,) = export(run, "trl", tmp_path / "out")
+    (config,) = write_configs(run, "trl", tmp_path / "out")
     assert settings_of(config)["model_name_or_path"] == str(home)
     assert "--with-model" in capsys.readouterr().err
-    (config,) = export(run, "trl", tmp_path / "out", with_model=True)
+    (config,) = write_configs(run, "trl", tmp_path / "out", with_model=True)
     copied = Path(settings_of(config)["model_name_or_path"])
     assert copied == (tmp_path / "out/model").resolve() and (copied / "config.json").exists()

@@ -121,10 +121,10 @@ def test_llamafactory_rows_follow_stage_and_template(stage, chat, row):
 @pytest.mark.parametrize(
     ("tool", "stage", "chat", "row"),
     [
-        (trl, "sft", True, rows.completion), (trl, "dpo", True, rows.preference),
+        (trl, "sft", True, rows.completion), (trl, "dpo", True, rows.preference_row),
         (handbook, "sft", True, rows.dialogue), (handbook, "dpo", True, rows.dialogues),
         (axolotl, "sft", True, rows.dialogue), (axolotl, "sft", False, rows.completion),
-        (axolotl, "dpo", True, rows.preference), (axolotl, "orpo", True, rows.dialogues),
+        (axolotl, "dpo", True, rows.preference_row), (axolotl, "orpo", True, rows.dialogues),
         (openai, "sft", True, rows.dialogue), (openai, "dpo", True, rows.hosted),
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from probe.__main__ import main
 from probe.errors import CannotMeasure, ProbeError
-from probe.gate.promote.deploy import promote, rollback
+from probe.gate.promote.deploy import promote, restore_previous
 
 # Runs in a process of its own: forks a child for each k, which is killed at its k-th change of the disk.
 KILLER = """
@@ -79,9 +79,9 @@ def test_a_promoted_model_is_in_place_and_rollback_returns(tmp_path):
     second = promote(two, place, {"created": "then"})
     assert second.before == first.now and content(place) == "two"
     assert json.loads((place / "promotion.json").read_text())["created"] == "then"
-    assert rollback(place).now == first.now and content(place) == "one"
+    assert restore_previous(place).now == first.now and content(place) == "one"
     with pytest.raises(ProbeError, match="no version before it"):
-        rollback(place)
+        restore_previous(place)
     assert content(place) == "one"
 
 
@@ -107,7 +107,7 @@ def test_a_plain_directory_becomes_the_first_version(tmp_path):
     place = model(tmp_path / "serve", "old")
     promote(model(tmp_path / "new", "new"), place)
     assert content(place) == "new" and place.is_symlink()
-    rollback(place)
+    restore_previous(place)
     assert content(place) == "old"
 
 
@@ -165,7 +165,7 @@ def test_a_kill_at_any_change_of_the_disk_leaves_a_whole_model(tmp_path, old):
         assert content(h / "serve") == "new"
         assert not [p for p in (*h.iterdir(), *(h / "serve.versions").iterdir()) if "partial" in p.name]
         if old != "nothing":
-            rollback(h / "serve")
+            restore_previous(h / "serve")
             assert content(h / "serve") == "old"
 
 
@@ -179,7 +179,7 @@ def test_a_rollback_killed_at_any_change_can_be_done_again(tmp_path):
     assert {content(h / "serve") for h in homes} <= {"one", "two"} and len(homes) >= 2
     for h in homes:
         if content(h / "serve") == "two":
-            rollback(h / "serve")
+            restore_previous(h / "serve")
         assert content(h / "serve") == "one"
 
 
@@ -229,5 +229,5 @@ def test_rollback_reads_its_notes_before_it_switches(tmp_path, note):
     if note is not None:
         path.write_text(note)
     with pytest.raises(ProbeError, match=r"promotion\.json"):
-        rollback(place)
+        restore_previous(place)
     assert content(place) == "two"

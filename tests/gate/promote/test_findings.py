@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from probe.gate.promote.changes import QUANTITIES, Paired, changes
-from probe.gate.promote.claims import allowances, claims_of, judged
-from probe.gate.promote.deploy import NOTE, promote, rollback
+from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
+from probe.gate.promote.claims import allowances, claims_of, judge_claims
+from probe.gate.promote.deploy import NOTE, promote, restore_previous
 from probe.gate.promote.effects import check_answers, check_traits
 from probe.gate.promote.findings import promotion_findings
 
@@ -16,9 +16,9 @@ def told(name, values, groups=None, typed=()):
     """Findings of one quantity that changed by these values; `groups` beside them."""
     values = np.array(values, float)
     labels = groups or [None] * len(values)
-    changed = changes(Paired(QUANTITIES[name], np.zeros(len(values)), values, labels))
+    changed = quantity_changes(Paired(QUANTITIES[name], np.zeros(len(values)), values, labels))
     claims = claims_of(changed, allowances(typed, 0.1))
-    return promotion_findings(judged(claims), changed)
+    return promotion_findings(judge_claims(claims), changed)
 
 
 JITTER = np.tile([-0.01, 0.0, 0.01], 4)
@@ -78,9 +78,9 @@ def test_turned_pairs_are_tested_by_mcnemar_with_all_signs():
     """Seven pairs turned right and one wrong: two-sided binomial, 2·(1 + 8)/2⁸."""
     first, second = np.zeros(20), np.zeros(20)
     second[:7], first[7] = 1, 1
-    (change,) = changes(Paired(QUANTITIES["accuracy"], first, second, [None] * 20))
+    (change,) = quantity_changes(Paired(QUANTITIES["accuracy"], first, second, [None] * 20))
     assert change.estimate.p == pytest.approx(2 * 9 / 2**8) and "McNemar" in change.estimate.method
-    (gap,) = changes(Paired(QUANTITIES["gap"], first, second, [None] * 20))
+    (gap,) = quantity_changes(Paired(QUANTITIES["gap"], first, second, [None] * 20))
     assert "McNemar" not in gap.estimate.method
 
 
@@ -114,7 +114,7 @@ def test_a_plain_directory_that_is_known_already_is_kept_once(tmp_path):
     assert (second.now[:5], second.before) == ("0002-", first.now)
     assert sorted(p.name[:4] for p in versions.iterdir() if p.name[0] != ".") == ["0001", "0002"]
     assert json.loads((versions / second.now / NOTE).read_text())["previous"] == first.now
-    assert rollback(place).now == first.now
+    assert restore_previous(place).now == first.now
     assert promote(new, place).now == second.now.replace("0002", "0003")
 
 
@@ -122,4 +122,4 @@ def test_rollback_names_the_version_that_has_none_before_it(tmp_path):
     place = tmp_path / "serve"
     placed = promote(weights(tmp_path / "old", "old"), place)
     with pytest.raises(Exception, match=f"{placed.now} has no version before it"):
-        rollback(place)
+        restore_previous(place)

@@ -11,10 +11,10 @@ import pytest
 from probe.__main__ import main
 from probe.errors import ProbeError
 from probe.gate.baseline import why_incomparable
-from probe.gate.promote.changes import QUANTITIES, Paired, changes
-from probe.gate.promote.claims import allowances, claims_of, judged
-from probe.gate.promote.judge import PromotionSettings, compared
-from probe.gate.promote.sides import SideMeasurement, sides_of
+from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
+from probe.gate.promote.claims import allowances, claims_of, judge_claims
+from probe.gate.promote.judge import PromotionSettings, with_comparison
+from probe.gate.promote.sides import SideMeasurement, compared_models
 from probe.pairs.grades import read_grades
 from probe.records import Run
 from probe.runs import load_run
@@ -44,12 +44,12 @@ def fifth_account(path, n=14):
 def change_of(base, tuned, groups=None, name="grade", clusters=None):
     groups = groups or [None] * len(base)
     columns = np.array(base, float), np.array(tuned, float)
-    return changes(Paired(QUANTITIES[name], *columns, groups, clusters))
+    return quantity_changes(Paired(QUANTITIES[name], *columns, groups, clusters))
 
 
 def result_of(differences, typed=(), name="grade"):
     zero = [0.0] * len(differences)
-    (condition,) = judged(claims_of(change_of(zero, differences, name=name), allowances(typed, 0.1)))
+    (condition,) = judge_claims(claims_of(change_of(zero, differences, name=name), allowances(typed, 0.1)))
     return condition.result
 
 
@@ -147,7 +147,7 @@ def test_neither_error_exceeds_its_level_on_the_limit():
     words = []
     for _ in range(300):
         found = change_of(np.zeros(72), rng.integers(-3, 2, 72), groups)
-        results = [c.result for c in judged(claims_of(found, allowances((), 0.1)))]
+        results = [c.result for c in judge_claims(claims_of(found, allowances((), 0.1)))]
         words.append("fail" if "fail" in results else "pass" if set(results) == {"pass"} else "open")
     limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
     assert words.count("fail") / 300 <= limit and words.count("pass") / 300 <= limit
@@ -165,8 +165,8 @@ def test_an_allowance_wider_than_the_scale_is_refused(tmp_path):
     grades = read_grades([jsonl(tmp_path / "g.jsonl", rows)])
     run = Run("compare", CREATED)
     with pytest.raises(ProbeError, match="allow everything"):
-        compared(run, None, grades, {}, PromotionSettings(allowances((), 0.1)))
-    judged_run = compared(run, None, grades, {}, PromotionSettings(allowances(["grade=0.1"], 0.1)))
+        with_comparison(run, None, grades, {}, PromotionSettings(allowances((), 0.1)))
+    judged_run = with_comparison(run, None, grades, {}, PromotionSettings(allowances(["grade=0.1"], 0.1)))
     assert judged_run.details["promotion"]["decision"] == "roll back"
 
 
@@ -198,11 +198,11 @@ def test_the_gap_of_one_group_decides(bias_run):
     group = bias_run.details["pairs"][0]["group"]
     worse = shifted(bias_run, lambda row: noise[row["id"]] + (-0.5 if row["group"] == group else 0.4))
     settings = PromotionSettings(allowances((), 0.1))
-    run = compared(Run("compare", CREATED), (side(bias_run), side(worse)), None, {}, settings)
+    run = with_comparison(Run("compare", CREATED), (side(bias_run), side(worse)), None, {}, settings)
     assert run.details["promotion"] == {"decision": "roll back", "because": f"worse: {group}"}
     assert {"PB901", "PB903"} <= {f.code for f in run.findings} and run.verdict.exit_code == 1
     better = shifted(bias_run, lambda row: noise[row["id"]] + 0.4)
-    run = compared(Run("compare", CREATED), (side(bias_run), side(better)), None, {}, settings)
+    run = with_comparison(Run("compare", CREATED), (side(bias_run), side(better)), None, {}, settings)
     assert run.details["promotion"]["decision"] == "promote" and run.verdict.exit_code == 0
 
 
@@ -217,7 +217,7 @@ def test_runs_of_other_files_or_vocabularies_are_refused(bias_run):
             details=bias_run.details,
         )  # fmt: skip
         with pytest.raises(ProbeError, match="cannot be compared"):
-            compared(Run("compare", CREATED), (side(bias_run), side(other)), None, {}, settings)
+            with_comparison(Run("compare", CREATED), (side(bias_run), side(other)), None, {}, settings)
     assert why_incomparable(bias_run, bias_run) == ""
 
 
@@ -225,10 +225,10 @@ def test_what_is_under_an_adapter(tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
-    base, tuned = sides_of("embedded", str(adapter), None)
+    base, tuned = compared_models("embedded", str(adapter), None)
     assert (base.model, tuned.model, tuned.adapter) == (None, None, str(adapter))
-    assert sides_of("org/name", str(adapter), None)[1].model == "org/name"
-    assert sides_of(str(adapter), str(adapter), "org/name")[0].model == "org/name"
+    assert compared_models("org/name", str(adapter), None)[1].model == "org/name"
+    assert compared_models(str(adapter), str(adapter), "org/name")[0].model == "org/name"
 
 
 # --- sampled answers ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from probe.probes.autopsy.diagnose import diagnose, summary
+from probe.probes.autopsy.diagnose import diagnose, diagnosis_json
 from probe.probes.autopsy.read import read_log
 
 ROOT = next((p for p in Path(__file__).resolve().parents if (p / "shared/data/logs/forms").is_dir()), None)
@@ -60,7 +60,7 @@ def test_every_form_is_read_and_told_truly(name: str) -> None:
     truth = TRUTHS[name]
     log = read_log(FORMS / name)
     found = diagnose(log)
-    told = summary(found)
+    told = diagnosis_json(found)
     assert (found.main, found.method.name, log.unit) == (truth.main, truth.method, truth.unit)
     assert set(told["tags"]) == truth.tags
     assert truth.told in found.sign.evidence

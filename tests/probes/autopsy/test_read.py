@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from probe.errors import ProbeError
-from probe.probes.autopsy.diagnose import diagnose, history, summary
+from probe.probes.autopsy.diagnose import diagnose, diagnosis_json, history
 from probe.probes.autopsy.log import as_number, make_log
 from probe.probes.autopsy.read import read_log
 from probe.records import Run, to_json
@@ -245,7 +245,7 @@ def test_any_entries_give_a_diagnosis_that_is_plain_json(entries: list[dict[str,
         return
     found = diagnose(log)
     assert found.sign.evidence
-    told = to_json({"autopsy": summary(found), "log_history": history(log)})
+    told = to_json({"autopsy": diagnosis_json(found), "log_history": history(log)})
     json.dumps(told, allow_nan=False)
     assert all(len(line) <= 38 for panel in panels(told["log_history"]) for line in draw(panel))
     run = Run("autopsy", "2026-11-21T12:00:00Z", details={"training": told})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from probe.probes.autopsy.case import Diagnosis
-from probe.probes.autopsy.diagnose import diagnose, summary
+from probe.probes.autopsy.diagnose import diagnose, diagnosis_json
 from probe.probes.autopsy.log import make_log
 from probe.probes.autopsy.method import recognise
 from probe.probes.autopsy.nan_filter import filtered_mean, finite_steps
@@ -310,7 +310,7 @@ def test_an_sft_run_that_watches_its_pairs_is_no_dpo() -> None:
 
 
 def test_the_summary_holds_what_the_interface_promises() -> None:
-    told = summary(diagnosis(dpo(grad_norm=lambda i: 0.0)))
+    told = diagnosis_json(diagnosis(dpo(grad_norm=lambda i: 0.0)))
     assert {"main", "tags", "since_step", "evidence", "next"} <= told.keys()
     assert (told["main"], told["tags"], told["since_step"]) == ("healthy", ["frozen"], None)
     assert told["tag_evidence"][0]["code"] == "PB861"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from probe.errors import ProbeError
-from probe.probes.autopsy.diagnose import diagnose, summary
+from probe.probes.autopsy.diagnose import diagnose, diagnosis_json
 from probe.probes.autopsy.read import read_log
 
 N = 30
@@ -88,7 +88,7 @@ def test_of_several_runs_the_gravest_is_judged_and_the_others_are_told(tmp_path:
     rows = "\n".join(f'"{i}","{LOSS[i - 1]}","0","{broken(i)}","{LOSS[i - 1]}"' for i in STEPS)
     (tmp_path / "panel.csv").write_text(heading + rows)
     log = read_log(tmp_path / "panel.csv")
-    told = summary(diagnose(log))
+    told = diagnosis_json(diagnose(log))
     assert (told["main"], told["since"]) == ("numerics", "step 6")
     assert told["notes"][0] == "run b, the gravest of 3 runs"
     assert [note[:14] for note in told["notes"][1:3]] == ["run a: healthy", "run c: healthy"]
@@ -99,7 +99,7 @@ def test_two_runs_one_after_the_other_in_a_console(tmp_path: Path) -> None:
     summed = "{'train_runtime': 3.0, 'train_loss': 1.3, 'epoch': 30.0}"
     second = lines("{{'loss': {loss}, 'grad_norm': 1.0, 'epoch': {i}}}")
     (tmp_path / "two.log").write_text("\n".join([first, summed, second, summed]))
-    told = summary(diagnose(read_log(tmp_path / "two.log")))
+    told = diagnosis_json(diagnose(read_log(tmp_path / "two.log")))
     assert told["main"] == "numerics"
     assert told["notes"][0] == "run 1, the gravest of 2 runs"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from probe.errors import CannotMeasure, ProbeError
 from probe.number_format import p_text
-from probe.probes.bias.judge import bias
+from probe.probes.bias.judge import judge_bias
 from probe.probes.clusters import prompt_clusters
 from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.table import ScoreTable
@@ -61,7 +61,7 @@ def estimate(result, name, group="all"):
 
 def test_a_p_stands_beside_the_number_that_it_belongs_to():
     """Three pairs of four win by little and one loses by much: the sign test and the mean's test differ."""
-    result = bias(pairs([0.01, 0.02, 0.03, -0.9] * 4))
+    result = judge_bias(pairs([0.01, 0.02, 0.03, -0.9] * 4))
     wins, gap = (estimate(result, name).p for name in ("win_rate", "gap"))
     assert wins == pytest.approx(2 * sum(math.comb(16, k) for k in range(12, 17)) / 2**16) and gap != wins
     told = next(f.message for f in result.findings if f.code == "PB601")
@@ -70,7 +70,7 @@ def test_a_p_stands_beside_the_number_that_it_belongs_to():
 
 def test_five_of_five_is_undetermined_and_six_would_do():
     """2·2⁻⁵ = .0625 > .05, 2·2⁻⁶ = .03125: the sixth pair is the one that is missing."""
-    result = bias(pairs([0.5, 0.6, 0.55, 0.65, 0.6]), sides=("CICO", "insulin"))
+    result = judge_bias(pairs([0.5, 0.6, 0.55, 0.65, 0.6]), sides=("CICO", "insulin"))
     (row,) = result.rows
     assert (row.verdict, row.pairs_to_settle) == ("undetermined", 6)
     assert estimate(result, "win_rate").p == estimate(result, "gap").p == 0.0625
@@ -79,7 +79,7 @@ def test_five_of_five_is_undetermined_and_six_would_do():
     assert finding.code == "PB601"
     assert "CICO wins 5 of 5 pairs (exact p = .0625)" in finding.message
     assert "a file of about 6 pairs would settle it" in finding.message
-    six = bias(pairs([0.5, 0.6, 0.55, 0.65, 0.6, 0.5]), sides=("CICO", "insulin"))
+    six = judge_bias(pairs([0.5, 0.6, 0.55, 0.65, 0.6, 0.5]), sides=("CICO", "insulin"))
     assert verdicts(six) == {"all": "favours chosen"}
 
 
@@ -93,7 +93,7 @@ def test_five_of_five_is_undetermined_and_six_would_do():
     ],
 )
 def test_the_three_verdicts(mean, verdict, code, severity, text):
-    result = bias(pairs(spread(100, mean)), sides=("CICO", "insulin"))
+    result = judge_bias(pairs(spread(100, mean)), sides=("CICO", "insulin"))
     assert verdicts(result) == {"all": verdict}
     (finding,) = result.findings
     assert (finding.code, finding.severity) == (code, severity)
@@ -102,13 +102,13 @@ def test_the_three_verdicts(mean, verdict, code, severity, text):
 
 def test_a_clear_side_within_an_open_distance_is_told():
     """Mean .1 lies on the bound, four standard errors from zero: who is clear, how far is not."""
-    (finding,) = bias(pairs(spread(100, 0.1, 0.25)), sides=("CICO", "insulin")).findings
+    (finding,) = judge_bias(pairs(spread(100, 0.1, 0.25)), sides=("CICO", "insulin")).findings
     assert "CICO is preferred, but perhaps by less than 0.1; " in finding.message
-    assert "preferred" not in bias(pairs([0.5] * 4 + [0.6])).findings[0].message
+    assert "preferred" not in judge_bias(pairs([0.5] * 4 + [0.6])).findings[0].message
 
 
 def test_worst_pairs_are_those_that_lean_most():
-    result = bias(pairs([-0.5, -0.9, -0.6, -0.8, -0.7, -0.4, -0.55]))
+    result = judge_bias(pairs([-0.5, -0.9, -0.6, -0.8, -0.7, -0.4, -0.55]))
     assert result.findings[0].worst_pairs == ("p1", "p3", "p4", "p2", "p6")
     assert result.findings[0].lines == (2, 4, 5, 3, 7)
 
@@ -118,7 +118,7 @@ def test_worst_pairs_are_those_that_lean_most():
 def test_swapping_sides_mirrors_everything(gaps):
     scores = pairs(gaps)
     swapped = [replace(s, chosen=s.rejected, rejected=s.chosen) for s in scores]
-    one, other = bias(scores), bias(swapped)
+    one, other = judge_bias(scores), judge_bias(swapped)
     mirror = {"favours chosen": "favours rejected", "favours rejected": "favours chosen"}
     assert [mirror.get(r.verdict, r.verdict) for r in one.rows] == [r.verdict for r in other.rows]
     assert [r.pairs_to_settle for r in one.rows] == [r.pairs_to_settle for r in other.rows]
@@ -132,7 +132,7 @@ def test_swapping_sides_mirrors_everything(gaps):
 
 def test_row_order_does_not_matter():
     scores = pairs(drawn(30, 0.2), groups=["a", "b", "c"] * 10)
-    one, other = bias(scores), bias(scores[::-1])
+    one, other = judge_bias(scores), judge_bias(scores[::-1])
     assert verdicts(one) == verdicts(other)
     for e in one.estimates:
         if e.name != "gap_bootstrap":  # resampling sees the order
@@ -140,11 +140,11 @@ def test_row_order_does_not_matter():
 
 
 def test_ties_are_counted_apart():
-    result = bias(pairs([0.0, 0.0, 0.4, 0.5, 0.6]))
+    result = judge_bias(pairs([0.0, 0.0, 0.4, 0.5, 0.6]))
     assert estimate(result, "win_rate").n == 3
     assert estimate(result, "tie_share").value == 0.4
     assert ("PB104", "all") in codes(result)
-    within_noise = bias(pairs([1e-6, -1e-6, 0.4, 0.5, 0.6]), noise_floor=1e-5)
+    within_noise = judge_bias(pairs([1e-6, -1e-6, 0.4, 0.5, 0.6]), noise_floor=1e-5)
     assert estimate(within_noise, "tie_share").value == 0.4
 
 
@@ -152,23 +152,23 @@ def test_pairs_on_one_prompt_count_as_one():
     """Forty unanimous pairs on five prompts are five votes: p = .0625 again; 48 on six settle it."""
     gaps = 0.5 + spread(40, 0, 0.05)
     shared = [f"question {i // 8}" for i in range(40)]
-    result = bias(pairs(gaps), clusters=prompt_clusters(shared))
+    result = judge_bias(pairs(gaps), clusters=prompt_clusters(shared))
     assert estimate(result, "gap").p == estimate(result, "win_rate").p == 0.0625
     assert result.rows[0].verdict == "undetermined"
     assert result.rows[0].pairs_to_settle == 48
     assert ("PB603", "all") in codes(result)
-    assert verdicts(bias(pairs(gaps))) == {"all": "favours chosen"}
+    assert verdicts(judge_bias(pairs(gaps))) == {"all": "favours chosen"}
 
 
 def test_one_prompt_says_nothing():
-    result = bias(pairs(drawn(20, 0.5)), clusters=["same"] * 20)
+    result = judge_bias(pairs(drawn(20, 0.5)), clusters=["same"] * 20)
     assert verdicts(result) == {"all": "undetermined"}
     assert estimate(result, "gap").low is None
     assert codes(result) == [("PB601", "all"), ("PB603", "all")]
 
 
 def test_equal_gaps_say_nothing():
-    result = bias(pairs([0.5] * 12))
+    result = judge_bias(pairs([0.5] * 12))
     assert verdicts(result) == {"all": "undetermined"}
     assert ("PB606", "all") in codes(result)
 
@@ -179,7 +179,7 @@ def test_pairs_without_a_prompt_stand_alone():
 
 def test_a_preference_that_sums_turn_round_is_unstable():
     """Chosen is likelier per token (−1.5 against −2) but three times as long: −45 against −20 nats."""
-    result = bias(pairs(spread(40, 0.5, 0.1), tokens=(30, 10), sizes=(120, 40)))
+    result = judge_bias(pairs(spread(40, 0.5, 0.1), tokens=(30, 10), sizes=(120, 40)))
     assert verdicts(result) == {"all": "unstable"}
     (finding,) = result.findings
     assert finding.code == "PB602"
@@ -189,8 +189,8 @@ def test_a_preference_that_sums_turn_round_is_unstable():
 def test_a_preference_that_a_template_turns_round_is_unstable():
     scores = pairs(spread(40, 0.5))
     agreeing, opposed = pairs(spread(40, 0.1)), pairs(spread(40, -0.2))
-    assert verdicts(bias(scores, by_template={"qa": agreeing})) == {"all": "favours chosen"}
-    result = bias(scores, by_template={"qa": agreeing, "chat": opposed})
+    assert verdicts(judge_bias(scores, by_template={"qa": agreeing})) == {"all": "favours chosen"}
+    result = judge_bias(scores, by_template={"qa": agreeing, "chat": opposed})
     assert verdicts(result) == {"all": "unstable"}
     assert result.findings[0].message.endswith("not so by template chat")
     assert estimate(result, "gap_template:chat").value == pytest.approx(-0.2)
@@ -198,15 +198,15 @@ def test_a_preference_that_a_template_turns_round_is_unstable():
 
 def test_neutral_is_unstable_where_sums_lean():
     """Equal means of −2 nats over 30 and 10 tokens: −40 nats by sum, far beyond 0.1 · 20 tokens."""
-    result = bias(pairs(spread(100, 0.0, 0.1), tokens=(30, 10), sizes=(120, 40)))
+    result = judge_bias(pairs(spread(100, 0.0, 0.1), tokens=(30, 10), sizes=(120, 40)))
     assert verdicts(result) == {"all": "unstable"}
 
 
 def test_holm_is_over_the_groups_and_leaves_the_file_alone():
     """Eight unanimous pairs: p = 2/2⁸ = .0078; with eight such groups Holm needs .00625, so none passes."""
     gaps = np.tile(spread(8, 0.5, 0.05), 8)
-    few = bias(pairs(gaps[:32], groups=[f"g{i // 8}" for i in range(32)]))
-    many = bias(pairs(gaps, groups=[f"g{i // 8}" for i in range(64)]))
+    few = judge_bias(pairs(gaps[:32], groups=[f"g{i // 8}" for i in range(32)]))
+    many = judge_bias(pairs(gaps, groups=[f"g{i // 8}" for i in range(64)]))
     assert [r.verdict for r in few.rows] == ["favours chosen"] * 5
     assert [r.verdict for r in many.rows] == ["favours chosen"] + ["undetermined"] * 8
     assert many.rows[1].pairs_to_settle == 9
@@ -217,7 +217,7 @@ def test_holm_is_over_the_groups_and_leaves_the_file_alone():
 def test_groups_too_small_to_reject_cost_the_others_nothing():
     gaps = [*spread(8, 0.5, 0.05), *([0.5, 0.6] * 20)]
     groups = ["big"] * 8 + [f"small {i}" for i in range(20) for _ in range(2)]
-    assert verdicts(bias(pairs(gaps, groups=groups)))["big"] == "favours chosen"
+    assert verdicts(judge_bias(pairs(gaps, groups=groups)))["big"] == "favours chosen"
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_false_verdicts_are_rare_end_to_end():
     rng, runs = np.random.default_rng(3), 100
     wrong = {"all": 0, "groups": 0}
     for _ in range(runs):
-        rows = bias(pairs(rng.standard_t(3, 36), groups=["a", "b", "c"] * 12), bound=0.0).rows
+        rows = judge_bias(pairs(rng.standard_t(3, 36), groups=["a", "b", "c"] * 12), bound=0.0).rows
         named = [row.verdict.startswith("favours") for row in rows]
         wrong["all"] += named[0]
         wrong["groups"] += any(named[1:])
@@ -235,30 +235,30 @@ def test_false_verdicts_are_rare_end_to_end():
 
 def test_opposed_groups_are_told():
     gaps = [*spread(12, 0.6, 0.1), *spread(12, -0.6, 0.1)]
-    result = bias(pairs(gaps, groups=["a"] * 12 + ["b"] * 12), sides=("CICO", "insulin"))
+    result = judge_bias(pairs(gaps, groups=["a"] * 12 + ["b"] * 12), sides=("CICO", "insulin"))
     assert verdicts(result) == {"all": "undetermined", "a": "favours chosen", "b": "favours rejected"}
     assert ("PB105", "all") in codes(result)
     assert ("PB101", "a") in codes(result)
 
 
 def test_one_group_is_the_whole_file():
-    assert verdicts(bias(pairs(drawn(12, 0.5), groups=["only"] * 12))).keys() == {"all"}
-    some = bias(pairs(drawn(12, 0.5), groups=["all"] * 6 + [None] * 6))
+    assert verdicts(judge_bias(pairs(drawn(12, 0.5), groups=["only"] * 12))).keys() == {"all"}
+    some = judge_bias(pairs(drawn(12, 0.5), groups=["all"] * 6 + [None] * 6))
     assert verdicts(some).keys() == {"all", "group all"}
 
 
 def test_a_preference_without_the_prompt_is_told():
     scores = pairs(spread(40, 0.5))
     likelier = pairs(spread(40, 0.5)[::-1])
-    result = bias(scores, neutral=likelier)
+    result = judge_bias(scores, neutral=likelier)
     assert estimate(result, "gap_prompt_corrected").value == pytest.approx(0, abs=1e-6)
     assert codes(result) == [("PB101", "all"), ("PB103", "all")]
-    by_prompt = bias(scores, neutral=pairs(spread(40, 0.0)[::-1]))
+    by_prompt = judge_bias(scores, neutral=pairs(spread(40, 0.0)[::-1]))
     assert codes(by_prompt) == [("PB101", "all")]
 
 
 def test_no_neutral_under_the_noise_floor():
-    result = bias(pairs(spread(100, 0.0, 0.1)), bound=0.1, noise_floor=0.2)
+    result = judge_bias(pairs(spread(100, 0.0, 0.1)), bound=0.1, noise_floor=0.2)
     assert result.rows[0].verdict == "undetermined"
     assert result.findings[0].code == "PB604"
     assert result.findings[0].severity == "error"
@@ -266,7 +266,7 @@ def test_no_neutral_under_the_noise_floor():
 
 def test_a_few_extreme_pairs_do_not_make_a_verdict():
     """Nineteen gaps of about 0 and one of 20: mean 1, and nothing is settled."""
-    result = bias(pairs([*spread(19, 0.0, 0.01), 20.0]))
+    result = judge_bias(pairs([*spread(19, 0.0, 0.01), 20.0]))
     assert verdicts(result) == {"all": "undetermined"}
 
 
@@ -275,9 +275,9 @@ def test_scores_that_are_not_finite_are_told_by_line():
     for broken in (side(math.nan), side(-2.0, tokens=0), side(-2.0, size=0)):
         bad = [scores[0], replace(scores[1], rejected=broken), scores[2]]
         with pytest.raises(CannotMeasure, match=r"pair p1 \(line 2\): its rejected response"):
-            bias(bad)
+            judge_bias(bad)
         with pytest.raises(CannotMeasure, match="p1"):
-            bias(scores, by_template={"qa": bad})
+            judge_bias(scores, by_template={"qa": bad})
 
 
 def test_settings_out_of_range_are_told():
@@ -289,14 +289,14 @@ def test_settings_out_of_range_are_told():
         {"noise_floor": -1.0},
     ):
         with pytest.raises(ProbeError):
-            bias(pairs([0.1] * 8), **wrong)
+            judge_bias(pairs([0.1] * 8), **wrong)
     with pytest.raises(ProbeError, match="no pairs"):
-        bias([])
+        judge_bias([])
 
 
 def test_templates_may_be_tried_on_a_sample_matched_by_line():
     scores = pairs([0.5, 0.7, 0.9])
-    result = bias(scores, by_template={"qa": [scores[2], scores[0]]}, neutral=scores[1:2])
+    result = judge_bias(scores, by_template={"qa": [scores[2], scores[0]]}, neutral=scores[1:2])
     tried = estimate(result, "gap_template:qa")
     assert (tried.value, tried.n) == (pytest.approx(0.7), 2)
     assert estimate(result, "gap_prompt_corrected").value == pytest.approx(0.0)
@@ -304,11 +304,11 @@ def test_templates_may_be_tried_on_a_sample_matched_by_line():
 
 def test_a_table_of_totals_gives_the_same_result_as_the_scores_themselves():
     scores = pairs(drawn(30, 0.4), groups=["a", "b"] * 15)
-    assert bias(ScoreTable(scores)) == bias(scores)
+    assert judge_bias(ScoreTable(scores)) == judge_bias(scores)
 
 
 def test_details_hold_every_pair():
-    result = bias(pairs([0.5, -0.25], tokens=(10, 5)))
+    result = judge_bias(pairs([0.5, -0.25], tokens=(10, 5)))
     assert result.details["pairs"][1] == pytest.approx(
         {
             "id": "p1",

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from probe.probes.bias.early import cluster_gaps, early_result, settled
-from probe.probes.bias.judge import bias
+from probe.probes.bias.early import cluster_gaps, early_result, early_verdict
+from probe.probes.bias.judge import judge_bias
 from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.table import ScoreTable
 from probe.stats.sequential import sign_sequence
@@ -26,7 +26,7 @@ def test_looking_after_every_batch_rejects_a_true_null_at_most_at_alpha():
         wins = np.cumsum(gaps > 0)[31::32]
         looks = np.arange(32, 641, 32)
         crossed += any(
-            settled(sign_sequence(gaps[:n], 0.05), 0.05) in ("favours chosen", "favours rejected")
+            early_verdict(sign_sequence(gaps[:n], 0.05), 0.05) in ("favours chosen", "favours rejected")
             for n, won in zip(looks, wins, strict=True)
             if abs(won - n / 2) > 0.5 * n**0.5  # cannot cross nearer than that
         )
@@ -36,7 +36,7 @@ def test_looking_after_every_batch_rejects_a_true_null_at_most_at_alpha():
 @pytest.mark.parametrize(("gap", "verdict"), [(0.4, "favours chosen"), (-0.4, "favours rejected")])
 def test_a_clear_side_is_settled_and_fixed_sample_intervals_go(gap, verdict):
     table = scores([gap] * 20)
-    whole = bias(table)
+    whole = judge_bias(table)
     result = early_result(whole, cluster_gaps(table, range(20), 0.0), 20, 1000, ("A", "B"), 0.05)
     assert result.rows[0].verdict == verdict
     assert "after 20 of 1,000 pairs" in result.findings[0].message
@@ -48,8 +48,8 @@ def test_a_clear_side_is_settled_and_fixed_sample_intervals_go(gap, verdict):
 
 def test_an_even_model_is_settled_as_neutral_and_few_pairs_as_nothing():
     even = [1.0, -1.0] * 800
-    assert settled(sign_sequence(even, 0.05), 0.05) == "neutral"
-    assert settled(sign_sequence(even[:40], 0.05), 0.05) is None
+    assert early_verdict(sign_sequence(even, 0.05), 0.05) == "neutral"
+    assert early_verdict(sign_sequence(even[:40], 0.05), 0.05) is None
 
 
 def test_clusters_give_one_sign_each():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from probe.pairs.record import Pair
-from probe.probes.bias.judge import bias
-from probe.probes.bias.looks import looked, sampled, settled
+from probe.probes.bias.judge import judge_bias
+from probe.probes.bias.looks import look_settles, looked, sampled
 from probe.probes.bias.sizes import sizes
 from probe.probes.order import by_prompt, drawn
 from probe.records import Estimate
@@ -48,8 +48,8 @@ def side(mean):
 
 def verdict(session, limit=None):
     for look in looked(session, LOOKS, ALPHA, 0):
-        result = bias(ScoreTable(look.scores), alpha=look.alpha, bound=BOUND)
-        if look.last or settled(result, limit):
+        result = judge_bias(ScoreTable(look.scores), alpha=look.alpha, bound=BOUND)
+        if look.last or look_settles(result, limit):
             break
     return result.rows[0].verdict, len(look.scores), look
 

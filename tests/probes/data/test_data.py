@@ -19,8 +19,8 @@ from probe.errors import ProbeError
 from probe.explain import explanations
 from probe.pairs.read import read_pairs
 from probe.probes.data.fix import certainly_broken, write_fixed
-from probe.probes.data.limits import DATA_LIMITS, limits
-from probe.probes.data.run import DataRequest, measure
+from probe.probes.data.limits import DATA_LIMITS, data_limits
+from probe.probes.data.run import DataRequest, check_data
 from probe.probes.data.survey import Surveyed, survey
 from probe.records import Finding
 
@@ -56,7 +56,7 @@ def write(path: Path, rows: list[Row | str]) -> Path:
 
 def check(path: Path, against: Path | None = None, **fields: str) -> Surveyed:
     read = partial(read_pairs, fields=fields, skip_bad=True, lenient=True)
-    return survey(partial(read, path), limits(), against=partial(read, against) if against else None)
+    return survey(partial(read, path), data_limits(), against=partial(read, against) if against else None)
 
 
 def findings(surveyed: Surveyed) -> dict[str, Finding]:
@@ -262,7 +262,7 @@ def test_every_limit_is_documented() -> None:
 @pytest.mark.parametrize("table", [{"nothing": 1}, {"alike": "much"}, {"alike": True}])
 def test_wrong_limits_are_told(table: dict[str, object]) -> None:
     with pytest.raises(ProbeError, match=r"data\.limits"):
-        limits(table)
+        data_limits(table)
 
 
 def shared(name: str) -> Path:
@@ -285,7 +285,7 @@ def test_published_failure_is_found_out() -> None:
 
 
 def test_published_failure_shows_its_template() -> None:
-    run = measure(DataRequest(shared("epistemic_stance.json"), templates=True))
+    run = check_data(DataRequest(shared("epistemic_stance.json"), templates=True))
     frame, sign = [finding for finding in run.findings if finding.code.startswith("PB2")]
     assert (frame.code, sign.code) == ("PB213", "PB215")
     assert frame.estimate is not None and frame.estimate.n == 115
@@ -307,7 +307,7 @@ def test_published_failure_shows_its_template() -> None:
 def test_bundled_sets_are_found_by_their_own_code(name: str, codes: list[str]) -> None:
     """Beside the note (PB327) that 40 pairs show large effects only."""
     path = Path(__file__).parents[3] / f"pairs/{name}.jsonl"
-    run = measure(DataRequest(path, templates=True))
+    run = check_data(DataRequest(path, templates=True))
     assert sorted(finding.code for finding in run.findings) == sorted(["PB327", *codes])
 
 
@@ -328,13 +328,13 @@ def test_run_holds_what_reports_need(tmp_path: Path) -> None:
     rows: list[Row | str] = list(clean_rows(30, 10))
     rows[2] = IN_PLACE["PB302"](rows[2])  # type: ignore[arg-type]
     path = write(tmp_path / "p.jsonl", rows)
-    run = measure(DataRequest(path, fix=tmp_path / "out.jsonl"))
+    run = check_data(DataRequest(path, fix=tmp_path / "out.jsonl"))
     assert [finding.severity for finding in run.findings] == ["error", "info"]
     assert run.inputs["pairs"]["n"] == 30 and run.inputs["fixed"]["kept"] == 29
     assert {row["code"] for row in run.details["data"]} >= {"PB301", "PB320", "PB330"}
     assert run.estimate("length_ratio") is not None
     with pytest.raises(ProbeError, match="--max-length"):
-        measure(DataRequest(path, max_length=5))
+        check_data(DataRequest(path, max_length=5))
 
 
 def probe(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

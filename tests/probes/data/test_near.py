@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Indel
 
 from probe.probes.data.columns import contrasts, misread
-from probe.probes.data.near import bands, candidates, jaccard, word_sets
+from probe.probes.data.near import bands, jaccard, near_candidates, word_sets
 from probe.probes.data.words import hash_words, shared_at_most
 
 ascii_texts = st.text(st.characters(max_codepoint=0x7F), max_size=40)
@@ -102,7 +102,7 @@ def test_candidates_are_met_as_often_as_banding_says(every: int, least: float, m
     draw = random.Random(every)
     texts = [replaced(draw, every) for _ in range(1000)]
     keys = bands(hash_words([text for both in texts for text in both]))
-    met = {tuple(row) for row in candidates(keys).tolist()}
+    met = {tuple(row) for row in near_candidates(keys).tolist()}
     hits = sum((2 * i, 2 * i + 1) in met for i in range(1000)) / 1000
     assert least <= hits <= most
     assert len(met) <= hits * 1000 + 2  # no strangers
@@ -111,14 +111,14 @@ def test_candidates_are_met_as_often_as_banding_says(every: int, least: float, m
 def test_candidates_of_a_second_file_only_pair_across() -> None:
     texts = ["a b c d", "e f g h", "a b c d", "a b c d", "e f g h"]
     keys = bands(hash_words(texts))
-    assert candidates(keys).tolist() == [[0, 2], [0, 3], [1, 4]]
-    assert candidates(keys, first=2).tolist() == [[0, 2], [0, 3], [1, 4]]
-    assert candidates(keys, first=3).tolist() == [[0, 3], [1, 4]]
-    assert candidates(keys, first=1).tolist() == [[0, 2], [0, 3]]
+    assert near_candidates(keys).tolist() == [[0, 2], [0, 3], [1, 4]]
+    assert near_candidates(keys, first=2).tolist() == [[0, 2], [0, 3], [1, 4]]
+    assert near_candidates(keys, first=3).tolist() == [[0, 3], [1, 4]]
+    assert near_candidates(keys, first=1).tolist() == [[0, 2], [0, 3]]
 
 
 def test_empty_texts_are_nobodys_candidates() -> None:
-    assert candidates(bands(hash_words(["", " ", ""]))).size == 0
+    assert near_candidates(bands(hash_words(["", " ", ""]))).size == 0
 
 
 def test_jaccard_by_hand() -> None:

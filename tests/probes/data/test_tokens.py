@@ -9,8 +9,8 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.read import read_pairs
-from probe.probes.data.limits import limits
-from probe.probes.data.run import DataRequest, measure
+from probe.probes.data.limits import data_limits
+from probe.probes.data.run import DataRequest, check_data
 from probe.probes.data.survey import survey
 from probe.scoring.encode import make_encoder
 
@@ -20,7 +20,7 @@ LONG = "people gain weight when they eat more than they burn " * 4
 def found(path, tokenizer, max_length):
     source = partial(read_pairs, path, skip_bad=True, lenient=True)
     encoder = partial(make_encoder, tokenizer, template="raw", max_length=max_length)
-    surveyed = survey(source, limits(), encoder=lambda pairs: encoder(pairs))
+    surveyed = survey(source, data_limits(), encoder=lambda pairs: encoder(pairs))
     return {r.finding.code: r.finding for r in surveyed.results if r.finding}
 
 
@@ -54,7 +54,7 @@ def test_merged_boundaries_are_counted(tmp_path, make_tokenizer):
 def test_a_saved_tokenizer_is_enough(tmp_path, make_tokenizer):
     make_tokenizer("bpe").save_pretrained(tmp_path / "tokenizer")
     path = write(tmp_path / "p.jsonl", [{"prompt": "Why?\n", "chosen": LONG, "rejected": "no"}])
-    run = measure(DataRequest(path, model=str(tmp_path / "tokenizer"), template="raw", max_length=20))
+    run = check_data(DataRequest(path, model=str(tmp_path / "tokenizer"), template="raw", max_length=20))
     assert "PB341" in {finding.code for finding in run.findings}
     with pytest.raises(ProbeError, match="no such directory"):
-        measure(DataRequest(path, model=str(tmp_path / "absent")))
+        check_data(DataRequest(path, model=str(tmp_path / "absent")))

@@ -10,10 +10,17 @@ from probe.errors import ProbeError
 from probe.explain import explanations
 from probe.pairs.record import Pair
 from probe.probes.contexts import with_passage, with_system
-from probe.probes.effects.attributes import ATTRIBUTE_NAMES, ATTRIBUTES, counts
-from probe.probes.effects.differ import counted, judge_attributes
+from probe.probes.effects.attributes import ATTRIBUTE_NAMES, ATTRIBUTES, attribute_counts
+from probe.probes.effects.differ import count_attributes, judge_attributes
 from probe.probes.effects.run import EffectsOptions, measure_effects, traits_in
-from probe.probes.effects.traits import TRAIT_WORDS, TRAITS, Trait, check_intended, controls, parsed
+from probe.probes.effects.traits import (
+    TRAIT_WORDS,
+    TRAITS,
+    Trait,
+    check_intended,
+    controls,
+    traits_to_measure,
+)
 from probe.probes.effects.weights import judge_weights, trait_weights
 from probe.reports.renderers import RENDERERS
 from probe.scoring.session import ModelOptions, Session, Source
@@ -56,11 +63,11 @@ def exchanged(pair):
     ],
 )
 def test_each_rule_counts_what_it_says(name, text, value):
-    assert counts(text)[ATTRIBUTE_NAMES.index(name)] == pytest.approx(value)
+    assert attribute_counts(text)[ATTRIBUTE_NAMES.index(name)] == pytest.approx(value)
 
 
 def test_every_attribute_is_zero_on_nothing():
-    assert counts("").tolist() == [0.0] * len(ATTRIBUTES)
+    assert attribute_counts("").tolist() == [0.0] * len(ATTRIBUTES)
 
 
 def negative(e):
@@ -75,8 +82,8 @@ def sample(n=24):
 
 
 def test_exchanged_sides_give_exactly_the_negative_attributes():
-    there = judge_attributes(counted(sample()))
-    back = judge_attributes(counted(map(exchanged, sample())))
+    there = judge_attributes(count_attributes(sample()))
+    back = judge_attributes(count_attributes(map(exchanged, sample())))
     for a, b in zip(there.estimates, back.estimates, strict=True):
         assert (a.value, a.low, a.high, a.p) == (*negative(b), b.p)
     rows = [{row["attribute"]: row["d"] for row in m.details["attributes"]} for m in (there, back)]
@@ -84,14 +91,14 @@ def test_exchanged_sides_give_exactly_the_negative_attributes():
 
 
 def test_an_attribute_that_differs_is_a_finding_unless_intended():
-    (finding,) = judge_attributes(counted(sample())).findings
+    (finding,) = judge_attributes(count_attributes(sample())).findings
     assert finding.code == "PB251" and "sentences" in finding.message and finding.lines
-    names = [row["attribute"] for row in judge_attributes(counted(sample())).details["attributes"]]
-    assert judge_attributes(counted(sample()), names).findings == ()
+    names = [row["attribute"] for row in judge_attributes(count_attributes(sample())).details["attributes"]]
+    assert judge_attributes(count_attributes(sample()), names).findings == ()
 
 
 def test_identical_sides_differ_in_nothing():
-    same = judge_attributes(counted(replace(p, rejected=p.chosen) for p in sample()))
+    same = judge_attributes(count_attributes(replace(p, rejected=p.chosen) for p in sample()))
     assert same.findings == () and all(e.value == 0 and e.p == 1 for e in same.estimates)
 
 
@@ -105,12 +112,14 @@ def test_a_trait_must_have_a_name_and_a_text(tmp_path):
     file = tmp_path / "traits.txt"
     file.write_text("# mine\n\npolite: You say please.\nrude You do not.\n")
     with pytest.raises(ProbeError, match=r"traits\.txt:4"):
-        parsed([], file)
+        traits_to_measure([], file)
     with pytest.raises(ProbeError, match="already"):
-        parsed(["flattery: again"], None)
+        traits_to_measure(["flattery: again"], None)
     with pytest.raises(ProbeError, match="no trait to measure"):
-        parsed([], None, builtin=False)
-    assert parsed(["polite: You say: please."], None, builtin=False) == (Trait("polite", "You say: please."),)
+        traits_to_measure([], None, builtin=False)
+    assert traits_to_measure(["polite: You say: please."], None, builtin=False) == (
+        Trait("polite", "You say: please."),
+    )
     with pytest.raises(ProbeError, match="no such effect"):
         check_intended(["flatery"], ATTRIBUTE_NAMES)
 

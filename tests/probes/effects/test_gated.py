@@ -9,7 +9,7 @@ from probe.config import ConfigFile, activate
 from probe.errors import ProbeError
 from probe.gate.conditions import RULES
 from probe.gate.judge import JudgeSettings, judge
-from probe.gate.measure import measure
+from probe.gate.measure import run_probes
 from probe.gate.plan import costs
 from probe.gate.registry import PROBE_NAMES
 from probe.gate.settings import from_config
@@ -38,7 +38,7 @@ def gated(tmp_path, tiny_model_dir):
 
     def gate(limits):
         source = Source.of(path, None, None, False)
-        run, _ = measure(GateRequest(source, how, off=OTHERS, limits=limits))
+        run, _ = run_probes(GateRequest(source, how, off=OTHERS, limits=limits))
         return judge(run, JudgeSettings(limits=limits))
 
     return gate

@@ -13,15 +13,15 @@ import pytest
 from scipy.stats import binom
 from sklearn.metrics import cohen_kappa_score
 
-from probe.gate.measure import measure
+from probe.gate.measure import run_probes
 from probe.gate.settings import GateOptions
 from probe.gate.settings import judged as gated
-from probe.pairs.audit import AnswerLog, LabelAnswer, digest, log_path, questions, stratified_sample
+from probe.pairs.audit import AnswerLog, LabelAnswer, content_digest, log_path, questions, stratified_sample
 from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
 from probe.probes.gated import GateRequest
 from probe.probes.label.agreement import cohen_kappa, krippendorff_alpha
-from probe.probes.label.audit import Audited, agreement, audit, judged, reasoning
+from probe.probes.label.audit import Audited, agreement, audit, audit_result, reasoning
 from probe.probes.label.checks import judge_labels
 from probe.probes.label.file import measure_labelled
 from probe.records import Measured
@@ -38,7 +38,10 @@ def given(
 ) -> dict[str, LabelAnswer]:
     lefts = lefts or ["chosen" if i % 2 else "rejected" for i in range(len(pairs))]
     rows = zip(pairs, labels, lefts, strict=True)
-    return {digest(p): LabelAnswer(digest(p), p.id, label, left, 1.0, "") for p, label, left in rows}
+    return {
+        content_digest(p): LabelAnswer(content_digest(p), p.id, label, left, 1.0, "")
+        for p, label, left in rows
+    }
 
 
 def labels_of(agree: int, n: int) -> list[str]:
@@ -111,14 +114,14 @@ class TestKrippendorff:
 class TestVerdict:
     def judged(self, agree: int, n: int) -> tuple[str, int | None]:
         rows = audit(pairs_of(n), {"ann": given(pairs_of(n), labels_of(agree, n))})
-        return judged(rows, 0.8, 0.05)
+        return audit_result(rows, 0.8, 0.05)
 
     def test_21_of_26_is_open(self) -> None:
         """A published rule passed it; its exact interval is [.606, .934]."""
         rows = audit(pairs_of(26), {"ann": given(pairs_of(26), labels_of(21, 26))})
         made = agreement(rows, 0.8, 0.05)
         assert (made.low, made.high) == pytest.approx((0.606, 0.934), abs=5e-4)
-        result, more = judged(rows, 0.8, 0.05)
+        result, more = audit_result(rows, 0.8, 0.05)
         assert result == "inconclusive" and more is not None and more > 1000
 
     def test_around_the_critical_numbers_of_82(self) -> None:
@@ -310,7 +313,7 @@ class TestSaved:
         path = self.answered(tmp_path, labels_of(agree, 30))
         off = frozenset({"numerics", "bias", "negatives", "trial"})
         request = GateRequest(Source.of(path, None, None, False), ModelOptions(), off=off)
-        run = gated(measure(request)[0], GateOptions(), date(2026, 11, 21))
+        run = gated(run_probes(request)[0], GateOptions(), date(2026, 11, 21))
         (condition,) = [c for c in run.verdict.conditions if c.name == "agreement"]
         assert condition.result == result
         assert (run.decision is not None and run.decision.method == "fix-data") == (result == "fail")

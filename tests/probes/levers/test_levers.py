@@ -11,7 +11,7 @@ from probe.explain import explanations
 from probe.pairs.record import Pair
 from probe.probes.contexts import with_passage, with_shots, with_system
 from probe.probes.levers.judge import Base, Lever, judge_levers
-from probe.probes.levers.run import LeversOptions, measure_levers, others, text_of_option
+from probe.probes.levers.run import LeversOptions, measure_levers, shots_for, text_of_option
 from probe.reports.renderers import RENDERERS
 from probe.scoring.encode import make_encoder
 from probe.scoring.session import ModelOptions, Session, Source
@@ -120,7 +120,7 @@ def test_the_qa_text_of_shots_is_the_template_written_out(session):
 def test_no_shot_has_the_prompt_of_its_pair():
     pairs = [*sample(5), replace(sample(1)[0], line=99, chosen="Again.")]
     for pair in pairs:
-        shots = others(pair, pairs[:4])
+        shots = shots_for(pair, pairs[:4])
         assert len(shots) == 3 and pair.prompt not in [shot.prompt for shot in shots]
 
 
@@ -212,12 +212,12 @@ def test_a_second_run_takes_everything_from_the_store(session, tmp_path, monkeyp
 def test_bad_input_is_one_line(session, tmp_path):
     opened = session(sample(4))
     pairs = list(opened.source.pairs())
-    from probe.probes.levers.run import context, shots
+    from probe.probes.levers.run import passage_texts, shots
 
     with pytest.raises(ProbeError, match="Use --shots 3"):
         shots(opened, pairs, LeversOptions(shots=9))
     with pytest.raises(ProbeError, match='line 1: no text in "none"'):
-        context(opened, pairs, LeversOptions(context_field="none"))
+        passage_texts(opened, pairs, LeversOptions(context_field="none"))
     with pytest.raises(ProbeError, match="empty"):
         text_of_option(" ", "--system")
     assert text_of_option("so " * 999, "--system") == ("so " * 999).strip()

@@ -7,7 +7,7 @@ from scipy import stats
 from probe.errors import CannotMeasure
 from probe.probes.negatives import classify
 from probe.probes.negatives.classify import Separation, gram, separate
-from probe.probes.negatives.intervals import accuracy, information, ratio
+from probe.probes.negatives.intervals import accuracy, information, ratio_of_means
 
 
 def differences(n=40, features=60, shift=0.0, seed=0):
@@ -114,8 +114,8 @@ def test_estimates_of_a_separation():
     assert estimate.p == found.p
     bits = information("surface_information", found)
     assert bits.low < bits.value < bits.high
-    half = ratio("ratio", found.bits / 2, found.bits, found.clusters)
+    half = ratio_of_means("ratio", found.bits / 2, found.bits, found.clusters)
     assert half.value == pytest.approx(0.5)
     assert half.low == pytest.approx(0.5)
-    nothing = ratio("ratio", found.bits, -found.bits, found.clusters)
+    nothing = ratio_of_means("ratio", found.bits, -found.bits, found.clusters)
     assert nothing.value is None

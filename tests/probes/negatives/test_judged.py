@@ -11,7 +11,7 @@ from probe.errors import ProbeError
 from probe.pairs.record import Pair
 from probe.probes.negatives.authorship import SideAuthorship, judge_authorship
 from probe.probes.negatives.classify import Separation
-from probe.probes.negatives.signal import Views, judge_signal, preference, separate_views
+from probe.probes.negatives.signal import Views, judge_signal, preference_share, separate_views
 from probe.probes.negatives.trimming import export_trimmed, lines_to_drop
 from probe.records import Run
 from probe.reports import negatives_tables
@@ -72,7 +72,7 @@ def test_prompt_free_preference():
 
 def test_preference_by_hand():
     """Three wins, one loss, one tie: 3.5 of 5. Four signed halves sum to 1 or more in 10 of 16 ways."""
-    made = preference("ranking_accuracy", np.array([1.0, 2.0, 3.0, -1.0, 0.0]), np.arange(5), 0.05)
+    made = preference_share("ranking_accuracy", np.array([1.0, 2.0, 3.0, -1.0, 0.0]), np.arange(5), 0.05)
     assert made.value == pytest.approx(0.7)
     assert made.p == pytest.approx(10 / 16, abs=0.05)
 

@@ -12,10 +12,10 @@ from probe.pairs.implicit import split_shared
 from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair, text_of
 from probe.probes.negatives.classify import separate
-from probe.probes.negatives.features import text_grams, tokens
+from probe.probes.negatives.features import split_tokens, text_grams
 from probe.probes.negatives.giveaways import find_giveaways, length_sentence
 from probe.probes.negatives.patterns import find_templates
-from probe.probes.negatives.triviality import by_group, judge_surface, surface
+from probe.probes.negatives.triviality import accuracy_by_group, judge_surface, surface
 
 SHARED = Path(__file__).parents[3].parent / "shared/data"
 needs_data = pytest.mark.skipif(not SHARED.exists(), reason="no ../shared/data here")
@@ -72,8 +72,8 @@ def judged(pairs, **options):
 
 def test_tokens_join_to_the_text():
     text = "  I can't\tverify — 3,080 = x\n"
-    assert "".join(tokens(text)) == text
-    assert "can't" in tokens(text)
+    assert "".join(split_tokens(text)) == text
+    assert "can't" in split_tokens(text)
 
 
 def test_exchangeable_sides_are_not_called_trivial():
@@ -210,7 +210,7 @@ def test_groups_are_read_from_the_same_predictions():
         Pair(p.id, p.prompt, p.chosen, p.rejected, "odd" if int(p.id) % 2 else "even") for p in plain_pairs()
     ]
     found = surface(pairs, permutations=9)
-    rows = by_group("surface_accuracy", found.separations["surface"], pairs, 0.05)
+    rows = accuracy_by_group("surface_accuracy", found.separations["surface"], pairs, 0.05)
     assert [e.group for e in rows] == ["even", "odd"]
     assert sum(e.value * e.n for e in rows) / 60 == pytest.approx(found.separations["surface"].hits.mean())
 

@@ -9,10 +9,10 @@ from probe.errors import ProbeError
 from probe.pairs.prompts import in_form_of, read_prompts
 from probe.probes.sample.select import (
     SampledResponse,
+    candidate_measure,
     contrast,
     cut_to,
     keep,
-    measured,
     mostly_dropped,
     parse_rules,
     picked,
@@ -31,9 +31,9 @@ def test_contrast_counts_words_in_order():
 
 
 def test_measures_by_hand():
-    assert measured("length-ratio", candidate("a b"), "a b c d e f") == 3
-    assert measured("length-ratio", candidate("a b c d e f"), "a b") == 3
-    assert measured("gap", candidate("a", gap=-0.5), "b") == -0.5
+    assert candidate_measure("length-ratio", candidate("a b"), "a b c d e f") == 3
+    assert candidate_measure("length-ratio", candidate("a b c d e f"), "a b") == 3
+    assert candidate_measure("gap", candidate("a", gap=-0.5), "b") == -0.5
 
 
 @pytest.mark.parametrize(

@@ -245,20 +245,20 @@ def test_the_shared_example_is_read():
 
 def test_a_trial_trains_on_one_half_and_leaves_the_model_alone(file, tiny_model_dir):
     """The change on unseen prompts is that of wanted minus that of unwanted answers; weights come back."""
-    from probe.probes.unpaired.trial import tried
+    from probe.probes.unpaired.trial import trial_changes
     from probe.scoring.answers import AnswerReader
 
     given = read_unpaired(file(answers(24)))
     reader = AnswerReader.open(given, ModelOptions(str(tiny_model_dir), device="cpu", no_cache=True))
     before = {name: value.clone() for name, value in reader.loaded.model.state_dict().items()}
-    found = {e.name: e for e in tried(given, reader, UnpairedOptions(trial_steps=2))}
+    found = {e.name: e for e in trial_changes(given, reader, UnpairedOptions(trial_steps=2))}
     assert found["trial_gap_change"].value == pytest.approx(
         found["trial_wanted_change"].value - found["trial_unwanted_change"].value
     )
     assert found["trial_gap_change"].n == 24 and found["trial_wanted_change"].value != 0
     after = reader.loaded.model.state_dict()
     assert before.keys() == after.keys() and all((before[name] == after[name]).all() for name in after)
-    one = tried(given[:2], reader, UnpairedOptions(trial_steps=2))
+    one = trial_changes(given[:2], reader, UnpairedOptions(trial_steps=2))
     assert one[0].value is None and "cannot be split" in one[0].method
 
 
