@@ -54,7 +54,7 @@ class Log:
 
     def at(self, place: float) -> str:
         """`step 20`, or `entry 3` where the log does not say the step."""
-        return f"{self.unit} {number_steps:g}"
+        return f"{self.unit} {place:g}"
 
     def curve(self, name: str) -> Curve:
         """The finite values of `name` in training, or, where training has none, in the evaluations."""

@@ -220,9 +220,8 @@ def _squares(log: Log, times: int, beta: float) -> bool:
 def _halved(loss: float, log: Log) -> bool:
     """Whether the loss is ln 2 over a power of two: accumulation divided out twice."""
     power = round(math.log2(loss / LN2))
-    lasting = (
-        median(curve_of(log.rows, "loss").values) > 0.0
-    )  # zeros after it would be a failure, not a scale
+    # Zeros after it would be a failure, not a scale.
+    lasting = median(curve_of(log.rows, "loss").values) > 0.0
     return lasting and -6 <= power < 0 and abs(loss / LN2 / 2.0**power - 1.0) < 0.005
 
 
