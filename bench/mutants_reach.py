@@ -68,40 +68,41 @@ class Reached:
         return line(frame, "call", None)
 
 
-def digest(*files: Path) -> str:
+def digest(file: Path) -> str:
     """What a file says, in twelve letters."""
-    whole = hashlib.sha256()
-    for file in files:
-        whole.update(file.read_bytes())
-    return whole.hexdigest()[:12]
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 class Stored:
-    """What the tests of a file reached, kept for as long as neither the file nor the package changes."""
+    """What the tests of a file reached, kept until the file or a module that they reached changes."""
 
     def __init__(self, place: Path, package: Path) -> None:
         self.place, self.package = place, package
-        sources = (
-            p for p in package.rglob("*.py") if p.relative_to(package).parts[0] not in {"tests", "bench"}
-        )
-        self.code = digest(*sorted(sources))
-        known = json.loads(place.read_text()) if place.exists() else {}
-        self.files = known.get("files", {}) if known.get("code") == self.code else {}
+        self.files = json.loads(place.read_text()) if place.exists() else {}
 
     def missing(self, tests: list[Path]) -> list[Path]:
         """The test files whose reach is not known."""
-        return [t for t in tests if self.files.get(self._name(t), {}).get("digest") != digest(t)]
+        return [test for test in tests if not self._known(test)]
 
     def add(self, tests: list[Path], rows: dict[str, dict]) -> None:
+        """Keep what the tests of these files reached: `rows` by test."""
         for test in tests:
             name = self._name(test)
             mine = {k: v for k, v in rows.items() if k.partition("::")[0] == name}
-            self.files[name] = {"digest": digest(test), "tests": mine}
+            reached = sorted({module for row in mine.values() for module in row["lines"]})
+            digests = {module: digest(self.package / module) for module in [name, *reached]}
+            self.files[name] = {"digests": digests, "tests": mine}
         self.place.parent.mkdir(parents=True, exist_ok=True)
-        self.place.write_text(json.dumps({"code": self.code, "files": self.files}))
+        self.place.write_text(json.dumps(self.files))
 
     def tests(self, of: list[Path]) -> dict[str, dict]:
+        """By test of these files: its seconds and lines."""
         return {k: v for t in of for k, v in self.files[self._name(t)]["tests"].items()}
+
+    def _known(self, test: Path) -> bool:
+        kept = self.files.get(self._name(test), {}).get("digests", {"": ""})
+        places = {name: self.package / name for name in kept}
+        return all(places[name].is_file() and digest(places[name]) == was for name, was in kept.items())
 
     def _name(self, test: Path) -> str:
         return str(test.relative_to(self.package))

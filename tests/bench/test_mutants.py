@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 
 import mutants_report as table  # noqa: E402
 from mutants_made import mutants  # noqa: E402
-from mutants_reach import Reach, imported  # noqa: E402
+from mutants_reach import Reach, Stored, imported  # noqa: E402
 
 SOURCE = """\
 LIMIT = 3
@@ -120,3 +120,14 @@ def test_the_report_tells_killed_when_drawn_from_killed_since_and_names_what_cha
     assert "| `b.py` (changed since) | 20 | 10 | 100% |  |" in text
     assert "Of 20 mutants tried, 18 were killed when they were drawn, 20 are now; 1 more" in text
     assert "90.0%" in text and "Not measured as they are now: `b.py`, `c.py`." in text
+
+
+def test_what_a_test_reached_is_kept_until_it_or_what_it_reached_changes(package, tmp_path):
+    tests = [package / f"tests/test_{name}.py" for name in "abc"]
+    Stored(tmp_path / "kept.json", package).add(tests, TESTS)
+    kept = Stored(tmp_path / "kept.json", package)
+    assert kept.missing(tests) == [] and kept.tests(tests) == TESTS
+    (package / "b.py").write_text("other = 1\n")
+    assert kept.missing(tests) == [tests[1]]
+    tests[0].write_text("")
+    assert kept.missing(tests) == tests[:2]
