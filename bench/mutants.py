@@ -43,7 +43,7 @@ TESTS = (
     "tests/training/test_loop.py", "tests/training/test_objective.py", "tests/test_behaviour.py",
     "tests/training/test_moved.py", "tests/training/test_kto.py", "tests/probes/effects/test_gated.py",
     "tests/probes/unpaired/test_unpaired.py", "tests/probes/label/test_labels.py", "tests/test_ranges.py",
-    "tests/reports/test_answer.py", "tests/test_thresholds.py", "tests/test_config.py",
+    "tests/reports/test_answer.py", "tests/test_thresholds.py",
 )  # fmt: skip
 LIBRARIES = (
     "numpy", "scipy.stats", "torch", "transformers", "peft", "hypothesis", "pytest", "statsmodels.api",
