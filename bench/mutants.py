@@ -3,7 +3,7 @@
     python bench/mutants.py                          a sample of every module below, then the table
     python bench/mutants.py stats/power.py --most 60 one module
     python bench/mutants.py --left                   the modules that have no row of the seed as they are now
-    python bench/mutants.py --survivors              try again what survived: is it killed since?
+    python bench/mutants.py --survivors              try what survived on slower and newer tests
     python bench/mutants.py --report --write         what is stored, into docs/reliability.md
 
 A mutant changes one operator, comparison, constant or truth value of one line, in a copy of the package. The
@@ -11,7 +11,7 @@ tests run once without any mutant, and which lines each of them reaches is kept;
 quick ones among the tests that can notice it, each time in a child forked from a process that has the
 libraries loaded. `zip(strict=)` and the flags of dataclasses are not changed: they guard, and decide nothing.
 The sample of a module is drawn by the seed and its name. Results are in `bench/mutants.jsonl`, a row per
-module: the survivors by line, those killed since by tests written for them, and those that change nothing.
+module: the survivors by line, those that slower or newer tests kill, and those that change nothing.
 """
 
 from __future__ import annotations
@@ -49,17 +49,18 @@ LIBRARIES = (
     "numpy", "scipy.stats", "torch", "transformers", "peft", "hypothesis", "pytest", "statsmodels.api",
 )  # fmt: skip
 FLAGS = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0"]
+QUICK, SLOWER = 3.0, 30.0  # seconds of the CPU for the tests of a mutant: at first, and of a survivor
 KEPT = ROOT / ".probe" / "mutants" / "reached.json"
 
 
-def reach(package: Path, tests: list[str]) -> Reach:
+def reach(package: Path, tests: list[str], budget: float) -> Reach:
     """What the tests that pass without a mutant reach."""
     named = [package / name for name in tests if (package / name).exists()]
     files = [f for path in named for f in (sorted(path.rglob("test_*.py")) if path.is_dir() else [path])]
     stored = Stored(KEPT, package)
     while missing := stored.missing(files)[:8]:  # a few at a time: what is done is kept
         stored.add(missing, _reached_by(package, missing))
-    return Reach(package, stored.tests(files))
+    return Reach(package, stored.tests(files), budget)
 
 
 def _reached_by(package: Path, files: list[Path]) -> dict[str, dict]:
@@ -159,7 +160,7 @@ def measure(found: Reach, module: str, asked: argparse.Namespace) -> dict:
 
 
 def again(found: Reach, row: dict) -> dict:
-    """The row with those of its survivors that the tests of today kill under `since`; the equal ones told."""
+    """The row with its survivors that slower or newer tests kill under `since`, and the equal ones told."""
     module = row["module"]
     left, since, equivalent = [], list(row["since"]), dict(row["equivalent"])
     known = {m.made()[0]: m for m in mutants((found.package / module).read_text(encoding="utf-8"))}
@@ -194,7 +195,7 @@ def run(asked: argparse.Namespace) -> None:
         package = Path(place).resolve() / "src" / "probe"
         ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".probe", "*.egg-info")
         shutil.copytree(ROOT, package, ignore=ignored, symlinks=True)
-        found = reach(package, list(asked.tests))
+        found = reach(package, list(asked.tests), asked.seconds or (SLOWER if asked.survivors else QUICK))
         for module in asked.modules or judging():
             row = rows().get(module, {})
             known = row.get("seed") == asked.seed and fresh(row)
@@ -212,6 +213,7 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", default=TESTS)
     parser.add_argument("--most", type=int, default=8, help="mutants of a module, of a large one more")
     parser.add_argument("--rate", type=float, default=0.15, help="the share of a large module's mutants")
+    parser.add_argument("--seconds", type=float, help="of the CPU for the tests of a mutant, fastest first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--left", action="store_true", help="go on: leave out what this seed has measured")
     parser.add_argument("--survivors", action="store_true", help="try the stored survivors again")

@@ -15,8 +15,6 @@ from pathlib import Path
 
 from mutants_made import Mutant
 
-SECONDS = 6.0  # of the CPU for the tests of a mutant, fastest first
-
 
 class Reached:
     """A pytest plugin: which lines of the package's modules each test reaches, and its seconds."""
@@ -110,10 +108,14 @@ class Stored:
 
 @dataclass
 class Reach:
-    """The tests that reach each line, their seconds, and who imports what."""
+    """The tests that reach each line, their seconds, and who imports what.
+
+    `budget`: seconds of the CPU for the tests of a mutant, fastest first.
+    """
 
     package: Path
     tests: dict[str, dict]
+    budget: float
     places: dict[tuple[str, int], list[str]] = field(default_factory=lambda: defaultdict(list))
     importers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
@@ -163,7 +165,7 @@ class Reach:
         chosen: list[str] = []
         for group in groups:
             for name in sorted(group - set(chosen), key=lambda n: (self.tests[n]["seconds"], n)):
-                if chosen and self.seconds([*chosen, name]) > SECONDS:
+                if chosen and self.seconds([*chosen, name]) > self.budget:
                     return chosen
                 chosen.append(name)
         return chosen

@@ -52,7 +52,7 @@ def share(measured: list[dict]) -> tuple[float, float, float]:
 def report(judging: list[str]) -> str:
     """A line per module, and what the sample says of all."""
     measured = [row for _, row in sorted(rows().items()) if row["tried"]]
-    lines = ["| module | mutants | tried | killed | killed since |", "|---|--:|--:|--:|--:|"]
+    lines = ["| module | mutants | tried | killed | later |", "|---|--:|--:|--:|--:|"]
     for row in measured:
         mark = "" if fresh(row) else " (changed since)"
         since = len(row["since"])
@@ -66,13 +66,16 @@ def report(judging: list[str]) -> str:
     lines.append(f"| all | {whole} | {tried} | {killed / tried:.0%} | {since} |")
     value, low, high = share(measured)
     left = sorted(set(judging) - {m for m, row in rows().items() if fresh(row)})
-    return "\n".join(lines) + (
-        f"\n\nOf {tried} mutants tried, {killed} were killed when they were drawn, {killed + since} are now; "
-        f"{equal} more were drawn that change nothing which could be observed, and are not counted.\n"
-        f"Weighed by the mutants of each module: {value:.1%} [{low:.1%}, {high:.1%}] of all {whole} were "
-        "killed when they were drawn.\n"
-        + (f"Not measured as they are now: {', '.join(f'`{name}`' for name in left)}.\n" if left else "")
-    )
+    told = [
+        f"Of {tried} mutants tried, {killed} were killed by quick tests when they were drawn, {since} of the",
+        "others later, by slower tests or by tests that were written for them: "
+        f"{(killed + since) / tried:.0%}.",
+        f"{equal} more were drawn that change nothing which could be observed, and are not counted.",
+        f"Weighed by the mutants of each module, {value:.1%} [{low:.1%}, {high:.1%}] of {whole} were killed",
+        "when they were drawn.",
+    ]
+    told += [f"Not measured as they are now: {', '.join(f'`{name}`' for name in left)}."] if left else []
+    return "\n".join([*lines, "", *told, ""])
 
 
 def write(text: str) -> None:

@@ -75,7 +75,7 @@ TESTS = {
 
 
 def test_a_constant_is_tried_on_the_tests_that_import_it_its_own_page_first(package):
-    found = Reach(package, TESTS)
+    found = Reach(package, TESTS, 3.0)
     by_line = {m.made()[0].partition(":")[0]: found.of("a.py", m) for m in mutants(SOURCE)}
     assert by_line["1"] == [
         "tests/test_a.py::test_constant",
@@ -118,7 +118,8 @@ def test_the_report_tells_killed_when_drawn_from_killed_since_and_names_what_cha
     text = table.report(["a.py", "b.py", "c.py"])
     assert "| `a.py` | 20 | 10 | 80% | 2 |" in text
     assert "| `b.py` (changed since) | 20 | 10 | 100% |  |" in text
-    assert "Of 20 mutants tried, 18 were killed when they were drawn, 20 are now; 1 more" in text
+    assert "Of 20 mutants tried, 18 were killed by quick tests when they were drawn, 2 of" in text
+    assert "written for them: 100%.\n1 more were" in text
     assert "90.0%" in text and "Not measured as they are now: `b.py`, `c.py`." in text
 
 

@@ -80,6 +80,24 @@ def test_the_fit_is_the_maximum_of_the_likelihood(share, mean):
     assert (found.share, found.mean, found.spread) == pytest.approx(tuple(best.x), abs=0.01)
 
 
+def test_of_several_maxima_the_highest_is_taken():
+    """Heavy tails and half of the labels wrong: a grid of the whole space finds no better mixture."""
+    share, mean, spread = np.meshgrid(
+        np.linspace(0.01, 0.5, 12), np.linspace(0, 1.2, 12), np.linspace(0.3, 1.2, 12), indexing="ij"
+    )
+    grid = np.stack([share.ravel(), mean.ravel(), spread.ravel()], axis=1)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        values = np.where(rng.random(200) < 0.5, -1, 1) * (rng.standard_t(3, 200) + 2)
+        values /= np.sqrt(np.mean(values**2))
+        found = fitted(values)
+        ours, best = (
+            np.log(sum(likelihoods(*(np.asarray(x)[:, None] for x in np.transpose(some)), values))).sum(1)
+            for some in ([(found.share, found.mean, found.spread)], grid)
+        )
+        assert ours[0] >= best.max() - 0.05
+
+
 def test_the_interval_of_clean_labels_is_that_of_none_among_as_many_prompts():
     """No wrong label in 30 prompts: from 0 to 1 − (alpha/2)^(1/30), by the binomial's own interval."""
     values = np.tile(np.linspace(1.9, 2.1, 10), 30)

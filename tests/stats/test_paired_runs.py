@@ -117,3 +117,24 @@ def test_a_run_of_an_older_probe_is_read(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["probe", "report", str(tmp_path)])
     assert main() == 0
     assert "0 errors, 0 warnings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sides", [["yes", "no"], None])
+def test_the_names_of_the_sides_are_those_of_the_first_run(bias_run, sides):
+    run = dataclasses.replace(bias_run, inputs={**bias_run.inputs, "sides": sides})
+    assert side_by_side([run, run], created=CREATED).inputs == ({"sides": sides} if sides else {})
+
+
+def test_a_trend_needs_two_runs_that_measured_the_number(bias_run):
+    def measured(value):
+        estimates = () if value is ... else (dataclasses.replace(bias_run.estimate("gap"), value=value),)
+        return dataclasses.replace(bias_run, estimates=estimates)
+
+    def trend_of(*values):
+        runs = [measured(value) for value in values]
+        return {row["name"]: row for row in side_by_side(runs, created=CREATED).details["trend"]}
+
+    assert trend_of(0.1, None) == trend_of(0.1, ...) == trend_of(None, None) == {}
+    row = trend_of(..., 0.1, 0.3)["gap"]
+    assert [point["value"] for point in row["points"]] == [None, 0.1, 0.3]
+    assert [point["run"] for point in row["points"]] == ["A", "B", "C"] and row["units"] == "nats/token"

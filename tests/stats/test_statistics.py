@@ -180,6 +180,7 @@ def test_clusters_that_all_agree_vote_once_each():
 def test_holm_by_hand_and_against_statsmodels():
     """.01·4, then max(.04, .03·3), max(.09, .04·2) and max(.09, .2·1)."""
     assert holm([0.03, 0.01, 0.2, 0.04]) == pytest.approx([0.09, 0.04, 0.2, 0.09])
+    assert list(holm([0.6, 0.9, 0.2])) == pytest.approx([1.0, 1.0, 0.6])  # a probability is 1 at most
     multi = pytest.importorskip("statsmodels.stats.multitest")
     ps = rng(5).uniform(size=50) ** 3
     assert holm(ps) == pytest.approx(multi.multipletests(ps, method="holm")[1])
