@@ -146,13 +146,13 @@ def _read(path: Path) -> ConfigFile | None:
     except (OSError, ValueError, RecursionError) as error:
         if path.name == "pyproject.toml" and b"probe" not in raw:
             return None  # another tool's fault, which is no concern of ours
-        raise ProbeError(f"{path}: not TOML that can be read ({error}). Mend it.") from error
+        raise ProbeError(f"{path}: not valid TOML ({error}). Correct it.") from error
     if path.name == "probe.toml":
         return ConfigFile(path, data) if raw or path.is_file() else None
     tool = data.get("tool", {})
     table = tool.get("probe") if isinstance(tool, dict) else None
     if table is not None and not isinstance(table, dict):
-        raise ProbeError(f"{path}: tool.probe is no table. Write `[tool.probe]`.")
+        raise ProbeError(f"{path}: tool.probe is not a table. Write `[tool.probe]`.")
     return None if table is None else ConfigFile(path, table)
 
 
@@ -196,7 +196,7 @@ def check_keys(table: Iterable[str], known: Iterable[str], where: str) -> None:
         if _name(key) in names:
             continue
         if _name(key) in NEVER_IN_FILE:
-            raise ProbeError(f'{where}: "{key}" is said on the command line, not in a file. Remove it.')
+            raise ProbeError(f'{where}: "{key}" is given on the command line, not in a file. Remove it.')
         near = get_close_matches(_name(key), names, n=1, cutoff=0.5)
         remedy = f'Did you mean "{names[near[0]]}"?' if near else "Remove it; docs/config.md lists the keys."
         raise ProbeError(f'{where}: no key "{key}". {remedy}')

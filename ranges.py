@@ -110,7 +110,7 @@ def check(name: str, value: Any, said: str = "") -> None:
     if words is not None and isinstance(value, str) and value not in words:
         raise ProbeError(f"{said}: unknown. Use {', '.join(words)}.")
     if name == "device" and isinstance(value, str) and not DEVICE.fullmatch(value):
-        raise ProbeError(f"{said}: no device. Use cpu, cuda, cuda:1, mps or auto.")
+        raise ProbeError(f"{said}: not a device. Use cpu, cuda, cuda:1, mps or auto.")
 
 
 def check_limit(name: str, value: Any, where: str) -> None:

@@ -14,7 +14,7 @@ from ..ranges import check_limit
 def _check_limits(table: Any, where: str) -> None:
     """Limits by condition: a number, or `false` to leave the condition out."""
     if not isinstance(table, dict):
-        raise ProbeError(f"{where}: no table. Write one condition = limit a line.")
+        raise ProbeError(f"{where}: not a table. Write one condition = limit per line.")
     check_types(table, LIMIT_KEYS, where)
     if wrong := [key for key, value in table.items() if value is True]:
         raise ProbeError(f'{where}: "{wrong[0]}" is true. Give a number, or false to leave it out.')
@@ -24,7 +24,7 @@ def _check_limits(table: Any, where: str) -> None:
 
 def _check_data_limits(table: Any, where: str) -> None:
     if not isinstance(table, dict):
-        raise ProbeError(f"{where}: no table. Write one check = limit a line.")
+        raise ProbeError(f"{where}: not a table. Write one check = limit per line.")
     check_types(
         table,
         [Key(name, (int, float), limit.default, limit.help) for name, limit in DATA_LIMITS.items()],
@@ -36,7 +36,7 @@ def _check_data_limits(table: Any, where: str) -> None:
 
 def _check_groups(table: Any, where: str) -> None:
     if not isinstance(table, dict):
-        raise ProbeError(f"{where}: no table. Write one table per group, e.g. [gate.groups.advice].")
+        raise ProbeError(f"{where}: not a table. Write one table per group, e.g. [gate.groups.advice].")
     for group, limits in table.items():
         _check_limits(limits, f"{where[:-1]}.{group}]")
 

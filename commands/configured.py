@@ -66,7 +66,7 @@ def _check_value(context: typer.Context, parameter: Any, value: Any, file: confi
             raise
         reason = getattr(error, "message", str(error)).rstrip(".")
         key = parameter.name.replace("_", "-")
-        raise ProbeError(f'{file.where()}: "{key}" is {value!r}: {reason}. Mend the value.') from error
+        raise ProbeError(f'{file.where()}: "{key}" is {value!r}: {reason}. Correct the value.') from error
 
 
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -73,10 +73,10 @@ def tolerates(entry: Accepted, finding: Finding) -> bool:
 def lapsed(entries: Sequence[Accepted], today: date) -> list[Finding]:
     """PB701 acceptance lapsed: an accepted finding is past its last day and counts again.
 
-    Means: An `accept` entry of the config has an `until` that is over, so what it covered is judged as if
-    the entry were not there.
+    Means: An `accept` entry of the config has an `until` date that has passed, so what it covered is judged
+    as if the entry were not there.
     Why: An exception that nobody looks at again hides the next, worse case of the same kind.
-    Do: Mend what was found, or look again and set a new `until` with a reason that still holds.
+    Do: Correct what was found, or review it and set a new `until` with a reason that still holds.
     Source: The practice of dated suppressions in vulnerability scanners; a convention.
     """
     return [
@@ -84,7 +84,7 @@ def lapsed(entries: Sequence[Accepted], today: date) -> list[Finding]:
             "PB701",
             "warning",
             f"the acceptance of {entry.code} ended on {entry.until}: {entry.reason}",
-            "Mend the finding, or set a new `until` with a reason that still holds.",
+            "Correct what was found, or set a new `until` with a reason that still holds.",
             group=entry.group or "all",
         )
         for entry in entries

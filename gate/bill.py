@@ -58,7 +58,7 @@ def memory_of(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
     unit = MEMORY_UNITS.get(match[2].lower()) if match else None
     if match is None or unit is None:
-        raise ProbeError(f"--device-memory {text}: is no size. Give one such as 24GiB.")
+        raise ProbeError(f"--device-memory {text}: is not a size. Give one such as 24GiB.")
     return float(match[1]) * unit
 
 
@@ -196,10 +196,11 @@ def too_large(fitting: list[Fit], full: bool) -> Finding | None:
     micro-batch, added up, are more than the memory of the device, or than `--device-memory`. The activations
     are extrapolated from measured steps of 128 and 256 tokens.
 
-    Why: the run would end at its first step, after the gate has been paid for.
+    Why: the run would end at its first step, after the time for the gate has been used.
 
-    Do: what is named: another tuning that fits, checkpointing where activations are the largest part, an
-    8-bit optimizer where its states are, shorter pairs where logits or activations are.
+    Do: use what the message names: another kind of tuning that fits, gradient checkpointing where activations
+    are the largest part, an 8-bit optimizer where its states are, or shorter pairs where logits or
+    activations are.
 
     Source: counts of bytes; Dettmers et al. 2023 for 4-bit weights.
     """

@@ -27,7 +27,7 @@ def seconds_of(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     unit = TIME_UNITS.get(match[2]) if match else None
     if match is None or unit is None or float(match[1]) == 0:
-        raise ProbeError(f"--budget {text}: is no time. Give one such as 90s, 5m or 1h.")
+        raise ProbeError(f"--budget {text}: is not a time. Give one such as 90s, 5m or 1h.")
     return float(match[1]) * unit
 
 
@@ -66,8 +66,8 @@ def cut_short(expected: float, asked: GateRequest, given: GateRequest) -> Findin
     Means: the bill of the whole gate was above the time allowed, so that the trial took fewer pairs, fewer
     states were read, or no training step was made, as the message says.
 
-    Why: fewer pairs widen every interval, and a probe that did not run leaves its conditions open; neither
-    makes a verdict that is given less true.
+    Why: fewer pairs widen every interval, and a probe that did not run leaves its conditions open; a verdict
+    that is given is no less valid for either.
 
     Do: allow more time for what is still open, or nothing where the verdict is settled.
 

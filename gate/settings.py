@@ -95,7 +95,7 @@ def judged(run: Run, options: GateOptions, today: date) -> Run:
 def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises `ProbeError` unless the flag's value is one of those allowed."""
     if value not in allowed:
-        raise ProbeError(f'{flag} "{value}": there is no such choice. Use {", ".join(allowed)}.')
+        raise ProbeError(f'{flag} "{value}": not one of the choices. Use {", ".join(allowed)}.')
 
 
 def _underscored(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class AnswerLog:
                 log._replay(json.loads(line))
             except (ValueError, TypeError, KeyError) as error:
                 raise ProbeError(
-                    f"{path}:{number}: not an answer of `probe label`. Mend or remove the line."
+                    f"{path}:{number}: not an answer of `probe label`. Correct or remove the line."
                 ) from error
         return log
 

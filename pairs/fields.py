@@ -23,7 +23,7 @@ def parse_fields(text: str | None) -> dict[str, str]:
             continue
         if name not in PAIR_FIELDS or not separator:
             raise ProbeError(
-                f"--fields: {part.strip()!r} is no mapping. Write {'|'.join(PAIR_FIELDS)}=FIELD."
+                f"--fields: {part.strip()!r} is not a mapping. Write {'|'.join(PAIR_FIELDS)}=FIELD."
             )
         if name in fields:
             raise ProbeError(f'--fields: "{name}" is mapped twice. Map each name once.')

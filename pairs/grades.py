@@ -113,7 +113,7 @@ def _grade(value: Any) -> Grade:
         except ValueError:
             value = None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadRow(f"{short(repr(value))} is no grade. Write a letter from A to F, or a number.")
+        raise BadRow(f"{short(repr(value))} is not a grade. Write a letter from A to F, or a number.")
     return float(value)
 
 

@@ -15,7 +15,7 @@ from .rows import BadRow, short
 MAX_LINE = 64 * 2**20  # bytes; beyond that it is no line of pairs
 MAX_ARRAY = 2 * 2**30  # bytes; of an array, and of a line that is passed over
 TOO_LONG = "\0too long"  # stands for such a line; no JSON begins so
-JSONL_REMEDY = "Write one JSON object a line."
+JSONL_REMEDY = "Write one JSON object per line."
 
 JsonRows = Iterator[tuple[int, Any]]  # (line, the decoded value or the BadRow that says why there is none)
 
@@ -65,7 +65,7 @@ def _elements(text: str) -> JsonRows:
             yield line, row
             at = _next(text, stop)
         if text[at + 1 :].strip():
-            raise BadRow("something follows the array. Write one array, or one JSON object a line.")
+            raise BadRow("something follows the array. Write one array, or one JSON object per line.")
     except ValueError as error:
         yield line + text.count("\n", seen, at), _reason(error)
 
@@ -85,7 +85,7 @@ def _next(text: str, at: int) -> int:
         if text[at : at + 1] == "]":
             raise BadRow("a comma ends the array. Remove it.")
     elif text[at : at + 1] != "]":
-        raise BadRow("the array goes on without a comma, or is cut off. Mend the file here.")
+        raise BadRow("the array goes on without a comma, or is cut off. Correct the file here.")
     return at
 
 

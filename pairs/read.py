@@ -80,7 +80,7 @@ class Reading:
                 shown.append(f"{self.path}: and {more} more bad lines. --skip-bad goes on without them.")
             raise ProbeError(*shown)
         if not self.n:
-            raise ProbeError(f"{self.path}: holds no pairs. Write one JSON object a line.")
+            raise ProbeError(f"{self.path}: holds no pairs. Write one JSON object per line.")
 
 
 class _Ids:

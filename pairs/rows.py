@@ -22,7 +22,7 @@ def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) ->
     Raises `BadRow`. With `lenient` a side without words passes.
     """
     if not isinstance(row, dict):
-        raise BadRow(f"holds {_kind(row)}, not an object. Write one JSON object a line.")
+        raise BadRow(f"holds {_kind(row)}, not an object. Write one JSON object per line.")
     if "preferred_output" in row and names.chosen not in row:
         row = _from_hosted(row)
     row = _beside(read_as(row, names)[0], names)
@@ -78,7 +78,7 @@ def _from_hosted(row: JsonRow) -> JsonRow:
     """The form that hosted tuning services ask for, in our names; what else `input` holds goes beside."""
     given = row.get("input")
     if not isinstance(given, dict) or "non_preferred_output" not in row:
-        raise BadRow('"preferred_output" comes alone. Write "input" and "non_preferred_output" too.')
+        raise BadRow('"preferred_output" is given alone. Write "input" and "non_preferred_output" too.')
     beside = {key: value for key, value in {**row, **given}.items() if key not in _HOSTED}
     return {
         "prompt": given.get("messages"),
@@ -94,15 +94,15 @@ _HOSTED = {"input", "messages", "preferred_output", "non_preferred_output"}
 def _check_chat_options(row: JsonRow) -> None:
     """TRL hands both to the chat template; `tools` may be JSON text."""
     if not isinstance(row.get("chat_template_kwargs"), dict | None):
-        raise BadRow('"chat_template_kwargs" is no object. Write {"name": value}.')
+        raise BadRow('"chat_template_kwargs" is not an object. Write {"name": value}.')
     tools = row.get("tools")
     if isinstance(tools, str):
         try:
             tools = json.loads(tools)
         except (ValueError, RecursionError) as error:
-            raise BadRow('"tools" is text, but no JSON. Write a list of tool schemas.') from error
+            raise BadRow('"tools" is text, but not JSON. Write a list of tool schemas.') from error
     if not isinstance(tools, list | None):
-        raise BadRow('"tools" is no list. Write a list of tool schemas.')
+        raise BadRow('"tools" is not a list. Write a list of tool schemas.')
 
 
 def _contents(row: JsonRow, names: FieldNames) -> tuple[Content | None, Content, Content]:

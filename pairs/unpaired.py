@@ -66,7 +66,7 @@ def read_unpaired(path: Path) -> list[UnpairedAnswer]:
         raise ProbeError(*bad[:BAD_LINES_SHOWN], *more)
     if not answers:
         raise ProbeError(
-            f"{path}: holds no answers. Write one object with {', '.join(ANSWER_FIELDS)} a line."
+            f"{path}: holds no answers. Write one object with {', '.join(ANSWER_FIELDS)} per line."
         )
     return answers
 

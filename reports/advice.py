@@ -10,7 +10,7 @@ from . import view
 
 METHOD_WORDS = {
     "do-not-train": "do not train on these pairs",
-    "fix-data": "mend the pair file before any training",
+    "fix-data": "correct the pair file before any training",
     "sft": "train by SFT on the chosen side",
     "dpo": "train by DPO",
     "dpop": "train by DPOP, which holds the chosen side up",

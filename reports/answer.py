@@ -114,8 +114,8 @@ def _settled(run: Run) -> str:
     n = (run.inputs.get("pairs") or {}).get("n") or 0
     if row is not None and row.pairs_to_settle and row.pairs_to_settle > n:
         return (
-            f"This file has {n:,} pairs; one of about {row.pairs_to_settle:,} in all would tell, were the "
-            "measured gap the true one."
+            f"This file has {n:,} pairs; one of about {row.pairs_to_settle:,} in all would settle it if the "
+            f"measured gap is the true one."
         )
     return AHEAD.get(sentences.favoured(run) or (row.verdict if row else ""), "")
 

@@ -127,9 +127,9 @@ def _because(run: Run, decision: Decision) -> str:
 BECAUSE = {
     "PB120": (
         "flip_budget_share",
-        "on {} of them it leans further against than preference training usually turns",
+        "on {} of them it prefers the rejected side by more than preference training usually changes",
     ),
-    "PB505": ("length_accuracy", "what a short training learns of them is length"),
+    "PB505": ("length_accuracy", "what a short training learns from them is length"),
     "PB310": ("agreement", "people agree with only {} of their labels"),
 }
 # The strength of a rule of the decision table as a place on its scale.

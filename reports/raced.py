@@ -48,7 +48,7 @@ def hardest(run: Run) -> Table:
         (str(r["line"]), number(r["loss"]), "misranked" if r["misranked"] else "ranked right")
         for r in ranked[:HARDEST]
     )
-    title = f"hardest of {len(ranked)} measured pairs: likeliest to stay misranked, which is not mislabelled"
+    title = f"hardest of {len(ranked)} measured pairs: most likely to stay misranked, not mislabelled"
     return Table("difficulty", title, columns, rows, limit=10)
 
 

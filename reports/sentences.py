@@ -268,7 +268,8 @@ def as_sentences(messages: Iterable[str]) -> str:
 
 
 # What a check of the file alone cannot say: of a sound file, and of one that warnings stand against.
-NO_MODEL = "No model was run: what a model would learn from these pairs, the command below measures."
+NO_MODEL = "No model was run; the command below measures what a model would learn from these pairs."
 AS_IT_IS = (
-    "No model was run: mend that first, or let the command below measure what these pairs teach as they are."
+    "No model was run: correct the file first, or let the command below measure what these pairs teach as "
+    "they are."
 )

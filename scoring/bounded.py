@@ -28,7 +28,7 @@ from ..errors import ProbeError
 SECONDS = 10.0  # for one dialogue; a template takes well under a millisecond
 TEMPLATE_MEMORY = 2 << 30  # bytes that a template may allocate
 CHARACTERS = 1 << 26  # of one rendered dialogue
-TEMPLATE_REMEDY = "Mend the template, or use --template raw."
+TEMPLATE_REMEDY = "Correct the template, or use --template raw."
 # Thread: when its template ends, and the memory when it was first looked at (0 until then).
 _deadlines: dict[int, tuple[float, int]] = {}
 _lock = threading.Lock()
@@ -61,7 +61,7 @@ def rendered(template: str, render: Callable[[], object]) -> str:
         text = str(render())
     if len(text) > CHARACTERS:
         raise ProbeError(
-            f"the chat template makes {len(text):,} characters of one dialogue. {TEMPLATE_REMEDY}"
+            f"the chat template makes {len(text):,} characters from one dialogue. {TEMPLATE_REMEDY}"
         )
     return text
 

@@ -96,7 +96,7 @@ def _kept(name: str, write: Callable[[Path], None]) -> Path:
 
 
 def _full(fact: str) -> CannotMeasure:
-    return CannotMeasure(f"{fact}. Set PROBE_CACHE to a place with about four bytes a parameter.")
+    return CannotMeasure(f"{fact}. Set PROBE_CACHE to a place with about four bytes per parameter.")
 
 
 def _convert(gguf: Path, target: Path) -> None:

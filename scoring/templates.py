@@ -206,7 +206,9 @@ def _apply(
     except ProbeError:
         raise
     except Exception as error:  # a template is a program: it may raise anything
-        remedy = 'Write "" for a content that is null' if _wants_content(render, chat) else "Mend their roles"
+        remedy = (
+            'Write "" for a content that is null' if _wants_content(render, chat) else "Correct their roles"
+        )
         raise ProbeError(
             f"the chat template refuses these messages ({first_line(error)}). {remedy}, "
             "or use --template raw."

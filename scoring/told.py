@@ -78,7 +78,7 @@ def encoded_findings(
 
     Means: Some words of a message do not stand in what the template renders, for instance a reasoning block
     of an earlier turn. What a trainer trains on lacks them too.
-    Why: The preference may lie in just those words; scores and training then know nothing of it.
+    Why: The preference may lie in just those words; scores and training then do not see it.
     Do: Use a template that keeps them, or take them out of the pairs.
     Source: TRL issue 6361, ms-swift issue 6763.
 
@@ -87,13 +87,14 @@ def encoded_findings(
     Means: Before the first word of the response the template writes text that the file does not have, such
     as an empty reasoning block, and it is scored and trained as a part of the response.
     Why: Both sides share it, so it dilutes means per token, and it is learned.
-    Do: Switch it off by `chat_template_kwargs` where the template can, or mean to train it.
+    Do: Switch it off by `chat_template_kwargs` where the template allows it, or keep it if the model is to
+    learn it.
     Source: alignment-handbook issue 171.
 
     PB348 words changed: the chat template trims or changes the words of a side.
 
-    Means: A side's white space, or its letters, are other in the rendered text than in the file.
-    Why: It is harmless as a rule; a preference that lies in the white space is lost.
+    Means: The white space of a side, or its letters, differ between the rendered text and the file.
+    Why: It is usually harmless; a preference that lies in the white space is lost.
     Do: Write the sides as the template leaves them.
     Source: the templates that transformers ships trim messages.
 

@@ -127,7 +127,7 @@ def method_of(name: str, where: str = "--method") -> Method:
         return UNPAIRED[name]
     if name not in METHODS:
         known = ", ".join(METHODS)
-        raise ProbeError(f"{where}: {name!r} is no method. Use {known}, or stages such as sft+dpo.")
+        raise ProbeError(f"{where}: {name!r} is not a method. Use {known}, or stages such as sft+dpo.")
     return METHODS[name]
 
 

@@ -32,8 +32,8 @@ def numerics(step: int, bad: Sequence[str], *, scaled: bool = False, repeated: b
     Why: Everything after this step is noise, and trainers hide it: transformers replaces a NaN loss by a
     running mean in its log, so that the loss falls while nothing is being trained.
     Do: Train float32 weights (LoRA in float32, or mixed precision over float32 weights). float16 weights
-    under AdamW divide 0 by 0, since its eps of 1e-8 is 0 in float16. Then look for pairs without a scored
-    token. Resume from the last checkpoint, whose weights were finite.
+    under AdamW give 0/0, since its eps of 1e-8 is 0 in float16. Then look for pairs without a scored token.
+    Resume from the last checkpoint, whose weights were finite.
     Source: PyTorch AdamW; transformers `logging_nan_inf_filter`; reproduced in docs/guard.md.
     """
     if not bad:
@@ -54,7 +54,7 @@ def impossible(step: int, loss: float | None, reward_margin: float | None) -> Ev
 
     Means: −log σ is convex, so a batch with mean reward margin m has a mean loss of at least −log σ(m). The
     log shows less: loss 0 with margin 0, for instance, where ln 2 = 0.693 is the floor.
-    Why: One of the two numbers is not what it is called. Most often the run is full of NaN, which the
+    Why: One of the two numbers is not what its name says. Most often the run produced NaN, which the
     trainer's log filter shows as 0.
     Do: Look at the log-probs and the gradient norm for NaN; set `logging_nan_inf_filter` to False.
     Source: Jensen's inequality on the DPO loss (Rafailov et al. 2023, eq. 7).
@@ -74,10 +74,11 @@ def displaced(now: HeldOut, limits: GuardLimits) -> Event | None:
 
     Means: The log-probs of held-out *chosen* responses are below the reference's by more than the budget, and
     with token counts known the whole 95% interval is.
-    Why: The loss asks only that rejected falls faster. The mass goes to other text, which nobody judged: the
-    model unlearns what it was to be taught, though accuracy and margin look well.
-    Do: A smaller learning rate or fewer steps; DPOP or DPO + NLL, which pay for a falling chosen side; SFT on
-    the chosen side first. A moderate fall is to be expected when the reference was tuned on these responses.
+    Why: The loss asks only that the rejected side falls faster. The probability goes to other text, which
+    nobody judged: the model unlearns what it was to be taught, although accuracy and margin look good.
+    Do: Use a smaller learning rate or fewer steps; DPOP or DPO + NLL, whose loss rises when the chosen side
+    falls; or SFT on the chosen side first. A moderate fall is to be expected when the reference was tuned on
+    these responses.
     Source: Razin et al. 2024; Pal et al. 2024; Ren & Sutherland 2024.
     """
     change, high = now.chosen_change, now.chosen_high
@@ -97,12 +98,13 @@ def displaced(now: HeldOut, limits: GuardLimits) -> Event | None:
 def scattered(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | None:
     """PB804 mass scattered: the likeliest tokens of the model's own text hold much less probability.
 
-    Means: Along text that the model itself writes, the mass of its top tokens fell below a share of what it
-    was before training. Where held-out chosen responses became likelier meanwhile, this is a warning only.
-    Why: Mass that leaves the top tokens and does not reach the chosen responses goes to tokens that fit
-    nowhere: the text turns to noise before any metric on the pairs shows it.
-    Do: Go back to the best state; a smaller learning rate, a larger β, or an SFT term. With a warning: read
-    some of the model's text; SFT on people's prose widens what an instruction-tuned model says.
+    Means: In text that the model itself writes, the probability of its most probable tokens fell below a
+    share of what it was before training. Where held-out chosen responses became likelier meanwhile, this is a
+    warning only.
+    Why: Probability that leaves the most probable tokens and does not reach the chosen responses goes to
+    tokens that do not fit the context: the text becomes incoherent before any metric on the pairs shows it.
+    Do: Go back to the best state; use a smaller learning rate, a larger β, or an SFT term. With a warning,
+    read some of the model's text: SFT on people's prose widens what an instruction-tuned model writes.
     Source: Ren & Sutherland 2024 (where the mass goes); the limit is a starting point of ours.
     """
     if now.top_mass is None or not start.top_mass or now.top_mass >= limits.top_mass_share * start.top_mass:
@@ -121,7 +123,7 @@ def repeating(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | None
     Means: The share of repeated 3-grams in answers sampled to held-out prompts rose by more than the
     limit.
     Why: Loops are how over-optimised models fail in use, and the training metrics do not show them.
-    Do: Go back to the best state; a smaller learning rate, fewer steps, or an SFT term.
+    Do: Go back to the best state; use a smaller learning rate, fewer steps, or an SFT term.
     Source: reports of garbage after DPO (trl#2382, trl#1025); the limit is a starting point of ours.
     """
     if now.repetition is None or start.repetition is None:
@@ -140,8 +142,9 @@ def saturated(
     Means: Since the last evaluation the training accuracy was at least {GuardLimits.saturated_accuracy} and
     the held-out margin went on growing beyond {GuardLimits.saturated_margin} nats, while held-out accuracy is
     no better than at an earlier evaluation.
-    Why: There is nothing left to learn from these pairs; further steps only push the log-probs apart. Reached
-    in an epoch, the pairs were trivial: their rejected side is told apart by its form.
+    Why: There is nothing left to learn from these pairs; further steps only move the log-probs apart. Where
+    this is reached within an epoch, the pairs were trivial: their rejected side can be recognised by its
+    form.
     Do: Stop here. If it came early, see `probe negatives` and make rejected responses with `probe sample`.
     Source: trl#894, LlamaFactory#5116; pilot runs of this project (docs/guard.md).
     """
@@ -164,8 +167,10 @@ def saturated(
 def overfit(now: HeldOut, earlier: Sequence[HeldOut], limits: GuardLimits) -> Event | None:
     """PB807 over-fitted: the held-out loss has not improved for several evaluations.
 
-    Means: The best held-out loss lies `patience` evaluations back.
-    Why: Training loss goes on falling by memorising; what it buys on unseen prompts is a loss.
+    Means: The best held-out loss is as many evaluations old as `patience` allows, which is
+    {GuardLimits.patience} if it is not set.
+    Why: The training loss goes on falling because the model memorises; on unseen prompts the loss does not
+    fall any more.
     Do: Nothing: the best state is restored. For more gain add pairs, not steps.
     Source: early stopping (Prechelt 1998); the epistemic-stance SFT run, best at epoch 3 of 50.
     """
@@ -183,8 +188,9 @@ def forgetting(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | Non
     """PB808 forgetting: the perplexity of the watched texts rose.
 
     Means: Texts that have nothing to do with the pairs became less likely under the tuned model.
-    Why: What the model could do before is being overwritten.
-    Do: `--replay FILE --replay-share 0.25` mixes general text into SFT; LoRA of a lower rank; fewer steps.
+    Why: The model is losing what it could do before.
+    Do: `--replay FILE --replay-share 0.25` mixes general text into SFT; or use LoRA of a lower rank, or fewer
+    steps.
     Source: replay (Rolnick et al. 2019); the limit is a starting point of ours.
     """
     if not now.perplexity or not start.perplexity:
@@ -225,7 +231,8 @@ def accelerating(steps: Sequence[Step]) -> Event | None:
     if not (second > first and third - second > 2 * (second - first) and third - second > 1):
         return None
     text = (
-        f"the margin accelerates ({second - first:.2g}, then {third - second:.2g} nats; a rule of thumb only)"
+        f"the margin grows faster and faster ({second - first:.2g}, then {third - second:.2g} nats; a rule "
+        f"of thumb only)"
     )
     return Event(steps[-1].step, "PB809", "warn", text)
 
@@ -242,7 +249,7 @@ def not_reference(row: Step) -> Event | None:
     """
     if row.step > 1 or row.loss is None or row.margin is None or abs(row.loss - LN2) <= 0.01:
         return None
-    text = f"the first loss is {row.loss:.4g}, not ln 2: the reference is not the starting policy"
+    text = f"the first loss is {row.loss:.4g}, not ln 2: training did not start from the reference"
     return Event(row.step, "PB810", "warn", text)
 
 
@@ -250,12 +257,12 @@ def frozen(steps: Sequence[Step], rows: int = 5) -> Event | None:
     """PB811 nothing trains: the gradient has been exactly 0 for several rows.
 
     Means: The gradient norm reads 0 row after row, so the weights do not move.
-    Why: The run costs its full time and changes nothing; accuracy may still read 1.0.
-    Do: See that some parameters require a gradient (`print_trainable_parameters`), that gradient
+    Why: The run takes its full time and changes nothing; the accuracy may still read 1.0.
+    Do: Check that some parameters require a gradient (`print_trainable_parameters`), that gradient
     checkpointing has `enable_input_require_grads`, and that labels are not all masked.
     Source: PyTorch autograd; peft and transformers gradient checkpointing notes.
     """
     last = [row for row in steps if row.grad_norm is not None][-rows:]
     if len(last) < rows or any(row.grad_norm != 0 for row in last):
         return None
-    return Event(last[-1].step, "PB811", "stop", f"the gradient norm is 0 in {rows} rows: nothing trains")
+    return Event(last[-1].step, "PB811", "stop", f"the gradient norm is 0 in {rows} rows: nothing is trained")

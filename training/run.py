@@ -35,7 +35,7 @@ REMEDIES = {
     "PB801": "The weights are those before the step. See the numerics in `probe explain PB801`.",
     "PB802": "Look at the log-probs and gradient norms of the log for NaN.",
     "PB803": "Train again with a smaller learning rate, or with dpop or dpo_nll.",
-    "PB806": "The pairs have nothing more to teach; see `probe negatives`.",
+    "PB806": "There is nothing more to learn from these pairs; see `probe negatives`.",
     "PB807": "The best state is in place; more pairs would help, more steps would not.",
     "PB808": "Mix general text in with --replay FILE.",
 }

@@ -52,7 +52,8 @@ def allowances(typed: Sequence[str], bound: float) -> Allowances:
         if name not in QUANTITIES or not QUANTITIES[name].better or value is None:
             known = ", ".join(name for name, q in QUANTITIES.items() if q.better)
             raise ProbeError(
-                f"--allowance {text}: no allowance. Write NAME=NUMBER or NAME:GROUP=NUMBER; names: {known}."
+                f"--allowance {text}: not an allowance. Write NAME=NUMBER or NAME:GROUP=NUMBER; names: "
+                f"{known}."
             )
         if group:
             groups[name, group] = value
@@ -142,7 +143,7 @@ def _open(claim: ChangeClaim, alpha: float) -> str:
         return f"{count} independent items; fewer than {least} cannot show anything, however alike"
     more = pairs_to_settle(change.estimate, claim.limit, alpha, 1)
     return (
-        f"{more:,} more items would settle it, were the measured value the true one"
+        f"{more:,} more items would settle it if the measured value is the true one"
         if more
         else ("the measured value lies on the limit, or has no interval")
     )

@@ -95,7 +95,7 @@ def _alone(place: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield versions
     except OSError as error:
-        raise CannotMeasure(f"{place}: {error.strerror or error}. What was in place still is.") from error
+        raise CannotMeasure(f"{place}: {error.strerror or error}. What was in place is unchanged.") from error
 
 
 def _clean(place: Path, versions: Path) -> None:

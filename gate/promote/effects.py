@@ -104,7 +104,8 @@ def check_answers(rows: Sequence[dict[str, Any]]) -> Finding | None:
     Means: counted by a fixed rule in answers to the same prompts, an attribute differs between the models by
     at least a fifth of the standard deviation of the differences, by an exact test under Holm's correction
     over all attributes.
-    Why: what training taught beside its purpose shows in what the model writes, not in the margins.
+    Why: what training taught beside its purpose shows in the answers that the model writes, not in the
+    margins.
     Do: nothing where it is the purpose; else look at what the pairs differ in (`probe effects`), match their
     sides on it, and train again.
     Source: the rules of `probe effects`; the tests are those of PB251.

@@ -66,7 +66,7 @@ def not_shown(left: Sequence[Condition]) -> Finding:
 
     Means: the interval of the change reaches beyond the allowance in these groups, or they have too few
     items for any test.
-    Why: not to have seen a loss is not to have shown that there is none; with few items nothing is seen.
+    Why: that no loss was seen does not show that there is none; with few items nothing can be seen.
     Do: measure more items of these groups, or widen the allowance on purpose with --allowance.
     Source: non-inferiority needs an interval, not a missing difference (Altman and Bland 1995).
     """
@@ -87,7 +87,7 @@ def hidden_by_the_mean(whole: QuantityChange, lost: Sequence[Condition]) -> Find
 
     Means: the mean over all items rose while at least one group fell by more than its allowance.
     Why: a benchmark that reports one number calls this an improvement.
-    Do: decide by group; promote a model of which each group is shown to hold.
+    Do: decide by group; promote a model only where each group is shown not to be worse.
     Source: a published post-mortem, in which five categories fell under a single score.
     """
     groups = ", ".join(c.group for c in lost)

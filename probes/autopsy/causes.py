@@ -14,7 +14,7 @@ CAUSES = ("no_tokens", "frozen", "lr_zero", "lr_high", "ref_mismatch", "warmup")
 # What a curve without a failure may hide, the gravest first.
 GRAVE = (*CAUSES, "zero_loss", "no_signal", "clipped", "summed_loss", "below_chance", "flat", "empty_side")
 EXPLAINS = {"stuck": CAUSES, "diverged": ("lr_high",), "healthy": GRAVE}
-NOTHING_TO_MEND = "Nothing in the curves to mend."
+NOTHING_TO_MEND = "The curves show nothing that needs to be corrected."
 NEXT_UNSEEN = (
     "Evaluate on held-out texts three times a run or more: a training loss alone cannot tell learning from "
     "memorising."
@@ -38,7 +38,7 @@ def healthy(case: Case) -> Sign:
         for name in ("loss", "rewards/accuracies", "rewards/margins", "reward")
         if len(line := case.curve(name)) > 1
     ]
-    said = ", ".join(moved) + " (means of the first and the last tenth)" if moved else "too little logged"
+    said = ", ".join(moved) + " (means of the first and the last tenth)" if moved else "too little was logged"
     longest = max(len(case.curve(name)) for name in ("loss", "reward", "rewards/margins", "logps/chosen"))
     if memorises(case):
         said += "; no held-out loss, so that over-fitting cannot be told from learning"

@@ -36,7 +36,8 @@ TAGS: tuple[SignRule, ...] = (
 )  # fmt: skip
 INFORMATION = {"too_short", "below_chance", "transient", "skipped_step", "smoothing_floor", "empty_side"}
 CANNOT_TELL = (
-    "Log more to tell: logging_steps=1 for the first ten steps, a hundred entries a run, three evaluations "
+    "To find out, log more: logging_steps=1 for the first ten steps, a hundred entries per run, three "
+    "evaluations "
     "or more on held-out data."
 )
 
@@ -114,7 +115,7 @@ def _weighed(sign: Sign, short: bool) -> Sign:
 
 def _notes(log: Log) -> tuple[str, ...]:
     """What reading the log decided, and a line for every stage before the one that is judged."""
-    which = f"the gravest of {log.count} runs" if log.count else f"the last of {len(log.earlier) + 1}"
+    which = f"the most serious of {log.count} runs" if log.count else f"the last of {len(log.earlier) + 1}"
     last = (f"{_called(log)}, {which}",) if log.earlier else ()
     return (*last, *(_in_short(stage) for stage in log.earlier), *log.notes, *_unseen(log))
 

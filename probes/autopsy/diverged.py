@@ -22,11 +22,11 @@ def diverged(case: Case) -> Sign | None:
     PB852 diverged: the loss ended far above where it had been, and did not come back.
 
     Means: the mean loss of the last tenth is at least {WORSE} times that of the first and the last entries
-    agree; or it lost everything it had learned and rose {WORSE} times above its best stretch; or a gradient
-    {SPIKE} times the median struck, and the loss stayed {WORSE} times higher from then on. A spike with
-    recovery is none of these.
+    agree; or the loss lost everything it had gained and rose to {WORSE} times that of its best stretch; or
+    the gradient norm once exceeded {SPIKE:g} times its median, and the loss stayed {WORSE} times higher from
+    then on. A spike with recovery is none of these.
     Why: the final weights are worse than the first ones; an earlier checkpoint may be sound.
-    Do: go back to the last checkpoint before the given step; lower the learning rate by 3 to 10, warm up
+    Do: go back to the last checkpoint before the given step; divide the learning rate by 3 to 10, warm up
     longer, clip gradients at 1.
     Source: design rule; spikes as in the training logs of public 7B runs.
     """
@@ -56,7 +56,7 @@ def risen(loss: Curve) -> bool:
 
 
 NEXT_DIVERGED = (
-    "Take the last checkpoint before that step; repeat with a 3 to 10 times lower learning rate, "
+    "Take the last checkpoint before that step; repeat with the learning rate divided by 3 to 10, "
     "longer warm-up and gradients clipped at 1."
 )
 

@@ -14,11 +14,12 @@ EMPTY_SHARE = 0.9
 def no_tokens(case: Case) -> Sign | None:
     """The tag of responses without a scored token, or None.
 
-    PB874 no scored token: the log-probabilities of both sides are exactly 0 in nine of ten entries.
+    PB874 no scored token: both log-probabilities are exactly 0 in {EMPTY_SHARE:.0%} of the entries or more.
 
     Means: a sum over no token is 0: every response token is masked. The prompt was cut into the response, the
     response template is not found in the text, or the labels are all −100.
-    Why: loss ln 2, rewards 0 and no gradient for ever; it looks like data without a signal.
+    Why: the loss stays at ln 2, the rewards at 0, and there is never a gradient; it looks like data without a
+    signal.
     Do: print the labels of a batch and count those that are not −100; check max_prompt_length against
     max_length and the collator's response template.
     Source: TRL issue 1627; a public log of the kind.
@@ -32,7 +33,7 @@ def no_tokens(case: Case) -> Sign | None:
         "no response token is scored"
     )
     advice = (
-        "Count the labels that are not masked (-100) in a batch: none is. Check max_prompt_length against "
+        "No label of a batch is unmasked: count those that are not -100. Check max_prompt_length against "
         "max_length, and the response template of the collator."
     )
     return Sign("no_tokens", "PB874", sides[0].steps[0], text, advice, "certain")
@@ -44,8 +45,8 @@ def empty_sides_sign(case: Case) -> Sign | None:
     PB875 empty side: some batches have no desirable, or no undesirable, example, and their means read NaN.
 
     Means: the mean over no example is NaN. The gradient is finite, and the values return with the next batch.
-    Why: no numerical failure, but the logged loss and margins of such entries say nothing.
-    Do: a larger batch (the KL term needs one anyway) or batches balanced by label; update TRL.
+    Why: this is no numerical failure, but the logged loss and margins of such entries mean nothing.
+    Do: use a larger batch (the KL term needs one anyway) or batches balanced by label; update TRL.
     Source: TRL issue 1447.
     """
     rows = [row for row in case.log.train if empty_side(case, row) and any(map(math.isnan, row.values()))]
@@ -67,8 +68,8 @@ def skipped_step(case: Case) -> Sign | None:
     PB876 skipped step: a single gradient was not finite, and everything after it is.
 
     Means: the gradient scaler of float16 searches its scale this way; gradient clipping passes nothing on.
-    Why: no error: the weights never saw the step.
-    Do: nothing for one; more than one in twenty points to the batches or to float16.
+    Why: this is no error: the step was not applied to the weights.
+    Do: nothing for a single one; more than one in twenty suggests a fault of the batches or of float16.
     Source: PyTorch `GradScaler`.
     """
     rows = [row for row in case.log.train if skipped(case, row)]
@@ -76,5 +77,5 @@ def skipped_step(case: Case) -> Sign | None:
         return None
     where = ", ".join(case.at(row["step"]) for row in rows[:3])
     text = f"grad_norm {rows[0]['grad_norm']} at {where}, loss and all later entries finite"
-    advice = "Nothing to mend: such a step is skipped (float16's gradient scaler searches its scale so)."
+    advice = "Nothing to correct: float16's gradient scaler searches its scale by skipping such steps."
     return Sign("skipped_step", "PB876", rows[0]["step"], text, advice, "certain")

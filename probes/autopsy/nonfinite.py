@@ -19,8 +19,8 @@ NEXT_NAN = (
 )
 NEXT_LATER = (
     "The run was sound before: go back to the last checkpoint before that place and look at its batch (empty "
-    "or cut responses, very long ones), at the gradient norms before it and at float16, which overflows at "
-    "65504; bfloat16, clipping at 1 or a lower learning rate. Log with logging_steps=1 and "
+    "or cut responses, very long ones) and at the gradient norms before it. float16 overflows at 65504: use "
+    "bfloat16, clip gradients at 1 or lower the learning rate. Log with logging_steps=1 and "
     "logging_nan_inf_filter=False."
 )
 NEXT_FIRST_STEP = (
@@ -33,11 +33,12 @@ NEXT_UNKNOWN = (
     '(attn_implementation="eager"), dtype, and DeepSpeed or FSDP without overlapping communication.'
 )
 NEXT_TRANSIENT = (
-    "Find the batches at these steps (empty or cut responses, very long ones) and drop them; the "
-    "weights survived, so the run need not be repeated for this."
+    "Find the batches at these steps (empty or cut responses, very long ones) and drop them; the weights "
+    "stayed finite, so the run need not be repeated for this."
 )
 NEXT_SCALER = (
-    "Nothing to mend for one step. Under float16 mixed precision a few such steps are the gradient scaler's "
+    "Nothing to correct for one step. Under float16 mixed precision a few such steps are the gradient "
+    "scaler's "
     "search and are skipped; in bfloat16 or float32 look at the batches of these steps."
 )
 NEXT_IMPOSSIBLE = (
@@ -251,8 +252,8 @@ def vanished(case: Case) -> Sign | None:
 
     PB877 vanished loss: the loss goes from .02 or more to exactly 0 at once and stays there.
 
-    Means: NaN, shown as 0 by the trainer's filter. A loss that is memorised falls entry by entry and is not
-    0 to the last digit. Where a finite gradient stands beside it, the zeros are what they seem.
+    Means: The loss is NaN, shown as 0 by the trainer's filter. A loss that is memorised falls entry by entry
+    and is not 0 to the last digit. Where a finite gradient is logged beside it, the zeros are real.
     Why: a loss of 0.0 looks like success, and the weights are lost.
     Do: load the weights in float32 or bfloat16; log with logging_steps=1 and logging_nan_inf_filter=False.
     Source: transformers `Trainer`, `logging_nan_inf_filter`; a public QLoRA log, 0.0328 and then 0.0.

@@ -9,7 +9,7 @@ from .case import Case, Sign
 from .curve import curve_of
 
 NEXT_COLLAPSE = (
-    "Take the last checkpoint before that place; repeat with a 3 to 10 times lower learning rate and a "
+    "Take the last checkpoint before that place; repeat with the learning rate divided by 3 to 10 and a "
     "larger KL weight; read completions from before and after."
 )
 SILENT = 0.8
@@ -75,14 +75,14 @@ def idle_groups(case: Case) -> Sign | None:
 def no_signal(case: Case) -> Sign | None:
     """The tag of an online run without a learning signal, or None.
 
-    PB872 no learning signal: in four of five groups or more every completion got the same reward.
+    PB872 no learning signal: in at least {SILENT:.0%} of the groups every completion got the same reward.
 
     Means: the advantage is reward minus group mean, so a group without variance gives no gradient; what
     loss is left is the KL term. The tasks are too hard (all fail), too easy (all succeed), or the reward
     function is broken or cannot read the completions.
-    Why: the run costs generation and learns nothing.
-    Do: read ten completions with their rewards; choose prompts the model solves sometimes; raise the number
-    of generations and the temperature; allow longer completions where they are cut.
+    Why: the run takes the time of generation and learns nothing.
+    Do: read ten completions with their rewards; choose prompts that the model solves sometimes; raise the
+    number of generations and the temperature; allow longer completions where they are cut.
     Source: Shao et al. 2024 (GRPO), eq. 3; Yu et al. 2025 (DAPO), dynamic sampling.
     """
     found = silent_share(case)
@@ -91,8 +91,9 @@ def no_signal(case: Case) -> Sign | None:
     reward = case.curve("reward")
     shown = f", reward {reward.last_median(5):.4g} (median of the last fifth)" if len(reward) else ""
     advice = (
-        "Read ten completions with their rewards: too hard, too easy, or a reward that cannot parse them? "
-        "Take prompts that are solved sometimes, more generations a prompt, a higher temperature."
+        "Read ten completions with their rewards: are the tasks too hard or too easy, or can the reward not "
+        "parse the answers? Use prompts that are solved sometimes, more generations per prompt, or a higher "
+        "temperature."
     )
     return Sign("no_signal", "PB872", case.log.rows[0]["step"], found[1] + shown, advice, "certain")
 
@@ -100,7 +101,7 @@ def no_signal(case: Case) -> Sign | None:
 def clipped(case: Case) -> Sign | None:
     """The tag of completions that are cut off, or None.
 
-    PB873 clipped completions: four of five completions or more end at the length limit.
+    PB873 clipped completions: at least {CLIPPED:.0%} of the completions end at the length limit.
 
     Means: max_completion_length cuts the answer before it is given, or the model never ends its turn.
     Why: a reward that looks for the answer cannot find it; every group fails alike.

@@ -24,7 +24,7 @@ def ref_mismatch(case: Case) -> Sign | None:
     Here they begin elsewhere. The most frequent cause is an SFT adapter trained on with ref_model=None: the
     reference is then the base model without the adapter. Others: another base model, an adapter not applied
     or applied twice, dropout, log-probabilities precomputed with another template.
-    Why: the loss then pulls towards the wrong model, and accuracy starts from an arbitrary place.
+    Why: the loss then pulls towards the wrong model, and the accuracy starts from an arbitrary value.
     Do: score a few pairs with policy and reference before the first step; they must agree to rounding.
     Source: Rafailov et al. 2023, eq. 7, at equal policy and reference; TRL issue 1236.
     """

@@ -63,8 +63,8 @@ def saturated_sign(case: Case) -> Sign | None:
     its margins are 2% above those of the fifth before; or it is {SATURATED} from the first evaluation on.
     Why: pairs that are told apart at once teach nothing else; from there on the run only sharpens the
     distribution or memorises.
-    Do: run `probe negatives`: if the rejected side is recognisable without the prompt, sample new
-    negatives; stop at the step given.
+    Do: run `probe negatives`: if the rejected side is recognisable without the prompt, sample new negatives;
+    stop at the step given.
     Source: design rule; TRL issue 894, LLaMA-Factory issues 5116 and 5321 for pairs that are too easy.
     """
     if case.method.family == "online":
@@ -78,8 +78,8 @@ def saturated_sign(case: Case) -> Sign | None:
 def _advice(case: Case) -> str:
     if case.method.family == "supervised":
         return (
-            "The training texts are memorised: compare with a held-out loss and take an earlier "
-            "checkpoint, or more data and fewer epochs."
+            "The training texts are memorised: compare with a held-out loss and take an earlier checkpoint, "
+            "or use more data and fewer epochs."
         )
     return (
         "Run `probe negatives`: negatives that are recognisable without the prompt saturate at once. "
@@ -132,9 +132,9 @@ def displaced_sign(case: Case) -> Sign | None:
     Means: the chosen log-probabilities of the last tenth are more than {CHOSEN_SHARE:.0%} below those of
     the first. Where rewards against a reference are logged they must have fallen too: a batch of longer
     texts lowers the sum, not the reward.
-    Why: the loss needs only the margin; it may push both sides down, and the lost probability goes to texts
+    Why: the loss needs only the margin; it may lower both sides, and the lost probability goes to texts that
     nobody chose.
-    Do: DPOP or a DPO loss with an SFT term; SFT on the chosen side first; a lower learning rate; look at
+    Do: Use DPOP or a DPO loss with an SFT term; SFT on the chosen side first; a lower learning rate; and read
     samples.
     Source: Razin et al. 2024; Pal et al. 2024 (DPOP); Pang et al. 2024 (SFT term).
     """
@@ -152,8 +152,8 @@ def displaced_sign(case: Case) -> Sign | None:
 
 
 NEXT_DISPLACED = (
-    "Sample from the model on these prompts: where did the probability go? Then DPOP, DPO with an SFT "
-    "term, or SFT on the chosen side first; `probe negatives` measures the risk beforehand (CHES)."
+    "Sample from the model on these prompts to see where the probability went. Then use DPOP, DPO with an "
+    "SFT term, or SFT on the chosen side first; `probe negatives` measures the risk beforehand (CHES)."
 )
 
 

@@ -17,11 +17,11 @@ WRITTEN_SMOOTHING = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 def lr_zero(case: Case) -> Sign | None:
     """The tag of a learning rate of 0, or None.
 
-    PB862 learning rate 0: the logged learning rate is exactly 0 in at least nine of ten entries.
+    PB862 learning rate 0: the logged rate is exactly 0 in {ZERO_RATE_SHARE:.0%} of the entries or more.
 
     Means: the schedule never left 0: warm-up longer than the run, steps skipped by a gradient scaler, or a
     schedule that was resumed at its end.
-    Why: nothing is learned, and a flat loss is taken for hard data.
+    Why: nothing is learned, and the flat loss is mistaken for hard data.
     Do: check warmup_steps against the number of optimizer steps and, under float16, whether steps are
     skipped.
     Source: transformers' `get_scheduler`.
@@ -86,7 +86,7 @@ def summed_loss(case: Case) -> Sign | None:
 
     Means: the trainer adds the losses of gradient accumulation and does not divide; lower rows at the end of
     an epoch are accumulations that were not full.
-    Why: such a log is misread twice: 2.77 looks like a bad start, and its last rows like learning.
+    Why: such a log is misread twice: 2.77 looks like a bad start, and the last rows look like learning.
     Do: divide by the accumulation before comparing with ln 2; update transformers and TRL, which divide.
     Source: transformers issue 34242 on losses under gradient accumulation.
     """
@@ -128,7 +128,9 @@ def smoothing_floor(case: Case) -> Sign | None:
         f"mean loss {loss.last(5):.4g} at mean margin {margin.last(5):.3g} in the last fifth: label "
         f"smoothing {epsilon:g} (derived) keeps it above {floor:.3g} (derived)"
     )
-    advice = "No failure: judge by accuracy. A loss that rises with the margin has passed its optimum."
+    advice = (
+        "This is no failure: judge by accuracy. A loss that rises with the margin has passed its optimum."
+    )
     return Sign("smoothing_floor", "PB871", None, text, advice)
 
 

@@ -20,7 +20,7 @@ BETTER = 1.1
 def stuck(case: Case) -> Sign | None:
     """The sign of a run that has learned nothing, or None.
 
-    PB853 stuck: the loss is where a policy that learns nothing has it, or the accuracy is a coin's or worse.
+    PB853 stuck: the loss is that of a policy that learns nothing, or the accuracy is at chance or below.
 
     Means: every loss lies within .01 of ln 2 (for another loss function: as near to its own start, and the
     accuracy has not risen); or the mean accuracy of the last fifth is between .45 and .55 while the loss is
@@ -113,6 +113,6 @@ def _worse(case: Case) -> Sign | None:
     unmoved = end > idle if idle else end > start / BETTER
     if not (bad and accuracy.last(3) < 0.7) and not (wrong and unmoved and end > ZERO):
         return None
-    text = f"worse than a coin throughout: mean loss {start:.4g} in the first third, {end:.4g} in the last"
+    text = f"below chance throughout: mean loss {start:.4g} in the first third, {end:.4g} in the last"
     text += f"; mean accuracy {accuracy.first(3):.2f} and {accuracy.last(3):.2f}" if len(accuracy) else ""
     return Sign("stuck", "PB853", loss.steps[0], text, NEXT_WORSE)

@@ -26,7 +26,7 @@ def transient(case: Case) -> Sign | None:
     PB860 transient: at most {TRANSIENT_SHARE:.0%} of the entries are not finite and the last ones are.
 
     Means: single batches gave NaN or infinity; the weights stayed finite.
-    Why: it is a matter of those batches, not of the run.
+    Why: the cause is in those batches and not in the run.
     Do: find the batches of these steps, by seed and step, and drop or repair them.
     Source: design rule.
     """
@@ -34,17 +34,19 @@ def transient(case: Case) -> Sign | None:
     if not 0.0 < part <= TRANSIENT_SHARE or lasting(case):
         return None
     text = f"{part:.1%} of the entries not finite, the loss finite afterwards"
-    return Sign("transient", "PB860", None, text, "Look at the batches of these steps; the weights survived.")
+    return Sign(
+        "transient", "PB860", None, text, "Look at the batches of these steps; the weights stayed finite."
+    )
 
 
 def frozen_sign(case: Case) -> Sign | None:
     """The tag of a run in which nothing trains, or None.
 
-    PB861 frozen: the gradient is exactly 0 in at least nine of ten entries, or the rewards are.
+    PB861 frozen: in {ZERO_GRADIENT_SHARE:.0%} of the entries or more the gradient, or every reward, is 0.
 
     Means: no gradient reached any weight: adapter weights without requires_grad, everything masked, or a
     policy that is its own reference.
-    Why: such a run ends with the weights it began with, whatever its accuracy column reads.
+    Why: such a run ends with the weights it began with, whatever its accuracy column shows.
     Do: print the trainable parameters, call the model in training mode, check peft's is_trainable and
     enable_input_require_grads under gradient checkpointing.
     Source: design rule; a public log with grad_norm 0 in all of 100 entries.
@@ -56,7 +58,7 @@ def frozen_sign(case: Case) -> Sign | None:
         zeros = sum(v == 0.0 for v in values.values)
         paired = name == "grad_norm" or (case.method.family == "reference" and not case.log.has("grad_norm"))
         if len(values) >= 2 and paired and zeros >= ZERO_GRADIENT_SHARE * len(values):
-            text = f"{name} exactly 0 in {zeros} of {len(values)} entries: nothing trains"
+            text = f"{name} exactly 0 in {zeros} of {len(values)} entries: nothing is trained"
             first = next(s for s, v in zip(values.steps, values.values, strict=True) if v == 0.0)
             return Sign("frozen", "PB861", first, text, NEXT_FROZEN, "certain")
     return None
@@ -73,12 +75,13 @@ def below_chance(case: Case) -> Sign | None:
 
     PB864 below chance: the accuracy of the last fifth is under {LOW}, and surely under one half.
 
-    Means: more pairs are ranked wrong than right. Methods without a reference judge by absolute
-    probability, so a rejected side that is likelier to begin with stays below one half for long; ties count
-    as wrong.
-    Why: with DPO it hints at swapped labels or a wrong reference; with ORPO and SimPO at a rejected side
+    Means: more pairs are ranked wrong than right. Methods without a reference judge by absolute probability,
+    so where the rejected side is likelier to begin with the accuracy stays below one half for long; ties
+    count as wrong.
+    Why: with DPO this suggests swapped labels or a wrong reference; with ORPO and SimPO, a rejected side that
     the model itself would write.
-    Do: check a few pairs by eye for swapped sides; `probe bias` measures the preference before training.
+    Do: read a few pairs and check whether the sides are swapped; `probe bias` measures the preference before
+    training.
     Source: design rule.
     """
     accuracy = case.curve("rewards/accuracies")
@@ -94,7 +97,7 @@ def below_chance(case: Case) -> Sign | None:
     since = accuracy.since(lambda v: v < 0.5) or accuracy.steps[-accuracy.window(5)]
     advice = "Look for swapped sides; `probe bias` shows what the model prefers before any training."
     if ties:
-        advice = "The accuracy says nothing here: find out why policy and reference never differ."
+        advice = "The accuracy means nothing here: find out why policy and reference never differ."
     return Sign("below_chance", "PB864", since, text + ties, advice)
 
 
@@ -103,7 +106,7 @@ def too_short(case: Case) -> Sign | None:
 
     PB865 too short: fewer than five entries.
 
-    Means: first and last fifth are the same entries, or none.
+    Means: the first and the last fifth are the same entries, or are empty.
     Why: trends cannot be told from noise; the main label is a guess.
     Do: set logging_steps to a hundredth of the run, and 1 for the first ten steps.
     Source: design rule.
@@ -112,7 +115,7 @@ def too_short(case: Case) -> Sign | None:
     if n >= FEWEST_ENTRIES:
         return None
     text = f"{n} {'entry' if n == 1 else 'entries'}: too few to see a trend"
-    advice = "Log more often: logging_steps=1 at first, a hundred entries a run; evaluate three times."
+    advice = "Log more often: logging_steps=1 at first, a hundred entries per run; evaluate three times."
     return Sign("too_short", "PB865", case.log.rows[0]["step"], text, advice, "certain")
 
 
@@ -123,7 +126,7 @@ def zero_loss(case: Case) -> Sign | None:
 
     Means: a cross-entropy does not reach 0, and −log σ reaches it, rounded, only at margins above 9. Exact
     zeros come from labels that are all masked, from empty responses, or from NaN that was filtered away.
-    Why: it reads as perfect memory and is no training at all.
+    Why: it looks like perfect memory, and nothing is trained.
     Do: count the unmasked labels of a batch; check the response template of the collator; switch off the
     NaN filter.
     Source: design rule; a public QLoRA log with loss 0.0 from step 20 to 1000.
@@ -141,11 +144,10 @@ def flat(case: Case) -> Sign | None:
 
     PB867 flat: the loss of the last third equals that of the first within 1.4%, with 95% confidence.
 
-    Means: not merely no visible trend, but a change shown to be small, as near as DPO counts as stuck at ln
-    2.
-    Why: the run spent its steps without effect: a learning rate far too small, or a model that already
-    knew.
-    Do: raise the learning rate by 3 to 10, or check which weights are trained.
+    Means: a trend is not merely absent: the change is shown to be small, as small as that by which DPO counts
+    as stuck at ln 2.
+    Why: the steps had no effect: the learning rate is far too small, or the model already knew the answers.
+    Do: multiply the learning rate by 3 to 10, or check which weights are trained.
     Source: two one-sided tests on the means of the first and the last third.
     """
     loss = case.curve("loss")

@@ -14,10 +14,11 @@ def undetermined(told: GroupWording) -> Iterator[Finding]:
     """PB601 undetermined: these pairs settle neither a preference nor its absence.
 
     Means: The interval of the mean gap reaches within ± bound, or the exact sign-flip test does not reject,
-    and the two one-sided tests do not place the gap inside the bound either. Five wins in five are such a
-    case: two-sided p = .0625, win rate [.478, 1].
+    and the two one-sided tests do not place the gap inside the bound either. Five wins in five pairs are such
+    a case: two-sided p = 0.0625, win rate [0.478, 1].
 
-    Why: Not finding a preference is not finding that there is none; and a unanimous handful is a handful.
+    Why: Not finding a preference does not show that there is none; and a few pairs that all agree are still
+    few.
 
     Do: Add pairs, on other prompts. The number given has 80% power if the gap measured so far is the true
     one; six independent pairs are the least that can settle anything at the 5% level.
@@ -81,8 +82,8 @@ def unstable(told: GroupWording) -> Iterator[Finding]:
     Means: The tests would allow a verdict, but its sign is another under sums, per-byte means or another
     prompt template; or the model would be called neutral while one of these leans beyond the bound.
 
-    Why: Such a preference belongs to the ruler. Sums favour the shorter side, means the side with a likely
-    ending, and formatting alone moves accuracies by tens of points.
+    Why: Such a preference is a property of the measure and not of the model. Sums favour the shorter side,
+    means the side with a likely ending, and formatting alone moves accuracies by tens of points.
 
     Do: Match the sides in length; look which measure disagrees; compare the templates' reports.
 
@@ -110,7 +111,7 @@ def few_clusters(told: GroupWording) -> Iterator[Finding]:
     Means: Pairs that share a prompt lean together, so they count as one independent observation. There are
     fewer than six such clusters: even a unanimous result has p > .05; below two there is no interval.
 
-    Why: A hundred answers to one question say how the model answers that question, and no more.
+    Why: A hundred answers to one question show how the model answers that question, and no more.
 
     Do: Add prompts, not answers.
 
@@ -180,7 +181,7 @@ def no_spread(told: GroupWording) -> Iterator[Finding]:
 
     Means: The standard error is zero. A zero-width interval would claim certainty; none is given.
 
-    Why: Real pairs differ. Equal gaps come from copied pairs or from scores that are not scores.
+    Why: Real pairs differ. Equal gaps come from copied pairs, or from scores that do not depend on the text.
 
     Do: Check that the file has different pairs and that the model's outputs vary.
 

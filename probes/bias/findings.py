@@ -73,7 +73,8 @@ def neutral(told: GroupWording) -> Iterator[Finding]:
     """PB102 no preference: neither side is preferred by more than the bound.
 
     Means: The 90% interval of the mean gap lies inside ± bound (two one-sided tests at 5%), and no other way
-    to measure the gap leans beyond it. This is shown, not assumed: a test that finds nothing is PB601.
+    to measure the gap is beyond it. This is shown, not assumed; where a test merely finds no difference, the
+    finding is PB601.
 
     Why: Only such a model can be called neutral on these pairs, before or after tuning.
 
@@ -134,7 +135,8 @@ def ties(told: GroupWording) -> Iterator[Finding]:
     Means: Their gap is no larger than what the arithmetic alone produces. They count in the mean and are left
     out of the win rate.
 
-    Why: Identical responses, or responses cut to the same tokens, teach nothing and hide behind a mean.
+    Why: Identical responses, or responses cut to the same tokens, teach nothing, and the mean does not show
+    them.
 
     Do: Look whether the sides are equal, or became equal by truncation (`probe data`).
 
@@ -160,7 +162,7 @@ def opposed_groups(whole: GroupWording, groups: Sequence[GroupWording]) -> Itera
 
     Why: The mean over the whole file then describes the mixture of groups, not the model.
 
-    Do: Read the groups one by one; tune, and gate, on them apart.
+    Do: Read the groups one by one; train and gate them separately.
 
     Source: docs/statistics.md.
     """

@@ -63,7 +63,7 @@ def user_turns(data: Data, limits: DataLimits) -> CheckResult:
 
     PB352 user turns inside: a response holds turns of the user.
 
-    Means: The sides part before their last turn, or a text response holds a user's turn marker, so turns of
+    Means: The sides differ before their last turn, or a text response holds a user's turn marker, so turns of
     the user are a part of the response.
     Why: TRL's rule trains on all that follows the common beginning: the model learns the user's words too.
     Do: Cut each dialogue at the first turn in which the sides differ, or make a pair of each turn.
@@ -87,8 +87,8 @@ def mixed_forms(data: Data, limits: DataLimits) -> CheckResult:
 
     Means: Rows of both forms stand in the file. Each is rendered as what it is: chat rows by the chat
     template, text rows as `--template` says.
-    Why: TRL decides by the first row for all of them and fails, or renders the others wrongly; and the two
-    kinds of rows are other sequences to the model.
+    Why: TRL decides by the first row for all of them and fails, or renders the others wrongly; and the same
+    text in the two forms gives different token sequences.
     Do: Write all rows in one form.
     Source: TRL issue 2020.
     """
@@ -133,8 +133,8 @@ def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
     PB355 scores contradict: score_chosen is below score_rejected.
 
     Means: By the file's own scores the rejected side is the better one.
-    Why: Labels and scores come from the same judge as a rule, so one of them was mixed up on the way.
-    Do: Find out which holds; swap the sides or drop the pairs.
+    Why: Labels and scores usually come from the same judge, so one of them was probably mixed up on the way.
+    Do: Find out which of them is right; swap the sides or drop the pairs.
     Source: by definition; the columns are those of UltraFeedback's binarized sets.
     """
     return counted_check(

@@ -195,8 +195,8 @@ def unequal_groups(data: Data, limits: DataLimits) -> CheckResult:
 
     PB326 unbalanced groups: groups are of very different sizes, or there is just one.
 
-    Means: The largest group has many times the pairs of the smallest, a group has fewer pairs than any
-    test can use, or a field that should tell groups apart says the same in every row.
+    Means: The largest group has many times the pairs of the smallest, a group has fewer pairs than any test
+    can use, or a field that should distinguish groups has the same value in every row.
     Why: The large group decides what is learned and measured; small ones remain "undetermined".
     Do: Add pairs to the small groups, or name the field that groups them by `--fields group=FIELD`.
     Source: six pairs are the least that a two-sided sign test at .05 can use.

@@ -70,7 +70,7 @@ def write_fixed(
             plain = None if isinstance(row, BadRow) else row
             dropped.write(_json({"line": line, "code": code, "reason": reason, "row": plain}))
         if not kept:
-            raise ProbeError(f"--fix {target}: nothing would be left of {source}. Mend the rows by hand.")
+            raise ProbeError(f"--fix {target}: nothing would be left of {source}. Correct the rows by hand.")
     return log, kept, lost
 
 

@@ -19,7 +19,7 @@ def malformed_lines(data: Data, limits: DataLimits) -> CheckResult:
 
     Means: The lines are no JSON, lack a field, or hold something else than text or chat messages.
     Why: A trainer stops at such a line, or drops it silently and trains on fewer pairs than you think.
-    Do: Mend the lines listed; `--fix out.jsonl` writes the file without them.
+    Do: Correct the lines listed; `--fix out.jsonl` writes the file without them.
     Source: the reader's own rules, docs/commands/data.md.
     """
     k = len(data.bad)
@@ -112,7 +112,7 @@ def odd_turns(data: Data, limits: DataLimits) -> CheckResult:
     Means: A role is unknown, a system message comes late, two turns of one role follow each other, a
     response does not begin and end with the assistant, or a text response begins with a user's turn.
     Why: Chat templates raise on such rows or render them into something that no user will ever send.
-    Do: Mend the rows; put everything before the answers into the prompt.
+    Do: Correct the rows; put everything before the answers into the prompt.
     Source: the roles and order of the chat templates that transformers ships.
     """
     return counted_check(
@@ -122,7 +122,7 @@ def odd_turns(data: Data, limits: DataLimits) -> CheckResult:
         limits,
         severity="warning",
         what="have unknown roles or turns out of order",
-        remedy="Mend the roles; responses begin and end with the assistant.",
+        remedy="Correct the roles; responses begin and end with the assistant.",
     )
 
 
@@ -131,12 +131,12 @@ def boundary_space(data: Data, limits: DataLimits) -> CheckResult:
 
     PB305 boundary space: some rows lack the white space before the response that the others have.
 
-    Means: Prompt and response are texts, most rows part them by white space, and these do not, or part
-    one response and not the other.
+    Means: Prompt and response are texts; most rows separate them by white space, and these rows do not, or do
+    so for one response only.
     Why: Joined texts are tokenised across the boundary ("sky?It"), so these rows are learned as other
     tokens than the rest; and a space on one side only tells the sides apart by itself.
-    Do: Write the same boundary in every row. Rows without white space throughout are no finding: the
-    template `auto` then parts them.
+    Do: Write the same boundary in every row. Where no row has white space there, this is not reported: the
+    template `auto` then separates prompt and response.
     Source: TRL issue 5213; docs/commands/data.md.
     """
     columns = data.columns

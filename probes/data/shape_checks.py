@@ -124,7 +124,7 @@ def prefix_sides(data: Data, limits: DataLimits) -> CheckResult:
     Why: Mostly a response was cut off, or a text was appended to one side. The shared part cancels out, so
     only "stop here" or "go on" is learned. In rows without a prompt field TRL takes nearly all of the
     shorter side for the prompt.
-    Do: Mend the cut side or drop the pairs, unless when to stop is what they are to teach.
+    Do: Complete the cut side or drop the pairs, unless they are meant to teach when to stop.
     Source: TRL's `extract_prompt`; starting value of the limit.
     """
     columns = data.columns
@@ -136,7 +136,7 @@ def prefix_sides(data: Data, limits: DataLimits) -> CheckResult:
         limits,
         severity="warning",
         what="have one side that begins with all of the other",
-        remedy="Mend the cut side, or drop the pairs.",
+        remedy="Complete the cut side, or drop the pairs.",
     )
 
 
@@ -175,8 +175,8 @@ def directions(data: Data, limits: DataLimits) -> CheckResult:
 
     PB333 conditional set: which behaviour is chosen depends on the prompt.
 
-    Means: In part of the pairs the chosen side goes along and the rejected one holds back (declines,
-    doubts, objects), in another part it is the other way round.
+    Means: In part of the pairs the chosen side complies and the rejected one declines, doubts or objects; in
+    another part it is the other way round.
     Why: Such a set teaches *when* to do which. It needs both parts in training and in the held-out half;
     a mean over all pairs hides both.
     Do: Give the parts a `group` each, so that they are measured apart and kept in balance.

@@ -23,7 +23,7 @@ def _tokens(data: Data) -> TokenColumns:
 def identical_after_truncation(data: Data, limits: DataLimits) -> CheckResult:
     """Different sides that become the same tokens.
 
-    PB340 identical after truncation: the sides differ only behind the cut.
+    PB340 identical after truncation: the sides differ only after the cut.
 
     Means: Cut at `--max-length`, chosen and rejected are the same tokens.
     Why: As with identical sides the gradient is zero, and no look at the file's texts shows it.
@@ -104,7 +104,7 @@ def merged_boundary(data: Data, limits: DataLimits) -> CheckResult:
     Means: Tokenised together, the last characters of the prompt and the first of the response are one
     token in these pairs.
     Why: Trainers differ in which side such a token counts for, so scores and training may disagree.
-    Do: Part prompt and response by white space or a template.
+    Do: Separate prompt and response by white space or a template.
     Source: TRL's comment on `common_prefix_length`; docs/commands/data.md.
     """
     return counted_check(

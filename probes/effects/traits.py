@@ -79,7 +79,9 @@ def traits_to_measure(typed: Iterable[str], file: Path | None, builtin: bool = T
     for place, line in [*lines, *_lines(file)]:
         name, colon, text = (part.strip() for part in line.partition(":"))
         if not (name and colon and text):
-            raise ProbeError(f'{place}: "{line[:40]}" is no trait. Write NAME: what the model is to be like.')
+            raise ProbeError(
+                f'{place}: "{line[:40]}" is not a trait. Write NAME: what the model is to be like.'
+            )
         if name in found:
             raise ProbeError(f'{place}: the trait "{name}" is there already. Give it another name.')
         found[name] = Trait(name, text)

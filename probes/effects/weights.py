@@ -128,7 +128,7 @@ def _row(effect: Effect) -> dict[str, object]:
 
 
 def check_trait(effect: Effect, n: int) -> Finding | None:
-    """PB250 trait taught: the pairs favour what a system text asks for that nobody asked for.
+    """PB250 trait taught: the pairs favour a trait that a system text asks for and that nobody asked for.
 
     Means: under a system text that asks for the trait, the chosen sides gain more log-prob than the rejected
     ones, per token of both, beyond what control texts of the same length do, by a test that exchanges the

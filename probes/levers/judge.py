@@ -135,8 +135,8 @@ def check_works(
 
     Means: under the named lever the gap rises, by a test over prompts under Bonferroni's correction over the
     levers tried, and at least as many of the wrongly ranked pairs turn as are lost.
-    Why: a system text, a passage or a vector can be changed tomorrow and forgets nothing; published accounts
-    found retrieval and prompts stronger than LoRA for turning a belief.
+    Why: a system text, a passage or a vector can be changed tomorrow, and the model forgets nothing;
+    published accounts found retrieval and prompts stronger than LoRA for changing a belief.
     Do: try the lever on the task itself before training; train where it costs too many tokens or turns too
     few pairs.
     Source: measured on this file; docs/commands/levers.md says what is not known of unseen pairs.
@@ -164,9 +164,11 @@ def check_works(
 def check_broken(lever: Lever, base: Base, change: Estimate) -> Finding | None:
     """PB531 lever breaks the model: neutral text becomes much less likely under it.
 
-    Means: the perplexity of ordinary answers to neutral questions is more than twice the base model's.
-    Why: what moves the gap then may be a model that no longer writes sense; the pairs cannot tell.
-    Do: a smaller --strength, a shorter text; do not read the lever's gap as a gain.
+    Means: the perplexity of ordinary answers to neutral questions is more than {BROKEN_RATIO:g} times the
+    base model's.
+    Why: the gap may then move because the model no longer writes sensible text, and the pairs cannot show the
+    difference.
+    Do: use a smaller --strength or a shorter text; do not read the lever's gap as a gain.
     Source: the limit of twice is a convention.
     """
     if lever.perplexity is None or lever.perplexity <= BROKEN_RATIO * base.perplexity:

@@ -66,7 +66,7 @@ def text_of_option(value: str | None, option: str) -> str | None:
             value = Path(value).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             place = f"{option} {value[:60]}"
-            raise ProbeError(f"{place}: not readable as UTF-8 text ({error}). Mend the file.") from error
+            raise ProbeError(f"{place}: not readable as UTF-8 text ({error}). Correct the file.") from error
     if not value.strip():
         raise ProbeError(f"{option}: the text is empty. Give a text or a file that has one.")
     return value.strip()

@@ -110,8 +110,8 @@ def check_peaky(excess: Estimate, writing: SideAuthorship, pairs: Sequence[Pair]
 
     Means: log-prob plus entropy of the rejected responses is above {ON_POLICY} nats/token (lower bound):
     sampled from the model greedily or at low temperature, or by a model much like it.
-    Why: training pushes down the model's own mode on each prompt. Its likeliest words lose most, not its
-    mistakes; and a base-model "bias" for such rejected sides only says who wrote them.
+    Why: training lowers what the model itself writes most probably on each prompt. Its most probable words
+    lose most, not its mistakes; and a base-model "bias" for such rejected sides only shows who wrote them.
     Do: sample rejected sides at temperature 1 or from another model; read the bias with this in mind.
     Source: derived here: −entropy is what a model gives its own samples, more than that its greedy text. A
     published bias test had this confound. The limit is a convention.
@@ -132,8 +132,9 @@ def check_squeezing(excess: Estimate, writing: SideAuthorship, pairs: Sequence[P
 
     Means: log-prob plus entropy of the rejected responses is below {IMPROBABLE_EXCESS} nats/token (upper
     bound).
-    Why: lowering the probability of already improbable text squeezes mass onto the model's current first
-    choices, more the less probable the text is: the distribution sharpens, and chosen responses sink too.
+    Why: lowering the probability of text that is already improbable moves probability to the model's current
+    first choices, and the more so the less probable the text is: the distribution sharpens, and chosen
+    responses lose probability too.
     Do: use rejected sides from the model itself (`probe sample`), or a loss with an anchor on the chosen
     side.
     Source: Ren and Sutherland 2024, "Learning dynamics of LLM finetuning" (squeezing). The

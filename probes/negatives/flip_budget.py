@@ -98,7 +98,7 @@ def over_budget(
     Why: The theorem is exact. Most runs end at mean losses above that, so these pairs stay mis-ranked while
     the accuracy against the reference rises; the paper saw fewer than one mis-ranked pair in ten flip.
 
-    Do: Do not expect the tuned model to say the chosen side. Train on it first (SFT), which moves the
+    Do: Do not expect the tuned model to write the chosen side. Train on it first (SFT), which moves the
     reference; or use negatives from the model itself, retrieval, or a system prompt.
 
     Source: Chen et al. 2024, theorem 4.1; half of the pairs and βc = 1 are conventions.

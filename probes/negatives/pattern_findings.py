@@ -52,7 +52,7 @@ def check_template(
 
     Means: at least half of the responses of that side open with the quoted text, and less than half as many
     of the other side do. Counted exactly, token by token.
-    Why: the first tokens decide the comparison before the content begins, and the loss is earned there.
+    Why: the first tokens decide the comparison before the content begins, and the loss falls by them alone.
     Do: vary or cut the opening; where the rejected side has it, sampled negatives do that too.
     Source: exact count; starting limit one half.
 

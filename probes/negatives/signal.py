@@ -139,7 +139,8 @@ def check_preference(measured: Estimate) -> Finding | None:
     the pairs (interval wholly outside {DISLIKES} to {PREFERS}).
     Why: the gap that `probe bias` measures is then partly how fluent or common the text is, not how well
     it answers; see the prompt-corrected gap.
-    Do: nothing by itself. Read the bias with the prompt-corrected gap, and match the sides' style.
+    Do: nothing for this finding alone. Read the bias with the prompt-corrected gap, and match the sides'
+    style.
     Source: Holtzman et al. 2021 (surface-form competition, PMI).
     """
     if (
@@ -187,8 +188,8 @@ def check_signal(
 
     Means: the probe on hidden-state differences given the prompt stays below {LEARNABLE} on held-out
     prompts (upper bound: a warning), or cannot be told from guessing (information only).
-    Why: it is the forecast of held-out accuracy. Below {LEARNABLE} preference training still reaches
-    training accuracy 1, by memorising; shuffled labels do so too.
+    Why: the probe's accuracy forecasts the held-out accuracy of training. Below {LEARNABLE} preference
+    training still reaches training accuracy 1 by memorising, as it does with shuffled labels.
     Do: do not train on these pairs. Use more, cleaner or clearer ones; SFT if the chosen side alone is
     wanted.
     Source: measured by training on 16 sets (docs/validity.md): it ranks held-out reward accuracy, and no
@@ -199,7 +200,7 @@ def check_signal(
     Means: the probe's accuracy on held-out prompts has a lower bound above {TRIVIAL}.
     Why: preference training on such pairs saturates within an epoch: margin grows, nothing more is learnt. It
     is harmless where the prompt is needed for it (see PB242), and a giveaway where it is not (PB202, PB204).
-    Do: one epoch or less with a guard; harder negatives teach more (`probe sample`).
+    Do: train for one epoch or less with the guard on; harder negatives teach more (`probe sample`).
     Source: as PB240.
     """
     if measured.value is None or measured.low is None or measured.high is None:
@@ -228,7 +229,7 @@ def check_signal(
 
 
 def check_prompt(signal: Estimate, ranks: Estimate, blind: float) -> Finding | None:
-    """PB242 told by the prompt: the sides are told apart given the prompt and by nothing without it.
+    """PB242 told by the prompt: the sides can be told apart given the prompt, and by nothing without it.
 
     Means: given the prompt, the model's likelihood or its states tell the sides apart in clearly more than
     half of the pairs (lower bound above {LEARNABLE}), while no feature of the responses alone does (all

@@ -184,8 +184,8 @@ def check_white_space(pairs: Sequence[Pair]) -> Finding | None:
 
     Means: in at least half of the pairs exactly one side starts (or ends) with white space, and nearly always
     the same side. Usually the two sides come from two sources or two export scripts.
-    Why: the first token then gives the side away (" The" and "The" are different tokens). It is an artefact
-    of the file, is learnt at once, and hides how hard the pairs really are.
+    Why: the first token then shows which side it is (" The" and "The" are different tokens). This is an
+    artefact of the file: it is learned at once, and it hides how hard the pairs really are.
     Do: strip both sides in the file; `probe negatives --strip` measures as if that were done.
     Source: found in a public set in which human responses begin with a space and generated ones do not.
     """

@@ -109,12 +109,13 @@ def judge_numerics(plan: Plan, step: FirstStep) -> Measured:
 def check_eps(plan: Plan, step: FirstStep | None) -> Finding | None:
     """PB001 eps is zero: AdamW on float16 weights divides zero by zero.
 
-    Means: the optimizer's eps rounds to 0 in the dtype of the trained weights. A weight whose gradient is 0
-    (a vocabulary row that the batch does not have) or squares to 0 becomes 0/0 in the first update.
+    Means: the optimizer's eps rounds to 0 in the dtype of the trained weights. For a weight whose gradient is
+    0 (a vocabulary row that the batch does not have), or so small that its square is 0, the first update is
+    0/0.
     Why: one such weight is enough: from the second step on every log-prob is NaN. Trainers may hide it, since
     transformers logs a running mean in place of a NaN loss.
-    Do: train float32 weights (LoRA, or float16 only as mixed precision), use bfloat16, or a fused optimizer,
-    which computes in float32.
+    Do: train float32 weights (LoRA, or float16 only as mixed precision), use bfloat16, or use a fused
+    optimizer, which computes in float32.
     Source: AdamW's update m/(√v + eps) in float16, where 1e-8 is below half the least subnormal (3e-8); a
     published DPO failure had this cause; reproduced in tests/probes/numerics/test_first_step.py.
     """
@@ -141,7 +142,8 @@ def check_overflow(plan: Plan, step: FirstStep) -> Finding | None:
     is. float16 ends at 65,504.
     Why: attention scores, norms of wide models and logits reach that; every later number is then infinite or
     NaN.
-    Do: bfloat16 (same range as float32) or float32; under mixed precision, a loss scaler for gradients.
+    Do: use bfloat16, which has the range of float32, or float32; under mixed precision, use a loss scaler for
+    the gradients.
     Source: IEEE 754 half precision; trl#878, #1473, #3236.
     """
     if step.bad_module and step.fine_in_float32:
@@ -159,8 +161,8 @@ def check_rounding(plan: Plan, step: FirstStep) -> Finding | None:
 
     Means: of the weights that have a gradient, fewer than {MOVED:.0%} changed in one optimizer step at the
     full learning rate.
-    Why: AdamW moves a weight by about the learning rate. In bfloat16 a weight of .02 needs a step of 4e-5 to
-    change at all; smaller ones are lost, every time, and the run trains nothing without a word.
+    Why: AdamW changes a weight by about the learning rate. In bfloat16 a weight of 0.02 needs a step of 4e-5
+    to change at all; smaller steps are lost every time, and the run trains nothing without an error.
     Do: train float32 weights: LoRA (peft keeps adapters in float32), or float32 with bfloat16 autocast.
     Source: bfloat16 has 8 bits of significand; half a unit in the last place is 2^-9 to 2^-8 of the weight.
     """
@@ -195,7 +197,7 @@ def check_rate(plan: Plan) -> Finding | None:
     """PB005 no learning rate: the learning rate is 0, negative or not a number.
 
     Means: the configured peak learning rate cannot move a weight, or moves it uphill.
-    Why: the run costs its time and leaves the model as it was, with a log that looks calm.
+    Why: the run takes its full time and leaves the model unchanged, while its log looks normal.
     Do: set a learning rate; `probe gate` recommends one for the method.
     Source: deterministic. A published log had learning rate 0 from its first entry on.
     """
@@ -212,7 +214,7 @@ def check_beta(plan: Plan) -> Finding | None:
     Means: β scales the margin inside the loss. At 0 the loss is ln 2 whatever the model does, and its
     gradient is 0; below 0 it teaches the rejected side.
     Why: the loss stays at 0.6931 and nothing is learnt.
-    Do: .1 for DPO on LoRA, .5 for the smallest models; see `probe gate`.
+    Do: use 0.1 for DPO on LoRA and 0.5 for the smallest models; `probe gate` recommends a value.
     Source: Rafailov et al. 2023, eq. 7; trl#1311, #1627 (stuck at 0.6931).
     """
     method = METHODS.get(plan.method)
@@ -226,8 +228,9 @@ def check_range(plan: Plan) -> Finding | None:
 
     Means: the learning rate is over ten times above the highest, or below a tenth of the lowest, that public
     recipes use for this method and these weights (all, or LoRA).
-    Why: too high, the model falls into repetition within tens of steps; too low, nothing moves.
-    Do: start inside the range that the message gives.
+    Why: at too high a rate the model falls into repetition within tens of steps; at too low a rate nothing is
+    learned.
+    Do: choose a rate inside the range that the message gives.
     Source: recipes of alignment-handbook, open-instruct, SimPO, ORPO, LlamaFactory, Axolotl, torchtune, TRL.
     """
     if (method := METHODS.get(plan.method)) is None:
@@ -268,7 +271,7 @@ def check_finite(step: FirstStep) -> Finding | None:
     """PB009 not finite: a number of the first step is not finite, for none of the known causes.
 
     Means: log-probs, loss, gradient or weights are NaN or infinite, in float32 too.
-    Why: nothing after it means anything.
+    Why: no number that is computed after it can be used.
     Do: look at the weights of the module that the message names; load the model again from its source.
     Source: deterministic.
     """

@@ -71,7 +71,7 @@ def _rule(text: str) -> SampleRule:
     match = re.fullmatch(r"\s*([a-z-]+)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)\s*", text)
     if match is None or match[1] not in MEASURES:
         known = ", ".join(sorted(MEASURES))
-        raise ProbeError(f"--keep-if {text}: no rule. Write one such as contrast>=0.2; measures: {known}.")
+        raise ProbeError(f"--keep-if {text}: not a rule. Write one such as contrast>=0.2; measures: {known}.")
     return SampleRule(match[1], match[2], float(match[3]))
 
 
@@ -154,8 +154,8 @@ def without_pair(lines: Sequence[int], asked: int) -> Finding | None:
     """PB911 prompts without a pair: no candidate of these prompts was kept.
 
     Means: every sampled answer was dropped by the rules of --keep-if, as a near-duplicate, or as unfinished.
-    Why: these prompts are not in the file that was written; which ones are missing is no accident: the
-    model answers them like the chosen side, or at another length.
+    Why: these prompts are not in the file that was written. Which prompts are missing is not random: for them
+    the model answers like the chosen side, or at another length.
     Do: sample more (--n, a higher temperature), loosen --keep-if, or leave them out.
     Source: counts of this run.
     """
@@ -174,7 +174,7 @@ def mostly_dropped(kept: Selection) -> Finding | None:
     """PB912 most candidates dropped: fewer than half of the sampled answers can be used.
 
     Means: the rules, near-duplicates and unfinished answers took more than half of what was drawn.
-    Why: what is left is a selection; at low temperatures it may be one answer many times over.
+    Why: what is left is a selection; at low temperatures it may be the same answer many times.
     Do: look at the counts by reason; raise --tokens for unfinished answers, the temperature for duplicates.
     Source: counts of this run.
     """
@@ -192,14 +192,14 @@ def mostly_dropped(kept: Selection) -> Finding | None:
 
 
 def still_trivial(after: Estimate) -> Finding | None:
-    """PB913 still trivial: the sampled negatives can be told by their text alone.
+    """PB913 still trivial: the sampled negatives can be recognised by their text alone.
 
     Means: a classifier of the text without its prompt tells chosen from sampled in more pairs than the limit,
     by the lower bound of its interval.
-    Why: sampled text has the sampler's manner. Where the chosen side is by another author, the two manners
-    can be as easy to tell apart as any template.
-    Do: look at what gives them away; write the chosen side in the model's manner (let it rewrite them), or
-    take both sides from samples and label them.
+    Why: sampled text has the style of the model that wrote it. Where the chosen side is by another author,
+    the two styles can be as easy to tell apart as a template.
+    Do: look at what makes them recognisable; write the chosen side in the model's style (let it rewrite
+    them), or take both sides from samples and label them.
     Source: as PB202.
     """
     if after.low is None or after.low <= TRIVIAL:

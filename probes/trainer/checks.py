@@ -48,8 +48,8 @@ def check_reference(setup: Setup) -> Finding | None:
 
     Means: the trainer's reference gives the same responses other log-probs than the model that is to be
     trained. Before a step they should be the same function: the loss would be ln 2 and all rewards 0.
-    Why: DPO's reward is the distance from the reference. A run that starts away from it first pays back that
-    distance, or is rewarded for what SFT did and not for what the pairs say.
+    Why: DPO's reward is the distance from the reference. A run that starts away from the reference is first
+    rewarded for returning to it, or for what SFT changed, and not for what the pairs teach.
     Do: give the SFT model as reference. The most frequent cause is an SFT adapter on the policy with
     `ref_model=None`: then the reference is the model *without* the adapter. Merge the adapter, or load it a
     second time under the name `ref`.
@@ -70,7 +70,7 @@ def check_frozen(setup: Setup) -> Finding | None:
     """PB012 nothing is trained: no weight of the model requires a gradient.
 
     Means: every parameter is frozen, as an adapter is that was loaded without `is_trainable=True`.
-    Why: the run costs its time, its log looks calm, and the model stays what it was.
+    Why: the run takes its full time, its log looks normal, and the model does not change.
     Do: load the adapter with `PeftModel.from_pretrained(…, is_trainable=True)`, or pass a `peft_config`.
     Source: deterministic; peft's documentation of `is_trainable`.
     """
@@ -88,10 +88,10 @@ def check_any_label(setup: Setup) -> Finding | None:
     """PB013 no token is learnt from: rows whose labels are all masked.
 
     Means: in the batches of the trainer's own collator, these rows have no token that the loss counts.
-    Why: such a row gives a loss of 0 or 0/0: with all rows masked the loss is 0 from the first step, and the
-    run looks finished before it began.
-    Do: look at the template's assistant marker (`assistant_only_loss`, `completion_only_loss`) and at
-    `max_length`: the response must begin before it.
+    Why: such a row gives a loss of 0 or 0/0. Where all rows are masked the loss is 0 from the first step, and
+    the run looks as if it had finished before it began.
+    Do: check the template's assistant marker (`assistant_only_loss`, `completion_only_loss`) and
+    `max_length`: the response must begin before the cut.
     Source: huggingface/transformers#27733 (loss 0.0 from the first row).
     """
     if not setup.unlabelled:
@@ -109,7 +109,8 @@ def check_cut(setup: Setup) -> Finding | None:
     """PB014 the trainer cuts rows: tokenised rows are longer than the trainer's maximal length.
 
     Means: counted on the trainer's own tokens: prompt and the longer response exceed `max_length`.
-    Why: what is cut is never learnt, the end of the answer first; the model learns answers without an end.
+    Why: what is cut is never learned, and the end of the answer is cut first: the model learns answers
+    without an end.
     Do: raise `max_length`, or drop the longest rows.
     Source: exact count; more than 5% is the limit that `probe data` uses for truncation.
     """
@@ -124,11 +125,12 @@ def check_cut(setup: Setup) -> Finding | None:
 
 
 def check_known(setup: Setup) -> Finding | None:
-    """PB015 rate not judged: the trainer's method is none that probe has recipes for.
+    """PB015 rate not judged: probe has no recipes for the trainer's method.
 
     Means: whether learning rate and beta lie in the range of shipped recipes was not measured for this
     trainer; its weights, reference, labels and lengths were.
-    Why: a rate that is sound for DPO says nothing about a reward model, so none is held against it.
+    Why: a rate that is right for DPO says nothing about a reward model, so the rate is not compared with the
+    recipes.
     Do: compare the rate with that of a published run of the same trainer.
     Source: the table of methods in docs/decision-table.md.
     """

@@ -63,8 +63,8 @@ def check_labels(answers: Sequence[UnpairedAnswer]) -> Finding | None:
     """PB360 one label: all answers are wanted, or all are unwanted.
 
     Means: KTO compares answers with a label of either kind, and the file holds one kind.
-    Why: without unwanted answers its loss pushes all answers up, which SFT does with fewer settings; without
-    wanted ones it only pushes down, and nothing says where the probability goes.
+    Why: without unwanted answers the loss raises the probability of all answers, which SFT does with fewer
+    settings; without wanted ones it only lowers it, and nothing determines which text gains the probability.
     Do: train the wanted answers by SFT, or collect answers with the other label.
     Source: Ethayarajh et al. 2024, "KTO", eq. 8.
     """

@@ -155,9 +155,9 @@ def test_hosted_services_form(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ({"tools": "{"}, '"tools" is text, but no JSON.'),
-        ({"tools": {}}, '"tools" is no list.'),
-        ({"chat_template_kwargs": []}, '"chat_template_kwargs" is no object.'),
+        ({"tools": "{"}, '"tools" is text, but not JSON.'),
+        ({"tools": {}}, '"tools" is not a list.'),
+        ({"chat_template_kwargs": []}, '"chat_template_kwargs" is not an object.'),
     ],
 )
 def test_chat_template_fields_as_trl_has_them(tmp_path: Path, extra: dict[str, object], message: str) -> None:

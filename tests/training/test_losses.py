@@ -282,5 +282,5 @@ def test_the_table_says_where_a_loss_starts_and_what_bounds_it(name: str) -> Non
     ],
 )
 def test_an_unknown_method_is_an_error_everywhere(asks: Callable[[str], object]) -> None:
-    with pytest.raises(ProbeError, match="'ppo' is no method"):
+    with pytest.raises(ProbeError, match="'ppo' is not a method"):
         asks("ppo")

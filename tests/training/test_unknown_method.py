@@ -12,7 +12,7 @@ from probe.records import Decision, Reason, Run
 from probe.runs import save_run
 from probe.training.methods import METHODS
 
-SAID = f"'ppo' is no method. Use {', '.join(METHODS)}, or stages such as sft+dpo."
+SAID = f"'ppo' is not a method. Use {', '.join(METHODS)}, or stages such as sft+dpo."
 
 
 @pytest.fixture(autouse=True)
@@ -82,5 +82,5 @@ def test_a_saved_run(command, capsys, monkeypatch):
 
 def test_the_python_interface():
     for options in ({"method": "ppo"}, {"methods": ("dpo", "ppo")}):
-        with pytest.raises(ProbeError, match="'ppo' is no method"):
+        with pytest.raises(ProbeError, match="'ppo' is not a method"):
             api.trial("pairs.jsonl", options=options)
