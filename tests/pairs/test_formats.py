@@ -149,7 +149,7 @@ def test_hosted_services_form(tmp_path: Path) -> None:
     (pair,) = read_pairs(path)
     assert pair == Pair("x", tuple(ask), tuple(good), tuple(bad), meta={"tools": []}, line=1)
     del row["non_preferred_output"]
-    assert '"preferred_output" comes alone' in error_of(path, json.dumps(row).encode())
+    assert '"preferred_output" is given alone' in error_of(path, json.dumps(row).encode())
 
 
 @pytest.mark.parametrize(

@@ -105,5 +105,5 @@ def test_a_template_that_refuses_null_content_is_told_to_have_text(make_tokenize
     assert "roles" not in str(told.value)
     assert codes({**bare, "content": ""}).chosen.ids
     tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
-    with pytest.raises(ProbeError, match=r"roles must alternate\)\. Mend their roles"):
+    with pytest.raises(ProbeError, match=r"roles must alternate\)\. Correct their roles"):
         codes(bare)
