@@ -13,6 +13,11 @@ from probe.training.guard_records import GuardLimits
 ROOT = Path(__file__).parents[1]
 NUMBER = re.compile(r"(?<![\w#.{,])(\d+(?:\.\d+)?|\.\d+)(%?)(?![\w])")
 EVERYDAY = {0, 1, 2}  # too common to be anyone's limit
+SPELLED = {
+    "nine of ten": 0.9, "nine tenths": 0.9, "four of five": 0.8, "four fifths": 0.8, "three quarters": 0.75,
+    "a quarter": 0.25, "a fifth": 0.2, "a tenth": 0.1, "three": 3, "four": 4, "five": 5, "six": 6, "eight": 8,
+    "ten": 10, "twenty": 20, "fifty": 50, "a hundred": 100,
+}  # fmt: skip
 
 
 def modules():
@@ -45,9 +50,16 @@ def repeated(path):
             continue
         used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)} & known.keys()
         for text in texts(function):
-            for digits, percent in NUMBER.findall(text):
-                value = float(digits) / (100 if percent else 1)
-                yield from ((function.name, digits, n) for n in used if abs(abs(known[n]) - value) < 1e-12)
+            for said, value in numbers(text):
+                yield from ((function.name, said, n) for n in used if abs(abs(known[n]) - value) < 1e-12)
+
+
+def numbers(text):
+    """Each number of a text, in figures or in words, as it is written and as what it is worth."""
+    for digits, percent in NUMBER.findall(text):
+        yield digits, float(digits) / (100 if percent else 1)
+    plain = " ".join(text.lower().split())
+    yield from ((words, value) for words, value in SPELLED.items() if re.search(rf"\b{words}\b", plain))
 
 
 def test_no_finding_repeats_the_number_of_its_limit():
@@ -57,11 +69,12 @@ def test_no_finding_repeats_the_number_of_its_limit():
 def test_the_search_finds_a_repeated_number(tmp_path):
     path = tmp_path / "check.py"
     path.write_text(
-        'LIMIT = 0.35\n\n\ndef check(x):\n    """PB999 far: it is far.\n\n    Means: above .35.\n'
-        '    Why: 35% is far.\n    Do: x.\n    Source: .35, a convention.\n    """\n'
-        '    return f"above 0.35" if x > LIMIT else ""\n'
+        'LIMIT = 0.35\nSHARE = 0.9\n\n\ndef check(x):\n    """PB999 far: it is far.\n\n'
+        "    Means: above .35.\n    Why: 35% is far, in nine of\n    ten.\n"
+        '    Do: x.\n    Source: .35, a convention.\n    """\n'
+        '    return f"above 0.35" if x > LIMIT * SHARE else ""\n'
     )
-    assert [digits for _, digits, _ in repeated(path)] == [".35", "35", "0.35"]
+    assert [digits for _, digits, _ in repeated(path)] == [".35", "35", "nine of ten", "0.35"]
 
 
 def test_a_page_shows_the_values():

@@ -72,8 +72,8 @@ def impossible(step: int, loss: float | None, reward_margin: float | None) -> Ev
 def displaced(now: HeldOut, limits: GuardLimits) -> Event | None:
     """PB803 chosen displaced: held-out chosen responses lost more probability than the budget allows.
 
-    Means: The log-probs of held-out *chosen* responses are below the reference's by more than the budget, and
-    with token counts known the whole 95% interval is.
+    Means: The log-probs of held-out *chosen* responses are below the reference's by more than the budget (by
+    default {GuardLimits.chosen_budget:g} nats/token), and with token counts known the whole 95% interval is.
     Why: The loss asks only that the rejected side falls faster. The probability goes to other text, which
     nobody judged: the model unlearns what it was to be taught, although accuracy and margin look good.
     Do: Use a smaller learning rate or fewer steps; DPOP or DPO + NLL, whose loss rises when the chosen side
@@ -98,9 +98,9 @@ def displaced(now: HeldOut, limits: GuardLimits) -> Event | None:
 def scattered(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | None:
     """PB804 mass scattered: the likeliest tokens of the model's own text hold much less probability.
 
-    Means: In text that the model itself writes, the probability of its most probable tokens fell below a
-    share of what it was before training. Where held-out chosen responses became likelier meanwhile, this is a
-    warning only.
+    Means: In text that the model itself writes, the probability of its most probable tokens fell below
+    {GuardLimits.top_mass_share:.0%} of what it was before training. Where held-out chosen responses became
+    likelier meanwhile, this is a warning only.
     Why: Probability that leaves the most probable tokens and does not reach the chosen responses goes to
     tokens that do not fit the context: the text becomes incoherent before any metric on the pairs shows it.
     Do: Go back to the best state; use a smaller learning rate, a larger β, or an SFT term. With a warning,
@@ -120,8 +120,8 @@ def scattered(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | None
 def repeating(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | None:
     """PB805 repetition: the model's own text repeats itself much more than before training.
 
-    Means: The share of repeated 3-grams in answers sampled to held-out prompts rose by more than the
-    limit.
+    Means: The share of repeated 3-grams in answers sampled to held-out prompts rose by more than
+    {GuardLimits.repetition_rise:g}.
     Why: Loops are how over-optimised models fail in use, and the training metrics do not show them.
     Do: Go back to the best state; use a smaller learning rate, fewer steps, or an SFT term.
     Source: reports of garbage after DPO (trl#2382, trl#1025); the limit is a starting point of ours.
@@ -187,7 +187,8 @@ def overfit(now: HeldOut, earlier: Sequence[HeldOut], limits: GuardLimits) -> Ev
 def forgetting(now: HeldOut, start: HeldOut, limits: GuardLimits) -> Event | None:
     """PB808 forgetting: the perplexity of the watched texts rose.
 
-    Means: Texts that have nothing to do with the pairs became less likely under the tuned model.
+    Means: Texts that have nothing to do with the pairs became less likely under the tuned model: their
+    perplexity is more than {GuardLimits.perplexity_ratio:g} times what it was.
     Why: The model is losing what it could do before.
     Do: `--replay FILE --replay-share 0.25` mixes general text into SFT; or use LoRA of a lower rank, or fewer
     steps.
@@ -205,7 +206,7 @@ def thumb(row: Step, total_steps: int | None, limits: GuardLimits) -> list[Event
     """PB809 rule of thumb: a published warning sign, which healthy runs show too.
 
     Means: The loss fell below {GuardLimits.thumb_loss} in the first tenth of the run, or the reward margin
-    passed {GuardLimits.thumb_margin}.
+    passed {GuardLimits.thumb_margin:g}.
     Why: Such signs are often read as collapse. By themselves they are not: a healthy public 7B run ends with
     margin 3.8 and loss 0.22. They are printed, and never stop a run.
     Do: Compare with the held-out accuracy and the held-out chosen log-probs, which decide.

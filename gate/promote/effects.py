@@ -102,7 +102,7 @@ def check_answers(rows: Sequence[dict[str, Any]]) -> Finding | None:
     """PB906 answers changed: the tuned model's answers have more, or less, of something than the base's.
 
     Means: counted by a fixed rule in answers to the same prompts, an attribute differs between the models by
-    at least a fifth of the standard deviation of the differences, by an exact test under Holm's correction
+    at least as much as PB251 asks for, by an exact test under Holm's correction
     over all attributes.
     Why: what training taught beside its purpose shows in the answers that the model writes, not in the
     margins.

@@ -8,6 +8,7 @@ import re
 from ...training.rules import least_loss
 from .case import Case, Sign
 from .curve import LogRow
+from .diverged import ZERO
 from .nan_filter import failing_step
 from .zeros import unexplained_zeros
 
@@ -250,7 +251,7 @@ def _below_bound(loss: float, margin: float) -> bool:
 def vanished(case: Case) -> Sign | None:
     """The sign of a cross-entropy that drops to exactly 0 at once, or None.
 
-    PB877 vanished loss: the loss goes from .02 or more to exactly 0 at once and stays there.
+    PB877 vanished loss: the loss goes from {ZERO} or more to exactly 0 at once and stays there.
 
     Means: The loss is NaN, shown as 0 by the trainer's filter. A loss that is memorised falls entry by entry
     and is not 0 to the last digit. Where a finite gradient is logged beside it, the zeros are real.
@@ -263,7 +264,7 @@ def vanished(case: Case) -> Sign | None:
         return None
     first = rows.index(zeros[0])
     moving = any(0.0 < r.get("grad_norm", 0.0) < math.inf for r in rows[first:])
-    if moving or any(r["loss"] != 0.0 for r in rows[first:]) or rows[first - 1]["loss"] < 0.02:
+    if moving or any(r["loss"] != 0.0 for r in rows[first:]) or rows[first - 1]["loss"] < ZERO:
         return None
     text = (
         f"loss {rows[first - 1]['loss']:.4g} at {case.at(rows[first - 1]['step'])}, exactly 0 from "

@@ -21,10 +21,10 @@ MARGIN_GROWTH = 1.02
 def overfit_sign(case: Case) -> Sign | None:
     """The sign of held-out loss that rises while training loss falls, or None.
 
-    PB854 over-fitted: the held-out loss passed its best value and ended at least a tenth above it.
+    PB854 over-fitted: the held-out loss passed its best value and ended well above it.
 
-    Means: of three or more evaluations the last is {OVERFIT} times the lowest or more, and the training
-    loss is lower than at the start: the run went on memorising.
+    Means: of three or more evaluations the last is at least {OVERFIT} times the lowest, and the training loss
+    is lower than at the start: the run went on memorising.
     Why: the final weights are worse on new data than an earlier checkpoint, though training looks better.
     Do: take the checkpoint of the best evaluation; next time load_best_model_at_end, early stopping, or
     fewer epochs.
@@ -59,8 +59,9 @@ def saturated_sign(case: Case) -> Sign | None:
 
     PB855 saturated: the loss is about 0, or every pair is ranked right while the margin still grows.
 
-    Means: the median loss of the last fifth is under .02; or the accuracy is at least {SATURATED} there and
-    its margins are 2% above those of the fifth before; or it is {SATURATED} from the first evaluation on.
+    Means: the median loss of the last fifth is under {ZERO}; or the accuracy is at least {SATURATED} there
+    and its margins are at least {MARGIN_GROWTH} times those of the fifth before; or it is {SATURATED} from
+    the first evaluation on.
     Why: pairs that are told apart at once teach nothing else; from there on the run only sharpens the
     distribution or memorises.
     Do: run `probe negatives`: if the rejected side is recognisable without the prompt, sample new negatives;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
+from ...shared_limits import LOW
 from ...training.rules import LN2
 from .case import Case, Sign
 from .causes import unexplained
@@ -12,8 +13,10 @@ from .diverged import ZERO
 from .online import idle_groups
 from .zeros import unexplained_zeros
 
-NEAR_IDLE = 0.01 / LN2  # within .01 of ln 2; for other losses the same share of their own start
-NEAR_CHANCE = (0.45, 0.55)
+IDLE = 0.01  # nats from ln 2
+NEAR_IDLE = IDLE / LN2  # for other losses the same share of their own start
+HIGH = 0.55  # accuracies from `LOW` to here are near chance
+NEVER_TRAINED = 0.9  # share of entries whose loss is 0
 BETTER = 1.1
 
 
@@ -22,11 +25,11 @@ def stuck(case: Case) -> Sign | None:
 
     PB853 stuck: the loss is that of a policy that learns nothing, or the accuracy is at chance or below.
 
-    Means: every loss lies within .01 of ln 2 (for another loss function: as near to its own start, and the
-    accuracy has not risen); or the mean accuracy of the last fifth is between .45 and .55 while the loss is
-    no better than a coin's; or against a reference the run was worse than a coin from beginning to end; or
-    the loss is 0 from the first entry, which is no training. Online: no group of completions with variance.
-    Where an SFT term is mixed in (ORPO, MPO), the loss may fall meanwhile.
+    Means: every loss lies within {IDLE} of ln 2 (for another loss function: as near to its own start, and the
+    accuracy has not risen); or the mean accuracy of the last fifth is between {LOW} and {HIGH} while the loss
+    is no better than guessing gives; or against a reference the run was below chance from beginning to end;
+    or the loss is 0 from the first entry, which is no training. Online: no group of completions with
+    variance. Where an SFT term is mixed in (ORPO, MPO), the loss may fall meanwhile.
     Why: chosen equal or nearly equal to rejected, β or the learning rate too small, adapter weights without
     gradient and labels that are noise all look like this.
     Do: look at grad_norm and the learning rate first, then run `probe data` and `probe trial` on the pairs.
@@ -50,7 +53,7 @@ NEXT_WORSE = (
 def _nothing(case: Case) -> Sign | None:
     """A loss of exactly 0 from the first entry on."""
     zeros, rows = unexplained_zeros(case)
-    if len(zeros) < 2 or len(zeros) < 0.9 * len(rows) or rows[0]["loss"] != 0.0:
+    if len(zeros) < 2 or len(zeros) < NEVER_TRAINED * len(rows) or rows[0]["loss"] != 0.0:
         return None
     since = case.at(zeros[0]["step"])
     text = f"loss exactly 0 in {len(zeros)} of {len(rows)} entries, from {since} on: never trained"
@@ -66,7 +69,7 @@ def _idle(case: Case) -> Sign | None:
         return None
     accuracy = case.curve("rewards/accuracies")
     # The scale of other losses says less about what was learned.
-    if not case.method.sigmoid and accuracy.last(5) > NEAR_CHANCE[1]:
+    if not case.method.sigmoid and accuracy.last(5) > HIGH:
         return None
     named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
     derived = ", derived" if case.method.accumulated_batches > 1 else ""
@@ -83,14 +86,13 @@ def _span(curve: Curve) -> str:
 
 def _coin(case: Case) -> Sign | None:
     accuracy, loss = case.curve("rewards/accuracies"), case.curve("loss")
-    low, high = NEAR_CHANCE
-    if not case.method.pairwise or not low <= accuracy.last(5) <= high:
+    if not case.method.pairwise or not LOW <= accuracy.last(5) <= HIGH:
         return None
     idle = case.method.idle
     if idle and loss.last(5) < idle / BETTER:  # a coin's accuracy, yet a loss that a coin does not reach
         return None
     of_loss = f" and mean loss {loss.last(5):.4g}" if len(loss) else ""
-    since = accuracy.since(lambda v: low - 0.05 <= v <= high + 0.05)
+    since = accuracy.since(lambda v: LOW - 0.05 <= v <= HIGH + 0.05)
     text = f"mean accuracy {accuracy.last(5):.2f}{of_loss} in the last fifth"
     if case.method.sigmoid and loss.last(5) > LN2 + 0.1:
         text += ": worse than untrained"
@@ -108,7 +110,7 @@ def _worse(case: Case) -> Sign | None:
         return None
     start, end = fmean(loss.values[:third]), fmean(loss.values[-third:])
     bad = case.method.sigmoid and min(start, end) > 1.2 * LN2 and fmean(loss.values) > 1.2 * LN2
-    wrong = len(accuracy) > 4 and max(accuracy.first(3), accuracy.last(3)) < NEAR_CHANCE[0]
+    wrong = len(accuracy) > 4 and max(accuracy.first(3), accuracy.last(3)) < LOW
     idle = case.method.idle
     unmoved = end > idle if idle else end > start / BETTER
     if not (bad and accuracy.last(3) < 0.7) and not (wrong and unmoved and end > ZERO):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from statistics import fmean, stdev
 
+from ...shared_limits import LOW
 from .case import Case, Sign
 from .curve import curve_of
 from .diverged import ZERO
@@ -15,9 +16,9 @@ from .zeros import unexplained_zeros
 # A fifth of a shorter log is less than one entry: no rule about ends and beginnings can be trusted.
 FEWEST_ENTRIES = 5
 ZERO_GRADIENT_SHARE = 0.9
-LOW = 0.45
 FLAT_LOSS_CHANGE = 0.0144  # of the mean: as near as .01 is to ln 2
 TRANSIENT_SHARE = 0.05
+ZERO_LOSS_SHARE = 0.1
 
 
 def transient(case: Case) -> Sign | None:
@@ -104,7 +105,7 @@ def below_chance(case: Case) -> Sign | None:
 def too_short(case: Case) -> Sign | None:
     """The tag of a log too short to judge, or None.
 
-    PB865 too short: fewer than five entries.
+    PB865 too short: fewer than {FEWEST_ENTRIES} entries.
 
     Means: the first and the last fifth are the same entries, or are empty.
     Why: trends cannot be told from noise; the main label is a guess.
@@ -122,7 +123,7 @@ def too_short(case: Case) -> Sign | None:
 def zero_loss(case: Case) -> Sign | None:
     """The tag of losses of exactly 0 that no margin explains, or None.
 
-    PB866 zero loss: the loss is exactly 0 in at least a tenth of the entries, without a reason.
+    PB866 zero loss: the loss is exactly 0 in {ZERO_LOSS_SHARE:.0%} of the entries or more, without a reason.
 
     Means: a cross-entropy does not reach 0, and −log σ reaches it, rounded, only at margins above 9. Exact
     zeros come from labels that are all masked, from empty responses, or from NaN that was filtered away.
@@ -132,7 +133,7 @@ def zero_loss(case: Case) -> Sign | None:
     Source: design rule; a public QLoRA log with loss 0.0 from step 20 to 1000.
     """
     zeros, rows = unexplained_zeros(case)
-    if len(zeros) < max(2.0, 0.1 * len(rows)):
+    if len(zeros) < max(2.0, ZERO_LOSS_SHARE * len(rows)):
         return None
     text = f"loss exactly 0 in {len(zeros)} of {len(rows)} entries, first at {case.at(zeros[0]['step'])}"
     advice = "Count the labels that are not masked (-100) in a batch; log with logging_nan_inf_filter=False."

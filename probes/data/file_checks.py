@@ -261,7 +261,7 @@ def too_few_pairs(data: Data, limits: DataLimits) -> CheckResult:
     few = data.n < FEW_PAIRS
     severity: Severity = "warning" if few else "info"
     remedy = (
-        "Add pairs on other prompts: about twenty pairs show a clear effect, about two hundred most others."
+        f"Add pairs on other prompts: {FEW_PAIRS} show a clear effect, about {10 * FEW_PAIRS} most others."
         if few
         else ""
     )

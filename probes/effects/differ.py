@@ -107,8 +107,8 @@ def _row(attribute: Attribute, read: Counted, k: int, values: Floats, found: Est
 def check_attributes(rows: Sequence[dict[str, Any]], alpha: float) -> Finding | None:
     """PB251 attributes differ: the chosen sides have more, or less, of something than the rejected ones.
 
-    Means: counted by a fixed rule, an attribute differs between the sides by at least a fifth of the standard
-    deviation of the differences, by an exact test under Holm's correction over all attributes.
+    Means: counted by a fixed rule, an attribute differs between the sides by at least {LEAST_D} standard
+    deviations of the differences, by an exact test under Holm's correction over all attributes.
     Why: training cannot tell a wanted difference from one that came along with it; length, lists and
     flattery are what preference data is known to teach beside its purpose.
     Do: nothing where it is the purpose (`--intended NAME` says so); else match the sides on it.

@@ -102,8 +102,8 @@ def check_ches(found: Ches, pairs: Sequence[Pair]) -> Finding | None:
     """PB410 displacement by likeness: some pairs have an outlying length-normalised CHES score.
 
     Means: the hidden states of the two sides of these pairs are more alike than those of the set's other
-    pairs (score beyond three interquartile ranges above the upper quartile). CHES ranks pairs; its zero means
-    nothing by itself.
+    pairs (the score lies more than {FENCE:g} interquartile ranges above the upper quartile). CHES ranks
+    pairs; its zero means nothing by itself.
     Why: lowering the rejected side of such a pair lowers what shares its states, the chosen side first.
     Do: drop them (`--export-trimmed` with `--trim-by ches`): removing the top of the ranking restored refusal
     rates that DPO had destroyed. Or anchor the chosen side (DPO + NLL, DPOP).
@@ -122,8 +122,8 @@ def check_ches(found: Ches, pairs: Sequence[Pair]) -> Finding | None:
 def check_entanglement(sinks: Estimate, found: Gradients, pairs: Sequence[Pair]) -> Finding | None:
     """PB420 entangled gradients: a DPO step on a pair lowers its own chosen response.
 
-    Means: in more than half of the sampled pairs (lower bound) ⟨g⁺, g⁻⟩ > ‖g⁺‖² on the parameters that would
-    be trained, so that the first-order change of log π(chosen), ‖g⁺‖² − ⟨g⁺, g⁻⟩, is negative.
+    Means: in more than {SINKING:.0%} of the sampled pairs (lower bound) ⟨g⁺, g⁻⟩ > ‖g⁺‖² on the parameters
+    that would be trained, so that the first-order change of log π(chosen), ‖g⁺‖² − ⟨g⁺, g⁻⟩, is negative.
     Why: margins grow while both sides lose probability; where the two sides are nearly the same text and
     correctness hangs on a few tokens, the right answer itself becomes improbable.
     Do: DPOP, or DPO with an NLL term on the chosen side.

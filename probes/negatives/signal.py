@@ -164,8 +164,8 @@ def check_preference(measured: Estimate) -> Finding | None:
 def check_ratio(measured: Estimate) -> Finding | None:
     """PB206 mostly surface: nearly all that the model could use is on the surface.
 
-    Means: the V-information of the text features is at least four fifths (lower bound) of what a linear probe
-    on the model's states given the prompt can use.
+    Means: the V-information of the text features is at least {MOSTLY:.0%} (lower bound) of what a linear
+    probe on the model's states given the prompt can use.
     Why: even where the set is not trivial, what generalises from it is length, style or wording.
     Do: match the sides on what the ladder and the giveaways name; then measure again.
     Source: Xu et al. 2020; Ethayarajh et al. 2022 (pointwise V-information).

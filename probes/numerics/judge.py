@@ -224,10 +224,10 @@ def check_beta(plan: Plan) -> Finding | None:
 
 
 def check_range(plan: Plan) -> Finding | None:
-    """PB007 learning rate far out: more than ten times beyond what recipes ship for this method.
+    """PB007 learning rate far out: the rate is far outside the range that recipes use for this method.
 
-    Means: the learning rate is over ten times above the highest, or below a tenth of the lowest, that public
-    recipes use for this method and these weights (all, or LoRA).
+    Means: the learning rate is over {FAR_RATE:g} times the highest, or below the lowest divided by
+    {FAR_RATE:g}, that public recipes use for this method and these weights (all, or LoRA).
     Why: at too high a rate the model falls into repetition within tens of steps; at too low a rate nothing is
     learned.
     Do: choose a rate inside the range that the message gives.

@@ -8,6 +8,8 @@ from ...records import Estimate, Finding
 from ...stats.resampling import sign_flip
 from .passes import Pass
 
+FEW_STEPS = 24  # of a trial whose accuracy is judged as fast
+NOISY_BATCHES = 10  # batches that the noise scale exceeds
 FAST_ACCURACY = 0.95  # measured (docs/validity.md): above it full DPO runs saturate
 FALL = 0.05  # nats/token: the pilot's healthy runs moved chosen responses by at most .06
 
@@ -37,15 +39,15 @@ def nothing_learned(accuracy: Estimate) -> Finding | None:
 def trivial(accuracy: Estimate, steps: int) -> Finding | None:
     """PB502 trial saturates: a few steps rank nearly all unseen pairs right.
 
-    Means: After at most 24 steps on half of the pairs, the lower bound of the accuracy on the other half is
-    above {FAST_ACCURACY}.
+    Means: After at most {FEW_STEPS} steps on half of the pairs, the lower bound of the accuracy on the other
+    half is above {FAST_ACCURACY}.
     Why: What is learned so fast is a surface sign of the rejected side. DPO saturates within an epoch, and
     teaches nothing that is of use elsewhere.
     Do: `probe negatives` names the sign; `probe sample` makes rejected responses from the model itself. SFT
     on the chosen side needs no rejected one.
     Source: measured by training on 16 sets (docs/validity.md): above .95 nearly all full runs saturated.
     """
-    if steps > 24 or accuracy.low is None or accuracy.low <= FAST_ACCURACY:
+    if steps > FEW_STEPS or accuracy.low is None or accuracy.low <= FAST_ACCURACY:
         return None
     return Finding(
         "PB502", "warning",
@@ -105,13 +107,14 @@ def only_length(unseen: Pass, sums: Estimate, per_token: Estimate, alpha: float)
 def noisy(scale: float, batch: int) -> Finding | None:
     """PB504 gradient noise: the gradient of a single step is mostly noise.
 
-    Means: The gradient noise scale, the batch at which noise and signal are equal, is above ten batches.
+    Means: The gradient noise scale, the batch at which noise and signal are equal, is above {NOISY_BATCHES}
+    batches.
     Why: Each step then says little about the pairs as a whole; many small steps average it out, a large
     learning rate amplifies it.
     Do: Use a larger batch or a smaller learning rate. More pairs do not lower the noise; clearer ones do.
     Source: McCandlish et al. 2018.
     """
-    if scale <= 10 * batch:
+    if scale <= NOISY_BATCHES * batch:
         return None
     return Finding(
         "PB504", "info", f"the gradient noise scale is {scale:.0f} pairs, the batch {batch}",
