@@ -11,6 +11,7 @@ from dataclasses import dataclass
 EQUIVALENT = {
     ("stats/sequential.py", "signs > 0 -> signs >= 0"): "zeros are left out the line before",
     ("stats/resampling.py", "hits.mean() > 0.5 -> hits.mean() >= 0.5"): "at one half both sides have p ½",
+    ("stats/resampling.py", "array > 0 -> array >= 0"): "zeros are left out above",
     ("gate/conditions.py", "limit < value -> limit <= value"): "a limit at the value is no distance away",
 }  # fmt: skip
 GUARDS = {"strict", "frozen", "slots", "kw_only"}

@@ -99,3 +99,23 @@ def test_two_values_can_have_power():
     half = stats.t.ppf(0.95, 1) * x.std(1, ddof=1) / 2**0.5
     assert power.tost_power(2, 5.0) == pytest.approx((np.abs(x.mean(1)) + half < 5).mean(), abs=0.01)
     assert power.tost_pairs(40.0) == 2 and power.t_pairs(60.0) == 2
+
+
+@pytest.mark.parametrize("null", [0.2, 0.5, 0.9])
+def test_the_binomial_p_is_twice_the_smaller_tail(null):
+    """By scipy for whole numbers; a fractional number of trials lies between its neighbours."""
+    for n in (1, 5, 12):
+        tails = stats.binom(n, null)
+        for k in range(n + 1):
+            exact = min(1.0, 2 * min(tails.cdf(k), tails.sf(k - 1)))
+            assert s.binomial_p(k, n, null) == pytest.approx(exact, rel=1e-9)
+    assert s.binomial_p(9, 10, 0.5) > s.binomial_p(9.45, 10.5, 0.5) > s.binomial_p(9.9, 11, 0.5)
+
+
+def test_the_p_of_a_clustered_share_is_where_its_interval_ends():
+    hits, clusters = [1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 1], [i // 2 for i in range(12)]
+    for alpha in (0.05, 0.2):
+        found = s.share_clustered(hits, clusters, name="x", alpha=alpha)
+        for end in (found.low, found.high):
+            assert s.share_clustered(hits, clusters, name="x", null=end).p == pytest.approx(alpha, rel=1e-6)
+    assert found.p is None

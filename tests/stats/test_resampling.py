@@ -148,3 +148,10 @@ def test_random_flips_agree_with_all_of_them():
     values = np.random.default_rng(3).normal(0.3, 1, 32)
     exact, drawn = sign_flip(values).p, sign_flip([*values, 1e-9], draws=9_999).p
     assert drawn == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 9_999) ** 0.5)
+
+
+def test_the_limits_are_those_that_are_documented():
+    assert f"up to {resampling.EXACT_CLUSTERS} clusters" in sign_flip.__doc__
+    for function in (sign_flip, bootstrap_mean):
+        assert f"More than {resampling.MOST_BLOCKS:,} clusters" in function.__doc__
+    assert f"Exact to {resampling.EXACT_RANKS} non-zero values" in signed_rank.__doc__
