@@ -164,7 +164,9 @@ class Reach:
         """The fastest of the first group, then of the next, until their seconds are spent."""
         chosen: list[str] = []
         for group in groups:
-            for name in sorted(group - set(chosen), key=lambda n: (self.tests[n]["seconds"], n)):
+            for name in sorted(
+                (group & self.tests.keys()) - set(chosen), key=lambda n: (self.tests[n]["seconds"], n)
+            ):
                 if chosen and self.seconds([*chosen, name]) > self.budget:
                     return chosen
                 chosen.append(name)

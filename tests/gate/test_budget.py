@@ -52,14 +52,16 @@ def test_enough_time_changes_nothing_and_says_nothing():
     assert budget.within(total(asked), asked, spent) == (asked, None)
 
 
-def test_the_most_that_fits_is_taken_and_said():
-    asked = request()
+@pytest.mark.parametrize("asked", [request(), request(effort=Effort((), 1500, 4))])
+def test_the_most_that_fits_is_taken_and_said(asked):
     for rung in list(budget.rungs(asked))[1:]:
         given, found = budget.within(total(rung), asked, spent)
         assert given == next(one for one in budget.rungs(asked) if total(one) <= total(rung))
         rung = given
         assert found is not None and (found.code, found.severity) == ("PB611", "info")
         told = "no training steps" if "trial" in rung.off else f"the trial takes {rung.trial_pairs} pairs"
+        whole = f"instead of {asked.effort.trial * asked.trial_pairs}"
+        assert (whole in found.message) == ("trial takes" in found.message)
         assert told in found.message and ("states of 128" in found.message) == (rung.effort.states == 128)
 
 

@@ -217,6 +217,11 @@ def test_an_accepted_error_finding_counts_no_more_and_its_limit_holds():
     assert results(accepted_run(Accepted("PB320", "r"), [finding]))["data"] == "accepted"
     assert results(accepted_run(Accepted("PB320", "r", limit=0.3), [finding]))["data"] == "accepted"
     assert results(accepted_run(Accepted("PB320", "r", limit=0.1), [finding]))["data"] == "fail"
+    assert results(accepted_run(Accepted("PB320", "r", limit=0.2), [finding]))["data"] == "accepted"
+    for unmeasured in (None, dataclasses.replace(measured, value=None)):  # nothing to hold against a limit
+        finding = error("PB320", estimate=unmeasured)
+        assert results(accepted_run(Accepted("PB320", "r", limit=0.3), [finding]))["data"] == "fail"
+        assert results(accepted_run(Accepted("PB320", "r"), [finding]))["data"] == "accepted"
     assert results(accepted_run(Accepted("PB320", "r", group="x"), [finding]))["data"] == "fail"
 
 
