@@ -174,7 +174,8 @@ TERMS: dict[str, str] = {
     "numerics": "The condition that forward pass, backward pass and one step stay finite.",
     "initial loss": "Loss before the first step. For DPO and its kin with a reference it must be ln 2 ≈ "
     "0.693.",
-    "trial accuracy": "Share of unseen pairs that are ranked rightly after a short trial of training.",
+    "trial accuracy": "Share of unseen pairs whose margin a short trial raises, as the reward accuracy that "
+    "trainers log. It says nothing of how many are ranked right: see ranking change.",
     "trial chosen change": "Change of the chosen responses' log-probability per token in the trial, on "
     "unseen pairs.",
     "ranking change": "Change of the share of unseen pairs whose chosen response is likelier per token.",
@@ -193,15 +194,16 @@ TERMS: dict[str, str] = {
     "gains little.",
     "chosen change": "Change of the log-probability per token of held-out chosen responses from the "
     "reference.",
-    "ranked right": "Share of unseen pairs whose margin is above 0 after the trial.",
-    "per token": "Change of the share of unseen pairs whose chosen response is likelier per token.",
+    "margin up": "Share of unseen pairs whose margin the trial raises.",
+    "ranked right": "Change of the share of unseen pairs whose chosen response is likelier per token.",
     "up": "Unseen prompts whose samples moved towards the chosen side.",
     "down": "Unseen prompts whose samples moved towards the rejected side.",
     "same": "Unseen prompts whose samples are the same as before, token for token.",
     "form up:down": "The same two counts for the form of the samples alone, such as length and layout.",
     "loss": "The loss of a pair after the trial, in nats; DPO starts every pair at ln 2 ≈ 0.693, and a pair "
     "above that is misranked.",
-    "after the trial": "Whether a pair that the trial did not train on is ranked right or misranked by then.",
+    "after the trial": "Whether the margin of a pair that the trial did not train on is above 0 (ranked "
+    "right) or below (misranked).",
     "judge": "Accuracy of the classifier that says which side a sample resembles.",
     "step": "The optimizer step at which something was seen.",
     "event": "What the guard did: warn, stop, or go back to the best weights.",

@@ -127,7 +127,7 @@ class Won:
         row = next((r for r in facts.run.details.get("race") or () if r["won"]), None)
         if row is None or row["method"] != self.method:
             return None
-        told = f"ranks {row['accuracy']:.0%} of unseen pairs right"
+        told = f"raises the margin of {row['accuracy']:.0%} of unseen pairs"
         if row["judged"]:
             told += f" and moves the samples of {row['up']} prompts up, {row['down']} down"
         return (Evidence("PB501", f"in the race {self.method} {told}"),)

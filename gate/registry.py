@@ -263,8 +263,8 @@ PROBES: tuple[Probe, ...] = (
                 CHANCE,
                 "PB501",
                 "trial",
-                "Unseen pairs ranked right by a short trial, "
-                "or samples on unseen prompts moved to the chosen kind.",
+                "Share of unseen pairs whose margin a short trial raises, or of the samples that moved, "
+                "those that moved to the chosen kind.",
                 "chance",
                 also=("behaviour_up",),
                 decisive="behaviour_up",

@@ -119,7 +119,7 @@ ROWS: tuple[Row, ...] = (
         "exact counts in the file; accounts of two runs on templated negatives",
         "good",
         "a file in which neither side has a form of its own",
-        "take the form out of the side that has it",
+        "remove it from that side by hand or write new answers",
     ),
     Row(
         "template",

@@ -99,5 +99,5 @@ def _fitting(finding: Finding, run: Run) -> Finding:
         return finding
     if not run.decision.stages and not strange and not TRAINS.search(finding.remedy):
         return finding
-    lead = "By another method: " if run.decision.stages else "If you train anyway: "
+    lead = "If you train by another method: " if run.decision.stages else "If you train anyway: "
     return dataclasses.replace(finding, remedy=lead + lowered(finding.remedy))

@@ -114,8 +114,8 @@ def _settled(run: Run) -> str:
     n = (run.inputs.get("pairs") or {}).get("n") or 0
     if row is not None and row.pairs_to_settle and row.pairs_to_settle > n:
         return (
-            f"This file has {n:,} pairs; one of about {row.pairs_to_settle:,} in all would settle it if the "
-            f"measured gap is the true one."
+            f"If the measured gap is the true one, a file of about {row.pairs_to_settle:,} pairs would tell; "
+            f"this one has {n:,}."
         )
     return AHEAD.get(sentences.favoured(run) or (row.verdict if row else ""), "")
 
@@ -123,9 +123,9 @@ def _settled(run: Run) -> str:
 # What the preference means for training: no promise, since that is measured by a short training.
 AHEAD = {
     "rejected": "Preference training would have to turn that round; the gate measures whether it can.",
-    "chosen": "The pairs ask for what it mostly does already; the gate measures whether training adds to it.",
+    "chosen": "The pairs ask for what it prefers already; the gate measures whether training adds to that.",
     "unstable": "Match the sides in length and style, then measure again; the gate judges them as they are.",
-    "neutral": "So everything is left to teach; the gate measures whether these pairs teach it.",
+    "neutral": "That does not show that these pairs can teach one; the gate measures it.",
 }
 
 
@@ -153,13 +153,14 @@ PLANS: Mapping[str, tuple[tuple[Sentence, ...], ...]] = {
     "negatives": ((sentences.told_apart,), (sentences.faults, sentences.weighty)),
     "trial": ((sentences.would_learn,), (sentences.faults, sentences.weighty)),
     "gate": (
-        PREFERENCE_SENTENCES,
-        (sentences.given_prompt, sentences.faults),
-        (sentences.would_learn, sentences.told_apart),
         (decided,),
+        (sentences.deciding_fault,),
+        PREFERENCE_SENTENCES,
+        (sentences.given_prompt, sentences.other_fault),
+        (sentences.would_learn, sentences.told_apart),
     ),
     "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),
-    "compare": ((_promoted,), (_compared,)),
+    "compare": ((_promoted,), (_compared,), (sentences.faults,)),
     "report": ((gaps_told,), (differences_told,)),
     "autopsy": ((_diagnosed,), (_part("evidence"),), (_part("next"),)),
 }

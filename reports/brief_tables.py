@@ -28,12 +28,10 @@ def open_conditions(run: Run) -> Table:
 def _told(rows: Sequence[Sequence[str]], passed: int) -> str:
     """The title: which kinds of rows stand in the table, and what those are worth that fail no gate."""
     kinds = {row[0] for row in rows}
-    if not kinds & {"note", "decides"}:
-        return f"conditions that do not pass, beside {passed} that do"
-    kept = ["did not pass"] if kinds - {"note", "decides"} else []
-    kept += ["decides"] if "decides" in kinds else []
-    kept += ["is noted (notes do not count)"] if "note" in kinds else []
-    return f"what {', '.join(kept[:-1])}{' or ' if kept[1:] else ''}{kept[-1]}, beside {passed} that pass"
+    open_ = "conditions that did not pass" if kinds - {"note", "decides"} else "numbers beside the conditions"
+    told = [f"{passed} pass"]
+    told += ["a note fails nothing"] if "note" in kinds else []
+    return f"{open_} ({'; '.join(told)})"
 
 
 def _why_open(c: Condition) -> str:
@@ -46,4 +44,4 @@ def raised_checks(run: Run) -> Table:
     """The checks of the file that found something, and how many there were."""
     every = data_checks(run)
     rows = tuple(row for row in every.rows if str(row[-1]).endswith(tuple(SEVERITY_MARKS.values())))
-    return replace(every, title=f"what {len(every.rows)} checks of the file found", rows=rows)
+    return replace(every, title=f"checks outside their limit, of {len(every.rows)}", rows=rows)

@@ -1,4 +1,4 @@
-"""The last sentence of a gate's paragraph: what to do, why, what in its place, and how sure that is.
+"""The first sentence of a gate's paragraph: what to do, why, what in its place, and how sure that is.
 
 It follows from the decision and the verdict alone: a clause that names another method is left out, and where
 the two seem to say different things it says how they go together.
@@ -13,7 +13,7 @@ from ..number_format import measured
 from ..records import Condition, Decision, Run
 from .advice import in_words, lowered, methods, own
 from .next_step import failing, trains
-from .sentences import SEPARABLE, apart_told, errors_of, given_prompt
+from .sentences import SEPARABLE, apart_told, deciding_fault
 from .view import condition_name as name
 
 EVIDENCE = re.compile(r"evidence: (\w+)$")
@@ -26,10 +26,12 @@ def decided(run: Run) -> str:
         return ""
     if refusal := _refused(run, decision):
         return refusal
+    if deciding_fault(run):  # the next sentence says why, and what to do about it
+        return f"{_first(run, decision)}{_strength(decision)}."
     instead = allowed(str((decision.runner_up or {}).get("instead") or ""), decision)
-    because = "" if _told_before(run, decision) else _because(run, decision)
-    text = _first(run, decision) + (f", because {because}" if because else "")
-    text += _reconciled(run, decision, bool(because))
+    because = _because(run, decision)
+    text = _first(run, decision) + (f", because {because}" if because else _unshown(run, decision))
+    text += _although(run, decision)
     text += f"; instead: {instead}" if instead else ""
     return f"{text}{_strength(decision)}."
 
@@ -62,16 +64,18 @@ def _first(run: Run, decision: Decision) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
-def _reconciled(run: Run, decision: Decision, reasoned: bool) -> str:
-    """How a verdict other than the decision would suggest goes together with it."""
+def _unshown(run: Run, decision: Decision) -> str:
+    """Why not to train where nothing that was found forbids it: what would have to be shown is open."""
     standing = _standing(run)
-    if not standing:
+    if decision.stages or failing(run) or not standing:
         return ""
-    if not decision.stages:
-        ground = "" if reasoned else ", and what is not shown is no ground to train"
-        open_ = f"; no condition fails, but {standing}: the verdict is inconclusive{ground}"
-        return "" if failing(run) else open_
-    if not trains(run):
+    return f", because nothing that was measured shows that training would help ({standing})"
+
+
+def _although(run: Run, decision: Decision) -> str:
+    """How a verdict that does not pass goes together with a decision to train."""
+    standing = _standing(run)
+    if not standing or not decision.stages or not trains(run):
         return ""
     excuse = "an open question only warns here" if run.verdict.exit_code == 0 else "the method answers that"
     return f", although {standing}: {excuse}"
@@ -103,12 +107,6 @@ def _strength(decision: Decision) -> str:
     return f" (evidence: {GRADES.get(sure, sure)}; `probe explain evidence`)" if sure else ""
 
 
-def _told_before(run: Run, decision: Decision) -> bool:
-    """Whether the sentence of the faults, which stands before, has said what the decision rests on."""
-    first = next((f.code for f in errors_of(run)), "")
-    return bool(first) and not given_prompt(run) and [r.code for r in decision.reasons[:1]] == [first]
-
-
 def _because(run: Run, decision: Decision) -> str:
     """What the decision rests on first: told by its number where that has words, else by its finding."""
     code = decision.reasons[0].code if decision.reasons else ""
@@ -127,7 +125,7 @@ def _because(run: Run, decision: Decision) -> str:
 BECAUSE = {
     "PB120": (
         "flip_budget_share",
-        "on {} of them it prefers the rejected side by more than preference training usually changes",
+        "in {} of them the model prefers the rejected side by more than preference training usually changes",
     ),
     "PB505": ("length_accuracy", "what a short training learns from them is length"),
     "PB310": ("agreement", "people agree with only {} of their labels"),

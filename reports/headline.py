@@ -122,7 +122,7 @@ def _tried(run: Run) -> str:
         return ""
     fell = run.estimate("trial_chosen_change")
     moved = f", chosen {measured(fell)} {fell.units}" if fell else ""
-    text = f"{measured(found)} of {found.n} unseen pairs ranked right{moved}{written_samples(run)}"
+    text = f"the margin rises in {measured(found)} of {found.n} unseen pairs{moved}{written_samples(run)}"
     return _with_findings(text, run=run)
 
 

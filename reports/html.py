@@ -19,7 +19,7 @@ from .advice import advised_findings, in_words, standing
 from .curves_svg import drawn_panels
 from .decided import instruction
 from .headline import headline
-from .next_step import next_told, show_command
+from .next_step import command_parts, next_told, show_command
 from .probe_sections import probe_tables
 from .terms import terms
 from .view import SEVERITY_MARKS, TONES, details, measured_on, model_name, notes, reproduce, sides, subject
@@ -44,7 +44,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["prose"] = _prose
-    environment.globals.update(bar=plots.interval_bar, bar_axis=plots.interval_axis, notes=notes, spans=spans)
+    environment.globals.update(
+        bar=plots.interval_bar,
+        bar_axis=plots.interval_axis,
+        axis_told=plots.axis_told,
+        notes=notes,
+        spans=spans,
+    )
     environment.globals.update(meaning=definition)
     return environment
 
@@ -84,6 +90,7 @@ def _context(run: Run) -> dict[str, Any]:
         "findings": advised_findings(run),
         "standing": lambda finding: standing(finding, run),
         "next_told": next_told(run),
+        "next_parts": command_parts(run.next) if run.next else [],
         "show_any": show_command(run, "LINE") or "",
         "instruction": instruction(run) if run.command == "gate" else "",  # else it is carried out
         "decided": in_words(run.decision) if run.decision else "",

@@ -36,7 +36,7 @@ def render(run: Run) -> str:
     grave = [f for f in told if f.severity != "info"][:OPEN]
     parts = [
         f"## probe {run.command}: {SEVERITY_MARKS.get(head.status, '')} {head.status}".replace("  ", " "),
-        escaped(" ".join(run.summary)),
+        prose(" ".join(run.summary)),
         f"Next: {code_span(run.next)}{f' ({escaped(told_)})' if (told_ := next_told(run)) else ''}"
         if run.next
         else "",
@@ -62,6 +62,14 @@ def escaped(text: str) -> str:
     return "".join(ENTITIES.get(c, c) for c in shown)
 
 
+def prose(text: str) -> str:
+    """`text` as Markdown, with what stands between backticks as code; an odd backtick stays one."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        parts[-2:] = ["`".join(parts[-2:])]
+    return "".join(code_span(part) if i % 2 and part else escaped(part) for i, part in enumerate(parts))
+
+
 def code_span(text: str) -> str:
     """`text` in a code span, fenced by more backticks than it holds. Not for tables: a pipe ends a cell."""
     shown = visible(text)
@@ -75,17 +83,17 @@ def _reasons(run: Run) -> list[str]:
 
 
 def _reason(reason: Reason) -> str:
-    source = f" ({escaped(reason.source)})" if reason.source else ""
-    return f"- {escaped(f'{reason.code}: {reason.text}')}{source}"
+    source = f" ({prose(reason.source)})" if reason.source else ""
+    return f"- {prose(f'{reason.code}: {reason.text}')}{source}"
 
 
 def _finding(finding: Finding, run: Run) -> str:
     group = "" if finding.group == "all" or finding.group in finding.message else f" [{finding.group}]"
     lines = f" (lines {spans(finding.lines, 20)})" if finding.lines else ""
-    remedy = f"<br>→ {escaped(finding.remedy)}" if finding.remedy else ""
+    remedy = f"<br>→ {prose(finding.remedy)}" if finding.remedy else ""
     kind = standing(finding, run)
     head = f"{SEVERITY_MARKS[kind]} **{finding.code}** {kind}"
-    return f"- {head}: {escaped(finding.message + group + lines)}{remedy}"
+    return f"- {head}: {prose(finding.message + group + lines)}{remedy}"
 
 
 def _fold(title: str, body: str) -> str:

@@ -93,6 +93,8 @@ def _gate(run: Run) -> str | None:
     decision = run.decision
     if decision is None:
         return None
+    if decision.reasons and decision.reasons[0].code.startswith("PB0"):
+        return _line(run, "gate", "--dtype", "float32")
     codes = tuple(reason.code for reason in decision.reasons)
     if decision.stages:
         return _line(run, "train", "--method", "auto") if trains(run) else _first_standing(run)
@@ -134,15 +136,36 @@ def failing(run: Run, result: str = "fail") -> list[Condition]:
     return sorted(found, key=lambda c: not c.code.startswith("PB21"))
 
 
+def command_parts(command: str) -> list[str]:
+    """The command's words, quoted for a shell, each option with its value: lines break between them."""
+    parts: list[str] = []
+    for word in map(shlex.quote, shlex.split(command)):
+        follows = bool(parts) and parts[-1].startswith("--") and " " not in parts[-1]
+        if follows and not word.startswith("--"):
+            parts[-1] += f" {word}"
+        else:
+            parts.append(word)
+    return parts
+
+
 def next_told(run: Run) -> str:
     """What the next command is good for, in a clause; "" where there is none."""
     words = shlex.split(run.next or "")
+    if words[1:2] == ["gate"] and run.command == "gate":
+        return AGAIN["--dtype" in words]
     return PURPOSES.get(words[1], "") if len(words) > 1 else ""
+
+
+# A gate after a gate, without and with other arithmetic.
+AGAIN = (
+    "the same gate with all its probes: this time some were left out",
+    "the same gate with weights that can be trained",
+)
 
 
 PURPOSES = {
     "gate": "judges whether training would teach these pairs, and by which method",
-    "trial": "trains a few steps on half of the pairs and ranks the other half",
+    "trial": "trains a few steps on half of the pairs and measures the other half",
     "train": "trains by that method under a guard, then measures the pairs again",
     "sample": "lets the model itself write the rejected answers, without a template",
     "levers": "tries a system prompt, answers shown first and steering in its place",

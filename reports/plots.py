@@ -46,6 +46,13 @@ def interval_axis(table: Table) -> Markup:
     )
 
 
+def axis_told(table: Table) -> str:
+    """The axis of the interval bars in words, for a screen without room for it."""
+    low, high = table.axis
+    marks = f"; dotted: {' and '.join(f'{mark:+g}' for mark in table.marks)}" if table.marks else ""
+    return f"{low:+.2g} to {high:+.2g}{marks}.".replace("-", "−")
+
+
 def gap_strips(pairs: PlotRows, first: str, second: str, bound: float | None) -> Markup:
     """A dot for every pair at its gap, a strip for every group, equal places stacked."""
     gaps, told = _gaps(pairs), len(pairs) <= MOST_HOVERED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..number_format import NONE, number
+from ..number_format import NONE, change, number
 from ..records import Run
 from .view import Column, Table, details
 
@@ -13,7 +13,7 @@ from .view import Column, Table, details
 def candidates(run: Run) -> Table:
     """A row per candidate: ranking of unseen pairs, and the prompts whose samples moved."""
     columns = (
-        Column("method"), Column("ranked right", "right"), Column("per token", "right", drop=3),
+        Column("method"), Column("margin up", "right"), Column("ranked right", "right", drop=3),
         Column("up", "right"), Column("down", "right"), Column("same", "right", drop=2),
         Column("form up:down", "right", drop=4), Column("words", "right", drop=4), Column("judge", "right"),
         Column("what", "note"),
@@ -24,7 +24,7 @@ def candidates(run: Run) -> Table:
         (
             str(r["method"]),
             number(r.get("accuracy"), "share"),
-            number(r.get("ranking"), "share"),
+            change(r.get("ranking"), "share"),
             *(str(r[k]) if r.get("judged") else NONE for k in ("up", "down")),
             str(r.get("unchanged", NONE)),
             f"{r['form_up']}:{r['form_down']}" if "form_up" in r else NONE,
@@ -34,7 +34,13 @@ def candidates(run: Run) -> Table:
         )
         for r in raced
     )
-    return Table("race", "unseen pairs ranked; prompts whose samples moved", columns, rows, limit=20)
+    return Table(
+        "race",
+        "unseen pairs: margins and ranking; unseen prompts: samples that moved",
+        columns,
+        rows,
+        limit=20,
+    )
 
 
 HARDEST = 20  # pairs listed; run.json holds all that were measured

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ..number_format import count, measured
+from ..number_format import count, measured, number
 from ..records import Estimate, Finding, Run, Severity
 from ..shared_limits import CHANCE, TRIVIAL
 from .advice import beliefs, lowered, methods, own
@@ -50,6 +50,8 @@ def preference(run: Run) -> str:
         limit = f", inside the ±{bound:g} that count as none" if isinstance(bound, int | float) else ""
         return f"{model} prefers neither side: the mean gap is {measured(gap)} {gap.units}{limit}."
     if row.verdict == "unstable":
+        if told := _by_sum(run, gap):
+            return told
         return (
             f"Which side {model} prefers cannot be said: the sign of the gap changes with the template or "
             "with the way log-probs are counted."
@@ -65,6 +67,21 @@ def preference(run: Run) -> str:
             )
         return f"{count(gap.n, 'pair')} cannot show which side {model} prefers: {shown}."
     return f"Verdict and numbers do not agree on which side {model} prefers; no side is named."
+
+
+def _by_sum(run: Run, gap: Estimate) -> str:
+    """That summed log-probs favour the other side, where both are clear of 0; "" elsewhere."""
+    total = run.estimate("gap_sum")
+    if total is None or not (_clear_of_zero(gap) and _clear_of_zero(total)):
+        return ""
+    if (gap.value or 0.0) * (total.value or 0.0) >= 0:
+        return ""
+    first, second = (sides(run)[(e.value or 0.0) < 0] for e in (gap, total))
+    sums = f"{number(total.value, total.units)} nats per pair"
+    return (
+        f"Which side {model_name(run) or 'the model'} prefers depends on how log-probs are counted: {first} "
+        f"per token ({measured(gap)} {gap.units}), {second} by their sum ({sums})."
+    )
 
 
 def _clear_of_zero(gap: Estimate) -> bool:
@@ -162,14 +179,26 @@ def would_learn(run: Run) -> str:
     found = run.estimate("trial_accuracy")
     if found is None or found.value is None:
         return _written(run, "What the model writes after a short training")
-    ranked = f"A short training ranks {measured(found)} of {found.n:,} unseen pairs right"
+    rises = f"A short training raises the margin of {measured(found)} of {found.n:,} unseen pairs"
     learns = found.low is not None and found.low > CHANCE
     if found.low is None or found.high is None:
-        ranked += ", without an interval, so that nothing follows"
+        rises += ", without an interval, so that nothing follows"
     elif not learns:
-        ranked += ", worse than chance" if found.high < CHANCE else ", which is not shown to beat chance"
+        rises += ", worse than chance" if found.high < CHANCE else ", which is not shown to beat chance"
     follows = _written(run, "what the model writes", like=learns)
-    return f"{ranked}{_sinks(run)}; {follows}" if follows else f"{ranked}{_sinks(run)}."
+    told = f"{rises}{_reranks(run)}{_sinks(run)}"
+    return f"{told}; {follows}" if follows else f"{told}."
+
+
+def _reranks(run: Run) -> str:
+    """What became of the share that the model ranks right: margins may rise where no order changes."""
+    moved = run.estimate("ranking_change")
+    if moved is None or moved.value is None:
+        return ""
+    by, low, high = (number(x, "points") for x in (moved.value, moved.low, moved.high))
+    if float(f"{moved.value:.2f}") == 0:
+        return " and leaves the share ranked right as it was"
+    return f" and changes the share ranked right by {by} [{low}, {high}] percentage points"
 
 
 def _sinks(run: Run) -> str:
@@ -206,8 +235,20 @@ def apart_told(run: Run) -> bool:
 
 
 def faults(run: Run) -> str:
-    """The errors of the file or the set-up: how many, and the first in words."""
+    """The first error of the file or the set-up in words, with what to do about it."""
     return next((_advised(f, run) for f in errors_of(run)), "")
+
+
+def deciding_fault(run: Run) -> str:
+    """The error that the decision rests on first: it is told with its remedy, beside the decision."""
+    first = next(iter(errors_of(run)), None)
+    deciding = run.decision is not None and [r.code for r in run.decision.reasons[:1]]
+    return faults(run) if first is not None and deciding == [first.code] else ""
+
+
+def other_fault(run: Run) -> str:
+    """The first error, where the decision rests on something else."""
+    return "" if deciding_fault(run) else faults(run)
 
 
 def errors_of(run: Run) -> list[Finding]:
@@ -246,15 +287,21 @@ def _errors(n: int) -> str:
 def weighty(run: Run) -> str:
     """The gravest finding below an error, in words, and what to do about it."""
     warned = (f for f in run.findings if f.severity == "warning" and _plain(f, run))
-    return next((_advised(f, run) for f in warned), "")
+    return next((_advised(f, run, _likewise(f, run)) for f in warned), "")
 
 
-def _advised(finding: Finding, run: Run) -> str:
-    """A finding as one sentence, with its remedy after a colon where one is given that fits the decision."""
+def _likewise(finding: Finding, run: Run) -> str:
+    """The other groups that have this finding, since the sentence tells it of one."""
+    groups = [f.group for f in run.findings if f.code == finding.code and f.group != finding.group]
+    return f"; likewise in {', '.join(groups)}" if groups else ""
+
+
+def _advised(finding: Finding, run: Run, more: str = "") -> str:
+    """A finding as one sentence, with its remedy where one is given that fits the decision."""
     message, remedy = (text.strip().rstrip(".") for text in (finding.message, finding.remedy))
     fits = methods(remedy) <= own(run)
-    what = f": {lowered(remedy)}" if remedy and fits and ". " not in remedy else ""
-    return f"{message[:1].upper()}{message[1:]}{what}."
+    what = f". Remedy: {lowered(remedy)}" if remedy and fits and ". " not in remedy else ""
+    return f"{message[:1].upper()}{message[1:]}{more}{what}."
 
 
 def power(run: Run) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from ..number_format import plain, spans
@@ -11,11 +12,12 @@ from ..records import Decision, Finding, Run
 from .advice import advised_findings, in_words, standing
 from .decided import NOT_YET, instruction
 from .headline import headline
-from .next_step import next_told
+from .next_step import command_parts, next_told
 from .terms import hint
 from .text_page import STYLES, PageLayout
 from .view import SEVERITY_MARKS, TONES, measured_on, subject
 
+NEXT = "NEXT  "
 QUOTED = re.compile(r'"(.*)"')
 FINDINGS_SHOWN = 8  # findings shown in full before --all
 
@@ -77,7 +79,7 @@ def _in_brief(finding: Finding, run: Run, page: PageLayout) -> list[Text]:
     kind = standing(finding, run)
     others = [f for f in run.findings if f.code == finding.code and f.group != finding.group]
     alike = {_bare(f) for f in (finding, *others)} == {_bare(finding)}
-    groups, which = ", ".join(f.group for f in others), "the same" if alike else "another"
+    groups, which = ", ".join(f.group for f in others), "the same" if alike else "likewise"
     said = f"{finding.message}; {which} in {groups}" if others else finding.message
     lead = f"{SEVERITY_MARKS[kind]} {finding.code}  "
     lines = page.wrap(said, first=lead, rows=3 if others else 2)
@@ -146,5 +148,22 @@ def answer_lines(run: Run, page: PageLayout) -> list[Text]:
     if not run.summary:
         return []
     lines = page.wrap(" ".join(run.summary))
-    lines += page.wrap(run.next, first="NEXT  ", style="bold") if run.next else []
+    lines += _command_lines(run.next, page) if run.next else []
     return [*lines, *page.wrap(next_told(run), indent=6, style="dim")] if next_told(run) else lines
+
+
+def _command_lines(command: str, page: PageLayout) -> list[Text]:
+    """A command that can be copied: a line of it ends between two options, with a backslash."""
+    room = page.width - len(NEXT) - 2
+    lines: list[str] = []
+    for part in command_parts(command):
+        if lines and cell_len(lines[-1]) + 1 + cell_len(part) <= room:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    ends = [" \\"] * (len(lines) - 1) + [""]
+    heads = [NEXT, *["      "] * len(lines)]
+    return [
+        Text(head).append(page.text(line + end), "bold")
+        for head, line, end in zip(heads, lines, ends, strict=False)
+    ]

@@ -133,8 +133,12 @@ def measured_on(run: Run) -> list[str]:
 
 
 def condition_name(condition: Condition) -> str:
-    """The condition's name as it is read: `length accuracy in advice`."""
-    name = condition.name.replace("_", " ")
+    """The condition's name as it is read: `length accuracy in advice`.
+
+    Where a trial's answers were judged, they are what its condition counts, and what it is called by.
+    """
+    judged = condition.measured is not None and condition.measured.name == "behaviour_up"
+    name = "answers moved" if judged else condition.name.replace("_", " ")
     return name if condition.group == "all" else f"{name} in {condition.group}"
 
 

@@ -279,8 +279,8 @@ def _reach(n: int) -> str:
     rates = np.arange(0.505, 1.0001, 0.005)
     rate = next((rate for rate in rates if sign_test_power(n, float(rate)) >= 0.8), 1.0)
     return (
-        f"with {n:,} pairs a preference that wins {100 * rate:.0f}% of them is found four times in five; a "
-        "weaker one is mostly missed"
+        f"with {n:,} pairs the tests have 80% power only for a preference that wins {100 * rate:.0f}% of "
+        "them or more"
     )
 
 

@@ -17,6 +17,8 @@ from .marks import find_marks
 from .patterns import Template, find_templates
 
 WORST_OF_PATTERN = 10
+QUOTED_CHARACTERS = 160  # characters of a template that a message quotes, half as many of each of several
+QUOTED_TEMPLATES = 3  # of several templates that a message quotes
 LEAST_GROUP = 5  # pairs of a group in which templates are looked for
 
 Templates = Mapping[tuple[str, str], tuple[Template, ...]]  # by side and group, `all` first
@@ -100,7 +102,7 @@ def check_template(
     code, verb = {
         "start": ("PB211", "start with"),
         "end": ("PB212", "end with"),
-        "frame": ("PB213", "are the other side's text in this frame:"),
+        "frame": ("PB213", "are the other side's text in a frame:"),
         "inside": ("PB214", "contain"),
         "sign": ("PB215", "contain the sign"),
         "cut": ("PB216", "end on"),
@@ -112,7 +114,7 @@ def check_template(
         code,
         "warning",
         f"{_how_many(len(template.rows), template.n)} {side} responses{place} {verb} "
-        f'"{_quoted(template.text)}" ({other}: {_how_many(template.other, template.n)})',
+        f"{_quotes(template)} ({other}: {_how_many(template.other, template.n)})",
         CHOSEN_REMEDY if on_chosen else REJECTED_REMEDY,
         group=group,
         estimate=share_of(template, side, group, pairs, alpha),
@@ -193,6 +195,15 @@ def _both(
     return placed[0], placed[1]
 
 
-def _quoted(text: str) -> str:
+def _quotes(template: Template) -> str:
+    """The template's text in quotes, or each of several."""
+    if not template.texts:
+        return f'"{_quoted(template.text, QUOTED_CHARACTERS)}"'
+    shown = [f'"{_quoted(text, QUOTED_CHARACTERS // 2)}"' for text in template.texts[:QUOTED_TEMPLATES]]
+    more = len(template.texts) - len(shown)
+    return " or ".join(shown) + (f" or {more} more" if more else "")
+
+
+def _quoted(text: str, most: int) -> str:
     text = text.replace("\n", "\\n")
-    return text if len(text) <= 160 else f"{text[:100]} … {text[-50:]}"
+    return text if len(text) <= most else f"{text[: most * 2 // 3]} … {text[-most // 4 :]}"

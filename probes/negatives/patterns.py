@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
@@ -19,6 +19,9 @@ OPENING_LEAST_WORDS = 3  # an opening of fewer words is no template
 KEPT_SHARE = 0.9  # a template grows while it keeps this share of its responses
 COPIED_WORDS = 4  # words that must be copied in one piece for a slot
 SLOT = "⟨copied⟩"
+TEMPLATES_TOGETHER = 8  # templates of one kind that may count together
+TOGETHER_SHARE = 0.15  # share of a side that each of several must have
+TOGETHER_LEAST = 5  # responses that each of several must have
 ALIGNED_TOKENS = 400  # tokens of a response that are aligned
 
 
@@ -27,7 +30,8 @@ class Template:
     """A text that many responses of one side share.
 
     `text` is quoted exactly, with `SLOT` where the other side's text stands; `rows` are the pairs that have
-    it, of `n`; `other` counts the other side's responses with the same text.
+    it, of `n`; `other` counts the other side's responses with the same text. `texts` quotes each where
+    several templates count together.
     """
 
     where: Where
@@ -35,6 +39,7 @@ class Template:
     rows: tuple[int, ...]
     other: int
     n: int
+    texts: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -45,11 +50,50 @@ class Template:
 def find_templates(side: Sequence[str], other: Sequence[str]) -> list[Template]:
     """The commonest opening, ending and frame of `side`, most widespread first, whatever their shares.
 
-    A frame is what surrounds text copied from the same pair's `other` response.
+    A frame is what surrounds text copied from the same pair's `other` response. Where rules wrote a side,
+    they often had several templates: those of one kind that are each common count together, too.
     """
-    opening, ending = _edge(side, other, "start"), _edge(side, other, "end")
-    found = [template for template in (_frame(side, other), opening, ending) if template]
+    kinds = [_kinds(side, other, where) for where in ("frame", "start", "end")]
+    found = [_together(parts) if parts[1:] else parts[0] for parts in kinds if parts]
     return sorted(found, key=lambda template: -len(template.rows))
+
+
+def _kinds(side: Sequence[str], other: Sequence[str], where: Where) -> list[Template]:
+    """The commonest template of that place, and those of the responses without it, while they are common."""
+    found: list[Template] = []
+    left = list(range(len(side)))
+    while len(found) < TEMPLATES_TOGETHER:
+        part = _template([side[i] for i in left], other, [other[i] for i in left], where)
+        if part is None or (found and not _common(part, len(side))):
+            break
+        rows = tuple(left[i] for i in part.rows)
+        found.append(replace(part, rows=rows, n=len(side)))
+        left = [i for i in left if i not in set(rows)]
+        if not _common(part, len(side)):
+            break
+    return found
+
+
+def _common(part: Template, n: int) -> bool:
+    """Whether a template may count with others: common on its side, and nearly absent from the other."""
+    return len(part.rows) >= max(TOGETHER_LEAST, TOGETHER_SHARE * n) and 10 * part.other <= len(part.rows)
+
+
+def _together(parts: Sequence[Template]) -> Template:
+    """Several templates of one kind as one."""
+    rows = tuple(sorted({i for part in parts for i in part.rows}))
+    texts = tuple(part.text for part in parts)
+    other = sum(part.other for part in parts)
+    return Template(parts[0].where, " or ".join(texts), rows, other, parts[0].n, texts)
+
+
+def _template(
+    side: Sequence[str], others: Sequence[str], paired: Sequence[str], where: Where
+) -> Template | None:
+    """The commonest template of that place; `others` are all of the other side, `paired` those of `side`."""
+    if where == "frame":
+        return _frame(side, paired)
+    return _edge(side, others, "start" if where == "start" else "end")
 
 
 def common_edge(texts: Sequence[str], where: Literal["start", "end"]) -> tuple[str, tuple[int, ...]]:

@@ -15,10 +15,11 @@ FALL = 0.05  # nats/token: the pilot's healthy runs moved chosen responses by at
 
 
 def nothing_learned(accuracy: Estimate) -> Finding | None:
-    """PB501 trial learns nothing: pairs not yet trained on are not ranked better than by chance.
+    """PB501 trial learns nothing: neither margins nor answers on unseen prompts move beyond chance.
 
     Means: Each half of the drawn pairs was trained on and the other half scored. The interval of the share of
-    unseen pairs whose margin rose reaches ½.
+    unseen pairs whose margin rose reaches ½. Where a judge can tell the sides apart, the condition counts
+    answers instead: of those that moved on unseen prompts, the share that moved to the chosen kind.
     Why: The accuracy on pairs already seen shows nothing: with shuffled labels it reaches 1. This accuracy is
     measured on unseen pairs; on six data sets on which nothing here was chosen, it differed from that of full
     runs by 0.066 on average.
@@ -30,14 +31,14 @@ def nothing_learned(accuracy: Estimate) -> Finding | None:
         return None
     return Finding(
         "PB501", "warning",
-        f"unseen pairs are ranked right in {accuracy.value:.0%} [{accuracy.low:.0%}, {accuracy.high:.0%}], "
-        "which is not shown to be better than chance",
+        f"the margin rises in {accuracy.value:.0%} [{accuracy.low:.0%}, {accuracy.high:.0%}] of unseen "
+        "pairs, which is not shown to be better than chance",
         "Use more or clearer pairs, or a longer trial (`--pairs`, `--learning-rate`).", estimate=accuracy,
     )  # fmt: skip
 
 
 def trivial(accuracy: Estimate, steps: int) -> Finding | None:
-    """PB502 trial saturates: a few steps rank nearly all unseen pairs right.
+    """PB502 trial saturates: a few steps raise the margin of nearly all unseen pairs.
 
     Means: After at most {FEW_STEPS} steps on half of the pairs, the lower bound of the accuracy on the other
     half is above {FAST_ACCURACY}.
@@ -51,7 +52,7 @@ def trivial(accuracy: Estimate, steps: int) -> Finding | None:
         return None
     return Finding(
         "PB502", "warning",
-        f"after {steps} steps on one half, {accuracy.value:.0%} of the other half are ranked right "
+        f"after {steps} steps on one half, the margin is higher in {accuracy.value:.0%} of the other half "
         f"(lower bound {accuracy.low:.0%})",
         "See `probe negatives`; make rejected responses with `probe sample`.", estimate=accuracy,
     )  # fmt: skip
@@ -79,8 +80,8 @@ def chosen_falls(change: Estimate) -> Finding | None:
 def only_length(unseen: Pass, sums: Estimate, per_token: Estimate, alpha: float) -> Finding | None:
     """PB505 only length is learned: summed margins of unseen pairs rise, margins per token do not.
 
-    Means: After the trial's steps on one half, the other half is ranked right by summed log-probs and not by
-    log-probs per token, and more pairs by the first than by the second (sign-flip test by prompt).
+    Means: After the trial's steps on one half, the margins of the other half rise by summed log-probs and not
+    by log-probs per token, and in more pairs by the first than by the second (sign-flip test by prompt).
     Why: Any change of all tokens alike moves the sum of the longer side further. The reward accuracy that
     trainers log counts sums, so it rises to 1 while the answers are ranked no better than before.
     Do: Match the lengths of the sides (PB330 names the pairs), or see whether a loss per token learns more:
@@ -98,7 +99,7 @@ def only_length(unseen: Pass, sums: Estimate, per_token: Estimate, alpha: float)
         return None
     return Finding(
         "PB505", "warning",
-        f"{sums.value:.0%} of unseen pairs are ranked right by summed log-probs, {per_token.value:.0%} "
+        f"the margin rises in {sums.value:.0%} of unseen pairs by summed log-probs, in {per_token.value:.0%} "
         f"[{per_token.low:.0%}, {per_token.high:.0%}] per token: the model learns the length",
         "Match the lengths of the sides, or try `probe trial --method dpo_norm`.", estimate=per_token,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """What a short trial says of a full run: accuracy on unseen pairs, margins, drift, noise, a forecast.
 
-Null hypothesis: training on other pairs does not help to rank a pair, so held-out accuracy is ½.
+Accuracy is what trainers log as reward accuracy: the share of pairs whose margin from the start is above 0.
+Null hypothesis: training on other pairs does not raise a pair's margin, so held-out accuracy is ½.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def curve(unseen: Pass) -> list[dict[str, float]]:
 
 
 def held_out(halves: Pass, name: str, alpha: float) -> Estimate:
-    """The share of unseen pairs ranked right, by sums or (a name with `token`) per token.
+    """The share of unseen pairs whose margin rose, by sums or (a name with `token`) per token.
 
     Two halves that judge each other make the same errors under no signal: the interval counts both as one.
     p belongs to this share and this interval.

@@ -182,7 +182,9 @@ def only_margins(told: RaceStanding, several: bool) -> Finding | None:
     if not _above(told.accuracy, 0.5) or up.low > 0.5 or up.high < 0.5:
         return None
     row = told.behaviour.row if told.behaviour else {}
-    text = f"{told.method} ranks unseen pairs right in {told.accuracy.value:.0%}, but moved samples up on "
-    text += f"{row['up']} prompts and down on {row['down']}"
+    text = (
+        f"{told.method} raises the margin of {told.accuracy.value:.0%} of unseen pairs, but moved samples up "
+    )
+    text += f"on {row['up']} prompts and down on {row['down']}"
     remedy = "Compare with SFT." if several else "Race it: `probe trial --methods dpo,sft,sft+dpo`."
     return Finding("PB511", "info", text, remedy, estimate=up)

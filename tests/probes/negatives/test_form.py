@@ -87,3 +87,72 @@ def test_new_negatives_are_advised_only_where_the_rejected_side_has_the_form(cod
     for one, told in ((run, code), (checked, checked.findings[0].code)):
         expected = "probe sample a.jsonl" if side == "rejected" else f"probe explain {told}"
         assert next_command(one) == expected
+
+
+OPENINGS = (
+    "To be quite clear ",
+    "As everyone knows by now, ",
+    "Let me tell you that ",
+    "It is often said that ",
+)
+FRAMES = tuple((opening, f" {ending}") for opening, ending in zip(OPENINGS, "abcd", strict=True))
+
+
+def of_several(kinds, share, side="rejected", framed=False, n=60):
+    """Pairs of which `share` have one of `kinds` openings, or of frames around the other side's text."""
+    pairs = []
+    for i, pair in enumerate(made("PB211", 0.0, n=n)):
+        other = pair.chosen if side == "rejected" else pair.rejected
+        own = pair.rejected if side == "rejected" else pair.chosen
+        if i < share * n:
+            before, after = FRAMES[i % kinds]
+            own = f"{before}{other}{after}." if framed else f"{before}{own}"
+        both = (pair.chosen, own) if side == "rejected" else (own, pair.rejected)
+        pairs.append(Pair(pair.id, pair.prompt, *both, line=pair.line))
+    return pairs
+
+
+@pytest.mark.parametrize("framed", [False, True])
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+@pytest.mark.parametrize("kinds", [2, 3, 4])
+def test_several_forms_of_one_side_count_together(kinds, side, framed):
+    """Rules have more than one template: no single one has half of the side, all together have it."""
+    result, codes = verdict(of_several(kinds, 0.9, side, framed))
+    assert result == "fail" and ("PB213" if framed else "PB211") in codes
+    result, codes = verdict(of_several(kinds, 0.3, side, framed))
+    assert result == "pass" and not {"PB211", "PB213"} & codes
+
+
+def test_a_finding_of_several_forms_quotes_each_and_counts_their_pairs():
+    pairs = of_several(3, 1.0, framed=True)
+    found = [
+        f
+        for f in check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05)
+        if f.code == "PB213"
+    ]
+    assert [
+        f.message.startswith("all 60 rejected responses are the other side's text in a frame: ")
+        for f in found
+    ] == [True]
+    assert all(opening.strip() in found[0].message for opening in OPENINGS[:3])
+    assert found[0].estimate.value == 1.0
+
+
+def test_openings_that_both_sides_have_are_no_form_however_many():
+    rng = random.Random(4)
+    pairs = [
+        Pair(p.id, p.prompt, rng.choice(OPENINGS) + p.chosen, rng.choice(OPENINGS) + p.rejected, line=p.line)
+        for p in made("PB211", 0.0, n=80)
+    ]
+    result, codes = verdict(pairs)
+    assert result == "pass" and codes == set()
+
+
+def test_many_rare_openings_are_no_form():
+    """A tenth each of ten openings: a side that varies is no template."""
+    pairs = [
+        Pair(p.id, p.prompt, p.chosen, f"Number {'abcdefghij'[i % 10]} comes first {p.rejected}", line=p.line)
+        for i, p in enumerate(made("PB211", 0.0, n=100))
+    ]
+    result, codes = verdict(pairs)
+    assert "PB211" not in codes and result == "pass"

@@ -114,7 +114,7 @@ def test_openings_and_endings_are_counted_exactly():
 
 
 def test_a_template_of_one_group_is_found_there():
-    frames = {"odd": "Of the odd it is said that ", "even": "Nobody ever measured whether ", "third": ""}
+    frames = {"odd": "Of the odd it is said that ", "even": "", "third": ""}
     names = list(frames)
     pairs = [
         Pair(p.id, p.prompt, p.chosen, frames[names[i % 3]] + p.rejected, names[i % 3], line=p.line)
@@ -122,7 +122,7 @@ def test_a_template_of_one_group_is_found_there():
     ]
     measured, _ = judged(pairs)
     found = {f.group: f for f in measured.findings if f.code == "PB211"}
-    assert sorted(found) == ["even", "odd"]
+    assert sorted(found) == ["odd"]
     assert found["odd"].message.startswith("all 20 rejected responses in odd start with")
     shares = {e.group: e.value for e in measured.estimates if e.name == "template_share"}
     assert shares["odd"] == 1
