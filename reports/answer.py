@@ -15,6 +15,7 @@ from .decided import decided
 from .headline import headline
 from .next_step import next_command
 from .side_by_side import differences_told, gaps_told
+from .trial_sentence import would_learn
 
 MOST_SENTENCES = 4
 Sentence = Callable[[Run], str]
@@ -151,13 +152,13 @@ PLANS: Mapping[str, tuple[tuple[Sentence, ...], ...]] = {
         (_no_model,),
     ),
     "negatives": ((sentences.told_apart,), (sentences.faults, sentences.weighty)),
-    "trial": ((sentences.would_learn,), (sentences.faults, sentences.weighty)),
+    "trial": ((would_learn,), (sentences.faults, sentences.weighty)),
     "gate": (
         (decided,),
         (sentences.deciding_fault,),
         PREFERENCE_SENTENCES,
         (sentences.given_prompt, sentences.other_fault),
-        (sentences.would_learn, sentences.told_apart),
+        (would_learn, sentences.told_apart),
     ),
     "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),
     "compare": ((_promoted,), (_compared,), (sentences.faults,)),

@@ -27,7 +27,7 @@ def decided(run: Run) -> str:
     if refusal := _refused(run, decision):
         return refusal
     if deciding_fault(run):  # the next sentence says why, and what to do about it
-        return f"{_first(run, decision)}{_strength(decision)}."
+        return f"{_first(run, decision)}{_although(run, decision)}{_strength(decision)}."
     instead = allowed(str((decision.runner_up or {}).get("instead") or ""), decision)
     because = _because(run, decision)
     text = _first(run, decision) + (f", because {because}" if because else _unshown(run, decision))

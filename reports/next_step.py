@@ -138,8 +138,9 @@ def failing(run: Run, result: str = "fail") -> list[Condition]:
 
 def command_parts(command: str) -> list[str]:
     """The command's words, quoted for a shell, each option with its value: lines break between them."""
-    parts: list[str] = []
-    for word in map(shlex.quote, shlex.split(command)):
+    words = list(map(shlex.quote, shlex.split(command)))
+    parts = [" ".join(words[:2])]
+    for word in words[2:]:
         follows = bool(parts) and parts[-1].startswith("--") and " " not in parts[-1]
         if follows and not word.startswith("--"):
             parts[-1] += f" {word}"

@@ -1,9 +1,18 @@
 """Fixtures that several test modules share."""
 
+import json
+import os
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
 from probe.records import BiasRow, Condition, Decision, Estimate, Finding, Reason, Run, Verdict
+
+# Compiled modules are kept, whatever the shell says: each process that a test starts would compile them anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile("probe", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("probe")
@@ -290,6 +299,16 @@ def gate_run(bias_run):
             "costs": [{"probe": "bias", "what": "48 sequences", "seconds": 3.21}],
         },
     )
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what takes long by the times that `make times` measured last; a new test counts as fast."""
+    markers = json.loads((Path(__file__).parent / "durations.json").read_text(encoding="utf-8"))
+    for item in items:
+        function = item.nodeid.split("[")[0]
+        for name, functions in markers.items():
+            if function in functions:
+                item.add_marker(name)
 
 
 def pytest_addoption(parser):

@@ -172,7 +172,6 @@ class House:
         return [text for _, text in told]
 
 
-@pytest.mark.slow
 def test_a_probe(house):
     """One folder and one entry: switch, plan, run, limit, verdict, explanation and section of the report."""
     house.add("probes/shouting/__init__.py", '"""Whether responses shout."""\n')

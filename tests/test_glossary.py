@@ -102,4 +102,4 @@ def test_explain_prints_a_term(asked, part, monkeypatch, capsys):
 def test_a_term_that_is_none_names_what_is_near(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["probe", "explain", "marginn"])
     assert __main__.main() == 2
-    assert "Near: margin." in capsys.readouterr().err
+    assert "Near: margin, " in capsys.readouterr().err

@@ -47,7 +47,6 @@ def probe(*arguments, **options):
     )
 
 
-@pytest.mark.slow
 def test_the_wheel_holds_every_module_and_bundled_file(tmp_path):
     tree = tmp_path / "tree"
     shutil.copytree(

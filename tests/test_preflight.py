@@ -92,7 +92,6 @@ def test_a_good_run_goes_on_bit_for_bit_as_without_it(trainer_of):
     assert callback.result.verdict.status != "fail" and callback.setup.reference_gap == 0
 
 
-@pytest.mark.slow
 def test_the_trial_leaves_no_trace_either(trainer_of):
     losses = []
     for callback in (None, probe.Preflight(off=("negatives",), on_fail="warn")):

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 BENCH = Path(__file__).parents[2] / "bench"
 
 
@@ -19,7 +17,6 @@ def bench(script, *arguments):
     return done.stdout
 
 
-@pytest.mark.slow
 def test_gpu_on_a_tiny_shape_on_the_cpu(tmp_path):
     arguments = ("--shape", "tiny", "--device", "cpu", "--pairs", 8, "--rounds", 1)
     out = bench("gpu.py", *arguments, "--engines", "probe,transformers", "--json", tmp_path / "gpu.json")
@@ -30,7 +27,6 @@ def test_gpu_on_a_tiny_shape_on_the_cpu(tmp_path):
     assert out.count("\n| ") == 3
 
 
-@pytest.mark.slow
 def test_scale_on_few_pairs(tmp_path):
     bench("scale.py", "--sizes", "200", "--json", tmp_path / "scale.json")
     rows = json.loads((tmp_path / "scale.json").read_text())

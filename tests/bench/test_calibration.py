@@ -28,7 +28,6 @@ def rows(unit, replicates=1_000, resampled=200):
     return [calibration._row(unit, cell, "", {}) for cell in cells]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["normal/10", "t3/20", "skewed/10", "skewed/20", "clustered/50", "ties/20"])
 def test_levels_hold(unit):
     found = rows(unit)
@@ -36,7 +35,6 @@ def test_levels_hold(unit):
     assert not report.failures(found)
 
 
-@pytest.mark.slow
 def test_optional_stopping_holds():
     found = rows("stopping", replicates=400)
     assert not report.failures(found)
@@ -44,7 +42,6 @@ def test_optional_stopping_holds():
     assert peeked["hits"] / peeked["replicates"] > 0.2  # what the anytime test is there to prevent
 
 
-@pytest.mark.slow
 def test_a_plain_t_interval_is_caught(monkeypatch):
     monkeypatch.setattr(statistics, "_straightened", lambda t, q: t)
     monkeypatch.setattr(statistics, "_bent", lambda t, q: t)
@@ -56,7 +53,6 @@ def test_ignoring_clusters_is_caught(monkeypatch):
     assert "mean gap" in {row["test"] for row in report.failures(rows("clustered/50", 500, 20))}
 
 
-@pytest.mark.slow
 def test_a_forgotten_correction_is_caught(monkeypatch):
     monkeypatch.setattr("probe.probes.bias.verdict.holm", np.asarray)
     broken = report.failures(rows("normal/20", 20, 300))

@@ -384,7 +384,6 @@ def test_shuffling_flips_about_half():
 # --- a true run, and users' own -------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_run_from_end_to_end(tiny_model_dir, monkeypatch):
     """Probes and a training of a tiny model on a bundled set give rows that the tables can read."""
     for name, small in (("PERMUTATIONS", 19), ("GRADIENTS", 4), ("TRIAL_STEPS", 1)):

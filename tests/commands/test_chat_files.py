@@ -23,7 +23,6 @@ from probe.training.shipped import shipped_values
 
 CHAT = Path(__file__).parents[2].parent / "shared/data/chat"
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(not CHAT.is_dir(), reason="needs ../shared/data beside the checkout"),
 ]
 CHATML = (

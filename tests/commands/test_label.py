@@ -132,7 +132,6 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     made.stop()
 
 
-@pytest.mark.slow
 def test_a_session_is_killed_resumed_and_judged(terminal: Terminal) -> None:
     """30 pairs, 29 answered as the file says: 29 of 30 passes (P(X ≥ 29 | .8) = .010)."""
     start = ("--name", "ann", "--n", "30")
@@ -185,7 +184,6 @@ def test_a_session_is_killed_resumed_and_judged(terminal: Terminal) -> None:
     assert all(row["chosen"].startswith("GOOD") for row in audited)
 
 
-@pytest.mark.slow
 def test_ctrl_c_and_a_small_window(terminal: Terminal) -> None:
     terminal.start("--name", "ann", "--n", "5", columns=44)
     shown = terminal.wait("pair 1 of 5")

@@ -13,7 +13,6 @@ from probe.explain import explanations
 
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("material", reason="mkdocs-material builds the site; it is not installed")
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

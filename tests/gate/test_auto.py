@@ -215,7 +215,6 @@ def test_the_refusal_names_what_is_open():
 # --- the whole way --------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_gate_then_train_on_a_tiny_model(project, tiny_model_dir):
     """Measured for real; the decision is set by hand, since 24 nonsense pairs justify none."""
 

@@ -108,7 +108,6 @@ def test_what_is_off_costs_nothing_and_says_so():
 # --- a second gate --------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_second_gate_measures_nothing_again(tmp_path, tiny_model_dir, capsys):
     from probe.scoring.session import ModelOptions, Source
 

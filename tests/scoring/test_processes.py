@@ -47,7 +47,6 @@ def run(folder, out, *launcher, **how):
     return saved, (folder / out / "scores.jsonl").read_text(), done.stdout
 
 
-@pytest.mark.slow
 def test_two_processes_write_what_one_writes(job):
     alone = run(job, "one")
     together = run(job, "two", "-m", *TWO)
@@ -83,7 +82,6 @@ sys.exit(main())
 """
 
 
-@pytest.mark.slow
 def test_of_two_processes_one_is_killed(job):
     """The launch ends with an error in time; what was scored is kept, and the next launch goes on."""
     (job / "killed.py").write_text(KILLED)

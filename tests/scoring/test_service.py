@@ -210,7 +210,6 @@ def child(path, n=600):
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.slow
 def test_kill_9_loses_only_what_was_under_way(tmp_path):
     path = tmp_path / "s.sqlite"
     running = child(path)
@@ -226,7 +225,6 @@ def test_kill_9_loses_only_what_was_under_way(tmp_path):
     assert child(tmp_path / "fresh.sqlite").communicate()[0].split()[2] == total
 
 
-@pytest.mark.slow
 def test_two_processes_share_one_store(tmp_path):
     path = tmp_path / "s.sqlite"
     both = [child(path, 200), child(path, 200)]

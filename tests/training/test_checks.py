@@ -79,7 +79,6 @@ def test_replay_without_sft_is_refused(tmp_path):
         )
 
 
-@pytest.mark.slow
 def test_two_processes_run_the_whole_command(tmp_path, tiny_model_dir):
     """Scores, two stages, a tracker, the scores afterwards; one report, in one directory."""
     pytest.importorskip("tensorboard")

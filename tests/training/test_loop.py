@@ -336,7 +336,6 @@ def run_python(path, *launcher):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_two_processes_train_what_one_trains(tmp_path, method):
     """Two CPU processes; batches of 5 pairs, so that the shares are unequal.
@@ -363,7 +362,6 @@ def test_two_processes_train_what_one_trains(tmp_path, method):
         assert a[key] == pytest.approx(b[key], abs=1e-3)
 
 
-@pytest.mark.slow
 def test_of_two_processes_one_is_killed(tmp_path):
     """The launch ends with an error in time, and resuming it gives the run that went through."""
     killed = (
@@ -408,7 +406,6 @@ def assert_resumes_alike(whole, cut):
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path):
     """SIGINT in the middle of a step: the step ends, a checkpoint is written, resuming gives the same run."""
     at_step_4 = (
@@ -425,7 +422,6 @@ def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path):
     assert_resumes_alike(whole, cut)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("step", "after"), [(3, 0.02), (5, 0.0)])
 def test_kill_9_loses_no_more_than_the_steps_since_a_checkpoint(tmp_path, step, after):
     """SIGKILL, once about where a checkpoint is written, once at a step: resuming gives the same weights."""
@@ -461,7 +457,6 @@ def test_an_ignored_ctrl_c_stays_ignored():
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_last_checkpoint_stands(tmp_path):
     """No file may grow beyond 4 KiB from step 3 on: the write fails as on a full disk."""
     limit = (

@@ -176,7 +176,6 @@ def test_trl_parses_its_configs_to_the_values_decided(gated, tmp_path):
     assert (sft.learning_rate, sft.completion_only_loss) == (2e-4, True)
 
 
-@pytest.mark.slow
 @pytest.mark.oracle
 @pytest.mark.parametrize("method", ["dpo", "sft"])
 def test_trl_trains_two_steps_on_what_was_exported(method, gated, tmp_path, tiny_model_dir):

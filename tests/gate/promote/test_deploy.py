@@ -144,7 +144,6 @@ def test_a_disk_that_refuses_leaves_the_old_model(tmp_path, monkeypatch):
     assert content(place) == "one"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kills forked children; swaps by renameat2")
 @pytest.mark.parametrize("old", ["link", "directory", "nothing"])
 def test_a_kill_at_any_change_of_the_disk_leaves_a_whole_model(tmp_path, old):
@@ -169,7 +168,6 @@ def test_a_kill_at_any_change_of_the_disk_leaves_a_whole_model(tmp_path, old):
             assert content(h / "serve") == "old"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kills forked children")
 def test_a_rollback_killed_at_any_change_can_be_done_again(tmp_path):
     home = tmp_path / "rollback"

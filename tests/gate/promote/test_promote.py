@@ -281,7 +281,6 @@ def test_the_fifth_account_is_refused_with_its_group_named(tmp_path, monkeypatch
     assert not (tmp_path / "serve").exists()
 
 
-@pytest.mark.slow
 def test_exit_codes_of_the_three_words_through_a_real_process(tmp_path):
     def code(rows, *extra):
         jsonl(tmp_path / "g.jsonl", rows)

@@ -92,7 +92,6 @@ def test_the_filter_arithmetic_by_hand() -> None:
     assert finite_steps(0.9, 0.5, 10) is None
 
 
-@pytest.mark.slow
 def test_the_filter_arithmetic_is_that_of_transformers(tmp_path: Path) -> None:
     """A real Trainer whose loss is NaN from its second step logs what `filtered_mean` says."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")

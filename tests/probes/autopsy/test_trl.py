@@ -9,7 +9,7 @@ import pytest
 from probe.probes.autopsy.diagnose import diagnose
 from probe.probes.autopsy.log import make_log
 
-pytestmark = [pytest.mark.slow, pytest.mark.oracle]
+pytestmark = pytest.mark.oracle
 
 WORDS = list("abcdefghijklmnopqrstuvwxyz")
 CASES = {

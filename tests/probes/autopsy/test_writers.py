@@ -13,7 +13,7 @@ import pytest
 from probe.probes.autopsy.diagnose import diagnose
 from probe.probes.autopsy.read import read_log
 
-pytestmark = [pytest.mark.slow, pytest.mark.oracle]
+pytestmark = pytest.mark.oracle
 
 
 def model_and_pairs(directory: Path) -> tuple[Any, Any, Any]:

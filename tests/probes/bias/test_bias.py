@@ -220,7 +220,6 @@ def test_groups_too_small_to_reject_cost_the_others_nothing():
     assert verdicts(judge_bias(pairs(gaps, groups=groups)))["big"] == "favours chosen"
 
 
-@pytest.mark.slow
 def test_false_verdicts_are_rare_end_to_end():
     """Three groups of twelve without any preference, bound 0: at most 5% of runs name one, up to 3 errors."""
     rng, runs = np.random.default_rng(3), 100

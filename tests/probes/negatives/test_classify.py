@@ -46,7 +46,6 @@ def test_leave_one_out_error_equals_refitting():
     assert chosen[0] == np.argmin(errors)
 
 
-@pytest.mark.slow
 def test_shuffled_labels_stay_within_alpha():
     """200 label shuffles of one set: p ≤ α in no more of them than a binomial of rate α allows (99.9%).
 

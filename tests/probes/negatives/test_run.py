@@ -77,7 +77,6 @@ def test_out_of_memory_halves_the_packs_that_are_read(file, saved, monkeypatch, 
     assert capsys.readouterr().err.count("out of memory") == 1
 
 
-@pytest.mark.slow
 def test_everything_at_once(file, saved, monkeypatch, tmp_path, capsys):
     measured = run(file, saved, monkeypatch, tmp_path, samples=3, beta=0.1)
     names = {e.name for e in measured.run.estimates}
@@ -117,7 +116,6 @@ def test_everything_at_once(file, saved, monkeypatch, tmp_path, capsys):
     assert "PB203" in codes  # the rejected sides lack the space in front
 
 
-@pytest.mark.slow
 def test_gaps_and_budget_are_those_of_bias(file, saved, monkeypatch, tmp_path):
     """One reading serves both commands: the same gaps pair by pair, the same share over budget."""
     measured = run(file, saved, monkeypatch, tmp_path, surface=False, gradients=0, plan=None, beta=0.1)

@@ -221,7 +221,6 @@ def test_texts_without_a_common_feature_give_silent_features():
     assert not grams["words"].any()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["listing_taste_hype", "epistemic_stance"])
 def test_a_trivial_set_with_its_sides_shuffled_is_at_chance(name):
     """200 shuffled copies of a set that is told apart in nearly all pairs: p ≤ α no oftener than a test of

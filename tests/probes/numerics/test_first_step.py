@@ -165,7 +165,6 @@ def test_every_method_takes_its_step_and_leaves_the_model_alone(small, encoded, 
     assert all(torch.equal(p, before[name]) for name, p in small.named_parameters())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plan", "codes"),
     [

@@ -1,0 +1,61 @@
+"""The sentence of a run's summary on what a short training did: to margins, to ranking, to the answers."""
+
+from __future__ import annotations
+
+from ..number_format import count, measured, number
+from ..records import Run
+from ..shared_limits import CHANCE
+
+LEAST_CHOSEN_FALL = 0.05  # nats/token that the chosen side loses: less is nothing to act on, however sure
+
+
+def would_learn(run: Run) -> str:
+    """What a short training did to unseen pairs, and to what the model writes on unseen prompts."""
+    found = run.estimate("trial_accuracy")
+    if found is None or found.value is None:
+        return _written(run, "What the model writes after a short training")
+    rises = f"A short training raises the margin of {measured(found)} of {found.n:,} unseen pairs"
+    learns = found.low is not None and found.low > CHANCE
+    if found.low is None or found.high is None:
+        rises += ", without an interval, so that nothing follows"
+    elif not learns:
+        rises += ", worse than chance" if found.high < CHANCE else ", which is not shown to beat chance"
+    follows = _written(run, "what the model writes", like=learns)
+    told = f"{rises}{_reranks(run)}{_sinks(run)}"
+    return f"{told}; {follows}" if follows else f"{told}."
+
+
+def _reranks(run: Run) -> str:
+    """What became of the share that the model ranks right: margins may rise where no order changes."""
+    moved = run.estimate("ranking_change")
+    if moved is None or moved.value is None:
+        return ""
+    by, low, high = (number(x, "points") for x in (moved.value, moved.low, moved.high))
+    if float(f"{moved.value:.2f}") == 0:
+        return " and leaves the share ranked right as it was"
+    return f" and changes the share ranked right by {by} [{low}, {high}] percentage points"
+
+
+def _sinks(run: Run) -> str:
+    change = run.estimate("trial_chosen_change")
+    if (
+        change is None
+        or change.high is None
+        or change.high >= 0
+        or abs(change.value or 0.0) < LEAST_CHOSEN_FALL
+    ):
+        return ""
+    return f", while the chosen side itself loses {abs(change.value or 0.0):.2f} nats/token"
+
+
+def _written(run: Run, what: str, *, like: bool | None = None) -> str:
+    """What became of the answers; `like`: whether the ranking before it in the sentence was learnt."""
+    up = run.estimate("behaviour_up")
+    if up is None or up.value is None or up.low is None or up.high is None:
+        return ""
+    of = f"of {count(up.n, 'answer')} that moved, {measured(up)} went to the chosen kind"
+    if up.low > CHANCE:
+        return f"{what} follows: {of}." if like is not False else f"{what} moves all the same: {of}."
+    if up.high < CHANCE:
+        return f"{what} goes the other way: {of}."
+    return f"{what} is not shown to follow: {of}."
