@@ -7,7 +7,7 @@ interval, no trial leaves its condition open. No torch at import.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import ProbeError
@@ -76,7 +76,7 @@ def cut_short(expected: float, asked: GateRequest, given: GateRequest) -> Findin
     less = list(_less(asked, given))
     if not less:
         return None
-    text = f"to stay within --budget {_joined(less)} ({in_words(expected)} expected)"
+    text = f"to stay within --budget {', and '.join(less)} ({in_words(expected)} expected)"
     return Finding("PB611", "info", text, "Allow more time where a condition is still open.")
 
 
@@ -87,7 +87,3 @@ def _less(asked: GateRequest, given: GateRequest) -> Iterator[str]:
         yield f"the trial takes {given.trial_pairs} pairs instead of {asked.effort.trial * asked.trial_pairs}"
     if given.effort.states != asked.effort.states:
         yield f"states of {given.effort.states} pairs were read instead of {asked.effort.states}"
-
-
-def _joined(parts: Iterable[str]) -> str:
-    return ", and ".join(parts)

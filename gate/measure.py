@@ -18,7 +18,7 @@ from ..progress import alive
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
 from ..scoring.options import is_endpoint
-from ..scoring.processes import exchange
+from ..scoring.processes import exchange, world
 from ..scoring.told import once
 from . import cache, plan
 from .clean import on_clean_labels
@@ -132,5 +132,7 @@ def _timed(probe: Probe, work: Work, timed: Schedule) -> Measured:
 def _kept(name: str, work: Work) -> tuple[Measured, str] | None:
     """A kept part that every process of the launch has: several machines have a cache each."""
     known = cache.read(name)
+    if world() == 1:
+        return known  # without asking for the device, which loads the model
     everyone = exchange(known is not None, cpu=work.session.loaded.device.type == "cpu")
     return known if all(everyone) else None

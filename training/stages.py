@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from ..errors import CannotMeasure, ProbeError
 from ..pairs.record import Pair
 from ..scoring.encode import Encoder
-from ..scoring.flags import EXCLUDING
 from ..scoring.model import LoadedModel
 from ..scoring.scores import EncodedSide
 from .guard_records import Event
@@ -125,11 +124,7 @@ def save_weights(loaded: LoadedModel, directory: Path, *, full: bool) -> Path:
 
 def encoded_texts(texts: Iterable[Pair], encoder: Encoder) -> list[EncodedSide]:
     """The texts of `training.texts.read_texts` as sides to be scored or trained on."""
-    return [codes.chosen for codes in encoder.many(list(texts)) if not _empty(codes.flags)]
-
-
-def _empty(flags: Sequence[str]) -> bool:
-    return "nothing_left" in EXCLUDING.intersection(flags)
+    return [codes.chosen for codes in encoder.many(list(texts)) if "nothing_left" not in codes.flags]
 
 
 def _event_row(event: Event, stage: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def got_worse(condition: Condition, change: QuantityChange) -> Finding:
         "PB901",
         "error",
         f"{_where(condition.group)} got worse: {quantity.help}, {_moved(change)}, "
-        f"allowed {_signed(condition.limit or 0.0, quantity.units)}",
+        f"allowed {told(condition.limit or 0.0, quantity.units)}",
         "Keep the base model; look at this group's items before training again.",
         group=condition.group,
         estimate=change.estimate,
@@ -147,7 +147,3 @@ def _moved(change: QuantityChange) -> str:
         f"{number(change.before, units)} → {number(change.after, units)} "
         f"({told(e.value, units)} {change_interval(e.low, e.high, units)} {units})"
     )
-
-
-def _signed(value: float, units: str) -> str:
-    return told(value, units)

@@ -53,7 +53,7 @@ class Flag(IntFlag):
 def chat_flags(pair: Pair) -> int:
     """The bits of `Flag` that tell how the row was meant, and whether it is read so."""
     flags = Flag(0)
-    if _unread(pair):
+    if unread_column(pair):
         flags |= Flag.UNREAD
     if isinstance(pair.prompt, str) and any(mark in pair.prompt for mark in RENDERED):
         flags |= Flag.RENDERED
@@ -74,10 +74,6 @@ def unread_column(pair: Pair) -> str:
         return ""
     names = CONTEXT_FIELDS if pair.prompt else (*PROMPT_LIKE_FIELDS, "system")
     return next((n for n in names if _says(pair.meta.get(n))), "")
-
-
-def _unread(pair: Pair) -> bool:
-    return bool(unread_column(pair))
 
 
 def _says(value: Any) -> bool:

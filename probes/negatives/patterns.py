@@ -1,6 +1,6 @@
 """Templates: responses that open alike, end alike, or carry the other side's text in a frame.
 
-Exact counts on tokens (`features.tokens`); no model, no threshold on similarity.
+Exact counts on tokens (`features.split_tokens`); no model, no threshold on similarity.
 """
 
 from __future__ import annotations

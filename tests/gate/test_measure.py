@@ -116,5 +116,6 @@ def test_rows_that_no_table_shows_bring_their_section(gate):
 def test_an_endpoint_is_asked_for_log_probs_alone():
     request = GateRequest(Source.of("x", None, None, False), ModelOptions("http://127.0.0.1:1/v1"))
     for probe in PROBES:
-        told = measure._idle(probe, request)
-        assert told.startswith("not measured: it needs the weights") is (probe.model and probe.weights)
+        state = measure._possible(probe, request)[1]
+        without = measure.TEXT_ALONE if probe.text else measure.NO_WEIGHTS
+        assert state == (without if probe.model and probe.weights else measure.DONE)

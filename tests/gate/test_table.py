@@ -316,7 +316,7 @@ def test_every_stage_has_a_recipe_for_every_size_and_tuning():
         for size in (None, 10**6, 10**9, 10**11):
             for tuning in ("lora", "full"):
                 assert shipped_values(stage, parameters=size, n=10, tuning=tuning)["source"]
-    with pytest.raises(ProbeError, match="no method"):
+    with pytest.raises(ProbeError, match="not a method"):
         shipped_values("ppo", parameters=None, n=10)
 
 

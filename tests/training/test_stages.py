@@ -150,7 +150,7 @@ def test_steps_are_told_as_the_epochs_that_they_come_to():
 def test_methods_and_stages_are_checked():
     assert stages_of("sft+dpo") == ("sft", "dpo")
     for wrong in ("ppo", "sft+", ""):
-        with pytest.raises(ProbeError, match="no method"):
+        with pytest.raises(ProbeError, match="not a method"):
             stages_of(wrong)
 
 

@@ -14,7 +14,7 @@ from probe.gate.promote.deploy import promote, restore_previous
 KILLER = """
 import os, shutil, signal, sys
 from pathlib import Path
-from probe.gate.promote.deploy import promote, rollback
+from probe.gate.promote.deploy import promote, restore_previous
 
 EVENTS = {"os.rename", "os.symlink", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.copyfile",
           "ctypes.dlsym", "os.chmod", "os.utime", "tempfile.mkstemp", "shutil.rmtree"}
@@ -35,7 +35,7 @@ while True:
                     os.kill(os.getpid(), signal.SIGKILL)
         sys.addaudithook(hook)
         if act == "rollback":
-            rollback(home / "serve")
+            restore_previous(home / "serve")
         else:
             promote(home / "new", home / "serve")
         os._exit(0)

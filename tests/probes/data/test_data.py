@@ -366,7 +366,7 @@ def test_command_line(tmp_path: Path) -> None:
 def test_no_torch_without_a_tokenizer(tmp_path: Path) -> None:
     write(tmp_path / "p.jsonl", list(clean_rows(5, 12)))
     code = (
-        "import sys; from pathlib import Path; from probe.probes.data.run import DataRequest, measure; "
-        "measure(DataRequest(Path('p.jsonl'))); sys.exit('torch' in sys.modules)"
+        "import sys; from pathlib import Path; from probe.probes.data.run import DataRequest, check_data; "
+        "check_data(DataRequest(Path('p.jsonl'))); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60).returncode == 0
