@@ -102,7 +102,7 @@ class UnpairedStage(Stage):
     def judged(
         self, sums: Sequence[float], items: Sequence[Example], step: int
     ) -> tuple[dict[str, Any], HeldOut]:
-        """As `evaluate.evaluation_row`: the point is that of all held-out answers, the change that of wanted ones."""
+        """As `evaluation_row`; the point is that of all held-out answers, the change that of wanted ones."""
         found, constants = np.asarray(sums, dtype=np.float64).reshape(-1, 2), self.recipe.constants
         known = np.array([reference_of(item) for item in items])
         point = float(reference_point(torch.from_numpy(found[:, 1] - known[:, 1])))
