@@ -104,7 +104,7 @@ TERMS: dict[str, str] = {
     "accepted": "A finding that the configuration accepts, with a reason and a date until which that holds.",
     "until": "The last day on which an accepted finding is accepted.",
     "reason": "Why a finding is accepted, as the configuration says.",
-    "not gating": "Such a condition is shown and does not change the verdict.",
+    "for information": "Such a condition is shown and does not change the verdict.",
     "code": "The code of a finding, such as PB101; `probe explain PB101` says what it means.",
     "error": "A finding that spoils training or the measurement.",
     "warning": "A finding that may spoil training or change what it teaches.",

@@ -106,7 +106,7 @@ def _runner_up(row: Row, others: list[Row], facts: RunFacts, settings: JudgeSett
     then = next((other.method for other in others), "do-not-train" if row.stages else "none")
     shown = {
         "method": then,
-        "what_would_change_it": row.change + _judged_again(row, facts) + _more_pairs(row, facts, settings),
+        "what_would_change_it": _judged_again(row, facts) + _more_pairs(row, facts, settings),
     }
     lever = told(facts.run)
     advice = row.advice(facts.run)
@@ -115,14 +115,16 @@ def _runner_up(row: Row, others: list[Row], facts: RunFacts, settings: JudgeSett
 
 
 def _judged_again(row: Row, facts: RunFacts) -> str:
-    """What the table decides under the wish that the row names: judged again, not promised."""
+    """What would change the decision, with what it would then be: judged again, not promised."""
     goals = [goal for goal in get_args(Goal) if f"--goal {goal}" in row.change]
     other = [dataclasses.replace(facts, goal=goal) for goal in goals]
     other += [dataclasses.replace(facts, one_stage=False)] if "two stages" in row.change else []
     methods = [next(r.method for r in ROWS if r.holds(case) is not None) for case in other]
     if not methods:
-        return ""
-    return f": then {methods[0]}" if methods[0] != row.method else f": judged so, it is still {methods[0]}"
+        return row.change
+    if methods[0] != row.method:
+        return f"{row.change}: then {methods[0]}"
+    return f"nothing that was tried; not even {row.change}"
 
 
 def _more_pairs(row: Row, facts: RunFacts, settings: JudgeSettings) -> str:

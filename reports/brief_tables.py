@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..records import Condition, Run
 from .tables import RESULTS, data_checks
-from .view import SEVERITY_MARKS, Column, Table, condition_name, limit, noted, result, value
+from .view import SEVERITY_MARKS, Column, Table, condition_code, condition_name, limit, noted, result, value
 
 
 def open_conditions(run: Run) -> Table:
@@ -21,7 +21,9 @@ def open_conditions(run: Run) -> Table:
         Column("result"), Column("condition"), Column("measured", "right"), Column("limit", "right"),
         Column("code", drop=1), Column("why", "note"),
     )  # fmt: skip
-    rows = tuple((result(c, run), condition_name(c), value(c), limit(c), c.code, _why_open(c)) for c in left)
+    rows = tuple(
+        (result(c, run), condition_name(c), value(c), limit(c), condition_code(c), _why_open(c)) for c in left
+    )
     return Table("open", _told(rows, passed), columns, rows, limit=10)
 
 

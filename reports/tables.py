@@ -18,6 +18,8 @@ from .view import (
     Column,
     IntervalCell,
     Table,
+    condition_code,
+    condition_title,
     details,
     limit,
     named,
@@ -59,8 +61,8 @@ def conditions(run: Run) -> Table:
 
 
 def _condition(c: Condition, run: Run) -> tuple[str, ...]:
-    name = c.name if c.gates else f"{c.name} (not gating)"
-    return result(c, run), name, c.group, value(c), limit(c), c.code, c.message
+    name = condition_title(c) if c.gates else f"{condition_title(c)} (for information)"
+    return result(c, run), name, c.group, value(c), limit(c), condition_code(c), c.message
 
 
 def groups(run: Run) -> Table:

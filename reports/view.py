@@ -132,14 +132,24 @@ def measured_on(run: Run) -> list[str]:
     return [part for part in parts if part]
 
 
-def condition_name(condition: Condition) -> str:
-    """The condition's name as it is read: `length accuracy in advice`.
+def condition_title(condition: Condition) -> str:
+    """The condition's name as it is read, without its group: `length accuracy`.
 
     Where a trial's answers were judged, they are what its condition counts, and what it is called by.
     """
     judged = condition.measured is not None and condition.measured.name == "behaviour_up"
-    name = "answers moved" if judged else condition.name.replace("_", " ")
+    return "answers moved" if judged else condition.name.replace("_", " ")
+
+
+def condition_name(condition: Condition) -> str:
+    """The condition's name with its group: `length accuracy in advice`."""
+    name = condition_title(condition)
     return name if condition.group == "all" else f"{name} in {condition.group}"
+
+
+def condition_code(condition: Condition) -> str:
+    """The finding that a failure would be, or its family where the condition is about many: `PB3xx`."""
+    return condition.code if len(condition.code) > 3 else f"{condition.code}xx"
 
 
 def value(condition: Condition) -> str:

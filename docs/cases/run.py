@@ -25,7 +25,7 @@ RUNS = ROOT / ".probe/cases"
 CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]
 MARKS = ("✗ ", "! ", "· ")  # what opens a finding
 VERDICTS = ("PASS ", "FAIL ", "INCONCLUSIVE ")
-TABLES = ("conditions", "what did not pass", "what decides", "what is noted")
+TABLES = ("conditions", "numbers beside the conditions")
 KEPT = (*VERDICTS, "why ", "recipe: ", *TABLES, "attributes by rule")  # sections shown, by how they open
 CUT = "[…]"
 # Sections after the readings: a heading, and the key of their steps or text.
