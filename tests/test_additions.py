@@ -82,7 +82,7 @@ given = outcome("hinge", Logps(3 * ones, ones, ones, ones), Logps(ones, ones, on
 assert given.loss.tolist() == [0.5, 0.5] and given.chosen_rewards.tolist() == [0.5, 0.5]
 assert shipped_values("hinge", parameters=None, n=64)["beta"] == 0.1 and stages_of("sft+hinge")
 """
-READER = """def _pipes(file: IO[bytes]) -> Rows:
+READER = """def _pipes(file: IO[bytes]) -> JsonRows:
     return _csv(file, "|")
 
 
