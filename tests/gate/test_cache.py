@@ -47,6 +47,11 @@ def test_whatever_a_part_depends_on_is_in_its_name(other):
     assert cache.entry_name("trial", DEPENDS) != cache.entry_name("trial", {**DEPENDS, **other})
 
 
+def test_the_order_in_which_it_is_told_is_not():
+    turned = dict(reversed([*DEPENDS.items()]))
+    assert [*turned] != [*DEPENDS] and cache.entry_name("trial", turned) == cache.entry_name("trial", DEPENDS)
+
+
 def test_so_are_the_probe_and_the_code_that_measures(monkeypatch):
     before = cache.entry_name("trial", DEPENDS)
     assert before != cache.entry_name("bias", DEPENDS)

@@ -378,14 +378,20 @@ def test_more_pairs_are_promised_only_as_far_as_they_would_be_read():
     assert "more pairs" in told(whole) and "more pairs" not in told(whole - 1)
 
 
-def test_the_tests_that_share_alpha_are_the_conditions_that_have_enough_pairs():
+@pytest.mark.parametrize(("others", "shared"), [({}, 1), ({"agreement": 100}, 2), ({"agreement": 9}, 1),
+                                                ({"agreement": 100, "template_share": 100}, 3)])  # fmt: skip
+def test_the_tests_that_share_alpha_are_the_conditions_that_have_enough_pairs(others, shared):
     """Pairs that settle the trial, by hand, among as many tests as there are other measured conditions."""
     run = make_run({"trial_accuracy": (0.56, 0.46, 0.66), "length_accuracy": (0.6, 0.5, 0.7)})
+    ends = {"agreement": (0.95, 0.9, 0.99), "template_share": (0.1, 0.05, 0.2)}
+    more = tuple(estimate(name, *ends[name], n) for name, n in others.items())
+    run = dataclasses.replace(run, estimates=(*run.estimates, *more))
     judged = judge(run, JudgeSettings())
     gating = [
         c for c in judged.verdict.conditions if c.gates and c.name in RULES and not RULES[c.name].forbids
     ]
     tests = sum(c.measured is not None and c.measured.n >= JudgeSettings().minimum_n for c in gating)
+    assert tests == shared
     trial = run.estimate("trial_accuracy")
     expected = pairs_to_settle(trial, THRESHOLDS["trial_accuracy"].value, 0.05, tests)
     assert (

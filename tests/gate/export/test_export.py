@@ -426,3 +426,8 @@ def test_the_embedded_model_is_named_by_its_directory_or_copied(chatted, tmp_pat
     (config,) = write_configs(run, "trl", tmp_path / "out", with_model=True)
     copied = Path(settings_of(config)["model_name_or_path"])
     assert copied == (tmp_path / "out/model").resolve() and (copied / "config.json").exists()
+
+
+def test_yaml_keeps_the_order_and_leaves_out_what_has_no_value():
+    values = {"model": "tiny", "beta": 0.1, "adapter": None, "a": [1, 2]}
+    assert as_yaml(values, ["one\ntwo"]) == "# one\n# two\nmodel: tiny\nbeta: 0.1\na: [1, 2]\n"
