@@ -3,7 +3,7 @@
     python bench/mutants.py                          a sample of every module below, then the table
     python bench/mutants.py stats/power.py --most 60 one module
     python bench/mutants.py --left                   the modules that have no row of the seed as they are now
-    python bench/mutants.py --survivors              try what survived on slower and newer tests
+    python bench/mutants.py --survivors              try what survived on whole test files, as they are now
     python bench/mutants.py --report --write         what is stored, into docs/reliability.md
 
 A mutant changes one operator, comparison, constant or truth value of one line, in a copy of the package. The
@@ -28,8 +28,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mutants_made import EQUIVALENT, Mutant, mutants
@@ -49,7 +49,7 @@ LIBRARIES = (
     "numpy", "scipy.stats", "torch", "transformers", "peft", "hypothesis", "pytest", "statsmodels.api",
 )  # fmt: skip
 FLAGS = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0"]
-QUICK, SLOWER = 3.0, 30.0  # seconds of the CPU for the tests of a mutant: at first, and of a survivor
+QUICK, LONGEST = 3.0, 300.0  # seconds of the CPU for the tests of a mutant: at first, and of a survivor
 KEPT = ROOT / ".probe" / "mutants" / "reached.json"
 
 
@@ -112,19 +112,25 @@ def _child(package: Path, work: Callable[[], int], seconds: float) -> None:
     os._exit(code)
 
 
-def survives(found: Reach, module: str, text: str, names: list[str]) -> bool:
-    """Whether these tests pass on the copy with the module's text changed."""
-    place = found.package / module
-    sound = place.read_text(encoding="utf-8")
-    place.write_text(text, encoding="utf-8")
+def survives(package: Path, module: str, text: str, names: list[str], seconds: float) -> bool:
+    """Whether these tests pass on the copy with the module's text changed, within seconds of the CPU."""
 
     def child() -> int:
         import pytest
 
-        return int(pytest.main([*FLAGS, "-x", *names]))
+        return int(pytest.main([*FLAGS, "-x", *names, "-m", "not slow and not oracle"]))
 
+    with changed(package / module, text):
+        return forked(package, child, seconds) == 0
+
+
+@contextmanager
+def changed(place: Path, text: str) -> Iterator[None]:
+    """The file with another text for a while."""
+    sound = place.read_text(encoding="utf-8")
+    place.write_text(text, encoding="utf-8")
     try:
-        return forked(found.package, child, 20 + 3 * found.seconds(names)) == 0
+        yield
     finally:
         place.write_text(sound, encoding="utf-8")
 
@@ -149,7 +155,7 @@ def measure(found: Reach, module: str, asked: argparse.Namespace) -> dict:
         if not tried and names:
             names = _sound(found, module, mutant, names)
         tried += 1
-        if not names or survives(found, module, text, names):
+        if not names or _passes(found, module, text, names):
             survivors.append(told if names else f"{told} (no test reaches it)")
             print(f"{module}:{survivors[-1]}", file=sys.stderr, flush=True)
     return {
@@ -159,33 +165,52 @@ def measure(found: Reach, module: str, asked: argparse.Namespace) -> dict:
     }  # fmt: skip
 
 
+def _passes(found: Reach, module: str, text: str, names: list[str]) -> bool:
+    return survives(found.package, module, text, names, 20 + 3 * found.seconds(names))
+
+
 def _sound(found: Reach, module: str, mutant: Mutant, names: list[str]) -> list[str]:
     """A control: the tests of a mutant that pass without it; one that does not is left out for good."""
-    text = ast.unparse(mutant.tree)
-    if survives(found, module, text, names):
+    text, out = ast.unparse(mutant.tree), found.package.parent / "failed.json"
+    if _passes(found, module, text, names):
         return names
-    for name in names:
-        if not survives(found, module, text, [name]):
-            print(f"{name}: fails without a mutant, and is left out", file=sys.stderr, flush=True)
-            del found.tests[name]
+    with changed(found.package / module, text):
+        forked(found.package, lambda: _failing(names, out), 60 + 6 * found.seconds(names))
+    for name in json.loads(out.read_text()):
+        print(f"{name}: fails without a mutant, and is left out", file=sys.stderr, flush=True)
+        found.tests.pop(name, None)
     return found.of(module, mutant)
 
 
-def again(found: Reach, row: dict) -> dict:
-    """The row with its survivors that slower or newer tests kill under `since`, and the equal ones told."""
+def _failing(names: list[str], out: Path) -> int:
+    import pytest
+
+    plugin = Reached(Path("nowhere"))
+    code = int(pytest.main([*FLAGS, *names], plugins=[plugin]))
+    out.write_text(json.dumps(plugin.failed))
+    return code
+
+
+def again(package: Path, row: dict) -> dict:
+    """The row with its survivors that the whole test files of the module kill under `since`.
+
+    Those files are the one of its name and those that import it, as they are now.
+    """
     module = row["module"]
+    source = (package / module).read_text(encoding="utf-8")
+    files = Reach(package, {}, QUICK).files(module)
     left, since, equivalent = [], list(row["since"]), dict(row["equivalent"])
-    known = {m.made()[0]: m for m in mutants((found.package / module).read_text(encoding="utf-8"))}
+    known = {m.made()[0]: m for m in mutants(source)}
+    if not survives(package, module, source, files, LONGEST):
+        raise SystemExit(f"{module}: {', '.join(files)} fail without a mutant")
     for survivor in row["survivors"]:
         told = survivor.removesuffix(" (no test reaches it)")
         if reason := EQUIVALENT.get((module, told.partition(": ")[2])):
             equivalent[told] = reason
-            continue
-        names = found.of(module, known[told])
-        if names and not survives(found, module, known[told].made()[1], names):
-            since.append(told)
-        else:
+        elif survives(package, module, known[told].made()[1], files, LONGEST):
             left.append(survivor)
+        else:
+            since.append(told)
     tried = row["killed"] + len(left) + len(since)
     return {**row, "tried": tried, "survivors": left, "since": since, "equivalent": equivalent}
 
@@ -207,14 +232,21 @@ def run(asked: argparse.Namespace) -> None:
         package = Path(place).resolve() / "src" / "probe"
         ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".probe", "*.egg-info")
         shutil.copytree(ROOT, package, ignore=ignored, symlinks=True)
-        found = reach(package, list(asked.tests), asked.seconds or (SLOWER if asked.survivors else QUICK))
+        if asked.survivors:
+            _try_survivors(package, asked)
+            return
+        found = reach(package, list(asked.tests), asked.seconds)
         for module in asked.modules or judging():
             row = rows().get(module, {})
             known = row.get("seed") == asked.seed and fresh(row)
-            if asked.survivors and row.get("survivors") and fresh(row):
-                store(again(found, row))
-            elif not asked.survivors and not (asked.left and known):
+            if not (asked.left and known):
                 store(measure(found, module, asked))
+
+
+def _try_survivors(package: Path, asked: argparse.Namespace) -> None:
+    for module, row in rows().items():
+        if row["survivors"] and fresh(row) and module in (asked.modules or [module]):
+            store(again(package, row))
 
 
 def main() -> None:
@@ -225,7 +257,9 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", default=TESTS)
     parser.add_argument("--most", type=int, default=8, help="mutants of a module, of a large one more")
     parser.add_argument("--rate", type=float, default=0.15, help="the share of a large module's mutants")
-    parser.add_argument("--seconds", type=float, help="of the CPU for the tests of a mutant, fastest first")
+    parser.add_argument(
+        "--seconds", type=float, default=QUICK, help="for the tests of a mutant, fastest first"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--left", action="store_true", help="go on: leave out what this seed has measured")
     parser.add_argument("--survivors", action="store_true", help="try the stored survivors again")

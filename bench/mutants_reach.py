@@ -147,6 +147,13 @@ class Reach:
         rest = [names - set(first) for names in (naming, reaching)]
         return first + self._quickest(rest)
 
+    def files(self, module: str) -> list[str]:
+        """The test files of a module: the one of its name, and those that import it."""
+        own = sorted(self.package.rglob(f"tests/**/test_{Path(module).stem}.py"))
+        importing = (self.package / name for name in sorted(self.importers[module]))
+        found = [f.relative_to(self.package) for f in (*own, *importing) if f.name.startswith("test_")]
+        return list(dict.fromkeys(map(str, found)))
+
     def seconds(self, names: list[str]) -> float:
         return sum(self.tests[name]["seconds"] for name in names)
 

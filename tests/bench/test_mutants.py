@@ -85,6 +85,11 @@ def test_a_constant_is_tried_on_the_tests_that_import_it_its_own_page_first(pack
     assert by_line["4"] == ["tests/test_c.py::test_over"]
 
 
+def test_a_survivor_is_tried_on_the_files_of_its_module(package):
+    (package / "tests/test_d.py").write_text("from probe import a\n")
+    assert Reach(package, {}, 3.0).files("a.py") == ["tests/test_a.py", "tests/test_d.py"]
+
+
 def test_imports_are_read_in_every_form(package):
     file = package / "tests/test_b.py"
     file.write_text(
