@@ -65,7 +65,9 @@ def test_what_fits_is_no_finding(asked):
     assert prepared(REQUEST, "1m", "2GiB").findings == ()
 
 
-@pytest.mark.parametrize(("budget", "memory", "told"), [("soon", None, "no time"), (None, "big", "no size")])
+@pytest.mark.parametrize(
+    ("budget", "memory", "told"), [("soon", None, "is not a time"), (None, "big", "is not a size")]
+)
 def test_what_is_no_time_or_size_is_told_before_anything_is_loaded(budget, memory, told):
     check_asked("5m", "24GiB")
     with pytest.raises(ProbeError, match=told):

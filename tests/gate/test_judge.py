@@ -49,6 +49,26 @@ def test_good_pairs_pass():
     assert (judged.verdict.status, judged.verdict.exit_code) == ("pass", 0)
 
 
+def test_a_condition_says_why_it_is_open_and_says_nothing_where_it_is_not():
+    """Of what a probe would find wrong: done, off, and found."""
+    off = dataclasses.replace(make_run(), details={"probes": {**DONE["probes"], "data": "off"}})
+    for run, expected in (
+        (make_run(), ("pass", "")),
+        (off, ("inconclusive", "not measured (data: off); what was not run never passes")),
+        (make_run([error("PB301")]), ("fail", "something is wrong")),
+    ):
+        judged = judge(run, JudgeSettings(today=TODAY))
+        (found,) = (c for c in judged.verdict.conditions if c.name == "data")
+        assert (found.result, found.message) == expected
+
+
+@pytest.mark.parametrize(("command", "kept"), [("gate", []), ("report", ["a row"])])
+def test_differences_of_an_earlier_judgement_are_those_of_a_gate_alone(command, kept):
+    """A gate's come from its baseline, and are judged anew; those of a report are its own."""
+    run = dataclasses.replace(make_run(), command=command, details={**DONE, "differences": ["a row"]})
+    assert judge(run, JudgeSettings(today=TODAY)).details.get("differences", []) == kept
+
+
 @pytest.mark.parametrize(("agreement", "failing"), [(0.5, "agreement"), (0.8, "no PB310")])
 def test_wrong_labels_fail_by_themselves_not_as_broken_data(agreement, failing):
     found = results(judge(make_run([error("PB310")], agreement=agreement), JudgeSettings(today=TODAY)))

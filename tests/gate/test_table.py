@@ -170,6 +170,15 @@ def test_the_users_names_of_the_sides_stand_in_the_reasons():
     assert "The base model favours CICO." in [reason.text for reason in decision(run).reasons]
 
 
+@pytest.mark.parametrize(
+    ("limits", "stages"),
+    [({}, ("dpo_norm",)), ({"length_accuracy": 0.6}, ("dpo_norm",)), ({"length_accuracy": False}, ("dpo",))],
+)
+def test_what_the_config_switches_off_raises_no_concern_and_another_limit_does(limits, stages):
+    run = make_run({**CERTAIN, **LENGTH})
+    assert decide(run, JudgeSettings(limits=limits)).decision.stages == stages
+
+
 def test_goal_taste_turns_a_matter_of_fact_into_two_stages():
     run = CASES["matter-of-fact"][0]
     assert decision(run, goal="taste").method == "sft+dpo"
@@ -378,8 +387,15 @@ def test_more_pairs_are_promised_only_as_far_as_they_would_be_read():
     assert "more pairs" in told(whole) and "more pairs" not in told(whole - 1)
 
 
-@pytest.mark.parametrize(("others", "shared"), [({}, 1), ({"agreement": 100}, 2), ({"agreement": 9}, 1),
-                                                ({"agreement": 100, "template_share": 100}, 3)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("others", "shared"),
+    [
+        ({}, 1),
+        ({"agreement": 19}, 1),
+        ({"agreement": 20}, 2),
+        ({"agreement": 100, "template_share": 100}, 3),
+    ],
+)
 def test_the_tests_that_share_alpha_are_the_conditions_that_have_enough_pairs(others, shared):
     """Pairs that settle the trial, by hand, among as many tests as there are other measured conditions."""
     run = make_run({"trial_accuracy": (0.56, 0.46, 0.66), "length_accuracy": (0.6, 0.5, 0.7)})
