@@ -92,7 +92,7 @@ def _context(run: Run) -> dict[str, Any]:
         "next_told": next_told(run),
         "next_parts": command_parts(run.next) if run.next else [],
         "show_any": show_command(run, "LINE") or "",
-        "instruction": instruction(run) if run.command == "gate" else "",  # else it is carried out
+        "title_text": _title_text(run),
         "decided": in_words(run.decision) if run.decision else "",
         "sides": sides(run),
         "tables": {table.key: table for table in tables.tables(run)},
@@ -108,6 +108,14 @@ def _context(run: Run) -> dict[str, Any]:
         "reproduce": reproduce(run),
         "metadata": _metadata(run),
     }
+
+
+def _title_text(run: Run) -> str:
+    """The title beside the verdict: what to do, or which side is preferred; the counts stand below it."""
+    if run.command == "gate" and (said := instruction(run)):
+        return said
+    text = headline(run).text
+    return text.split(":")[0] if run.command == "bias" and run.summary else text
 
 
 def _figures(run: Run) -> dict[str, Markup]:
