@@ -45,7 +45,7 @@ def render(run: Run) -> str:
         escaped(" · ".join([*subject(run), *measured_on(run)])),
         _grid(left, OPEN) if (left := open_conditions(run)).rows else "",
         "\n".join(_finding(f, run) for f in grave),
-        _fold("all findings", "\n".join(_finding(f, run) for f in told)) if len(told) > len(grave) else "",
+        _fold("the other findings", "\n".join(_finding(f, run) for f in told if f not in grave)),
         _fold("why", "\n".join(_reasons(run))),
         *[_fold(table.title, _grid(table)) for table in tables(run)],
         _fold("what gives a side away", _giveaways(run)),
