@@ -31,7 +31,7 @@ def data(
     everything: Annotated[bool, typer.Option("--all", help="Show every check and finding.")] = False,
     check: Annotated[
         bool,
-        typer.Option("--check", help="For hooks: many files, a line an error, exit 1."),
+        typer.Option("--check", help="For hooks: many files, one line per error, exit 1."),
     ] = False,
 ) -> int:
     """Check the pair file itself: broken rows, duplicates, lengths. Leaks and contrast too; no model is run.

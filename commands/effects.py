@@ -17,7 +17,9 @@ def effects(
     trait: Annotated[
         list[str] | None, typer.Option("--trait", help='A trait of your own, "NAME: text". Repeatable.')
     ] = None,
-    traits_file: Annotated[Path | None, typer.Option(help="A file of traits, one NAME: text a line.")] = None,
+    traits_file: Annotated[
+        Path | None, typer.Option(help="A file of traits, one NAME: text per line.")
+    ] = None,
     builtin: Annotated[bool, typer.Option(help="Whether the built-in traits are measured.")] = True,
     traits: Annotated[bool, typer.Option(help="Whether traits by system text are measured.")] = True,
     intended: Annotated[

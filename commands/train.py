@@ -37,7 +37,7 @@ def train(
     epochs: Annotated[float | None, typer.Option(help="Passes over the training pairs.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps; overrides --epochs.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs of an optimizer step, over all processes.")] = None,
-    beta: Annotated[float | None, typer.Option(help="β of DPO and its kin, of SimPO.")] = None,
+    beta: Annotated[float | None, typer.Option(help="β of DPO, its relatives and SimPO.")] = None,
     smoothing: Annotated[
         float | None, typer.Option(help="Share of flipped labels for cdpo and robust.")
     ] = None,
@@ -64,7 +64,7 @@ def train(
     replay: Annotated[Path | None, typer.Option(help="General texts mixed into SFT batches.")] = None,
     replay_share: Annotated[float, typer.Option(help="Their share of a batch.")] = 0.25,
     watch: Annotated[Path | None, typer.Option(help="Texts whose perplexity is watched.")] = None,
-    samples: Annotated[int, typer.Option(help="Samples a held-out prompt, before and after.")] = 2,
+    samples: Annotated[int, typer.Option(help="Samples per held-out prompt, before and after.")] = 2,
     micro_tokens: Annotated[int, typer.Option(help="Tokens of one pass; fewer need less memory.")] = 1024,
     mixed_precision: Annotated[str, typer.Option(help="no, bf16, fp16; weights stay float32.")] = "no",
     checkpointing: Annotated[
