@@ -93,7 +93,7 @@ TERMS: dict[str, str] = {
     "gate, note or decides.",
     "note": "A number past its limit that neither fails the gate nor carries the decision.",
     "decides": "A number past its limit that fails no gate by itself, and that the decision rests on.",
-    "decision": "The method that the gate recommends, or the statement that it recommends none. The verdict says "
+    "decision": "The method that the gate recommends, or that it recommends none. The verdict says "
     "whether the conditions are met, the decision what to do in either case.",
     "evidence": "What a rule of the decision table rests on: certain (arithmetic or exact counts), good "
     "(measured on these pairs, or published on several models), moderate (published once, an account, a "
@@ -172,7 +172,7 @@ TERMS: dict[str, str] = {
     "decoded greedily.",
     # Training, trials, numerics.
     "numerics": "The condition that forward pass, backward pass and one step stay finite.",
-    "initial loss": "Loss before the first step. For DPO and related losses with a reference it must be ln 2 ≈ "
+    "initial loss": "Loss before the first step. For DPO and losses like it with a reference it must be ln 2 ≈ "
     "0.693.",
     "trial accuracy": "Share of unseen pairs whose margin a short trial raises, as the reward accuracy that "
     "trainers log. It says nothing of how many are ranked right: see ranking change.",
