@@ -172,8 +172,8 @@ TERMS: dict[str, str] = {
     "decoded greedily.",
     # Training, trials, numerics.
     "numerics": "The condition that forward pass, backward pass and one step stay finite.",
-    "initial loss": "Loss before the first step. For DPO and losses like it with a reference it must be ln 2 ≈ "
-    "0.693.",
+    "initial loss": "Loss before the first step. For DPO and losses like it, with a reference, it must be "
+    "ln 2 ≈ 0.693.",
     "trial accuracy": "Share of unseen pairs whose margin a short trial raises, as the reward accuracy that "
     "trainers log. It says nothing of how many are ranked right: see ranking change.",
     "answers moved": "Of the answers on unseen prompts that a short trial moved, the share that moved to the "
