@@ -23,6 +23,8 @@ def test_what_the_answers_have_more_of_is_told():
     moved = next(e for e in found.estimates if e.name == "attribute_change:exclamations")
     assert moved.value == pytest.approx(sum(1 + i % 3 for i in range(16)) / 16)
     assert [f.code for f in found.findings] == ["PB906"] and "exclamations" in found.findings[0].message
+    row = next(row for row in found.details["attributes"] if row["attribute"] == "exclamations")
+    assert {(line - 1) % 3 for line in row["lines"]} == {2}  # answers are numbered from 1; these have three
     back = attributes_moved(LOUD, PLAIN)
     assert [-e.value for e in back.estimates] == [e.value for e in found.estimates]
 

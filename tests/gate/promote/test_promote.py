@@ -124,6 +124,13 @@ def test_unanimous_items_are_judged_by_signs_and_six_are_the_least():
     assert result_of([-1] * 40) == "inconclusive"  # on the limit: nobody can say
 
 
+def test_a_change_on_its_limit_has_a_p_of_one():
+    """Of skewed values both guarded tails are over a half, and a probability is 1 at most."""
+    values = np.random.default_rng(0).lognormal(0, 1.5, 40)
+    (claim,) = claims_of(change_of(np.zeros(40), values - values.mean() - 1.0), allowances((), 0.1))
+    assert claim.limit == -1.0 and claim.p() == 1.0
+
+
 def test_a_fall_within_the_allowance_passes_and_a_tighter_one_fails():
     draw = np.random.default_rng(0).normal(-0.5, 0.2, 40)
     assert result_of(draw) == "pass"
