@@ -11,10 +11,12 @@ import pytest
 from probe.__main__ import main
 from probe.errors import ProbeError
 from probe.gate.baseline import why_incomparable
+from probe.gate.promote import run as run_of_compare
 from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
 from probe.gate.promote.claims import allowances, claims_of, judge_claims
 from probe.gate.promote.judge import PromotionSettings, with_comparison
 from probe.gate.promote.sides import SideMeasurement, compared_models
+from probe.pairs.formats import fingerprint
 from probe.pairs.grades import read_grades
 from probe.records import Run
 from probe.runs import load_run
@@ -211,6 +213,43 @@ def test_the_gap_of_one_group_decides(bias_run):
     better = shifted(bias_run, lambda row: noise[row["id"]] + 0.4)
     run = with_comparison(Run("compare", CREATED), (side(bias_run), side(better)), None, {}, settings)
     assert run.details["promotion"]["decision"] == "promote" and run.verdict.exit_code == 0
+
+
+def test_a_gap_of_nothing_prefers_neither_side(bias_run):
+    """From 0 to 0.1 every pair turns to the chosen side; from 0.1 to 0.2 none does."""
+    settings = PromotionSettings(allowances((), 0.1))
+    level, above, far = (shifted(bias_run, lambda row, to=to: to - row["gap"]) for to in (0.0, 0.1, 0.2))
+    for sides, turned in (((level, above), 1.0), ((above, level), -1.0), ((above, far), 0.0)):
+        run = with_comparison(Run("compare", CREATED), tuple(map(side, sides)), None, {}, settings)
+        assert run.estimate("accuracy_change").value == turned
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [(((1,), (1,)), ((2,), (3,)), True), (((), (1,)), ((2,), (3,)), False),
+     (((1,), (1, 2)), ((2,), (3,)), False), (((), ()), ((), ()), True)],
+)  # fmt: skip
+def test_texts_and_answers_are_compared_where_both_sides_have_them(first, second, kept, monkeypatch, capsys):
+    """Of either side: watched texts, and answers; a saved run has neither."""
+    made = iter(SideMeasurement(None, {}, watched, answers) for watched, answers in (first, second))
+    monkeypatch.setattr(run_of_compare, "_measured", lambda *_: next(made))
+    found = run_of_compare._both(("base", "tuned"), None)
+    assert [(one.watched, one.answers) for one in found] == ([first, second] if kept else [((), ())] * 2)
+    assert ("not compared" in capsys.readouterr().err) is not kept
+
+
+def test_prompts_are_those_of_the_pair_file_as_long_as_it_is_what_it_was(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"id": str(i), "prompt": f"p{i // 2}", "chosen": "a", "rejected": "b"} for i in range(4)]
+    jsonl(path, rows)
+    run = Run("bias", CREATED, inputs={"pairs": {"path": str(path), "sha256": fingerprint(path)}})
+    found = run_of_compare._prompts(run)
+    assert [*found] == ["0", "1", "2", "3"]
+    assert found["0"] == found["1"] != found["2"] == found["3"]
+    jsonl(path, rows[:3])
+    assert run_of_compare._prompts(run) == {}
+    path.unlink()
+    assert run_of_compare._prompts(run) == run_of_compare._prompts(Run("bias", CREATED)) == {}
 
 
 def test_runs_of_other_files_or_vocabularies_are_refused(bias_run):
