@@ -13,92 +13,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from .api_inputs import (
     Loading,
     Model,
     Pairs,
     log_file,
+    model_at_hand,
     model_options,
-    options_of,
     pair_file,
     pair_source,
+    session_of,
     session_on,
+    under_settings,
+    with_further,
 )
-from .errors import ProbeError
-from .records import Run
+from .api_result import Result as Result
+from .api_result import result_of
 from .shared_limits import BOUND
 
-if TYPE_CHECKING:
-    pass
 
-
-@dataclass(frozen=True, slots=True)
-class Result(Run):
-    """A `Run` in Python: `verdict`, `decision`, `estimates`, `findings` as in `run.json`.
-
-    `rows` are those of `scores.jsonl`, one per scored pair; empty where no pair was scored one by one.
-    """
-
-    rows: tuple[Mapping[str, Any], ...] = ()
-
-    def __str__(self) -> str:
-        """The text report, 80 columns wide."""
-        from .reports import text
-
-        return text.render(self, width=80, color=False, ascii_only=False)
-
-    def _repr_html_(self) -> str:
-        """The HTML report in a frame of its own, for notebooks."""
-        from html import escape
-
-        page = escape(self.to_html(), quote=True)
-        return f'<iframe srcdoc="{page}" sandbox style="width: 100%; height: 40em; border: 0"></iframe>'
-
-    def to_html(self) -> str:
-        """`report.html` as a string."""
-        from .reports import html
-
-        return html.render(self)
-
-    def to_pandas(self, what: str = "estimates") -> Any:
-        """A `pandas.DataFrame`: `estimates`, `findings`, `conditions`, or `pairs` (the scored pairs).
-
-        Raises `ProbeError` for another name, and where pandas is not installed.
-        """
-        tables: dict[str, Iterable[Any]] = {
-            "estimates": self.estimates,
-            "findings": self.findings,
-            "conditions": self.verdict.conditions,
-            "pairs": self.rows,
-        }
-        if what not in tables:
-            raise ProbeError(f'to_pandas("{what}"): no such table. Use {", ".join(tables)}.')
-        try:
-            import pandas
-        except ImportError as error:
-            raise ProbeError("to_pandas needs pandas. Install it: `pip install pandas`.") from error
-        from .records import to_json
-
-        return pandas.json_normalize([to_json(row) for row in tables[what]])
-
-    def save(self, directory: str | Path) -> Path:
-        """Write run.json, report.html and, where pairs were scored, scores.jsonl; returns the directory."""
-        from .files import write_text
-        from .runs import save_rows, save_run
-
-        place = Path(directory)
-        save_run(self, place)
-        write_text(place / "report.html", self.to_html())
-        if self.rows:
-            save_rows(self.rows, place / "scores.jsonl")
-        return place
-
-
+@under_settings
 def bias(
     pairs: Pairs,
     model: Model = None,
@@ -122,9 +59,10 @@ def bias(
     options = BiasOptions(alpha, bound, templates, corrected, stop_early, seed)
     with session_on(pairs, model, tokenizer, seed, how, served=True) as session:
         measured = measure_bias_in(session, options)
-        return _result(measured.run, out, pairs, tuple(measured.rows))
+        return result_of(measured.run, out, pairs, tuple(measured.rows))
 
 
+@under_settings
 def data(
     pairs: Pairs,
     model: str | None = None,
@@ -141,9 +79,10 @@ def data(
     with pair_file(pairs) as path, ExitStack() as stack:
         other = stack.enter_context(pair_file(against)) if against is not None else None
         request = DataRequest(path, fields, other, model, template, max_length, None, templates=True)
-        return _result(check_data(request), out, pairs)
+        return result_of(check_data(request), out, pairs)
 
 
+@under_settings
 def show(
     pairs: Pairs,
     model: str | None = None,
@@ -161,14 +100,30 @@ def show(
 
     with pair_file(pairs) as path:
         run = measure_show(pair_source(path, how), model_options(model, how), tuple(lines), first=False)
-        return _result(run, out, pairs, tuple(shown_ids(run)))
+        return result_of(run, out, pairs, tuple(shown_ids(run)))
 
 
+@under_settings
 def negatives(
     pairs: Pairs,
     model: Model = None,
     tokenizer: Any = None,
     *,
+    strip: bool = False,
+    surface: bool = True,
+    states: bool = True,
+    alone: bool = True,
+    gradients: int = 0,
+    samples: int = 0,
+    most: int = 300,
+    numerics: bool = True,
+    method: str = "dpo",
+    learning_rate: float = 5e-6,
+    beta: float = 0.1,
+    train_dtype: str = "float32",
+    full: bool = False,
+    fused: bool = False,
+    alpha: float = 0.05,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -176,23 +131,37 @@ def negatives(
 ) -> Result:
     """How trivial the rejected side is, what can be learnt from it and who wrote it; `probe negatives`.
 
-    `options` sets fields of `probes.negatives.work.NegativesOptions`, such as `{"gradients": 0}`.
+    `options` sets further fields of `probes.negatives.work.NegativesOptions`, such as `{"permutations": 99}`.
     """
-    from .probes.negatives.run import finished, measure_negatives_in
-    from .probes.negatives.work import NegativesOptions
-    from .runs import now
+    from .probes.negatives.run import measure_negatives
+    from .probes.negatives.work import negatives_options
 
-    created, chosen = now(), options_of(NegativesOptions, {"seed": seed, **(options or {})})
-    with session_on(pairs, model, tokenizer, seed, how) as session:
-        work = measure_negatives_in(session, chosen)
-        return _result(finished(work, created, session.inputs()).run, out, pairs)
+    chosen = negatives_options(
+        alpha=alpha, seed=seed, strip=strip, surface=surface, states=states, alone=alone, gradients=gradients,
+        samples=samples, most=most, numerics=numerics, method=method, learning_rate=learning_rate, beta=beta,
+        train_dtype=train_dtype, full=full, fused=fused,
+    )  # fmt: skip
+    chosen = with_further(chosen, options)
+    with pair_file(pairs) as path, model_at_hand(model, tokenizer, how) as loaded:
+        asked = model_options(model, how, tokenizer)
+        return result_of(measure_negatives(pair_source(path, how), asked, chosen, loaded).run, out, pairs)
 
 
+@under_settings
 def trial(
     pairs: Pairs,
     model: Model = None,
     tokenizer: Any = None,
     *,
+    method: str = "dpo",
+    methods: Sequence[str] = (),
+    most: int = 128,
+    steps: int = 12,
+    samples: int = 2,
+    learning_rate: float | None = None,
+    beta: float | None = None,
+    batch: int | None = None,
+    alpha: float = 0.05,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -200,27 +169,54 @@ def trial(
 ) -> Result:
     """Whether a few LoRA steps learn something that holds on unseen pairs; `probe trial`.
 
-    `options` sets fields of `probes.trial.options.TrialOptions`, such as `{"steps": 8}`. The model has its
-    own weights again afterwards.
+    `most` is the flag `--pairs`; `options` sets further fields of `probes.trial.options.TrialOptions`. With
+    answers that have a label each, the run is one of KTO. The model has its own weights again afterwards.
     """
-    from .probes.trial.options import TrialOptions
+    from .gate.whole import answers_tried
+    from .pairs.unpaired import is_unpaired
+    from .probes.trial.asked import trial_options
     from .probes.trial.run import trial_in
 
-    chosen = options_of(TrialOptions, {"seed": seed, **(options or {})})
-    with session_on(pairs, model, tokenizer, seed, how) as session:
-        return _result(trial_in(session, chosen), out, pairs)
+    with pair_file(pairs) as path, model_at_hand(model, tokenizer, how) as loaded:
+        if path.exists() and is_unpaired(path):
+            given = {
+                **how, "methods": methods, "pairs": most, "samples": samples, "options": options,
+                "learning_rate": learning_rate, "beta": beta, "batch": batch, "method": method,
+            }  # fmt: skip
+            asked = model_options(model, how, tokenizer)
+            run = answers_tried(path, asked, given, alpha=alpha, seed=seed, steps=steps, loaded=loaded)
+            return result_of(run, out, pairs)
+        chosen = trial_options(
+            method=method, methods=tuple(methods), most=most, steps=steps, samples=samples,
+            learning_rate=learning_rate, beta=beta, batch=batch, alpha=alpha, seed=seed,
+        )  # fmt: skip
+        chosen = with_further(chosen, options)
+        session = session_of(path, model, tokenizer, seed, how, loaded)
+        return result_of(trial_in(session, chosen), out, pairs)
 
 
+@under_settings
 def gate(
     pairs: Pairs,
     model: Model = None,
     tokenizer: Any = None,
     *,
     off: Iterable[str] = (),
+    thorough: bool = False,
+    quick: bool = False,
+    budget: str | None = None,
+    device_memory: str | None = None,
+    inconclusive: str = "fail",
+    minimum_n: int = 20,
+    goal: str = "auto",
+    one_stage: bool = False,
+    full: bool = False,
+    baseline: str | Path | None = None,
+    levers: str | Path | None = None,
     alpha: float = 0.05,
     bound: float = BOUND,
     beta: float = 0.1,
-    goal: str = "auto",
+    trial_pairs: int = 128,
     limits: Mapping[str, float | bool] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -228,29 +224,48 @@ def gate(
 ) -> Result:
     """Every probe, one verdict and one recommendation; `probe gate`. `off` names probes not to run.
 
-    `limits` replaces limits of conditions, as `[gate.limits]` of a config file does.
+    `pairs` can be answers with a label each, or a saved run, which is judged again. `limits` replaces limits
+    of conditions, as `[gate.limits]` of a config file does.
     """
-    from .gate.measure import run_probes
-    from .gate.settings import GateOptions, judged
-    from .probes.gated import GateRequest
+    from .gate.beforehand import check_asked
+    from .gate.settings import GateOptions, is_run
+    from .gate.whole import gate_answers, gate_pairs, gate_saved
+    from .pairs.unpaired import is_unpaired
+    from .probes.gated import GateRequest, extent
 
-    with session_on(pairs, model, tokenizer, seed, how, served=True) as session:
-        request = GateRequest(
-            session.source,
-            model_options(model, how, tokenizer),
-            how.get("fields"),
-            frozenset(off),
-            alpha,
-            bound,
-            beta,
-            seed=seed,
-            limits=limits or {},
-        )
-        measured, rows = run_probes(request, session)
-        judging = GateOptions(alpha=alpha, bound=bound, goal=goal, limits=limits or {})
-        return _result(judged(measured, judging, date.today()), out, pairs, tuple(rows or ()))
+    judging = GateOptions(
+        alpha, bound, minimum_n, inconclusive, goal, one_stage, full, Path(baseline) if baseline else None,
+        limits or {},
+    )  # fmt: skip
+    left_out, effort = extent(frozenset(off), thorough=thorough, quick=quick)
+    measured = Path(levers) if levers else None
+    with pair_file(pairs) as path:
+        if is_run(path):
+            return result_of(gate_saved(path, judging, measured), out, pairs)
+        with model_at_hand(model, tokenizer, how) as loaded:
+            asked = model_options(model, how, tokenizer)
+            if path.exists() and is_unpaired(path):
+                given = {
+                    **how, "levers": levers, "baseline": baseline, "budget": budget, "goal": goal,
+                    "device_memory": device_memory, "one_stage": one_stage, "full": full, "bound": bound,
+                    "beta": beta, "trial_pairs": trial_pairs, "thorough": thorough,
+                }  # fmt: skip
+                run = gate_answers(path, asked, judging, given, seed=seed, off=left_out, loaded=loaded)
+                return result_of(run, out, pairs)
+            check_asked(budget, device_memory)
+            session = session_of(path, model, tokenizer, seed, how, loaded, served=True)
+            request = GateRequest(
+                session.source, asked, how.get("fields"), left_out, alpha, bound, beta, full, seed,
+                trial_pairs, effort, judging.limits,
+            )  # fmt: skip
+            run, rows = gate_pairs(
+                request, judging, session=session, budget=budget, device_memory=device_memory,
+                levers=measured,
+            )  # fmt: skip
+            return result_of(run, out, pairs, tuple(rows or ()))
 
 
+@under_settings
 def autopsy(log: str | Path | Sequence[Mapping[str, Any]], *, out: str | Path | None = None) -> Result:
     """What went wrong in a finished run; `probe autopsy`. `log` is a path or a trainer's `log_history`."""
     from .probes.autopsy.diagnose import diagnose, to_run
@@ -258,22 +273,4 @@ def autopsy(log: str | Path | Sequence[Mapping[str, Any]], *, out: str | Path | 
 
     with log_file(log) as path:
         read = read_log(path)
-        return _result(to_run(read, diagnose(read)), out, None)
-
-
-def _result(
-    run: Run, out: str | Path | None, pairs: Pairs, rows: tuple[Mapping[str, Any], ...] = ()
-) -> Result:
-    """The run with its rows, saved where `out` says; pairs that were no file are named as such."""
-    from .reports.answer import answered
-
-    inputs = dict(run.inputs)
-    if not isinstance(pairs, str | Path) and "pairs" in inputs:
-        inputs["pairs"] = {**inputs["pairs"], "path": f"{type(pairs).__name__} in memory"}
-    parts = {field.name: getattr(run, field.name) for field in fields(run)}
-    made = answered(replace(Result(**parts, rows=rows), inputs=inputs))
-    if not isinstance(pairs, str | Path):
-        made = replace(made, next=None)  # a command takes a file
-    if out is not None:
-        made.save(out)
-    return made
+        return result_of(to_run(read, diagnose(read)), out, None)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
+from . import config, ranges
 from .errors import ProbeError
 
 if TYPE_CHECKING:
@@ -18,6 +21,30 @@ if TYPE_CHECKING:
 
 Pairs = Any  # a path, a list of dictionaries or a `datasets.Dataset`
 Model = Any  # a name or path, a loaded `PreTrainedModel` or `PeftModel`, or None for the embedded model
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def under_settings(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """`function` with its keyword arguments as the settings of the run: what a command has of its flags.
+
+    Each is in its range, else `ProbeError` names it, and `Run.config` holds it with its origin.
+    """
+    own = inspect.signature(function)
+    keywords = {name for name, p in own.parameters.items() if p.kind is p.KEYWORD_ONLY} - {"out"}
+
+    @functools.wraps(function)
+    def call(*given: _P.args, **named: _P.kwargs) -> _R:
+        bound = own.bind(*given, **named)
+        bound.apply_defaults()
+        values = {name: bound.arguments[name] for name in keywords} | bound.arguments.get("how", {})
+        for name, value in values.items():
+            ranges.check(name, value, f"{name}={value}")
+        origins = {name: config.ARGUMENT if name in named else config.DEFAULT for name in values}
+        with config.using({name: (value, origins[name]) for name, value in values.items()}):
+            return function(*given, **named)
+
+    return call
 
 
 class ReadOptions(TypedDict, total=False):
@@ -89,13 +116,19 @@ def session_on(
 
     `served`: the model may be the address of a server, with the name of its tokenizer.
     """
+    with pair_file(pairs) as path, model_at_hand(model, tokenizer, how) as loaded:
+        yield session_of(path, model, tokenizer, seed, how, loaded, served=served)
+
+
+def session_of(
+    path: Path, model: Model, tokenizer: Any, seed: int, how: Loading, loaded: LoadedModel | None,
+    *, served: bool = False,
+) -> Session:  # fmt: skip
+    """A session on a file of pairs; `loaded` is the model where it is at hand."""
     from .scoring.session import Session
 
-    with pair_file(pairs) as path, ExitStack() as stack:
-        loaded = _given(model, tokenizer, how, stack)
-        source = pair_source(path, how)
-        options = model_options(model, how, tokenizer)
-        yield Session.open(source, options, seed, loaded, served=served)
+    options = model_options(model, how, tokenizer)
+    return Session.open(pair_source(path, how), options, seed, loaded, served=served)
 
 
 def pair_source(path: Path, how: Loading) -> Source:
@@ -115,22 +148,25 @@ def model_options(model: Model, how: Loading, tokenizer: Any = None) -> ModelOpt
     return ModelOptions(model=name, no_cache=True, tokenizer=own, **loading)  # type: ignore[arg-type]
 
 
-def _given(model: Model, tokenizer: Any, how: Loading, stack: ExitStack) -> LoadedModel | None:
+@contextmanager
+def model_at_hand(model: Model, tokenizer: Any, how: Loading) -> Iterator[LoadedModel | None]:
+    """The given model where it is loaded, which is as it was after the block; None for a name."""
     if model is None or isinstance(model, str | Path):
-        return None
+        yield None
+        return
     from .scoring.given import as_loaded, untouched
 
     fixed = {"device", "dtype", "revision", "adapter", "trust_remote_code", "quantize"}
     if named := sorted(fixed.intersection(how)):
         raise ProbeError(f"{named[0]}: a loaded model has its own. Leave it out, or give the model's name.")
     loaded = as_loaded(model, tokenizer)
-    stack.enter_context(untouched(model))
-    return loaded
+    with untouched(model):
+        yield loaded
 
 
-def options_of(kind: Any, given: Mapping[str, Any]) -> Any:
-    """A dataclass of options. Raises `ProbeError` for a field that it does not have."""
-    known = {field.name for field in fields(kind)}
-    if unknown := sorted(set(given) - known):
+def with_further(chosen: Any, further: Mapping[str, Any] | None) -> Any:
+    """A dataclass of options with further fields set. Raises `ProbeError` for one that it does not have."""
+    known = {field.name for field in fields(chosen)}
+    if unknown := sorted(set(further or {}) - known):
         raise ProbeError(f"options: no {unknown[0]}. There are {', '.join(sorted(known))}.")
-    return kind(**given)
+    return replace(chosen, **(further or {}))

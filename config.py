@@ -21,7 +21,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date
@@ -31,7 +32,7 @@ from typing import Any
 
 from .errors import ProbeError
 
-DEFAULT, FLAG = "default", "flag"
+DEFAULT, FLAG, ARGUMENT = "default", "flag", "argument"
 
 TableCheck = Callable[[Any, str], None]  # takes the table and its place; raises `ProbeError`
 Tables = Mapping[str, Mapping[str, TableCheck]]  # command -> table -> check
@@ -94,10 +95,20 @@ def activate(config: Config) -> None:
     _active.set(config)
 
 
+@contextmanager
+def using(settings: Mapping[str, tuple[Any, str]]) -> Iterator[None]:
+    """In the block `current` answers with these settings (name -> value, origin), and no file is read."""
+    before = _active.set(Config(settings=settings))
+    try:
+        yield
+    finally:
+        _active.reset(before)
+
+
 def current() -> dict[str, Any]:
     """The running command's settings for `Run.config`: `{name: value, …, "origins": {name: origin}}`.
 
-    The origin is `flag`, `default` or the file's name. Empty outside the command line.
+    The origin is `flag`, `default`, the file's name, or `argument` in a call from Python. Empty elsewhere.
     """
     config = _active.get()
     if config is None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ProbeError
 from ..scoring.options import ModelOptions
 from ..shared_limits import BOUND
 from . import bundles, options
-
-TRIAL_STEPS = 12  # of KTO, on unpaired answers
 
 if TYPE_CHECKING:
     from ..gate.settings import GateOptions
@@ -67,12 +63,9 @@ def gate(
 
     Example: probe gate pairs/listing_taste.jsonl
     """
-    from datetime import date
-
-    from ..gate.beforehand import check_asked, prepared
-    from ..gate.levers import with_levers
-    from ..gate.measure import run_probes
-    from ..gate.settings import from_config, is_run, judged
+    from ..gate.beforehand import check_asked
+    from ..gate.settings import from_config, is_run
+    from ..gate.whole import gate_answers, gate_pairs
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
     from ..pairs.unpaired import is_unpaired
@@ -88,14 +81,15 @@ def gate(
     if is_run(path):
         return _judged_again(path, judging, levers, format, out, everything)
     if is_unpaired(path):
-        _check_unpaired(
-            path, fields=fields, sides=sides, skip_bad=skip_bad, plan=plan, levers=levers, baseline=baseline,
-            budget=budget, device_memory=device_memory, off=off - {"trial"}, goal=goal != "auto",
-            one_stage=one_stage, full=full, bound=bound != 0.1, beta=beta != 0.1,
-            trial_pairs=trial_pairs != 128,
-            thorough=thorough,
-        )  # fmt: skip
-        return _unpaired(path, how, judging, seed, 0 if "trial" in off else TRIAL_STEPS, format, out)
+        given = {
+            "fields": fields, "sides": sides, "skip_bad": skip_bad, "plan": plan, "levers": levers,
+            "baseline": baseline, "budget": budget, "device_memory": device_memory, "goal": goal,
+            "one_stage": one_stage, "full": full, "bound": bound, "beta": beta, "trial_pairs": trial_pairs,
+            "thorough": thorough,
+        }  # fmt: skip
+        run = gate_answers(path, how, judging, given, seed=seed, off=off)
+        emit(run, format, out)
+        return run.verdict.exit_code
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
     check_asked(budget, device_memory)
@@ -107,35 +101,8 @@ def gate(
     )
     if plan:
         return _planned(request, device_memory)
-    known = prepared(request, budget, device_memory)
-    measured, rows = run_probes(known.request, known.session, known.seconds)
-    measured = replace(measured, findings=(*measured.findings, *known.findings))
-    run = judged(with_levers(measured, levers) if levers else measured, judging, date.today())
+    run, rows = gate_pairs(request, judging, budget=budget, device_memory=device_memory, levers=levers)
     emit(run, format, out, rows=rows, everything=everything)
-    return run.verdict.exit_code
-
-
-def _check_unpaired(path: Path, **given: object) -> None:
-    """Raises `ProbeError` for an option that a gate of unpaired answers would not follow."""
-    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
-    if named:
-        told = "--no-PROBE but --no-trial" if named[0] == "--off" else named[0]
-        raise ProbeError(f"{path}: answers with a label each, for which {told} does nothing. Leave it out.")
-
-
-def _unpaired(
-    path: Path, how: ModelOptions, judging: GateOptions, seed: int, steps: int, format: list[str] | None,
-    out: Path | None,
-) -> int:  # fmt: skip
-    """Gate answers with a label each; returns the exit code."""
-    from ..gate.unpaired import judged_unpaired
-    from ..probes.unpaired.run import measure_unpaired
-    from ..probes.unpaired.told import UnpairedOptions
-    from ..reports.emit import emit
-
-    measured = measure_unpaired(path, how, UnpairedOptions(alpha=judging.alpha, seed=seed, trial_steps=steps))
-    run = judged_unpaired(measured, judging.inconclusive, judging.limits, judging.minimum_n)
-    emit(run, format, out)
     return run.verdict.exit_code
 
 
@@ -144,21 +111,12 @@ def _judged_again(
     everything: bool,
 ) -> int:  # fmt: skip
     """Judge a saved run, without the model; returns the exit code."""
-    from datetime import date
-
-    from ..gate.levers import with_levers
-    from ..gate.settings import judged
-    from ..gate.unpaired import judged_unpaired
+    from ..gate.whole import gate_saved
     from ..reports.emit import emit, parse_formats, show_run
     from ..runs import read_from
-    from ..training.saved import saved_run
 
-    saved = saved_run(path)
+    run = gate_saved(path, judging, levers)
     with read_from(path):
-        if saved.command == "unpaired":
-            run = judged_unpaired(saved, judging.inconclusive, judging.limits, judging.minimum_n)
-        else:
-            run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
         if out is None:
             show_run(run, parse_formats(format), everything=everything)
         else:

@@ -52,32 +52,21 @@ def negatives(
 
     Example: probe negatives pairs/listing_taste_hype.jsonl --no-states --no-numerics
     """
-    from ..probes.negatives.flip_budget import budget_beta
     from ..probes.negatives.run import measure_negatives
     from ..probes.negatives.suspects import SURE
     from ..probes.negatives.trimming import export_trimmed as write_trimmed
     from ..probes.negatives.trimming import lines_to_drop, trimmed_line
-    from ..probes.negatives.work import NegativesOptions
-    from ..probes.numerics.judge import Plan
+    from ..probes.negatives.work import negatives_options
     from ..reports.emit import emit, parse_formats
     from ..scoring.session import Source
 
     parse_formats(format)
     source = Source.of(pairs, fields, sides, skip_bad)
-    plan = Plan.of(method, learning_rate, beta, train_dtype, full, fused) if numerics else None
-    chosen = NegativesOptions(
-        alpha=alpha,
-        seed=seed,
-        strip=strip,
-        surface=surface,
-        states=states,
-        alone=alone,
-        gradients=gradients,
-        samples=samples,
-        most=most,
-        plan=plan,
-        beta=budget_beta(method, beta),
-    )
+    chosen = negatives_options(
+        alpha=alpha, seed=seed, strip=strip, surface=surface, states=states, alone=alone, gradients=gradients,
+        samples=samples, most=most, numerics=numerics, method=method, learning_rate=learning_rate, beta=beta,
+        train_dtype=train_dtype, full=full, fused=fused,
+    )  # fmt: skip
     measured = measure_negatives(source, how, chosen)
     emit(measured.run, format, out, everything=everything)
     if export_trimmed is not None:

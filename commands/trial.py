@@ -50,10 +50,12 @@ def trial(
     Example: probe trial pairs/style.jsonl --pairs 64
     """
     from ..errors import ProbeError
+    from ..gate.whole import answers_tried
+    from ..pairs.unpaired import is_unpaired
     from ..probes.negatives.trimming import export_trimmed as write_trimmed
     from ..probes.negatives.trimming import lines_to_drop, trimmed_line
+    from ..probes.trial.asked import trial_options
     from ..probes.trial.difficulty import by_line
-    from ..probes.trial.options import TrialOptions
     from ..probes.trial.run import trial_run
     from ..reports.emit import emit, parse_formats
     from ..scoring.session import Source
@@ -61,22 +63,23 @@ def trial(
     parse_formats(format)
     if by != "difficulty":
         raise ProbeError(f"--by {by}: a trial ranks pairs by their difficulty. Use --by difficulty.")
-    changes = {"learning_rate": learning_rate, "beta": beta, "batch": batch}
-    run = trial_run(
-        Source.of(pairs, fields, sides, skip_bad),
-        replace(how, model=proxy or how.model),
-        TrialOptions(
-            method,
-            most,
-            steps,
-            tuple((k, v) for k, v in changes.items() if v is not None),
-            alpha=alpha,
-            seed=seed,
-            methods=tuple(part.strip() for part in methods.split(",")) if methods else (),
-            samples=samples,
-            every=export_trimmed is not None,
-        ),
-    )
+    candidates = tuple(part.strip() for part in methods.split(",")) if methods else ()
+    if is_unpaired(pairs):
+        given = {
+            "method": method, "methods": methods, "pairs": most, "samples": samples, "proxy": proxy,
+            "export_trimmed": export_trimmed, "fields": fields, "sides": sides, "skip_bad": skip_bad,
+            "learning_rate": learning_rate, "beta": beta, "batch": batch,
+        }  # fmt: skip
+        answers = answers_tried(pairs, how, given, alpha=alpha, seed=seed, steps=steps)
+        emit(answers, format, out, everything=everything)
+        return
+    chosen = trial_options(
+        method=method, methods=candidates, most=most, steps=steps, samples=samples,
+        learning_rate=learning_rate, beta=beta, batch=batch, alpha=alpha, seed=seed,
+        every=export_trimmed is not None,
+    )  # fmt: skip
+    source = Source.of(pairs, fields, sides, skip_bad)
+    run = trial_run(source, replace(how, model=proxy or how.model), chosen)
     if proxy:
         run = replace(run, inputs={**run.inputs, "proxy_for": how.model or "embedded"})
     emit(run, format, out, everything=everything)

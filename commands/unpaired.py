@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,18 +28,17 @@ def unpaired(
 
     Example: probe unpaired answers.jsonl --to pairs.jsonl --no-model
     """
-    from ..gate.unpaired import judged_unpaired
-    from ..probes.unpaired.run import measure_unpaired
+    from ..gate.whole import answers_decided
     from ..probes.unpaired.told import UnpairedOptions
     from ..reports.emit import emit, parse_formats
 
     parse_formats(format)
     if to is not None and to.exists():
         raise ProbeError(f"{to}: exists, and nothing is overwritten. Choose another name with --to.")
-    run = measure_unpaired(answers, how, UnpairedOptions(not read_only, alpha, seed, trial_steps))
+    run = answers_decided(answers, how, UnpairedOptions(not read_only, alpha, seed, trial_steps))
     if to is not None:
         _write_pairs(answers, to)
-    emit(replace(run, decision=judged_unpaired(run).decision), format, out)
+    emit(run, format, out)
 
 
 def _write_pairs(answers: Path, to: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ProbeError
+from ..pairs.unpaired import is_unpaired
 from ..records import Condition, Decision, Finding, Run
 from ..runs import new_run_dir, save_run
 from ..training.shipped import Tuning
@@ -20,6 +21,7 @@ from .row import STAGES
 from .run_facts import RunFacts
 from .settings import from_config, judged
 from .unanswered import unanswered
+from .whole import gate_answers
 
 if TYPE_CHECKING:
     from ..probes.gated import GateRequest
@@ -87,7 +89,7 @@ def gated(pairs: Path | None, request: Callable[[Path], GateRequest]) -> Run:
     from ..runs import note_last
 
     run = _measured(request(pairs))
-    note_last(run, save_run(run, new_run_dir("gate", pairs.stem, run.created)))
+    note_last(run, save_run(run, new_run_dir(run.command, pairs.stem, run.created)))
     return run
 
 
@@ -101,6 +103,10 @@ def _measured(request: GateRequest) -> Run:
     judging = ("alpha", "bound", "minimum_n", "inconclusive", "goal", "one_stage")
     chosen = {name: own[name] for name in judging if name in own}
     options = from_config(full=request.full, **chosen)
+    if is_unpaired(request.source.path):
+        return gate_answers(
+            request.source.path, request.how, options, {}, seed=request.seed, off=off & {"trial"}
+        )
     measured, _ = run_probes(dataclasses.replace(request, off=off, limits=options.limits, **reach))
     origins = {**measured.config.get("origins", {}), **dict.fromkeys(own, "config file")}
     noted = dataclasses.replace(measured, config={**measured.config, **own, "origins": origins})

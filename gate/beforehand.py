@@ -37,17 +37,19 @@ def check_asked(budget: str | None, device_memory: str | None) -> None:
         memory_of(device_memory)
 
 
-def prepared(request: GateRequest, budget: str | None, device_memory: str | None) -> Prepared:
+def prepared(
+    request: GateRequest, budget: str | None, device_memory: str | None, at_hand: Session | None = None
+) -> Prepared:
     """The request cut to the time allowed, and a finding where the training would not fit the memory.
 
-    Nothing is loaded where neither is asked for. Raises `ProbeError` for a time that no gate can keep, and
-    for quantised weights.
+    `at_hand` is a session that is open already. Nothing is loaded where neither is asked for. Raises
+    `ProbeError` for a time that no gate can keep, and for quantised weights.
     """
     from ..scoring.session import Session
 
     if budget is None and device_memory is None:
-        return Prepared(request)
-    session, loading = clocked(lambda: Session.open(request.source, request.how, request.seed))
+        return Prepared(request, at_hand)
+    session, loading = clocked(lambda: at_hand or Session.open(request.source, request.how, request.seed))
     (spent, fitting), measuring = clocked(lambda: expected(session))
     findings = []
     if budget is not None:

@@ -25,7 +25,10 @@ from .unanswered import unanswered
 
 @dataclass(frozen=True, slots=True)
 class GateOptions:
-    """How `probe gate` judges, as typed. `baseline`: an earlier run to compare with, pair by pair."""
+    """How `probe gate` judges, as typed. `baseline`: an earlier run to compare with, pair by pair.
+
+    Raises `ProbeError` for a wrong word.
+    """
 
     alpha: float = 0.05
     bound: float = BOUND
@@ -38,6 +41,10 @@ class GateOptions:
     limits: Mapping[str, float | bool] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, float | bool]] = field(default_factory=dict)
     accepted: tuple[accept.Accepted, ...] = ()
+
+    def __post_init__(self) -> None:
+        one_of("--inconclusive", self.inconclusive, ("fail", "warn"))
+        one_of("--goal", self.goal, get_args(Goal))
 
 
 def is_run(path: Path) -> bool:
@@ -52,8 +59,6 @@ def is_run(path: Path) -> bool:
 
 def from_config(**options: Any) -> GateOptions:
     """The typed options together with the config file's tables. Raises `ProbeError` for a wrong word."""
-    one_of("--inconclusive", options.get("inconclusive", "fail"), ("fail", "warn"))
-    one_of("--goal", options.get("goal", "auto"), get_args(Goal))
     return GateOptions(
         **options,
         limits=_underscored(config.section("gate.limits")),

@@ -58,12 +58,13 @@ def emit(
         return directory or Path()
     run = answered(run)
     directory = directory or new_run_dir(run.command, _stem(run), run.created)
+    gated = bool(run.verdict.conditions)
     try:
         wrote = _saved(run, directory, rows)
     except ProbeError:
         show_run(run, targets, everything=everything)  # what was measured is told, though it cannot be kept
         raise
-    if run.decision is not None and run.command not in ("train", "unpaired"):
+    if run.decision is not None and run.command != "train" and (gated or run.command != "unpaired"):
         try:
             note_last(run, wrote[0])
         except ProbeError as error:

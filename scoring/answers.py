@@ -22,16 +22,23 @@ class AnswerReader:
     scorer: Scorer
 
     @classmethod
-    def open(cls, answers: Sequence[UnpairedAnswer], how: ModelOptions) -> AnswerReader:
-        """Load the model and settle the template. Raises `ProbeError` for bad input."""
-        loaded = load_model(
+    def open(
+        cls, answers: Sequence[UnpairedAnswer], how: ModelOptions, loaded: LoadedModel | None = None
+    ) -> AnswerReader:
+        """Load the model and settle the template. Raises `ProbeError` for bad input.
+
+        `loaded` is a model at hand, which `how` then does not name; nothing measured on it is stored.
+        """
+        given = loaded is not None
+        loaded = loaded or load_model(
             how.model, device=how.device, dtype=how.dtype, revision=how.revision, adapter=how.adapter,
             trust_remote_code=how.trust_remote_code, quantize=how.quantize,
         )  # fmt: skip
         lengths = [n for n in (how.max_length, loaded.max_length) if n]
         sample = [as_pair(answer) for answer in answers[:256]]
         encoder = make_encoder(loaded.tokenizer, sample, how.template, min(lengths) if lengths else None)
-        return cls(loaded, encoder, Scorer(loaded, encoder, None if how.no_cache else open_store(loaded)))
+        store = None if how.no_cache or given else open_store(loaded)
+        return cls(loaded, encoder, Scorer(loaded, encoder, store))
 
     def sides(
         self, answers: Sequence[UnpairedAnswer], said: Sequence[UnpairedAnswer] | None = None

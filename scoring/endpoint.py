@@ -7,40 +7,31 @@ prompt: some servers are off by one.
 
 from __future__ import annotations
 
-import json
-import math
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urldefrag
-from urllib.request import Request, urlopen
 
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import CannotMeasure, ProbeError
+from .asking import Failing, Refused, ask_json
 
-TRIES = 4  # of a request that a busy server refuses; the pauses double from `PAUSE`
-PAUSE = 0.5  # seconds
-TIMEOUT = 120.0  # seconds that one answer may take
+TIMEOUT = 300.0  # seconds that one answer may take
 OPENING_S = 10.0  # seconds for the list of models, before which nothing is measured
-LARGEST = 1 << 26  # bytes of an answer
-BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-NOT_OF_THE_FORM = frozenset({400, 415, 422})  # what a server says to ids that it does not take
+NOT_OF_THE_FORM = frozenset({400, 415, 422, 500})  # what servers say to ids that they do not take
 PROVEN = 0.05  # nats between a token generated and the same token in a prompt; batches round differently
+CUTS = (0, 1, 2, 3, 5, 8, 13)  # tokens off the end of a prompt until the server generates one that it shows
 CERTAIN = 1e-3  # a log-prob that rounding may leave above 0
 VOLATILE = ("created", "permission", "meta")
 
+Made = tuple[int, float]  # a generated token and its log-prob
+Answer = tuple[list[float | None], Made | None]  # log-probs by position, None where there is none
 
-class Refused(ProbeError):
-    """The server does not take such a request; `status` is HTTP's."""
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+class NotShown(ProbeError):
+    """The server does not show what is asked of prompts of this kind; of others it may."""
 
 
 @dataclass
@@ -54,7 +45,7 @@ class Endpoint:
     timeout: float = TIMEOUT
     as_text: bool = False
     adds_bos: bool = True  # to a text; settled by how many tokens the server counts
-    proven: bool = False
+    proven: set[bool] = field(default_factory=set)  # by whether prompts begin with a BOS
 
     @classmethod
     def open(cls, address: str, tokenizer: PreTrainedTokenizerBase) -> Endpoint:
@@ -65,7 +56,7 @@ class Endpoint:
         url, wanted = urldefrag(address)
         url = url.rstrip("/")
         try:
-            answer = _asked(Request(f"{url}/models"), OPENING_S)
+            answer = ask_json(f"{url}/models", None, OPENING_S)
         except CannotMeasure as error:
             raise ProbeError(f"{error} Is the server running, and does the URL end in /v1?") from error
         served = answer.get("data") if isinstance(answer, Mapping) else None
@@ -85,43 +76,74 @@ class Endpoint:
         length = self.says.get("max_model_len")
         return length - 1 if isinstance(length, int) and length > 1 else None  # one token is generated
 
-    def logps(self, ids: Sequence[int]) -> list[float]:
-        """log p of each token but the first given those before it, in nats: [len(ids) − 1].
+    def logps(self, ids: Sequence[int], start: int = 1) -> list[float]:
+        """log p of each token from `start` on, 1 or more, given those before it, in nats: [len(ids) − start].
 
         Raises `ProbeError` for an answer without log-probs or of other tokens, `CannotMeasure` where the
         server fails again and again.
         """
-        if not self.proven:
+        if self._has_bos(ids) not in self.proven:
             self._prove(ids)
-        return self._answer(ids)[0]
+        found = self._answer(ids)[0][start:]
+        if None in found:
+            raise NotShown(
+                f"{self.url}: gives no log-prob of token {start + found.index(None)} of a prompt, "
+                f"{self.tokenizer.decode([ids[start + found.index(None)]])!r}. Some servers leave out the "
+                "first token after a BOS, and each BOS: choose a --template with text before the answer."
+            )
+        return [float(value) for value in found if value is not None]
 
     def _prove(self, ids: Sequence[int]) -> None:
-        """Settle how prompts are sent, and hold a generated token's log-prob against the same in a prompt."""
+        """Settle how prompts are sent, and hold a generated token's log-prob against the same in a prompt.
+
+        Raises `ProbeError` where the two differ, and where the server shows no token that it generates.
+        """
         try:
-            _, made = self._answer(ids)
-        except Refused as error:
+            made = self._answer(ids)[1]
+        except (Refused, Failing) as error:
             if error.status not in NOT_OF_THE_FORM:
                 raise
             print(f"probe: {self.url} takes no token ids; prompts are sent as text.", file=sys.stderr)
             self.as_text = True
-            _, made = self._answer(ids)
-        if made is not None:
-            again = self._answer([*ids, made[0]])[0][-1]
-            if not abs(again - made[1]) <= PROVEN:
+            made = self._answer(ids)[1]
+        for prompt in (ids[: len(ids) - cut] for cut in CUTS if len(ids) - cut >= 2):
+            if (both := self._twice(prompt, made if len(prompt) == len(ids) else None)) is None:
+                continue
+            if not abs(both[0] - both[1]) <= PROVEN:
                 raise ProbeError(
-                    f"{self.url}: gives a token {made[1]:.3f} nats when it generates it and {again:.3f} in a "
-                    "prompt, so its log-probs of prompts are not the model's. Use another server or version."
+                    f"{self.url}: gives a token {both[0]:.3f} nats when it generates it and {both[1]:.3f} in "
+                    "a prompt, so its log-probs of prompts are not the model's. Use another server."
                 )
-        self.proven = True
+            self.proven.add(self._has_bos(ids))
+            return
+        raise NotShown(
+            f"{self.url}: shows no token that it generates, which its log-probs of prompts could be held "
+            "against. llama-cpp-python's server is so for prompts without a BOS: use a --template that "
+            "begins with one, or another server."
+        )
 
-    def _answer(self, ids: Sequence[int]) -> tuple[list[float], tuple[int, float] | None]:
-        """The log-probs, and the generated token with its own where it is one of the tokenizer's."""
+    def _twice(self, ids: Sequence[int], made: Made | None) -> tuple[float, float] | None:
+        """Log-prob of the token that the server generates here: as generated, and as part of a prompt.
+
+        None where it shows none, and where the text of the two is other tokens. `made`: it is known already.
+        """
+        try:
+            if (made := made or self._answer(ids)[1]) is None:
+                return None
+            again = self._answer([*ids, made[0]])[0][-1]
+        except (Refused, CannotMeasure):
+            raise
+        except ProbeError:
+            return None
+        return None if again is None else (made[1], again)
+
+    def _answer(self, ids: Sequence[int]) -> Answer:
+        """The log-probs by position, and the generated token where it is one of the tokenizer's."""
         body = {
             "model": self.name, "prompt": self._text(ids) if self.as_text else list(ids), "max_tokens": 1,
             "temperature": 0, "echo": True, "logprobs": 1, "return_tokens_as_token_ids": True,
         }  # fmt: skip
-        headers = {"Content-Type": "application/json"}
-        answer = _asked(Request(f"{self.url}/completions", json.dumps(body).encode(), headers), self.timeout)
+        answer = ask_json(f"{self.url}/completions", body, self.timeout)
         tokens, logps = self._read(answer)
         usage = answer.get("usage")
         counted = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
@@ -159,31 +181,36 @@ class Endpoint:
     def _has_bos(self, ids: Sequence[int]) -> bool:
         return bool(ids[0] == self.tokenizer.bos_token_id)
 
-    def _aligned(
-        self, ids: Sequence[int], tokens: Sequence[str], logps: Sequence[float | None]
-    ) -> tuple[list[float], tuple[int, float] | None]:
-        """The part of an answer that belongs to `ids`, of which a server may leave out the BOS.
+    def _aligned(self, ids: Sequence[int], tokens: Sequence[str], logps: Sequence[float | None]) -> Answer:
+        """The part of an answer that belongs to `ids`, of which a server may leave out one BOS or all.
 
         Raises `ProbeError` where it shows other tokens.
         """
-        for left_out in (0, 1) if self._has_bos(ids) else (0,):
-            mine, n = ids[left_out:], len(ids) - left_out
+        for shown in self._shown(ids):
+            n = len(shown)
             if len(tokens) not in (n, n + 1):
                 continue
-            if all(self._same(i, token) for i, token in zip(mine, tokens, strict=False)):
-                known = logps[1 - left_out : n]
-                if len(logps) != len(tokens) or any(value is None for value in known):
+            if all(self._same(ids[at], token) for at, token in zip(shown, tokens, strict=False)):
+                if len(logps) != len(tokens) or None in logps[1:n]:
                     raise ProbeError(
                         f"{self.url}: gives no log-prob of some of the prompt's tokens. "
                         "Use another server or version."
                     )
-                made = self._made(tokens[n], logps[n]) if len(tokens) > n else None
-                return [float(value) if value is not None else math.nan for value in known], made
+                known: list[float | None] = [None] * len(ids)
+                for at, value in zip(shown, logps, strict=False):
+                    known[at] = value
+                return known, self._made(tokens[n], logps[n]) if len(tokens) > n else None
         at = next((k for k, (i, t) in enumerate(zip(ids, tokens, strict=False)) if not self._same(i, t)), 0)
         raise ProbeError(
             f"{self.url}: reads other tokens ({len(tokens)}, {tokens[at : at + 1]} at {at}) than the "
             f"tokenizer makes ({len(ids)}). Name the served model's own with --tokenizer."
         )
+
+    def _shown(self, ids: Sequence[int]) -> list[list[int]]:
+        """The positions that a server may show: all, all but a BOS in front, all but every BOS."""
+        every = list(range(len(ids)))
+        without = [at for at in every if ids[at] != self.tokenizer.bos_token_id]
+        return [every, *([every[1:]] if self._has_bos(ids) else []), *([without] if without != every else [])]
 
     def _same(self, i: int, token: str) -> bool:
         """Whether the server's name of a token is that of id `i`; bytes of a part of a letter have none."""
@@ -192,7 +219,7 @@ class Endpoint:
         own = str(self.tokenizer.decode([i]))
         return own.strip() == token.strip() or "\ufffd" in own + token or not token
 
-    def _made(self, token: str, logp: float | None) -> tuple[int, float] | None:
+    def _made(self, token: str, logp: float | None) -> Made | None:
         if logp is None:
             return None
         if token.startswith("token_id:"):
@@ -219,55 +246,3 @@ def _log_prob(value: Any) -> float | None:
     if value > CERTAIN:
         raise ValueError(f"a log-prob of {value:.3g}, and none is above 0")
     return float(value)
-
-
-def _asked(request: Request, timeout: float) -> Any:
-    """The JSON of an answer. Raises `Refused`, `ProbeError` for no JSON, `CannotMeasure` in the end."""
-    said = ""
-    for attempt in range(TRIES):
-        if attempt:
-            time.sleep(PAUSE * 2 ** (attempt - 1))
-        try:
-            with urlopen(request, timeout=timeout) as reply:
-                body = _body(reply, request.full_url, time.monotonic() + timeout)
-                return _decoded(request.full_url, reply.headers.get("Content-Type"), body)
-        except HTTPError as error:
-            said = f"answers {error.code} ({_reason(error)})"
-            if error.code not in BUSY:
-                raise Refused(f"{request.full_url}: {said}.", error.code) from error
-        except (TimeoutError, URLError, HTTPException, OSError) as error:
-            said = f"cannot be reached ({getattr(error, 'reason', error) or type(error).__name__})"
-    raise CannotMeasure(f"{request.full_url}: {said}, {TRIES} times.")
-
-
-def _body(reply: HTTPResponse, url: str, until: float) -> bytes:
-    """What is read of an answer. Raises `TimeoutError` after `until`, `ProbeError` for one without end."""
-    body = bytearray()
-    while part := reply.read1(1 << 16):
-        body += part
-        if time.monotonic() > until:
-            raise TimeoutError("the answer takes too long")
-        if len(body) > LARGEST:
-            raise ProbeError(f"{url}: its answer has no end. Give the URL of a server of models.")
-    return bytes(body)
-
-
-def _decoded(url: str, kind: str | None, body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ProbeError(
-            f"{url}: answers with {kind or 'bytes'}, not JSON. Give the server's base URL, ending in /v1."
-        ) from error
-
-
-def _reason(error: HTTPError) -> str:
-    """What a server says is wrong, in one short line."""
-    body = error.read(2000)
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return str(error.reason)
-    inner = told.get("error", told) if isinstance(told, Mapping) else told
-    text = inner.get("message", inner) if isinstance(inner, Mapping) else inner
-    return " ".join(str(text).split())[:160]

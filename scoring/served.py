@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +22,8 @@ from .service import Scorer
 from .tokenizer import load_tokenizer
 from .weights import tokenizer_facts
 
-AT_ONCE = 8  # requests under way
+AT_ONCE = 8  # requests under way at most
+FASTER = 0.75  # of the time per token, by which twice as many requests must be faster
 WEIGHT_OPTIONS = ("adapter", "dtype", "device", "quantize")
 
 
@@ -37,23 +41,50 @@ class ServedModel(torch.nn.Module):
         raise ProbeError(f"{self.endpoint.url}: an endpoint gives log-probs, and this needs the weights.")
 
 
+@dataclass
+class Width:
+    """How many requests are under way: twice as many as long as that is faster by a quarter per token."""
+
+    now: int = 1
+    settled: bool = False
+    before: float = math.inf  # seconds per token with half as many
+
+    def took(self, seconds: float, tokens: int) -> None:
+        """Learn from a round of `now` requests."""
+        if self.settled:
+            return
+        pace = seconds / tokens
+        faster = pace <= FASTER * self.before
+        self.settled = not faster or self.now >= AT_ONCE
+        self.now = (self.now if self.settled else 2 * self.now) if faster else self.now // 2
+        self.before = pace
+
+
 class ServedScorer(Scorer):
     """A scorer whose log-probs are the server's."""
 
     def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[LogProbs]]]:
-        """Each side by one request, several at a time, after a first one that settles how to ask."""
+        """Each side by one request, as many at a time as the server answers faster than half as many.
+
+        The first one settles how to ask.
+        """
         assert isinstance(self.loaded.model, ServedModel)
         endpoint = self.loaded.model.endpoint
 
         def ask(side: EncodedSide) -> LogProbs:
-            return np.array(endpoint.logps(side.ids)[side.start - 1 :], dtype=np.float32)
+            return np.array(endpoint.logps(side.ids, side.start), dtype=np.float32)
 
         if sides:
             yield [0], [ask(sides[0])]
+        start, width = 1, Width()
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for start in range(1, len(sides), AT_ONCE):
-                some = list(range(start, min(start + AT_ONCE, len(sides))))
-                yield some, list(pool.map(ask, [sides[i] for i in some]))
+            while start < len(sides):
+                some = list(range(start, min(start + width.now, len(sides))))
+                begun = time.monotonic()
+                found = list(pool.map(ask, [sides[i] for i in some]))
+                width.took(time.monotonic() - begun, sum(len(sides[i].ids) for i in some))
+                yield some, found
+                start = some[-1] + 1
 
     def _not_finite(self, side: EncodedSide, line: int | None) -> CannotMeasure:
         place = f"line {line}: " if line else ""

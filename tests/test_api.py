@@ -1,11 +1,17 @@
 """`probe` from Python: the commands' numbers on lists and loaded models, which come back as they were."""
 
+import inspect
+import json
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
 import probe
+from probe import api
+from probe.api_inputs import Loading
+from probe.commands.configured import OUTPUTS
 from probe.errors import ProbeError
 
 torch = pytest.importorskip("torch")
@@ -62,8 +68,6 @@ def same(a, b):
 
 
 def test_a_list_and_a_loaded_model_give_the_commands_numbers(given, tmp_path):
-    import json
-
     model, tokenizer = given
     model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
@@ -91,8 +95,8 @@ def test_a_loaded_model_comes_back_as_it_was(given, kind, call):
             parameter.grad = torch.ones_like(parameter)
             break
     options = {
-        "negatives": {"options": {"gradients": 2, "plan": None}},
-        "trial": {"options": {"steps": 2}},
+        "negatives": {"gradients": 2, "numerics": False},
+        "trial": {"steps": 2},
         "gate": {"off": ("negatives",)},
     }.get(call, {})
     before = state_of(model)
@@ -103,10 +107,91 @@ def test_a_loaded_model_comes_back_as_it_was(given, kind, call):
         assert same(before[part], after[part]), part
 
 
+# What a command prints, writes or keeps is no argument; a bundle of flags has a parameter of its own.
+PRINTED = {"format", "everything", "check", "plan", "how", "path", "trim", "trim_by", "by"}
+RENAMED = {("show", "line"): "lines"}
+IN_PYTHON = {("trial", "proxy")}  # the smaller model is given in place of the large one
+CALLS = ("bias", "data", "show", "negatives", "trial", "gate", "autopsy")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_flag_that_changes_what_is_measured_is_an_argument_with_the_same_default(name):
+    command = inspect.signature(getattr(import_module(f"probe.commands.{name}"), name)).parameters
+    ours = inspect.signature(getattr(api, name)).parameters
+    for flag in command.keys() - PRINTED - set(OUTPUTS):
+        if (name, flag) in IN_PYTHON:
+            continue
+        argument = RENAMED.get((name, flag), flag)
+        if argument not in ours:
+            assert "how" in ours and argument in Loading.__annotations__, flag
+        elif ours[argument].default is not inspect.Parameter.empty:
+            assert (ours[argument].default or None) == (command[flag].default or None), flag
+
+
+def test_arguments_are_the_runs_settings_and_have_the_flags_ranges(given):
+    model, tokenizer = given
+    run = probe.bias(ROWS, model.eval(), tokenizer, alpha=0.01, max_length=64)
+    assert run.config["alpha"] == 0.01 and run.config["max_length"] == 64
+    assert run.config["origins"]["alpha"] == "argument" and run.config["origins"]["bound"] == "default"
+    assert probe.data(ROWS).config["origins"]["template"] == "default"
+    with pytest.raises(ProbeError, match=r"alpha=0\.7: must be more than 0 and less than 0\.5"):
+        probe.gate(ROWS, model, tokenizer, alpha=0.7)
+    with pytest.raises(ProbeError, match='--goal "x": not one of the choices'):
+        probe.gate(ROWS, model, tokenizer, goal="x")
+
+
+def test_a_saved_run_is_judged_again(given, tmp_path):
+    model, tokenizer = given
+    run = probe.gate(
+        ROWS, model.eval(), tokenizer, off=("negatives", "trial", "numerics"), out=tmp_path / "r"
+    )
+    again = probe.gate(tmp_path / "r", limits={"gap": 1e6}, minimum_n=2)
+    assert again.estimates == run.estimates
+    assert {c.name: c.result for c in again.verdict.conditions}["gap"] == "pass"
+
+
+def test_without_states_and_numerics_no_model_is_loaded(monkeypatch):
+    from probe.scoring import session
+
+    monkeypatch.setattr(session, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    run = probe.negatives(ROWS, states=False, numerics=False)
+    assert run.estimate("surface_accuracy") is not None
+
+
+ANSWERS = [
+    {
+        "prompt": f"question {i // 2}",
+        "completion": f"answer {i * 7 % 13} {'so' if i % 3 else 'then'}",
+        "label": i % 2 == 0,
+    }
+    for i in range(80)
+]
+
+
+def test_answers_with_a_label_each_are_gated_and_tried(given):
+    model, tokenizer = given
+    before = state_of(model)
+    gated = probe.gate(ANSWERS, model, tokenizer)
+    assert {c.name for c in gated.verdict.conditions} >= {"labels", "surface_accuracy", "trial_gap_change"}
+    assert gated.estimate("trial_gap_change").value is not None
+    tried = probe.trial(ANSWERS, model, tokenizer, steps=2)
+    assert tried.estimate("trial_gap_change").value is not None and not tried.verdict.conditions
+    after = state_of(model)
+    assert all(same(before[part], after[part]) for part in before)
+    left_out = probe.gate(ANSWERS, model, tokenizer, off=("trial",))
+    assert left_out.estimate("trial_gap_change") is None and left_out.verdict.status != "pass"
+    for call, says in (
+        (lambda: probe.gate(ANSWERS, model, tokenizer, beta=0.2), "--beta does nothing"),
+        (lambda: probe.gate(ANSWERS, model, tokenizer, off=("bias",)), "--no-PROBE but --no-trial"),
+        (lambda: probe.trial(ANSWERS, model, tokenizer, method="sft"), "trains on by kto"),
+        (lambda: probe.trial(ANSWERS, model, tokenizer, methods=("dpo", "sft")), "--methods does nothing"),
+    ):
+        with pytest.raises(ProbeError, match=says):
+            call()
+
+
 def test_show_gives_the_ids_that_show_prints(given, tmp_path):
     """Pairs in memory and the same pairs in a file: the rows of `probe show --format json`."""
-    import json
-
     from typer.testing import CliRunner
 
     from probe.cli import app

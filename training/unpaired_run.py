@@ -13,7 +13,7 @@ from ..errors import ProbeError
 from ..files import sha256_file
 from ..pairs.unpaired import read_unpaired
 from ..records import Estimate, Run
-from ..runs import environment, now
+from ..runs import check_gated_model, environment, now
 from ..scoring.answers import AnswerReader
 from ..scoring.identity import identity
 from ..scoring.options import ModelOptions
@@ -35,11 +35,13 @@ KTO_WEIGHTS = ("desirable_weight", "undesirable_weight")
 
 
 def train_unpaired(
-    path: Path, how: ModelOptions, options: TrainOptions, directory: Path | None = None
-) -> TrainedRun:
+    path: Path, how: ModelOptions, options: TrainOptions, directory: Path | None = None,
+    gate: Run | None = None,
+) -> TrainedRun:  # fmt: skip
     """Train on the file's answers and measure what changed on those held out by prompt.
 
-    Raises as `training.run.train_run`. Behaviour is not looked at: no judge of single answers was validated.
+    `gate` is the run whose decision is followed. Raises as `training.run.train_run`. Behaviour is not looked
+    at: no judge of single answers was validated.
     """
     created = now()
     stages = stages_of(options.method, unpaired=True)
@@ -52,6 +54,8 @@ def train_unpaired(
     answers = read_unpaired(path)
     directory = directory or run_directory(path, created, options.loop.resume)
     reader = AnswerReader.open(answers, how)
+    if gate is not None:
+        check_gated_model(gate, reader.loaded.facts)
     check_device(options.loop.mixed_precision, reader.loaded.device.type)
     items, held_out = split_answers(answers, reader, options.held_out, options.loop.seed)
     if not any(item.wanted for item in items) or not any(item.wanted for item in held_out):

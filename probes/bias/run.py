@@ -26,18 +26,11 @@ from ...scoring.told import met_findings
 from ...shared_limits import BOUND
 from ...stats.sequential import sign_sequence
 from ..clusters import prompt_clusters
+from .again import measured_again, unshown_finding
 from .early import cluster_gaps, early_result, early_verdict
 from .judge import BiasResult, judge_bias
 from .looks import look_settles as settled_look
 from .looks import looked, sampled
-
-OTHER_TEMPLATES = {
-    # What else a prompt could look like to this model; the resolved template itself comes first.
-    "chat": ("qa", "{prompt}\n"),
-    "qa": ("{prompt}\n", "Q: {prompt}\nA: "),
-    "raw": ("chat", "qa"),
-}
-
 
 LOOK_EVERY = 32  # prompts between two looks at the anytime-valid test
 
@@ -155,18 +148,22 @@ def _judged(
 ) -> BiasResult:  # fmt: skip
     """The verdict on these scores, with the pairs of `sample` in other templates and without prompt too."""
     source, scored = session.source, set(scores.lines)
-    again = [pair for pair in sample if pair.line in scored]
+    again = measured_again(
+        session, [pair for pair in sample if pair.line in scored], options.templates, options.corrected
+    )
     result = judge_bias(
         scores,
         sides=source.sides,
         alpha=options.alpha,
         bound=options.bound,
         clusters=clusters,
-        by_template=_by_template(session, again, options.templates),
-        neutral=_neutral(session, again) if options.corrected else None,
+        by_template=again.by_template,
+        neutral=again.neutral,
         noise_floor=session.noise_floor(),
         seed=options.seed,
     )
+    if told := unshown_finding(again):
+        result = replace(result, findings=(*result.findings, told))
     if not options.stop_early:
         return result
     gaps = cluster_gaps(scores, clusters.tolist(), session.noise_floor())
@@ -219,29 +216,6 @@ def _batch_gaps(session: Session, prompts: Sequence[Sequence[Pair]]) -> Iterator
     for group in prompts:
         if found := [scores[pair.line] for pair in group if pair.line in scores]:
             yield found
-
-
-def _by_template(session: Session, pairs: Sequence[Pair], asked: str) -> dict[str, list[PairScore]]:
-    """The pairs scored in each other template; none where there is no prompt to put into one."""
-    if asked == "none" or not any(pair.prompt for pair in pairs):
-        return {}
-    own = session.encoder.template
-    if asked == "auto":
-        names: Sequence[str] = OTHER_TEMPLATES.get(own, ("qa", "{prompt}\n"))
-        if not session.loaded.tokenizer.chat_template:
-            names = [name for name in (*names, "{prompt}\n", "Q: {prompt}\nA: ") if name != "chat"][:2]
-    else:
-        names = asked.split(",")
-    others = dict.fromkeys(name for name in names if name != own)
-    return {name: session.scores_of(pairs, f"template {name!r}", name) for name in others}
-
-
-def _neutral(session: Session, pairs: Sequence[Pair]) -> list[PairScore] | None:
-    """The pairs under an empty prompt (Holtzman et al. 2021, domain-conditional PMI)."""
-    if not any(pair.prompt for pair in pairs):
-        return None
-    empty = [session.encoder.neutral(pair) for pair in pairs]
-    return session.scores_of(empty, "without prompt", altered=True)
 
 
 def _excluded(session: Session) -> str:

@@ -15,6 +15,7 @@ from ...progress import progress
 from ...records import Measured, Run, together
 from ...runs import environment, now
 from ...scoring.flags import EXCLUDING
+from ...scoring.model import LoadedModel
 from ...scoring.scores import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings
@@ -40,8 +41,12 @@ class NegativesRun:
     scores: Mapping[str, Mapping[int, float]]
 
 
-def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptions) -> NegativesRun:
+def measure_negatives(
+    source: Source, how: ModelOptions, options: NegativesOptions, loaded: LoadedModel | None = None
+) -> NegativesRun:
     """Everything that the options ask for; no model is loaded where only the text is measured.
+
+    `loaded` is a model at hand.
 
     Raises `ProbeError` for bad input, `CannotMeasure` for bad numbers.
     """
@@ -50,7 +55,7 @@ def measure_negatives(source: Source, how: ModelOptions, options: NegativesOptio
         survey = source.survey(options.seed)
         work = measure_texts(source, options)
         return finished(work, created, {"pairs": dict(survey.facts), "sides": list(source.sides)})
-    session = Session.open(source, how, options.seed)
+    session = Session.open(source, how, options.seed, loaded)
     work = measure_negatives_in(session, options)
     return finished(work, created, session.inputs())
 

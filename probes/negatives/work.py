@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...pairs.record import Pair
 from ...records import Measured
 from ...scoring.scores import EncodedPair
 from ..cost import clocked
 from ..numerics.judge import Plan
+from .flip_budget import budget_beta
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,18 @@ class NegativesOptions:
     most: int = 300
     plan: Plan | None = field(default_factory=Plan)
     beta: float | None = None
+
+
+def negatives_options(
+    *, numerics: bool, method: str, learning_rate: float, beta: float, train_dtype: str, full: bool,
+    fused: bool, **measured: Any,
+) -> NegativesOptions:  # fmt: skip
+    """The options as the flags of `probe negatives` say them: the run to be made, and what is measured.
+
+    Raises `ProbeError` for a method that is none.
+    """
+    plan = Plan.of(method, learning_rate, beta, train_dtype, full, fused) if numerics else None
+    return NegativesOptions(plan=plan, beta=budget_beta(method, beta), **measured)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from ...pairs.unpaired import UnpairedAnswer
 from ...progress import progress
 from ...records import Estimate
 from ...scoring.answers import AnswerReader, has_words
+from ...scoring.model import LoadedModel
 from ...scoring.readout import depths
 from ...scoring.scores import EncodedSide
 from ...scoring.service import Scorer
@@ -24,8 +25,9 @@ INVERSE_PENALTY = 1e-2  # of the penalty's inverse: hundreds of states, some doz
 
 
 def read_by_model(
-    answers: Sequence[UnpairedAnswer], how: ModelOptions, options: UnpairedOptions
-) -> tuple[list[Estimate], Mapping[str, Any]]:
+    answers: Sequence[UnpairedAnswer], how: ModelOptions, options: UnpairedOptions,
+    loaded: LoadedModel | None = None,
+) -> tuple[list[Estimate], Mapping[str, Any]]:  # fmt: skip
     """`gap` and `signal_accuracy` of the answers, and the facts of the model.
 
     `gap`: mean log-prob a token of wanted minus unwanted answers under their prompts, nats/token, end tokens
@@ -33,7 +35,7 @@ def read_by_model(
     the answer, prompt included, in folds that share no prompt. Where steps are asked for, what a short KTO
     run changes on unseen prompts. Answers without a token are left out of both.
     """
-    reader = AnswerReader.open(answers, how)
+    reader = AnswerReader.open(answers, how, loaded)
     sides = reader.sides(answers)
     kept = [i for i, side in enumerate(sides) if has_words(side)]
     scorer, encoder = reader.scorer, reader.encoder

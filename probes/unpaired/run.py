@@ -17,13 +17,19 @@ from ...shared_limits import TRIVIAL
 from .told import UnpairedOptions, surface_of
 
 if TYPE_CHECKING:
+    from ...scoring.model import LoadedModel
     from ...scoring.session import ModelOptions
 
 CONFLICTS = 0.05  # share of answers with both labels above which the labels teach little
 
 
-def measure_unpaired(path: Path, how: ModelOptions, options: UnpairedOptions) -> Run:
-    """The run of `probe unpaired`, not judged. Raises `ProbeError` for a file that holds no such data."""
+def measure_unpaired(
+    path: Path, how: ModelOptions, options: UnpairedOptions, loaded: LoadedModel | None = None
+) -> Run:
+    """The run of `probe unpaired`, not judged; `loaded` is a model at hand.
+
+    Raises `ProbeError` for a file that holds no such data.
+    """
     created, answers = now(), read_unpaired(path)
     surface = surface_of(answers, options)
     inputs: dict[str, Any] = {
@@ -33,7 +39,7 @@ def measure_unpaired(path: Path, how: ModelOptions, options: UnpairedOptions) ->
     if options.model:
         from .model import read_by_model
 
-        found, facts = read_by_model(answers, how, options)
+        found, facts = read_by_model(answers, how, options, loaded)
         estimates += found
         inputs["model"] = facts
     counts = {

@@ -144,7 +144,9 @@ def test_what_was_met_is_told(command, name, models, probe, tmp_path):
         "--no-cache", "--out", tmp_path / "run",
     )  # fmt: skip
     if case.refused:
-        unpaired = command in ("gate", "train") and name == "unpaired.jsonl"  # taken, without these options
+        unpaired = (
+            command in ("gate", "train", "trial") and name == "unpaired.jsonl"
+        )  # taken, without these options
         assert done.code == 2 and ("answers with a label" if unpaired else case.refused) in done.line, done
         return
     assert done.code == 0 or command == "gate", done

@@ -21,6 +21,7 @@ class Served:
         self.lock = threading.Lock()
         self.changed = lambda answer: answer  # what a test makes of an answer; bytes are sent as they are
         self.lists = None  # in place of the list of models
+        self.key = None  # what it asks for in every request
         self.says = {"id": "tiny", "object": "model", "owned_by": "test", "created": time.time()}
 
     @torch.no_grad()
@@ -49,6 +50,27 @@ class Served:
         return 200, self.changed({"choices": [choice], "usage": usage})
 
 
+class LikeLlamaCpp(Served):
+    """As llama-cpp-python 0.3.36 answers: 500 to ids; it shows no BOS, nor the first log-prob of the rest.
+
+    Without a BOS in front, log-probs are those of the token before, and no generated token is shown.
+    """
+
+    @torch.no_grad()
+    def complete(self, body):
+        given, bos = body["prompt"], self.tokenizer.bos_token_id
+        if not isinstance(given, str):
+            return 500, {"error": {"message": "4 validation errors: Input should be a valid string"}}
+        ids = self.tokenizer(given, add_special_tokens=False)["input_ids"]
+        rows = self.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+        whole = [*ids[ids[0] == bos :], int(rows[-1].argmax())]
+        shown = [(t, float(row[t])) for t, row in zip(whole, rows, strict=False) if t != bos]
+        names = [self.tokenizer.decode([t]) for t, _ in shown]
+        logps = [None, *(logp for _, logp in shown[1:])]
+        choice = {"text": "", "logprobs": {"tokens": names, "token_logprobs": logps}}
+        return 200, {"choices": [choice], "usage": {"prompt_tokens": len(ids), "completion_tokens": 1}}
+
+
 @contextmanager
 def running(served):
     class Handler(BaseHTTPRequestHandler):
@@ -64,7 +86,9 @@ def running(served):
             self.wfile.write(data)
 
         def do_GET(self):
-            if served.lists is not None:
+            if self.headers.get("Authorization") != (f"Bearer {served.key}" if served.key else None):
+                self.reply(401, {"error": {"message": "invalid API key"}})
+            elif served.lists is not None:
                 self.reply(200, served.lists)
             elif served.fault == "page":
                 self.reply(200, b"<html>hello</html>", "text/html")
@@ -78,7 +102,9 @@ def running(served):
                 served.asked += 1
                 busy, served.busy = served.busy > 0, served.busy - 1
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if busy or served.fault == "broken":
+            if self.headers.get("Authorization") != (f"Bearer {served.key}" if served.key else None):
+                self.reply(401, {"error": {"message": "invalid API key"}})
+            elif busy or served.fault == "broken":
                 self.reply(500, {"error": {"message": "out of luck"}})
             elif served.fault == "slow":
                 time.sleep(0.5)

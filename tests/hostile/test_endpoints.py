@@ -9,6 +9,7 @@ import time
 import pytest
 from served_model import Served, running
 
+from probe.scoring import asking
 from probe.scoring import endpoint as client
 
 TRAP = "a\x1b[2J\r\n::error::x\u202eb"
@@ -17,7 +18,7 @@ DEEP = b"[" * 100_000
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(client, "PAUSE", 0.01)
+    monkeypatch.setattr(asking, "PAUSE", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +168,7 @@ def test_an_answer_that_goes_wrong_after_the_server_was_proven(
 def test_a_server_that_is_none(probe, pair_file, tiny_model_dir, monkeypatch, says):
     """Whatever is at the other end, a time is kept, and what is read has an end."""
     monkeypatch.setattr(client, "OPENING_S", 0.2)
-    monkeypatch.setattr(client, "LARGEST", 1 << 16)
+    monkeypatch.setattr(asking, "LARGEST", 1 << 16)
     with talking(says) as url:
         started = time.monotonic()
         done = probe("bias", pair_file, "--model", url, "--tokenizer", tiny_model_dir)

@@ -3,14 +3,15 @@
 import json
 
 import pytest
-from served_model import Served, running
+from served_model import LikeLlamaCpp, Served, running
 
 import probe
 from probe.errors import CannotMeasure, ProbeError
 from probe.pairs.record import Pair
-from probe.scoring import endpoint as client
+from probe.scoring import asking
 from probe.scoring.endpoint import Endpoint
 from probe.scoring.options import ModelOptions
+from probe.scoring.served import Width
 from probe.scoring.session import Session, Source
 from probe.scoring.store import model_key
 
@@ -22,7 +23,7 @@ ROWS = [
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
-    monkeypatch.setattr(client, "PAUSE", 0.01)
+    monkeypatch.setattr(asking, "PAUSE", 0.01)
     monkeypatch.chdir(tmp_path)
 
 
@@ -76,7 +77,8 @@ def test_a_bad_server_is_one_line(tiny_model_dir, monkeypatch, fault, error, sai
         monkeypatch.setattr(Endpoint, "__init__", _impatient(Endpoint.__init__))
     with running(Served(tiny_model_dir, fault=fault)) as url, pytest.raises(error, match=said) as caught:
         probe.bias(ROWS, url, str(tiny_model_dir), template="qa")
-    assert type(caught.value) is error and "\n" not in str(caught.value)
+    assert isinstance(caught.value, CannotMeasure) is (error is CannotMeasure)
+    assert "\n" not in str(caught.value)
 
 
 def _impatient(init):
@@ -153,3 +155,58 @@ def test_a_token_that_is_part_of_a_letter_has_no_name_to_compare(tiny_model_dir)
     with running(served) as url:
         there = probe.bias(rows, url, str(tiny_model_dir), template="qa")
     assert there.rows[0]["chosen"]["logps"] == pytest.approx(here.rows[0]["chosen"]["logps"], abs=1e-4)
+
+
+def test_a_server_that_shows_no_bos_has_the_same_numbers(tiny_model_dir):
+    """Every BOS of a prompt and the first log-prob are missing, and none of them is one of a response."""
+    served = LikeLlamaCpp(tiny_model_dir)
+    bos = served.tokenizer.bos_token
+    how = {"template": f"{bos}Q: {{prompt}} {bos}A: ", "templates": "none"}
+    here = probe.bias(ROWS, str(tiny_model_dir), device="cpu", **how)
+    with running(served) as url:
+        there = probe.bias(ROWS, url, str(tiny_model_dir), **how)
+    for a, b in zip(there.estimates, here.estimates, strict=True):
+        assert a.value == pytest.approx(b.value, abs=1e-4), a.name
+
+
+def test_prompts_without_a_bos_that_such_a_server_misreads_are_refused(tiny_model_dir):
+    """Their log-probs are those of another token."""
+    with (
+        running(LikeLlamaCpp(tiny_model_dir)) as url,
+        pytest.raises(ProbeError, match=r"shows no token that it generates.*begins with one"),
+    ):
+        probe.bias(ROWS, url, str(tiny_model_dir), template="Q: {prompt} A: ", templates="none")
+
+
+def test_what_a_server_does_not_show_is_left_out_and_told(tiny_model_dir):
+    """Other templates without a BOS, and responses right behind it, cost the run those numbers alone."""
+    served = LikeLlamaCpp(tiny_model_dir)
+    template = f"{served.tokenizer.bos_token}{{prompt}}"
+    here = probe.bias(ROWS, str(tiny_model_dir), device="cpu", template=template)
+    with running(served) as url:
+        there = probe.bias(ROWS, url, str(tiny_model_dir), template=template)
+    assert there.estimate("gap").value == pytest.approx(here.estimate("gap").value, abs=1e-4)
+    (told,) = (f for f in there.findings if f.code == "PB612")
+    assert told.severity == "info" and "template 'qa' and " in told.message
+    assert told.message.endswith("and without prompt")
+    assert "PB612" not in {f.code for f in here.findings}
+
+
+def test_a_server_that_asks_for_a_key_gets_it(tiny_model_dir, monkeypatch):
+    served = Served(tiny_model_dir)
+    served.key = "secret"
+    with running(served) as url:
+        with pytest.raises(ProbeError, match=r"401 \(invalid API key\)\. Set PROBE_API_KEY") as caught:
+            Endpoint.open(url, served.tokenizer)
+        assert "secret" not in str(caught.value)
+        monkeypatch.setenv("PROBE_API_KEY", "secret")
+        run = probe.bias(ROWS, url, str(tiny_model_dir), template="qa", templates="none", corrected=False)
+    assert run.estimate("gap").value is not None and "secret" not in json.dumps(run.config)
+
+
+@pytest.mark.parametrize(("side_by_side", "ends"), [(1, 1), (4, 4), (64, 8)])
+def test_as_many_requests_are_under_way_as_the_server_answers_side_by_side(side_by_side, ends):
+    width = Width()
+    for _ in range(12):
+        width.took(-(-width.now // side_by_side), 10 * width.now)
+    assert width.now == ends

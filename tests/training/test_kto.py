@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from probe.cli import app
 from probe.errors import ProbeError
+from probe.gate import auto
 from probe.pairs.unpaired import UnpairedAnswer, read_unpaired
 from probe.probes.trial.options import TrialOptions
-from probe.records import run_from_json
+from probe.records import Condition, Decision, Verdict, run_from_json
 from probe.scoring.answers import AnswerReader
 from probe.scoring.encode import make_encoder
 from probe.scoring.service import Scorer
@@ -247,15 +248,21 @@ def test_changes_by_hand():
     ]  # fmt: skip
 
 
-def test_the_command_trains_answers_and_says_what_it_cannot(tmp_path, tiny_model_dir, monkeypatch):
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A file of 20 answers in an empty directory, where the test runs."""
     monkeypatch.chdir(tmp_path)
-    file = tmp_path / "answers.jsonl"
-    file.write_text(
+    path = tmp_path / "answers.jsonl"
+    path.write_text(
         "".join(
             json.dumps({"prompt": a.prompt, "completion": a.completion.strip(), "label": a.wanted}) + "\n"
             for a in answers(12)
         )
     )
+    return path
+
+
+def test_the_command_trains_answers_and_says_what_it_cannot(file, tmp_path, tiny_model_dir):
     assert len(read_unpaired(file)) == 20
     base = ["train", str(file), "--model", str(tiny_model_dir), "--device", "cpu", "--template", "qa"]
     done = CliRunner().invoke(
@@ -268,3 +275,48 @@ def test_the_command_trains_answers_and_says_what_it_cannot(tmp_path, tiny_model
     assert (tmp_path / "run" / "adapter" / "adapter_config.json").exists()
     refused = CliRunner().invoke(app, [*base, "--method", "dpo"])
     assert isinstance(refused.exception, ProbeError) and "compares two sides" in str(refused.exception)
+
+
+def run_in(place):
+    return run_from_json(json.loads((place / "run.json").read_text()))
+
+
+def test_a_trial_of_answers_is_one_of_kto(file, tmp_path, tiny_model_dir):
+    base = ["trial", str(file), "--model", str(tiny_model_dir), "--device", "cpu", "--template", "qa"]
+    done = CliRunner().invoke(app, [*base, "--steps", "2", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    run = run_in(tmp_path / "run")
+    assert run.estimate("trial_gap_change").value is not None and not run.verdict.conditions
+    for flags, said in (
+        (["--method", "sft"], "trains on by kto, and --method is sft"),
+        (["--batch", "4"], "--batch does nothing"),
+    ):
+        refused = CliRunner().invoke(app, [*base, *flags])
+        assert isinstance(refused.exception, ProbeError) and said in str(refused.exception)
+
+
+def test_auto_trains_answers_as_their_gate_decides(file, tmp_path, tiny_model_dir, monkeypatch):
+    """Refused where a condition is open; else trained as decided, and once more from the noted gate."""
+    real, verdict = auto.gate_answers, Verdict("pass", 0)
+
+    def gated(*given, **named):
+        return replace(real(*given, **named), decision=Decision("kto", ("kto",), {}, ()), verdict=verdict)
+
+    monkeypatch.setattr(auto, "gate_answers", gated)
+    how = ["--model", str(tiny_model_dir), "--device", "cpu", "--template", "qa", "--method", "auto"]
+    short = ["--steps", "2", "--held-out", "0.3"]
+    left_open = Condition("signal_accuracy", "all", None, 0.6, "inconclusive", "PB240", "not measured")
+    verdict = Verdict("inconclusive", 1, (left_open,))
+    refused = CliRunner().invoke(app, ["train", str(file), *how, *short, "--out", str(tmp_path / "no")])
+    assert not (tmp_path / "no").exists()
+    assert "not trained: the decision is kto; open: signal_accuracy" in refused.output
+    (tmp_path / ".probe" / "last.json").unlink()
+    verdict = Verdict("pass", 0)
+    done = CliRunner().invoke(app, ["train", str(file), *how, *short, "--out", str(tmp_path / "one")])
+    assert done.exit_code == 0, done.output
+    monkeypatch.setattr(auto, "gate_answers", lambda *_, **__: pytest.fail("gated again"))
+    again = CliRunner().invoke(app, ["train", *how, *short, "--out", str(tmp_path / "two")])
+    assert again.exit_code == 0, again.output
+    for place in ("one", "two"):
+        assert run_in(tmp_path / place).decision.method == "kto"
+        assert (tmp_path / place / "adapter" / "adapter_config.json").exists()

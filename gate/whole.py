@@ -1,0 +1,125 @@
+"""A whole gate, for the command and from Python: pairs, answers with a label each, or a saved run.
+
+No torch at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProbeError
+from ..probes.gated import GateRequest
+from ..records import Run
+from ..runs import read_from
+from ..scoring.options import ModelOptions
+from ..shared_limits import BOUND
+from ..training.saved import saved_run
+from .beforehand import prepared
+from .levers import with_levers
+from .measure import run_probes
+from .settings import GateOptions, judged
+from .unpaired import judged_unpaired
+
+if TYPE_CHECKING:
+    from ..probes.unpaired.told import UnpairedOptions
+    from ..scoring.model import LoadedModel
+    from ..scoring.session import Session
+
+TRIAL_STEPS = 12  # of KTO, on unpaired answers
+# Options that are for pairs, with their defaults.
+READS_PAIRS = {"fields": None, "sides": None, "skip_bad": False}
+GATES_PAIRS: Mapping[str, Any] = {
+    **READS_PAIRS, "plan": False, "levers": None, "baseline": None, "budget": None, "device_memory": None,
+    "off": frozenset(), "goal": "auto", "one_stage": False, "full": False, "bound": BOUND, "beta": 0.1,
+    "trial_pairs": 128, "thorough": False,
+}  # fmt: skip
+TRIES_PAIRS: Mapping[str, Any] = {
+    **READS_PAIRS, "methods": None, "pairs": 128, "samples": 2, "proxy": None, "export_trimmed": None,
+    "learning_rate": None, "beta": None, "batch": None, "options": None,
+}  # fmt: skip
+
+
+def gate_pairs(
+    request: GateRequest, judging: GateOptions, *, session: Session | None = None,
+    budget: str | None = None, device_memory: str | None = None, levers: Path | None = None,
+) -> tuple[Run, Iterable[Mapping[str, Any]] | None]:  # fmt: skip
+    """The judged run on a file of pairs, and the rows of its `scores.jsonl`.
+
+    `session` is one at hand; without it the model of `request.how` is loaded. Raises as `run_probes`.
+    """
+    known = prepared(request, budget, device_memory, session)
+    measured, rows = run_probes(known.request, known.session, known.seconds)
+    measured = replace(measured, findings=(*measured.findings, *known.findings))
+    return judged(with_levers(measured, levers) if levers else measured, judging, date.today()), rows
+
+
+def gate_answers(
+    path: Path, how: ModelOptions, judging: GateOptions, given: Mapping[str, Any], *, seed: int,
+    off: frozenset[str], loaded: LoadedModel | None = None,
+) -> Run:  # fmt: skip
+    """The judged run on answers with a label each, of whose probes the trial can be off.
+
+    Raises `ProbeError` for an option of `given` that is for pairs.
+    """
+    from ..probes.unpaired.told import UnpairedOptions
+
+    _refuse(path, {**given, "off": off - {"trial"}}, GATES_PAIRS)
+    steps = 0 if "trial" in off else TRIAL_STEPS
+    options = UnpairedOptions(alpha=judging.alpha, seed=seed, trial_steps=steps)
+    return _judged_answers(answers_decided(path, how, options, loaded), judging)
+
+
+def answers_tried(
+    path: Path, how: ModelOptions, given: Mapping[str, Any], *, alpha: float, seed: int, steps: int,
+    loaded: LoadedModel | None = None,
+) -> Run:  # fmt: skip
+    """A short KTO run on answers with a label each, with all that is measured before it.
+
+    Raises `ProbeError` for an option of `given` that is for pairs, and for another method.
+    """
+    from ..probes.unpaired.told import UnpairedOptions
+
+    if (method := given.get("method")) not in ("dpo", "kto"):
+        raise ProbeError(
+            f"{path}: answers with a label each, which a trial trains on by kto, and --method is {method}. "
+            "Leave it out, or make pairs: `probe unpaired FILE --to PAIRS`."
+        )
+    _refuse(path, given, TRIES_PAIRS)
+    return answers_decided(path, how, UnpairedOptions(alpha=alpha, seed=seed, trial_steps=steps), loaded)
+
+
+def _refuse(path: Path, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raises `ProbeError` for the first option for pairs alone that is not at its default."""
+    for name, default in defaults.items():
+        if given.get(name) not in (None, (), default):
+            told = "--no-PROBE but --no-trial" if name == "off" else f"--{name.replace('_', '-')}"
+            raise ProbeError(
+                f"{path}: answers with a label each, for which {told} does nothing. Leave it out."
+            )
+
+
+def answers_decided(
+    path: Path, how: ModelOptions, options: UnpairedOptions, loaded: LoadedModel | None = None
+) -> Run:
+    """What `probe unpaired` measures of answers, with a decision and no verdict."""
+    from ..probes.unpaired.run import measure_unpaired
+
+    run = measure_unpaired(path, how, options, loaded)
+    return replace(run, decision=judged_unpaired(run).decision)
+
+
+def gate_saved(path: Path, judging: GateOptions, levers: Path | None = None) -> Run:
+    """A saved run, judged again without the model."""
+    saved = saved_run(path)
+    with read_from(path):
+        if saved.command == "unpaired":
+            return _judged_answers(saved, judging)
+        return judged(with_levers(saved, levers) if levers else saved, judging, date.today())
+
+
+def _judged_answers(run: Run, judging: GateOptions) -> Run:
+    return judged_unpaired(run, judging.inconclusive, judging.limits, judging.minimum_n)
