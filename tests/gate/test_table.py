@@ -179,6 +179,34 @@ def test_what_the_config_switches_off_raises_no_concern_and_another_limit_does(l
     assert decide(run, JudgeSettings(limits=limits)).decision.stages == stages
 
 
+GOOD_NEWS = {
+    "margins": make_run(),
+    "samples": raced(
+        "sft", estimates={"trial_accuracy": (0.46, 0.36, 0.56), "behaviour_up": (0.66, 0.56, 0.75)}
+    ),
+    "strong": make_run({"trial_accuracy": (0.98, 0.9, 1.0)}, [finding("PB221")]),
+}
+
+
+@pytest.mark.parametrize("name", GOOD_NEWS)
+def test_good_news_is_no_concern_that_the_config_could_take_away(name):
+    """The code of what was learnt is accepted, or its limit switched off: it was learnt all the same."""
+    run, method = GOOD_NEWS[name], {"margins": "dpo", "samples": "sft", "strong": "dpo"}[name]
+    accepted = JudgeSettings(accepted=(Accepted("PB501", "r"),))
+    for how in (JudgeSettings(), accepted, JudgeSettings(limits={"trial_accuracy": False})):
+        assert decide(run, how).decision.method == method
+
+
+def test_a_threshold_of_a_condition_is_its_limit():
+    of_conditions = {name: t.value for name, t in THRESHOLDS.items() if name in RULES}
+    assert of_conditions == {name: RULES[name].limit for name in of_conditions} and len(of_conditions) > 2
+
+
+def test_facts_that_are_not_given_are_those_of_a_gate_without_a_config():
+    run = make_run()
+    assert RunFacts(run, {}) == RunFacts(run, {}, "auto", False, (), 0.05, frozenset())
+
+
 def test_goal_taste_turns_a_matter_of_fact_into_two_stages():
     run = CASES["matter-of-fact"][0]
     assert decision(run, goal="taste").method == "sft+dpo"
