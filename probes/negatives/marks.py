@@ -1,10 +1,11 @@
-"""Marks of form that one side's responses carry: a phrase inside, a sign of punctuation, an end cut short.
+"""Marks of form that one side's responses carry: a phrase, a sign, an interjection, an end cut short.
 
 Exact counts, like `patterns`: what is counted says nothing of content, and a model learns it first.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -14,15 +15,23 @@ from .patterns import Template, Where
 PHRASE = 4  # words of a phrase that counts as boilerplate wherever it stands
 CLOSING = ".!?…:;\"'”’»)]}>`*|~。！？"  # signs that a finished response ends with
 ORDINARY = frozenset(".,'’")  # signs of every text: their absence is told by length
+# One or two words that a sign sets off from what follows: "Certainly!", "As usual,".
+INTERJECTION = re.compile(r"\s*([^\W\d_][\w'’-]*(?: [\w'’-]+)?[,:;!…—.]+)\s+\S")
 NO_CLOSING_SIGN = "no closing sign"
 
 
 def find_marks(side: Sequence[str], other: Sequence[str]) -> list[Template]:
-    """The most one-sided phrase, sign and cut end of `side`: those with the largest lead over `other`."""
+    """The most one-sided phrase, sign, interjection and cut end of `side`: by the lead over `other`.
+
+    Where the other side opens with interjections of its own ("Yes," against "No,"), they are the answer and
+    no form: each of them counts against this side's.
+    """
     best: dict[Where, Template] = {}
     theirs = _rows(other)
+    opened = sum(INTERJECTION.match(text) is not None for text in other)
     for (where, text), rows in _rows(side).items():
-        made = Template(where, text, tuple(rows), len(theirs.get((where, text), ())), len(side))
+        against = opened if where == "start" else len(theirs.get((where, text), ()))
+        made = Template(where, text, tuple(rows), against, len(side))
         if where not in best or _lead(made) > _lead(best[where]):
             best[where] = made
     return list(best.values())
@@ -49,5 +58,7 @@ def _marks(text: str) -> Iterator[tuple[Where, str]]:
     for sign in set(text) - ORDINARY:
         if not sign.isalnum() and not sign.isspace():
             yield "sign", sign
+    if opens := INTERJECTION.match(text):
+        yield "start", opens[1]
     if text.strip() and text.rstrip()[-1] not in CLOSING:
         yield "cut", NO_CLOSING_SIGN

@@ -14,6 +14,7 @@ from ...shared_limits import TEMPLATE_LIMIT
 from ...stats.statistics import share_clustered
 from ..clusters import prompt_clusters
 from .marks import find_marks
+from .patterns import TOGETHER_SHARE as TOGETHER_SHARE  # for the pages of findings
 from .patterns import Template, find_templates
 
 WORST_OF_PATTERN = 10
@@ -35,10 +36,14 @@ def templates_of(pairs: Sequence[Pair], sides: tuple[str, str]) -> Templates:
 
 
 def telling(templates: Sequence[Template]) -> list[Template]:
-    """The templates above the limit that the other side lacks; a frame quotes its opening and ending."""
+    """The templates above the limit that the other side lacks: of a place the widest, of those the longest.
+
+    A frame quotes its opening and ending.
+    """
     over = [t for t in templates if t.share >= TEMPLATE_LIMIT and 2 * t.other < len(t.rows)]
-    frames = [t for t in over if t.where == "frame"]
-    return frames or over
+    widest_first = sorted(over, key=lambda t: (-len(t.rows), -len(t.text)))
+    told = {t.where: t for t in reversed(widest_first)}
+    return [told["frame"]] if "frame" in told else [t for t in over if told[t.where] is t]
 
 
 # New negatives do not take a form out of the chosen side.
@@ -53,7 +58,9 @@ def check_template(
     """PB211 shared opening: most responses of one side start with the same words.
 
     Means: at least half of the responses of that side open with the quoted text, and less than half as many
-    of the other side do. Counted exactly, token by token.
+    of the other side do. Three words or more, or one or two that a sign sets off ("Certainly,"); the latter
+    only where the other side has hardly any such opening, so that "Yes," against "No," is no form. Openings
+    that cover {TOGETHER_SHARE:.0%} of the side each count together. Counted exactly, token by token.
     Why: the first tokens decide the comparison before the content begins, and the loss falls by them alone.
     Do: vary or cut the opening; where the rejected side has it, sampled negatives do that too.
     Source: exact count; starting limit one half.

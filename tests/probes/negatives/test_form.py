@@ -156,3 +156,30 @@ def test_many_rare_openings_are_no_form():
     ]
     result, codes = verdict(pairs)
     assert "PB211" not in codes and result == "pass"
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+@pytest.mark.parametrize("opener", ["Certainly, ", "As usual: ", "Well… "])
+def test_an_interjection_of_one_side_is_a_form(opener, side):
+    """One or two words that a sign sets off: too few for an opening of three words, and as easy to learn."""
+    pairs = [
+        Pair(
+            p.id,
+            p.prompt,
+            opener + p.chosen if side == "chosen" and i % 5 < 3 else p.chosen,
+            opener + p.rejected if side == "rejected" and i % 5 < 3 else p.rejected,
+            line=p.line,
+        )
+        for i, p in enumerate(made("PB211", 0.0, n=60))
+    ]
+    result, codes = verdict(pairs)
+    assert result == "fail" and "PB211" in codes
+
+
+def test_answers_that_open_with_yes_and_no_are_no_form():
+    pairs = [
+        Pair(p.id, p.prompt, f"No, {p.chosen}", f"Yes, {p.rejected}", line=p.line)
+        for p in made("PB211", 0.0, n=60)
+    ]
+    result, codes = verdict(pairs)
+    assert result in (None, "pass") and codes == set()
