@@ -13,7 +13,6 @@ EQUIVALENT = {
     ("stats/resampling.py", "hits.mean() > 0.5 -> hits.mean() >= 0.5"): "at one half both sides have p ½",
     ("stats/resampling.py", "array > 0 -> array >= 0"): "zeros are left out above",
     ("gate/conditions.py", "limit < value -> limit <= value"): "a limit at the value is no distance away",
-    ("gate/thresholds.py", "0.0 -> 1.0"): "every condition that is a threshold has a limit; tests hold it",
 }  # fmt: skip
 GUARDS = {"strict", "frozen", "slots", "kw_only"}
 SWAPS = {

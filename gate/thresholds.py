@@ -8,7 +8,9 @@ from .run_facts import Threshold
 
 
 def _limit(name: str) -> float:
-    return RULES[name].limit or 0.0
+    limit = RULES[name].limit
+    assert limit is not None
+    return limit
 
 
 THRESHOLDS: dict[str, Threshold] = {
