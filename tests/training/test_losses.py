@@ -18,6 +18,7 @@ from probe.training.losses import (
     Logps,
     dpo,
     dpop,
+    ipo,
     log1mexp,
     nll,
     odds_ratio,
@@ -175,6 +176,13 @@ def test_dpop_starts_like_dpo() -> None:
     zero = torch.zeros(1, requires_grad=True)
     dpop(zero, torch.zeros(1), beta=0.3, penalty=50.0).sum().backward()
     assert zero.grad is not None and zero.grad.item() == pytest.approx(-0.15)  # −β σ(0)
+
+
+def test_ipo_and_nll_closed_form() -> None:
+    """(.3 − .1 − 1/(2·.5))² = .64, and 6 nats over 3 tokens."""
+    ratios = torch.tensor([0.3, 0.1], dtype=torch.float64)
+    assert ipo(ratios[:1], ratios[1:], beta=0.5).item() == pytest.approx(0.64)
+    assert nll(torch.tensor([-6.0]), torch.tensor([3])).item() == 2.0
 
 
 def test_robust_is_unbiased() -> None:
