@@ -148,10 +148,11 @@ class Reach:
         return first + self._quickest(rest)
 
     def files(self, module: str) -> list[str]:
-        """The test files of a module: the one of its name, and those that import it."""
+        """The test files of a module: of its name, or that import it, without those of whole programs."""
         own = sorted(self.package.rglob(f"tests/**/test_{Path(module).stem}.py"))
         importing = (self.package / name for name in sorted(self.importers[module]))
         found = [f.relative_to(self.package) for f in (*own, *importing) if f.name.startswith("test_")]
+        found = [f for f in found if f.parts[1] not in ("bench", "docs", "hostile")]
         return list(dict.fromkeys(map(str, found)))
 
     def seconds(self, names: list[str]) -> float:
