@@ -1,6 +1,7 @@
-"""The embedded model in 4 bits on a CPU: scores against the same weights dequantised, and a few QLoRA steps.
+"""The embedded model in 4 or 8 bits on a CPU: scores against the weights dequantised, and a few QLoRA steps.
 
-    python bench/quantized.py [--model NAME] [--pairs 4] [--steps 2] [--pairs-file pairs/listing_taste.jsonl]
+    python bench/quantized.py [--kind nf4] [--model NAME] [--pairs 4] [--steps 2]
+        [--pairs-file pairs/listing_taste.jsonl]
 
 Needs bitsandbytes. Prints seconds and peak memory beside each phase.
 """
@@ -37,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--kind", default="nf4", choices=("nf4", "int8"))
     parser.add_argument("--model", default=None)
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2)
@@ -44,8 +46,8 @@ def main() -> None:
     asked = parser.parse_args()
 
     start = time.monotonic()
-    loaded = load_model(asked.model, device="cpu", dtype="float32", quantize="nf4")
-    told("loaded in nf4", start)
+    loaded = load_model(asked.model, device="cpu", dtype="float32", quantize=asked.kind)
+    told(f"loaded in {asked.kind}", start)
     pairs = [pair for pair, _ in zip(read_pairs(asked.pairs_file), range(asked.pairs), strict=False)]
     encoder = make_encoder(loaded.tokenizer, pairs)
     sides = [side for code in encoder.many(pairs) for side in (code.chosen, code.rejected)]
@@ -56,23 +58,27 @@ def main() -> None:
         told(f"{what}: {len(sides)} sides, {sum(len(side.ids) for side in sides)} tokens", start)
         return logps
 
-    four = scored(loaded, "scored in nf4")
+    quantised = scored(loaded, f"scored in {asked.kind}")
     plain = LoadedModel(
         dequantized(loaded.model), loaded.tokenizer, loaded.name, loaded.device, loaded.dtype, loaded.facts
     )
     same = scored(plain, "scored dequantised, float32")
-    far = max(float(np.abs(a - b).max()) for a, b in zip(four, same, strict=True))
-    print(f"largest difference of a token's log-prob: {far:.2e} nats")
+    far = max(float(np.abs(a - b).max()) for a, b in zip(quantised, same, strict=True))
+    mean = float(np.mean(np.abs(np.concatenate(quantised) - np.concatenate(same))))
+    print(f"difference of a token's log-prob: largest {far:.2e}, mean {mean:.2e} nats")
     del plain
 
     start = time.monotonic()
-    items = examples(pairs, encoder, Scorer(loaded, encoder).scores(pairs))
+    scorer = Scorer(loaded, encoder)
+    items = examples(pairs, encoder, scorer.scores(pairs))
+    plain_forward = scorer.proof is not None and scorer.proof.plain
     chosen = recipe("dpo", loaded.facts["parameters"], n=len(items))
     model = trainable_model(loaded.model, chosen)
     with tempfile.TemporaryDirectory() as place:
         stage = Stage(
-            model, chosen, Material(items, items), Options(steps=asked.steps), Path(place), cpu=True
-        )
+            model, chosen, Material(items, items), Options(steps=asked.steps), Path(place), cpu=True,
+            plain=plain_forward,
+        )  # fmt: skip
         for step in range(1, asked.steps + 1):
             start = time.monotonic()
             done = stage.step(items)
