@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from transformers import get_scheduler
 
 from ...progress import Advance
+from ...scoring.processes import exchange
 from ...training.checkpoint import put_weights, trainable_weights
 from ...training.data import Example, batches
 from ...training.evaluate import side_sums
@@ -84,9 +85,12 @@ class Bench:
             if step < epoch:
                 rates += [recipe.learning_rate * step] * (len(self._seen) - len(rates))
             advance(1)
-        rows = self._seen[: len(rates)]
-        kept = [i for i, rate in enumerate(rates) if rate > 0]
-        return [rows[i] for i in kept], [rates[i] for i in kept]
+        mine = [(rate, row) for rate, row in zip(rates, self._seen, strict=False) if rate > 0]
+        shares = exchange(mine, cpu=self.accelerator.device.type == "cpu")
+        # A process without a pair of its own in a step has seen one of another's, so a line counts once.
+        seen = {row.item.line: (rate, row) for share in reversed(shares) for rate, row in share}
+        found = sorted(seen.values(), key=lambda pair: (pair[0], pair[1].item.codes.chosen.ids))
+        return [row for _, row in found], [rate for rate, _ in found]
 
     def unseen(self, items: Sequence[Example], spent: float) -> Pass:
         """What the model as it now is makes of pairs that it was not trained on."""
