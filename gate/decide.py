@@ -157,7 +157,7 @@ def unmeasured() -> tuple[Evidence, ...]:
 
     Means: No finding speaks for or against training: a probe was switched off, failed, or its interval is too
     wide to tell.
-    Why: Recommending a method on the absence of findings would take what was not looked at for good.
+    Why: A method must not be recommended because nothing was found where nothing was measured.
     Do: Run the probes that the gate's conditions name as not measured, on more pairs where it says so.
     Source: The gate's rule that what was not run never passes.
     """

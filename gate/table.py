@@ -54,8 +54,8 @@ ROWS: tuple[Row, ...] = (
         "this run would not survive its first steps, whatever the pairs are",
         "deterministic test of forward, backward and one step",
         "certain",
-        "a run whose numerics pass: mend the dtype, the optimizer or the mask that the finding names",
-        "mend what the finding names, then gate again",
+        "a run whose numerics pass: change the dtype, the optimizer or the mask that the finding names",
+        "correct what the finding names, then run the gate again",
     ),
     Row(
         "data",
@@ -65,7 +65,7 @@ ROWS: tuple[Row, ...] = (
         "exact counts in the file",
         "certain",
         "the file without the lines that the finding names",
-        "mend the lines that the finding names: `probe data PAIRS --fix`",
+        "correct the lines that the finding names: `probe data PAIRS --fix`",
     ),
     Row(
         "labels",
@@ -108,8 +108,8 @@ ROWS: tuple[Row, ...] = (
         "an error finding stands, and no rule of this table knows how to train around it",
         "every error blocks unless it is accepted by name",
         "reasoned",
-        "mending the finding, or accepting it in the config with a reason",
-        "mend what the finding names, then gate again",
+        "correcting what the finding names, or accepting it in the config with a reason",
+        "correct what the finding names, then run the gate again",
     ),
     Row(
         "form",

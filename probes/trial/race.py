@@ -169,10 +169,10 @@ def moves_away(told: RaceStanding) -> Finding | None:
 def only_margins(told: RaceStanding, several: bool) -> Finding | None:
     """PB511 written text not shown to move: pairs are ranked better, and samples do not follow.
 
-    Means: Unseen pairs are ranked better than by chance, and of the prompts whose samples changed no more
-    moved to the chosen kind than away, as far as these samples can tell.
-    Why: Margins weigh texts that are given; what the model writes of itself is another matter. On one set DPO
-    had .75 of unseen margins up and moved 21 prompts up, 16 down.
+    Means: The margins of unseen pairs rise beyond chance, but of the prompts whose samples changed not more
+    moved to the chosen kind than away from it, as far as these samples can show.
+    Why: A margin compares two given texts; the model itself may write neither. On one set DPO raised .75 of
+    the unseen margins and moved the samples of 21 prompts to the chosen kind, of 16 away from it.
     Do: More samples or steps; SFT on the chosen side moves samples most directly.
     Source: docs/validity.md.
     """
