@@ -95,6 +95,8 @@ TERMS: dict[str, str] = {
     "decides": "A number past its limit that fails no gate by itself, and that the decision rests on.",
     "decision": "The method that the gate recommends, or that it recommends none. The verdict says "
     "whether the conditions are met, the decision what to do in either case.",
+    "recommended method": "The condition that the gate recommends some method: where it says not to train, "
+    "this fails, whatever else passes.",
     "evidence": "What a rule of the decision table rests on: certain (arithmetic or exact counts), good "
     "(measured on these pairs, or published on several models), moderate (published once, an account, a "
     "convention), or reasoning, which nobody has measured.",

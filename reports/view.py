@@ -138,6 +138,8 @@ def condition_title(condition: Condition) -> str:
     Where a trial's answers were judged, they are what its condition counts, and what it is called by.
     """
     judged = condition.measured is not None and condition.measured.name == "behaviour_up"
+    if condition.name == "decision":
+        return "recommended method"
     return "answers moved" if judged else condition.name.replace("_", " ")
 
 
