@@ -28,7 +28,7 @@ def failing_step(case: Case, first: int) -> str:
         return ""
     if logged == 0.0:
         steps = f"{before['step'] + 1:g} to {row['step']:g}"
-        return f"a loss of 0.0 there is no success: none of steps {steps} was finite"
+        return f"the loss 0.0 there is not a success: none of steps {steps} was finite"
     if not (math.isfinite(usual) and usual > 0.0):
         return ""
     return _finite_steps(logged, usual, k, before["step"], named, case.log.hints.accumulation or 1)
@@ -37,7 +37,7 @@ def failing_step(case: Case, first: int) -> str:
 def _without_steps(case: Case, logged: float, usual: float, named: str) -> str:
     """The interval too is unknown: the shortest usual one that gives the logged loss to its last digit."""
     if logged == 0.0:
-        return "a loss of 0.0 there is no success: no step of that entry was finite"
+        return "the loss 0.0 there is not a success: no step of that entry was finite"
     if not named:
         return ""
     times = case.log.hints.accumulation or 1

@@ -90,7 +90,7 @@ def test_of_several_runs_the_gravest_is_judged_and_the_others_are_told(tmp_path:
     log = read_log(tmp_path / "panel.csv")
     told = diagnosis_json(diagnose(log))
     assert (told["main"], told["since"]) == ("numerics", "step 6")
-    assert told["notes"][0] == "run b, the gravest of 3 runs"
+    assert told["notes"][0] == "run b, the most serious of 3 runs"
     assert [note[:14] for note in told["notes"][1:3]] == ["run a: healthy", "run c: healthy"]
 
 
@@ -101,7 +101,7 @@ def test_two_runs_one_after_the_other_in_a_console(tmp_path: Path) -> None:
     (tmp_path / "two.log").write_text("\n".join([first, summed, second, summed]))
     told = diagnosis_json(diagnose(read_log(tmp_path / "two.log")))
     assert told["main"] == "numerics"
-    assert told["notes"][0] == "run 1, the gravest of 2 runs"
+    assert told["notes"][0] == "run 1, the most serious of 2 runs"
 
 
 def test_a_resumed_run_is_one_run(tmp_path: Path) -> None:
