@@ -32,7 +32,7 @@ test: $(VENV)/dev $(VENV)/demo
 test-all: $(VENV)/dev $(VENV)/demo
 	$(PYTEST) -n 2 --dist loadfile
 
-# Nine tests of ten, in under a minute.
+# The tests that are cheap: two thirds of them.
 quick: $(VENV)/dev
 	$(PYTEST) -n 2 --dist loadfile -m "not slow and not oracle"
 
