@@ -24,7 +24,7 @@ $(DEMO)/run.json: $(VENV)/demo pairs/cico_insulin.jsonl
 		--no-negatives --no-trial --out $(DEMO) >/dev/null || test $$? -eq 1
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-# The dearest tests (killed processes, peers that train, simulated coverage) make up three quarters of the suite's
+# The dearest tests (killed processes, peers that train, simulated coverage) make up four fifths of the suite's
 # time; `make times` says which they are. Before a release: `make test-all`.
 test: $(VENV)/dev $(VENV)/demo
 	$(PYTEST) -n 2 --dist loadfile -m "not long"
