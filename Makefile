@@ -32,7 +32,7 @@ test: $(VENV)/dev $(VENV)/demo
 test-all: $(VENV)/dev $(VENV)/demo
 	$(PYTEST) -n 2 --dist loadfile
 
-# The tests that are cheap: two thirds of them.
+# The cheap tests, half of all: under a minute on two quiet cores.
 quick: $(VENV)/dev
 	$(PYTEST) -n 2 --dist loadfile -m "not slow and not oracle"
 
