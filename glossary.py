@@ -178,8 +178,8 @@ TERMS: dict[str, str] = {
     "ln 2 ≈ 0.693.",
     "trial accuracy": "Share of unseen pairs whose margin a short trial raises, as the reward accuracy that "
     "trainers log. It says nothing of how many are ranked right: see ranking change.",
-    "answers moved": "Of the answers on unseen prompts that a short trial moved, the share that moved to the "
-    "chosen kind, by a classifier that was fitted on the training pairs.",
+    "answer movement": "Of the answers on unseen prompts that a short trial moved, the share that moved to "
+    "the chosen kind, by a classifier that was fitted on the training pairs.",
     "trial chosen change": "Change of the chosen responses' log-probability per token in the trial, on "
     "unseen pairs.",
     "ranking change": "Change of the share of unseen pairs whose chosen response is likelier per token.",

@@ -69,7 +69,7 @@ def _unshown(run: Run, decision: Decision) -> str:
     standing = _standing(run)
     if decision.stages or failing(run) or not standing:
         return ""
-    return f", because nothing that was measured shows that training would help ({standing})"
+    return f", because it is not shown that training would help ({standing})"
 
 
 def _although(run: Run, decision: Decision) -> str:

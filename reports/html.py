@@ -22,7 +22,18 @@ from .headline import headline
 from .next_step import command_parts, next_told, show_command
 from .probe_sections import probe_tables
 from .terms import terms
-from .view import SEVERITY_MARKS, TONES, details, measured_on, model_name, notes, reproduce, sides, subject
+from .view import (
+    SEVERITY_MARKS,
+    TONES,
+    backtick_parts,
+    details,
+    measured_on,
+    model_name,
+    notes,
+    reproduce,
+    sides,
+    subject,
+)
 
 HERE = Path(__file__).parent
 PLOTTED = 10_000  # pairs in the plots, the first ones
@@ -61,10 +72,8 @@ def _shown(value: Any) -> Any:
 
 
 def _prose(text: str) -> Markup:
-    """`text` with what stands between backticks as code; an odd backtick stays one."""
-    parts = visible(text).split("`")
-    if len(parts) % 2 == 0:
-        parts[-2:] = ["`".join(parts[-2:])]
+    """`text` with what stands between backticks as code."""
+    parts = backtick_parts(visible(text))
     marked = (Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
     return Markup("").join(marked)
 

@@ -16,7 +16,17 @@ from .headline import headline
 from .next_step import next_told, show_command
 from .tables import tables
 from .terms import terms
-from .view import SEVERITY_MARKS, IntervalCell, Table, details, measured_on, reproduce, sides, subject
+from .view import (
+    SEVERITY_MARKS,
+    IntervalCell,
+    Table,
+    backtick_parts,
+    details,
+    measured_on,
+    reproduce,
+    sides,
+    subject,
+)
 
 MARKDOWN_SIGNS = re.compile(r"([\\`*_|~$]|(?<=\])\()")
 ENTITIES = {
@@ -63,10 +73,8 @@ def escaped(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """`text` as Markdown, with what stands between backticks as code; an odd backtick stays one."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        parts[-2:] = ["`".join(parts[-2:])]
+    """`text` as Markdown, with what stands between backticks as code."""
+    parts = backtick_parts(text)
     return "".join(code_span(part) if i % 2 and part else escaped(part) for i, part in enumerate(parts))
 
 

@@ -140,7 +140,7 @@ def condition_title(condition: Condition) -> str:
     judged = condition.measured is not None and condition.measured.name == "behaviour_up"
     if condition.name == "decision":
         return "recommended method"
-    return "answers moved" if judged else condition.name.replace("_", " ")
+    return "answer movement" if judged else condition.name.replace("_", " ")
 
 
 def condition_name(condition: Condition) -> str:
@@ -229,3 +229,11 @@ def past(condition: Condition) -> bool:
 def details(run: Run, key: str) -> Any:
     """A section of `run.details`, or an empty list."""
     return run.details.get(key) or []
+
+
+def backtick_parts(text: str) -> list[str]:
+    """`text` cut at its backticks: every second part is code. An odd backtick stays in the last part."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        parts[-2:] = ["`".join(parts[-2:])]
+    return parts

@@ -15,8 +15,10 @@ from .patterns import Template, Where
 PHRASE = 4  # words of a phrase that counts as boilerplate wherever it stands
 CLOSING = ".!?…:;\"'”’»)]}>`*|~。！？"  # signs that a finished response ends with
 ORDINARY = frozenset(".,'’")  # signs of every text: their absence is told by length
-# One or two words that a sign sets off from what follows: "Certainly!", "As usual,".
-INTERJECTION = re.compile(r"\s*([^\W\d_][\w'’-]*(?: [\w'’-]+)?[,:;!…—.]+)\s+\S")
+# One or two words that a sign sets off from what follows: "Certainly!", "As usual,"; without spaces "当然，".
+INTERJECTION = re.compile(
+    r"\s*([¡¿]?[^\W\d_][\w'’-]*(?: [\w'’-]+)?[,:;!?…—.]+(?=\s+\S)|[^\W\d_]{1,4}[，！：；。、？]+(?=\s*\S))"
+)
 NO_CLOSING_SIGN = "no closing sign"
 
 
@@ -24,11 +26,11 @@ def find_marks(side: Sequence[str], other: Sequence[str]) -> list[Template]:
     """The most one-sided phrase, sign, interjection and cut end of `side`: by the lead over `other`.
 
     Where the other side opens with interjections of its own ("Yes," against "No,"), they are the answer and
-    no form: each of them counts against this side's.
+    no form: each that recurs there counts against this side's.
     """
     best: dict[Where, Template] = {}
     theirs = _rows(other)
-    opened = sum(INTERJECTION.match(text) is not None for text in other)
+    opened = sum(len(rows) for (where, _), rows in theirs.items() if where == "start" and len(rows) > 1)
     for (where, text), rows in _rows(side).items():
         against = opened if where == "start" else len(theirs.get((where, text), ()))
         made = Template(where, text, tuple(rows), against, len(side))

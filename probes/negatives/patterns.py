@@ -64,13 +64,14 @@ def _kinds(side: Sequence[str], other: Sequence[str], where: Where) -> list[Temp
     left = list(range(len(side)))
     while len(found) < TEMPLATES_TOGETHER:
         part = _template([side[i] for i in left], other, [other[i] for i in left], where)
-        if part is None or (found and not _common(part, len(side))):
+        common = part is not None and _common(part, len(side))
+        if part is None or (found and not common):
             break
         rows = tuple(left[i] for i in part.rows)
         found.append(replace(part, rows=rows, n=len(side)))
-        left = [i for i in left if i not in set(rows)]
-        if not _common(part, len(side)):
+        if not common:
             break
+        left = [i for i in left if i not in set(rows)]
     return found
 
 

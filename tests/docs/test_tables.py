@@ -30,3 +30,10 @@ def test_every_row_threshold_and_key_is_on_its_page():
     assert all(f"`{name}`" in table for name in THRESHOLDS)
     config = pages()[DOCS / "config.md"]
     assert all(f"`{key}`" in config for key in ("until", "surface-accuracy", "force"))
+
+
+def test_the_readme_shows_the_report_that_is_printed():
+    """The outputs are taken by `make screenshots`; the README quotes the first screen of one of them."""
+    printed = (DOCS / "output/bias.txt").read_text(encoding="utf-8")
+    first_screen = printed.split("\n\ngap = ")[0]
+    assert "NEXT" in first_screen and first_screen in (DOCS.parent / "README.md").read_text(encoding="utf-8")

@@ -2,11 +2,13 @@
 
 import random
 from datetime import date
+from pathlib import Path
 
 import pytest
 
 from probe.gate.judge import JudgeSettings, judge, verdict_of
 from probe.gate.states import DONE
+from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
 from probe.probes.negatives.pattern_findings import (
     CHOSEN_REMEDY,
@@ -159,7 +161,7 @@ def test_many_rare_openings_are_no_form():
 
 
 @pytest.mark.parametrize("side", ["chosen", "rejected"])
-@pytest.mark.parametrize("opener", ["Certainly, ", "As usual: ", "Well… "])
+@pytest.mark.parametrize("opener", ["Certainly, ", "As usual: ", "Well… ", "¡Claro! ", "当然，"])
 def test_an_interjection_of_one_side_is_a_form(opener, side):
     """One or two words that a sign sets off: too few for an opening of three words, and as easy to learn."""
     pairs = [
@@ -181,5 +183,34 @@ def test_answers_that_open_with_yes_and_no_are_no_form():
         Pair(p.id, p.prompt, f"No, {p.chosen}", f"Yes, {p.rejected}", line=p.line)
         for p in made("PB211", 0.0, n=60)
     ]
+    result, codes = verdict(pairs)
+    assert result in (None, "pass") and codes == set()
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_several_endings_of_one_side_count_together(side):
+    endings = (" That is all there is.", " Ask me for more any time.", " I hope this helps you.")
+    pairs = [
+        Pair(
+            p.id,
+            p.prompt,
+            p.chosen + (endings[i % 3] if side == "chosen" else ""),
+            p.rejected + (endings[i % 3] if side == "rejected" else ""),
+            line=p.line,
+        )
+        for i, p in enumerate(made("PB211", 0.0, n=60))
+    ]
+    result, codes = verdict(pairs)
+    assert result == "fail" and "PB212" in codes
+
+
+SHARED = Path(__file__).parents[3].parent / "shared/data"
+NATURAL = ("sets/gsm8k_models", "sets/llmbar", "sets/pandalm_human", "hh_harmless", "helpful_ladder")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data beside the checkout")
+@pytest.mark.parametrize("name", NATURAL)
+def test_what_people_and_models_wrote_has_no_form(name):
+    pairs = list(read_pairs(SHARED / f"{name}.jsonl", lenient=True))[:300]
     result, codes = verdict(pairs)
     assert result in (None, "pass") and codes == set()
