@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 Severity = Literal["info", "warning", "error"]
 JsonRow = Mapping[str, Any]  # a row of a table, as it is read or saved
 NATS_PER_TOKEN = "nats/token"
-Result = Literal["pass", "fail", "inconclusive", "accepted"]
+ConditionResult = Literal["pass", "fail", "inconclusive", "accepted"]
 Status = Literal["measured", "pass", "fail", "inconclusive"]
 BiasVerdict = Literal["favours chosen", "favours rejected", "neutral", "undetermined", "unstable"]
 
@@ -69,7 +69,7 @@ class Condition:
     group: str
     measured: Estimate | None
     limit: float | None
-    result: Result
+    result: ConditionResult
     code: str
     message: str = ""
     gates: bool = True

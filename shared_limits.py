@@ -6,6 +6,7 @@ BOUND = 0.1  # nats/token; half-width of the zone in which a gap counts as neutr
 CHANCE = 0.5  # accuracy of guessing
 LOW = 0.45  # accuracy of a whole run that lies below guessing
 TRIVIAL = 0.9  # accuracy; measured (docs/validity.md): above it DPO saturates
+TRIVIAL_CODES = ("PB20", "PB21")  # told apart by other than content: another writer's negatives mend it
 LENGTH_LIMIT = 0.65  # accuracy by length alone; Singhal et al. 2023: at most .63 on natural sets
 LEARNABLE = 0.6  # accuracy; measured (docs/validity.md): below it DPO taught nothing
 TEMPLATE_LIMIT = 0.5  # share of one side's responses with a form; a convention

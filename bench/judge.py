@@ -39,8 +39,8 @@ def accuracy(fitted: Sequence[list[Any]], asked: Sequence[list[Any]], kind: str)
 def table(name: str, model: str | None) -> list[str]:
     """A line per length, and one for the length that a trial would take."""
     from probe.scoring.session import ModelOptions, Session, Source
-    from probe.training.behaviour import Sampling, as_writing, sides_of, with_states
-    from probe.training.data import examples, split_by_prompt
+    from probe.training.behaviour import Sampling, as_writing, with_states
+    from probe.training.data import examples, sides_of, split_by_prompt
 
     with tempfile.TemporaryDirectory() as place:
         whole, _ = split(name, 0, Path(place))

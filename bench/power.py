@@ -23,7 +23,7 @@ from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
 from probe.probes.trial import race as racing
 from probe.probes.trial.gated import MOST_PROMPTS
-from probe.probes.trial.judge import Trial, trial
+from probe.probes.trial.judge import Trial, judge_trial
 from probe.probes.trial.options import TrialOptions
 from probe.probes.trial.passes import Pass
 from probe.probes.trial.run import LOOKS, hopeless, settled
@@ -88,7 +88,7 @@ def gated(rng: np.random.Generator, n: int, accuracy: float) -> bool:
     """Whether a file of `n` pairs passes, by the product's own looks, estimates and judgement."""
     options = TrialOptions(alpha=0.05 / LOOKS)
     for found in looks(rng, n, accuracy):
-        measured = trial(Trial(found, found, 12, 8, 1.0), options.alpha)
+        measured = judge_trial(Trial(found, found, 12, 8, 1.0), options.alpha)
         if settled(measured, options) or hopeless(measured):
             break
     return _passes(rng, n, measured.estimates)
@@ -116,7 +116,7 @@ def judged(rng: np.random.Generator, n: int, shares: tuple[float, ...]) -> str:
             for cost, method in enumerate(METHODS, 1)
         ]
         measured = racing.race(candidates, options.alpha)
-        told = (*measured.estimates, *trial(Trial(found, found, 12, 8, 1.0), options.alpha).estimates)
+        told = (*measured.estimates, *judge_trial(Trial(found, found, 12, 8, 1.0), options.alpha).estimates)
         measured = replace(measured, estimates=told)
         if settled(measured, options) or hopeless(measured):
             break

@@ -25,11 +25,11 @@ Contexts = Sequence[tuple[int, ...]]
 
 def ours(loaded: Any, contexts: Contexts, tokens: int, temperature: float) -> list[list[int]]:
     """Ids of each answer by `probe.scoring.sampling`, the end token not counted."""
-    from probe.scoring.sampling import Draw, sample
+    from probe.scoring.sampling import Draw, draw_samples
 
     found: dict[int, Any] = {}
     draws = [Draw(context, temperature, i) for i, context in enumerate(contexts)]
-    for part in sample(loaded, draws, tokens=tokens):
+    for part in draw_samples(loaded, draws, tokens=tokens):
         found |= part
     return [list(found[i].ids) for i in range(len(contexts))]
 

@@ -199,8 +199,8 @@ def measured(name: str, what: str, model: str | None, seed: int) -> Row:
 
 
 def confirm(keys: list[str]) -> int:
-    """Measure stored outcomes again with today's code. Where each comes out the same, seconds aside, the
-    other outcomes of their old code are today's as well: the change of code changed no number."""
+    """Measure stored rows again with today's code. Where each comes out the same, seconds aside, the other
+    rows of their old code are today's as well: the change of code changed no number."""
     stored = {row["key"]: row for row in load()}
     old = {stored[key]["code"] for key in keys}
     for key in keys:
@@ -210,19 +210,17 @@ def confirm(keys: list[str]) -> int:
         if differing := [k for k in again if k != "seconds" and _timeless(again[k]) != _timeless(row[k])]:
             print(f"{key}: {', '.join(differing)} came out differently: these rows are stale.")
             return 1
-    rows = [
-        {**row, "code": code_hash(row["method"])} if row["method"] != "gate" and row["code"] in old else row
-        for row in load()
-    ]
+    rows = [{**row, "code": code_hash(row["method"])} if row["code"] in old else row for row in load()]
     rewrite(STORE, rows)
-    print(f"{len(keys)} outcomes came out the same.")
+    print(f"{len(keys)} rows came out the same.")
     return 0
 
 
 def _timeless(value: Any) -> Any:
+    """The value without times, which stand in costs and in each stage's row too."""
     if isinstance(value, dict):
-        return {k: v for k, v in value.items() if k != "seconds"}
-    return value
+        return {k: _timeless(v) for k, v in value.items() if "seconds" not in k}
+    return [_timeless(v) for v in value] if isinstance(value, list) else value
 
 
 def load() -> list[Row]:

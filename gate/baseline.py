@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import NATS_PER_TOKEN, Condition, Estimate, Finding, JsonRow, Result, Run, to_json
+from ..records import NATS_PER_TOKEN, Condition, ConditionResult, Estimate, Finding, JsonRow, Run, to_json
 
 PairKey = tuple[str, str, int]  # id, digest of the text, how many of the same came before
 UNCHANGED = "every pair scored as before"
@@ -238,7 +238,7 @@ def _unchanged(e: Estimate) -> Estimate:
 
 def _condition(change: Estimate, bound: float) -> Condition:
     low, high = change.low, change.high
-    result: Result = "inconclusive"
+    result: ConditionResult = "inconclusive"
     if low is not None and high is not None:
         result = "pass" if low >= -bound else "fail" if high < -bound else "inconclusive"
     message = "" if result != "inconclusive" else "the interval of the change spans the limit"

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Literal
 
 from ..errors import Exit, ProbeError
-from ..records import Condition, Estimate, Result, Run, Verdict, to_json
+from ..records import Condition, ConditionResult, Estimate, Run, Verdict, to_json
 from . import accept
 from .accept import Accepted
 from .baseline import Compared
@@ -219,7 +219,7 @@ def _judged(claim: Claim, sure: bool, at_level: bool, settings: JudgeSettings, t
     is: a stricter alpha may leave it open, and never makes it pass.
     """
     rule, estimate = claim.rule, claim.estimate
-    result: Result = "inconclusive"
+    result: ConditionResult = "inconclusive"
     if estimate is not None and estimate.value is not None and (rule.exact or (sure and not rule.forbids)):
         result = "pass" if good_side(rule, estimate.value, claim.limit) else "fail"
     elif rule.forbids and estimate is not None and estimate.value is not None:
@@ -244,7 +244,7 @@ def _only_passed_over(claim: Claim, settings: JudgeSettings) -> bool:
     return other is not None and against(claim.rule, other, claim.limit, settings.level) <= settings.alpha
 
 
-def _message(claim: Claim, result: Result, settings: JudgeSettings, tests: int) -> str:
+def _message(claim: Claim, result: ConditionResult, settings: JudgeSettings, tests: int) -> str:
     estimate, rule = claim.estimate, claim.rule
     if estimate is None or estimate.value is None:
         return not_measured(rule, settings.states, claim.group)
@@ -288,7 +288,7 @@ def _clean(rule: Rule, run: Run, active: Sequence[Accepted]) -> Condition:
     errors = [f for f in run.findings if f.severity == "error" and _speaks(rule, f.code)]
     left = [f for f in errors if not any(accept.tolerates(entry, f) for entry in active)]
     done = rule.probe in probes_run(run)
-    result: Result = "fail" if left else "accepted" if errors else "pass" if done else "inconclusive"
+    result: ConditionResult = "fail" if left else "accepted" if errors else "pass" if done else "inconclusive"
     missing = not_measured(rule, states(run)) if result == "inconclusive" else ""
     message = left[0].message if left else missing
     code = left[0].code if left else rule.code

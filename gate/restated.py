@@ -35,7 +35,7 @@ def restates(finding: Finding) -> bool:
     return rule is not None and finding.estimate is not None and finding.estimate.name == rule.name
 
 
-def measured(run: Run) -> tuple[Finding, ...]:
+def measured_findings(run: Run) -> tuple[Finding, ...]:
     """The findings as the probes raised them, whatever an earlier judgement made of them."""
     rows: list[Mapping[str, Any]] = run.details.get("followed") or []
     was = {(row["code"], row["group"]): {k: row[k] for k in ("severity", "message")} for row in rows}
@@ -45,7 +45,7 @@ def measured(run: Run) -> tuple[Finding, ...]:
 def followed(run: Run, settings: JudgeSettings) -> tuple[tuple[Finding, ...], list[dict[str, Any]]]:
     """The findings under the configured limits, and a row for each that is no error under its own."""
     findings, rows = [], []
-    for finding in measured(run):
+    for finding in measured_findings(run):
         changed: dict[str, Any] = {}
         if why := _excuse(finding, settings, level_of(run)):
             changed = {"severity": "info", "message": f"{finding.message} ({why})"}

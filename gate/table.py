@@ -7,6 +7,7 @@ training (tests/gate/test_table.py holds this for generated runs).
 
 from __future__ import annotations
 
+from ..shared_limits import TRIVIAL_CODES
 from .predicates import (
     Beyond,
     Both,
@@ -24,7 +25,6 @@ from .predicates import (
 from .row import Note, Row
 
 # Findings by what they mean to the table.
-TRIVIAL = ("PB20", "PB21")
 RANKS = Beyond("trial_accuracy", "above", "trial_accuracy", "PB501", concern=False)
 # What the model writes has the last word: full runs raised margins where no sample moved (docs/validity.md).
 LEARNS = Either(
@@ -103,7 +103,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "errors",
-        (Found(("PB",), but=TRIVIAL),),
+        (Found(("PB",), but=TRIVIAL_CODES),),
         "do-not-train",
         "an error finding stands, and no rule of this table knows how to train around it",
         "every error blocks unless it is accepted by name",
@@ -123,7 +123,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "template",
-        (Found(TRIVIAL),),
+        (Found(TRIVIAL_CODES),),
         "do-not-train",
         "the sides are told apart by something else than what the pairs are meant to teach",
         "gate/table.py: an error without its measurement blocks",

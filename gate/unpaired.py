@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..records import Condition, Decision, Estimate, Reason, Result, Run, Verdict
+from ..records import Condition, ConditionResult, Decision, Estimate, Reason, Run, Verdict
 from ..shared_limits import TRIVIAL
 from . import restated
 from .conditions import RULES
@@ -55,7 +55,7 @@ def judged_unpaired(
 def _followed(run: Run, surface: Condition | None) -> Run:
     """One measurement has one result: the error that restates the surface is one where that fails."""
     findings, rows = [], []
-    for finding in restated.measured(run):
+    for finding in restated.measured_findings(run):
         changed: dict[str, Any] = {}
         if finding.estimate is not None and (surface is None or surface.result != "fail"):
             why = f"not past the limit of {surface.limit:g}" if surface else "its condition is switched off"
@@ -77,7 +77,7 @@ def _held(
     name: str, measured: Estimate | None, limit: float, code: str, minimum_n: int, *, below: bool
 ) -> Condition:
     """Shown to lie on its side of the limit, or on the other; else inconclusive."""
-    result: Result = "inconclusive"
+    result: ConditionResult = "inconclusive"
     message = "not measured; what was not run never passes"
     if measured is not None and measured.value is not None and measured.n < minimum_n:
         message = f"{measured.n} of the {minimum_n} answers that a verdict needs"

@@ -69,10 +69,12 @@ def _forward(session: Session, sides: Sequence[EncodedSide]) -> float:
 
 def _writing(session: Session, contexts: Sequence[Sequence[int]]) -> float:
     """Seconds per token that the model writes, its share of reading the prompts included."""
-    from ..scoring.sampling import Draw, sample
+    from ..scoring.sampling import Draw, draw_samples
 
     draws = [Draw(tuple(context), 1.0, i) for i, context in enumerate(contexts) if context]
     if not draws:
         return 0.0
-    _, taken = clocked(lambda: list(sample(session.loaded, draws, tokens=TRIAL_TOKENS, batch=len(draws))))
+    _, taken = clocked(
+        lambda: list(draw_samples(session.loaded, draws, tokens=TRIAL_TOKENS, batch=len(draws)))
+    )
     return taken / (len(draws) * TRIAL_TOKENS)

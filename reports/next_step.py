@@ -9,11 +9,11 @@ from typing import Any
 
 from ..number_format import count
 from ..records import Condition, Estimate, Finding, Run
+from ..shared_limits import TRIVIAL_CODES
 from .view import sides
 
 # Codes of rows that `probe data --fix` leaves out.
 FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fix` leaves out
-TRIVIAL_CODES = ("PB20", "PB21")  # told apart by other than content: another writer's negatives mend it
 LEAST_TO_JUDGE = (
     6  # pairs: fewer cannot show a preference at all (stats/power.py), and nothing is measured on them
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..progress import Advance
 from .model import LoadedModel
-from .sampling import BATCH, Draw, SampledIds, sample
+from .sampling import SAMPLE_BATCH, Draw, SampledIds, draw_samples
 from .scores import EncodedSide
 
 
@@ -15,16 +15,16 @@ def answers(
     draws: Sequence[Draw],
     *,
     tokens: int,
-    batch: int = BATCH,
+    batch: int = SAMPLE_BATCH,
     advance: Advance = lambda _: None,
 ) -> list[SampledIds]:
-    """One answer of at most `tokens` tokens per draw, as `sample` draws it from the whole distribution.
+    """One answer of at most `tokens` tokens per draw, as `draw_samples` draws it from the whole distribution.
 
     `advance` is told how many answers are done after each batch. Raises `CannotMeasure` for logits that are
     not finite.
     """
     found: dict[int, SampledIds] = {}
-    for part in sample(loaded, draws, tokens=tokens, batch=batch):
+    for part in draw_samples(loaded, draws, tokens=tokens, batch=batch):
         found |= part
         advance(len(part))
     return [found[i] for i in range(len(draws))]

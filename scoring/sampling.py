@@ -22,7 +22,7 @@ from .engine import causal_lm
 from .model import LoadedModel
 from .service import out_of_memory
 
-BATCH = 32
+SAMPLE_BATCH = 32
 COMPACT = 0.875  # rows that are done leave the cache when so few of its rows still run
 BLOCK = 512  # weights whose sum is made at once
 BELOW_ONE = 1 - 2.0**-23  # the largest float32 below 1 by which every float32 is made smaller
@@ -46,13 +46,13 @@ class SampledIds:
     ended: bool
 
 
-def sample(
+def draw_samples(
     loaded: LoadedModel,
     draws: Sequence[Draw],
     *,
     tokens: int,
     top_p: float = 1.0,
-    batch: int = BATCH,
+    batch: int = SAMPLE_BATCH,
 ) -> Iterator[dict[int, SampledIds]]:
     """The answers, at most `tokens` long, by index into `draws`: a batch at a time, shortest contexts first.
 

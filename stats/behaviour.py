@@ -17,14 +17,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from ..records import Estimate
 from .answers import repeated_share
-from .statistics import share, share_clustered
-
-Floats = npt.NDArray[np.float64]
+from .statistics import Floats, share, share_clustered
 
 WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)

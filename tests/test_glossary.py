@@ -62,7 +62,11 @@ PRINTED = {
     "estimates": NAMES,
     "units": UNITS - {"alpha"},  # of an agreement whose name is alpha
     "compared quantities": {quantity.name for quantity in QUANTITIES.values()},
-    "verdicts": {*get_args(records.BiasVerdict), *get_args(records.Result), *get_args(records.Severity)},
+    "verdicts": {
+        *get_args(records.BiasVerdict),
+        *get_args(records.ConditionResult),
+        *get_args(records.Severity),
+    },
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..scoring.model import LoadedModel
 from ..scoring.readout import depths, read_out
-from ..scoring.sampling import Draw, SampledIds, sample
+from ..scoring.sampling import Draw, SampledIds, draw_samples
 from ..scoring.scores import EncodedSide
 from ..stats.behaviour import CutResponse
 from .data import Example
@@ -18,7 +18,7 @@ from .data import Example
 SAMPLES, PROMPTS = 2, 96
 SHORTEST, LONGEST = 14, 40  # tokens of a sample
 SEEN = 0.75  # share of the responses that a sample's length takes whole, between those
-BATCH = 64
+PROMPT_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,6 @@ class Sampling:
 
 
 Written = list[list[CutResponse]]  # [prompts][samples]
-
-
-def sides_of(items: Iterable[Example]) -> list[EncodedSide]:
-    """Both responses of each pair, chosen first."""
-    return [side for item in items for side in (item.codes.chosen, item.codes.rejected)]
 
 
 def asked(items: Sequence[Example], how: Sampling) -> list[Example]:
@@ -68,7 +63,7 @@ def written(loaded: LoadedModel, items: Sequence[Example], how: Sampling) -> Wri
         for k in range(how.samples)
     ]
     answers: dict[int, SampledIds] = {}
-    for some in sample(loaded, draws, tokens=how.tokens, batch=BATCH):
+    for some in draw_samples(loaded, draws, tokens=how.tokens, batch=PROMPT_BATCH):
         answers |= some
     rows = [
         CutResponse(

@@ -41,6 +41,11 @@ class Example:
 E = TypeVar("E", bound=Example)
 
 
+def sides_of(items: Iterable[Example]) -> list[EncodedSide]:
+    """Chosen and rejected of each item in turn."""
+    return [side for item in items for side in (item.codes.chosen, item.codes.rejected)]
+
+
 def examples(
     pairs: Iterable[Pair],
     encoder: Encoder,

@@ -27,13 +27,13 @@ from ..scoring.model import LoadedModel
 from ..scoring.scores import EncodedSide
 from .checkpoint import is_sharded, keep_trainable_only, latest_checkpoint, load_checkpoint, prune
 from .checkpoint import save_checkpoint as write_checkpoint
-from .data import Example, batches, replayed
+from .data import Example, batches, replayed, sides_of
 from .evaluate import evaluation_row, perplexity, sampled_health, side_sums
 from .guard import watch_held_out, watch_step
 from .guard_records import Event, HeldOut
 from .live import View, shown
 from .methods import method_of
-from .objective import Sums, reward_scale, sides_of
+from .objective import Sums, reward_scale
 from .plan import Material, Options, Progress, StageResult
 from .policy import Policy
 from .recipes import Recipe

@@ -8,7 +8,6 @@ log-probs come in: −log σ is linear far out, and log(1 − eˣ) is kept away 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,9 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from .methods import METHODS, LossConstants, method_of
-
-LN2 = math.log(2.0)
+from .methods import LN2, METHODS, LossConstants, method_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ together; one of unpaired answers an entry in `UNPAIRED` and its equation in `kt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ProbeError
 
+LN2 = math.log(2.0)  # the loss of methods that start where the reference is
 Rates = tuple[tuple[float, float], tuple[float, float]]
 
 # Learning rates that shipped recipes use, lowest and highest: (all weights, LoRA). alignment-handbook,

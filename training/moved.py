@@ -17,8 +17,8 @@ from ..scoring.encode import Encoder
 from ..scoring.engine import token_logps
 from ..scoring.model import LoadedModel
 from ..stats.behaviour import Behaviour, behaviour
-from .behaviour import Sampling, asked, sides_of, written
-from .data import Example
+from .behaviour import Sampling, asked, written
+from .data import Example, sides_of
 from .neutral import neutral_pairs
 from .samples import Samples, halves_of
 

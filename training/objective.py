@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..scoring.scores import EncodedSide
 from .data import Example
 from .losses import Logps, outcome
 from .methods import UNPAIRED, LossConstants, method_of
@@ -39,11 +38,6 @@ def pair_logps(logps: Sequence[Tensor], items: Sequence[Example], method: str) -
         raise ValueError("a pair has no reference log-probs")
     given = torch.tensor(known, dtype=chosen.dtype, device=chosen.device)
     return PairLogps(policy, Logps(given[:, 0], given[:, 1], counts[:, 0], counts[:, 1]))
-
-
-def sides_of(items: Sequence[Example]) -> list[EncodedSide]:
-    """Chosen and rejected of each item in turn."""
-    return [side for item in items for side in (item.codes.chosen, item.codes.rejected)]
 
 
 def losses_of(batch: PairLogps, method: str, constants: LossConstants) -> Tensor:

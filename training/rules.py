@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .guard_records import Event, GuardLimits, HeldOut, Step
-
-LN2 = math.log(2.0)
+from .methods import LN2
 
 
 def non_finite(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from ..scoring.model import LoadedModel
 from ..stats.behaviour import CutResponse, Half
-from .behaviour import Sampling, Written, as_writing, context, sides_of, with_states
-from .data import Example
+from .behaviour import Sampling, Written, as_writing, context, with_states
+from .data import Example, sides_of
 
 
 @dataclass

@@ -53,7 +53,7 @@ RECIPES: tuple[ShippedRecipe, ...] = (
     ),
 )
 LORA = {"lora_rank": 16, "lora_alpha": 32}
-BATCH = (8, 16, 32, 64, 128)  # public runs use 128 on 60,000 pairs
+BATCHES = (8, 16, 32, 64, 128)  # public runs use 128 on 60,000 pairs
 STEPS_AN_EPOCH = 16
 
 
@@ -64,7 +64,7 @@ def shipped_values(stage: str, *, parameters: int | None, n: int, tuning: Tuning
     128 that leaves 16 steps per epoch (convention). `source` says where the values come from.
     """
     row = find(stage, parameters, tuning)
-    batch = max((b for b in BATCH if b * STEPS_AN_EPOCH <= n), default=BATCH[0])
+    batch = max((b for b in BATCHES if b * STEPS_AN_EPOCH <= n), default=BATCHES[0])
     steps = max(1, math.ceil(n / batch)) * row.epochs
     return {
         "learning_rate": row.learning_rate,

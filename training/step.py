@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from ..scoring.scores import EncodedSide
-from .data import Example, micro_batches, pair_cost
-from .objective import PairLogps, Sums, losses_of, pair_logps, sides_of
+from .data import Example, micro_batches, pair_cost, sides_of
+from .objective import PairLogps, Sums, losses_of, pair_logps
 from .recipes import Recipe
 
 Item = Example | EncodedSide  # a pair, or for SFT a general text

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import ProbeError
-from ...records import Condition, Result
+from ...records import Condition, ConditionResult
 from ...stats.power import least_clusters
 from ...stats.resampling import sign_flip
 from ...stats.several import holm
@@ -122,7 +122,7 @@ def judge_claims(claims: Sequence[ChangeClaim], alpha: float = 0.05) -> list[Con
 
 
 def _condition(claim: ChangeClaim, p: float | None, adjusted: float, alpha: float) -> Condition:
-    result: Result = "inconclusive"
+    result: ConditionResult = "inconclusive"
     if claim.worse():
         result = "fail" if adjusted <= alpha else "inconclusive"
     elif p is not None and p <= alpha:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import median, pstdev
 from typing import Literal
 
-from ...training.rules import LN2, least_loss
+from ...training.methods import LN2
+from ...training.rules import least_loss
 from .curve import LogRow, curve_of
 from .log import Log
 

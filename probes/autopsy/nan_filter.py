@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ...training.rules import LN2
+from ...training.methods import LN2
 from .case import Case
 
 ROUNDING = 6e-5  # logs are rounded to four decimals

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from ...training.rules import LN2
+from ...training.methods import LN2
 from .case import Case, Confidence, Sign
 from .curve import LogRow, curve_of
 from .diverged import WORSE

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from statistics import fmean, pstdev
 
-from ...training.rules import LN2, least_loss
+from ...training.methods import LN2
+from ...training.rules import least_loss
 from .case import Case, Sign
 from .curve import LogRow, curve_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from ...shared_limits import LOW
-from ...training.rules import LN2
+from ...training.methods import LN2
 from .case import Case, Sign
 from .causes import unexplained
 from .curve import Curve

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...pairs.audit import Label, LabelAnswer, content_digest, uniform_draw
 from ...pairs.record import Pair
-from ...records import Estimate, Result
+from ...records import ConditionResult, Estimate
 from ...stats.power import share_above_power, share_above_trials
 from ...stats.statistics import share, share_clustered
 from .agreement import cohen_kappa, krippendorff_alpha
@@ -105,7 +105,9 @@ def _share(
     )
 
 
-def audit_result(audited: Sequence[Audited], limit: float, alpha: float) -> tuple[Result, int | None]:
+def audit_result(
+    audited: Sequence[Audited], limit: float, alpha: float
+) -> tuple[ConditionResult, int | None]:
     """Pass, fail or inconclusive by two one-sided tests at `alpha`, and how many labels an open case lacks.
 
     The tests are read off the 1 − 2·alpha interval. The number gives 80% power if the measured share is the

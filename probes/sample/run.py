@@ -23,7 +23,7 @@ from ...runs import environment, now
 from ...scoring.encode import Encoder, make_encoder
 from ...scoring.identity import identity
 from ...scoring.model import LoadedModel, load_model
-from ...scoring.sampling import Draw, sample
+from ...scoring.sampling import Draw, draw_samples
 from ...scoring.service import Scorer, open_store
 from ...scoring.session import ModelOptions
 from ..negatives.triviality import judge_surface, surface
@@ -216,7 +216,7 @@ def _drawn(
     todo = [key for key in keys if key not in known]
     draws = [Draw(contexts[line], t, _seed(options.seed, contexts[line], t, k)) for line, t, k in todo]
     with progress("sampling", len(draws), "answers") as advance:
-        for part in sample(loaded, draws, tokens=tokens, top_p=options.top_p):
+        for part in draw_samples(loaded, draws, tokens=tokens, top_p=options.top_p):
             found = []
             for i, answer in part.items():
                 line, temperature, k = todo[i]

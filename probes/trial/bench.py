@@ -14,10 +14,10 @@ from transformers import get_scheduler
 from ...progress import Advance
 from ...scoring.processes import exchange
 from ...training.checkpoint import put_weights, trainable_weights
-from ...training.data import Example, batches
+from ...training.data import Example, batches, sides_of
 from ...training.evaluate import side_sums
 from ...training.methods import METHODS
-from ...training.objective import PairLogps, sides_of
+from ...training.objective import PairLogps
 from ...training.policy import Policy
 from ...training.recipes import Recipe
 from ...training.step import Stepper

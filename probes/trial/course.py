@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from ...progress import Advance
 from ...scoring.model import LoadedModel
 from ...stats.behaviour import Half
-from ...training.behaviour import SHORTEST, Sampling, Written, asked, sides_of, written
-from ...training.data import Example
+from ...training.behaviour import SHORTEST, Sampling, Written, asked, written
+from ...training.data import Example, sides_of
 from ...training.policy import trainable_model
 from ...training.recipes import Recipe
 from ...training.samples import Samples, halves_of

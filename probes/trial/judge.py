@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...records import Estimate, Measured
+from ...stats.behaviour import CROSS_FIT
 from ...stats.resampling import sign_flip
 from ...stats.statistics import mean_estimate, share_clustered
 from .findings import chosen_falls, noisy, nothing_learned, only_length, trivial
@@ -19,7 +20,6 @@ from .passes import Floats, Noise, Pass
 
 # Standard deviation: a mean absolute error of .066 on six sets that chose nothing here, × √(π/2).
 FORECAST_ERROR = 0.083
-CROSS_FIT = 2.0  # the halves that judge each other make the same errors: at worst they count as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Trial:
     noise: Noise | None = None
 
 
-def trial(measured: Trial, alpha: float = 0.05) -> Measured:
+def judge_trial(measured: Trial, alpha: float = 0.05) -> Measured:
     """Estimates, findings and the details of a trial."""
     accuracy = held_out(measured.halves, "trial_accuracy", alpha)
     early = _accuracy(measured.prequential, "trial_pass_accuracy", alpha)

@@ -24,11 +24,10 @@ from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings
 from ...training.data import Example, examples, prompt_key, split_by_prompt
 from ...training.methods import METHODS
-from ...training.shipped import BATCH
+from ...training.shipped import BATCHES
 from .course import Course
 from .difficulty import difficulty
-from .judge import Trial
-from .judge import trial as judged
+from .judge import Trial, judge_trial
 from .options import TrialOptions, recipes_of
 from .race import RacedMethod, race
 
@@ -105,7 +104,7 @@ def designed(pairs: Sequence[Pair], session: Session, options: TrialOptions) -> 
     if halved:
         train, first = split_by_prompt(drawn, 0.5, options.seed)
         return Design(train, first, train, True, scored)
-    half = max(options.pairs // 2, options.steps * BATCH[0])
+    half = max(options.pairs // 2, options.steps * BATCHES[0])
     unseen, train = split_by_prompt(drawn, min(0.5, half / len(drawn)), options.seed)
     second, first = split_by_prompt(unseen, min(0.5, options.pairs / 2 / len(unseen)), options.seed)
     return Design(train, first, second, False, scored)
@@ -146,7 +145,7 @@ def _looks(course: Course, design: Design, options: TrialOptions) -> tuple[Measu
 
 def _judged(course: Course, options: TrialOptions) -> Measured:
     first = course.trial()
-    parts = [judged(first, options.alpha), race(course.candidates(), options.alpha)]
+    parts = [judge_trial(first, options.alpha), race(course.candidates(), options.alpha)]
     own = course.stages[options.candidates[0]][-1]
     if METHODS[own.method].reference:  # a loss that compares sides: what SFT does to margins is no ranking
         rows = difficulty(first.halves, first.prequential, own.constants.beta)

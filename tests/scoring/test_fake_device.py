@@ -15,12 +15,12 @@ from probe.scoring.encode import make_encoder
 from probe.scoring.engine import sorted_packs
 from probe.scoring.gradients import gradient_products
 from probe.scoring.readout import depths, read_out
-from probe.scoring.sampling import Draw, sample
+from probe.scoring.sampling import Draw, draw_samples
 from probe.scoring.service import Scorer
 from probe.training import evaluate
 from probe.training.data import examples
+from probe.training.data import sides_of as loop_sides
 from probe.training.evaluate import sampled_health, side_sums
-from probe.training.objective import sides_of as loop_sides
 from probe.training.policy import Policy, trainable_model
 from probe.training.recipes import recipe
 from probe.training.step import Stepper
@@ -77,11 +77,11 @@ def test_a_packed_forward_is_one_transfer_a_pack(there, gpu):
 
 def test_sampling_is_one_transfer_a_step(there, gpu):
     draws = [Draw((1, 2, 3 + i), 1.0, i) for i in range(4)]
-    (answers,) = sample(there, draws, tokens=6)
+    (answers,) = draw_samples(there, draws, tokens=6)
     assert [len(answer.ids) for answer in answers.values()] == [6] * 4
     assert gpu.left == {"sampling._together": 6}
     gpu.left.clear()
-    list(sample(there, draws, tokens=6, top_p=0.9))  # whether the nucleus holds enough is asked as well
+    list(draw_samples(there, draws, tokens=6, top_p=0.9))  # whether the nucleus holds enough is asked as well
     assert gpu.left == {"sampling._together": 6, "sampling._drawn": 6}
 
 

@@ -6,14 +6,14 @@ import torch
 from transformers import GenerationConfig
 
 from probe.errors import CannotMeasure
-from probe.scoring.sampling import Chooser, Draw, SampledIds, end_ids, sample
+from probe.scoring.sampling import Chooser, Draw, SampledIds, draw_samples, end_ids
 
 CONTEXTS = [(5, 6, 7), (9, 10, 11, 12, 13, 14, 15), (8,), (5, 6, 7), (30, 31, 32, 33)]
 
 
 def drawn(loaded, draws, **options):
     found = {}
-    for part in sample(loaded, draws, **options):
+    for part in draw_samples(loaded, draws, **options):
         found |= part
     return [found[i] for i in range(len(draws))]
 

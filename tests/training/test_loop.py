@@ -19,12 +19,12 @@ from probe.errors import CannotMeasure, ProbeError
 from probe.scoring.generate import answers
 from probe.scoring.sampling import Draw
 from probe.training.checkpoint import latest_checkpoint, trainable_weights
-from probe.training.data import split_by_prompt
+from probe.training.data import sides_of, split_by_prompt
 from probe.training.evaluate import LIKELIEST_TOKENS, NEW_TOKENS, sampled_health
 from probe.training.guard_records import GuardLimits
 from probe.training.loop import Stage, interruptible
 from probe.training.methods import METHODS
-from probe.training.objective import losses_of, pair_logps, sides_of
+from probe.training.objective import losses_of, pair_logps
 from probe.training.plan import Material, Options
 from probe.training.policy import Policy, trainable_model
 from probe.training.recipes import recipe

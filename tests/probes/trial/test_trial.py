@@ -8,7 +8,7 @@ import torch
 
 from probe.pairs.record import Pair
 from probe.probes.trial.bench import Bench, Tuned, _moved
-from probe.probes.trial.judge import Trial, curve, noise_scale, trial
+from probe.probes.trial.judge import Trial, curve, judge_trial, noise_scale
 from probe.probes.trial.options import TrialOptions, schedule
 from probe.probes.trial.passes import Noise, Pass
 from probe.probes.trial.race import race
@@ -38,7 +38,7 @@ def named(measured):
 def test_numbers_by_hand():
     """6 of 8 unseen pairs right; halves' margins 1 … 4 in 5 steps; a full run of ten times the rates."""
     halves = passed([1.0, 2.0, 3.0, 4.0], [-0.2, -0.21, -0.19, -0.2], rate=2.0)
-    measured = trial(Trial(passed([1.0] * 6 + [-1.0] * 2), halves, steps=5, batch=2, full_rate=20.0))
+    measured = judge_trial(Trial(passed([1.0] * 6 + [-1.0] * 2), halves, steps=5, batch=2, full_rate=20.0))
     values = named(measured)
     assert values["trial_pass_accuracy"].value == 0.75 and values["trial_accuracy"].value == 1.0
     assert values["trial_margin_slope"].value == pytest.approx(0.5)
@@ -52,8 +52,8 @@ def test_numbers_by_hand():
 def test_both_halves_count_as_one_half():
     """75 of 100 right over two halves that judge each other: the interval and the p of 37.5 of 50."""
     halves = replace(passed([1.0] * 75 + [-1.0] * 25), folds=2)
-    found = named(trial(Trial(passed([1.0]), halves, 5, 2, 1.0)))["trial_accuracy"]
-    alone = named(trial(Trial(passed([1.0]), replace(halves, folds=1), 5, 2, 1.0)))["trial_accuracy"]
+    found = named(judge_trial(Trial(passed([1.0]), halves, 5, 2, 1.0)))["trial_accuracy"]
+    alone = named(judge_trial(Trial(passed([1.0]), replace(halves, folds=1), 5, 2, 1.0)))["trial_accuracy"]
     assert alone.low > found.low and "as one" not in alone.method
     effective = 100 / (1 + 4 * 0.75 * 0.25)
     assert (found.low, found.high) == pytest.approx(clopper_pearson(0.75 * effective, effective), abs=0.01)
@@ -76,13 +76,13 @@ def test_the_curve_has_a_row_a_batch():
 
 
 def test_ties_count_half_and_chance_is_no_learning():
-    measured = trial(Trial(passed([0.0] * 20), passed([0.0] * 20), 5, 2, 1.0))
+    measured = judge_trial(Trial(passed([0.0] * 20), passed([0.0] * 20), 5, 2, 1.0))
     assert named(measured)["trial_accuracy"].value == 0.5
     assert "PB501" in {f.code for f in measured.findings}
 
 
 def test_trivial_pairs_are_told():
-    measured = trial(Trial(passed([3.0] * 100), passed([3.0] * 100), 10, 8, 1.0))
+    measured = judge_trial(Trial(passed([3.0] * 100), passed([3.0] * 100), 10, 8, 1.0))
     assert [f.code for f in measured.findings] == ["PB502"]
     assert named(measured)["trial_accuracy"].low > 0.95
 
@@ -92,7 +92,7 @@ def test_what_is_only_length_is_told():
 
     def codes(per_token, sums=(1.0,) * 20):
         halves = passed(sums, per_token=per_token)
-        return {f.code for f in trial(Trial(passed(sums), halves, 30, 8, 1.0)).findings}
+        return {f.code for f in judge_trial(Trial(passed(sums), halves, 30, 8, 1.0)).findings}
 
     assert "PB505" in codes([0.1] * 5 + [-0.1] * 15)
     assert "PB505" not in codes([0.1] * 18 + [-0.1] * 2)
@@ -136,7 +136,7 @@ def trained(material, pairs, methods=("dpo",), **settings):
 
 def test_learnable_pairs_are_learned_both_ways(material, pairs):
     measured, (candidate,) = trained(material, pairs)
-    values = named(trial(measured))
+    values = named(judge_trial(measured))
     assert len(measured.halves.margins) == len(pairs)
     assert values["trial_accuracy"].value > 0.9
     assert len(measured.prequential.margins) == len(pairs) - 8  # a half's first batch came before any update
@@ -171,7 +171,7 @@ def test_untrained_samples_are_unchanged(material, pairs):
 
 def test_without_samples_pairs_are_ranked_all_the_same(material, pairs):
     measured, (candidate,) = trained(material, pairs, samples=0)
-    assert named(trial(measured))["trial_accuracy"].value > 0.9
+    assert named(judge_trial(measured))["trial_accuracy"].value > 0.9
     assert "behaviour_up" not in named(race([candidate]))
 
 
@@ -182,7 +182,7 @@ def test_shuffled_labels_are_not_learned(material, pairs):
         Pair(p.id, p.prompt, p.rejected, p.chosen, line=p.line) if rng.integers(2) else p for p in pairs
     ]
     measured, _ = trained(material, swapped)
-    assert "PB501" in {f.code for f in trial(measured).findings}
+    assert "PB501" in {f.code for f in judge_trial(measured).findings}
 
 
 def test_scores_before_an_update_come_before_it(material, pairs):
