@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import urldefrag
 
@@ -82,8 +83,7 @@ class Endpoint:
         Raises `ProbeError` for an answer without log-probs or of other tokens, `CannotMeasure` where the
         server fails again and again.
         """
-        if self._has_bos(ids) not in self.proven:
-            self._prove(ids)
+        self.settle(ids)
         found = self._answer(ids)[0][start:]
         if None in found:
             raise NotShown(
@@ -92,6 +92,16 @@ class Endpoint:
                 "first token after a BOS, and each BOS: choose a --template with text before the answer."
             )
         return [float(value) for value in found if value is not None]
+
+    def settle(self, ids: Sequence[int]) -> None:
+        """Ask once how prompts are sent, unless a prompt of this kind was asked before."""
+        if self._has_bos(ids) not in self.proven:
+            self._prove(ids)
+
+    def reads(self, ids: Sequence[int]) -> bool:
+        """Whether the text of these ids, where text is what is sent, is these tokens again."""
+        own = ids[1:] if self.adds_bos and self._has_bos(ids) else ids
+        return list(self.tokenizer(self._text(ids), add_special_tokens=False)["input_ids"]) == list(own)
 
     def _prove(self, ids: Sequence[int]) -> None:
         """Settle how prompts are sent, and hold a generated token's log-prob against the same in a prompt.
@@ -178,6 +188,12 @@ class Endpoint:
         own = ids[1:] if self.adds_bos and self._has_bos(ids) else ids
         return str(self.tokenizer.decode(own, skip_special_tokens=False))
 
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        """Ids that a text has no letters for."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(self.tokenizer.all_special_ids) | {i for i, token in added if token.special}
+
     def _has_bos(self, ids: Sequence[int]) -> bool:
         return bool(ids[0] == self.tokenizer.bos_token_id)
 
@@ -213,11 +229,14 @@ class Endpoint:
         return [every, *([every[1:]] if self._has_bos(ids) else []), *([without] if without != every else [])]
 
     def _same(self, i: int, token: str) -> bool:
-        """Whether the server's name of a token is that of id `i`; bytes of a part of a letter have none."""
+        """Whether the server's name of a token is that of id `i`.
+
+        Bytes of a part of a letter have no name of their own, and some servers name no special token.
+        """
         if token.startswith("token_id:"):
             return token == f"token_id:{i}"
         own = str(self.tokenizer.decode([i]))
-        return own.strip() == token.strip() or "\ufffd" in own + token or not token
+        return own.strip() == token.strip() or "\ufffd" in own or (not token and i in self._special)
 
     def _made(self, token: str, logp: float | None) -> Made | None:
         if logp is None:

@@ -24,15 +24,17 @@ FLAGS = {
     "template_dropped": "the chat template leaves out words of a side",
     "template_added": "the chat template writes words of its own at the start of a response",
     "template_changed": "the chat template trims or changes the words of a side",
+    "not_as_text": "the server takes text alone, and reads this text as other tokens",
     "same_under_template": "different sides become the same tokens under the chat template",
 }
 # Nothing can be learned or measured from such a pair.
-EXCLUDING = frozenset({"prompt_fills", "nothing_left", "identical"})
+EXCLUDING = frozenset({"prompt_fills", "nothing_left", "identical", "not_as_text"})
 SKIP_REASONS = (
     "prompt_fills",
     "nothing_left",
     "same_under_template",
     "identical",
+    "not_as_text",
 )  # the first that holds is told
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,11 +14,14 @@ import numpy as np
 import torch
 
 from ..errors import CannotMeasure, ProbeError
+from ..pairs.record import Pair
+from ..progress import Advance
 from .endpoint import Endpoint
+from .flags import left_out
 from .model import LoadedModel
 from .options import ModelOptions, is_endpoint
-from .scores import EncodedSide, LogProbs
-from .service import Scorer
+from .scores import EncodedPair, EncodedSide, LogProbs
+from .service import Scorer, WindowResult
 from .tokenizer import load_tokenizer
 from .weights import tokenizer_facts
 
@@ -63,6 +66,22 @@ class Width:
 class ServedScorer(Scorer):
     """A scorer whose log-probs are the server's."""
 
+    def _window(
+        self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair], advance: Advance
+    ) -> WindowResult:
+        """As of any model, but a pair that the server would read as other tokens has no score."""
+        assert isinstance(self.loaded.model, ServedModel)
+        endpoint = self.loaded.model.endpoint
+        sides = [
+            side for codes in encoded if not left_out(codes.flags) for side in (codes.chosen, codes.rejected)
+        ]
+        known = self.store.get(sides) if self.store else [None]
+        if sides and any(logps is None for logps in known):
+            endpoint.settle(next((side.ids for side in sides if endpoint.reads(side.ids)), sides[0].ids))
+        if endpoint.as_text:
+            encoded = [_as_read(endpoint, codes) for codes in encoded]
+        return super()._window(pairs, encoded, advance)
+
     def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[LogProbs]]]:
         """Each side by one request, as many at a time as the server answers faster than half as many.
 
@@ -89,6 +108,13 @@ class ServedScorer(Scorer):
     def _not_finite(self, side: EncodedSide, line: int | None) -> CannotMeasure:
         place = f"line {line}: " if line else ""
         return CannotMeasure(f"{place}the server gives log-probs that are not finite.")
+
+
+def _as_read(endpoint: Endpoint, codes: EncodedPair) -> EncodedPair:
+    """The pair, flagged where a side's text is other tokens."""
+    if left_out(codes.flags) or all(endpoint.reads(side.ids) for side in (codes.chosen, codes.rejected)):
+        return codes
+    return replace(codes, flags=(*codes.flags, "not_as_text"))
 
 
 def served_model(how: ModelOptions) -> LoadedModel:

@@ -31,7 +31,7 @@ STORE = Path(".probe/scores.sqlite")
 
 
 @dataclass
-class _Part:
+class WindowResult:
     """What one process made of its window in one round."""
 
     pairs: int = 0
@@ -79,13 +79,13 @@ class Scorer:
                 if part.rank != rank():
                     advance(part.pairs)
 
-    def _done(self, pairs: Iterable[Pair], advance: Advance) -> Iterator[_Part]:
+    def _done(self, pairs: Iterable[Pair], advance: Advance) -> Iterator[WindowResult]:
         """This process's window of each round, scored; an empty part where the file has ended for it."""
         for mine in self._encoded(pairs):
             try:
                 yield self._window(*mine, advance)
             except ProbeError as error:
-                yield _Part(error=error)
+                yield WindowResult(error=error)
 
     def _encoded(self, pairs: Iterable[Pair]) -> Iterator[tuple[list[Pair], list[EncodedPair]]]:
         """This process's windows with their encodings; the next is tokenised while the model runs."""
@@ -101,8 +101,10 @@ class Scorer:
                 coming = ahead.submit(encode)
                 yield ready[1:]
 
-    def _window(self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair], advance: Advance) -> _Part:
-        part = _Part(pairs=len(pairs))
+    def _window(
+        self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair], advance: Advance
+    ) -> WindowResult:
+        part = WindowResult(pairs=len(pairs))
         part.met = [(pair.line, codes.flags) for pair, codes in zip(pairs, encoded, strict=True)]
         usable = [
             (pair, codes) for pair, codes in zip(pairs, encoded, strict=True) if not left_out(codes.flags)

@@ -1,5 +1,6 @@
 """A model behind an endpoint: a server in this process with true log-probs of a tiny random model."""
 
+import itertools
 import json
 
 import pytest
@@ -210,3 +211,31 @@ def test_as_many_requests_are_under_way_as_the_server_answers_side_by_side(side_
     for _ in range(12):
         width.took(-(-width.now // side_by_side), 10 * width.now)
     assert width.now == ends
+
+
+def test_a_pair_whose_text_is_other_tokens_is_left_out_where_text_is_sent(tiny_model_dir):
+    """--max-length cuts one answer within a letter: its text is read as other tokens, ids are not."""
+    rows = [{"prompt": "Where? " * 20, "chosen": "é" * 30, "rejected": "Nowhere!"}, *ROWS]
+    lengths = (200, 201)  # bytes, of which one ends a letter
+    left_out = {True: [], False: []}
+    for text, length in itertools.product(left_out, lengths):
+        with running(Served(tiny_model_dir, text=text)) as url:
+            run = probe.bias(rows, url, str(tiny_model_dir), template="qa", max_length=length)
+        left_out[text].append(run.inputs["scores"]["excluded"])
+        scored = len(rows) - len(left_out[text][-1])
+        assert len(run.rows) == scored and run.estimate("gap").n == scored
+    assert left_out[False] == [[], []]
+    assert sorted(left_out[True], key=len) == [[], [{"line": 1, "why": "not_as_text"}]]
+
+
+def test_a_server_that_names_no_token_is_refused(tiny_model_dir):
+    """A name of no letters is a special token's alone: else any token would pass for any other."""
+    served = Served(tiny_model_dir, text=True)
+
+    def nameless(answer):
+        found = answer["choices"][0]["logprobs"]
+        return {**answer, "choices": [{"logprobs": found | {"tokens": [""] * len(found["tokens"])}}]}
+
+    served.changed = nameless
+    with running(served) as url, pytest.raises(ProbeError, match="reads other tokens"):
+        probe.bias(ROWS, url, str(tiny_model_dir), template="qa")
