@@ -22,6 +22,7 @@ from .scoring.given import untouched
 from .training.callback import GuardCallback
 
 PAIRED = ("prompt", "chosen", "rejected")
+ANSWERS = ("prompt", "completion", "label")
 REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
 
 
@@ -102,17 +103,20 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
             print(f"probe autopsy: {told}", file=sys.stderr)
 
     def _gate(self, trainer: Any) -> None:
-        rows = text_pairs(trainer)
+        rows = text_rows(trainer)
         if not rows:
             return
         off = {*self.off, "numerics"}  # the set-up's own numbers were judged already
+        beta: dict[str, Any] = {"beta": float(getattr(trainer.args, "beta", None) or 0.1)}
+        if "label" in rows[0]:  # of answers with a label each, only the trial can be left out
+            off, beta = off & {"trial"}, {}
         if "Reward" in type(trainer).__name__:
             off |= {probe.name for probe in PROBES if probe.model}  # no language model is trained
         length = getattr(trainer.args, "max_length", None)
         self.result = _with_findings(
             gate(
                 rows, trainer.model, trainer.processing_class, off=sorted(off), limits=self.limits,
-                beta=float(getattr(trainer.args, "beta", None) or 0.1), seed=self.seed, max_length=length,
+                seed=self.seed, max_length=length, **beta,
             ),
             self.findings,
         )  # fmt: skip
@@ -185,15 +189,17 @@ def columns_of(dataset: Any) -> set[str]:
     return set.intersection(*(set(getattr(one, "column_names", None) or ()) for one in many))
 
 
-def text_pairs(trainer: Any) -> list[dict[str, Any]]:
-    """The training set as pairs of text or messages: its own columns, else its token ids as text.
+def text_rows(trainer: Any) -> list[dict[str, Any]]:
+    """The training set as pairs, or as answers with a label each, of text or messages: its own columns, else
+    its token ids as text.
 
-    Empty for a set without pairs.
+    Empty for a set of neither.
     """
     dataset = trainer.train_dataset
     columns = getattr(dataset, "column_names", None) or ()
-    if "chosen" in columns and "rejected" in columns:
-        names = [c for c in (*PAIRED, "tools", "chat_template_kwargs") if c in columns]
+    kind = next((k for k in (PAIRED, ANSWERS) if set(k[1:]) <= {*columns}), None)
+    if kind:
+        names = [c for c in (*kind, "tools", "chat_template_kwargs") if c in columns]
         eos = trainer.processing_class.eos_token or ""
         return [
             {name: _without(row[name], eos) for name in names if row[name] is not None} for row in dataset

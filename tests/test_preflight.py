@@ -180,7 +180,11 @@ def test_other_trainers_are_read_and_let_go(parts, tmp_path, kind):
     assert trainer.state.global_step == 1
     assert callback.setup.trainable == callback.setup.weights > 0
     assert callback.setup.looked_at == (0 if kind == "Reward" else 8) and callback.setup.unlabelled == 0
-    assert (callback.result is None) == (kind in ("SFT", "KTO"))
+    assert (callback.result is None) == (kind == "SFT")
+    if kind == "KTO":
+        told = {c.name: c.result for c in callback.result.verdict.conditions}
+        assert callback.result.command == "unpaired" and callback.result.estimate("gap").n == len(rows)
+        assert told["labels"] == "pass" and told["trial_gap_change"] == "inconclusive"  # left out by `quick`
     unjudged = kind in ("Reward", "KTO", "CPO")  # methods without recipes: said, not taken for another
     assert ("PB015" in {f.code for f in callback.findings}) == unjudged
     assert callback.setup.reference_gap == (0 if kind == "KTO" else None)
