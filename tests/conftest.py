@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from in_process import *  # noqa: F403
 
 from probe.records import BiasRow, Condition, Decision, Estimate, Finding, Reason, Run, Verdict
 

@@ -1,8 +1,5 @@
 """Settings: flag > file > default, and every way a file can be wrong."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -149,16 +146,12 @@ def test_outside_the_command_line_nothing_is_set():
     assert config.section("gate.limits") == {}
 
 
-def test_every_real_command_starts_under_a_config(tmp_path):
-    """A subprocess, as a user runs it: an unknown key ends any command with 2 and one line."""
+def test_every_real_command_starts_under_a_config(probe, tmp_path):
+    """An unknown key ends any command with 2 and one line."""
     (tmp_path / "probe.toml").write_text("nonsense = 1")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "probe", "report", "run.json"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1 and '"nonsense"' in done.stderr
+    done = probe("report", "run.json")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1 and '"nonsense"' in done.err
 
 
 def test_the_project_root_is_not_configured_by_accident():

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from datetime import date
-from pathlib import Path
 
 import pytest
 
@@ -86,18 +84,6 @@ def test_the_generated_runs_reach_every_status():
     assert {r.decision.method for r in runs} >= {"do-not-train", "fix-data", "dpo"}
 
 
-def probe(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "GITHUB_STEP_SUMMARY"}
-    return subprocess.run(
-        [sys.executable, "-m", "probe", *argv],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
 def large_run(n: int) -> Run:
     """A gate's run over `n` pairs, as `probe gate` saves it."""
     draw = random.Random(0)
@@ -140,14 +126,14 @@ def test_ten_thousand_pairs_are_judged_soon_and_without_torch(tmp_path):
     assert "PASS" in done[0].stdout
 
 
-def test_exit_codes_through_a_shell(tmp_path):
+def test_exit_code_and_report_agree(probe, tmp_path):
     save_run(large_run(100), tmp_path / "wide")
-    good = probe("gate", "wide", cwd=tmp_path)
-    assert (good.returncode, "exit code 0" in good.stdout) == (0, True)
+    good = probe("gate", "wide")
+    assert (good.code, "exit code 0" in good.out) == (0, True)
     (tmp_path / "probe.toml").write_text("[gate.limits]\nsurface-accuracy = 0.4\n")
-    bad = probe("gate", "wide/run.json", "--format", "json", "--format", "junit=report.xml", cwd=tmp_path)
-    assert bad.returncode == 1
-    assert json.loads(bad.stdout)["verdict"]["status"] == "fail"
+    bad = probe("gate", "wide/run.json", "--format", "json", "--format", "junit=report.xml")
+    assert bad.code == 1
+    assert json.loads(bad.out)["verdict"]["status"] == "fail"
     assert ET.parse(tmp_path / "report.xml").find("testsuite").get("failures") != "0"
     for argv, word in [
         (("gate", "none.json"), "none.json"),
@@ -156,14 +142,14 @@ def test_exit_codes_through_a_shell(tmp_path):
         (("gate", "wide", "--format", "pdf"), "pdf"),
         (("gate", "wide", "--baseline", "none.json"), "none.json"),
     ]:
-        done = probe(*argv, cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (2, "") and word in done.stderr
+        done = probe(*argv)
+        assert (done.code, done.out) == (2, "") and word in done.err
 
 
-def test_a_baseline_of_the_same_run_passes_and_of_another_file_fails(tmp_path):
+def test_a_baseline_of_the_same_run_passes_and_of_another_file_fails(probe, tmp_path):
     save_run(large_run(100), tmp_path / "now")
-    same = probe("gate", "now", "--baseline", "now", "--all", cwd=tmp_path)
-    assert same.returncode == 0 and "gap_change" in same.stdout.replace(" ", "_")
+    same = probe("gate", "now", "--baseline", "now", "--all")
+    assert same.code == 0 and "gap_change" in same.out.replace(" ", "_")
     save_run(large_run(90), tmp_path / "then")
-    other = probe("gate", "now", "--baseline", "then", cwd=tmp_path)
-    assert other.returncode == 1 and "PB703" in other.stdout
+    other = probe("gate", "now", "--baseline", "then")
+    assert other.code == 1 and "PB703" in other.out

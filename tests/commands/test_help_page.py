@@ -14,16 +14,6 @@ from probe.commands.help_page import OPTION_GROUPS, OTHER, group_of
 FOUND = typer.main.get_command(app).commands
 
 
-def probe(*argv, columns=80, **env):
-    return subprocess.run(
-        [sys.executable, "-m", "probe", *argv],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "COLUMNS": str(columns), **env},
-    )
-
-
 def page(name, columns=80):
     """The help of a command, in this process: one start for all."""
     command = FOUND[name]
@@ -59,14 +49,15 @@ def test_no_group_names_an_option_that_there_is_not():
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
-def test_the_list_of_commands_is_whole_at_any_width(columns):
-    done = probe("--help", columns=columns)
-    words = "".join(done.stdout.split())
+def test_the_list_of_commands_is_whole_at_any_width(probe, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = probe("--help")
+    words = "".join(done.out.split())
     assert "..." not in words.replace("[ARGS]...", "")
     for sentence in COMMANDS.values():
         assert len(sentence.split()) > 3 and "".join(sentence.split()) in words
     if columns == 80:
-        rows = done.stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+        rows = done.out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
         assert [row.split()[0] for row in rows] == list(COMMANDS)
 
 
@@ -85,10 +76,10 @@ def test_the_list_of_commands_imports_none_of_them():
     assert not {f"probe.commands.{name}" for name in COMMANDS} & set(done.stdout.split())
 
 
-def test_a_wrong_first_command_shows_the_help():
+def test_a_wrong_first_command_shows_the_help(probe):
     done = probe()
-    assert done.returncode == 0 and done.stderr == ""
-    assert done.stdout == probe("--help").stdout
+    assert done.code == 0 and done.err == ""
+    assert done.out == probe("--help").out
 
 
 @pytest.mark.parametrize(

@@ -17,33 +17,27 @@ from probe.commands.init_files import hook, starter_files
 from probe.pairs.read import read_pairs
 
 
-def probe(*argv: str, cwd) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "probe", *argv], cwd=cwd, capture_output=True, text=True, timeout=60
-    )
-
-
 @pytest.fixture
-def project(tmp_path):
-    done = probe("init", "--pairs", "data/pairs.jsonl", "--model", "org/name", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def project(probe, tmp_path):
+    done = probe("init", "--pairs", "data/pairs.jsonl", "--model", "org/name")
+    assert done.code == 0, done.err
     return tmp_path
 
 
-def test_the_config_is_one_that_probe_takes(project):
-    shown = probe("gate", "x", "--show-config", cwd=project)
-    assert shown.returncode == 0, shown.stderr
-    assert re.search(r"inconclusive +'fail' +probe\.toml", shown.stdout)
+def test_the_config_is_one_that_probe_takes(probe, project):
+    shown = probe("gate", "x", "--show-config")
+    assert shown.code == 0, shown.err
+    assert re.search(r"inconclusive +'fail' +probe\.toml", shown.out)
     assert config.find_config(project).table["model"] == "org/name"
 
 
-def test_the_commented_limits_are_valid_when_uncommented(tmp_path):
+def test_the_commented_limits_are_valid_when_uncommented(probe, tmp_path):
     text = starter_files("p.jsonl", None)["probe.toml"]
     uncommented = re.sub(r"^# (?=[a-z\[])", "", text, flags=re.MULTILINE)
     (tmp_path / "probe.toml").write_text(uncommented)
     assert tomllib.loads(uncommented)["gate"]["limits"]["surface-accuracy"] == 0.9
-    done = probe("gate", "x", "--show-config", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = probe("gate", "x", "--show-config")
+    assert done.code == 0, done.err
 
 
 def test_the_sample_pairs_are_pairs(project):
@@ -96,9 +90,9 @@ def test_the_hook_takes_the_files_beside_the_pairs(pairs, hit, miss):
     assert re.search(entry["files"], hit) and not re.search(entry["files"], miss)
 
 
-def test_what_exists_is_kept(project):
+def test_what_exists_is_kept(probe, project):
     (project / "probe.toml").write_text("alpha = 0.01\n")
-    again = probe("init", "--pairs", "data/pairs.jsonl", cwd=project)
-    assert again.returncode == 0 and "wrote" not in again.stdout
+    again = probe("init", "--pairs", "data/pairs.jsonl")
+    assert again.code == 0 and "wrote" not in again.out
     assert (project / "probe.toml").read_text() == "alpha = 0.01\n"
-    assert "- id: probe-data" in again.stdout
+    assert "- id: probe-data" in again.out

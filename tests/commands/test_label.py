@@ -195,23 +195,16 @@ def test_ctrl_c_and_a_small_window(terminal: Terminal) -> None:
     assert [row["label"] for row in terminal.rows()] == ["skip"]
 
 
-def probe_label(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [PYTHON, "-m", "probe", "label", "pairs.jsonl", *options]
-    return subprocess.run(
-        command, cwd=directory, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
-    )
-
-
-def test_without_a_terminal_it_says_so(tmp_path: Path) -> None:
+def test_without_a_terminal_it_says_so(probe, tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
-    made = probe_label(tmp_path)
-    assert made.returncode == 2 and "no" in made.stderr and "terminal" in made.stderr
-    made = probe_label(tmp_path, "--report")
-    assert made.returncode == 2 and "nobody has labelled" in made.stderr
-    assert "Traceback" not in made.stderr
+    made = probe("label", "pairs.jsonl")
+    assert made.code == 2 and "no" in made.err and "terminal" in made.err
+    made = probe("label", "pairs.jsonl", "--report")
+    assert made.code == 2 and "nobody has labelled" in made.err
+    assert "Traceback" not in made.err
 
 
-def test_expecting_no_more_than_the_limit_is_refused(tmp_path: Path) -> None:
+def test_expecting_no_more_than_the_limit_is_refused(probe, tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
-    made = probe_label(tmp_path, "--expect", "0.8")
-    assert made.returncode == 2 and "--expect 0.8 is not above --agreement 0.8" in made.stderr
+    made = probe("label", "pairs.jsonl", "--expect", "0.8")
+    assert made.code == 2 and "--expect 0.8 is not above --agreement 0.8" in made.err

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,11 +24,6 @@ NAN_RUN = [
 ]
 
 
-def probe(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "probe", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, encoding="utf-8")
-
-
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "trainer_state.json"
@@ -43,36 +36,36 @@ def run_of(rows: list[dict[str, float]]) -> Run:
     return to_run(log, diagnose(log))
 
 
-def test_the_command_says_what_happened_and_exits_0(log: Path) -> None:
+def test_the_command_says_what_happened_and_exits_0(probe, log: Path) -> None:
     done = probe("autopsy", str(log))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "NUMERICS since step 10" in done.stdout
-    assert "step 2 was the first to fail" in " ".join(done.stdout.split())
-    assert "probe explain PB850" in done.stdout
+    assert (done.code, done.err) == (0, "")
+    assert "NUMERICS since step 10" in done.out
+    assert "step 2 was the first to fail" in " ".join(done.out.split())
+    assert "probe explain PB850" in done.out
 
 
-def test_json_opens_with_the_diagnosis_and_is_a_run(log: Path) -> None:
+def test_json_opens_with_the_diagnosis_and_is_a_run(probe, log: Path) -> None:
     done = probe("autopsy", str(log), "--format", "json")
-    told = json.loads(done.stdout)
+    told = json.loads(done.out)
     assert next(iter(told)) == "diagnosis"
     assert told["diagnosis"] == told["details"]["autopsy"]
     assert (told["diagnosis"]["main"], told["diagnosis"]["since_step"]) == ("numerics", 10)
     assert (told["command"], told["schema_version"], told["verdict"]["exit_code"]) == ("autopsy", 1, 0)
 
 
-def test_a_saved_autopsy_reads_back_as_the_same_autopsy(log: Path, tmp_path: Path) -> None:
+def test_a_saved_autopsy_reads_back_as_the_same_autopsy(probe, log: Path, tmp_path: Path) -> None:
     """The log inside run.json has null for NaN; its diagnosis is the same."""
     first = probe("autopsy", str(log), "--out", str(tmp_path / "out"), "--format", "json")
     again = probe("autopsy", str(tmp_path / "out"), "--format", "json")
-    one, two = (json.loads(done.stdout)["diagnosis"] for done in (first, again))
+    one, two = (json.loads(done.out)["diagnosis"] for done in (first, again))
     assert (one["main"], one["since_step"]) == (two["main"], two["since_step"])
 
 
 @pytest.mark.parametrize("words", [("no/such/log.json",), (__file__,), (".", "--format", "pdf")])
-def test_bad_input_is_one_line_and_exit_2(words: tuple[str, ...]) -> None:
+def test_bad_input_is_one_line_and_exit_2(probe, words: tuple[str, ...]) -> None:
     done = probe("autopsy", *words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -2,7 +2,6 @@
 
 import json
 import random
-import subprocess
 import sys
 
 import numpy as np
@@ -327,11 +326,10 @@ def test_the_fifth_account_is_refused_with_its_group_named(tmp_path, monkeypatch
     assert not (tmp_path / "serve").exists()
 
 
-def test_exit_codes_of_the_three_words_through_a_real_process(tmp_path):
+def test_exit_codes_of_the_three_words(probe, tmp_path):
     def code(rows, *extra):
         jsonl(tmp_path / "g.jsonl", rows)
-        argv = [sys.executable, "-m", "probe", "compare", "a", "b", "--scores", "g.jsonl", *extra]
-        return subprocess.run(argv, cwd=tmp_path, capture_output=True, timeout=120).returncode
+        return probe("compare", "a", "b", "--scores", "g.jsonl", *extra).code
 
     def row(i, base, tuned):
         return {"id": i, "base": base, "tuned": tuned}

@@ -337,30 +337,20 @@ def test_run_holds_what_reports_need(tmp_path: Path) -> None:
         check_data(DataRequest(path, max_length=5))
 
 
-def probe(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "probe", "data", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def test_command_line(tmp_path: Path) -> None:
+def test_command_line(probe, tmp_path: Path) -> None:
     rows: list[Row | str] = list(clean_rows(30, 11))
     write(tmp_path / "p.jsonl", [*rows, rows[0]])
     (tmp_path / "probe.toml").write_text("[data.limits]\nduplicates = 0.5\n", encoding="utf-8")
-    loose = probe("p.jsonl", "--format", "json", cwd=tmp_path)
-    assert loose.returncode == 0, loose.stderr
-    assert [finding["code"] for finding in json.loads(loose.stdout)["findings"]] == ["PB327"]
+    loose = probe("data", "p.jsonl", "--format", "json")
+    assert loose.code == 0, loose.err
+    assert [finding["code"] for finding in json.loads(loose.out)["findings"]] == ["PB327"]
     (tmp_path / "probe.toml").unlink()
-    strict = probe("p.jsonl", cwd=tmp_path)
-    assert strict.returncode == 0 and "PB321" in strict.stdout
+    strict = probe("data", "p.jsonl")
+    assert strict.code == 0 and "PB321" in strict.out
     (tmp_path / "e.jsonl").write_text("", encoding="utf-8")
-    empty = probe("e.jsonl", cwd=tmp_path)
-    assert (empty.returncode, empty.stdout) == (2, "")
-    assert "holds no pairs" in empty.stderr
+    empty = probe("data", "e.jsonl")
+    assert (empty.code, empty.out) == (2, "")
+    assert "holds no pairs" in empty.err
 
 
 def test_no_torch_without_a_tokenizer(tmp_path: Path) -> None:

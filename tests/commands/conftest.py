@@ -1,3 +1,0 @@
-"""Any command run in this process."""
-
-from in_process import *  # noqa: F403
