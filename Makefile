@@ -81,7 +81,7 @@ $(VENV)/demo: $(VENV)/package
 
 $(VENV)/dev: $(VENV)/package
 	@echo 'set-up: tools and libraries of the tests'
-	@$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[dev,datasets,oracles]"
+	@$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt -e ".[dev,datasets,oracles,quantized]"
 	@touch $@
 
 bench: $(VENV)/dev $(VENV)/demo

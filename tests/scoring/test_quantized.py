@@ -188,3 +188,59 @@ def test_train_writes_an_adapter(model_dir, tmp_path):
     )  # fmt: skip
     assert done.exit_code in (0, 1), done.output
     assert list(out.rglob("adapter_model.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def compressed(model_dir, tmp_path_factory):
+    """The tiny model as compressed-tensors writes it, 8 bits per channel, and the same values in float32."""
+    pytest.importorskip("compressed_tensors", reason="compressed-tensors is not installed")
+    from compressed_tensors import ModelCompressor, quantization
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place = tmp_path_factory.mktemp("compressed")
+    weights = quantization.QuantizationArgs(num_bits=8, type="int", symmetric=True, strategy="channel")
+    scheme = quantization.QuantizationScheme(targets=["Linear"], weights=weights)
+    config = quantization.QuantizationConfig(
+        config_groups={"linear": scheme}, ignore=["lm_head"], format="pack-quantized",
+        quantization_status="frozen",
+    )  # fmt: skip
+    packed, plain = (AutoModelForCausalLM.from_pretrained(model_dir) for _ in range(2))
+    quantization.apply_quantization_config(packed, config)
+    for name, module in packed.named_modules():
+        if getattr(module, "weight_scale", None) is None:
+            continue
+        scale = module.weight.data.abs().amax(1, keepdim=True) / 127
+        module.weight_scale.data = scale
+        rounded = (module.weight.data / scale).round().clamp(-128, 127) * scale
+        plain.get_submodule(name).weight.data = rounded
+    compressor = ModelCompressor.from_pretrained_model(packed)
+    compressor.compress_model(packed)
+    packed.save_pretrained(place / "packed")
+    compressor.update_config(str(place / "packed"))
+    plain.save_pretrained(place / "plain")
+    for name in ("packed", "plain"):
+        AutoTokenizer.from_pretrained(model_dir).save_pretrained(place / name)
+    return place
+
+
+def test_a_checkpoint_of_compressed_tensors_scores_as_its_dequantised_weights(compressed, model_dir):
+    packed, plain, before = (
+        probe.bias(ROWS, str(place), device="cpu", template="raw")
+        for place in (compressed / "packed", compressed / "plain", model_dir)
+    )
+    for one, other, unlike in zip(packed.rows, plain.rows, before.rows, strict=True):
+        for side in ("chosen", "rejected"):
+            assert one[side]["logps"] == pytest.approx(other[side]["logps"], abs=1e-4)
+            assert one[side]["logps"] != unlike[side]["logps"], "nothing was quantised"
+    assert packed.inputs["model"]["quantization"] == "compressed-tensors"
+    assert "compressed-tensors weights of the checkpoint" in packed.inputs["model"]["arithmetic"]
+
+
+def test_a_trial_on_such_a_checkpoint_is_qlora(compressed):
+    packed, plain = (
+        probe.trial(ROWS * 2, str(compressed / name), device="cpu", options={"steps": 2})
+        for name in ("packed", "plain")
+    )
+    for name in ("trial_accuracy", "trial_chosen_change"):
+        a, b = packed.estimate(name), plain.estimate(name)
+        assert a.value == pytest.approx(b.value, abs=1e-3), name
