@@ -120,3 +120,18 @@ def test_published_early_losses_rank_hard_pairs_as_the_data_say():
         assert difficulty.auc(first, difficulty.hard(columns, size)) == pytest.approx(own, abs=0.0051)
         assert difficulty.auc(first, difficulty.hard(columns, "32b")) == pytest.approx(largest, abs=0.0075)
     assert json.dumps(difficulty.table(columns))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ({"up": 9, "words": 30.14, "seconds": 34.6}, {"up": 9, "words": 30.18, "seconds": 97.1}, True),
+        ({"up": 9, "words": 30.14}, {"up": 8, "words": 30.14}, False),
+        ({"up": 9, "words": 30.14}, {"up": 9, "words": 31.14}, False),
+        ({"up": 9}, {"up": 9, "down": 1}, False),
+        ([0.5, None], [0.5, None], True),
+        ([0.5, None], [0.5], False),
+    ],
+)
+def test_another_processor_may_round_but_not_count_otherwise(a, b, expected):
+    assert validity.same(a, b) is expected
