@@ -257,3 +257,21 @@ def test_a_prompt_is_rendered_once_and_with_its_own_options(make_tokenizer, monk
     assert codes == alone and codes[0] != codes[1]
     tokenizer.chat_template = "{{ 'new' }}" + tokenizer.chat_template
     assert encode.many(pairs) != codes
+
+
+@pytest.mark.parametrize(("rejected", "met"), [("a YES.", True), ("A yes.", False)])
+def test_sides_that_the_template_makes_equal_are_told_from_equal_sides(make_tokenizer, rejected, met):
+    tokenizer = make_tokenizer("bpe", chat=True)
+    tokenizer.chat_template = tokenizer.chat_template.replace("m['content']", "m['content'].lower()")
+    flags = encoded(tokenizer, "why?", "A yes.", rejected, template="chat").flags
+    assert "identical" in flags and ("same_under_template" in flags) is met
+
+
+@pytest.mark.parametrize("template", ["qa", "Q: {prompt}\nA:"])
+def test_a_prompt_that_is_rendered_already_is_not_wrapped_again(make_tokenizer, template):
+    tokenizer = make_tokenizer("bpe", chat=True)
+    rendered = "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+    wrapped, raw = (encoded(tokenizer, rendered, "So", template=name) for name in (template, "raw"))
+    assert wrapped.chosen.ids == raw.chosen.ids
+    plain, raw = (encoded(tokenizer, "Why?", " So", template=name) for name in (template, "raw"))
+    assert plain.chosen.ids != raw.chosen.ids

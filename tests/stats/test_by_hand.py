@@ -8,6 +8,7 @@ from scipy import special, stats
 
 from probe.stats import power
 from probe.stats import statistics as s
+from probe.stats.multiplicity import holm_adjusted
 
 VALUES = np.array([0.3, -0.2, 1.9])
 
@@ -119,3 +120,8 @@ def test_the_p_of_a_clustered_share_is_where_its_interval_ends():
         for end in (found.low, found.high):
             assert s.share_clustered(hits, clusters, name="x", null=end).p == pytest.approx(alpha, rel=1e-6)
     assert found.p is None
+
+
+def test_an_adjusted_p_is_never_above_one():
+    assert holm_adjusted([0.9, 0.4, 0.01]) == pytest.approx([0.9, 0.8, 0.03])
+    assert holm_adjusted([0.7, 0.6]) == [1.0, 1.0]

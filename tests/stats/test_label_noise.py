@@ -126,3 +126,51 @@ def test_twenty_pairs_are_the_fewest(n, told):
     values = np.linspace(1.8, 2.2, n)
     assert (label_noise(values, np.arange(n))[0].value is not None) is told
     assert LEAST_SEPARATION == 1.0
+
+
+def test_the_chance_of_a_wrong_label_by_bayes_rule():
+    one, at = Mixture(0.2, 1.5, 0.8), np.array([-2.0, -0.1, 0.0, 0.1, 2.0])
+    right, wrong = (stats.norm(mean, 0.8).pdf(at) for mean in (1.5, -1.5))
+    assert one.flipped(at) == pytest.approx(0.2 * wrong / (0.8 * right + 0.2 * wrong))
+
+
+def ascended(values, start, spread, rounds=60):
+    """EM from one start with scipy's densities: log-likelihood, share, mean, spread."""
+    share, mean = start, np.abs(values).mean()
+    for _ in range(rounds):
+        right, wrong = (
+            (1 - share) * stats.norm(mean, spread).pdf(values),
+            share * stats.norm(-mean, spread).pdf(values),
+        )
+        turned = (1 - 2 * wrong / (right + wrong)) * values
+        share = np.clip((wrong / (right + wrong)).mean(), 1e-4, 0.5)
+        mean = max(turned.mean(), 0)
+        spread = np.sqrt(max((values**2).mean() - mean**2, 1e-12))
+    both = (1 - share) * stats.norm(mean, spread).pdf(values) + share * stats.norm(-mean, spread).pdf(values)
+    return np.log(both).sum(), share, mean, spread
+
+
+def test_the_fit_is_the_best_of_three_starts():
+    """Sides that hardly differ have several hills of likelihood; each start wins on some of these files."""
+    winners = set()
+    for seed in range(40):
+        values = margins(0.3, n=40, mean=0.7, seed=seed)[0]
+        spread = np.abs(values).std()
+        found = [ascended(values, start, spread) for start in (0.02, 0.15, 0.35)]
+        best = max(found)
+        winners.add(found.index(best))
+        ours = fitted(values)
+        assert (ours.share, ours.mean, ours.spread) == pytest.approx(best[1:], rel=1e-6, abs=1e-9), seed
+    assert winners == {0, 1, 2}
+
+
+def test_equal_margins_have_no_spread_to_start_from():
+    found = fitted(np.ones(30))
+    assert (found.share, found.mean) == (pytest.approx(1e-4), pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(("wrong", "none"), [(1, True), (8, False)])
+def test_less_than_one_label_is_none(wrong, none):
+    values = np.where(np.arange(40) < wrong, -1, 1) * np.linspace(1.8, 2.2, 40)
+    low = label_noise(values, np.arange(40))[0].low
+    assert (low == 0) is none and (none or low > 1 / 40)

@@ -1,12 +1,17 @@
 """The numbers and names that a tool is given, by hand: steps, batches, adapters, kinds of rows."""
 
+from pathlib import Path
+
 import pytest
 
 from probe.errors import ProbeError
 from probe.gate.export import rows
 from probe.gate.export.job import Job
 from probe.gate.export.mlx import mlx_lm_lora
+from probe.gate.export.reference import EMBEDDED_MARK, model_reference
 from probe.gate.export.tools import axolotl, handbook, llamafactory, openai, trl
+from probe.pairs.record import Pair
+from probe.scoring import embedded
 from probe.training.shipped import shipped_values
 
 
@@ -144,3 +149,56 @@ def test_weights_of_the_losses_and_of_data_sets_are_one_unless_decided():
     assert trl(job()).settings["dataset_name"] == mlx_lm_lora(job()).settings["data"] == "data-dpo"
     assert list(made["dataset_mixer"]) == ["data-dpo"]
     assert axolotl(job()).settings["lora_target_linear"] is True
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_handbook_is_told_to_train_an_adapter_or_not_at_all(full):
+    settings = handbook(job(values={"full": full})).settings
+    assert settings.get("use_peft") is (None if full else True)
+    assert ("lora_r" in settings) is not full
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_mlx_rows_have_the_system_text_and_the_question(system):
+    turns = [{"role": "system", "content": system}] * (system is not None) + [
+        {"role": "user", "content": "Why?"}
+    ]
+    row = rows.instructed(Pair("1", tuple(turns), "Because.", "No."))
+    assert row == {
+        **({"system": system} if system else {}),
+        "prompt": "Why?",
+        "chosen": "Because.",
+        "rejected": "No.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("org/model", "org/model"),
+        ("here", "{cwd}/here"),
+        ("./here", "{cwd}/here"),
+        ("{cwd}/here", "{cwd}/here"),
+    ],
+)
+def test_a_directory_is_named_by_its_whole_path_and_a_hub_model_as_it_is(tmp_path, monkeypatch, name, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    found = model_reference({"name": name.format(cwd=tmp_path)}, tmp_path, copy=False)
+    assert found.name == named.format(cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["./gone", "/no/such/place"])
+def test_a_directory_that_is_gone_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProbeError, match="not there"):
+        model_reference({"name": name}, tmp_path, copy=False)
+
+
+def test_a_gguf_file_is_converted_from_where_it_lies(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(embedded, "converted", lambda path: asked.append(path) or tmp_path)
+    monkeypatch.setattr(embedded, "embedded_gguf", lambda: tmp_path / "own.gguf")
+    for name in ("~/x.gguf", f"SmolLM2 {EMBEDDED_MARK}"):
+        model_reference({"name": name}, tmp_path, copy=False)
+    assert asked == [Path("~/x.gguf").expanduser(), tmp_path / "own.gguf"]
