@@ -4,9 +4,9 @@
 
 A pass is the time in which every pair of the file is scored once, measured in the same process. Each
 measurement is a process of its own, on one thread; versions and sizes take turns over the rounds. The pairs
-are those of HH harmless (at most 400 tokens per side) where there are enough of them, else made-up words.
-Nothing is stored, so every gate starts from nothing; loading the model is in neither number. `--tiny` makes
-a model so small that only the shape of the curve means something.
+are those of HH harmless (no empty side, at most 400 tokens per side) where there are enough of them, else
+made-up words. Nothing is stored, so every gate starts from nothing; loading the model is in neither number.
+`--tiny` makes a model so small that only the shape of the curve means something.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def _real() -> Any:
     for line in HH.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         if (
-            max(len(str(row["chosen"])), len(str(row["rejected"]))) + len(str(row.get("prompt", "")))
+            min(len(str(row["chosen"]).strip()), len(str(row["rejected"]).strip())) > 0
+            and max(len(str(row["chosen"])), len(str(row["rejected"]))) + len(str(row.get("prompt", "")))
             < LONGEST
         ):
             yield row
@@ -63,6 +64,8 @@ def _made(draw: random.Random, i: int) -> dict[str, str]:
 def measured(pairs: Path, model: str | None, off: frozenset[str]) -> dict[str, Any]:
     """In this process and with whatever version is imported: a scoring pass, then the gate, in seconds."""
     from probe.gate import measure as gate
+
+    run_probes = getattr(gate, "run_probes", None) or gate.measure  # an older commit's
     from probe.scoring.session import ModelOptions, Session, Source
 
     try:
@@ -78,7 +81,7 @@ def measured(pairs: Path, model: str | None, off: frozenset[str]) -> dict[str, A
     one = time.process_time() - start
     del session
     start = time.process_time()
-    run, _ = gate.run_probes(Request(source, how, off=off))
+    run, _ = run_probes(Request(source, how, off=off))
     taken = time.process_time() - start
     loading = _loading(source, how)
     parts = {row["probe"]: row["seconds"] for row in run.details["costs"]}
