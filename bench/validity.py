@@ -218,9 +218,9 @@ def confirm(keys: list[str]) -> int:
 
 
 def same(a: Any, b: Any, name: str = "") -> bool:
-    """Counts, shares of pairs and words are equal, fractions to 1%: another processor rounds otherwise, by
-    which single words of samples change. Times do not count."""
-    if "seconds" in name:
+    """Whether `a`, measured now, is the stored `b`: counts equal, fractions to 1%, since another processor
+    rounds otherwise, by which single words of samples change. Times do not count, nor what `b` lacks."""
+    if "seconds" in name or b is None:
         return True
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k], k) for k in a)

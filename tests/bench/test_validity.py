@@ -129,6 +129,8 @@ def test_published_early_losses_rank_hard_pairs_as_the_data_say():
         ({"up": 9, "words": 30.14}, {"up": 8, "words": 30.14}, False),
         ({"up": 9, "words": 30.14}, {"up": 9, "words": 31.14}, False),
         ({"up": 9}, {"up": 9, "down": 1}, False),
+        ({"up": 9, "low": 0.1}, {"up": 9, "low": None}, True),
+        ({"up": 9, "low": None}, {"up": 9, "low": 0.1}, False),
         ([0.5, None], [0.5, None], True),
         ([0.5, None], [0.5], False),
     ],
