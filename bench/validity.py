@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,15 +201,15 @@ def measured(name: str, what: str, model: str | None, seed: int) -> Row:
 
 
 def confirm(keys: list[str]) -> int:
-    """Measure stored rows again with today's code. Where each comes out the same, seconds aside, the other
-    rows of their old code are today's as well: the change of code changed no number."""
+    """Measure stored rows again with today's code. Where what the tables read of each comes out the same, the
+    other rows of their old code are today's as well: the change of code changed no number of theirs."""
     stored = {row["key"]: row for row in load()}
     old = {stored[key]["code"] for key in keys}
     for key in keys:
         row = stored[key]
         model = None if row["model"] == "embedded" else row["model"]
         again = measured(row["set"], row["method"], model, row["seed"])
-        if differing := [k for k in again if not same(again[k], row[k], k)]:
+        if differing := [name for name in again if not same(read_of(again)[name], read_of(row)[name])]:
             print(f"{key}: {', '.join(differing)} came out differently: these rows are stale.")
             return 1
     rows = [{**row, "code": code_hash(row["method"])} if row["code"] in old else row for row in load()]
@@ -217,13 +218,19 @@ def confirm(keys: list[str]) -> int:
     return 0
 
 
-def same(a: Any, b: Any, name: str = "") -> bool:
-    """Whether `a`, measured now, is the stored `b`: counts equal, fractions to 1%, since another processor
-    rounds otherwise, by which single words of samples change. Times do not count, nor what `b` lacks."""
-    if "seconds" in name or b is None:
-        return True
+def read_of(row: Row) -> Row:
+    """What the tables read of a row. Another processor rounds otherwise, by which single words of samples
+    change: their lengths and forms are left out, and times."""
+    told = {key: value for key, value in row.items() if key not in ("seconds", "costs", "race")}
+    if "behaviour" in row:
+        told["behaviour"] = {k: row["behaviour"].get(k) for k in ("judged", "up", "down", "prompts")}
+    return defaultdict(lambda: None, told)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are equal, fractions to 1%."""
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k], k) for k in a)
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, float) and isinstance(b, float):

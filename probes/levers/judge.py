@@ -94,6 +94,18 @@ def _row(base: Base, lever: Lever, change: Estimate, turned: Estimate) -> dict[s
     }  # fmt: skip
 
 
+# A lever as the subject of a sentence; a name that is not here is told as it is.
+SUBJECTS = {
+    "system": "the system text", "context": "the passage", "shots": "showing other answers first",
+    "steering": "the steering vector",
+}  # fmt: skip
+
+
+def subject(lever: str) -> str:
+    """What turns pairs, in words that a verb can follow."""
+    return SUBJECTS.get(lever, lever)
+
+
 def sentence(rows: Sequence[dict[str, Any]]) -> str:
     """What the levers come to in one sentence; rows are those of the levers, the cheapest first."""
     if not rows:
@@ -104,7 +116,7 @@ def sentence(rows: Sequence[dict[str, Any]]) -> str:
     prompts = [row for row in rows if row["lever"] != "trial"]
     trial = next((row for row in rows if row["lever"] == "trial"), None)
     best = max(prompts, key=lambda row: row["turned"], default=None)
-    told = f"{best['lever']} turns {best['turned']} of {wrong}" if best else ""
+    told = f"{subject(best['lever'])} turns {best['turned']} of {wrong}" if best else ""
     if trial is None:
         return f"{told} pairs that the model ranks wrong" + (
             "" if best and best["turned"] else ": nothing works"
@@ -123,9 +135,9 @@ def _compared(levers: Sequence[dict[str, Any]], trial: int) -> str:
     if trial > best["turned"]:
         return "training does more than anything tried"
     if not trial:
-        return f"{best['lever']} does more than the trial, without training"
+        return f"{subject(best['lever'])} does more than the trial, without training"
     first = next(row["lever"] for row in levers if row["turned"] >= trial)
-    return f"{first} does as much as the trial, without training"
+    return f"{subject(first)} does as much as the trial, without training"
 
 
 def check_works(
@@ -154,7 +166,7 @@ def check_works(
     return Finding(
         "PB530",
         "info",
-        f"{best['lever']} turns {best['turned']} of {best['wrong']} wrongly ranked pairs and loses "
+        f"{subject(best['lever'])} turns {best['turned']} of {best['wrong']} wrongly ranked pairs and loses "
         f"{best['lost']} of {best['right']}, at {best['tokens']:.0f} tokens a request and without training",
         "Try it on the task itself before training.",
         estimate=estimate,
@@ -176,8 +188,8 @@ def check_broken(lever: Lever, base: Base, change: Estimate) -> Finding | None:
     return Finding(
         "PB531",
         "warning",
-        f"under {lever.name} the perplexity of neutral answers is {lever.perplexity:.3g}, without it "
-        f"{base.perplexity:.3g}",
+        f"under {subject(lever.name)} the perplexity of neutral answers is {lever.perplexity:.3g}, "
+        f"without it {base.perplexity:.3g}",
         "Do not read its gap as a gain; lower --strength or shorten the text.",
         estimate=change,
     )

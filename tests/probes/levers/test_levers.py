@@ -135,7 +135,7 @@ def test_a_lever_that_turns_pairs_is_told():
     turned = next(e for e in found.estimates if e.name == "lever_turned:system")
     assert (turned.value, turned.n) == (0.8, 10)
     assert [f.code for f in found.findings] == ["PB530"]
-    assert found.details["levers_told"].startswith("system turns 8 of 10")
+    assert found.details["levers_told"].startswith("the system text turns 8 of 10")
     assert [row["lever"] for row in found.details["levers"]] == ["none", "system"]
 
 
@@ -162,9 +162,9 @@ def test_the_sentence_compares_with_the_trial():
     system = Lever("system", np.r_[np.ones(4), -np.ones(8)], 9, None, None, "")
     trial = Lever("trial", np.r_[np.ones(9), -np.ones(3)], 0, 5.0, None, "")
     told = judge_levers(base, [system, trial]).details["levers_told"]
-    assert told == "system turns 4 of 12, the trial 9 of 12: training does more than anything tried"
+    assert told == "the system text turns 4 of 12, the trial 9 of 12: training does more than anything tried"
     told = judge_levers(base, [replace(system, gaps=np.ones(12)), trial]).details["levers_told"]
-    assert told.endswith("system does as much as the trial, without training")
+    assert told.endswith("the system text does as much as the trial, without training")
 
 
 def test_a_lever_that_turns_nothing_never_does_as_much_as_a_trial_that_turns_nothing():
@@ -174,7 +174,10 @@ def test_a_lever_that_turns_nothing_never_does_as_much_as_a_trial_that_turns_not
     shots = Lever("shots", np.r_[np.ones(4), -np.ones(8)], 90, None, None, "")
     assert judge_levers(base, [system, trial]).details["levers_told"].endswith("nothing tried works")
     told = judge_levers(base, [system, shots, trial]).details["levers_told"]
-    assert told == "shots turns 4 of 12, the trial 0 of 12: shots does more than the trial, without training"
+    assert told == (
+        "showing other answers first turns 4 of 12, the trial 0 of 12: "
+        "showing other answers first does more than the trial, without training"
+    )
 
 
 def test_the_whole_run_in_every_format(session, monkeypatch):
