@@ -108,7 +108,8 @@ def excerpt(printed: str, codes: Sequence[str]) -> Iterator[str]:
             shown += [[CUT]] if shown[-1][-1] != CUT else []
         else:
             found = lines[0].startswith(MARKS) and "exit code" not in lines[-1]
-            shown.append(list(_findings(lines, codes)) if found else lines)
+            kept = list(_findings(lines, codes)) if found else lines
+            shown += [kept] if kept != [CUT] or shown[-1][-1] != CUT else []
     for i, lines in enumerate(shown):
         yield from ["", *lines] if i else lines
 
