@@ -101,7 +101,7 @@ SUBJECTS = {
 }  # fmt: skip
 
 
-def subject(lever: str) -> str:
+def as_subject(lever: str) -> str:
     """What turns pairs, in words that a verb can follow."""
     return SUBJECTS.get(lever, lever)
 
@@ -116,7 +116,7 @@ def sentence(rows: Sequence[dict[str, Any]]) -> str:
     prompts = [row for row in rows if row["lever"] != "trial"]
     trial = next((row for row in rows if row["lever"] == "trial"), None)
     best = max(prompts, key=lambda row: row["turned"], default=None)
-    told = f"{subject(best['lever'])} turns {best['turned']} of {wrong}" if best else ""
+    told = f"{as_subject(best['lever'])} turns {best['turned']} of {wrong}" if best else ""
     if trial is None:
         return f"{told} pairs that the model ranks wrong" + (
             "" if best and best["turned"] else ": nothing works"
@@ -135,9 +135,9 @@ def _compared(levers: Sequence[dict[str, Any]], trial: int) -> str:
     if trial > best["turned"]:
         return "training does more than anything tried"
     if not trial:
-        return f"{subject(best['lever'])} does more than the trial, without training"
+        return f"{as_subject(best['lever'])} does more than the trial, without training"
     first = next(row["lever"] for row in levers if row["turned"] >= trial)
-    return f"{subject(first)} does as much as the trial, without training"
+    return f"{as_subject(first)} does as much as the trial, without training"
 
 
 def check_works(
@@ -166,8 +166,9 @@ def check_works(
     return Finding(
         "PB530",
         "info",
-        f"{subject(best['lever'])} turns {best['turned']} of {best['wrong']} wrongly ranked pairs and loses "
-        f"{best['lost']} of {best['right']}, at {best['tokens']:.0f} tokens a request and without training",
+        f"{as_subject(best['lever'])} turns {best['turned']} of {best['wrong']} wrongly ranked pairs "
+        f"and loses {best['lost']} of {best['right']}, at {best['tokens']:.0f} tokens a request and "
+        "without training",
         "Try it on the task itself before training.",
         estimate=estimate,
     )
@@ -188,7 +189,7 @@ def check_broken(lever: Lever, base: Base, change: Estimate) -> Finding | None:
     return Finding(
         "PB531",
         "warning",
-        f"under {subject(lever.name)} the perplexity of neutral answers is {lever.perplexity:.3g}, "
+        f"under {as_subject(lever.name)} the perplexity of neutral answers is {lever.perplexity:.3g}, "
         f"without it {base.perplexity:.3g}",
         "Do not read its gap as a gain; lower --strength or shorten the text.",
         estimate=change,

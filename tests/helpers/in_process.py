@@ -1,5 +1,6 @@
 """Runs any command in this process, and holds what every run must hold whatever it was given."""
 
+import contextvars
 import json
 import re
 import sys
@@ -39,7 +40,7 @@ def probe(tmp_path, monkeypatch, capfd):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["probe", *map(str, arguments)])
         capfd.readouterr()
-        code = int(main())
+        code = int(contextvars.copy_context().run(main))  # what a command sets ends with it
         captured = capfd.readouterr()
         done = Done(code, captured.out, captured.err)
         assert code in (0, 1, 2, 3), done

@@ -63,13 +63,13 @@ def test_nothing_is_overwritten(home, probe, capsys):
 
 def test_a_killed_run_goes_on_and_comes_to_the_same(home, probe, monkeypatch):
     assert probe("--to", "whole.jsonl") == 0
-    true = sample_run.sample
+    true = sample_run.draw_samples
 
     def killed(*arguments, **options):
         yield next(true(*arguments, batch=5, **options))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sample_run, "sample", killed)
+    monkeypatch.setattr(sample_run, "draw_samples", killed)
     assert probe("--to", "new.jsonl") == 130 and not (home / "new.jsonl").exists()
     journal = home / "new.candidates.jsonl"
     assert len(rows_of(journal)) == 1 + 5
@@ -81,7 +81,7 @@ def test_a_killed_run_goes_on_and_comes_to_the_same(home, probe, monkeypatch):
         asked.extend(draws)
         return true(loaded, draws, **options)
 
-    monkeypatch.setattr(sample_run, "sample", counting)
+    monkeypatch.setattr(sample_run, "draw_samples", counting)
     assert probe("--to", "new.jsonl") == 0 and len(asked) == 12 - 5
     assert (home / "new.jsonl").read_text() == (home / "whole.jsonl").read_text()
     assert sorted(journal.read_text().splitlines()) == sorted(
