@@ -12,12 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..records import Condition, ConditionResult, Decision, Estimate, Reason, Run, Verdict
-from ..shared_limits import TRIVIAL
+from ..shared_limits import LEARNABLE, TRIVIAL
 from . import restated
-from .conditions import RULES
 from .judge import verdict_of
 
-SIGNAL = RULES["signal_accuracy"].limit or 0.6
 SOURCE = "docs/commands/unpaired.md"
 
 
@@ -35,7 +33,7 @@ def judged_unpaired(
     own, unwanted = limits or {}, run.details["unpaired"]["unwanted"]
     asked = [
         ("surface_accuracy", own.get("surface_accuracy", TRIVIAL), "PB362", True),
-        ("signal_accuracy", own.get("signal_accuracy", SIGNAL), "PB240", False),
+        ("signal_accuracy", own.get("signal_accuracy", LEARNABLE), "PB240", False),
         ("trial_gap_change", 0.0 if unwanted else False, "PB501", False),  # SFT has no such trial
     ]
     held = {

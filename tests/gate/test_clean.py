@@ -2,7 +2,7 @@
 
 import pytest
 
-from probe.gate.clean import on_clean_labels
+from probe.gate.clean import MOST_WRONG, on_clean_labels
 from probe.records import Estimate
 
 
@@ -23,3 +23,17 @@ def test_flipped_labels_are_taken_out_of_a_forecast():
 def test_nothing_is_corrected_by_what_is_not_known_or_not_there(noise):
     known = [estimate("forecast_accuracy", 0.7, 0.6, 0.8), estimate("label_noise", *noise)]
     assert on_clean_labels(known) == () and on_clean_labels(known[:1]) == ()
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+@pytest.mark.parametrize("name", ["forecast_accuracy", "label_noise"])
+def test_a_part_that_is_not_known_leaves_nothing_to_correct(name, part):
+    parts = {"forecast_accuracy": [0.7, 0.6, 0.8], "label_noise": [0.2, 0.1, 0.3]}
+    parts[name][part] = None
+    assert on_clean_labels([estimate(key, *values) for key, values in parts.items()]) == ()
+
+
+@pytest.mark.parametrize(("high", "corrected"), [(MOST_WRONG, True), (MOST_WRONG + 1e-9, False)])
+def test_just_under_half_is_the_most_that_is_corrected(high, corrected):
+    known = [estimate("forecast_accuracy", 0.7, 0.6, 0.8), estimate("label_noise", 0.2, 0.1, high)]
+    assert bool(on_clean_labels(known)) is corrected

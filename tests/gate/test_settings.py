@@ -1,8 +1,12 @@
 """What a path given to the gate is: a saved run, or a pair file."""
 
+from dataclasses import replace
+from datetime import date
+
 import pytest
 
-from probe.gate.settings import is_run
+from probe.errors import ProbeError
+from probe.gate.settings import GateOptions, is_run, judged
 
 KEY = '"schema_version"'
 
@@ -32,3 +36,20 @@ def test_a_directory_is_a_run_where_it_holds_one(tmp_path):
     assert not is_run(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     assert is_run(tmp_path)
+
+
+@pytest.mark.parametrize(("word", "code"), [("fail", 1), ("warn", 0)])
+def test_what_stays_open_fails_unless_it_may_only_warn(gate_run, word, code):
+    """The same run: without a trial its condition is open."""
+    left = [e for e in gate_run.estimates if not e.name.startswith("trial")]
+    states = {**gate_run.details.get("probes", {}), "trial": "off"}
+    run = replace(
+        gate_run, estimates=tuple(left), findings=(), details={**gate_run.details, "probes": states}
+    )
+    found = judged(run, GateOptions(inconclusive=word), date(2026, 11, 27))
+    assert (found.verdict.status, found.verdict.exit_code) == ("inconclusive", code)
+
+
+def test_another_word_is_no_setting():
+    with pytest.raises(ProbeError, match="--inconclusive"):
+        GateOptions(inconclusive="maybe")

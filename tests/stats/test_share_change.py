@@ -43,3 +43,13 @@ def test_by_hand():
 def test_no_pair_is_an_error():
     with pytest.raises(ValueError, match="at least one pair"):
         share_change(0, 0, 0, name="won")
+
+
+@pytest.mark.parametrize(("up", "down"), [(5, 2), (2, 5), (4, 4), (0, 3), (6, 0)])
+def test_the_interval_is_the_hull_of_its_two_parents(up, down):
+    turned = stats.binomtest(up, up + down).proportion_ci(method="exact")
+    exact = [(2 * end - 1) * (up + down) / N for end in (turned.low, turned.high)]
+    wald = bonett_price(up, down, N, 0.05)
+    assert FOUND[up, down].low == pytest.approx(min(exact[0], wald[0]))
+    assert FOUND[up, down].high == pytest.approx(max(exact[1], wald[1]))
+    assert FOUND[up, down].p == pytest.approx(stats.binomtest(up, up + down).pvalue)

@@ -130,3 +130,8 @@ def test_sides_that_are_alike_are_no_win_and_nothing_added_changes_nothing():
     sums = Sums.of(losses_of(same, "dpo", CONSTANTS), same, "dpo", CONSTANTS)
     assert sums.wins == 0 and sums.margin == 0
     assert Sums() + sums == sums
+
+
+def test_the_reference_point_of_a_log_row_is_its_mean_over_wanted_and_unwanted():
+    row = Sums(loss=6.0, weight=3.0, pairs=2.0, unwanted=1.0, kl=1.5).row("kto")
+    assert (row["loss"], row["kl"]) == (2.0, 0.5)

@@ -431,3 +431,9 @@ def test_the_embedded_model_is_named_by_its_directory_or_copied(chatted, tmp_pat
 def test_yaml_keeps_the_order_and_leaves_out_what_has_no_value():
     values = {"model": "tiny", "beta": 0.1, "adapter": None, "a": [1, 2]}
     assert as_yaml(values, ["one\ntwo"]) == "# one\n# two\nmodel: tiny\nbeta: 0.1\na: [1, 2]\n"
+
+
+@pytest.mark.parametrize(("asked", "written"), [({"max_length": 48}, 48), ({}, 64)])
+def test_the_length_is_the_one_asked_for_else_the_one_measured(gated, tmp_path, asked, written):
+    (path,) = write_configs(gated("dpo", **asked), "trl", tmp_path)
+    assert settings_of(path)["max_length"] == written
