@@ -64,14 +64,13 @@ def _made(draw: random.Random, i: int) -> dict[str, str]:
 def measured(pairs: Path, model: str | None, off: frozenset[str]) -> dict[str, Any]:
     """In this process and with whatever version is imported: a scoring pass, then the gate, in seconds."""
     from probe.gate import measure as gate
-
-    run_probes = getattr(gate, "run_probes", None) or gate.measure  # an older commit's
     from probe.scoring.session import ModelOptions, Session, Source
 
     try:
         from probe.probes.gated import GateRequest as Request
     except ImportError:  # an older commit's
         Request = gate.Request
+    run_probes = getattr(gate, "run_probes", None) or gate.measure  # an older commit's
     source, how = Source.of(pairs, None, None, False), ModelOptions(model, no_cache=True, dtype="float32")
     session = Session.open(source, how, 0)
     some = list(source.pairs())

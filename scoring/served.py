@@ -75,12 +75,16 @@ class ServedScorer(Scorer):
         sides = [
             side for codes in encoded if not left_out(codes.flags) for side in (codes.chosen, codes.rejected)
         ]
-        known = self.store.get(sides) if self.store else [None]
-        if sides and any(logps is None for logps in known):
-            endpoint.settle(next((side.ids for side in sides if endpoint.reads(side.ids)), sides[0].ids))
+        if sides and not endpoint.proven and self._asks(sides):
+            tried = [side.ids for side in sides] + [side.ids[: side.start] for side in sides]
+            endpoint.settle(next((ids for ids in tried if len(ids) > 1 and endpoint.reads(ids)), tried[0]))
         if endpoint.as_text:
             encoded = [_as_read(endpoint, codes) for codes in encoded]
         return super()._window(pairs, encoded, advance)
+
+    def _asks(self, sides: Sequence[EncodedSide]) -> bool:
+        """Whether some side is not in the store, so that the server is asked."""
+        return self.store is None or any(logps is None for logps in self.store.get(sides))
 
     def _computed(self, sides: Sequence[EncodedSide]) -> Iterator[tuple[list[int], list[LogProbs]]]:
         """Each side by one request, as many at a time as the server answers faster than half as many.

@@ -26,14 +26,8 @@ CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"
 MARKS = ("✗ ", "! ", "· ")  # what opens a finding
 VERDICTS = ("PASS ", "FAIL ", "INCONCLUSIVE ")
 TABLES = ("conditions", "numbers beside the conditions")
-KEPT = (
-    *VERDICTS,
-    "why ",
-    "recipe: ",
-    *TABLES,
-    "attributes by rule",
-    "levers on",
-)  # sections shown, by how they open
+# Sections shown, by how they open.
+KEPT = (*VERDICTS, "why ", "recipe: ", *TABLES, "attributes by rule", "levers on")
 CUT = "[…]"
 # Sections after the readings: a heading, and the key of their steps or text.
 SECTIONS = (("What else these pairs teach", "effect"), ("Which lever would have done", "lever"))

@@ -228,6 +228,19 @@ def test_a_pair_whose_text_is_other_tokens_is_left_out_where_text_is_sent(tiny_m
     assert sorted(left_out[True], key=len) == [[], [{"line": 1, "why": "not_as_text"}]]
 
 
+def test_so_it_is_where_no_other_pair_is_left_to_ask(tiny_model_dir):
+    """Ten pairs are stored; of those left every answer ends within a letter, so a prompt is asked."""
+    cut = [{"prompt": f"{i} Where? " * 20, "chosen": "é" * 30, "rejected": "ü" * 30} for i in range(2)]
+    left_out = []
+    for length in (200, 201):
+        how = {"template": "qa", "max_length": length}
+        with running(Served(tiny_model_dir, text=True)) as url:
+            probe.bias(ROWS, url, str(tiny_model_dir), **how)
+            run = probe.bias([*ROWS, *cut], url, str(tiny_model_dir), **how)
+        left_out.append(run.inputs["scores"]["excluded_count"])
+    assert sorted(left_out) == [0, 2]
+
+
 def test_a_server_that_names_no_token_is_refused(tiny_model_dir):
     """A name of no letters is a special token's alone: else any token would pass for any other."""
     served = Served(tiny_model_dir, text=True)
