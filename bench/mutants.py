@@ -9,7 +9,8 @@
 A mutant changes one operator, comparison, constant or truth value of one line, in a copy of the package. The
 tests run once without any mutant, and which lines each of them reaches is kept; a mutant is then tried on the
 quick ones among the tests that can notice it, each time in a child forked from a process that has the
-libraries loaded. `zip(strict=)` and the flags of dataclasses are not changed: they guard, and decide nothing.
+libraries loaded. `zip(strict=)` and the flags of dataclasses are not changed: they guard, and decide nothing;
+nor annotations, which are not run, nor the default of a `seed`, since any draw is as good.
 The sample of a module is drawn by the seed and its name. Results are in `bench/mutants.jsonl`, a row per
 module: the survivors by line, those that slower or newer tests kill, and those that change nothing.
 """

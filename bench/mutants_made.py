@@ -12,9 +12,14 @@ EQUIVALENT = {
     ("stats/sequential.py", "signs > 0 -> signs >= 0"): "zeros are left out the line before",
     ("stats/resampling.py", "hits.mean() > 0.5 -> hits.mean() >= 0.5"): "at one half both sides have p ½",
     ("stats/resampling.py", "array > 0 -> array >= 0"): "zeros are left out above",
+    ("stats/behaviour.py", "300 -> 301"): "the fit ends long before",
+    ("stats/power.py", "guess > most -> guess >= most"): "a guess is not a whole number",
+    ("stats/power.py", "guess < 400 -> guess <= 400"): "both starts lie below the least n",
     ("gate/conditions.py", "limit < value -> limit <= value"): "a limit at the value is no distance away",
 }  # fmt: skip
 GUARDS = {"strict", "frozen", "slots", "kw_only"}
+ANNOTATIONS = {"annotation", "returns"}  # of these fields nothing is run
+DRAWS = {"seed"}  # which of all draws is the default decides nothing
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.And: ast.Or,
@@ -73,14 +78,29 @@ def _places(tree: ast.Module) -> dict[int, tuple[range, bool, frozenset[str]]]:
         if isinstance(node, ast.keyword) and node.arg in GUARDS:
             return
         places[numbers[id(node)]] = at
+        left_out = _drawn(node)
         for name, value in ast.iter_fields(node):
+            if name in ANNOTATIONS:
+                continue
             within = at[1] or (isinstance(node, ast.FunctionDef | ast.Lambda) and name == "body")
             for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST):
+                if isinstance(child, ast.AST) and child not in left_out:
                     visit(child, (at[0], within, at[2]))
 
     visit(tree, (range(0), False, frozenset()))
     return places
+
+
+def _drawn(node: ast.AST) -> list[ast.AST]:
+    """The defaults among a node's children that only say which draw is made."""
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+        return [node.value] if node.target.id in DRAWS else []
+    if not isinstance(node, ast.arguments):
+        return []
+    plain = [*node.posonlyargs, *node.args]
+    given = [*zip(plain[len(plain) - len(node.defaults) :], node.defaults, strict=True)]
+    given += [(a, d) for a, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d is not None]
+    return [default for argument, default in given if argument.arg in DRAWS]
 
 
 def _bound(node: ast.stmt) -> frozenset[str]:

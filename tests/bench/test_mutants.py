@@ -48,6 +48,11 @@ def test_guards_are_left_alone():
     assert told("for a, b in zip(x, y, strict=True):\n    pass\n") == []
 
 
+def test_annotations_and_the_default_draw_are_left_alone():
+    assert told("def f(x: Literal[-1], *, most=1, seed=0) -> Literal[2]:\n    return x\n") == ["1: 1 -> 2"]
+    assert told("class A:\n    seed: int = 0\n    most: int = 1\n") == ["3: 1 -> 2"]
+
+
 @pytest.fixture
 def package(tmp_path):
     """a.py has a constant that b.py uses; the tests of c.py reach neither."""
