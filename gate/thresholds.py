@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .conditions import RULES
-from .registry import FORECAST_SOURCE
 from .run_facts import Threshold
 
 
@@ -14,29 +13,11 @@ def _limit(name: str) -> float:
 
 
 THRESHOLDS: dict[str, Threshold] = {
-    "surface_accuracy": Threshold(
-        _limit("surface_accuracy"),
-        "share",
-        FORECAST_SOURCE,
-        "above it the sides are told apart without the prompt",
-    ),
-    "states_accuracy": Threshold(
-        _limit("states_accuracy"),
-        "share",
-        FORECAST_SOURCE,
-        "above it the model tells the sides apart unprompted",
-    ),
     "length_accuracy": Threshold(
         _limit("length_accuracy"),
         "share",
         "Singhal et al. 2023",
         "above it length alone tells the sides apart",
-    ),
-    "signal_accuracy": Threshold(
-        _limit("signal_accuracy"),
-        "share",
-        FORECAST_SOURCE,
-        "below it preference training memorises",
     ),
     "trial_accuracy": Threshold(
         _limit("trial_accuracy"), "share", "exact, chance", "at it nothing is learned"
@@ -54,12 +35,6 @@ THRESHOLDS: dict[str, Threshold] = {
         "above it most pairs will not flip",
     ),
     "agreement": Threshold(_limit("agreement"), "share", "convention", "below it the labels are not trusted"),
-    "chosen_rises": Threshold(
-        0.0,
-        "nats/token",
-        "exact; that the trial forecasts it: measured on 16 sets, SmolLM2-135M-Instruct",
-        "above it the chosen side rises in the trial",
-    ),
     "orpo_size": Threshold(1e9, "weights", "Hong et al. 2024: loses to DPO at 125M", "least size for ORPO"),
     "anchor_size": Threshold(
         1e9, "weights", "published at 7B and above", "DPOP and DPO + NLL are tested above"

@@ -66,9 +66,8 @@ def sign_sequence(gaps: npt.ArrayLike, alpha: float = 0.05) -> SignSequence:
     peak = float(path.max(initial=0.0))
     wins, losses = (int(won[-1]), int(lost[-1])) if signs.size else (0, 0)
     low, high = win_rate_limits(wins, losses, alpha)
-    return SignSequence(
-        wins, losses, float(path[-1]) if signs.size else 0.0, min(1.0, math.exp(-peak)), low, high
-    )
+    now = float(path[-1]) if signs.size else 0.0
+    return SignSequence(wins, losses, now, math.exp(-peak), low, high)
 
 
 def win_rate_limits(wins: int, losses: int, alpha: float = 0.05) -> tuple[float, float]:

@@ -5,6 +5,7 @@ import pytest
 
 from probe.probes.trial.passes import Pass
 from probe.probes.trial.race import RacedMethod, race
+from probe.stats import behaviour as of_behaviour
 from probe.stats.behaviour import CutResponse, Half, Judge, behaviour, form_of, judge_accuracy
 from probe.stats.statistics import share_clustered
 
@@ -142,3 +143,9 @@ def test_two_halves_that_judge_each_other_count_as_one_in_the_judges_accuracy():
         expected = share_clustered(hits, prompts, name="x", spread=spread)
         found = judge_accuracy(judges, some, 0.05)
         assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
+
+
+def test_form_sees_the_first_words_each_once_and_marks_that_are_no_letters():
+    assert list(of_behaviour._form_words("One, two three four.")) == ["One", "One ,", "One , two"]
+    numbers = of_behaviour._form_numbers(CutResponse("- a b!\nc d", True, (1, 2, 3)))
+    assert numbers.tolist() == pytest.approx([np.log1p(3), 1, np.log1p(1), np.log1p(1), 2 / 10])

@@ -8,8 +8,8 @@ from scipy import special
 
 from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
 from probe.gate.promote.claims import ChangeClaim, allowances, claims_of, judge_claims
-from probe.stats.answers import distinct_change
-from probe.stats.statistics import clopper_pearson, share_clustered, summarise
+from probe.stats.answers import distinct, distinct_change
+from probe.stats.statistics import clopper_pearson, share, share_clustered, summarise
 
 
 class Stub(ChangeClaim):
@@ -109,3 +109,28 @@ def test_variety_of_phrases_that_one_model_never_wrote_has_no_change(base, tuned
     """Answers shorter than a phrase of three: one side or both have none."""
     assert distinct_change(base, tuned, 3) is None
     assert distinct_change(["abcd"], ["abcd"], 3).value == 0
+
+
+def test_two_clusters_are_the_fewest_with_an_interval():
+    hits = np.array([1, 0, 1, 1, 1, 0], float)
+    assert share_clustered(hits, [0, 0, 0, 1, 1, 1], name="s").low is not None
+    assert share_clustered(hits, [0] * 6, name="s").low is None
+
+
+def test_the_jackknife_leaves_out_each_prompt_of_both_models():
+    """Against the definition, on answers of different lengths."""
+    base = ["abab", "ca", "ddd", "abc", "fghij"]
+    tuned = ["xyz", "xx", "qqqq", "abcdabcd", "fg"]
+    found = distinct_change(base, tuned, 2)
+    left = []
+    for i in range(5):
+        kept = [[text for k, text in enumerate(side) if k != i] for side in (base, tuned)]
+        left.append(distinct(kept[1], 2) - distinct(kept[0], 2))
+    reach = special.stdtrit(4, 0.975) * math.sqrt(4 / 5 * np.square(np.array(left) - np.mean(left)).sum())
+    assert found.value == pytest.approx(distinct(tuned, 2) - distinct(base, 2))
+    assert (found.low, found.high) == pytest.approx((found.value - reach, found.value + reach))
+
+
+def test_no_trial_is_no_share():
+    found = share(0, 0, name="s")
+    assert (found.value, found.low, found.high, found.n, found.p) == (None, None, None, 0, None)

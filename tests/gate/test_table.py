@@ -202,6 +202,20 @@ def test_a_threshold_of_a_condition_is_its_limit():
     assert of_conditions == {name: RULES[name].limit for name in of_conditions} and len(of_conditions) > 2
 
 
+def thresholds_read(rule):
+    """The thresholds that a rule, or a predicate within it, names."""
+    if isinstance(rule, tuple):
+        return set().union(*map(thresholds_read, rule))
+    if not dataclasses.is_dataclass(rule):
+        return set()
+    own = {getattr(rule, "threshold", None), (getattr(rule, "settles", None) or (0, None))[1]} - {None}
+    return own.union(*(thresholds_read(getattr(rule, field.name)) for field in dataclasses.fields(rule)))
+
+
+def test_every_threshold_is_one_that_the_table_reads():
+    assert thresholds_read((*ROWS, *NOTES)) == set(THRESHOLDS)
+
+
 def test_facts_that_are_not_given_are_those_of_a_gate_without_a_config():
     run = make_run()
     assert RunFacts(run, {}) == RunFacts(run, {}, "auto", False, (), 0.05, frozenset())
@@ -285,7 +299,7 @@ shares = st.floats(0, 1)
 @st.composite
 def runs(draw) -> Run:
     """Any mixture of estimates, findings, bias verdicts, sizes and probes that were run."""
-    names = [t for t in THRESHOLDS if not t.endswith("_size")]
+    names = [t for t in THRESHOLDS if not t.endswith("_size")] + ["surface_accuracy", "signal_accuracy"]
     estimates = {}
     for name in draw(st.lists(st.sampled_from(names), unique=True)):
         low, value, high = sorted(draw(st.tuples(shares, shares, shares)))

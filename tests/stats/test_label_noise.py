@@ -7,6 +7,7 @@ from scipy import optimize, stats
 from probe.pairs.record import Pair
 from probe.probes.negatives.classify import Separation
 from probe.probes.negatives.suspects import judge_suspects
+from probe.stats import label_noise as label_noises
 from probe.stats.label_noise import LEAST_SEPARATION, Mixture, fitted, label_noise
 
 
@@ -174,3 +175,21 @@ def test_less_than_one_label_is_none(wrong, none):
     values = np.where(np.arange(40) < wrong, -1, 1) * np.linspace(1.8, 2.2, 40)
     low = label_noise(values, np.arange(40))[0].low
     assert (low == 0) is none and (none or low > 1 / 40)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_the_density_is_that_of_the_mixture(share):
+    values = np.linspace(-2.0, 2.0, 9)
+    expected = sum(likelihoods(share, 0.8, 0.5, values)) * np.sqrt(2 * np.pi)
+    assert label_noises._density(Mixture(share, 0.8, 0.5), values) == pytest.approx(expected)
+
+
+def test_the_share_does_not_depend_on_the_scale_of_the_margins():
+    values = margins(0.2, n=60)[0]
+    one, small = (label_noise(scale * values, np.arange(60))[0] for scale in (1.0, 1e-5))
+    assert (small.value, small.low, small.high) == pytest.approx((one.value, one.low, one.high), abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "told"), [(19, False), (20, True)])
+def test_twenty_pairs_are_the_least_that_tell(n, told):
+    assert (label_noise(np.linspace(1.9, 2.1, n), np.arange(n))[0].value is not None) is told

@@ -37,3 +37,22 @@ def test_tost_power_agrees_with_simulation():
     half = 1.6711 * x.std(1, ddof=1) / np.sqrt(60)  # t(.95, 59)
     inside = (np.abs(x.mean(1)) + half < 0.4).mean()
     assert power.tost_power(60, 0.4, offset=0.1) == pytest.approx(inside, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("guess", "start"), [(0.4, 1), (3.0, 1), (100.0, 50), (399.9, 199), (400.0, 372), (1000.0, 930)]
+)
+def test_a_scan_starts_well_below_the_normal_guess(guess, start):
+    assert power._scan(lambda n: 1.0, 0.8, guess, 10_000) == start
+
+
+def test_a_scan_looks_at_the_most_that_is_allowed_and_no_further():
+    for most, found in ((60, 60), (59, None)):
+        assert power._scan(lambda n: float(n >= 60), 0.8, 59.0, most) == found
+    assert power._scan(lambda n: 1.0, 0.8, 60.0, 60) == 30
+    assert power._scan(lambda n: 1.0, 0.8, 60.1, 60) is None
+
+
+def test_needed_pairs_are_whole_numbers():
+    needed = power.t_pairs(0.3), power.tost_pairs(0.3), power.share_above_trials(0.9, 0.8)
+    assert [type(n) for n in needed] == [int] * 3

@@ -13,6 +13,7 @@ from scipy import stats
 from probe.errors import CannotMeasure
 from probe.stats import resampling
 from probe.stats.resampling import MOST_BLOCKS, bootstrap_mean, sign_flip, signed_rank
+from probe.stats.statistics import share
 
 INTEGERS = st.lists(st.integers(-6, 6), min_size=1, max_size=11)
 
@@ -155,3 +156,14 @@ def test_the_limits_are_those_that_are_documented():
     for function in (sign_flip, bootstrap_mean):
         assert f"More than {resampling.MOST_BLOCKS:,} clusters" in function.__doc__
     assert f"Exact to {resampling.EXACT_RANKS} non-zero values" in signed_rank.__doc__
+
+
+def test_the_chances_of_rank_sums_are_one_for_each_sum():
+    """Of the weights 2 and 4: none, the first, the second, both."""
+    assert resampling._subset_sums(np.array([2, 4])).tolist() == [0.25, 0, 0.25, 0, 0.25, 0, 0.25]
+
+
+def test_a_share_of_one_pair_or_none_is_exact():
+    for hits in ([True], [False], []):
+        found = resampling.tested_share(np.array(hits, dtype=bool), name="s")
+        assert found == share(sum(hits), len(hits), name="s")

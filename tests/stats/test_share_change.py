@@ -53,3 +53,8 @@ def test_the_interval_is_the_hull_of_its_two_parents(up, down):
     assert FOUND[up, down].low == pytest.approx(min(exact[0], wald[0]))
     assert FOUND[up, down].high == pytest.approx(max(exact[1], wald[1]))
     assert FOUND[up, down].p == pytest.approx(stats.binomtest(up, up + down).pvalue)
+
+
+def test_one_pair_is_enough_for_a_change_and_says_little():
+    found = share_change(1, 0, 1, name="won")
+    assert (found.value, found.n, found.p) == (1.0, 1, 1.0) and found.low < 0 < found.high

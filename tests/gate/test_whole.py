@@ -1,0 +1,90 @@
+"""A whole gate on answers with a label each: which options are refused, and what is then measured."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from probe import api
+from probe.commands.gate import gate as gate_command
+from probe.commands.trial import trial as trial_command
+from probe.errors import ProbeError
+from probe.gate import whole
+from probe.gate.settings import GateOptions
+from probe.scoring.options import ModelOptions
+
+PATH, HOW = Path("answers.jsonl"), ModelOptions()
+# A value of each option that is not its default.
+OTHER = {
+    "fields": "a,b,c", "sides": "a,b", "skip_bad": True, "plan": True, "levers": Path("run.json"),
+    "baseline": Path("run.json"), "budget": "5m", "device_memory": "24GiB", "goal": "taste",
+    "one_stage": True, "full": True, "bound": 0.2, "beta": 0.2, "trial_pairs": 64, "thorough": True,
+    "methods": "dpo,sft", "pairs": 64, "samples": 0, "proxy": "m", "export_trimmed": Path("x"),
+    "learning_rate": 1e-4, "batch": 4, "options": object(),
+}  # fmt: skip
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """What was asked of the measuring, which measures nothing here."""
+    asked = []
+    monkeypatch.setattr(whole, "answers_decided", lambda *given: asked.append(given) or "run")
+    monkeypatch.setattr(whole, "_judged_answers", lambda run, judging: run)
+    return asked
+
+
+def gated(given=None, off=frozenset()):
+    return whole.gate_answers(PATH, HOW, GateOptions(alpha=0.1), given or {}, seed=3, off=off)
+
+
+def tried(**given):
+    return whole.answers_tried(PATH, HOW, {"method": "dpo", **given}, alpha=0.1, seed=3, steps=7)
+
+
+@pytest.mark.parametrize("name", [name for name in whole.GATES_PAIRS if name != "off"])
+def test_a_gate_of_answers_refuses_each_option_for_pairs_by_its_name(name, measured):
+    with pytest.raises(ProbeError, match=f"--{name.replace('_', '-')} does nothing. Leave it out"):
+        gated({name: OTHER[name]})
+    assert gated({name: whole.GATES_PAIRS[name]}) == "run" and len(measured) == 1
+
+
+@pytest.mark.parametrize("name", list(whole.TRIES_PAIRS))
+def test_a_trial_of_answers_refuses_each_option_for_pairs_by_its_name(name, measured):
+    with pytest.raises(ProbeError, match=f"--{name.replace('_', '-')} does nothing. Leave it out"):
+        tried(**{name: OTHER[name]})
+    assert tried(**{name: whole.TRIES_PAIRS[name]}) == "run" and len(measured) == 1
+
+
+def test_of_the_probes_only_the_trial_can_be_off(measured):
+    assert gated() == "run" and gated(off=frozenset({"trial"})) == "run"
+    assert [options.trial_steps for _, _, options, _ in measured] == [12, 0]
+    assert {(options.alpha, options.seed) for _, _, options, _ in measured} == {(0.1, 3)}
+    for off in ({"bias"}, {"bias", "trial"}):
+        with pytest.raises(ProbeError, match="for which --no-PROBE but --no-trial does nothing"):
+            gated(off=frozenset(off))
+
+
+def test_a_trial_of_answers_is_one_of_kto(measured):
+    assert tried() == tried(method="kto") == "run"
+    assert [(o.alpha, o.seed, o.trial_steps) for _, _, o, _ in measured] == [(0.1, 3, 7)] * 2
+    with pytest.raises(ProbeError, match="trains on by kto, and --method is sft"):
+        tried(method="sft")
+
+
+@pytest.mark.parametrize(
+    ("table", "ways"),
+    [
+        (whole.GATES_PAIRS, (gate_command, api.gate)),
+        (whole.TRIES_PAIRS, (trial_command, api.trial)),
+    ],
+)
+def test_the_defaults_are_those_of_the_command_and_of_python(table, ways):
+    """An option left alone is never refused, so both have the defaults that are compared with."""
+    for way in ways:
+        known = {p.name: p.default for p in inspect.signature(way).parameters.values()}
+        known |= {"pairs": known["most"]} if "most" in known else {}
+        named = [n for n in table if known.get(n, inspect.Parameter.empty) is not inspect.Parameter.empty]
+        assert len(named) >= 6
+        assert {name: known[name] or None for name in named} == {name: table[name] or None for name in named}
