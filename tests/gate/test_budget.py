@@ -41,7 +41,8 @@ def test_what_is_no_time_is_refused(text):
 
 
 def test_the_request_leads_and_the_cheapest_is_the_last():
-    for asked in (request(), request(effort=Effort((), 1500, 4)), request(off=frozenset({"trial"}))):
+    asks = [request(), request(effort=Effort((), 1500, 4)), request(off=frozenset({"trial"}))]
+    for asked in (*asks, request(trial_pairs=96), request(trial_pairs=50), request(trial_pairs=48)):
         taken = [total(rung) for rung in budget.rungs(asked)]
         assert next(budget.rungs(asked)) == asked
         assert (max(taken), min(taken)) == (taken[0], taken[-1]) and len(set(taken)) == len(taken)

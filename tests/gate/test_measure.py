@@ -1,13 +1,14 @@
 """How a gate runs its probes: which, in which order, after what; with probes that need no model."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from probe.errors import ProbeError
 from probe.gate import cache, measure, schedule
 from probe.gate.registry import PROBES, Section
-from probe.probes.gated import GateRequest
+from probe.probes.gated import Cost, GateRequest
 from probe.records import Finding, Measured
 from probe.scoring.session import ModelOptions, Source
 
@@ -119,3 +120,38 @@ def test_an_endpoint_is_asked_for_log_probs_alone():
         state = measure._possible(probe, request)[1]
         without = measure.TEXT_ALONE if probe.text else measure.NO_WEIGHTS
         assert state == (without if probe.model and probe.weights else measure.DONE)
+
+
+def test_the_text_alone_costs_no_scoring():
+    request = GateRequest(Source.of("x", None, None, False), ModelOptions("http://127.0.0.1:1/v1"))
+    partly = next(probe for probe in PROBES if probe.weights and probe.text)
+    probe, state = measure._possible(partly, request)
+    assert state == measure.TEXT_ALONE and probe.run is partly.text
+    assert probe.cost(1000, request.effort, 128) == Cost(partly.name, 0, 0, "the text alone")
+
+
+def test_bias_alone_can_be_asked_of_an_endpoint_in_full():
+    assert [probe.name for probe in PROBES if probe.model and not probe.weights] == ["bias"]
+
+
+def test_seconds_are_told_to_a_hundredth(gate, monkeypatch):
+    ticks = iter(range(10_000))
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks) * 1.23456)
+    run, _ = gate()
+    assert {cost["seconds"] for cost in run.details["costs"]} == {1.23}
+
+
+def test_the_plan_on_stderr_leaves_out_what_is_off_and_what_needs_weights(monkeypatch):
+    """Of an endpoint, whose probes but bias need the weights, with the data check switched off."""
+    told = []
+    monkeypatch.setattr(measure.plan, "costs", lambda *_: [])
+    monkeypatch.setattr(measure.plan, "plan_lines", lambda _, left_out: told.append(left_out) or [])
+    monkeypatch.setattr(measure, "schedule_probes", lambda *_: 1 / 0)
+    opened = SimpleNamespace(inputs=dict, survey=SimpleNamespace(n=12))
+    monkeypatch.setattr(measure, "sharing", lambda session: session)
+    how = ModelOptions("http://127.0.0.1:1/v1")
+    request = GateRequest(Source.of("x", None, None, False), how, off=frozenset({"data"}))
+    with pytest.raises(ZeroDivisionError):
+        measure.run_probes(request, opened)
+    without = {p.name for p in PROBES if p.model and p.weights and p.text is None}
+    assert told == [frozenset({"data"} | without)] and without == {"numerics", "effects", "trial"}

@@ -2,7 +2,9 @@
 
 import dataclasses
 import random
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from probe.errors import ProbeError
@@ -14,6 +16,7 @@ from probe.probes.bias.judge import judge_bias
 from probe.records import Run
 from probe.scoring.scores import PairScore, SideScore
 from probe.stats.paired_runs import side_by_side
+from probe.stats.statistics import mean_estimate
 
 PROMPTS, EACH = 4, 10
 
@@ -92,3 +95,19 @@ def test_bias_saves_the_cluster_of_each_pair():
     scores = [PairScore(f"{i}", side(-1 - i / 9), side(-2), None, i) for i in range(1, 9)]
     result = judge_bias(scores, clusters=[0, 0, 1, 1, 2, 2, 3, 4])
     assert [row["cluster"] for row in result.details["pairs"]] == [0, 0, 1, 1, 2, 2, 3, 4]
+
+
+def test_intervals_against_a_baseline_hold_all_together():
+    """The whole and two groups share alpha: each interval is one of 1 − alpha/3."""
+    then, now = two()
+    rows = [
+        [{**row, "group": f"g{row['cluster'] % 2}"} for row in run.details["pairs"]] for run in (now, then)
+    ]
+    found = baseline._changes(SimpleNamespace(same=list(zip(*rows, strict=True))), 0.05)
+    gaps = [np.array([row["gap"] for row in side]) for side in rows]
+    one = mean_estimate(
+        gaps[0] - gaps[1], name="gap_change", units="nats/token",
+        clusters=[row["cluster"] for row in rows[0]], alpha=0.05 / 3,
+    )  # fmt: skip
+    assert [e.group for e in found] == ["all", "g0", "g1"]
+    assert (found[0].low, found[0].high) == pytest.approx((one.low, one.high))

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe.errors import ProbeError
+from probe.gate import decide as decides
 from probe.gate.accept import Accepted
 from probe.gate.conditions import RULES, pairs_to_settle
 from probe.gate.decide import decide
 from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
 from probe.gate.row import STAGES
+from probe.gate.predicates import Size
 from probe.gate.run_facts import RunFacts
 from probe.gate.table import NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS
@@ -478,3 +480,41 @@ def test_what_is_asked_for_again_is_judged_again():
     assert ": then sft+dpo" in decision(run).runner_up["what_would_change_it"]
     one = decision(*CASES["one-stage"][:1], one_stage=True).runner_up["what_would_change_it"]
     assert ": then sft+dpo" in one
+
+
+def test_what_waits_for_a_measurement_says_so_only_while_it_is_not_made():
+    """`settles` names the estimate first and its threshold second."""
+    row = next(row for row in ROWS if row.settles is not None and row.unmeasured)
+    name = row.settles[0]
+    made = make_run({name: (0.5, 0.4, 0.6)})
+    missing = dataclasses.replace(made, estimates=tuple(e for e in made.estimates if e.name != name))
+    assert (row.advice(made), row.advice(missing)) == (row.instead, row.unmeasured)
+    odd = dataclasses.replace(row, settles=(name, "a threshold of another name"))
+    assert odd.advice(made) == row.instead
+
+
+def test_a_run_that_names_no_pairs_and_no_model_has_none():
+    facts = RunFacts(dataclasses.replace(make_run(), inputs={}), {})
+    assert (facts.pairs, facts.parameters) == (0, None)
+    some = {"pairs": {"n": 7}, "model": {"parameters": 135}}
+    facts = RunFacts(dataclasses.replace(make_run(), inputs=some), {})
+    assert (facts.pairs, facts.parameters) == (7, 135)
+
+
+@pytest.mark.parametrize("threshold", ["orpo_size", "anchor_size"])
+def test_a_model_of_just_that_size_is_large_enough(threshold):
+    for parameters, held in ((10**9, ()), (10**9 - 1, None)):
+        run = dataclasses.replace(make_run(), inputs={"model": {"parameters": parameters}})
+        assert Size(threshold)(RunFacts(run, THRESHOLDS)) == held
+
+
+@pytest.mark.parametrize(("value", "promised"), [(0.5, False), (0.5001, True)])
+def test_pairs_are_promised_where_the_measured_value_lies_above_the_limit(value, promised):
+    """At the limit itself no number of pairs would settle it."""
+    asked = []
+    run = judge(make_run({"trial_accuracy": (value, 0.4, 0.62)}), JudgeSettings())
+    row = next(row for row in ROWS if row.settles == ("trial_accuracy", "trial_accuracy"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(decides, "pairs_to_settle", lambda *given: asked.append(given) or 10)
+        told = decides._more_pairs(row, RunFacts(run, THRESHOLDS), JudgeSettings())
+    assert (len(asked) == 1) is promised is ("10 more pairs" in told)

@@ -4,7 +4,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.record import Pair
-from probe.scoring.encode import affixes_of, make_encoder
+from probe.scoring.encode import Affixes, affixes_of, make_encoder
 
 
 def pair(prompt, chosen, rejected=" no", **meta):
@@ -275,3 +275,14 @@ def test_a_prompt_that_is_rendered_already_is_not_wrapped_again(make_tokenizer, 
     assert wrapped.chosen.ids == raw.chosen.ids
     plain, raw = (encoded(tokenizer, "Why?", " So", template=name) for name in (template, "raw"))
     assert plain.chosen.ids != raw.chosen.ids
+
+
+@pytest.mark.parametrize(
+    ("full", "before", "after"),
+    [([7], (), ()), ([1, 7], (1,), ()), ([7, 2], (), (2,)), ([1, 5, 7, 2, 3], (1, 5), (2, 3))],
+)
+def test_what_a_tokenizer_puts_around_a_text(full, before, after):
+    def tokenizer(text, add_special_tokens=True):
+        return {"input_ids": full if add_special_tokens else [7]}
+
+    assert affixes_of(tokenizer) == Affixes(before, after)

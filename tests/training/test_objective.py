@@ -1,6 +1,7 @@
 """Rewards under a loss with a scale of its own, the sums of a row, and when a step is taken."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -135,3 +136,18 @@ def test_sides_that_are_alike_are_no_win_and_nothing_added_changes_nothing():
 def test_the_reference_point_of_a_log_row_is_its_mean_over_wanted_and_unwanted():
     row = Sums(loss=6.0, weight=3.0, pairs=2.0, unwanted=1.0, kl=1.5).row("kto")
     assert (row["loss"], row["kl"]) == (2.0, 0.5)
+
+
+def test_a_row_of_answers_with_a_label_each_has_averages_over_its_own_kind():
+    """Weight 4 of all answers, of which 2 are wanted and 4 are not."""
+    sums = Sums(
+        loss=8.0, weight=4.0, kl=2.0, pairs=2.0, unwanted=4.0, chosen_reward=3.0, rejected_reward=2.0,
+        chosen=-10.0, rejected=-16.0,
+    )  # fmt: skip
+    assert sums.row("kto") == {
+        "loss": 2.0, "kl": 0.5, "rewards/chosen": 1.5, "logps/chosen": -5.0, "rewards/rejected": 0.5,
+        "logps/rejected": -4.0, "rewards/margins": 1.0,
+    }  # fmt: skip
+    wanted = replace(sums, unwanted=0.0)
+    assert set(wanted.row("kto")) == {"loss", "kl", "rewards/chosen", "logps/chosen"}
+    assert replace(wanted, pairs=0.0).row("kto") == {"loss": 2.0, "kl": 0.5}

@@ -437,3 +437,26 @@ def test_yaml_keeps_the_order_and_leaves_out_what_has_no_value():
 def test_the_length_is_the_one_asked_for_else_the_one_measured(gated, tmp_path, asked, written):
     (path,) = write_configs(gated("dpo", **asked), "trl", tmp_path)
     assert settings_of(path)["max_length"] == written
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "beta"), [("sft", "max_seq_length", None), ("dpo", "max_length", "beta")]
+)
+def test_the_handbook_has_a_name_for_the_length_of_each_stage(method, length, beta, gated, tmp_path):
+    """Its SFT settings have another name for the length than its DPO settings, and no beta."""
+    run = gated(method, "chat")
+    (path,) = write_configs(run, "alignment-handbook", tmp_path)
+    written = settings_of(path)
+    assert {name for name in written if name.endswith("length")} == {length} and written[length] == 64
+    assert ("beta" in written) is bool(beta)
+    if beta:
+        assert written["beta"] == stage_values(run.decision, "dpo")["beta"]
+
+
+@pytest.mark.parametrize("reasons", [(Reason("PB010", "It would not fit.", "x"),), ()])
+def test_a_decision_not_to_train_is_refused_with_its_reason(reasons, gated, tmp_path):
+    run = gated("do-not-train")
+    run = dataclasses.replace(run, decision=dataclasses.replace(run.decision, reasons=reasons))
+    told = reasons[0].text if reasons else "nothing to export. "
+    with pytest.raises(ProbeError, match=rf"the decision is do-not-train.*{told}$"):
+        write_configs(run, "trl", tmp_path)

@@ -1,15 +1,18 @@
 """What the report says of a comparison: which changes are told, in which order, with which words."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
 from probe.gate.promote.claims import allowances, claims_of, judge_claims
 from probe.gate.promote.deploy import NOTE, promote, restore_previous
 from probe.gate.promote.effects import check_answers, check_traits
 from probe.gate.promote.findings import promotion_findings
+from probe.stats.resampling import sign_flip
 
 
 def told(name, values, groups=None, typed=()):
@@ -123,3 +126,24 @@ def test_rollback_names_the_version_that_has_none_before_it(tmp_path):
     placed = promote(weights(tmp_path / "old", "old"), place)
     with pytest.raises(Exception, match=f"{placed.now} has no version before it"):
         restore_previous(place)
+
+
+def test_what_was_allowed_is_told_beside_what_happened():
+    assert told("grade", -3 + JITTER)[0].message.endswith(", allowed −1")
+    assert told("gap", -3 + JITTER)[0].message.endswith(", allowed −0.10")
+    assert told("repetition", 3 + JITTER, typed=("repetition=0.5",))[0].message.endswith(", allowed +50 pt")
+
+
+def test_the_digest_of_a_version_has_twelve_digits(tmp_path):
+    place = tmp_path / "serve"
+    assert re.fullmatch(r"0001-[0-9a-f]{12}", promote(weights(tmp_path / "old", "old"), place).now)
+
+
+def test_the_p_of_a_claim_is_the_larger_of_t_and_flips():
+    """An outlier widens t beyond the flips: seven of eight that fell, one that fell far."""
+    fall = np.array([-0.4, -0.41, -0.42, -0.43, -0.44, -0.45, -0.46, -9.0])
+    changed = quantity_changes(Paired(QUANTITIES["gap"], np.zeros(8), fall, [None] * 8))
+    (claim,) = claims_of(changed, allowances((), 0.1))
+    t = stats.ttest_1samp(fall, -0.1).pvalue
+    assert sign_flip(fall + 0.1).p == 2 / 2**8 < t
+    assert claim.p() == pytest.approx(t)
