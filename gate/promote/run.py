@@ -131,11 +131,15 @@ def _measure_model(side: ComparedModel, request: CompareRequest) -> SideMeasurem
     asked, answers = _answers(session, request)
     if not answers:
         return SideMeasurement(found.run, rows, watched)
-    decode = session.loaded.tokenizer.decode
-    prompts = [pair.prompt or "" for pair in asked]
-    spoken = Spoken(prompts, [decode(ids, skip_special_tokens=True) for ids in answers])
-    judged = heard(session, [text_of(prompt) for prompt in prompts], answers, request.tokens)
+    spoken = _spoken(session, asked, answers)
+    judged = heard(session, [text_of(prompt) for prompt in spoken.prompts], answers, request.tokens)
     return SideMeasurement(found.run, rows, watched, answers, judged, spoken)
+
+
+def _spoken(session: Session, asked: list[Pair], answers: list[tuple[int, ...]]) -> Spoken:
+    decode = session.loaded.tokenizer.decode
+    words = [decode(ids, skip_special_tokens=True) for ids in answers]
+    return Spoken([pair.prompt or "" for pair in asked], words)
 
 
 def _answers(session: Session, request: CompareRequest) -> tuple[list[Pair], list[tuple[int, ...]]]:

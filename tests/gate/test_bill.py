@@ -223,7 +223,8 @@ def test_ways_of_training_by_hand(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("size", "told"), [(2.5 * GIB, "2.5 GiB"), (GIB / 10, "0.1 GiB"), (0.095 * GIB, "97.28 MiB"), (2**20, "1 MiB")]
+    ("size", "told"),
+    [(2.5 * GIB, "2.5 GiB"), (GIB / 10, "0.1 GiB"), (0.095 * GIB, "97.28 MiB"), (2**20, "1 MiB")],
 )
 def test_a_tenth_of_a_gibibyte_is_the_least_that_is_told_in_them(size, told):
     assert bill._size(size) == told

@@ -14,9 +14,9 @@ from probe.gate.accept import Accepted
 from probe.gate.conditions import RULES, pairs_to_settle
 from probe.gate.decide import decide
 from probe.gate.judge import JudgeSettings, judge
+from probe.gate.predicates import Size
 from probe.gate.registry import PROBE_NAMES
 from probe.gate.row import STAGES
-from probe.gate.predicates import Size
 from probe.gate.run_facts import RunFacts
 from probe.gate.table import NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS

@@ -8,7 +8,7 @@ import pytest
 
 from probe.__main__ import main
 from probe.errors import CannotMeasure, ProbeError
-from probe.gate.promote.deploy import promote, restore_previous
+from probe.gate.promote.deploy import NOTE, promote, restore_previous
 
 # Runs in a process of its own: forks a child for each k, which is killed at its k-th change of the disk.
 KILLER = """
@@ -124,6 +124,25 @@ def test_what_is_not_ours_is_left_alone(tmp_path, kind):
         promote(source, place)
     assert kind != "file" or place.read_text() == "mine"
     assert kind != "link" or place.readlink() == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize("target", ["elsewhere/0001-abc", "serve.versions/0009-abc"])
+def test_a_link_is_ours_where_it_leads_to_a_version_with_its_note(tmp_path, target):
+    """A link of the same name into another directory is not, nor is one to a version that is not there."""
+    place = tmp_path / "serve"
+    promote(model(tmp_path / "one", "one"), place)
+    known = place.readlink()
+    noted = tmp_path / "elsewhere" / "0001-abc"
+    noted.mkdir(parents=True)
+    (tmp_path / "serve.versions" / "0001-abc").mkdir()
+    (tmp_path / "serve.versions" / "0001-abc" / NOTE).write_text("{}")
+    place.unlink()
+    place.symlink_to(tmp_path / target)
+    with pytest.raises(ProbeError, match="did not make"):
+        promote(model(tmp_path / "two", "two"), place)
+    place.unlink()
+    place.symlink_to(known)
+    assert promote(tmp_path / "two", place).now.startswith("0002-")
 
 
 def test_a_source_without_weights_is_refused(tmp_path):

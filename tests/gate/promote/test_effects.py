@@ -32,8 +32,8 @@ def test_what_the_answers_have_more_of_is_told():
 def test_equal_answers_differ_in_nothing_and_others_are_not_compared():
     assert attributes_moved(PLAIN, PLAIN).findings == ()
     assert attributes_moved(PLAIN, replace(LOUD, prompts=PROMPTS[::-1])).estimates == ()
-    few = [Spoken(side.prompts[:7], side.answers[:7]) for side in (PLAIN, LOUD)]
-    assert attributes_moved(*few).estimates == ()
+    few = [[Spoken(side.prompts[:n], side.answers[:n]) for side in (PLAIN, LOUD)] for n in (7, 8)]
+    assert [bool(attributes_moved(*sides).estimates) for sides in few] == [False, True]
 
 
 def test_the_weights_of_answers_change_sign_with_the_models(tmp_path, tiny_model_dir):

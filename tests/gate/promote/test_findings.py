@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from probe.gate.promote.claims import allowances, claims_of, judge_claims
 from probe.gate.promote.deploy import NOTE, promote, restore_previous
 from probe.gate.promote.effects import check_answers, check_traits
 from probe.gate.promote.findings import promotion_findings
+from probe.shared_limits import BOUND
 from probe.stats.resampling import sign_flip
 
 
@@ -147,3 +149,13 @@ def test_the_p_of_a_claim_is_the_larger_of_t_and_flips():
     t = stats.ttest_1samp(fall, -0.1).pvalue
     assert sign_flip(fall + 0.1).p == 2 / 2**8 < t
     assert claim.p() == pytest.approx(t)
+
+
+def test_an_end_of_the_interval_on_the_bound_is_not_beyond_it():
+    """Repetition whose lower end is 0 has not been shown to rise, nor chosen at −bound to have sunk."""
+    for name, end, value, code in (("repetition", "low", 0.0, "PB905"), ("chosen", "high", -BOUND, "PB904")):
+        (changed,) = quantity_changes(Paired(QUANTITIES[name], np.zeros(12), JITTER, [None] * 12))
+        beyond = np.nextafter(value, 1 if end == "low" else -1)
+        for at, codes in ((value, []), (beyond, [code])):
+            told_of = replace(changed, estimate=replace(changed.estimate, **{end: float(at)}))
+            assert [f.code for f in promotion_findings([], [told_of])] == codes

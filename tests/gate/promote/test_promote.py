@@ -132,6 +132,22 @@ def test_a_change_on_its_limit_has_a_p_of_one():
     assert claim.limit == -1.0 and claim.p() == 1.0
 
 
+def test_only_what_is_open_is_told_why():
+    open_, few = "the true one", "fewer than 6 cannot show anything"
+    draw = np.random.default_rng(0).normal(-0.8, 0.7, 12)
+    for differences, told in (
+        (draw, open_),
+        ([-2] * 5, few),
+        ([-1] * 40, "lies on the limit"),
+        ([0] * 8, ""),
+    ):
+        claims = claims_of(change_of(np.zeros(len(differences)), differences), allowances((), 0.1))
+        (condition,) = judge_claims(claims)
+        assert (told in condition.message) and bool(condition.message) is bool(told), condition
+    (claim,) = claims_of(change_of(np.zeros(40), [-1] * 40), allowances((), 0.1))
+    assert not claim.worse()  # on the limit is within it
+
+
 def test_a_fall_within_the_allowance_passes_and_a_tighter_one_fails():
     draw = np.random.default_rng(0).normal(-0.5, 0.2, 40)
     assert result_of(draw) == "pass"
