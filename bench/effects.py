@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from forecast_stats import auc, bootstrap, spearman
-from stored_rows import Row, append, provenance, stored, write_block
+from stored_rows import Row, append, model_name, provenance, stored, write_block
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/effects.jsonl"
@@ -109,7 +109,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        return f"{self.model or 'embedded'}/{self.carrier}/{self.trait}/{self.share}/{self.seed}"
+        return f"{model_name(self.model)}/{self.carrier}/{self.trait}/{self.share}/{self.seed}"
 
 
 def grid(seeds: Sequence[int], models: Sequence[str | None]) -> list[Cell]:
@@ -198,7 +198,7 @@ def measure(cell: Cell, samples: int) -> Row:
         unseen = Session.open(Source.of(tests, None, None, False), how, cell.seed, session.loaded)
         outcomes, facts = outcome(session, unseen, samples, cell.seed)
     return {
-        "key": cell.key, "model": cell.model or "embedded", "carrier": cell.carrier, "trait": cell.trait,
+        "key": cell.key, "model": model_name(cell.model), "carrier": cell.carrier, "trait": cell.trait,
         "share": cell.share, "seed": cell.seed, "n": len(train), "unseen": len(test),
         "forecast": forecasts, "outcome": outcomes, **facts,
         "cpu_s": {"forecast": round(spent, 1), "all": round(time.process_time() - started, 1)},

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from forecast_stats import bootstrap, spearman
-from stored_rows import Row, append, provenance, stored, write_block
+from stored_rows import Row, append, model_name, provenance, stored, write_block
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/levers.jsonl"
@@ -96,7 +96,7 @@ def measure(name: str, model: str | None, most: int, steps: int, seed: int) -> R
         ]
         trained = across(*sessions, steps, seed)
     return {
-        "set": name, "model": model or "embedded", "seed": seed, "most": most, "steps": steps,
+        "set": name, "model": model_name(model), "seed": seed, "most": most, "steps": steps,
         "first": tables[0]["levers"], "second": tables[1]["levers"], "dpo": trained,
         "n": [t["levers_on"]["read"] for t in tables], "cpu_s": round(time.process_time() - started, 1),
         "provenance": provenance(),
@@ -148,7 +148,7 @@ def load() -> list[Row]:
 def run(names: Sequence[str], model: str | None, most: int, steps: int, seed: int, until: str) -> None:
     """Measure what is missing, cell after cell, and append each."""
     for name in names:
-        if any(key(row) == (name, model or "embedded", seed, most, steps) for row in load()):
+        if any(key(row) == (name, model_name(model), seed, most, steps) for row in load()):
             continue
         if until and time.strftime("%H:%M") >= until:
             return

@@ -16,6 +16,11 @@ def stored(path: Path) -> list[Row]:
     return [json.loads(line) for line in lines]
 
 
+def model_name(model: str | None) -> str:
+    """How a row names its model: by its file or directory, wherever that lies; `embedded` for None."""
+    return Path(model).name.removesuffix(".gguf") if model else "embedded"
+
+
 def append(path: Path, row: Row) -> None:
     """Add one row, so that a bench that is killed goes on after it."""
     with path.open("a", encoding="utf-8") as file:

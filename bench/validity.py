@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stored_rows import Row, append, rewrite, stored, write_block
+from stored_rows import Row, append, model_name, rewrite, stored, write_block
 from validity_report import METHODS, figure, report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,13 +179,13 @@ def run(names: list[str], model: str | None, seeds: list[int], until: str, metho
     for seed in seeds:
         for name in names:
             for what in methods:
-                key = f"{model or 'embedded'}/{name}/{what}/{seed}"
+                key = f"{model_name(model)}/{name}/{what}/{seed}"
                 if any(row["key"] == key and row["code"] == code_hash(what) for row in load()):
                     continue
                 if until and time.strftime("%H:%M") >= until:
                     return
                 print(f"=== {key}", file=sys.stderr, flush=True)
-                row = {"key": key, "model": model or "embedded", "set": name, "method": what, "seed": seed,
+                row = {"key": key, "model": model_name(model), "set": name, "method": what, "seed": seed,
                        "code": code_hash(what), **measured(name, what, model, seed)}  # fmt: skip
                 append(STORE, row)
 
@@ -200,14 +200,15 @@ def measured(name: str, what: str, model: str | None, seed: int) -> Row:
         return trained(whole, what, model, seed, folder / "run")
 
 
-def confirm(keys: list[str]) -> int:
+def confirm(keys: list[str], model: str | None) -> int:
     """Measure stored rows again with today's code. Where what the tables read of each comes out the same, the
     other rows of their old code are today's as well: the change of code changed no number of theirs."""
     stored = {row["key"]: row for row in load()}
     old = {stored[key]["code"] for key in keys}
     for key in keys:
         row = stored[key]
-        model = None if row["model"] == "embedded" else row["model"]
+        if model_name(model) != row["model"]:
+            sys.exit(f"{key}: was measured on {row['model']}. Name that file with --model.")
         again = measured(row["set"], row["method"], model, row["seed"])
         if differing := [name for name in again if not same(read_of(again)[name], read_of(row)[name])]:
             print(f"{key}: {', '.join(differing)} came out differently: these rows are stale.")
@@ -264,7 +265,7 @@ def main() -> int:
             FIGURE.write_text(figure(load()), encoding="utf-8")
         return 0
     if options.confirm:
-        return confirm(options.confirm.split(","))
+        return confirm(options.confirm.split(","), options.model)
     seeds = [int(seed) for seed in options.seeds.split(",")]
     run(
         options.sets.split(","),

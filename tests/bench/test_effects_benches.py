@@ -129,3 +129,16 @@ def test_the_cheapest_lever_that_matches_the_trial(benches):
     assert levers.cheapest(row) == "steering"
     assert "| steering | 3 of 9 | 4 of 9, +0.10 |" in levers.report([row])
     assert levers.cheapest({**row, "first": table(trial=0, system=0, steering=0, shots=0)}) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (None, "embedded"),
+        ("/some/where/gemma-3.1-q4_k_m.gguf", "gemma-3.1-q4_k_m"),
+        ("org/model-1.5", "model-1.5"),
+    ],
+)
+def test_a_row_names_its_model_wherever_that_lies(benches, model, name):
+    assert benches[1].model_name(model) == name
+    assert benches[0].Cell("low_contrast", "lists", 10, 0, model).key == f"{name}/low_contrast/lists/10/0"
