@@ -17,12 +17,12 @@ from forecast_cells import BASE, Cell
 from forecast_decision import paid, rose
 from forecast_stats import FEWEST, Outcome
 
-from probe.gate.thresholds import THRESHOLDS
+from probe.gate.conditions import RULES
 from probe.probes.negatives.displacement import SINKING
 from probe.probes.trial import findings as trial_findings
 
 SATURATED = 0.95
-# Limits of single findings that are no threshold of the decision table.
+# Limits of single findings that are no condition of the gate.
 OF_FINDINGS = {"trial_half_accuracy": trial_findings.FAST_ACCURACY, "entanglement": SINKING}
 
 
@@ -37,8 +37,11 @@ class Question:
     @property
     def now(self) -> float:
         """The limit as it ships."""
-        known = THRESHOLDS.get(self.estimate)
-        return known.value if known else OF_FINDINGS[self.estimate]
+        if self.estimate in OF_FINDINGS:
+            return OF_FINDINGS[self.estimate]
+        limit = RULES[self.estimate].limit
+        assert limit is not None
+        return limit
 
 
 def _saturated(got: Outcome) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from probe.errors import ProbeError
+from probe.gate.conditions import RULES
 from probe.gate.registry import FORECAST_SOURCE
 from probe.records import Decision, Estimate, Run
 from probe.runs import save_run
@@ -295,7 +296,7 @@ def test_limits_called_measured_are_borne_out_by_the_stored_runs():
     judged = [c for c in cells.cells_of(forecast.load(forecast.STORE)) if cells.BASE in c.runs]
     places = f"{len({c.set for c in judged})} sets × {len({c.model for c in judged})} models"
     assert f"measured on {places}" == FORECAST_SOURCE
-    named = {name for name, limit in limits.THRESHOLDS.items() if limit.provenance == FORECAST_SOURCE}
+    named = {name for name, rule in RULES.items() if rule.source.startswith(FORECAST_SOURCE)}
     asked = {one.estimate: one for one in limits.QUESTIONS}
     assert named == {"signal_accuracy", "surface_accuracy", "states_accuracy"}
     for name in named | {"trial_half_accuracy"}:
