@@ -18,7 +18,7 @@ EQUIVALENT = {
     ("gate/schedule.py", "0.0 -> 1.0"): "without the probe that reads texts nothing takes the number",
     ("gate/conditions.py", "limit < value -> limit <= value"): "a limit at the value is no distance away",
 }  # fmt: skip
-GUARDS = {"strict", "frozen", "slots", "kw_only"}
+GUARDS = {"strict", "frozen", "slots", "kw_only", "repr", "compare"}
 ANNOTATIONS = {"annotation", "returns"}  # of these fields nothing is run
 DRAWS = {"seed"}  # which of all draws is the default decides nothing
 SWAPS = {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -38,24 +39,17 @@ NO_MASKS = {"return_attention_mask": False, "return_token_type_ids": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Affixes:
-    """What a tokenizer adds by itself: ids before a text, ids after it."""
-
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Encoder:
     """Encodes pairs for one tokenizer, template and length limit. Made by `make_encoder`.
 
     `template` is that of text rows; rows of chat messages go through the chat template when `chat` is True.
+    `lead`: the ids that the tokenizer puts before a text by itself.
     """
 
     tokenizer: PreTrainedTokenizerBase
     template: str
     max_length: int | None
-    affixes: Affixes
+    lead: tuple[int, ...]
     chat: bool = True
     prompts: Prompts = field(default_factory=dict, repr=False, compare=False)
 
@@ -247,7 +241,7 @@ class Encoder:
 
     def _lead(self, side: SideText, ids: Sequence[int]) -> list[int]:
         """Special tokens to put in front, never twice."""
-        before = list(self.affixes.before)
+        before = list(self.lead)
         if not before and not side.before and self.tokenizer.bos_token_id is not None:
             before = [self.tokenizer.bos_token_id]  # an empty context is scored from BOS, as lm-eval does
         return [] if list(ids[: len(before)]) == before else before
@@ -278,15 +272,19 @@ def make_encoder(
     """
     sample = [pair for pair, _ in zip(pairs, range(AUTO_SAMPLE), strict=False)]
     name = resolve_template(template, tokenizer, sample)
-    return Encoder(tokenizer, name, max_length, affixes_of(tokenizer), template in ("auto", "chat"))
+    return Encoder(tokenizer, name, max_length, lead_of(tokenizer), template in ("auto", "chat"))
 
 
-def affixes_of(tokenizer: PreTrainedTokenizerBase) -> Affixes:
-    """What this tokenizer puts around a text by itself."""
+def lead_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The ids that this tokenizer puts before a text by itself.
+
+    Where its ids of a letter are not among those with what it adds, they are the special ones at the front.
+    """
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]
-    at = next((i for i in range(len(full)) if full[i : i + len(bare)] == bare), 0)
-    return Affixes(tuple(full[:at]), tuple(full[at + len(bare) :]))
+    found = (at for at in range(len(full)) if full[at : at + len(bare)] == bare)
+    ordinary = (at for at, token in enumerate(full) if token not in tokenizer.all_special_ids)
+    return tuple(full[: next(chain(found, ordinary), 0)])
 
 
 def _side(before: str, content: Content) -> SideText:

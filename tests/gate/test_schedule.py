@@ -38,13 +38,14 @@ def work(monkeypatch):
     return made
 
 
-def test_a_step_is_worth_three_forwards_and_texts_are_classified_with_the_negatives(work):
+def test_a_step_is_worth_three_forwards_and_texts_are_classified_with_the_negatives(work, monkeypatch):
     expected = schedules.schedule_probes(work, PROBES).expected
     assert expected == {
         name: value
         for name, value in probe_seconds(work.request, 40, PACE, 3e-3, 7.0).items()
         if name != "data" and value > 0
     }
+    monkeypatch.setattr(schedules, "text_seconds", lambda session, n: 1 / 0)  # nothing else reads texts
     alone = schedules.schedule_probes(work, [BY_NAME["trial"]]).expected
     assert alone == {"trial": expected["trial"]}
 

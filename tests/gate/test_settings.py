@@ -1,10 +1,13 @@
 """What a path given to the gate is: a saved run, or a pair file."""
 
-from dataclasses import replace
+import inspect
+from dataclasses import MISSING, fields, replace
 from datetime import date
 
 import pytest
 
+from probe import api
+from probe.commands.gate import gate as gate_command
 from probe.errors import ProbeError
 from probe.gate.settings import GateOptions, is_run, judged
 
@@ -53,3 +56,11 @@ def test_what_stays_open_fails_unless_it_may_only_warn(gate_run, word, code):
 def test_another_word_is_no_setting():
     with pytest.raises(ProbeError, match="--inconclusive"):
         GateOptions(inconclusive="maybe")
+
+
+@pytest.mark.parametrize("way", [gate_command, api.gate])
+def test_the_defaults_are_those_of_the_command_and_of_python(way):
+    known = {name: p.default for name, p in inspect.signature(way).parameters.items()}
+    own = {f.name: f.default for f in fields(GateOptions) if f.default is not MISSING and f.name in known}
+    shared = {name: value for name, value in own.items() if name in known}
+    assert len(shared) >= 7 and shared == {name: known[name] for name in shared}

@@ -4,7 +4,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.record import Pair
-from probe.scoring.encode import Affixes, affixes_of, make_encoder
+from probe.scoring.encode import lead_of, make_encoder
 
 
 def pair(prompt, chosen, rejected=" no", **meta):
@@ -53,7 +53,7 @@ def test_a_prompt_that_ends_in_a_space_still_scores_the_response(any_tokenizer):
 def test_bos_is_there_once_whoever_writes_it(make_tokenizer, kind):
     """Pitfall 3: automatic, already written in the text, or absent."""
     adds, silent = make_tokenizer(kind, bos=True), make_tokenizer(kind)
-    assert affixes_of(adds).before == (adds.bos_token_id,)
+    assert lead_of(adds) == (adds.bos_token_id,)
     assert encoded(adds, "Why?", " no", " so").chosen.ids.count(adds.bos_token_id) == 1
     assert encoded(adds, "<s>Why?", " no", " so").chosen.ids.count(adds.bos_token_id) == 1
     assert silent.bos_token_id not in encoded(silent, "Why?", " no", " so").chosen.ids
@@ -217,7 +217,7 @@ def test_odd_characters_keep_an_exact_boundary(any_tokenizer):
     codes = encoded(any_tokenizer, "naïve 😀?", " café 😀 — tabs\tand\nnewlines", " no")
     assert "merged" not in codes.flags
     prefix = any_tokenizer("naïve 😀?", add_special_tokens=False)["input_ids"]
-    lead = len(affixes_of(any_tokenizer).before)
+    lead = len(lead_of(any_tokenizer))
     assert list(codes.chosen.ids[lead : codes.chosen.start]) == prefix
 
 
@@ -278,11 +278,59 @@ def test_a_prompt_that_is_rendered_already_is_not_wrapped_again(make_tokenizer, 
 
 
 @pytest.mark.parametrize(
-    ("full", "before", "after"),
-    [([7], (), ()), ([1, 7], (1,), ()), ([7, 2], (), (2,)), ([1, 5, 7, 2, 3], (1, 5), (2, 3))],
+    ("full", "lead"),
+    [
+        ([7], ()),
+        ([1, 7], (1,)),
+        ([7, 2], ()),
+        ([1, 5, 7, 2, 3], (1, 5)),
+        ([1, 8, 2], (1,)),
+        ([8], ()),
+        ([1], ()),
+    ],
 )
-def test_what_a_tokenizer_puts_around_a_text(full, before, after):
-    def tokenizer(text, add_special_tokens=True):
-        return {"input_ids": full if add_special_tokens else [7]}
+def test_what_a_tokenizer_puts_before_a_text(full, lead):
+    """The letter is 7, or 8 where it is read otherwise beside what is added; 1 and 2 are special."""
 
-    assert affixes_of(tokenizer) == Affixes(before, after)
+    class Tokenizer:
+        all_special_ids = (1, 2)
+
+        def __call__(self, text, add_special_tokens=True):
+            return {"input_ids": full if add_special_tokens else [7]}
+
+    assert lead_of(Tokenizer()) == lead
+
+
+@pytest.mark.parametrize(
+    ("length", "start", "flags"),
+    [
+        (9, 2, set()), (6, 2, set()), (5, 2, set()), (4, 2, {"truncated"}), (3, 2, {"truncated"}),
+        (2, 2, {"truncated", "prompt_fills", "nothing_left"}),
+        (3, 4, {"truncated", "prompt_fills", "nothing_left"}),
+    ],
+)  # fmt: skip
+def test_a_length_keeps_the_start_and_says_what_it_cut(make_tokenizer, length, start, flags):
+    """Five tokens and an end token: at 5 the end token alone is cut, at `start` nothing is left to score."""
+    encoder = make_encoder(make_tokenizer("bpe"), [pair("a", "b")], "raw", length)
+    side, found = encoder._cut([1, 2, 3, 4, 5, 0], start, 9, True, set())
+    assert side.ids == (1, 2, 3, 4, 5, 0)[:length] and side.has_end is (length >= 6)
+    assert found == flags
+
+
+def test_only_a_template_is_surprised_by_a_rendered_prompt(make_tokenizer):
+    """Under `raw` a prompt may hold turn markers; under a template they would stand twice."""
+    tokenizer = make_tokenizer("bpe")
+    for template, flags in (("raw", ()), ("qa", ("rendered",))):
+        assert encoded(tokenizer, "<|im_start|>user Why?", " so", template=template).flags == flags
+        assert encoded(tokenizer, "Why?", " so", template=template).flags == ()
+
+
+def test_answers_are_generated_from_the_prompt_as_it_is_scored(make_tokenizer):
+    """A text row up to where its response begins; a chat with the turn of the assistant opened."""
+    tokenizer = make_tokenizer("bpe", chat=True)
+    chat = Pair("1", ({"role": "user", "content": "Why?"},), ({"role": "assistant", "content": "so"},), "no")
+    text = pair("Why do diets fail?", " so")
+    encoder = make_encoder(tokenizer, [chat, text])
+    codes = encoder.many([chat, text])
+    for ids, code in zip(encoder.contexts([chat, text]), codes, strict=True):
+        assert ids == code.chosen.ids[: code.chosen.start]
