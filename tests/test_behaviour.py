@@ -149,3 +149,8 @@ def test_form_sees_the_first_words_each_once_and_marks_that_are_no_letters():
     assert list(of_behaviour._form_words("One, two three four.")) == ["One", "One ,", "One , two"]
     numbers = of_behaviour._form_numbers(CutResponse("- a b!\nc d", True, (1, 2, 3)))
     assert numbers.tolist() == pytest.approx([np.log1p(3), 1, np.log1p(1), np.log1p(1), 2 / 10])
+
+
+def test_the_commonest_first_word_is_that_of_the_texts():
+    told = [CutResponse(text, True, (1,)) for text in ("One way", "One more", "Two ways", "")]
+    assert form_of(told)["first_word"] == 2 / 4 and form_of([])["first_word"] == 0

@@ -284,3 +284,13 @@ def test_a_forced_runner_up_has_the_values_of_its_way_of_training(full):
         stuck = make_run("do-not-train", (), runner_up=other)
         with pytest.raises(ProbeError, match=f"runner-up {other}: neither trains"):
             auto.training_decision(stuck, True, "a test")
+
+
+def test_without_a_named_file_a_gate_that_does_not_hold_is_an_error(project, monkeypatch, capsys):
+    """With one, it is gated anew, saved, and noted as the last."""
+    monkeypatch.setattr(auto, "last_gate", lambda pairs: (_ for _ in ()).throw(ProbeError("it is stale.")))
+    monkeypatch.setattr(auto, "_measured", lambda request: make_run())
+    with pytest.raises(ProbeError, match="it is stale"):
+        auto.gated(None, lambda path: path)
+    assert auto.gated(project / "pairs.jsonl", lambda path: path) == make_run()
+    assert "it is stale. Gating" in capsys.readouterr().err

@@ -48,6 +48,19 @@ def test_the_request_leads_and_the_cheapest_is_the_last():
         assert (max(taken), min(taken)) == (taken[0], taken[-1]) and len(set(taken)) == len(taken)
 
 
+def test_the_trial_gets_smaller_before_it_is_left_out():
+    sizes = [(rung.trial_pairs, "trial" in rung.off) for rung in budget.rungs(request())]
+    assert sizes == [
+        (128, False),
+        (96, False),
+        (64, False),
+        (48, False),
+        (48, False),
+        (128, True),
+        (128, True),
+    ]
+
+
 def test_enough_time_changes_nothing_and_says_nothing():
     asked = request()
     assert budget.within(total(asked), asked, spent) == (asked, None)

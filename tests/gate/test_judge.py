@@ -14,6 +14,7 @@ from scipy import stats
 
 from probe.errors import ProbeError
 from probe.gate import accept, baseline
+from probe.gate import judge as judges
 from probe.gate.accept import Accepted, parse, tolerates
 from probe.gate.conditions import CONDITIONS, RULES, holm_rejects, p_against, pairs_to_settle
 from probe.gate.judge import JudgeSettings, judge
@@ -504,3 +505,40 @@ def test_pairs_that_would_be_read_to_the_last_are_promised():
         judged = judge(dataclasses.replace(run, details=noted), JudgeSettings(today=TODAY))
         told = next(c.message for c in judged.verdict.conditions if c.name == "trial_accuracy")
         assert ("were the measured value the true one" in told) is promised
+
+
+@pytest.mark.parametrize("until", [None, date(2026, 12, 31)])
+def test_a_judged_run_keeps_what_was_accepted_and_until_when(until):
+    row = Accepted("PB202", "known", until=until).row()
+    assert row == {"code": "PB202", "group": None, "until": str(until) if until else "", "reason": "known"}
+
+
+@pytest.mark.parametrize("p", [0.2, 0.7])
+def test_one_of_several_alternatives_has_a_corrected_p_of_one_at_most(p, monkeypatch):
+    monkeypatch.setattr(judges, "p_against", lambda *_: p)
+    rule = RULES["trial_accuracy"]
+    claim = judges.Claim(rule, "all", 0.5, share("trial_accuracy", 0.6), "PB501", alternatives=3)
+    assert judges._p(claim, JudgeSettings()) == pytest.approx(min(1.0, 3 * p))
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "differ"), [("a", "a", False), ("a", "b", True), (None, "b", False), ("a", None, False)]
+)
+def test_gaps_of_other_tokenizers_are_no_unit_where_both_are_known(now, then, differ):
+    rows = [{"id": "1", "line": 1, "gap": 0.1, "cluster": 0}]
+    runs = [
+        Run("bias", "now", details={"pairs": rows}, inputs={"model": {"tokenizer_sha256": t}})
+        for t in (now, then)
+    ]
+    assert ("the tokenizers differ" in baseline._why_unlike(*runs)) is differ
+    assert differ or baseline._why_unlike(*runs) == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "result"),
+    [(-0.1, 0.2, "pass"), (-0.11, 0.2, "inconclusive"), (-0.3, -0.11, "fail"), (-0.3, -0.1, "inconclusive"),
+     (None, None, "inconclusive"), (-0.3, None, "inconclusive"), (None, 0.2, "inconclusive")],
+)  # fmt: skip
+def test_a_change_is_held_against_the_bound_by_its_whole_interval(low, high, result):
+    change = Estimate("gap_change", -0.05, low, high, 40, None, "t", "nats/token")
+    assert baseline._condition(change, 0.1).result == result

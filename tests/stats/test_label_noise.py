@@ -186,10 +186,16 @@ def test_the_density_is_that_of_the_mixture(share):
 
 def test_the_share_does_not_depend_on_the_scale_of_the_margins():
     values = margins(0.2, n=60)[0]
-    one, small = (label_noise(scale * values, np.arange(60))[0] for scale in (1.0, 1e-5))
+    one, small = (label_noise(scale * values, np.arange(60))[0] for scale in (1.0, 1e-9))
     assert (small.value, small.low, small.high) == pytest.approx((one.value, one.low, one.high), abs=1e-6)
 
 
 @pytest.mark.parametrize(("n", "told"), [(19, False), (20, True)])
 def test_twenty_pairs_are_the_least_that_tell(n, told):
     assert (label_noise(np.linspace(1.9, 2.1, n), np.arange(n))[0].value is not None) is told
+
+
+def test_no_wrong_label_among_n_leaves_what_n_could_have_missed():
+    """With none in n the upper end is 1 − (α/2)^(1/n), and the lower end is none at all."""
+    found, _ = label_noise(np.full(40, 1.0) + np.linspace(-0.01, 0.01, 40), np.arange(40))
+    assert (found.low, found.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 40)))

@@ -138,3 +138,15 @@ def test_a_trend_needs_two_runs_that_measured_the_number(bias_run):
     row = trend_of(..., 0.1, 0.3)["gap"]
     assert [point["value"] for point in row["points"]] == [None, 0.1, 0.3]
     assert [point["run"] for point in row["points"]] == ["A", "B", "C"] and row["units"] == "nats/token"
+
+
+def test_intervals_of_win_rates_hold_all_together(bias_run):
+    """The whole and each group share alpha, for win rates as for gaps."""
+    rows = [{**row, "group": f"g{i % 2}"} for i, row in enumerate(bias_run.details["pairs"])]
+    first = dataclasses.replace(bias_run, details={"pairs": rows})
+    other = moved(first, lambda i: 0.5 - 0.2 * (i % 5))
+    pairs = matched_rows(first, other)[0]
+    ends = {e.name: (e.low, e.high) for e in differences(pairs, 0.05) if e.group == "all"}
+    alone = [({**a, "group": None}, {**b, "group": None}) for a, b in pairs]
+    expected = {e.name: (e.low, e.high) for e in differences(alone, 0.05 / 3)}
+    assert ends == {name: pytest.approx(both) for name, both in expected.items()}

@@ -56,3 +56,8 @@ def test_a_scan_looks_at_the_most_that_is_allowed_and_no_further():
 def test_needed_pairs_are_whole_numbers():
     needed = power.t_pairs(0.3), power.tost_pairs(0.3), power.share_above_trials(0.9, 0.8)
     assert [type(n) for n in needed] == [int] * 3
+
+
+def test_a_power_that_is_just_reached_is_enough():
+    assert power._least(lambda n: n / 100, 0.5) == 50
+    assert power._least(lambda n: float(n >= 2), 1.0) == 2

@@ -58,3 +58,8 @@ def test_the_interval_is_the_hull_of_its_two_parents(up, down):
 def test_one_pair_is_enough_for_a_change_and_says_little():
     found = share_change(1, 0, 1, name="won")
     assert (found.value, found.n, found.p) == (1.0, 1, 1.0) and found.low < 0 < found.high
+
+
+def test_a_change_of_a_share_is_at_most_all_of_it():
+    assert bonett_price(5, 0, 5, 0.05)[1] == 1.0 and bonett_price(0, 5, 5, 0.05)[0] == -1.0
+    assert all(-1 <= one.low <= one.high <= 1 for one in FOUND.values())

@@ -192,3 +192,13 @@ def test_a_million_clustered_pairs_take_seconds():
     start = time.perf_counter()
     assert s.mean_estimate(x, name="g", units="u", clusters=labels).p is not None
     assert time.perf_counter() - start < 10
+
+
+def test_nothing_to_be_neutral_has_no_value():
+    assert s.equivalence([], bound=0.1, name="gap").value is None
+    assert s.equivalence([0.01, 0.02, -0.01], bound=0.1, name="gap").value == pytest.approx(0.02 / 3)
+
+
+def test_sums_of_clusters_are_floats_whatever_the_values_are():
+    found = s.cluster_sums(np.array([1.0, 2.0, 3.0]), np.array([0, 1, 0]))
+    assert found.tolist() == [4.0, 2.0] and found.dtype == np.float64
