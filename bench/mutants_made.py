@@ -16,6 +16,8 @@ EQUIVALENT = {
     ("stats/resampling.py", "sums / sizes -> sums * sizes"): "what does not vary is found by the check below",
     ("stats/label_noise.py", "0.02 -> 1.02"): "the other starts find the same",
     ("gate/schedule.py", "0.0 -> 1.0"): "without the probe that reads texts nothing takes the number",
+    ("gate/predicates.py", "measured.value < limit -> measured.value <= limit"): "at its limit p is 1",
+    ("gate/predicates.py", "measured.value > limit -> measured.value >= limit"): "at its limit p is 1",
     ("gate/conditions.py", "limit < value -> limit <= value"): "a limit at the value is no distance away",
 }  # fmt: skip
 GUARDS = {"strict", "frozen", "slots", "kw_only", "repr", "compare"}

@@ -155,3 +155,18 @@ def test_the_plan_on_stderr_leaves_out_what_is_off_and_what_needs_weights(monkey
         measure.run_probes(request, opened)
     without = {p.name for p in PROBES if p.model and p.weights and p.text is None}
     assert told == [frozenset({"data"} | without)] and without == {"numerics", "effects", "trial"}
+
+
+@pytest.mark.parametrize("kept", [[True, True], [True, False], [False, True]])
+def test_a_part_is_taken_up_where_every_process_of_a_launch_has_it(kept, monkeypatch):
+    """Each says whether it has the part; one that has not measures it with all the others."""
+    mine = ("part", "yesterday") if kept[0] else None
+    work = SimpleNamespace(
+        session=SimpleNamespace(loaded=SimpleNamespace(device=SimpleNamespace(type="cpu")))
+    )
+    said = []
+    monkeypatch.setattr(measure, "world", lambda: 2)
+    monkeypatch.setattr(measure.cache, "read", lambda name: mine)
+    monkeypatch.setattr(measure, "exchange", lambda own, cpu: said.append((own, cpu)) or [own, kept[1]])
+    assert measure._kept("trial", work) == (mine if all(kept) else None)
+    assert said == [(kept[0], True)]

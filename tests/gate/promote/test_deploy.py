@@ -8,6 +8,7 @@ import pytest
 
 from probe.__main__ import main
 from probe.errors import CannotMeasure, ProbeError
+from probe.gate.promote import deploy as deploys
 from probe.gate.promote.deploy import NOTE, promote, restore_previous
 
 # Runs in a process of its own: forks a child for each k, which is killed at its k-th change of the disk.
@@ -143,6 +144,15 @@ def test_a_link_is_ours_where_it_leads_to_a_version_with_its_note(tmp_path, targ
     place.unlink()
     place.symlink_to(known)
     assert promote(tmp_path / "two", place).now.startswith("0002-")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(OSError(28, "No space left"), "No space left"), (OSError("odd"), "odd")]
+)
+def test_what_the_disk_said_is_told_without_its_number(tmp_path, error, told):
+    with pytest.raises(CannotMeasure) as raised, deploys._alone(tmp_path / "serve"):
+        raise error
+    assert str(raised.value) == f"{tmp_path / 'serve'}: {told}. What was in place is unchanged."
 
 
 def test_a_source_without_weights_is_refused(tmp_path):

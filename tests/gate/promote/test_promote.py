@@ -10,6 +10,7 @@ import pytest
 from probe.__main__ import main
 from probe.errors import ProbeError
 from probe.gate.baseline import why_incomparable
+from probe.gate.promote import judge as judges
 from probe.gate.promote import run as run_of_compare
 from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
 from probe.gate.promote.claims import allowances, claims_of, judge_claims
@@ -251,6 +252,18 @@ def test_texts_and_answers_are_compared_where_both_sides_have_them(first, second
     found = run_of_compare._both(("base", "tuned"), None)
     assert [(one.watched, one.answers) for one in found] == ([first, second] if kept else [((), ())] * 2)
     assert ("not compared" in capsys.readouterr().err) is not kept
+
+
+def test_answers_are_compared_by_their_repetition_and_their_tokens():
+    """abcabc repeats one of four phrases; nothing is compared where there are no answers."""
+    first, second = (SideMeasurement(None, {}, (), answers) for answers in ([(1, 2, 3)], [(1, 2, 3) * 2]))
+    rows = {
+        one.quantity.name: (one.base.tolist(), one.tuned.tolist())
+        for one in judges._of_answers(first, second)
+    }
+    assert rows == {"repetition": ([0.0], [0.25]), "length": ([3.0], [6.0])}
+    assert judges._of_answers(SideMeasurement(None, {}), SideMeasurement(None, {})) == []
+    assert judges._of_texts(SideMeasurement(None, {}), SideMeasurement(None, {})) == []
 
 
 def test_prompts_are_those_of_the_pair_file_as_long_as_it_is_what_it_was(tmp_path):

@@ -1,5 +1,6 @@
 """The two sides of a comparison, what is recorded of them, and what is refused without the numbers."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from probe.gate.promote.effects import Spoken
 from probe.gate.promote.sides import ComparedModel, SideMeasurement, compared_models, saved, weights_of
 from probe.pairs.grades import Grades
 from probe.pairs.record import Pair
-from probe.records import Run
+from probe.records import Estimate, Run
 from probe.runs import save_run
 
 CREATED = "2026-11-27T12:00:00Z"
@@ -97,11 +98,17 @@ def test_eight_answers_that_differ_are_the_fewest_whose_traits_are_measured(n, m
     """Sixteen prompts, whose answers differ in `n`, are equal or empty in the others."""
     tuned = ["It is not."] * n + [" ", *SPOKEN.answers][: 16 - n]
     asked = []
-    found = SimpleNamespace(estimates=(), details={"effects": []})
+    told = Estimate("weight:lists", 0.1, 0.0, 0.2, n, None, "t", "nats/token")
+    verdicts = [{"trait": "lists", "verdict": "taught"}, {"trait": "harm", "verdict": "not shown"}]
+    found = SimpleNamespace(estimates=(told,), details={"effects": verdicts})
     monkeypatch.setattr("probe.probes.effects.run.traits_in", lambda s, o: asked.append(o) or found)
-    monkeypatch.setattr(effects, "replace", lambda session, source: session)
-    effects.traits_moved(None, SPOKEN, Spoken(SPOKEN.prompts, tuned))
+    opened = dataclasses.make_dataclass("Opened", ["source"], frozen=True)(None)
+    moved = effects.traits_moved(opened, SPOKEN, Spoken(SPOKEN.prompts, tuned))
     assert [one.most for one in asked] == ([n] if measured else [])
+    assert [e.name for e in moved.estimates] == ["weight_change:lists"] * measured
+    assert [f.message for f in moved.findings] == ["the tuned model's answers moved towards lists"] * measured
+    verdicts.pop(0)
+    assert effects.traits_moved(opened, SPOKEN, Spoken(SPOKEN.prompts, tuned)).findings == ()
 
 
 def test_answers_are_kept_as_text_without_special_tokens():
