@@ -185,3 +185,12 @@ def test_what_only_describes_does_not_decide(code):
         for more, findings in (((), ()), ((bad,), (found,)))
     ]
     assert methods[0] == "dpo" and methods[1] in ("dpo", "sft+dpo")
+
+
+@pytest.mark.parametrize("name", RESTATED)
+def test_an_error_finding_stands_where_it_is_past_the_limit_that_is_set(name):
+    run, _ = bad_run(name)
+    rule = RULES[name]
+    other = rule.limit + (0.01 if rule.sense == "<=" else -0.01)
+    judged = judge(run, JudgeSettings(today=TODAY, limits={name: other}))
+    assert judged.findings[0].severity == "error" and judged.verdict.exit_code == 1

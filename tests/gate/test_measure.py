@@ -7,6 +7,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.gate import cache, measure, schedule
+from probe.gate.conditions import CONDITIONS
 from probe.gate.registry import PROBES, Section
 from probe.probes.gated import Cost, GateRequest
 from probe.records import Finding, Measured
@@ -170,3 +171,10 @@ def test_a_part_is_taken_up_where_every_process_of_a_launch_has_it(kept, monkeyp
     monkeypatch.setattr(measure, "exchange", lambda own, cpu: said.append((own, cpu)) or [own, kept[1]])
     assert measure._kept("trial", work) == (mine if all(kept) else None)
     assert said == [(kept[0], True)]
+
+
+def test_which_probes_a_gate_cannot_do_without_and_which_conditions_may_be_unmeasured():
+    assert {probe.name for probe in PROBES if not probe.needed} == {"negatives", "trial"}
+    assert {rule.name for rule in CONDITIONS if rule.optional and ":" not in rule.name} == {
+        "states_accuracy", "agreement", "template_share",
+    }  # fmt: skip

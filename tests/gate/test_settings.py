@@ -9,6 +9,7 @@ import pytest
 from probe import api
 from probe.commands.gate import gate as gate_command
 from probe.errors import ProbeError
+from probe.gate import settings
 from probe.gate.settings import GateOptions, is_run, judged
 
 KEY = '"schema_version"'
@@ -64,3 +65,16 @@ def test_the_defaults_are_those_of_the_command_and_of_python(way):
     own = {f.name: f.default for f in fields(GateOptions) if f.default is not MISSING and f.name in known}
     shared = {name: value for name, value in own.items() if name in known}
     assert len(shared) >= 7 and shared == {name: known[name] for name in shared}
+
+
+@pytest.mark.parametrize("goal", ["auto", "taste", "fact", "correctness"])
+def test_the_goal_that_was_named_is_the_one_that_decides(gate_run, goal, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        settings,
+        "decide",
+        lambda run, _, *, goal, one_stage, tuning: asked.append((goal, one_stage, tuning)) or run,
+    )
+    for one_stage, full in ((True, False), (False, True)):
+        judged(gate_run, GateOptions(goal=goal, one_stage=one_stage, full=full), date(2026, 11, 27))
+    assert asked == [(goal, True, "lora"), (goal, False, "full")]

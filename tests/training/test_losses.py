@@ -24,6 +24,7 @@ from probe.training.losses import (
     odds_ratio,
     outcome,
     robust_dpo,
+    simpo,
 )
 from probe.training.methods import METHODS, LossConstants, stages_of
 from probe.training.recipes import recipe
@@ -135,6 +136,14 @@ def _cpo(**settings):
     defaults = {"alpha": 0.0, "label_smoothing": 0.0, "simpo_gamma": 0.0}
     vars(trainer).update(accelerator=SimpleNamespace(device="cpu"), **defaults | settings)
     return trainer
+
+
+def test_simpo_by_hand() -> None:
+    """β(m_w − m_l) − γ = 2(−1 + 2) − .5 = 1.5, and −log σ(1.5) = .201413; exchanged −2.5: 2.578890."""
+    means = torch.tensor([-1.0, -2.0])
+    assert simpo(means, means.flip(0), beta=2.0, gamma=0.5).tolist() == pytest.approx(
+        [0.201413, 2.578890], abs=1e-5
+    )
 
 
 @pytest.mark.oracle
