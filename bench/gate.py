@@ -5,7 +5,8 @@
 A pass is the time in which every pair of the file is scored once, measured in the same process. Each
 measurement is a process of its own, on one thread; versions and sizes take turns over the rounds. The pairs
 are those of HH harmless (no empty side, at most 400 tokens per side) where there are enough of them, else
-made-up words. Nothing is stored, so every gate starts from nothing; loading the model is in neither number.
+made-up words. Nothing is stored, so every gate starts from nothing; loading the model is in neither number. Before each
+gate its bill is made, and held against the seconds that it then takes.
 `--tiny` makes a model so small that only the shape of the curve means something.
 """
 
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HH = ROOT.parent / "shared/data/hh_harmless.jsonl"
 LONGEST = 1600  # characters of prompt and either answer: some 400 tokens
 GOALS = {40: 40.0, 200: 15.0, 2000: 4.0}  # passes
+BILL = 1.5  # how many times its bill a gate may take, or the other way round
 
 
 def write_pairs(path: Path, n: int) -> None:
@@ -79,12 +81,27 @@ def measured(pairs: Path, model: str | None, off: frozenset[str]) -> dict[str, A
     list(session.scorer.scores(some))
     one = time.process_time() - start
     del session
+    request = Request(source, how, off=off)
+    told = billed(Session.open(source, how, 0), request)
     start = time.process_time()
-    run, _ = run_probes(Request(source, how, off=off))
+    run, _ = run_probes(request)
     taken = time.process_time() - start
     loading = _loading(source, how)
     parts = {row["probe"]: row["seconds"] for row in run.details["costs"]}
-    return {"pass": one, "gate": max(taken - loading, 0.0), "wall": sum(parts.values()), "parts": parts}
+    return {
+        "pass": one, "gate": max(taken - loading, 0.0), "wall": sum(parts.values()), "parts": parts,
+        "billed": told,
+    }  # fmt: skip
+
+
+def billed(session: Any, request: Any) -> dict[str, float]:
+    """The seconds of each probe that is on, as the bill names them beforehand; none of an older version."""
+    try:
+        from probe.gate.bill import expected
+    except ImportError:
+        return {}
+    spent, _ = expected(session)
+    return {name: seconds for name, seconds in spent(request).items() if name not in request.off}
 
 
 def _loading(source: Any, how: Any) -> float:
@@ -162,7 +179,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (known := passes.get(str(n))) is not None:
             verdict = "reached" if known <= goal else "not reached"
             print(f"{n} pairs: {known:g} passes, goal {goal:g}: {verdict}")
+    for line in bill_lines(rows):
+        print(line)
     return 0
+
+
+def bill_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What each measured gate took beside what its bill had named, and whether the bill was near enough."""
+    told = []
+    for row in rows:
+        if named := sum(row.get("billed", {}).values()):
+            ratio = row["wall"] / named
+            near = "within" if 1 / BILL <= ratio <= BILL else "not within"
+            told.append(
+                f"{row['pairs']} pairs: billed {named:.0f} s, took {row['wall']:.0f} s "
+                f"({ratio:.2f} times, {near} {BILL:g})"
+            )
+    return told
 
 
 def report(rows: Sequence[dict[str, Any]], options: Any) -> dict[str, Any]:

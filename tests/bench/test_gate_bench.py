@@ -28,3 +28,15 @@ def test_made_pairs_are_repeatable_and_differ(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
     rows = [json.loads(line) for line in (tmp_path / "a").read_text().splitlines()]
     assert len({r["prompt"] for r in rows}) == 50 and all(r["chosen"] != r["rejected"] for r in rows)
+
+
+def test_a_bill_is_held_against_what_the_gate_took():
+    rows = [
+        {"pairs": 40, "wall": 120.0, "billed": {"trial": 90.0, "bias": 10.0}},
+        {"pairs": 200, "wall": 40.0, "billed": {"trial": 90.0}},
+        {"pairs": 40, "wall": 40.0, "billed": {}},
+    ]
+    assert gate.bill_lines(rows) == [
+        "40 pairs: billed 100 s, took 120 s (1.20 times, within 1.5)",
+        "200 pairs: billed 90 s, took 40 s (0.44 times, not within 1.5)",
+    ]
