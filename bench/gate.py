@@ -5,8 +5,8 @@
 A pass is the time in which every pair of the file is scored once, measured in the same process. Each
 measurement is a process of its own, on one thread; versions and sizes take turns over the rounds. The pairs
 are those of HH harmless (no empty side, at most 400 tokens per side) where there are enough of them, else
-made-up words. Nothing is stored, so every gate starts from nothing; loading the model is in neither number. Before each
-gate its bill is made, and held against the seconds that it then takes.
+made-up words. Nothing is stored, so every gate starts from nothing; loading the model is in neither number.
+Before each gate its bill is made, and held against the seconds that it then takes.
 `--tiny` makes a model so small that only the shape of the curve means something.
 """
 
