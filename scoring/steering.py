@@ -47,7 +47,7 @@ def mean_states(
         seen: dict[int, torch.Tensor] = {}
         hooks = [found[k].register_forward_hook(_keeper(seen, k)) for k in layers]
         try:
-            model(input_ids=torch.tensor([side.ids], device=device), use_cache=False)
+            model.base_model(input_ids=torch.tensor([side.ids], device=device), use_cache=False)  # no head
         finally:
             for hook in hooks:
                 hook.remove()
