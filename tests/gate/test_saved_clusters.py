@@ -111,3 +111,14 @@ def test_intervals_against_a_baseline_hold_all_together():
     )  # fmt: skip
     assert [e.group for e in found] == ["all", "g0", "g1"]
     assert (found[0].low, found[0].high) == pytest.approx((one.low, one.high))
+
+
+@pytest.mark.parametrize(("n", "told"), [(PROMPTS * EACH, ""), (1000, "of those that were read ")])
+def test_a_changed_file_is_told_with_how_much_of_it_was_read(n, told):
+    now = two()[1]
+    rows = now.details["pairs"]
+    other = dataclasses.replace(now, inputs={"pairs": {"sha256": "2", "n": n}})
+    match = SimpleNamespace(added=rows[:2], dropped=rows[:3], changed=[], same=rows[3:])
+    found = baseline.other_pairs(match, other)
+    assert f"the baseline: {told}2 added, 3 dropped, 0 changed; the 37 that are the same" in found.message
+    assert found.lines == (1, 2)

@@ -199,3 +199,9 @@ def test_no_wrong_label_among_n_leaves_what_n_could_have_missed():
     """With none in n the upper end is 1 − (α/2)^(1/n), and the lower end is none at all."""
     found, _ = label_noise(np.full(40, 1.0) + np.linspace(-0.01, 0.01, 40), np.arange(40))
     assert (found.low, found.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 40)))
+
+
+def test_a_stricter_alpha_has_a_wider_interval():
+    values = margins(0.25, n=80)[0]
+    wide, usual = (label_noise(values, np.arange(80), alpha=alpha)[0] for alpha in (0.01, 0.2))
+    assert wide.low < usual.low < usual.value < usual.high < wide.high

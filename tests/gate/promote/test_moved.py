@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from probe.gate.promote import moved
 from probe.gate.promote.moved import FEWEST_PROMPTS, Heard, _half, with_behaviour
 from probe.records import Run
 from probe.stats.behaviour import CutResponse
@@ -55,3 +56,14 @@ def test_a_half_is_judged_by_the_pairs_of_the_other():
     assert [one.text for one in half.train_rejected] == ["rude w1", "rude w3"]
     assert [some[0].text for some in half.before] == ["rude a0", "rude a2"]
     assert [some[0].text for some in half.after] == ["kind a0", "kind a2"]
+
+
+def test_every_prompt_is_judged_once(monkeypatch):
+    judged = []
+    real = moved.behaviour
+    monkeypatch.setattr(
+        moved, "behaviour", lambda halves, alpha: judged.extend(halves) or real(halves, alpha=alpha)
+    )
+    with_behaviour(RUN, heard(20, "rude"), heard(20, "kind"), alpha=0.05, seed=0)
+    prompts = [prompt for half in judged for prompt in half.pair_prompts]
+    assert len(judged) == 2 and sorted(prompts) == sorted(f"p{i}" for i in range(20))

@@ -1,5 +1,6 @@
 """`probe compare`: grades, allowances, the three words, and what may not be compared."""
 
+import dataclasses
 import json
 import random
 import sys
@@ -18,7 +19,7 @@ from probe.gate.promote.judge import PromotionSettings, with_comparison
 from probe.gate.promote.sides import SideMeasurement, compared_models
 from probe.pairs.formats import fingerprint
 from probe.pairs.grades import read_grades
-from probe.records import Run
+from probe.records import Estimate, Run
 from probe.runs import load_run
 from probe.stats.answers import distinct, distinct_change, repeated_share
 
@@ -368,3 +369,12 @@ def test_exit_codes_of_the_three_words(probe, tmp_path):
     assert code([row(i, "A", "CD"[i % 2]) for i in range(20)]) == 1
     assert code(few) == 1 and code(few, "--inconclusive", "warn") == 0
     assert code(few, "--inconclusive", "maybe") == 2
+
+
+def test_a_perplexity_is_the_exponential_with_its_ends_exchanged():
+    e = Estimate("watched", -2.0, -2.5, -1.5, 9, 0.1, "t", "nats/token")
+    found = judges._exponential(e, "perplexity_base")
+    assert (found.value, found.low, found.high) == pytest.approx(tuple(np.exp([2.0, 1.5, 2.5])))
+    assert (found.name, found.units, found.n, found.p) == ("perplexity_base", "", 9, 0.1)
+    open_ = judges._exponential(dataclasses.replace(e, low=None, high=None), "x")
+    assert (open_.value, open_.low, open_.high) == (pytest.approx(np.exp(2.0)), None, None)
