@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from forecast_stats import auc, bootstrap, spearman
+from forecast_stats import Statistic, auc, bootstrap, spearman
 from stored_rows import Row, append, model_name, provenance, stored, write_block
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -331,31 +332,46 @@ def _place(row: Row) -> tuple[str, ...]:
 
 
 def report(rows: Sequence[Row]) -> str:
-    """Runs by planted trait, and each forecast against the outcomes of all traits."""
+    """By model: each forecast against the outcomes of all traits, and what was planted by carrier."""
     if not rows:
         return "**No cell is measured.**"
+    parts = [_of_model(model, [r for r in rows if r["model"] == model]) for model in _models(rows)]
+    return "\n\n".join(parts).replace("-0", "−0")
+
+
+def _models(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row["model"] for row in rows))
+
+
+def _of_model(model: str, rows: Sequence[Row]) -> str:
     base = {_place(row): row for row in rows if row["trait"] == NONE}
     own = [row for row in rows if row["trait"] != NONE]
     lines = [
-        "| carrier | planted | share | pairs | w beyond | verdict | attribute d | log-odds "
-        "| without the trait | in samples |",
-        "|---|---|--:|--:|--:|---|--:|--:|--:|--:|",
+        f"### {model}", "", *_agreement(own, base), "",
+        f"Planted on {' · '.join(str(share) for share in SHARES)}% of the pairs (–: not measured):", "",
+        "| carrier (pairs) | planted | w beyond controls | called taught at | moved by | in samples |",
+        "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    places = dict.fromkeys((*_place(row), row["trait"]) for row in own)
+    lines += [_of_trait([r for r in own if (*_place(r), r["trait"]) == place], base) for place in places]
+    return "\n".join(lines)
+
+
+def _of_trait(rows: Sequence[Row], base: dict[tuple[str, ...], Row]) -> str:
+    """One trait on one carrier, its shares side by side; samples at the largest one, before → after."""
+    by_share = {row["share"]: row for row in sorted(rows, key=lambda row: row["share"])}
+    first, trait = rows[0], rows[0]["trait"]
+    w = [f"{by_share[s]['forecast'][trait]['excess']:+.3f}" if s in by_share else "–" for s in SHARES]
+    moved = [risen(by_share[s], trait, base) if s in by_share else None for s in SHARES]
+    taught = [
+        f"{s}%" for s in SHARES if s in by_share and by_share[s]["forecast"][trait]["verdict"] == "taught"
     ]
-    for row in base.values():
-        moved = [o["change"] for o in row["outcome"].values()]
-        span = f"{min(moved):+.3f} to {max(moved):+.3f} over the traits"
-        lines.append(f"| {row['carrier']} | none | 0% | {row['n']} | – | – | – | {span} | – | – |")
-    for row in own:
-        f, o = row["forecast"][row["trait"]], row["outcome"][row["trait"]]
-        plain = base.get(_place(row))
-        told = "–" if plain is None else f"{plain['outcome'][row['trait']]['change']:+.3f}"
-        seen = "–" if not o["samples"] else f"{o['samples'][0]:.2f} → {o['samples'][1]:.2f}"
-        moved = f"{o['change']:+.3f} [{o['low']:+.3f}, {o['high']:+.3f}]"
-        lines.append(
-            f"| {row['carrier']} | {row['trait']} | {row['share']}% | {row['n']} | {f['excess']:+.4f} "
-            f"| {f['verdict']} | {f['attribute']:+.2f} | {moved} | {told} | {seen} |"
-        )
-    return "\n".join([*lines, "", *_agreement(own, base)]).replace("-0", "−0")
+    last = by_share[max(by_share)]["outcome"][trait]["samples"]
+    return (
+        f"| {first['carrier']} ({first['n']}) | {trait} | {' · '.join(w)} | {', '.join(taught) or 'none'} "
+        f"| {' · '.join('–' if m is None else f'{m:+.3f}' for m in moved)} "
+        f"| {f'{last[0]:.2f} → {last[1]:.2f}' if last else '–'} |"
+    )
 
 
 def _agreement(own: Sequence[Row], base: dict[tuple[str, ...], Row]) -> list[str]:
@@ -368,19 +384,51 @@ def _agreement(own: Sequence[Row], base: dict[tuple[str, ...], Row]) -> list[str
         return ["No run without a trait is measured, so nothing is compared."]
     y = np.array([change for *_, change in known])
     was = np.array([row["trait"] == trait for row, trait, _ in known])
-    runs = [row["key"] for row, *_ in known]
+    runs = np.array([row["key"] for row, *_ in known])
     lines = [
-        f"{len(known)} points: {len(set(runs))} runs × {len(TRAITS)} traits, outcome beyond the run "
+        f"{len(known)} points: {len(set(runs.tolist()))} runs × {len(TRAITS)} traits, outcome beyond the run "
         "without a trait; intervals over redrawn runs.",
         "",
-        "| forecast | rank correlation with the outcome | AUC: planted or not |",
-        "|---|--:|--:|",
+        "| forecast | rank correlation with the outcome | of the planted trait | of the others "
+        "| AUC: planted or not |",
+        "|---|--:|--:|--:|--:|",
     ]
-    rows = {**{n: [r["forecast"][t][k] for r, t, _ in known] for n, k in FORECASTS.items()}, "the outcome": y}
-    for name, x in rows.items():
-        rank = _told(bootstrap(x, y, runs, spearman)) if name != "the outcome" else "1"
-        lines.append(f"| {name} | {rank} | {_told(bootstrap(x, was, runs, auc))} |")
+    found = {n: np.array([r["forecast"][t][k] for r, t, _ in known]) for n, k in FORECASTS.items()}
+    for name, x in found.items():
+        ranks = [
+            _told(bootstrap(x[some], y[some], runs[some].tolist(), spearman))
+            for some in (was | ~was, was, ~was)
+        ]
+        lines.append(f"| {name} | {' | '.join(ranks)} | {_told(bootstrap(x, was, runs.tolist(), auc))} |")
+    own_auc = _told(bootstrap(y.tolist(), was.tolist(), runs.tolist(), auc))
+    lines += [f"| the outcome | 1 | 1 | 1 | {own_auc} |", "", _beside(found, y, runs.tolist())]
     return lines
+
+
+def _beside(found: dict[str, np.ndarray], y: np.ndarray, runs: Sequence[str]) -> str:
+    """What w and the attribute table each add to the other: rank correlations with the outcome, partial."""
+    w, table = found["w beyond controls"], found["attribute table"]
+    added = [
+        _told(bootstrap(np.arange(len(y)).tolist(), y.tolist(), runs, partial(x, given)))
+        for x, given in ((w, table), (table, w))
+    ]
+    return (
+        f"Partial rank correlation with the outcome: of w given the attribute table {added[0]}, of the table "
+        f"given w {added[1]}."
+    )
+
+
+def partial(x: np.ndarray, given: np.ndarray) -> Statistic:
+    """The rank correlation of x with y after `given` is taken out of the ranks of both; of drawn rows."""
+
+    def of(drawn: np.ndarray, y: np.ndarray) -> float | None:
+        rows = drawn.astype(int)
+        a, b, c = spearman(x[rows], y), spearman(x[rows], given[rows]), spearman(given[rows], y)
+        if a is None or b is None or c is None or max(abs(b), abs(c)) >= 1:
+            return None
+        return (a - b * c) / math.sqrt((1 - b * b) * (1 - c * c))
+
+    return of
 
 
 def _told(found: Sequence[float | None]) -> str:

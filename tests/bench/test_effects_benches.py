@@ -4,7 +4,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 BENCH = Path(__file__).parents[2] / "bench"
 
@@ -142,3 +144,24 @@ def test_the_cheapest_lever_that_matches_the_trial(benches):
 def test_a_row_names_its_model_wherever_that_lies(benches, model, name):
     assert benches[1].model_name(model) == name
     assert benches[0].Cell("low_contrast", "lists", 10, 0, model).key == f"{name}/low_contrast/lists/10/0"
+
+
+def test_what_one_forecast_adds_to_another_is_a_partial_rank_correlation(benches):
+    """Against the correlation of what is left of the ranks; nothing is left beside a copy of itself."""
+    draw = np.random.default_rng(0)
+    given, noise = draw.normal(size=60), draw.normal(size=60)
+    x, y = given + noise, given + 0.5 * noise + draw.normal(size=60)
+    ranks = [rankdata(v) for v in (x, y, given)]
+    left = [r - np.polyval(np.polyfit(ranks[2], r, 1), ranks[2]) for r in ranks[:2]]
+    found = benches[0].partial(x, given)(np.arange(60), y)
+    assert found == pytest.approx(np.corrcoef(*left)[0, 1])
+    assert benches[0].partial(given, given)(np.arange(60), y) is None
+
+
+def test_the_shares_of_a_trait_stand_side_by_side_by_model(benches):
+    effects, _ = benches
+    rows = [effects_row(effects, "none", 0, None), effects_row(effects, "lists", 50, "lists")]
+    other = [{**row, "model": "other", "key": row["key"].replace("embedded", "other")} for row in rows]
+    told = effects.report([*rows, *other])
+    line = "| low_contrast (9) | lists | – · – · +0.100 | 50% | – · – · +0.490 | 0.00 → 1.00 |"
+    assert told.count(line) == 2 and told.index("### embedded") < told.index("### other")
