@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,15 @@ def write_pairs(path: Path, n: int) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _real() -> Any:
-    for line in HH.read_text(encoding="utf-8").splitlines():
+def _real() -> Iterator[dict[str, Any]]:
+    """The rows that a reader takes, in which no side is longer than `LONGEST`."""
+    from probe.pairs.read import read_pairs
+
+    good = {pair.line for pair in read_pairs(HH, skip_bad=True)}
+    for number, line in enumerate(HH.read_text(encoding="utf-8").splitlines(), 1):
         row = json.loads(line)
-        if (
-            min(len(str(row["chosen"]).strip()), len(str(row["rejected"]).strip())) > 0
-            and max(len(str(row["chosen"])), len(str(row["rejected"]))) + len(str(row.get("prompt", "")))
-            < LONGEST
-        ):
+        longest = max(len(str(row["chosen"])), len(str(row["rejected"])))
+        if number in good and longest + len(str(row.get("prompt", ""))) < LONGEST:
             yield row
 
 
