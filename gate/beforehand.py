@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..probes.cost import clocked
@@ -53,7 +54,8 @@ def prepared(
     (spent, fitting), measuring = clocked(lambda: expected(session))
     findings = []
     if budget is not None:
-        request, short = within(seconds_of(budget) - loading - measuring, request, spent)
+        at_most = partial(spent, most=True)
+        request, short = within(seconds_of(budget) - loading - measuring, request, at_most)
         findings += [short] if short else []
     if device_memory is not None:
         large = too_large(fitting(memory_of(device_memory)), request.full)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import ProbeError
 from ..number_format import number
+from ..probes.bias.sizes import sizes
 from ..probes.cost import clocked
 from ..probes.effects.gated import forwards
 from ..probes.gated import GateRequest
+from ..probes.numerics.judge import STEP_PAIRS
 from ..probes.trial.gated import RACE_STAGES, affordable
 from ..records import Finding
 from ..training.recipes import MICRO_TOKENS
@@ -73,10 +75,15 @@ def own_memory(session: Session) -> float:
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def probe_seconds(request: GateRequest, n: int, pace: Pace, step: float, text: float) -> dict[str, float]:
-    """Seconds of each probe. `step`: of a token forward and backward; `text`: of classifying all texts."""
+def probe_seconds(
+    request: GateRequest, n: int, pace: Pace, step: float, text: float, *, most: bool = False
+) -> dict[str, float]:
+    """Seconds of each probe. `step`: of a token forward and backward; `text`: of classifying all texts.
+
+    `most`: where the first look at the bias settles nothing, so that its last one is made.
+    """
     effort, asked = request.effort, min(n, request.effort.trial * request.trial_pairs)
-    looked = min(n, effort.looks[0]) if effort.looks else n
+    looked = sizes(n, effort.looks)[-1 if most else 0]
     read, again = min(n, effort.states), min(n, 256)
     half = asked / 2
     recipe = shipped_values("dpo", parameters=None, n=int(half))
@@ -88,7 +95,7 @@ def probe_seconds(request: GateRequest, n: int, pace: Pace, step: float, text: f
     judged = (6 * prompts * SAMPLES_PER_PROMPT + asked) * (pace.pair / 2) * pace.forward
     return {
         "data": 6 * n * pace.reading,
-        "numerics": 4 * pace.pair * (2 * pace.forward + step),
+        "numerics": STEP_PAIRS * pace.plain * (2 * pace.forward + step),
         "negatives": text + 1.3 * read * (pace.pair + pace.alone) * pace.forward,
         "bias": (max(looked - read, 0) + 2 * again) * pace.pair * pace.forward,
         "effects": forwards(n, request.limits) * pace.pair * pace.forward,
@@ -132,11 +139,17 @@ def fits(found: MeasuredSteps, pace: Pace, n: int, memory: float) -> list[Fit]:
     return made
 
 
-def bill_lines(spent: Mapping[str, float], off: frozenset[str], fitting: list[Fit]) -> Iterator[str]:
-    """The bill as the plan prints it."""
+def bill_lines(
+    spent: Mapping[str, float], most: Mapping[str, float], off: frozenset[str], fitting: list[Fit]
+) -> Iterator[str]:
+    """The bill as the plan prints it; `most` where the first look at the bias settles nothing."""
     on = {name: value for name, value in spent.items() if name not in off and value > 0}
     told = ", ".join(f"{name} {duration(value)}" for name, value in on.items())
     yield f"on this machine about {duration(sum(on.values()))}: {told}"
+    more = {name: most[name] for name in on if most[name] > on[name]}
+    if more:
+        told = ", ".join(f"{name} {duration(value)}" for name, value in more.items())
+        yield f"  {duration(sum((on | more).values()))} where the first look settles nothing: {told}"
     memory = _size(fitting[0].memory)
     yield f"training with DPO, micro-batches of {MICRO_TOKENS:,} tokens, {memory} of memory:"
     for fit in fitting:
@@ -158,13 +171,15 @@ def bill(
     spent, fitting = expected(session)
     memory = memory_of(device_memory) if device_memory else own_memory(session)
     ways = fitting(memory)
-    return list(bill_lines(spent(request), request.off, ways)), too_large(ways, request.full)
+    lines = bill_lines(spent(request), spent(request, most=True), request.off, ways)
+    return list(lines), too_large(ways, request.full)
 
 
 def expected(
     session: Session,
-) -> tuple[Callable[[GateRequest], dict[str, float]], Callable[[float], list[Fit]]]:
-    """From one warm-up: the seconds of each probe for a request, and the ways of training for a memory.
+) -> tuple[Callable[..., dict[str, float]], Callable[[float], list[Fit]]]:
+    """From one warm-up: the seconds of each probe for a request (`most` as in `probe_seconds`), and the ways
+    of training for a memory.
 
     Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.
     """
@@ -184,7 +199,7 @@ def expected(
     )
     text = text_seconds(session, n)
     return (
-        lambda request: probe_seconds(request, n, found, steps.lora.seconds, text),
+        lambda request, most=False: probe_seconds(request, n, found, steps.lora.seconds, text, most=most),
         lambda memory: fits(steps, found, n, memory),
     )
 

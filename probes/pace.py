@@ -20,7 +20,8 @@ TRIAL_PROMPTS, TRIAL_TOKENS = 8, 6  # prompts and tokens of the trial writing
 class Pace:
     """Seconds per token forward, of reading a pair's line, and of writing a token; tokens of a pair.
 
-    `pair` and `alone`: distinct tokens of a pair given its prompt and without it; `longest`: of any pair.
+    `pair` and `alone`: distinct tokens of a pair given its prompt and without it; `longest`: of any pair;
+    `plain`: tokens of its two sequences, one by one.
     """
 
     forward: float
@@ -29,6 +30,7 @@ class Pace:
     pair: float
     alone: float
     longest: int
+    plain: float
 
 
 def pace(session: Session, *, writes: bool = True) -> Pace:
@@ -50,6 +52,7 @@ def pace(session: Session, *, writes: bool = True) -> Pace:
         sum(sizes) / max(len(sizes), 1),
         sum(distinct_tokens([c.chosen.ids, c.rejected.ids]) for c in alone) / max(len(alone), 1),
         max(sizes, default=0),
+        sum(len(c.chosen.ids) + len(c.rejected.ids) for c in given) / max(len(given), 1),
     )
 
 

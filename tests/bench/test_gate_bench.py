@@ -32,11 +32,18 @@ def test_made_pairs_are_repeatable_and_differ(tmp_path, monkeypatch):
 
 def test_a_bill_is_held_against_what_the_gate_took():
     rows = [
-        {"pairs": 40, "wall": 120.0, "billed": {"trial": 90.0, "bias": 10.0}},
-        {"pairs": 200, "wall": 40.0, "billed": {"trial": 90.0}},
+        {
+            "pairs": 40,
+            "wall": 120.0,
+            "billed": {"trial": 90.0, "bias": 10.0},
+            "billed_most": {"trial": 100.0},
+        },
+        {"pairs": 200, "wall": 40.0, "billed": {"trial": 90.0}, "billed_most": {"trial": 95.0}},
+        {"pairs": 200, "wall": 140.0, "billed": {"trial": 90.0}, "billed_most": {"trial": 95.0}},
         {"pairs": 40, "wall": 40.0, "billed": {}},
     ]
     assert gate.bill_lines(rows) == [
-        "40 pairs: billed 100 s, took 120 s (1.20 times, within 1.5)",
-        "200 pairs: billed 90 s, took 40 s (0.44 times, not within 1.5)",
+        "40 pairs: billed 100 s, took 120 s, within 1.5 times",
+        "200 pairs: billed 90 to 95 s, took 40 s, not within 1.5 times",
+        "200 pairs: billed 90 to 95 s, took 140 s, within 1.5 times",
     ]

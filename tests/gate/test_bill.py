@@ -17,7 +17,7 @@ from probe.scoring.session import ModelOptions, Source
 from probe.training.footprint import Footprint
 from probe.training.shipped import shipped_values
 
-PACE = Pace(forward=1e-3, writing=2e-3, reading=1e-5, pair=100.0, alone=60.0, longest=300)
+PACE = Pace(forward=1e-3, writing=2e-3, reading=1e-5, pair=100.0, alone=60.0, longest=300, plain=150.0)
 GIB = bill.GIB
 
 
@@ -63,10 +63,10 @@ def test_what_would_not_fit_names_its_largest_part_and_what_fits(part, change):
 def test_the_bill_says_when_the_gate_costs_more_than_the_run():
     spent = {"bias": 60.0, "trial": 600.0}
     told = "\n".join(
-        bill.bill_lines(spent, frozenset(), [fit(seconds=300.0), fit("full", weights=9.0 * GIB)])
+        bill.bill_lines(spent, spent, frozenset(), [fit(seconds=300.0), fit("full", weights=9.0 * GIB)])
     )
     assert "about 11 min" in told and "--quick" in told and "would not fit" in told
-    told = "\n".join(bill.bill_lines(spent, frozenset({"trial"}), [fit(seconds=300.0)]))
+    told = "\n".join(bill.bill_lines(spent, spent, frozenset({"trial"}), [fit(seconds=300.0)]))
     assert "about 60 s" in told and "--quick" not in told
 
 
@@ -116,7 +116,7 @@ def test_seconds_of_each_probe_by_hand():
     """200 pairs of 100 tokens: a millisecond a token forward, 3 with its backward, 2 to write one."""
     found = bill.probe_seconds(request(), 200, PACE, 3e-3, 7.0)
     assert found.pop("data") == pytest.approx(6 * 200 * 1e-5)
-    assert found.pop("numerics") == pytest.approx(4 * 100 * (2 * 1e-3 + 3e-3))
+    assert found.pop("numerics") == pytest.approx(4 * 150 * (2 * 1e-3 + 3e-3))  # sequences one by one
     assert found.pop("negatives") == pytest.approx(7 + 1.3 * 200 * (100 + 60) * 1e-3)
     assert found.pop("bias") == pytest.approx(2 * 200 * 100 * 1e-3)
     trained = 3 * (12 * 8) * 100 * 3e-3  # three stages, twelve steps of eight pairs
@@ -174,7 +174,7 @@ def test_what_fills_the_memory_to_the_last_byte_fits():
     assert fit(weights=8.0 * GIB).fits and not fit(weights=8.0 * GIB, logits=1.0).fits
     assert fit(weights=1.0, logits=2.0).total == 3.0
     (_, head, line, *_) = bill.bill_lines(
-        {"bias": 1.0}, frozenset(), [fit(weights=0.05 * GIB, seconds=300.0)]
+        {"bias": 1.0}, {"bias": 1.0}, frozenset(), [fit(weights=0.05 * GIB, seconds=300.0)]
     )
     assert "1,024 tokens, 8 GiB of memory" in head
     assert line.split()[:6] == ["lora", "51.2", "MiB", "about", "5", "min"]
@@ -182,7 +182,9 @@ def test_what_fills_the_memory_to_the_last_byte_fits():
 
 def test_the_gate_may_cost_as_much_as_the_run_and_only_what_fits_is_a_run():
     def told(trial, *ways):
-        return "--quick" in "\n".join(bill.bill_lines({"trial": trial}, frozenset(), list(ways)))
+        return "--quick" in "\n".join(
+            bill.bill_lines({"trial": trial}, {"trial": trial}, frozenset(), list(ways))
+        )
 
     assert not told(300.0, fit(seconds=300.0)) and told(301.0, fit(seconds=300.0))
     large = fit("full", weights=9.0 * GIB, seconds=10.0)
@@ -228,3 +230,25 @@ def test_ways_of_training_by_hand(monkeypatch):
 )
 def test_a_tenth_of_a_gibibyte_is_the_least_that_is_told_in_them(size, told):
     assert bill._size(size) == told
+
+
+@pytest.mark.parametrize(
+    ("n", "first", "last"), [(40, 40, 40), (600, 600, 600), (2000, 512, 2000), (9000, 512, 2048)]
+)
+def test_the_most_is_the_last_look_at_the_bias(n, first, last):
+    """Of 600 pairs the rest is read with the first look; 300 of the pairs were scored for their states."""
+    for most, looked in ((False, first), (True, last)):
+        found = bill.probe_seconds(request(), n, PACE, 3e-3, 0.0, most=most)
+        scored = max(looked - min(n, 300), 0) + 2 * min(n, 256)
+        assert found["bias"] == pytest.approx(scored * 100 * 1e-3)
+
+
+def test_the_bill_names_what_it_is_where_the_first_look_settles_nothing():
+    spent, most = (
+        {"negatives": 60.0, "bias": 60.0, "trial": 9.0},
+        {"negatives": 60.0, "bias": 200.0, "trial": 9.0},
+    )
+    told = list(bill.bill_lines(spent, most, frozenset({"trial"}), [fit()]))
+    assert told[0] == "on this machine about 2 min: negatives 60 s, bias 60 s"
+    assert told[1] == "  4 min where the first look settles nothing: bias 3 min"
+    assert "settles nothing" not in "".join(bill.bill_lines(spent, spent, frozenset(), [fit()]))

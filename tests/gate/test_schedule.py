@@ -22,7 +22,7 @@ def test_the_whole_stands_before_the_parts_and_each_part_says_how_far_it_is():
     assert timed.at("data") == "" and Schedule().opening() == ""
 
 
-PACE = Pace(forward=1e-3, writing=2e-3, reading=1e-5, pair=100.0, alone=60.0, longest=300)
+PACE = Pace(forward=1e-3, writing=2e-3, reading=1e-5, pair=100.0, alone=60.0, longest=300, plain=150.0)
 BY_NAME = {probe.name: probe for probe in PROBES}
 
 
