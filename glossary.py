@@ -100,7 +100,8 @@ TERMS: dict[str, str] = {
     "evidence": "What a rule of the decision table rests on: certain (arithmetic or exact counts), good "
     "(measured on these pairs, or published on several models), moderate (published once, an account, a "
     "convention), or reasoning, which nobody has measured.",
-    "pass": "Shown to be on the right side of the limit; of a run, that no condition failed or stayed open.",
+    "pass": "Shown to be on the right side of the limit; of a condition that forbids, not shown to be on the "
+    "wrong side by enough pairs; of a run, that no condition failed or stayed open.",
     "fail": "Shown to be on the wrong side of the limit; of a run, that at least one condition failed.",
     "inconclusive": "Not measured, or too few pairs to tell on which side of the limit the value lies.",
     "accepted": "A finding that the configuration accepts, with a reason and a date until which that holds.",

@@ -349,7 +349,8 @@ def _of_model(model: str, rows: Sequence[Row]) -> str:
     lines = [
         f"### {model}", "", *_agreement(own, base), "",
         f"Planted on {' · '.join(str(share) for share in SHARES)}% of the pairs (–: not measured):", "",
-        "| carrier (pairs) | planted | w beyond controls | called taught at | moved by | in samples |",
+        "| carrier (pairs) | planted | w beyond controls | PB250 at | log-odds moved by "
+        "| its count a sample, before → after |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
     places = dict.fromkeys((*_place(row), row["trait"]) for row in own)

@@ -23,7 +23,7 @@ def bias(
     ] = "auto",
     corrected: Annotated[
         bool,
-        typer.Option(help="Whether pairs are scored without the prompt too."),
+        typer.Option(help="Do not score pairs without the prompt too (no PB103)."),
     ] = True,
     alpha: options.Alpha = 0.05,
     bound: options.Bound = BOUND,

@@ -20,8 +20,8 @@ def effects(
     traits_file: Annotated[
         Path | None, typer.Option(help="A file of traits, one NAME: text per line.")
     ] = None,
-    builtin: Annotated[bool, typer.Option(help="Whether the built-in traits are measured.")] = True,
-    traits: Annotated[bool, typer.Option(help="Whether traits by system text are measured.")] = True,
+    builtin: Annotated[bool, typer.Option(help="Leave out the built-in traits.")] = True,
+    traits: Annotated[bool, typer.Option(help="Measure no trait, only attributes.")] = True,
     intended: Annotated[
         list[str] | None, typer.Option(help="A trait or attribute that is the purpose. Repeatable.")
     ] = None,

@@ -34,11 +34,20 @@ class LazyCommands(Mapping[str, Any]):
 
 def load_command(name: str) -> Any:
     """The command `name` of the module `name`: its function under the config, as typer builds it."""
-    from ..training.methods import METHODS  # here and not above: the list of commands needs neither
-    from .configured import configured
+    from .configured import configured  # here and not above: the list of commands needs it as little
 
     function = getattr(import_module(f".{name}", __package__), name)
-    epilog = f"Methods: {', '.join(METHODS)}." if name in ("negatives", "trial", "train") else None
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name, cls=Page, epilog=epilog)(configured(function))
+    alone.command(name, cls=Page, epilog=_methods_told(name))(configured(function))
     return typer.main.get_command(alone)
+
+
+def _methods_told(name: str) -> str | None:
+    """What stands for METHOD in the options of a command; None for one that has no such option."""
+    from ..training.methods import METHODS
+
+    if name not in ("negatives", "trial", "train"):
+        return None
+    tried = [m for m, method in METHODS.items() if name != "trial" or method.reference or m == "sft"]
+    told = f"Methods: {', '.join(tried)}; sft+dpo and the like are stages."
+    return f"{told} Of answers with a label each: kto, sft, sft+kto." if name == "train" else told

@@ -18,7 +18,7 @@ def levers(
     context_field: Annotated[str | None, typer.Option(help="The field with each row's own passage.")] = None,
     shots: Annotated[int, typer.Option(help="Chosen sides of other prompts shown first.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws of the shots.")] = 3,
-    steering: Annotated[bool, typer.Option(help="Whether a vector from the states is tried.")] = True,
+    steering: Annotated[bool, typer.Option(help="Try no steering vector.")] = True,
     strength: Annotated[float, typer.Option(help="Times the mean difference of the states.")] = 2.0,
     trial_steps: Annotated[int, typer.Option(help="LoRA steps to compare with; 0 for none.")] = 0,
     most: Annotated[int, typer.Option(help="Pairs that are tried, drawn at random.")] = 64,

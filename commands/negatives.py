@@ -21,13 +21,13 @@ def negatives(
     strip: Annotated[
         bool, typer.Option("--strip", help="Measure as if white space at the ends were off.")
     ] = False,
-    surface: Annotated[bool, typer.Option(help="Whether the text is judged without a model.")] = True,
-    states: Annotated[bool, typer.Option(help="Whether the model's states are read.")] = True,
-    alone: Annotated[bool, typer.Option(help="Whether responses are read without prompts too.")] = True,
+    surface: Annotated[bool, typer.Option(help="Do not judge the text by itself.")] = True,
+    states: Annotated[bool, typer.Option(help="Do not read the model's states.")] = True,
+    alone: Annotated[bool, typer.Option(help="Do not read responses without their prompts.")] = True,
     gradients: Annotated[int, typer.Option(help="Pairs for gradient entanglement (no forecast).")] = 0,
     samples: Annotated[int, typer.Option(help="Prompts that the model answers itself.")] = 0,
     most: Annotated[int, typer.Option(help="Pairs that the model reads, drawn at random.")] = 300,
-    numerics: Annotated[bool, typer.Option(help="Whether one step of the planned run is tried.")] = True,
+    numerics: Annotated[bool, typer.Option(help="Try no step of the planned run.")] = True,
     method: Annotated[str, typer.Option(help="Method of the run to be made.")] = "dpo",
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the run to be made.")] = 5e-6,
     beta: Annotated[float, typer.Option(help="Beta of the run to be made.")] = 0.1,

@@ -34,9 +34,7 @@ def sample(
         typer.Option(help="Rule a candidate must meet, as contrast>=0.2."),
     ] = None,
     rejected: Annotated[str, typer.Option(help="Which are kept: default, worst or all.")] = "default",
-    match_length: Annotated[
-        bool, typer.Option(help="Whether answers are cut near the chosen length.")
-    ] = True,
+    match_length: Annotated[bool, typer.Option(help="Do not cut answers near the chosen length.")] = True,
     replace_trivial: Annotated[
         Path | None,
         typer.Option(help="Saved run: replace what it calls trivial."),

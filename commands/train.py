@@ -60,7 +60,7 @@ def train(
         int | None, typer.Option(help="Steps between evaluations. Default: a tenth.")
     ] = None,
     patience: Annotated[int, typer.Option(help="Evaluations without a new best, then stop.")] = 3,
-    guard: Annotated[bool, typer.Option(help="Whether the guard may stop it; it warns anyway.")] = True,
+    guard: Annotated[bool, typer.Option(help="The guard only warns and never stops the run.")] = True,
     replay: Annotated[Path | None, typer.Option(help="General texts mixed into SFT batches.")] = None,
     replay_share: Annotated[float, typer.Option(help="Their share of a batch.")] = 0.25,
     watch: Annotated[Path | None, typer.Option(help="Texts whose perplexity is watched.")] = None,
@@ -79,7 +79,7 @@ def train(
 ) -> int:
     """Train under the guard, then measure what changed. Measured on prompts that were held out.
 
-    Example: probe train pairs/style.jsonl --method sft+dpo
+    Example: probe train pairs/listing_taste.jsonl --method sft+dpo
     """
     from ..reports.emit import emit, parse_formats, show_run
     from ..scoring.session import Source

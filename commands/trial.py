@@ -29,7 +29,7 @@ def trial(
         typer.Option(help="A smaller model that ranks the pairs for --model."),
     ] = None,
     export_trimmed: Annotated[
-        Path | None, typer.Option(help="Write the file without the longest misranked pairs.")
+        Path | None, typer.Option(help="Write the file without the hardest pairs.")
     ] = None,
     trim: Annotated[float, typer.Option(help="Share of the measured pairs to leave out.")] = 0.05,
     by: Annotated[str, typer.Option(help="What they are trimmed by: difficulty.")] = "difficulty",
@@ -47,7 +47,7 @@ def trial(
 ) -> None:
     """Train a little and forecast the full run. Pairs are always scored before they are trained on.
 
-    Example: probe trial pairs/style.jsonl --pairs 64
+    Example: probe trial pairs/listing_taste.jsonl --pairs 64
     """
     from ..errors import ProbeError
     from ..gate.whole import answers_tried

@@ -157,9 +157,9 @@ Added to the reasons of any decision that trains.
 
 ## Conditions of the gate
 
-A condition passes or fails when its estimate differs from the limit after Holm's correction over all
-conditions that gate; otherwise it is inconclusive, and says how many more pairs would settle it. What was not
-run never passes.
+What must be shown passes when it is shown, after Holm's correction over the conditions of that kind; else
+it is inconclusive, and says how many more pairs would settle it. What forbids fails when it is shown, and
+passes where enough pairs do not show it. What was not run never passes.
 
 {conditions}
 

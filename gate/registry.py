@@ -255,7 +255,7 @@ PROBES: tuple[Probe, ...] = (
         "trial",
         trial.measure,
         trial.cost,
-        "accuracy (error .055; signal .059), fall of chosen (.021; baseline .032)",
+        "no pass, no race of methods, no samples; margins' forecast (error .086; signal .032)",
         conditions=(
             Rule(
                 "trial_accuracy",

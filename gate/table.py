@@ -26,7 +26,7 @@ from .row import Note, Row
 
 # Findings by what they mean to the table.
 RANKS = Beyond("trial_accuracy", "above", "trial_accuracy", "PB501", concern=False)
-# What the model writes has the last word: full runs raised margins where no sample moved (docs/validity.md).
+# What the model writes has the last word: margins rose where samples did not move (docs/validity.md).
 LEARNS = Either(
     (
         Beyond("behaviour_up", "above", "trial_accuracy", "PB501", concern=False),
@@ -146,7 +146,8 @@ ROWS: tuple[Row, ...] = (
         (Not(LEARNS), RANKS),
         "do-not-train",
         "given pairs are ranked better, but what the model writes is not shown to follow",
-        "full runs raised margins where no sample moved to the chosen kind (docs/validity.md)",
+        "DPO raised every held-out margin on five of seven sets and moved samples on none beyond chance "
+        "(docs/validity.md)",
         "moderate",
         "a trial whose samples move to the chosen kind",
         "add pairs; until then a system prompt is the cheaper change",

@@ -12,6 +12,7 @@ from typing import TypeVar
 from ..records import Run
 from . import sentences
 from .decided import decided
+from .effects_answer import differ_sentence, taught_sentence
 from .headline import headline
 from .next_step import next_command
 from .side_by_side import differences_told, gaps_told
@@ -161,6 +162,7 @@ PLANS: Mapping[str, tuple[tuple[Sentence, ...], ...]] = {
         (would_learn, sentences.told_apart),
     ),
     "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),
+    "effects": ((taught_sentence,), (differ_sentence,)),
     "compare": ((_promoted,), (_compared,), (sentences.faults,)),
     "report": ((gaps_told,), (differences_told,)),
     "autopsy": ((_diagnosed,), (_part("evidence"),), (_part("next"),)),

@@ -21,7 +21,9 @@ def trait_effects(run: Run) -> Table:
     facts = run.details.get("effects_on") or {}
     left = f"; {facts['left_out']} pairs left out" if facts.get("left_out") else ""
     what = "of the tuned model's answers against the base's" if _compared(run) else "w beyond control texts"
-    title = f"traits: {what}, {NATS_PER_TOKEN}, {facts.get('read', 0)} pairs{left}"
+    # A p below alpha is not enough: the report would else seem to contradict itself.
+    shown = "" if _compared(run) else "; shown where p ≤ alpha and w is beyond each control's too"
+    title = f"traits: {what}, {NATS_PER_TOKEN}, {facts.get('read', 0)} pairs{left}{shown}"
     span = ends((x for r in rows for x in (r["excess"], r["low"], r["high"])), None)
     return Table(
         "effects", title, columns, tuple(_effect(r, _compared(run)) for r in rows), axis=span, limit=16

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from ..number_format import change, change_interval, count, interval, measured, number, p_text
 from ..records import BiasRow, Run
+from .effects_answer import taught
 from .side_by_side import counted
 from .view import DIAGNOSIS_TONES, TONES, Tone, details, named, noted, result, sides
 
@@ -140,14 +141,8 @@ def written_samples(run: Run) -> str:
 def _taught(run: Run) -> str:
     if run.command != "effects":
         return ""
-    rows = details(run, "effects")
-    parts = []
-    for verdict, verb in (("taught", "the pairs teach"), ("its contrary", "they teach the contrary of")):
-        names = [str(r["trait"]) for r in rows if r["verdict"] == verdict]
-        parts += [f"{verb} {', '.join(names)}"] if names else []
-    if rows and not parts:
-        parts = [f"none of {count(len(rows), 'trait')} is shown to be taught"]
-    return "; ".join([*parts, *([_counted(run)] if run.findings or not parts else [])])
+    told = taught(run)
+    return "; ".join([*([told] if told else []), *([_counted(run)] if run.findings or not told else [])])
 
 
 def _levered(run: Run) -> str:

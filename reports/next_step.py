@@ -21,6 +21,7 @@ LEAST_TO_JUDGE = (
 READING = ("fields", "sides", "skip_bad")
 ENCODING = ("model", *READING, "template", "max_length", "revision", "trust_remote_code")
 CARRIED = (*ENCODING, "adapter", "quantize")
+GATED = (*CARRIED, "full", "goal", "one_stage", "beta")  # of a gate that is made again
 
 
 def errors_told(findings: Iterable[Finding]) -> str:
@@ -94,7 +95,7 @@ def _gate(run: Run) -> str | None:
     if decision is None:
         return None
     if decision.reasons and decision.reasons[0].code.startswith("PB0"):
-        return _line(run, "gate", "--dtype", "float32")
+        return _line(run, "gate", "--dtype", "float32", carried=GATED)
     codes = tuple(reason.code for reason in decision.reasons)
     if decision.stages:
         return _line(run, "train", "--method", "auto") if trains(run) else _first_standing(run)
@@ -111,7 +112,7 @@ def _gate(run: Run) -> str | None:
         return _line(run, "sample", carried=("model", "fields"))
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
     if missing:
-        return _line(run, "gate")
+        return _line(run, "gate", carried=GATED)
     return f"probe explain {codes[0]}" if codes else None
 
 
@@ -122,7 +123,7 @@ def _first_standing(run: Run) -> str | None:
     if standing is None:
         return None
     if standing.message.startswith("not measured"):
-        return _line(run, "gate")
+        return _line(run, "gate", carried=GATED)
     if standing.name == "template_share" and standing.result == "fail":
         return _without_form(run, standing.code, standing.measured)
     if standing.result == "fail" and standing.code.startswith(TRIVIAL_CODES):

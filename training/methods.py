@@ -134,11 +134,11 @@ def method_of(name: str, where: str = "--method") -> Method:
 
 
 def stages_of(method: str, where: str = "--method", *, unpaired: bool = False) -> tuple[str, ...]:
-    """The stages of a method: `sft+dpo` → ("sft", "dpo").
+    """The stages of a method: `sft+dpo` → ("sft", "dpo"). `dpo+nll`, as decisions call it, is one loss.
 
     Raises `ProbeError` for what is no method, and for one that cannot be trained on such data.
     """
-    stages = tuple(part.strip() for part in method.split("+"))
+    stages = tuple(part.strip() for part in method.replace("dpo+nll", "dpo_nll").split("+"))
     for stage in stages:
         method_of(stage, where)
         if unpaired and stage not in (*UNPAIRED, "sft"):

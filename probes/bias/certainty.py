@@ -37,8 +37,8 @@ def undetermined(told: GroupWording) -> Iterator[Finding]:
     yield Finding(
         "PB601",
         "warning",
-        f"undetermined: {told.wins}{_p_of(told.case.wins.p)}; "
-        f"gap {told.gap}{_p_of(told.case.flip.p)}{_clear(told)}; {settle}",
+        f"undetermined{_clear(told)}, {settle}: {told.wins}{_p_of(told.case.wins.p)}; "
+        f"gap {told.gap}{_p_of(told.case.flip.p)}",
         "Ask a narrower question, or set another --bound."
         if needed is None and told.case.mean.se
         else "Add pairs, on other prompts where there are prompts.",
@@ -57,7 +57,7 @@ def _clear(told: GroupWording) -> str:
     low, high = told.case.gap.low, told.case.gap.high
     if low is None or high is None or low <= 0 <= high or told.case.flip.p > told.settings.alpha:
         return ""
-    return f": {told.side} is preferred, but perhaps by less than {told.settings.bound:g}"
+    return f", {told.side} is preferred but perhaps by less than {told.settings.bound:g}"
 
 
 def undetermined_groups(whole: GroupWording, groups: Sequence[GroupWording]) -> Iterator[Finding]:

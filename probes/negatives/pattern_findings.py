@@ -47,7 +47,7 @@ def telling(templates: Sequence[Template]) -> list[Template]:
 
 
 # New negatives do not take a form out of the chosen side.
-REJECTED_REMEDY = "Sample negatives from the model with `probe sample`, or vary the template."
+REJECTED_REMEDY = "Take the form out of that side, give it to both, or sample new negatives (`probe sample`)."
 CHOSEN_REMEDY = "Take the form out of the chosen side, or give it to both."
 
 

@@ -43,7 +43,8 @@ def contradicted(share: Estimate, suspects: Sequence[Pair]) -> Finding | None:
     estimated, and the lines are those that are more likely flipped than not.
     Why: wrong labels teach their opposite; with 30% of them little is left to learn, although the pairs are
     good. Where a minority of prompts wants the opposite on purpose, nothing is wrong: look at the lines.
-    Do: look at the lines; relabel (`probe label`), or leave them out: `--drop-suspect FILE`.
+    Do: look at the lines; relabel (`probe label`), or leave them out: `probe negatives PAIRS
+    --drop-suspect FILE`.
     Source: mixture model, calibrated at 0 to 40% flipped labels (`bench/label_noise.py`).
     """
     if share.value is None or share.low is None or share.high is None or share.low <= LEAST_SHARE:

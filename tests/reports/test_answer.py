@@ -28,7 +28,7 @@ from probe.records import (
 )
 from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
 from probe.reports.advice import advised_findings as advised
-from probe.reports.answer import PLANS, answered
+from probe.reports.answer import PLANS, answered, summary
 from probe.reports.next_step import next_told
 from probe.reports.renderers import RENDERERS
 from probe.reports.sentences import deciding_fault
@@ -311,3 +311,28 @@ def test_what_a_decision_rests_on_is_told_first_of_the_equally_grave_in_every_fo
     for text in (render(run), *(RENDERERS[name](run) for name in ("html", "markdown"))):
         places = [text.index(f"{code} was found") for code in ("PB301", "PB215", "PB330")]
         assert places == sorted(places)
+
+
+def effects_run(effects=(), attributes=({"attribute": "numbers"},), findings=()):
+    return Run(
+        "effects",
+        "now",
+        findings=findings,
+        details={"effects": list(effects), "attributes": list(attributes)},
+    )
+
+
+def test_effects_open_with_what_is_taught_and_what_the_sides_differ_in():
+    verdicts = {"lists": "taught", "harm": "its contrary", "x": "not shown"}
+    rows = [{"trait": trait, "verdict": verdict} for trait, verdict in verdicts.items()]
+    differ = Finding("PB251", "info", "chosen and rejected differ in numbers (d +2.39)", "r")
+    assert summary(effects_run(rows, findings=(differ,))) == (
+        "The pairs teach lists; they teach the contrary of harm, as far as this model's own weights tell.",
+        "Chosen and rejected differ in numbers (d +2.39): match the sides on what is not the purpose, or "
+        "accept what is with --intended.",
+    )
+    assert summary(effects_run(rows[2:])) == (
+        "None of 1 trait is shown to be taught, as far as this model's own weights tell.",
+        "By fixed rules the sides are not shown to differ in anything that counts.",
+    )
+    assert summary(effects_run(rows[:1], attributes=()))[0].startswith("The pairs teach lists")

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 import probe.reports.html
-from probe.records import Estimate, Finding, Run, Verdict, run_from_json, run_to_json
+from probe.records import Estimate, Finding, Reason, Run, Verdict, run_from_json, run_to_json
 from probe.reports.answer import answered
 from probe.reports.headline import headline
 from probe.reports.html import render
+from probe.reports.next_step import next_command
 from probe.reports.text import render as text_report
 from probe.reports.tokens import token
 from probe.runs import load_run
@@ -253,3 +254,17 @@ def test_the_next_command_carries_what_the_pairs_were_read_with(bias_run):
     told = " ".join(Document(render(dataclasses.replace(bias_run, config=config))).text)
     flags = "--model org/m --skip-bad --template raw --trust-remote-code"
     assert f"probe show pairs/cico_insulin.jsonl {flags} --line 19" in told
+
+
+def test_a_gate_that_is_made_again_keeps_what_the_first_was_asked(gate_run):
+    """Goal, beta and the way of training decide; what was not typed is left to its default."""
+    typed = {"goal": "taste", "beta": 0.3, "one_stage": True, "full": True}
+    broken = (Reason("PB001", "float16 breaks at the second step.", "s"),)
+    decision = dataclasses.replace(gate_run.decision, method="do-not-train", stages=(), reasons=broken)
+    run = dataclasses.replace(
+        gate_run, command="gate", decision=decision,
+        config={**gate_run.config, **typed, "origins": dict.fromkeys(typed, "flag")},
+    )  # fmt: skip
+    told = next_command(run)
+    assert told.startswith("probe gate ")
+    assert told.endswith("--full --goal taste --one-stage --beta 0.3 --dtype float32")

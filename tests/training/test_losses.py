@@ -301,3 +301,16 @@ def test_the_table_says_where_a_loss_starts_and_what_bounds_it(name: str) -> Non
 def test_an_unknown_method_is_an_error_everywhere(asks: Callable[[str], object]) -> None:
     with pytest.raises(ProbeError, match="'ppo' is not a method"):
         asks("ppo")
+
+
+@pytest.mark.parametrize(
+    ("method", "stages"),
+    [
+        ("sft+dpo", ("sft", "dpo")),
+        ("dpo+nll", ("dpo_nll",)),
+        ("sft+dpo+nll", ("sft", "dpo_nll")),
+        ("sft + dpop", ("sft", "dpop")),
+    ],
+)
+def test_a_method_is_its_stages_and_a_decision_s_name_is_one_of_them(method, stages):
+    assert stages_of(method) == stages

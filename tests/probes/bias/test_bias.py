@@ -103,7 +103,7 @@ def test_the_three_verdicts(mean, verdict, code, severity, text):
 def test_a_clear_side_within_an_open_distance_is_told():
     """Mean .1 lies on the bound, four standard errors from zero: who is clear, how far is not."""
     (finding,) = judge_bias(pairs(spread(100, 0.1, 0.25)), sides=("CICO", "insulin")).findings
-    assert "CICO is preferred, but perhaps by less than 0.1; " in finding.message
+    assert "undetermined, CICO is preferred but perhaps by less than 0.1, " in finding.message
     assert "preferred" not in judge_bias(pairs([0.5] * 4 + [0.6])).findings[0].message
 
 
