@@ -194,17 +194,46 @@ def _told(row: Row) -> str:
 
 
 def _forecasts(rows: Sequence[Row]) -> list[str]:
-    """Rank correlation over cells of each lever's change on the first half with DPO's on the second."""
-    y = [row["dpo"]["change"] for row in rows]
+    """Rank correlations over cells of each lever's change on the first half: with its own on the second, and
+    with that of DPO there."""
+    dpo = [row["dpo"]["change"] for row in rows]
     names = [row["set"].rstrip("-") for row in rows]
     lines = [f"{len(rows)} cells; intervals over redrawn sets, none below 6 cells.", ""]
-    lines += ["| change under | rank correlation with DPO's change on unseen prompts |", "|---|--:|"]
+    lines += [
+        "| change under | rank correlation with its own change on unseen prompts | with DPO's change there |",
+        "|---|--:|--:|",
+    ]
     for lever in (*LEVERS, "trial"):
-        x = [next(r["change"] for r in row["first"] if r["lever"] == lever) for row in rows]
-        value, low, high = bootstrap(x, y, names, spearman)
-        bounds = "" if low is None else f" [{low:.2f}, {high:.2f}]"
-        lines.append(f"| {lever} | {'–' if value is None else f'{value:.2f}{bounds}'} |")
-    return lines
+        x, again = (_changes(rows, half, lever) for half in ("first", "second"))
+        found = [_correlated(x, y, names) for y in ((again, dpo) if lever != "trial" else (None, dpo))]
+        lines.append(f"| {lever} | {' | '.join(found)} |")
+    return [*lines, "", _matched(rows)]
+
+
+def _changes(rows: Sequence[Row], half: str, lever: str) -> list[float | None]:
+    return [next((r["change"] for r in row[half] if r["lever"] == lever), None) for row in rows]
+
+
+def _correlated(x: Sequence[Any], y: Sequence[Any] | None, names: Sequence[str]) -> str:
+    if y is None:
+        return "–"
+    value, low, high = bootstrap(x, y, names, spearman)
+    bounds = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+    return "–" if value is None else f"{value:.2f}{bounds}"
+
+
+def _matched(rows: Sequence[Row]) -> str:
+    """How often the cheapest lever that matched the trial turned as large a share of unseen pairs as DPO."""
+    held = []
+    for row in rows:
+        if pick := cheapest(row):
+            again, dpo = next(r for r in row["second"] if r["lever"] == pick), row["dpo"]
+            if again["wrong"] and dpo["wrong"]:
+                held.append(again["turned"] / again["wrong"] >= dpo["turned"] / dpo["wrong"])
+    return (
+        f"The cheapest lever that matched the trial on the first half turned as large a share of the second "
+        f"half's wrong pairs as DPO, or a larger one, in {sum(held)} of {len(held)} cells."
+    )
 
 
 def main() -> int:

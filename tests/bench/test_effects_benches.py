@@ -129,7 +129,9 @@ def test_the_cheapest_lever_that_matches_the_trial(benches):
         "dpo": {"turned": 4, "wrong": 9, "change": 0.1},
     }  # fmt: skip
     assert levers.cheapest(row) == "steering"
-    assert "| steering | 3 of 9 | 4 of 9, +0.10 |" in levers.report([row])
+    told = levers.report([row, {**row, "dpo": {**row["dpo"], "turned": 3}}])
+    assert "| steering | 3 of 9 | 4 of 9, +0.10 |" in told
+    assert told.endswith("wrong pairs as DPO, or a larger one, in 1 of 2 cells.")
     assert levers.cheapest({**row, "first": table(trial=0, system=0, steering=0, shots=0)}) is None
 
 
