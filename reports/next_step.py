@@ -104,8 +104,7 @@ def _gate(run: Run) -> str | None:
     if any(code.startswith("PB3") for code in codes):
         return _mended(run) if codes[0] in FIXABLE else f"probe explain {codes[0]}"
     if codes[:1] == ("PB120",):
-        levers = any(e.name.startswith("lever") for e in run.estimates)
-        return f"probe explain {codes[0]}" if levers else _line(run, "levers")
+        return f"probe explain {codes[0]}" if _levers_measured(run) else _line(run, "levers")
     if form := next((c for c in failing(run) if c.name == "template_share"), None):
         return _without_form(run, form.code, form.measured)
     if any(code.startswith(TRIVIAL_CODES) for code in (*codes, *(c.code for c in failing(run)))):
@@ -113,7 +112,13 @@ def _gate(run: Run) -> str | None:
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
     if missing:
         return _line(run, "gate", carried=GATED)
+    if codes[:1] == ("PB501",) and not _levers_measured(run):
+        return _line(run, "levers")
     return f"probe explain {codes[0]}" if codes else None
+
+
+def _levers_measured(run: Run) -> bool:
+    return any(e.name.startswith("lever") for e in run.estimates)
 
 
 def _first_standing(run: Run) -> str | None:
