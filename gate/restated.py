@@ -51,10 +51,26 @@ def followed(run: Run, settings: JudgeSettings) -> tuple[tuple[Finding, ...], li
             changed = {"severity": "info", "message": f"{finding.message} ({why})"}
         elif run.command == "gate" and _only_describes(finding, settings):
             changed = {"severity": "warning"}
+        elif finding.severity == "warning" and _outvoted(finding, run):
+            changed = {
+                "severity": "info",
+                "message": f"{finding.message}; answers decide here, and they moved",
+            }
         if changed:
             rows.append({key: getattr(finding, key) for key in ("code", "group", "severity", "message")})
         findings.append(dataclasses.replace(finding, **changed))
     return tuple(findings), rows
+
+
+def _outvoted(finding: Finding, run: Run) -> bool:
+    """Whether the condition that a finding restates is judged by another estimate, which is a good one."""
+    if not restates(finding):
+        return False
+    rule = BY_CODE[finding.code]
+    decisive = run.estimate(rule.decisive) if rule.decisive and finding.group == "all" else None
+    if decisive is None or decisive.low is None or rule.limit is None:
+        return False
+    return decisive.low > rule.limit
 
 
 def _only_describes(finding: Finding, settings: JudgeSettings) -> bool:

@@ -110,6 +110,8 @@ def _strength(decision: Decision) -> str:
 def _because(run: Run, decision: Decision) -> str:
     """What the decision rests on first: told by its number where that has words, else by its finding."""
     code = decision.reasons[0].code if decision.reasons else ""
+    if code == "PB501" and decision.stages:
+        return _learnt(run)
     if code in SEPARABLE and apart_told(run):
         return "that is what they would teach"
     name, words = BECAUSE.get(code, ("", ""))
@@ -122,6 +124,17 @@ def _because(run: Run, decision: Decision) -> str:
     return re.split(": |; ", ASIDE.sub("", finding.message))[0].rstrip(".")
 
 
+def _learnt(run: Run) -> str:
+    """What a short training moved beyond chance: answers where they are judged, else margins."""
+    answers, margins = run.estimate("behaviour_up"), run.estimate("trial_accuracy")
+    if answers is not None and answers.low is not None and answers.low > CHANCE:
+        return f"{measured(answers)} of the answers that a short training moved went to the chosen kind"
+    if margins is not None and margins.low is not None and margins.low > CHANCE:
+        return f"a short training raises the margin of {measured(margins)} of unseen pairs"
+    return ""
+
+
+CHANCE = 0.5
 BECAUSE = {
     "PB120": (
         "flip_budget_share",

@@ -194,3 +194,15 @@ def test_an_error_finding_stands_where_it_is_past_the_limit_that_is_set(name):
     other = rule.limit + (0.01 if rule.sense == "<=" else -0.01)
     judged = judge(run, JudgeSettings(today=TODAY, limits={name: other}))
     assert judged.findings[0].severity == "error" and judged.verdict.exit_code == 1
+
+
+@pytest.mark.parametrize(("moved", "severity"), [(45, "info"), (26, "warning"), (None, "warning")])
+def test_margins_that_show_nothing_are_a_note_where_answers_moved(moved, severity):
+    """Of 48 answers that moved; the condition is judged by them alone where there are any."""
+    margins = share("trial_accuracy", 26, 48)
+    found = Finding("PB501", "warning", "not shown to be better than chance", "more pairs", estimate=margins)
+    answers = [] if moved is None else [share("behaviour_up", moved, 48)]
+    judged = judge(run_of(margins, *answers, findings=[found]), JudgeSettings(today=TODAY))
+    (said,) = [f for f in judged.findings if f.code == "PB501"]
+    assert said.severity == severity and ("answers decide here" in said.message) is (severity == "info")
+    assert judge(judged, JudgeSettings(today=TODAY)).findings == judged.findings

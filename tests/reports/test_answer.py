@@ -29,6 +29,7 @@ from probe.records import (
 from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
 from probe.reports.advice import advised_findings as advised
 from probe.reports.answer import PLANS, answered, summary
+from probe.reports.decided import decided
 from probe.reports.next_step import next_told
 from probe.reports.renderers import RENDERERS
 from probe.reports.sentences import deciding_fault
@@ -336,3 +337,24 @@ def test_effects_open_with_what_is_taught_and_what_the_sides_differ_in():
         "By fixed rules the sides are not shown to differ in anything that counts.",
     )
     assert summary(effects_run(rows[:1], attributes=()))[0].startswith("The pairs teach lists")
+
+
+@pytest.mark.parametrize(
+    ("answers", "margins", "because"),
+    [((0.79, 0.51), (0.75, 0.50), "79% [51%, 99%] of the answers that a short training moved"),
+     ((0.79, 0.49), (0.75, 0.60), "a short training raises the margin of 75% [60%, 99%] of unseen pairs"),
+     (None, (0.75, 0.60), "a short training raises the margin"), (None, (0.75, 0.5), "")],
+)  # fmt: skip
+def test_training_is_reasoned_by_what_was_shown_and_never_by_what_was_not(answers, margins, because):
+    def measured(name, at):
+        return Estimate(name, at[0], at[1], 0.99, 24, None, "t", "share")
+
+    names = {"behaviour_up": answers, "trial_accuracy": margins}
+    estimates = tuple(measured(name, at) for name, at in names.items() if at)
+    doubt = Finding("PB501", "warning", "the margin is not shown to be better than chance", "r")
+    decision = Decision("sft", ("sft",), {}, (Reason("PB501", "t", "evidence: good"),))
+    run = Run("gate", "now", Verdict("pass", 0), decision, estimates=estimates, findings=(doubt,))
+    told = decided(run)
+    assert told.startswith("Train"), told
+    assert (f", because {because}" in told) if because else ("because" not in told)
+    assert "not shown" not in told
