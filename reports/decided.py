@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from ..number_format import measured
 from ..records import Condition, Decision, Run
+from ..shared_limits import CHANCE
 from .advice import in_words, lowered, methods, own
 from .next_step import failing, trains
 from .sentences import SEPARABLE, apart_told, deciding_fault
@@ -134,7 +135,6 @@ def _learnt(run: Run) -> str:
     return ""
 
 
-CHANCE = 0.5
 BECAUSE = {
     "PB120": (
         "flip_budget_share",
