@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ProbeError
 from ..number_format import number
-from ..probes.bias.sizes import sizes
+from ..probes.bias.sizes import FEW_MORE, sizes
 from ..probes.cost import clocked
 from ..probes.effects.gated import forwards
 from ..probes.gated import GateRequest
@@ -80,27 +80,40 @@ def probe_seconds(
 ) -> dict[str, float]:
     """Seconds of each probe. `step`: of a token forward and backward; `text`: of classifying all texts.
 
-    `most`: where the first look at the bias settles nothing, so that its last one is made.
+    `most`: where the first looks of bias and trial settle nothing, so that their last ones are made.
     """
-    effort, asked = request.effort, min(n, request.effort.trial * request.trial_pairs)
+    effort = request.effort
     looked = sizes(n, effort.looks)[-1 if most else 0]
     read, again = min(n, effort.states), min(n, 256)
-    half = asked / 2
-    recipe = shipped_values("dpo", parameters=None, n=int(half))
-    prompts = min(half, JUDGED_PROMPTS)
-    steps = affordable(pace.pair, int(recipe["batch"]))
-    trained = RACE_STAGES * min(steps * recipe["batch"], recipe["epochs"] * half) * pace.pair * step
-    scored = (asked + 3 * half) * pace.pair * pace.forward
-    written = 4 * prompts * SAMPLES_PER_PROMPT * SAMPLE_TOKENS * pace.writing
-    judged = (6 * prompts * SAMPLES_PER_PROMPT + asked) * (pace.pair / 2) * pace.forward
     return {
         "data": 6 * n * pace.reading,
         "numerics": STEP_PAIRS * pace.plain * (2 * pace.forward + step),
         "negatives": text + 1.3 * read * (pace.pair + pace.alone) * pace.forward,
         "bias": (max(looked - read, 0) + 2 * again) * pace.pair * pace.forward,
         "effects": forwards(n, request.limits) * pace.pair * pace.forward,
-        "trial": trained + scored + written + judged,
+        "trial": _trial_seconds(request, n, pace, step, most),
     }
+
+
+def _trial_seconds(request: GateRequest, n: int, pace: Pace, step: float, most: bool) -> float:
+    """A second look trains the other half of a small file too; of a larger one it measures more pairs."""
+    drawn = request.effort.trial * request.trial_pairs
+    asked = min(n, drawn)
+    half = asked / 2
+    recipe = shipped_values("dpo", parameters=None, n=int(half))
+    prompts = min(half, JUDGED_PROMPTS)
+    steps = affordable(pace.pair, int(recipe["batch"]))
+    trained = RACE_STAGES * min(steps * recipe["batch"], recipe["epochs"] * half) * pace.pair * step
+    scored = (asked + 3 * half) * pace.pair * pace.forward
+    read_prompt = max(pace.pair - pace.alone, 0) * pace.forward
+    written = 4 * prompts * (SAMPLES_PER_PROMPT * SAMPLE_TOKENS * pace.writing + read_prompt)
+    judged = (6 * prompts * SAMPLES_PER_PROMPT + asked) * (pace.pair / 2) * pace.forward
+    measured = scored + written + judged
+    if not most:
+        return float(trained + measured)
+    if n <= FEW_MORE * drawn:
+        return float(2 * (trained + measured))
+    return float(trained + measured * min(n, 4 * drawn) / asked)
 
 
 def text_seconds(session: Session, n: int) -> float:
@@ -142,14 +155,14 @@ def fits(found: MeasuredSteps, pace: Pace, n: int, memory: float) -> list[Fit]:
 def bill_lines(
     spent: Mapping[str, float], most: Mapping[str, float], off: frozenset[str], fitting: list[Fit]
 ) -> Iterator[str]:
-    """The bill as the plan prints it; `most` where the first look at the bias settles nothing."""
+    """The bill as the plan prints it; `most` where the first looks settle nothing."""
     on = {name: value for name, value in spent.items() if name not in off and value > 0}
     told = ", ".join(f"{name} {duration(value)}" for name, value in on.items())
     yield f"on this machine about {duration(sum(on.values()))}: {told}"
     more = {name: most[name] for name in on if most[name] > on[name]}
     if more:
         told = ", ".join(f"{name} {duration(value)}" for name, value in more.items())
-        yield f"  {duration(sum((on | more).values()))} where the first look settles nothing: {told}"
+        yield f"  {duration(sum((on | more).values()))} where the first looks settle nothing: {told}"
     memory = _size(fitting[0].memory)
     yield f"training with DPO, micro-batches of {MICRO_TOKENS:,} tokens, {memory} of memory:"
     for fit in fitting:

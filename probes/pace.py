@@ -71,13 +71,14 @@ def _forward(session: Session, sides: Sequence[EncodedSide]) -> float:
 
 
 def _writing(session: Session, contexts: Sequence[Sequence[int]]) -> float:
-    """Seconds per token that the model writes, its share of reading the prompts included."""
+    """Seconds per token that the model writes after its first, so without reading the prompts."""
     from ..scoring.sampling import Draw, draw_samples
 
     draws = [Draw(tuple(context), 1.0, i) for i, context in enumerate(contexts) if context]
     if not draws:
         return 0.0
-    _, taken = clocked(
-        lambda: list(draw_samples(session.loaded, draws, tokens=TRIAL_TOKENS, batch=len(draws)))
+    read, taken = (
+        clocked(lambda n=n: list(draw_samples(session.loaded, draws, tokens=n, batch=len(draws))))[1]  # type: ignore[misc]
+        for n in (1, 1 + TRIAL_TOKENS)
     )
-    return taken / (len(draws) * TRIAL_TOKENS)
+    return max(taken - read, 0.0) / (len(draws) * TRIAL_TOKENS)

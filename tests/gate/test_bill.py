@@ -107,8 +107,8 @@ def test_a_bill_on_a_model(tmp_path, tiny_model_dir):
     before = [p.clone() for p in session.loaded.model.parameters()]
     told, finding = bill.bill(session, asked, "1MiB")
     assert all(torch.equal(a, b) for a, b in zip(before, session.loaded.model.parameters(), strict=True))
-    assert [line.split()[0] for line in told[2:5]] == ["lora", "qlora", "full"]
-    assert all("would not fit" in line for line in told[2:5]) and finding.code == "PB010"
+    assert [line.split()[0] for line in told[3:6]] == ["lora", "qlora", "full"]
+    assert all("would not fit" in line for line in told[3:6]) and finding.code == "PB010"
     assert bill.bill(session, asked, "64GiB")[1] is None
 
 
@@ -121,7 +121,9 @@ def test_seconds_of_each_probe_by_hand():
     assert found.pop("bias") == pytest.approx(2 * 200 * 100 * 1e-3)
     trained = 3 * (12 * 8) * 100 * 3e-3  # three stages, twelve steps of eight pairs
     scored = (128 + 3 * 64) * 100 * 1e-3  # each half under its own candidates
-    written = 4 * 64 * 2 * 40 * 2e-3  # two samples of forty tokens under each of four models
+    written = (
+        4 * 64 * (2 * 40 * 2e-3 + 40 * 1e-3)
+    )  # two samples of forty tokens, four models, prompts read once
     judged = (6 * 64 * 2 + 128) * 50 * 1e-3  # sides are half a pair
     assert found.pop("trial") == pytest.approx(trained + scored + written + judged)
     assert found == {"effects": 0}
@@ -250,5 +252,23 @@ def test_the_bill_names_what_it_is_where_the_first_look_settles_nothing():
     )
     told = list(bill.bill_lines(spent, most, frozenset({"trial"}), [fit()]))
     assert told[0] == "on this machine about 2 min: negatives 60 s, bias 60 s"
-    assert told[1] == "  4 min where the first look settles nothing: bias 3 min"
+    assert told[1] == "  4 min where the first looks settle nothing: bias 3 min"
     assert "settles nothing" not in "".join(bill.bill_lines(spent, spent, frozenset(), [fit()]))
+
+
+@pytest.mark.parametrize(("n", "times"), [(40, 2), (128, 2), (160, 2)])
+def test_a_second_look_trains_the_other_half_of_a_small_file(n, times):
+    first, last = (
+        bill.probe_seconds(request(), n, PACE, 3e-3, 0.0, most=most)["trial"] for most in (False, True)
+    )
+    assert last == pytest.approx(times * first)
+
+
+@pytest.mark.parametrize(("n", "pairs"), [(200, 200), (512, 512), (9000, 512)])
+def test_of_a_larger_file_it_measures_more_pairs(n, pairs):
+    """Training stays what it was; what is measured grows from 128 pairs to four times as many at most."""
+    first, last = (
+        bill.probe_seconds(request(), n, PACE, 3e-3, 0.0, most=most)["trial"] for most in (False, True)
+    )
+    trained = 3 * (12 * 8) * 100 * 3e-3
+    assert last - trained == pytest.approx((first - trained) * pairs / 128)
