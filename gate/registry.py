@@ -255,7 +255,7 @@ PROBES: tuple[Probe, ...] = (
         "trial",
         trial.measure,
         trial.cost,
-        "no pass, no race of methods, no samples; margins' forecast (error .086; signal .032)",
+        "no pass, no race of methods, no samples; margins' forecast (error .086; signal .034)",
         conditions=(
             Rule(
                 "trial_accuracy",

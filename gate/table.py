@@ -146,7 +146,7 @@ ROWS: tuple[Row, ...] = (
         (Not(LEARNS), RANKS),
         "do-not-train",
         "given pairs are ranked better, but what the model writes is not shown to follow",
-        "DPO raised every held-out margin on five of seven sets and moved samples on none beyond chance "
+        "DPO raised every held-out margin on five of eight sets and moved samples on none beyond chance "
         "(docs/validity.md)",
         "moderate",
         "a trial whose samples move to the chosen kind",
