@@ -9,6 +9,7 @@ from ...training.methods import LN2
 from .case import Case
 
 ROUNDING = 6e-5  # logs are rounded to four decimals
+MOST_STEPS_OF_A_ROW = 10_000  # no trainer logs so seldom; a damaged log may claim billions of steps
 INTERVALS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)
 
 
@@ -88,7 +89,7 @@ def filtered_mean(loss: float, m: int, k: int, accumulation: int = 1) -> float:
 
 def finite_steps(logged: float, loss: float, k: int, accumulation: int = 1) -> int | None:
     """The inverse of `filtered_mean`: how many of `k` steps were finite, or None where no count fits."""
-    if not (loss > 0.0 and logged > 0.0) or not math.isfinite(loss):
+    if not (loss > 0.0 and logged > 0.0) or not math.isfinite(loss) or k > MOST_STEPS_OF_A_ROW:
         return None
     fits = [(abs(filtered_mean(loss, m, k, accumulation) / logged - 1.0), m) for m in range(1, k)]
     error, m = min(fits, default=(math.inf, 0))

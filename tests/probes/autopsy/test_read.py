@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from probe.errors import ProbeError
 from probe.probes.autopsy.diagnose import diagnose, diagnosis_json, history
 from probe.probes.autopsy.log import as_number, make_log
+from probe.probes.autopsy.nan_filter import finite_steps
 from probe.probes.autopsy.read import read_log
 from probe.records import Run, to_json
 from probe.reports.curves import draw, panels
@@ -286,3 +287,10 @@ def test_any_bytes_give_a_diagnosis_or_a_clear_error(
         assert diagnose(read_log(path)).main
     except ProbeError as error:
         assert str(path) in str(error)
+
+
+def test_a_log_that_claims_billions_of_steps_is_read_at_once():
+    """A row per 10⁹ steps whose loss fell: no list of as many candidates is made."""
+    assert finite_steps(0.3, 0.7, 10**9) is None and finite_steps(0.35, 0.7, 10) is not None
+    rows = [{"step": (i + 1) * 10**9, "loss": loss} for i, loss in enumerate([0.7, 0.69, 0.3, 0.0, 0.0])]
+    assert diagnose(make_log("x", rows)).sign.evidence
