@@ -49,5 +49,7 @@ def _methods_told(name: str) -> str | None:
     if name not in ("negatives", "trial", "train"):
         return None
     tried = [m for m, method in METHODS.items() if name != "trial" or method.reference or m == "sft"]
-    told = f"Methods: {', '.join(tried)}; sft+dpo and the like are stages."
-    return f"{told} Of answers with a label each: kto, sft, sft+kto." if name == "train" else told
+    told = f"Methods: {', '.join(tried)}"
+    stages = "; stages such as sft+dpo." if name != "negatives" else "."
+    unpaired = " Of answers with a label each: kto, sft, sft+kto." if name == "train" else ""
+    return f"{told}{stages}{unpaired}"

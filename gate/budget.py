@@ -76,7 +76,7 @@ def cut_short(expected: float, asked: GateRequest, given: GateRequest) -> Findin
     less = list(_less(asked, given))
     if not less:
         return None
-    text = f"to stay within --budget {', and '.join(less)} ({in_words(expected)} expected)"
+    text = f"to stay within --budget {', and '.join(less)} (at most {in_words(expected)})"
     return Finding("PB611", "info", text, "Allow more time where a condition is still open.")
 
 

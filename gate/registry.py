@@ -255,7 +255,8 @@ PROBES: tuple[Probe, ...] = (
         "trial",
         trial.measure,
         trial.cost,
-        "no pass, no race of methods, no samples; margins' forecast (error .086; signal .034)",
+        "no pass, no race of methods, no samples; signal_accuracy forecasts margins as well (error .034; "
+        "trial .086)",
         conditions=(
             Rule(
                 "trial_accuracy",

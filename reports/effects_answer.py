@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from ..number_format import count
 from ..records import Run
+from .sentences import as_sentences
 from .view import details
 
-TOLD = (("taught", "the pairs teach"), ("its contrary", "they teach the contrary of"))
+TOLD = (("taught", "teach"), ("its contrary", "teach the contrary of"))
 
 
 def taught(run: Run) -> str:
-    """`the pairs teach A, B; they teach the contrary of C`; "" where no trait was measured."""
+    """`the pairs teach A, B, and teach the contrary of C`; "" where no trait was measured."""
     rows = details(run, "effects")
     named = [(verb, [str(r["trait"]) for r in rows if r["verdict"] == verdict]) for verdict, verb in TOLD]
     parts = [f"{verb} {', '.join(names)}" for verb, names in named if names]
-    if rows and not parts:
-        parts = [f"none of {count(len(rows), 'trait')} is shown to be taught"]
-    return "; ".join(parts)
+    if parts:
+        return f"the pairs {', and '.join(parts)}"
+    return f"none of {count(len(rows), 'trait')} is shown to be taught" if rows else ""
 
 
 def taught_sentence(run: Run) -> str:
-    """The same as a sentence that says whose opinion it is."""
+    """The same as a sentence that says what was asked."""
     told = taught(run)
-    return f"{told[:1].upper()}{told[1:]}, as far as this model's own weights tell." if told else ""
+    return f"By this model's own log-probs {told}." if told else ""
 
 
 def differ_sentence(run: Run) -> str:
@@ -31,6 +32,5 @@ def differ_sentence(run: Run) -> str:
         return ""
     found = next((f for f in run.findings if f.code == "PB251"), None)
     if found is None:
-        return "By fixed rules the sides are not shown to differ in anything that counts."
-    told = f"{found.message[:1].upper()}{found.message[1:]}"
-    return f"{told}: match the sides on what is not the purpose, or accept what is with --intended."
+        return "No attribute that is counted by rule is shown to differ between the sides."
+    return as_sentences((found.message, found.remedy))

@@ -120,8 +120,9 @@ UNPAIRED: dict[str, Method] = {
 }  # fmt: skip
 
 
-def method_of(name: str, where: str = "--method") -> Method:
-    """The entry of a method, of pairs or of unpaired answers. `where` it was named begins the message.
+def method_of(name: str, where: str = "--method", more: str = "") -> Method:
+    """The entry of a method, of pairs or of unpaired answers. `where` it was named begins the message, `more`
+    ends its list of methods.
 
     Raises `ProbeError` for a name that is none.
     """
@@ -129,7 +130,7 @@ def method_of(name: str, where: str = "--method") -> Method:
         return UNPAIRED[name]
     if name not in METHODS:
         known = ", ".join(METHODS)
-        raise ProbeError(f"{where}: {name!r} is not a method. Use {known}, or stages such as sft+dpo.")
+        raise ProbeError(f"{where}: {name!r} is not a method. Use {known}{more}.")
     return METHODS[name]
 
 
@@ -140,7 +141,7 @@ def stages_of(method: str, where: str = "--method", *, unpaired: bool = False) -
     """
     stages = tuple(part.strip() for part in method.replace("dpo+nll", "dpo_nll").split("+"))
     for stage in stages:
-        method_of(stage, where)
+        method_of(stage, where, ", or stages such as sft+dpo")
         if unpaired and stage not in (*UNPAIRED, "sft"):
             raise ProbeError(
                 f"{where} {method}: {stage} compares two sides, and these are answers with a label each. Use "

@@ -17,6 +17,7 @@ METHOD = re.compile(
     rf"[\"']?\s*[:= ]\s*[\"']?({LOSS_TYPE})\b",
     re.IGNORECASE,
 )
+MOST_DIGITS = 12  # of a count; longer ones are no counts, and Python reads none of thousands
 ACCUMULATION = re.compile(r"gradient[_ ]accumulation[_ ]steps\W{1,6}(\d+)", re.IGNORECASE)
 INTERVAL = re.compile(r"\blogging_steps\W{1,5}(\d+)", re.IGNORECASE)
 MAX_STEPS = re.compile(r"(?:[\"']max_steps[\"']\s*:|total optimization steps\s*=)\s*([\d,]+)", re.IGNORECASE)
@@ -69,7 +70,8 @@ def hints_beside(path: Path, own: Hints) -> Hints:
 
 
 def _whole(pattern: re.Pattern[str], text: str) -> int | None:
-    values = {int(v.replace(",", "")) for v in pattern.findall(text)}
+    digits = {v.replace(",", "") for v in pattern.findall(text)}
+    values = {int(v) for v in digits if len(v) <= MOST_DIGITS}
     return values.pop() or None if len(values) == 1 else None
 
 

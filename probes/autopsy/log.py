@@ -11,7 +11,7 @@ from typing import Any
 
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
-from .rows import SUMMARY, as_number, eval_sets, shares, to_rows, train_part
+from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
 from .steps import counted_once, latest_pass, number_steps
 
 MARGINS = "no margin in this log: the margins are rewards/chosen less rewards/rejected (derived)"
@@ -127,7 +127,7 @@ def _where(entries: list[Mapping[str, Any]]) -> list[float]:
 def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, form: str, hints: Hints) -> Log:
     rows, echoes = counted_once(to_rows(entries))
     totals = {row.get(k) for row in rows for k in ("max_steps", "total_steps")} - {None}
-    if len(totals) == 1 and (total := totals.pop()):
+    if len(totals) == 1 and (total := totals.pop()) and finite_number(total):
         hints = hints._replace(max_steps=int(total))
     parts = {key.removesuffix("_loss") for row in rows for key in row if key.endswith("_loss")}
     named = parts & (LOSS_TYPES.keys() - {"sft", "ppo"})

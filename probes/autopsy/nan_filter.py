@@ -9,7 +9,7 @@ from ...training.methods import LN2
 from .case import Case
 
 ROUNDING = 6e-5  # logs are rounded to four decimals
-MOST_STEPS_OF_A_ROW = 10_000  # no trainer logs so seldom; a damaged log may claim billions of steps
+MOST_STEPS_OF_A_ROW = 10_000  # no trainer logs so seldom
 INTERVALS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500)
 
 
@@ -82,15 +82,19 @@ def filtered_mean(loss: float, m: int, k: int, accumulation: int = 1) -> float:
     """The loss that transformers logs for `k` steps of which the first `m` had mean `loss` and the rest NaN.
 
     At step t the sum S becomes S + S/t for each micro-batch, so S grows by ((t + 1)/t)^accumulation a step,
-    in all by ((k + 1)/(m + 1))^accumulation. Source: transformers `Trainer`, `logging_nan_inf_filter`.
+    in all by ((k + 1)/(m + 1))^accumulation; beyond every float it is infinite.
+    Source: transformers `Trainer`, `logging_nan_inf_filter`.
     """
-    return loss * m * ((k + 1) / (m + 1)) ** accumulation / k
+    try:
+        return loss * m * ((k + 1) / (m + 1)) ** accumulation / k
+    except OverflowError:
+        return math.inf
 
 
 def finite_steps(logged: float, loss: float, k: int, accumulation: int = 1) -> int | None:
     """The inverse of `filtered_mean`: how many of `k` steps were finite, or None where no count fits."""
     if not (loss > 0.0 and logged > 0.0) or not math.isfinite(loss) or k > MOST_STEPS_OF_A_ROW:
-        return None
+        return None  # each count is tried, so a claim of billions would take as many
     fits = [(abs(filtered_mean(loss, m, k, accumulation) / logged - 1.0), m) for m in range(1, k)]
     error, m = min(fits, default=(math.inf, 0))
     return m if error < 0.25 / (m + 1) + 0.02 else None

@@ -146,7 +146,7 @@ def check_works(
     """PB530 a lever without training: something cheaper moves the gap towards the chosen side.
 
     Means: under the named lever the gap rises, by a test over prompts under Bonferroni's correction over the
-    levers tried, and at least one wrongly ranked pair turns, and at least as many as are lost.
+    levers tried; at least one wrongly ranked pair turns, and at least as many turn as are lost.
     Why: a system text, a passage or a vector can be changed tomorrow, and the model forgets nothing;
     published accounts found retrieval and prompts stronger than LoRA for changing a belief.
     Do: try the lever on the task itself before training; train where it costs too many tokens or turns too

@@ -326,17 +326,16 @@ def effects_run(effects=(), attributes=({"attribute": "numbers"},), findings=())
 def test_effects_open_with_what_is_taught_and_what_the_sides_differ_in():
     verdicts = {"lists": "taught", "harm": "its contrary", "x": "not shown"}
     rows = [{"trait": trait, "verdict": verdict} for trait, verdict in verdicts.items()]
-    differ = Finding("PB251", "info", "chosen and rejected differ in numbers (d +2.39)", "r")
+    differ = Finding("PB251", "info", "chosen and rejected differ in numbers (d +2.39)", "Match the sides.")
     assert summary(effects_run(rows, findings=(differ,))) == (
-        "The pairs teach lists; they teach the contrary of harm, as far as this model's own weights tell.",
-        "Chosen and rejected differ in numbers (d +2.39): match the sides on what is not the purpose, or "
-        "accept what is with --intended.",
+        "By this model's own log-probs the pairs teach lists, and teach the contrary of harm.",
+        "Chosen and rejected differ in numbers (d +2.39). Match the sides.",
     )
     assert summary(effects_run(rows[2:])) == (
-        "None of 1 trait is shown to be taught, as far as this model's own weights tell.",
-        "By fixed rules the sides are not shown to differ in anything that counts.",
+        "By this model's own log-probs none of 1 trait is shown to be taught.",
+        "No attribute that is counted by rule is shown to differ between the sides.",
     )
-    assert summary(effects_run(rows[:1], attributes=()))[0].startswith("The pairs teach lists")
+    assert summary(effects_run(rows[:1], attributes=()))[0].endswith("the pairs teach lists.")
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,8 @@ NAMES = st.sampled_from(
     [
         "step",
         "stage",
+        "max_steps",
+        "total_steps",
         "loss",
         "grad_norm",
         "learning_rate",
@@ -294,3 +296,27 @@ def test_a_log_that_claims_billions_of_steps_is_read_at_once():
     assert finite_steps(0.3, 0.7, 10**9) is None and finite_steps(0.35, 0.7, 10) is not None
     rows = [{"step": (i + 1) * 10**9, "loss": loss} for i, loss in enumerate([0.7, 0.69, 0.3, 0.0, 0.0])]
     assert diagnose(make_log("x", rows)).sign.evidence
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "gradient_accumulation_steps=128", "gradient_accumulation_steps=1000000000",
+        "logging_steps=1000000000",
+        "gradient_accumulation_steps=" + "9" * 5000, "total optimization steps = " + "9" * 5000,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("every", [1, 1000, 10**9])
+def test_what_stands_beside_a_log_may_claim_any_number(tmp_path, claim, every):
+    """Of four rows the third and the fourth were NaN; a thousand steps of 128 batches overflow a float."""
+    rows = [(0.69, 1.0), (0.65, 1.1), (0.3, math.nan), (0.0, math.nan)]
+    lines = [str({"loss": loss, "grad_norm": g, "step": (i + 1) * every}) for i, (loss, g) in enumerate(rows)]
+    path = tmp_path / "run.log"
+    path.write_text("\n".join([claim, *lines]))
+    assert diagnose(read_log(path)).main == "numerics"
+
+
+@pytest.mark.parametrize("total", [math.inf, 1e308, "1e999", 10**400], ids=["inf", "1e308", "text", "long"])
+def test_a_total_that_is_no_count_is_not_known(total):
+    log = make_log("x", [{"step": i + 1, "loss": 0.69, "max_steps": total} for i in range(3)])
+    assert log.hints.max_steps is None
