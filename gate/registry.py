@@ -255,8 +255,7 @@ PROBES: tuple[Probe, ...] = (
         "trial",
         trial.measure,
         trial.cost,
-        "no pass, no race of methods, no samples; signal_accuracy forecasts margins as well (error .034; "
-        "trial .086)",
+        "no pass, no race of methods, no samples (margins: error .086; signal .034)",
         conditions=(
             Rule(
                 "trial_accuracy",
