@@ -2,7 +2,7 @@
 
     python bench/gate.py [--sizes 40,200] [--model DIR] [--tiny] [--before CHECKOUT] [--off NAMES] [--json F]
 
-A pass is the time in which every pair of the file is scored once, measured in the same process. Each
+A pass is the time in which every pair of the file is scored once in float32, in the same process. Each
 measurement is a process of its own, on one thread; versions and sizes take turns over the rounds. The pairs
 are those of HH harmless (no empty side, at most 400 tokens per side) where there are enough of them, else
 made-up words. Nothing is stored, so every gate starts from nothing; loading the model is in neither number.
@@ -74,7 +74,7 @@ def measured(pairs: Path, model: str | None, off: frozenset[str]) -> dict[str, A
     except ImportError:  # an older commit's
         Request = gate.Request
     run_probes = getattr(gate, "run_probes", None) or gate.measure  # an older commit's
-    source, how = Source.of(pairs, None, None, False), ModelOptions(model, no_cache=True, dtype="float32")
+    source, how = Source.of(pairs, None, None, False), ModelOptions(model, no_cache=True)
     session = Session.open(source, how, 0)
     some = list(source.pairs())
     list(session.scorer.scores(some[:2]))  # the model's self-proof and first touch are not the pass

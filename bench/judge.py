@@ -1,6 +1,7 @@
 """How well the judge of behaviour tells unseen sides apart, by how many tokens of a response it reads.
 
     python bench/judge.py --sets listing_taste,cico_insulin,llmbar
+    python bench/judge.py --sets harmless,llmbar --folds 10     whether more folds would let it be heard
 
 Fitted on the training pairs of a set of `bench/validity.py` and asked on its held-out pairs, as
 `probe train` does it: with everything it reads, its text alone, its states alone, and by form alone.
@@ -61,6 +62,47 @@ def table(name: str, model: str | None) -> list[str]:
     return lines
 
 
+def fold_line(name: str, model: str | None, folds: int, times: int) -> str:
+    """Whether more folds would let the judge be heard: its accuracy on the training pairs alone, each fold
+    asked by a judge of the others, beside that of pairs whose sides are exchanged at random."""
+    import numpy as np
+
+    from probe.scoring.session import ModelOptions, Session, Source
+    from probe.training.behaviour import Sampling, as_writing, with_states
+    from probe.training.data import examples, sides_of
+
+    with tempfile.TemporaryDirectory() as place:
+        _, part = split(name, 0, Path(place))
+        session = Session.open(Source.of(part, None, None, False), ModelOptions(model, no_cache=True), 0)
+        sides = sides_of(examples(list(session.source.pairs()), session.encoder))
+    how = Sampling().fitted(sides)
+    texts = [as_writing(session.loaded, side, how) for side in sides]
+    read = with_states(session.loaded, [s.ids[: s.start] for s in sides], texts, plain=False)
+    draw = np.random.default_rng(0)
+    fold = draw.permutation(np.arange(len(read) // 2) % folds)
+    own = _across(read, fold, np.zeros(len(fold), dtype=bool))
+    null = np.array([_across(read, fold, draw.random(len(fold)) < 0.5) for _ in range(times)])
+    p = (1 + int((null >= own).sum())) / (1 + times)
+    return f"| {name} | {len(fold)} | {own:.2f} | {null.mean():.2f} ± {null.std():.2f} | {p:.2f} |"
+
+
+def _across(read: Any, fold: Any, exchanged: Any) -> float:
+    """Accuracy over all folds, where some pairs' sides are `exchanged`."""
+    pairs = [
+        (b, a) if other else (a, b) for a, b, other in zip(read[::2], read[1::2], exchanged, strict=True)
+    ]
+    right = 0.0
+    for k in set(fold.tolist()):
+        fitted = [pair for pair, mine in zip(pairs, fold, strict=True) if mine != k]
+        asked = [pair for pair, mine in zip(pairs, fold, strict=True) if mine == k]
+        right += accuracy(_sides(fitted), _sides(asked), "content") * len(asked)
+    return right / len(pairs)
+
+
+def _sides(pairs: Sequence[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
+    return [chosen for chosen, _ in pairs], [rejected for _, rejected in pairs]
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -68,7 +110,16 @@ def main() -> int:
     )
     parser.add_argument("--sets", default="listing_taste,cico_insulin,llmbar,human")
     parser.add_argument("--model")
+    parser.add_argument(
+        "--folds", type=int, help="cross-fit the judge on the training pairs in so many folds"
+    )
+    parser.add_argument("--relabelled", type=int, default=60, help="times that sides are exchanged at random")
     options = parser.parse_args()
+    if options.folds:
+        print("| set | pairs | accuracy | sides exchanged at random | p |\n|---|--:|--:|--:|--:|")
+        for name in options.sets.split(","):
+            print(fold_line(name, options.model, options.folds, options.relabelled), flush=True)
+        return 0
     print(f"| set | fitted, asked | tokens (*: taken) | {' | '.join(KINDS)} |")
     print("|---|---|--:|" + "--:|" * len(KINDS))
     for name in options.sets.split(","):

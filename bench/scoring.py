@@ -1,11 +1,12 @@
 """Scoring speed, memory and agreement beside the peers, each at its best batch size, in interleaved rounds.
 
-    python bench/scoring.py [--pairs 64] [--rounds 3] [--model DIR] [--json FILE]
+    python bench/scoring.py [--pairs 64] [--rounds 3] [--model DIR] [--dtypes float32,bfloat16] [--json FILE]
     python bench/scoring.py --ladder 16      several answers a prompt under three templates: the prefix tree
 
 Each round also times the floor: the FLOPs needed over the fastest matrix products at this model's shapes.
 Every measurement runs in a process of its own, so that peak memory is its own. Time is the scoring alone: the
-model is loaded and has scored one pair before the clock starts. Ratios are peer's median time / ours.
+model is loaded and has scored one pair before the clock starts. Ratios are peer's median time / ours in the
+same arithmetic; of several, also each engine's best against our best.
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ def roofline(options: argparse.Namespace) -> dict[str, Any]:
     from probe.scoring.proof import prove
     from probe.scoring.tree import build_tree
 
-    loaded = load_model(options.model)
+    loaded = load_model(options.model, dtype=options.dtypes)
     pairs = load_pairs(options.data, loaded.tokenizer, options.pairs)
     codes = make_encoder(loaded.tokenizer, pairs, "raw").many(pairs)
     sides = [side for code in codes for side in (code.chosen, code.rejected)]
@@ -236,7 +237,7 @@ def measure(engine: str, batch: int, options: argparse.Namespace) -> dict[str, A
 
     from probe.scoring.model import load_model
 
-    loaded = load_model(options.model)
+    loaded = load_model(options.model, dtype=options.dtypes)
     pairs = load_pairs(options.data, loaded.tokenizer, options.pairs)
     with torch.no_grad():
         loaded.model(torch.tensor([[1, 2]]))  # brings every weight into memory
@@ -263,7 +264,7 @@ def _resident_mb() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def child(engine: str, batch: int, options: argparse.Namespace, pairs: int) -> dict[str, Any]:
+def child(engine: str, dtype: str, batch: int, options: argparse.Namespace, pairs: int) -> dict[str, Any]:
     """`measure` in a fresh process."""
     command = [
         sys.executable,
@@ -275,34 +276,38 @@ def child(engine: str, batch: int, options: argparse.Namespace, pairs: int) -> d
         str(pairs),
         "--data",
         str(options.data),
+        "--dtypes",
+        dtype,
     ]
     command += ["--model", options.model] if options.model else []
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
     if done.returncode:
         raise SystemExit(f"{engine} at batch {batch} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return {"dtype": dtype, **json.loads(done.stdout.strip().splitlines()[-1])}
 
 
-def best_batch(engine: str, options: argparse.Namespace) -> int:
+def best_batch(engine: str, dtype: str, options: argparse.Namespace) -> int:
     """The batch size with the least time on a quarter of the pairs."""
     sizes = BATCHES[engine]
     if len(sizes) == 1:
         return sizes[0]
-    tried = {size: child(engine, size, options, max(4, options.pairs // 4))["seconds"] for size in sizes}
+    tried = {
+        size: child(engine, dtype, size, options, max(4, options.pairs // 4))["seconds"] for size in sizes
+    }
     return min(tried, key=tried.__getitem__)
 
 
 def report(
     rounds: list[dict[str, Any]], batches: dict[str, int], options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Medians, ratios, differences; printed as a table."""
+    """Medians, ratios, differences in one arithmetic; printed as a table."""
     medians = {e: statistics.median(r["seconds"] for r in rounds if r["engine"] == e) for e in batches}
     peaks = {e: statistics.median(r["peak_mb"] for r in rounds if r["engine"] == e) for e in batches}
     above = {e: statistics.median(r["above_mb"] for r in rounds if r["engine"] == e) for e in batches}
     sums = {r["engine"]: r["sums"] for r in rounds if "sums" in r}
     with_end = next(r["sums_with_end"] for r in rounds if r["engine"] == "probe")
     print(
-        f"{options.pairs} pairs, {options.rounds} rounds\n\n"
+        f"\n{options.pairs} pairs, {options.rounds} rounds, {rounds[0]['dtype']}\n\n"
         "| engine | batch | pairs/s | time ratio | peak MB | above the loaded model | largest difference |"
     )
     print("|---|---|---|---|---|---|---|")
@@ -315,24 +320,30 @@ def report(
             f"{above[engine]:.0f} | {far:.2g} |"
         )
     floors = [r["seconds"] for r in rounds if r["engine"] == "floor"]
-    fraction = min(floors) / medians["probe"] if "probe" in medians else None
+    fraction = min(floors) / medians["probe"]
     print(
         f"\n{rounds[0]['plain_tokens']} tokens, {rounds[0]['tokens']} of them distinct. "
         f"Fraction of the roofline: {fraction:.2f}. "
         f"Self-proof: {min(r['proof_s'] for r in rounds if 'proof_s' in r) / medians['probe']:.1%} of the run"
-        if fraction
-        else ""
     )
-    from probe.runs import environment
-
     return {
         "roofline_fraction": fraction,
         "ratios": {e: medians[e] / medians["probe"] for e in batches if e != "probe"},
+        "medians": medians,
         "peak_mb": peaks,
         "above_mb": above,
         "rounds": [{k: v for k, v in r.items() if not k.startswith("sums")} for r in rounds],
-        "environment": environment(),
     }
+
+
+def best_against_best(made: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Each peer's best time over the arithmetics, over our best; printed."""
+    medians = [one["medians"] for one in made.values()]
+    best = {engine: min(some[engine] for some in medians) for engine in medians[0]}
+    ratios = {engine: best[engine] / best["probe"] for engine in best if engine != "probe"}
+    told = ", ".join(f"{engine} {ratio:.2f}" for engine, ratio in ratios.items())
+    print(f"\nbest arithmetic against our best, of {', '.join(made)}: {told}")
+    return ratios
 
 
 def main() -> None:
@@ -345,6 +356,7 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     parser.add_argument("--ladder", type=int, default=0, metavar="PROMPTS")
     parser.add_argument("--data", type=Path, default=DATA / "hh_harmless.jsonl")
+    parser.add_argument("--dtypes", default="float32", help="arithmetics, with commas")
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--child", nargs=2, default=None, help=argparse.SUPPRESS)
@@ -358,11 +370,26 @@ def main() -> None:
     if options.child:
         print(json.dumps(measure(options.child[0], int(options.child[1]), options)))
         return
-    batches = {engine: best_batch(engine, options) for engine in options.engines.split(",")}
-    rows = {"floor": 0, **batches}
-    rounds = [child(e, b, options, options.pairs) for _ in range(options.rounds) for e, b in rows.items()]
-    result = report(rounds, batches, options)
+    dtypes = options.dtypes.split(",")
+    batches = {
+        dtype: {engine: best_batch(engine, dtype, options) for engine in options.engines.split(",")}
+        for dtype in dtypes
+    }
+    rounds = [
+        child(engine, dtype, batch, options, options.pairs)
+        for _ in range(options.rounds)
+        for dtype in dtypes
+        for engine, batch in {"floor": 0, **batches[dtype]}.items()
+    ]
+    made = {
+        dtype: report([one for one in rounds if one["dtype"] == dtype], batches[dtype], options)
+        for dtype in dtypes
+    }
+    best = best_against_best(made) if len(dtypes) > 1 else {}
     if options.json:
+        from probe.runs import environment
+
+        result = {"arithmetics": made, "best_against_best": best, "environment": environment()}
         options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 

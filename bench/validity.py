@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from stored_rows import Row, append, model_name, rewrite, stored, write_block
-from validity_report import METHODS, figure, report
+from validity_report import METHODS, beside, figure, report
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/validity.jsonl"
@@ -49,7 +49,11 @@ OUTCOME = (
 )  # fmt: skip
 GATE = (
     *OUTCOME,
-    *(f"probes/trial/{name}.py" for name in ("options", "course", "bench", "race", "judge", "run")),
+    *(
+        f"probes/trial/{name}.py"
+        for name in ("options", "course", "bench", "race", "judge", "run", "arithmetic")
+    ),
+    "training/adapted.py",
     *(f"gate/{name}.py" for name in ("conditions", "judge", "decide", "table", "predicates")),
 )
 
@@ -250,6 +254,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--report", action="store_true", help="print the tables, train nothing")
+    parser.add_argument("--against", type=Path, help="an older store: print each gate before and after")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/validity.md")
     parser.add_argument("--sets", default=",".join(DEFAULT))
     parser.add_argument("--methods", default=",".join(("gate", *METHODS)))
@@ -258,6 +263,9 @@ def main() -> int:
     parser.add_argument("--confirm", help="keys of outcomes to measure again after a change of code")
     parser.add_argument("--until", default="", help="start nothing after this time of day, HH:MM")
     options = parser.parse_args()
+    if options.against:
+        print(beside(stored(options.against), load()))
+        return 0
     if options.report or options.write:
         print(report(load()))
         if options.write:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -108,8 +109,13 @@ def _rules(complete: Sequence[JudgedCell]) -> Iterator[str]:
 
 
 def _sums(complete: Sequence[JudgedCell]) -> Iterator[str]:
-    held = [f[1] <= cell.outcome <= f[2] for cell in complete if (f := cell.forecast)]
-    yield f"Forecast intervals that held the outcome: {sum(held)} of {len(held)}."
+    told = [(f, cell.outcome) for cell in complete if (f := cell.forecast)]
+    held = [low <= outcome <= high for (_, low, high), outcome in told]
+    squares = [(value - outcome) ** 2 for (value, *_), outcome in told]
+    yield (
+        f"Forecast intervals that held the outcome: {sum(held)} of {len(held)}; root mean square of what "
+        f"`forecast_accuracy` missed it by: {math.sqrt(sum(squares) / max(len(squares), 1)):.3f}."
+    )
     missed = [f"{name} {found:.3f}" for name in FORECASTS if (found := _missed(complete, name)) is not None]
     yield f"Mean miss of the share of margins up after DPO: {', '.join(missed)}." if missed else ""
     passes = {
@@ -193,3 +199,31 @@ def _told(row: Row) -> str:
     ranked = f"{row['ranking'][0]:+.2f}"
     moved = f"{found['up']} : {found['down']} of {found['prompts']}" if found.get("judged") else "not judged"
     return f"{moved}; ranking {ranked}" + (" *" if paid(row) else "")
+
+
+def beside(old: Iterable[Row], new: Iterable[Row]) -> str:
+    """Every gate that both stores have, by other code: verdict, decision, forecast and seconds."""
+    before, after = ({row["key"]: row for row in rows if row["method"] == "gate"} for rows in (old, new))
+    both = sorted(before.keys() & after.keys())
+    keys = [key for key in both if before[key]["code"] != after[key]["code"]]
+    changed = sum(_decided(before[key]) != _decided(after[key]) for key in keys)
+    lines = [
+        f"{len(keys)} gates, {changed} of them decided otherwise.", "",
+        "| cell | before | after | forecast before, after | seconds, after / before |",
+        "|---|---|---|--:|--:|",
+    ]  # fmt: skip
+    for key in keys:
+        one, other = before[key], after[key]
+        told = ", ".join(_forecast(row) for row in (one, other))
+        ratio = other["seconds"] / one["seconds"]
+        lines.append(f"| {key} | {_decided(one)} | {_decided(other)} | {told} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def _decided(row: Row) -> str:
+    return f"{row['status']}, {row['decision']}"
+
+
+def _forecast(row: Row) -> str:
+    value = (row["estimates"].get("forecast_accuracy") or [None])[0]
+    return "none" if value is None else f"{value:.2f}"

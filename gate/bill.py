@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ProbeError
@@ -76,9 +76,11 @@ def own_memory(session: Session) -> float:
 
 
 def probe_seconds(
-    request: GateRequest, n: int, pace: Pace, step: float, text: float, *, most: bool = False
-) -> dict[str, float]:
-    """Seconds of each probe. `step`: of a token forward and backward; `text`: of classifying all texts.
+    request: GateRequest, n: int, pace: Pace, step: float, text: float, *, short: float | None = None,
+    most: bool = False,
+) -> dict[str, float]:  # fmt: skip
+    """Seconds of each probe. `step`: of a token forward and backward, `short`: the same in a short run (None:
+    no other); `text`: of classifying all texts.
 
     `most`: where the first looks of bias and trial settle nothing, so that their last ones are made.
     """
@@ -91,8 +93,14 @@ def probe_seconds(
         "negatives": text + 1.3 * read * (pace.pair + pace.alone) * pace.forward,
         "bias": (max(looked - read, 0) + 2 * again) * pace.pair * pace.forward,
         "effects": forwards(n, request.limits) * pace.pair * pace.forward,
-        "trial": _trial_seconds(request, n, pace, step, most),
+        "trial": _trial_seconds(request, n, _in_short_runs(pace, step, short), short or step, most),
     }
+
+
+def _in_short_runs(pace: Pace, step: float, short: float | None) -> Pace:
+    """What is scored and written with the weights of a short run takes less time as its steps do."""
+    faster = short / step if short and step else 1.0
+    return replace(pace, forward=pace.forward * faster, writing=pace.writing * faster)
 
 
 def _trial_seconds(request: GateRequest, n: int, pace: Pace, step: float, most: bool) -> float:
@@ -197,6 +205,7 @@ def expected(
     Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.
     """
     from ..probes.pace import pace
+    from ..probes.trial.arithmetic import allowed
     from ..scoring.quantized import is_quantized
     from ..training.footprint import measured_steps
     from ..training.recipes import recipe as values_of
@@ -208,11 +217,14 @@ def expected(
         )
     n, found = session.survey.n, pace(session)
     steps = measured_steps(
-        session.loaded.model, values_of("dpo", session.loaded.facts.get("parameters"), n=n)
-    )
+        session.loaded.model, values_of("dpo", session.loaded.facts.get("parameters"), n=n),
+        half=allowed(session),
+    )  # fmt: skip
     text = text_seconds(session, n)
     return (
-        lambda request, most=False: probe_seconds(request, n, found, steps.lora.seconds, text, most=most),
+        lambda request, most=False: probe_seconds(
+            request, n, found, steps.lora.seconds, text, short=steps.short, most=most
+        ),
         lambda memory: fits(steps, found, n, memory),
     )
 

@@ -255,7 +255,7 @@ PROBES: tuple[Probe, ...] = (
         "trial",
         trial.measure,
         trial.cost,
-        "no pass, no race of methods, no samples (margins: error .086; signal .034)",
+        "no pass, no race of methods, no samples (margins: error .051; signal .051)",
         conditions=(
             Rule(
                 "trial_accuracy",

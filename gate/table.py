@@ -146,8 +146,8 @@ ROWS: tuple[Row, ...] = (
         (Not(LEARNS), RANKS),
         "do-not-train",
         "given pairs are ranked better, but what the model writes is not shown to follow",
-        "DPO raised every held-out margin on five of eight sets and moved samples on none beyond chance "
-        "(docs/validity.md)",
+        "DPO raised every held-out margin on many of the sets of docs/validity.md, and on none did samples "
+        "move up beyond chance",
         "moderate",
         "a trial whose samples move to the chosen kind",
         "try a system prompt or answers shown first, which cost no training; more pairs may show more",

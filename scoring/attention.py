@@ -135,10 +135,11 @@ def tree_attention(
     if (groups := query.shape[1] // key.shape[1]) > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     window = sliding_window if sliding_window and sliding_window < probe_layout.longest else None
+    places = [block.keys for block in probe_layout.blocks]
+    own = [(slice(block.start, block.stop),) for block in probe_layout.blocks]
+    parts = zip(_cut(query, own), _cut(key, places), _cut(value, places), strict=True)
     outputs = []
-    for number, block in enumerate(probe_layout.blocks):
-        q = query[:, :, block.start : block.stop]
-        k, v = (_gather(x, block.keys) for x in (key, value))
+    for number, (q, k, v) in enumerate(parts):
         mask = _mask(probe_layout, number, window, q.device)
         if softcap is None:
             causal = mask is None
@@ -149,10 +150,41 @@ def tree_attention(
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
-def _gather(x: torch.Tensor, keys: Sequence[slice]) -> torch.Tensor:
-    """Keys or values [1, heads, block keys, dim] of a block."""
-    parts = [x[:, :, part] for part in keys]
+def _cut(x: torch.Tensor, places: Sequence[Sequence[slice]]) -> Sequence[torch.Tensor]:
+    """Of x [1, heads, row, dim] what each block takes, [1, heads, its positions, dim]."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        parts: Sequence[torch.Tensor] = _Cut.apply(x, places)  # type: ignore[no-untyped-call]
+        return parts
+    return [_gather(x, parts) for parts in places]
+
+
+def _gather(x: torch.Tensor, places: Sequence[slice]) -> torch.Tensor:
+    parts = [x[:, :, part] for part in places]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+class _Cut(torch.autograd.Function):
+    """`_gather` of every block, with one gradient of the whole row.
+
+    Autograd's own makes a row of zeros for each slice, and adds them all.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, places: Sequence[Sequence[slice]]) -> tuple[torch.Tensor, ...]:
+        ctx.shape, ctx.places = x.shape, places
+        return tuple(_gather(x, parts) for parts in places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        whole = gradients[0].new_zeros(ctx.shape)
+        # From the last block to the first, as autograd adds them: the same sums to the last bit.
+        for gradient, parts in reversed(list(zip(gradients, ctx.places, strict=True))):
+            start = 0
+            for part in parts:
+                size = part.stop - part.start
+                whole[:, :, part] += gradient[:, :, start : start + size]
+                start += size
+        return whole, None
 
 
 def _mask(layout: Layout, number: int, window: int | None, device: torch.device) -> torch.Tensor | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -45,6 +45,16 @@ def causal_lm(model: torch.nn.Module) -> PreTrainedModel:
     return cast(PreTrainedModel, inner)
 
 
+def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
+    """The decoder's blocks in order. Raises `LookupError` for a model that has no such list."""
+    inner = causal_lm(model)
+    count = inner.config.get_text_config().num_hidden_layers
+    for module in inner.base_model.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+            return module
+    raise LookupError(f"{type(inner).__name__} has no list of {count} blocks")
+
+
 def check_ids(model: PreTrainedModel, largest: int) -> None:
     """Raises `ProbeError` for a token id that the model has no embedding of."""
     rows = int(model.get_input_embeddings().weight.shape[0])
@@ -57,18 +67,23 @@ def check_ids(model: PreTrainedModel, largest: int) -> None:
 
 def forward(model: PreTrainedModel, sides: Sequence[EncodedSide], *, every_layer: bool = False) -> Packed:
     """Run the decoder once over the prefix tree of `sides`. Tree attention must be on."""
+    tree, row = packed_row(model, sides)
+    outputs = model.base_model(**row, output_hidden_states=every_layer)
+    layers = tuple(states[0] for states in outputs.hidden_states) if every_layer else ()
+    return Packed(tree, outputs.last_hidden_state[0], layers)
+
+
+def packed_row(model: PreTrainedModel, sides: Sequence[EncodedSide]) -> tuple[Tree, dict[str, Any]]:
+    """The prefix tree of `sides`, and what the decoder takes to run over it."""
     tree = build_tree([side.ids for side in sides])
     check_ids(model, int(tree.ids.max(initial=0)))
     device = model.get_input_embeddings().weight.device
-    outputs = model.base_model(
-        input_ids=torch.from_numpy(tree.ids).to(device)[None],
-        position_ids=torch.from_numpy(tree.depths).to(device)[None],
-        use_cache=False,
-        output_hidden_states=every_layer,
-        probe_layout=make_layout(tree, device),
-    )
-    layers = tuple(states[0] for states in outputs.hidden_states) if every_layer else ()
-    return Packed(tree, outputs.last_hidden_state[0], layers)
+    return tree, {
+        "input_ids": torch.from_numpy(tree.ids).to(device)[None],
+        "position_ids": torch.from_numpy(tree.depths).to(device)[None],
+        "use_cache": False,
+        "probe_layout": make_layout(tree, device),
+    }
 
 
 def packed_logps(model: PreTrainedModel, sides: Sequence[EncodedSide]) -> list[torch.Tensor]:

@@ -7,7 +7,9 @@ states for CHES, and log-prob, entropy and argmax agreement of every response to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +18,12 @@ from transformers import PreTrainedModel
 
 from ..errors import CannotMeasure
 from .attention import tree_attention_on
-from .engine import BUDGET, causal_lm, forward, sorted_packs
+from .engine import BUDGET, blocks, causal_lm, forward, packed_row, sorted_packs
 from .head import head_of
 from .scores import EncodedSide, LogProbs
 
 CHUNK_TOKENS = 64  # tokens whose logits are held at a time
+NOT_FINITE = "not finite. Try --dtype float32; if that fails too, its weights are damaged."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,64 @@ def read_out(
             yield i, _read(head, packed.hidden, packed.layers, layers, where, sides[i])
 
 
+@torch.no_grad()
+def pooled_states(
+    model: torch.nn.Module, sides: Sequence[EncodedSide], layer: int, *, budget: int = BUDGET,
+    plain: bool = False,
+) -> Iterator[tuple[int, LogProbs]]:  # fmt: skip
+    """Yields (index of the side, mean state [hidden] of `layer` over its response), in the order of packing.
+
+    The first of `Readout.pooled`, without what is not needed for it: the blocks above the layer and the head.
+    """
+    inner = causal_lm(model)
+    packs = ([i] for i in range(len(sides))) if plain else sorted_packs(sides, budget)
+    for pack in packs:
+        some = [sides[i] for i in pack]
+        if plain:
+            ids = torch.tensor([some[0].ids], device=inner.get_input_embeddings().weight.device)
+            places = [np.arange(len(some[0].ids))]
+            states = _states_at(inner, {"input_ids": ids, "use_cache": False}, layer)
+        else:
+            tree, row = packed_row(inner, some)
+            places = list(tree.where)
+            with tree_attention_on(inner):
+                states = _states_at(inner, row, layer)
+        ats = [torch.from_numpy(p[s.start :]).to(states.device) for p, s in zip(places, some, strict=True)]
+        made = _arrays([states[at].float().mean(0) for at in ats])
+        if not all(np.isfinite(one).all() for one in made):
+            raise CannotMeasure(f"The model gives states that are {NOT_FINITE}")
+        yield from zip(pack, made, strict=True)
+
+
+class _Reached(Exception):
+    """A forward that has come as far as it is wanted."""
+
+
+def _states_at(model: PreTrainedModel, row: dict[str, Any], layer: int) -> torch.Tensor:
+    """States [tokens, hidden] of a layer; the forward ends there.
+
+    The last layer's are those after the norm. A model whose layers are spread over devices runs to its end,
+    since its weights are put away there.
+    """
+    whole = layer >= model.config.get_text_config().num_hidden_layers or hasattr(model, "hf_device_map")
+    if whole:
+        states: torch.Tensor = model.base_model(**row, output_hidden_states=True).hidden_states[layer][0]
+        return states
+    found: list[torch.Tensor] = []
+
+    def stop(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        found.append((output if isinstance(output, torch.Tensor) else output[0])[0])
+        raise _Reached
+
+    hook = blocks(model)[layer - 1].register_forward_hook(stop)
+    try:
+        with suppress(_Reached):
+            model.base_model(**row)
+    finally:
+        hook.remove()
+    return found[0]
+
+
 def _alone(model: PreTrainedModel, side: EncodedSide) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
     """Final states [tokens, hidden] and every layer's, by the model's own forward."""
     ids = torch.tensor([side.ids], device=model.get_input_embeddings().weight.device)
@@ -112,10 +173,7 @@ def _read(
     parts = [torch.stack(pooled), sources.float().sum(0), *_tokens(head, sources, targets)]
     made, summed, logps, entropies, top = _arrays(parts)
     if not np.isfinite(logps).all():
-        raise CannotMeasure(
-            "The model gives log-probs that are not finite. Try --dtype float32; if that fails too, its "
-            "weights are damaged."
-        )
+        raise CannotMeasure(f"The model gives log-probs that are {NOT_FINITE}")
     return Readout(made, summed, logps, entropies, top > 0, side.has_end)
 
 

@@ -109,13 +109,14 @@ def _loaded(options: ModelOptions) -> LoadedModel:
 
 @dataclass
 class Session:
-    """A loaded model with the encoder and store for one pair file."""
+    """A loaded model with the encoder and store for one pair file. `exact`: a dtype was asked for."""
 
     source: Source
     survey: Survey
     loaded: LoadedModel
     encoder: Encoder
     scorer: Scorer
+    exact: bool = False
 
     @classmethod
     def open(
@@ -140,7 +141,7 @@ class Session:
             loaded = replace(loaded, facts={**loaded.facts, "from_bfloat16": far})
         store = None if options.no_cache or given else open_store(loaded)
         kind = ServedScorer if remote else Scorer
-        return cls(source, survey, loaded, encoder, kind(loaded, encoder, store))
+        return cls(source, survey, loaded, encoder, kind(loaded, encoder, store), options.dtype is not None)
 
     def scores(self, what: str = "scoring", tally: ScoreDisplay | None = None) -> Iterator[PairScore]:
         """The score of every pair of the file, with progress (and a `tally` of the groups) on stderr."""

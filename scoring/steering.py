@@ -15,23 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .engine import causal_lm, plain_logps
+from .engine import blocks, causal_lm, plain_logps
 from .model import LoadedModel
 from .scores import EncodedSide, LogProbs
 from .service import STORE
 from .store import Store, model_key
 
 Vector = npt.NDArray[np.float32]
-
-
-def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
-    """The decoder's blocks in order. Raises `LookupError` for a model that has no such list."""
-    inner = causal_lm(model)
-    count = inner.config.get_text_config().num_hidden_layers
-    for module in inner.base_model.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return module
-    raise LookupError(f"{type(inner).__name__} has no list of {count} blocks")
 
 
 @torch.no_grad()

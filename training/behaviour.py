@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ..scoring.model import LoadedModel
-from ..scoring.readout import depths, read_out
+from ..scoring.readout import depths, pooled_states
 from ..scoring.sampling import Draw, SampledIds, draw_samples
 from ..scoring.scores import EncodedSide
 from ..stats.behaviour import CutResponse
@@ -39,6 +40,7 @@ class Sampling:
 
 
 Written = list[list[CutResponse]]  # [prompts][samples]
+States = dict[tuple[tuple[int, ...], tuple[int, ...]], npt.NDArray[np.float64]]  # by context and response
 
 
 def asked(items: Sequence[Example], how: Sampling) -> list[Example]:
@@ -88,20 +90,22 @@ def cut(loaded: LoadedModel, body: Sequence[int], how: Sampling) -> CutResponse:
 
 
 def with_states(
-    loaded: LoadedModel, contexts: Sequence[Sequence[int]], writings: Sequence[CutResponse], *, plain: bool
-) -> list[CutResponse]:
+    loaded: LoadedModel, contexts: Sequence[Sequence[int]], writings: Sequence[CutResponse], *, plain: bool,
+    known: States | None = None,
+) -> list[CutResponse]:  # fmt: skip
     """The writings with the model's mean states over them, of the half-way layer, given their contexts.
 
-    Equal writings on equal contexts are read once. An empty writing has the state of nothing: zeros.
+    Equal writings on equal contexts are read once; those in `known`, to which what is read is added, not
+    again. An empty writing has the state of nothing: zeros.
     """
+    read = {} if known is None else known
     keys = [(tuple(c), one.ids) for c, one in zip(contexts, writings, strict=True)]
-    distinct = [key for key in dict.fromkeys(keys) if key[1]]
+    distinct = [key for key in dict.fromkeys(keys) if key[1] and key not in read]
     sides = [EncodedSide((*c, *ids), len(c), 0, False) for c, ids in distinct]
     layers = depths(loaded.model)
-    middle = layers[len(layers) // 2 - 1 : len(layers) // 2] or layers[:1]
-    read = {}
-    for i, readout in read_out(loaded.model, sides, middle, plain=plain):
-        read[distinct[i]] = np.asarray(readout.pooled[0], dtype=np.float64)
+    middle = layers[max(len(layers) // 2 - 1, 0)]
+    for i, states in pooled_states(loaded.model, sides, middle, plain=plain):
+        read[distinct[i]] = np.asarray(states, dtype=np.float64)
     size = next(iter(read.values())).shape if read else (1,)
     return [
         replace(one, states=read.get(key, np.zeros(size))) for key, one in zip(keys, writings, strict=True)

@@ -17,6 +17,7 @@ import torch
 from ..scoring.engine import causal_lm, token_logps
 from ..scoring.head import CHUNK_LOGITS
 from ..scoring.scores import EncodedSide
+from .adapted import adapted_products
 from .policy import trainable_model
 from .recipes import Recipe
 
@@ -54,11 +55,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSteps:
-    """The measured steps of LoRA and of full tuning, and the counts."""
+    """The measured steps of LoRA and of full tuning, and the counts; `short`: seconds per token of LoRA as a
+    short run makes it."""
 
     counts: Counts
     lora: Activations
     full: Activations
+    short: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,11 @@ def footprint(found: MeasuredSteps, tuning: str, tokens: int) -> Footprint:
     return Footprint(weights, float(TRAINED * trained), 2.0 * TRAINED * trained, kept, logits)
 
 
-def measured_steps(model: torch.nn.Module, recipe: Recipe) -> MeasuredSteps:
-    """Steps of LoRA and of full tuning on rows of random tokens; the model is as before afterwards."""
+def measured_steps(model: torch.nn.Module, recipe: Recipe, *, half: bool = False) -> MeasuredSteps:
+    """Steps of LoRA and of full tuning on rows of random tokens; the model is as before afterwards.
+
+    `half`: short runs multiply by frozen weights in bfloat16.
+    """
     inner = causal_lm(model)
     flags, training = {name: p.requires_grad for name, p in inner.named_parameters()}, inner.training
     size = sum(p.numel() for p in inner.parameters())
@@ -114,6 +120,8 @@ def measured_steps(model: torch.nn.Module, recipe: Recipe) -> MeasuredSteps:
     adapter = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
     try:
         lora = _kept(tuned)
+        with adapted_products(tuned, half=half):
+            short = _seconds(tuned, ROW_TOKENS[1]) / ROW_TOKENS[1]
     finally:
         if tuned is not model and hasattr(tuned, "unload"):
             tuned.unload()  # type: ignore[operator]
@@ -122,7 +130,7 @@ def measured_steps(model: torch.nn.Module, recipe: Recipe) -> MeasuredSteps:
             p.requires_grad_(flags[name])
             p.grad = None
     vocabulary = int(head.weight.shape[0])
-    return MeasuredSteps(Counts(size, linear, adapter, item, vocabulary), lora, full)
+    return MeasuredSteps(Counts(size, linear, adapter, item, vocabulary), lora, full, short)
 
 
 def _kept(model: torch.nn.Module) -> Activations:

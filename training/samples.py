@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..scoring.model import LoadedModel
 from ..stats.behaviour import CutResponse, Half
-from .behaviour import Sampling, Written, as_writing, context, with_states
+from .behaviour import Sampling, States, Written, as_writing, context, with_states
 from .data import Example, sides_of
 
 
@@ -31,12 +31,12 @@ class Samples:
 
 def halves_of(
     loaded: LoadedModel, train: Sequence[Example], unseen: Sequence[Example], samples: Samples, how: Sampling,
-    plain: bool, states: bool = True,
+    plain: bool, states: bool = True, known: States | None = None,
 ) -> dict[str, Half]:  # fmt: skip
     """By method what the judge is fitted on and asked. `loaded` has its starting weights.
 
     All texts are read together, so that a prompt is read once for its sides and all its samples. Without
-    `states` (where the starting model is gone) the judge has the texts alone.
+    `states` (where the starting model is gone) the judge has the texts alone; `known` as in `with_states`.
     """
     pairs = [*train, *unseen]
     sides = sides_of(pairs)
@@ -46,9 +46,9 @@ def halves_of(
         for item, some in zip(samples.questions, written, strict=True):
             contexts += [context(item)] * len(some)
             texts += some
-    read = iter(with_states(loaded, contexts, texts, plain=plain) if states else texts)
-    known = [next(read) for _ in sides]
-    chosen, rejected, n = known[::2], known[1::2], len(train)
+    read = iter(with_states(loaded, contexts, texts, plain=plain, known=known) if states else texts)
+    responses = [next(read) for _ in sides]
+    chosen, rejected, n = responses[::2], responses[1::2], len(train)
     before, *after = (_shaped(read, some) for some in (samples.before, *samples.after.values()))
     return {
         method: Half(

@@ -22,6 +22,7 @@ from probe.runs import load_run
 ROOT = Path(__file__).parents[2]
 PAGES = Path(__file__).parent
 RUNS = ROOT / ".probe/cases"
+SHORT_RUNS = ("gate", "trial")  # commands that train for a few steps
 CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]
 MARKS = ("✗ ", "! ", "· ")  # what opens a finding
 VERDICTS = ("PASS ", "FAIL ", "INCONCLUSIVE ")
@@ -73,6 +74,8 @@ def _shown(step: Mapping[str, Any], directory: Path, again: bool, parts: list[st
 def done(command: str, directory: Path, again: bool) -> tuple[str, Run, int]:
     """What a command printed, its run and its exit code; `again`: from the run that was saved."""
     argv = [*shlex.split(command), "--out", str(directory)]
+    if command.split()[0] in SHORT_RUNS:
+        argv += ["--dtype", "float32"]  # so that a page's numbers are those of any processor
     if again:
         argv = ["gate" if command.startswith("gate ") else "report", str(directory)]
     finished = subprocess.run(

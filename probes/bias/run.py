@@ -26,7 +26,7 @@ from ...scoring.told import met_findings
 from ...shared_limits import BOUND
 from ...stats.sequential import sign_sequence
 from ..clusters import prompt_clusters
-from .again import measured_again, unshown_finding
+from .again import Again, measured_again, unshown_finding
 from .early import cluster_gaps, early_result, early_verdict
 from .judge import BiasResult, judge_bias
 from .looks import look_settles as settled_look
@@ -112,17 +112,24 @@ def _whole(session: Session, options: BiasOptions, extremes: Extremes) -> _Made:
     stream = shuffled_until_settled(session, options) if options.stop_early else session.scores(tally=tally)
     scores = _some(session, ScoreTable(extremes.watch(stream)))
     clusters = _clusters(session.source, scores)
-    result = _judged(session, scores, clusters, options, session.survey.sample)
+    some = _among(scores, session.survey.sample)
+    again = measured_again(session, some, options.templates, options.corrected)
+    result = _judged(session, scores, clusters, options, again)
     return _Made(scores, clusters, result, options.alpha)
 
 
 def _look_by_look(session: Session, options: BiasOptions, extremes: Extremes) -> _Made:
     """Pairs of the file until its verdict is settled."""
+    tried: dict[tuple[int, ...], Again] = {}  # looks mostly ask for the same pairs again
     for look in looked(session, options.looks, options.alpha, options.seed):
         scores = _some(session, ScoreTable(look.scores))
         clusters = _clusters(session.source, scores)
         own = replace(options, alpha=look.alpha)
-        result = _judged(session, scores, clusters, own, look.again)
+        some = _among(scores, look.again)
+        lines = tuple(pair.line for pair in some)
+        if lines not in tried:
+            tried[lines] = measured_again(session, some, options.templates, options.corrected)
+        result = _judged(session, scores, clusters, own, tried[lines])
         if look.last or settled_look(result, options.limit):
             break
     for _ in extremes.watch(look.scores):
@@ -142,15 +149,17 @@ def _some(session: Session, scores: ScoreTable) -> ScoreTable:
     )
 
 
+def _among(scores: ScoreTable, sample: Sequence[Pair]) -> list[Pair]:
+    """The pairs of `sample` that have a score."""
+    scored = set(scores.lines)
+    return [pair for pair in sample if pair.line in scored]
+
+
 def _judged(
-    session: Session, scores: ScoreTable, clusters: npt.NDArray[np.int64], options: BiasOptions,
-    sample: Sequence[Pair],
-) -> BiasResult:  # fmt: skip
-    """The verdict on these scores, with the pairs of `sample` in other templates and without prompt too."""
-    source, scored = session.source, set(scores.lines)
-    again = measured_again(
-        session, [pair for pair in sample if pair.line in scored], options.templates, options.corrected
-    )
+    session: Session, scores: ScoreTable, clusters: npt.NDArray[np.int64], options: BiasOptions, again: Again
+) -> BiasResult:
+    """The verdict on these scores, beside those of some pairs in other templates and without prompt."""
+    source = session.source
     result = judge_bias(
         scores,
         sides=source.sides,

@@ -42,7 +42,7 @@ def steered_gaps(
     of the other half. `neutral`: nats/token of the neutral sides, the mean over the folds. Raises
     `ProbeError` below six prompts, or for a model without a list of blocks.
     """
-    from ...scoring.steering import blocks
+    from ...scoring.engine import blocks
 
     try:
         count = len(blocks(session.loaded.model))

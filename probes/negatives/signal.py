@@ -30,7 +30,7 @@ MOSTLY = 0.80  # share of usable information on the surface
 REGIONS = [["no signal", 0.0, LEARNABLE], ["learnable", LEARNABLE, TRIVIAL], ["trivial", TRIVIAL, 1.0]]
 FORECAST = "forecast of held-out accuracy"
 
-States = npt.NDArray[np.float32]
+SideStates = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Views:
     mean_logps(rejected) in nats/token.
     """
 
-    chosen: States
-    rejected: States
+    chosen: SideStates
+    rejected: SideStates
     gaps: Floats
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from transformers import get_scheduler
 
 from ...progress import Advance
 from ...scoring.processes import exchange
+from ...training.adapted import adapted_products
 from ...training.checkpoint import put_weights, trainable_weights
 from ...training.data import Example, batches, sides_of
 from ...training.evaluate import side_sums
@@ -42,13 +44,22 @@ class Bench:
         self, model: torch.nn.Module, *, seed: int = 0, micro_tokens: int = 1024, plain: bool = False
     ) -> None:
         self.model, self.seed, self.micro_tokens = model, seed, micro_tokens
+        self.half = False  # whether frozen products are made in bfloat16
+        self._products = ExitStack()
+        self.compute(half=False)
         self.accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu")
         self.policy = self.accelerator.prepare(Policy(model, plain=plain))
         self.start = {name: weight.clone() for name, weight in trainable_weights(model).items()}
         self._seen: list[Moved] = []
 
+    def compute(self, *, half: bool) -> None:
+        """Frozen products in bfloat16 from now on, or in float32; `self.half` says whether any layer is."""
+        self._products.close()
+        self.half = bool(self._products.enter_context(adapted_products(self.model, half=half))) and half
+
     def put_away(self, model: torch.nn.Module) -> None:
         """Give `model` its own weights back; an adapter that it came with stays on it."""
+        self._products.close()
         mine: Any = self.model
         if mine is not model and hasattr(mine, "unload"):
             mine.unload()
@@ -62,7 +73,7 @@ class Bench:
         self.put(begun)
         later = begun.stages > 0
         if later and METHODS[recipe.method].reference:
-            items = self._rescored(items)
+            items = self.rescored(items)
         rows, rates = self._steps(recipe, steps, items, advance)
         weights = {name: weight.clone() for name, weight in trainable_weights(self.model).items()}
         early = begun.early if later else passed(rows, rates)
@@ -117,7 +128,7 @@ class Bench:
             yield [torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in parameters]
             stepper.optimizer.zero_grad()
 
-    def _rescored(self, items: Sequence[Example]) -> list[Example]:
+    def rescored(self, items: Sequence[Example]) -> list[Example]:
         """The items with the present model as their reference."""
         sums = self._sums(items)
         return [replace(item, reference=both) for item, both in zip(items, sums, strict=True)]

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from ...progress import Advance
 from ...scoring.model import LoadedModel
 from ...stats.behaviour import Half
-from ...training.behaviour import SHORTEST, Sampling, Written, asked, written
+from ...training.behaviour import SHORTEST, Sampling, States, Written, asked, written
 from ...training.data import Example, sides_of
 from ...training.policy import trainable_model
 from ...training.recipes import Recipe
 from ...training.samples import Samples, halves_of
+from .arithmetic import Arithmetic, compared
 from .bench import Bench, Tuned, joined
 from .judge import Trial
 from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
@@ -38,20 +39,22 @@ class Fold:
 class Course:
     """Trains and measures; `seconds` by phase and by method are what it took.
 
-    `everything`: pairs of the whole file, whose full run is forecast; `half`: pairs that are trained on.
+    `everything`: pairs of the whole file, whose full run is forecast; `trained`: pairs of one training half;
+    `half`: products with frozen weights may be made in bfloat16.
     """
 
     loaded: LoadedModel
     options: TrialOptions
     everything: int
-    half: int
+    trained: int
     plain: bool = False
+    half: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         options, size = self.options, self.loaded.facts.get("parameters")
-        self.stages = {m: recipes_of(size, m, options, self.half) for m in options.candidates}
-        self.steps = {m: schedule(s, self.half, options.steps) for m, s in self.stages.items()}
+        self.stages = {m: recipes_of(size, m, options, self.trained) for m in options.candidates}
+        self.steps = {m: schedule(s, self.trained, options.steps) for m, s in self.stages.items()}
         self.how = Sampling(options.samples, options.tokens or SHORTEST, options.prompts, options.seed)
         start = next(iter(self.stages.values()))[0]
         self.bench = Bench(
@@ -60,6 +63,7 @@ class Course:
         )  # fmt: skip
         self.tuned = replace(self.loaded, model=self.bench.model)
         self.folds: list[Fold] = []
+        self.states: States = {}  # of the starting model: both halves ask for the same responses
 
     def put_away(self) -> None:
         """Give the model its own weights back."""
@@ -70,6 +74,24 @@ class Course:
         """Updates that one fold takes: a stage that two candidates begin with is trained once."""
         plans = {tuple(plan[:k]) for plan in map(self._plan, self.stages) for k in range(1, len(plan) + 1)}
         return sum(plan[-1][1] for plan in plans)
+
+    def begin(self, train: Sequence[Example]) -> tuple[list[Example], Arithmetic | None]:
+        """The scored training pairs, in the arithmetic that the trial goes on with: bfloat16 products where
+        they are allowed and change little."""
+        self.bench.compute(half=self.half)  # not before: the session scores with the layers of this model
+        if not self.bench.half:
+            return list(train), None
+        half = self.scored(train)
+        found = compared(train, half)
+        if found.taken:
+            return half, found
+        self.bench.compute(half=False)
+        return list(train), found
+
+    def scored(self, items: Sequence[Example]) -> list[Example]:
+        """The items with the starting model's scores."""
+        self.bench.put()
+        return self.bench.rescored(items)
 
     def fold(self, train: Sequence[Example]) -> Fold:
         """A new training half; the first one's responses say how long a sample is."""
@@ -116,7 +138,9 @@ class Course:
         with self._clock("judge"):
             self.bench.put()
             halves = [
-                halves_of(self.tuned, fold.train, fold.unseen, fold.samples, self.how, self.plain)
+                halves_of(
+                    self.tuned, fold.train, fold.unseen, fold.samples, self.how, self.plain, known=self.states
+                )
                 for fold in self.folds
                 if self.how.samples
             ]

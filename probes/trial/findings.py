@@ -22,8 +22,7 @@ def nothing_learned(accuracy: Estimate) -> Finding | None:
     sides apart, the condition counts answers instead: of those that moved on unseen prompts, the share that
     moved to the chosen kind.
     Why: The accuracy on pairs already seen shows nothing: with shuffled labels it reaches 1. This accuracy is
-    measured on unseen pairs; on the eight sets of docs/validity.md it differed from that of full runs by .086
-    on average (`python bench/validity.py --write`).
+    measured on unseen pairs; how far it was from that of full runs on average, docs/validity.md says.
     Do: Use more, cleaner or clearer pairs; check the labels with `probe data` and `probe label`. If only the
     chosen side is wanted, train SFT. If the trial was short, make it longer: `--pairs` (in a gate
     `--trial-pairs`), `--learning-rate`.

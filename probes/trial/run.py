@@ -25,6 +25,7 @@ from ...scoring.told import met_findings
 from ...training.data import Example, examples, prompt_key, split_by_prompt
 from ...training.methods import METHODS
 from ...training.shipped import BATCHES
+from .arithmetic import Arithmetic, allowed, stated
 from .course import Course
 from .difficulty import difficulty
 from .judge import Trial, judge_trial
@@ -50,9 +51,9 @@ def trial_in(session: Session, options: TrialOptions) -> Run:
     pairs = list(session.source.pairs())
     design = designed(pairs, session, options)
     plain = session.scorer.proof is not None and session.scorer.proof.plain
-    course = Course(session.loaded, options, len(pairs), len(design.train), plain)
+    course = Course(session.loaded, options, len(pairs), len(design.train), plain, allowed(session))
     try:
-        measured, n = _looks(course, design, options)
+        measured, n, arithmetic = _looks(course, design, options)
     finally:
         course.put_away()
     what = f"{n} pairs: {course.phases()}"
@@ -63,10 +64,18 @@ def trial_in(session: Session, options: TrialOptions) -> Run:
         command="trial",
         created=created,
         estimates=measured.estimates,
-        findings=(*measured.findings, *met_findings(session)),
+        findings=(*measured.findings, *filter(None, [stated(arithmetic)]), *met_findings(session)),
         inputs={
             **session.inputs(),
-            "trial": {"pairs": n, "of": len(pairs), "recipe": facts, "methods": list(options.candidates)},
+            "trial": {
+                "pairs": n,
+                "of": len(pairs),
+                "recipe": facts,
+                "methods": list(options.candidates),
+                "arithmetic": arithmetic.facts()
+                if arithmetic
+                else {"products": str(session.loaded.dtype).removeprefix("torch.")},
+            },
         },
         config=config.current(),
         environment=environment(),
@@ -122,9 +131,11 @@ def sample_by_prompt(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
     return [pairs[i] for i in sorted(kept)]
 
 
-def _looks(course: Course, design: Design, options: TrialOptions) -> tuple[Measured, int]:
-    """One look, or two; with the number of pairs that were trained on or measured."""
-    train, first = design.scored(design.train), design.scored(design.first)
+def _looks(course: Course, design: Design, options: TrialOptions) -> tuple[Measured, int, Arithmetic | None]:
+    """One look, or two; with the number of pairs that were trained on or measured, and the arithmetic."""
+    train, arithmetic = course.begin(design.scored(design.train))
+    scored = course.scored if arithmetic and arithmetic.taken else design.scored
+    first = scored(design.first)
     own = replace(options, alpha=options.alpha / LOOKS)
     with progress("trial", 2 * course.updates, "steps") as advance:
         fold = course.fold(train)
@@ -132,15 +143,15 @@ def _looks(course: Course, design: Design, options: TrialOptions) -> tuple[Measu
         measured, n = _judged(course, own), len(train) + len(first)
         enough = not options.every and (settled(measured, own) or hopeless(measured))
         if enough or not design.second:
-            return measured, n
+            return measured, n, arithmetic
         why = "every drawn pair is asked for" if options.every else "unseen pairs settle nothing yet"
         print(f"trial: {why}; more are measured.", file=sys.stderr)
         if design.cross:
             course.measure(course.fold(first), train, advance)
         else:
-            course.measure(fold, design.scored(design.second), advance)
+            course.measure(fold, scored(design.second), advance)
             n += len(design.second)
-    return _judged(course, own), n
+    return _judged(course, own), n, arithmetic
 
 
 def _judged(course: Course, options: TrialOptions) -> Measured:

@@ -32,3 +32,27 @@ def test_scale_on_few_pairs(tmp_path):
     rows = json.loads((tmp_path / "scale.json").read_text())
     assert [row["pairs"] for row in rows] == [100, 200]
     assert all(row["peak_mb"] > 50 and row["cpu"] > 0 for row in rows)
+
+
+def test_best_against_best_by_hand(capsys, monkeypatch):
+    """Each engine takes whichever arithmetic it is fastest in."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    import scoring
+
+    made = {
+        "float32": {"medians": {"probe": 20.0, "trl": 50.0, "minicons": 45.0}},
+        "bfloat16": {"medians": {"probe": 10.0, "trl": 25.0, "minicons": 60.0}},
+    }
+    assert scoring.best_against_best(made) == {"trl": 2.5, "minicons": 4.5}
+    assert "of float32, bfloat16: trl 2.50, minicons 4.50" in capsys.readouterr().out
+
+
+def test_arithmetics_by_hand(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import arithmetic
+    import numpy as np
+
+    margins = {"peft": np.array([1.0, 2.0, -1.0]), "bfloat16": np.array([2.0, 4.0, -2.0])}
+    told = arithmetic.table({"peft": [4.0, 2.0, 8.0], "bfloat16": [2.0, 1.5, 5.0]}, margins)
+    assert "| peft | 1.00 | 1.00, 1.00, 1.00 | 0.67 | 1.000 | 67% |" in told
+    assert "| bfloat16 | 0.62 | 0.50, 0.75, 0.62 | 1.33 | 1.000 | 67% |" in told

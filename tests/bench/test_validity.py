@@ -96,7 +96,8 @@ def test_rules_are_held_against_each_other():
     assert "| gate | 1 of 2 | – | – |" in told
     assert "| always sft | 2 of 2 | 1 | 0 |" in told and "| always dpo | 0 of 2 | 0 | 1 |" in told
     assert "| never | 1 of 2 | 1 | 1 |" in told
-    assert "held the outcome: 1 of 2" in told
+    assert "held the outcome: 1 of 2;" in told
+    assert "missed it by: 0.127." in told  # of .1 and .15
     assert "paid: 1 of 1; where nothing did: 1 of 1" in told
     rows[0]["estimates"]["trial_accuracy"] = [0.6, 0.5, 0.7, 40, None]
     assert "after DPO: trial_accuracy 0.100." in tables.report(rows)
@@ -146,3 +147,22 @@ def test_what_the_tables_read_must_come_out_the_same(change, expected):
     """Another processor may round words of samples otherwise, and no more."""
     read = [validity.read_of({**OUTCOME, **more}) for more in ({}, change)]
     assert all(validity.same(read[0][name], read[1][name]) for name in OUTCOME) is expected
+
+
+def test_gates_before_and_after_by_hand():
+    def gate(key, decision, forecast, seconds, code):
+        estimates = {"forecast_accuracy": [forecast, 0.0, 1.0, 9, None]} if forecast else {}
+        return {"key": key, "method": "gate", "status": "pass", "decision": decision, "estimates": estimates,
+                "seconds": seconds, "code": code}  # fmt: skip
+
+    old = [
+        gate(*row, "old")
+        for row in (("a", "sft", 0.71, 100), ("b", "dpo", None, 80), ("only", "sft", 0.5, 1))
+    ]
+    new = [gate("a", "sft", 0.68, 60, "new"), gate("b", "do-not-train", 0.5, 40, "new")]
+    new += [{"key": "a", "method": "dpo"}, gate("same", "dpo", 0.5, 9, "old")]
+    old.append(gate("same", "sft", 0.5, 9, "old"))
+    told = tables.beside(old, new)
+    assert told.startswith("2 gates, 1 of them decided otherwise.")
+    assert "| a | pass, sft | pass, sft | 0.71, 0.68 | 0.60 |" in told
+    assert "| b | pass, dpo | pass, do-not-train | none, 0.50 | 0.50 |" in told and "only" not in told

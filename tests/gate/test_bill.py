@@ -87,6 +87,18 @@ def test_a_small_trial_trains_no_more_than_its_epochs():
     assert many == pytest.approx(3 * steps * batch * 100, rel=0.02)
 
 
+def test_short_runs_in_faster_arithmetic_are_billed_at_their_own_pace():
+    """All of the trial at half the seconds where a step of it takes half; nothing else changes."""
+    usual, faster = (
+        bill.probe_seconds(request(), 40, PACE, 4e-3, 10.0, short=short) for short in (None, 2e-3)
+    )
+    assert faster["trial"] < 0.6 * usual["trial"]
+    assert faster["trial"] > 0.5 * usual["trial"] - 1e-9
+    assert {k: v for k, v in faster.items() if k != "trial"} == {
+        k: v for k, v in usual.items() if k != "trial"
+    }
+
+
 def test_a_bounded_trait_is_on_the_bill():
     traits = bill.probe_seconds(request(limits={"effect:flattery": 0.1}), 200, PACE, 1e-3, 0.0)
     assert traits["effects"] > 3 * 200 * 0.1

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probe.scoring import attention
 from probe.scoring.attention import ATTENTION_NAME, make_layout, tree_attention
 from probe.scoring.encode import make_encoder
 from probe.scoring.engine import STRETCH, hidden_states, packs, plain_logps, token_logps
@@ -237,3 +238,36 @@ def test_plain_and_packed_name_the_same_tokens(tiny):
     side = EncodedSide((9, 8, 7, 6, 2), 2, 3, has_end=True)
     (packed,) = token_logps(tiny, [side])
     torch.testing.assert_close(packed, plain_logps(tiny, side), atol=1e-5, rtol=0)
+
+
+def test_gradients_of_a_cut_row_are_those_of_its_slices():
+    """Overlapping slices and several parts of a block, in float64 against autograd's own."""
+    places = [(slice(0, 3),), (slice(0, 3), slice(5, 7)), (slice(2, 4),)]
+    x = torch.randn(1, 2, 7, 3, dtype=torch.float64, requires_grad=True)
+    weights = [torch.randn(1, 2, n, 3, dtype=torch.float64) for n in (3, 5, 2)]
+
+    def slope(parts):
+        total = sum((part * w).sum() for part, w in zip(parts, weights, strict=True))
+        return torch.autograd.grad(total, x)[0]
+
+    mine, usual = attention._cut(x, places), [attention._gather(x, parts) for parts in places]
+    assert all(torch.equal(a, b) for a, b in zip(mine, usual, strict=True))
+    assert torch.allclose(slope(mine), slope(usual))
+    with torch.no_grad():
+        assert attention._cut(x, places)[0].grad_fn is None
+
+
+def test_gradients_are_the_same_to_the_last_bit(packable, pairs, make_tokenizer, monkeypatch):
+    """Of every weight, by one gradient a row and by autograd's slices."""
+    encoded = make_encoder(make_tokenizer("bpe"), pairs, "raw").many(pairs[:8])
+    sides = [side for c in encoded for side in (c.chosen, c.rejected)]
+
+    def slopes():
+        packable.zero_grad(set_to_none=True)
+        torch.cat(token_logps(packable, sides, budget=400)).sum().backward()
+        return [p.grad.clone() for p in packable.parameters() if p.grad is not None]
+
+    mine = slopes()
+    monkeypatch.setattr(attention, "_cut", lambda x, places: [attention._gather(x, p) for p in places])
+    usual = slopes()
+    assert mine and all(torch.equal(a, b) for a, b in zip(mine, usual, strict=True))

@@ -14,7 +14,7 @@ from probe.scoring import model as loading
 from probe.scoring.encode import make_encoder
 from probe.scoring.engine import sorted_packs
 from probe.scoring.gradients import gradient_products
-from probe.scoring.readout import depths, read_out
+from probe.scoring.readout import depths, pooled_states, read_out
 from probe.scoring.sampling import Draw, draw_samples
 from probe.scoring.service import Scorer
 from probe.training import evaluate
@@ -92,6 +92,12 @@ def test_reading_states_is_one_transfer_a_side(there, gpu):
     one = read[0]
     assert one.pooled.shape == (4, 32) and one.summed.shape == (32,) and one.top.dtype == bool
     assert len(one.logps) == len(one.entropies) == len(one.top) == len(sides[0].ids) - sides[0].start
+
+
+def test_reading_mean_states_is_one_transfer_a_pack(there, gpu):
+    sides = sides_of(make_encoder(there.tokenizer, PAIRS, "raw"))
+    states = dict(pooled_states(there.model, sides, 1))
+    assert len(states) == len(sides) and gpu.left == {"readout._arrays": 1} and states[0].shape == (32,)
 
 
 def test_gradients_are_one_transfer_a_side(there, gpu):

@@ -6,7 +6,8 @@ import torch
 
 from probe.errors import CannotMeasure
 from probe.scoring.encode import make_encoder
-from probe.scoring.readout import depths, read_out
+from probe.scoring.engine import blocks
+from probe.scoring.readout import depths, pooled_states, read_out
 
 
 @pytest.fixture
@@ -74,3 +75,28 @@ def test_non_finite_log_probs_are_told(tiny, sides):
         tiny.lm_head.weight[5] = float("nan")
     with pytest.raises(CannotMeasure, match="not finite"):
         list(read_out(tiny, sides[:2], (1,)))
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_pooled_states_are_those_of_the_readout_with_less_work(packable, sides, plain):
+    """Every layer, also the last one after its norm; nothing above the layer is run."""
+    ran, found = [], blocks(packable)
+    hooks = [b.register_forward_hook(lambda *_, k=k: ran.append(k)) for k, b in enumerate(found)]
+    for layer in range(1, len(found) + 1):
+        full = dict(read_out(packable, sides, (layer,), budget=200, plain=plain))
+        ran.clear()
+        before = [len(block._forward_hooks) for block in found]
+        states = dict(pooled_states(packable, sides, layer, budget=200, plain=plain))
+        assert states.keys() == full.keys() and set(ran) == set(range(layer))
+        for i, state in states.items():
+            assert np.allclose(state, full[i].pooled[0], atol=1e-5)
+        assert [len(block._forward_hooks) for block in found] == before
+    for hook in hooks:
+        hook.remove()
+
+
+def test_states_that_are_not_finite_are_refused(tiny, sides):
+    with torch.no_grad():
+        blocks(tiny)[0].mlp.down_proj.weight.fill_(float("nan"))
+    with pytest.raises(CannotMeasure, match="not finite"):
+        list(pooled_states(tiny, sides[:2], 1))

@@ -104,3 +104,23 @@ def test_a_line_is_counted_once_with_all_that_was_met_in_it():
     assert met.n == 3 and met.counts == {"merged": 1, "identical": 1, "prompt_fills": 1}
     assert met.excluded == [(3, "identical"), (9, "prompt_fills")]
     assert met.lines == {"merged": [3], "identical": [3], "prompt_fills": [9]}
+
+
+def test_looks_without_a_store_score_other_templates_once(session, monkeypatch):
+    """24 pairs in looks of 12 and 24 whose bound nothing settles; a sample of 8 is asked again once."""
+    from probe.probes.bias import looks, run
+
+    asked = []
+    measured = run.measured_again
+
+    def counted(opened, pairs, *rest):
+        asked.append([pair.line for pair in pairs])
+        return measured(opened, pairs, *rest)
+
+    monkeypatch.setattr(run, "measured_again", counted)
+    monkeypatch.setattr(run, "settled_look", lambda result, limit: False)
+    for most, times in ((8, 1), (256, 2)):
+        asked.clear()
+        monkeypatch.setattr(looks, "STABILITY_PAIRS", most)
+        bias_in(session(), BiasOptions(corrected=False, looks=(12, 24)))
+        assert len(asked) == times and len(set(map(tuple, asked))) == times

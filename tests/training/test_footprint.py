@@ -42,7 +42,7 @@ def test_the_model_is_as_before(model):
 
 def test_the_parts_by_hand():
     counts = fp.Counts(model=1000, linear=800, adapter=10, item=4, vocabulary=100)
-    found = fp.MeasuredSteps(counts, fp.Activations(5.0, 0.0, 1e-3), fp.Activations(7.0, 0.5, 1e-3))
+    found = fp.MeasuredSteps(counts, fp.Activations(5.0, 0.0, 1e-3), fp.Activations(7.0, 0.5, 1e-3), 1e-3)
     full, lora, qlora = (fp.footprint(found, tuning, 20) for tuning in ("full", "lora", "qlora"))
     assert (full.weights, full.gradients, full.optimizer) == (4000, 4000, 8000)
     assert full.activations == 7 * 20 + 0.5 * 400 and full.logits == 20 * 100 * 4 * 2

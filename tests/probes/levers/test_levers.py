@@ -49,8 +49,8 @@ def sides_of(opened, pairs):
 
 
 def test_steering_at_strength_0_is_the_model_and_leaves_no_hook(session):
-    from probe.scoring.engine import plain_logps
-    from probe.scoring.steering import blocks, steered_logps
+    from probe.scoring.engine import blocks, plain_logps
+    from probe.scoring.steering import steered_logps
 
     opened = session(sample(3))
     sides, model = sides_of(opened, sample(3)), opened.loaded.model

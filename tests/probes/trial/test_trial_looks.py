@@ -51,6 +51,9 @@ class Course:
     def __init__(self):
         self.done = []
 
+    def begin(self, train):
+        return list(train), None
+
     def fold(self, train):
         return list(train)
 
@@ -64,7 +67,7 @@ def looked(monkeypatch, design, *accuracies):
     monkeypatch.setattr(
         run, "_judged", lambda course, options: Measured((share("trial_accuracy", *next(told)),))
     )
-    _, n = run._looks(course, design, TrialOptions())
+    _, n, _ = run._looks(course, design, TrialOptions())
     return course.done, n
 
 
