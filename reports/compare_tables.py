@@ -12,7 +12,7 @@ from .axis import ends
 from .view import Column, IntervalCell, Table, details, named
 
 
-def compared(run: Run) -> Table:
+def changes_table(run: Run) -> Table:
     """Paired differences between the runs of a comparison; those in nats/token are drawn."""
     columns = (
         Column("measured"), Column("group"), Column("n", "right", drop=4), Column("difference", "right"),

@@ -29,7 +29,7 @@ def decided(run: Run) -> str:
         return refusal
     if deciding_fault(run):  # the next sentence says why, and what to do about it
         return f"{_first(run, decision)}{_although(run, decision)}{_strength(decision)}."
-    instead = allowed(str((decision.runner_up or {}).get("instead") or ""), decision)
+    instead = clauses_left(str((decision.runner_up or {}).get("instead") or ""), decision)
     because = _because(run, decision)
     text = _first(run, decision) + (f", because {because}" if because else _unshown(run, decision))
     text += _although(run, decision)
@@ -155,7 +155,7 @@ NOT_YET = "do not train yet"
 MOST_NAMES = 3  # conditions that the sentence names
 
 
-def allowed(text: str, decision: Decision) -> str:
+def clauses_left(text: str, decision: Decision) -> str:
     """The clauses of `text` that name no method other than the decided one."""
     named = methods(decision.method.replace("+", " "))
     kept = [clause for clause in re.split(r"; |, or ", text) if methods(clause) <= named]

@@ -8,7 +8,7 @@ from typing import Any
 from ..number_format import NONE, change, change_interval, interval, number, p_value, plain
 from ..records import BiasRow, Condition, Estimate, Run
 from .axis import ends
-from .compare_tables import compared, runs
+from .compare_tables import changes_table, runs
 from .effects_tables import attributes, lever_changes, trait_effects
 from .negatives_tables import authorship, pairs
 from .probe_sections import probe_tables
@@ -43,7 +43,7 @@ def tables(run: Run) -> list[Table]:
     """Every table that this run has something for, in the order of the report."""
     makers = (
         conditions, candidates, hardest, runs, hyper_parameters, groups, data_checks, lever_changes,
-        trait_effects, attributes, ladder, authorship, before_after, guard, compared, others, pairs, accepted,
+        trait_effects, attributes, ladder, authorship, before_after, guard, changes_table, others, pairs, accepted,
         time_spent,
     )  # fmt: skip
     return [table for table in (*(make(run) for make in makers), *probe_tables(run)) if table.rows]

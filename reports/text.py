@@ -149,7 +149,7 @@ REPORT_SECTIONS: tuple[TextSection, ...] = (
     _table(raced.candidates),
     _table(raced.hardest),
     _table(compare_tables.runs),
-    _table(compare_tables.compared),
+    _table(compare_tables.changes_table),
     _table(effects_tables.lever_changes),
     _table(effects_tables.trait_effects),
     _table(effects_tables.attributes),
