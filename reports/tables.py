@@ -43,8 +43,8 @@ def tables(run: Run) -> list[Table]:
     """Every table that this run has something for, in the order of the report."""
     makers = (
         conditions, candidates, hardest, runs, hyper_parameters, groups, data_checks, lever_changes,
-        trait_effects, attributes, ladder, authorship, before_after, guard, changes_table, others, pairs, accepted,
-        time_spent,
+        trait_effects, attributes, ladder, authorship, before_after, guard, changes_table, others, pairs,
+        accepted, time_spent,
     )  # fmt: skip
     return [table for table in (*(make(run) for make in makers), *probe_tables(run)) if table.rows]
 
