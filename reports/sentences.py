@@ -248,6 +248,8 @@ def _advised(finding: Finding, run: Run, more: str = "") -> str:
     """A finding as one sentence, with its remedy where one is given that fits the decision."""
     message, remedy = (text.strip().rstrip(".") for text in (finding.message, finding.remedy))
     fits = methods(remedy) <= own(run)
+    if run.command == "trial" and finding.code == "PB501" and remedy and fits:
+        return f"{remedy}."  # the sentence on the short training, which comes first, has told the fact
     what = f". Remedy: {lowered(remedy)}" if remedy and fits and ". " not in remedy else ""
     return f"{message[:1].upper()}{message[1:]}{more}{what}."
 

@@ -357,3 +357,22 @@ def test_training_is_reasoned_by_what_was_shown_and_never_by_what_was_not(answer
     assert told.startswith("Train"), told
     assert (f", because {because}" in told) if because else ("because" not in told)
     assert "not shown" not in told
+
+
+def test_a_trial_says_once_that_nothing_is_shown_and_then_what_to_do():
+    found = Estimate("trial_accuracy", 0.5, 0.24, 0.76, 40, 1.0, "t", "share")
+    doubt = Finding(
+        "PB501", "warning", "the margin rises in 50% [24%, 76%], not shown to be better than chance",
+        "Use more or clearer pairs.",
+    )  # fmt: skip
+    other = Finding("PB505", "warning", "the model learns the length", "Match the lengths.")
+    told = " ".join(
+        summary(Run("trial", "now", Verdict("measured", 0), estimates=(found,), findings=(doubt,)))
+    )
+    assert (
+        told.count("50%") == 1 and told.count("chance") == 1 and told.endswith("Use more or clearer pairs.")
+    )
+    told = " ".join(
+        summary(Run("trial", "now", Verdict("measured", 0), estimates=(found,), findings=(other,)))
+    )
+    assert "The model learns the length. Remedy: match the lengths." in told
