@@ -52,10 +52,21 @@ def _written(run: Run, what: str, *, like: bool | None = None) -> str:
     """What became of the answers; `like`: whether the ranking before it in the sentence was learnt."""
     up = run.estimate("behaviour_up")
     if up is None or up.value is None or up.low is None or up.high is None:
-        return ""
+        return _unjudged(run) if up is not None and like else ""
     of = f"of {count(up.n, 'answer')} that moved, {measured(up)} went to the chosen kind"
     if up.low > CHANCE:
         return f"{what} follows: {of}." if like is not False else f"{what} moves all the same: {of}."
     if up.high < CHANCE:
         return f"{what} goes the other way: {of}."
     return f"{what} is not shown to follow: {of}."
+
+
+def _unjudged(run: Run) -> str:
+    """Where margins rose and no answer was judged: that nothing is known of what the model then writes."""
+    judge = run.estimate("behaviour_judge")
+    if judge is None or judge.value is None or judge.low is None or judge.low > CHANCE:
+        return ""
+    return (
+        "what the model then writes is not judged, since a judge of its answers is right on "
+        f"{measured(judge)} of unseen pairs."
+    )

@@ -376,3 +376,25 @@ def test_a_trial_says_once_that_nothing_is_shown_and_then_what_to_do():
         summary(Run("trial", "now", Verdict("measured", 0), estimates=(found,), findings=(other,)))
     )
     assert "The model learns the length. Remedy: match the lengths." in told
+
+
+@pytest.mark.parametrize(
+    ("margins", "judge", "told"),
+    [
+        ((0.71, 0.58), (0.64, 0.49), True),
+        ((0.71, 0.58), (0.64, 0.51), False),
+        ((0.55, 0.4), (0.64, 0.49), False),
+    ],
+)
+def test_margins_that_rise_without_a_judge_of_answers_say_so(margins, judge, told):
+    """Nothing is known then of what the model writes, and a reader would take one for the other."""
+    estimates = (
+        Estimate("trial_accuracy", *margins, 0.9, 45, None, "t", "share"),
+        Estimate("behaviour_judge", *judge, 0.8, 45, None, "t", "share"),
+        Estimate("behaviour_up", None, None, None, 45, None, "not judged", "share"),
+    )
+    text = " ".join(summary(Run("trial", "now", Verdict("measured", 0), estimates=estimates)))
+    clause = (
+        "; what the model then writes is not judged, since a judge of its answers is right on 64% [49%, 80%]"
+    )
+    assert (clause in text) is told
