@@ -165,14 +165,15 @@ def _judged(course: Course, options: TrialOptions) -> Measured:
 
 
 def settled(measured: Measured, options: TrialOptions) -> bool:
-    """Whether the gate's condition is decided, either way: by samples where they are judged, else by ranking.
+    """Whether the gate's condition is decided, either way: by samples, or by ranking where none are taken.
 
-    Samples are those of the best of all candidates, so they are tested at the look's alpha over the number of
-    candidates. Fewer than `LEAST` settle nothing, however one-sided.
+    Where a judge is not heard yet, more pairs may let it be: margins alone end no look. Samples are those of
+    the best of all candidates, so they are tested at the look's alpha over the number of candidates. Fewer
+    than `LEAST` settle nothing, however one-sided.
     """
     told = {e.name: e for e in measured.estimates}
     moved, tests = told.get("behaviour_up"), len(options.candidates)
-    if moved is None or moved.value is None:
+    if moved is None:
         moved, tests = told["trial_accuracy"], 1
     return moved.p is not None and moved.n >= LEAST and moved.p <= options.alpha / tests
 

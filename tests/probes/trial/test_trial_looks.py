@@ -32,6 +32,7 @@ def share(name, value, p=None):
         ),
         ([share("trial_accuracy", 0.45, 0.6), share("behaviour_up@sft", 0.7)], False, False),
         ([share("trial_accuracy", 0.45, 0.6), share("behaviour_up", None)], False, True),
+        ([share("trial_accuracy", 0.9, 1e-6), share("behaviour_up", None)], False, False),
         ([share("trial_accuracy", 0.5, 1.0), share("behaviour_up", 0.9, 1e-6)], True, False),
         ([share("trial_accuracy", 0.2, 1e-5)], True, True),
         ([replace(share("trial_accuracy", 1.0, 1e-3), n=12)], False, False),
