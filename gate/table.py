@@ -146,7 +146,7 @@ ROWS: tuple[Row, ...] = (
         (Not(LEARNS), RANKS),
         "do-not-train",
         "given pairs are ranked better, but what the model writes is not shown to follow",
-        "DPO raised every held-out margin on many of the sets of docs/validity.md, and on none did samples "
+        "DPO raised every held-out margin on several sets of docs/validity.md, and on none did samples "
         "move up beyond chance",
         "moderate",
         "a trial whose samples move to the chosen kind",

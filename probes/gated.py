@@ -105,6 +105,7 @@ class Work:
     def depends(self) -> dict[str, Any]:
         """All that a probe's result depends on: file, model, encoding and the options that reach it."""
         from ..scoring.identity import identity
+        from .trial.arithmetic import allowed
 
         asked, session = self.request, self.session
         return {
@@ -112,6 +113,7 @@ class Work:
             "pairs": session.survey.facts["sha256"],
             "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],
             "device": session.loaded.facts.get("device"),
+            "bfloat16": allowed(session),  # of the trial's products: by --dtype, the processor, the processes
             "options": [
                 asked.alpha,
                 asked.beta,

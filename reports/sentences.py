@@ -14,7 +14,7 @@ from ..number_format import count, measured, number
 from ..records import Estimate, Finding, Run, Severity
 from ..shared_limits import CHANCE, TRIVIAL
 from .advice import beliefs, lowered, methods, own
-from .trial_sentence import would_learn
+from .trial_sentence import told_before, would_learn
 from .view import model_name, sides
 
 DISFAVOURED = {"favours chosen": "rejected", "favours rejected": "chosen"}
@@ -248,8 +248,8 @@ def _advised(finding: Finding, run: Run, more: str = "") -> str:
     """A finding as one sentence, with its remedy where one is given that fits the decision."""
     message, remedy = (text.strip().rstrip(".") for text in (finding.message, finding.remedy))
     fits = methods(remedy) <= own(run)
-    if run.command == "trial" and finding.code == "PB501" and remedy and fits:
-        return f"{remedy}."  # the sentence on the short training, which comes first, has told the fact
+    if remedy and fits and told_before(run, finding.code):
+        return f"{remedy}."
     what = f". Remedy: {lowered(remedy)}" if remedy and fits and ". " not in remedy else ""
     return f"{message[:1].upper()}{message[1:]}{more}{what}."
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from ..number_format import count, measured, number
 from ..records import Run
 from ..shared_limits import CHANCE
@@ -70,3 +72,16 @@ def _unjudged(run: Run) -> str:
         "what the model then writes is not judged, since a judge of its answers is right on "
         f"{measured(judge)} of unseen pairs."
     )
+
+
+# Findings whose fact the first sentence of a trial's paragraph tells, and the clause that tells it.
+CLAUSES: Mapping[str, Callable[[Run], str]] = {
+    "PB501": would_learn,
+    "PB503": _sinks,
+    "PB510": lambda run: _written(run, "what the model writes"),
+}
+
+
+def told_before(run: Run, code: str) -> bool:
+    """Whether a trial's paragraph has told the fact of such a finding in its first sentence."""
+    return run.command == "trial" and code in CLAUSES and bool(CLAUSES[code](run))

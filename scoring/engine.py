@@ -8,7 +8,9 @@ the model's own forward, used by the self-proof and for models whose state canno
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -53,6 +55,34 @@ def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:
             return module
     raise LookupError(f"{type(inner).__name__} has no list of {count} blocks")
+
+
+class _Reached(Exception):
+    """A forward that has come as far as it is wanted."""
+
+
+def block_outputs(model: PreTrainedModel, row: dict[str, Any], which: Sequence[int]) -> list[torch.Tensor]:
+    """The outputs [tokens, hidden] of some blocks for one row of inputs; the forward ends with the highest.
+
+    A model whose layers are spread over devices runs to its end, where its weights are put away. Raises
+    `LookupError` as `blocks` does.
+    """
+    found, seen = blocks(model), {}
+    ends = not hasattr(model, "hf_device_map")
+
+    def keep(k: int, _module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        seen[k] = (output if isinstance(output, torch.Tensor) else output[0])[0]
+        if ends and k == max(which):
+            raise _Reached
+
+    hooks = [found[k].register_forward_hook(partial(keep, k)) for k in which]
+    try:
+        with suppress(_Reached):
+            model.base_model(**row)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [seen[k] for k in which]
 
 
 def check_ids(model: PreTrainedModel, largest: int) -> None:

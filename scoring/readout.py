@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from ..errors import CannotMeasure
 from .attention import tree_attention_on
-from .engine import BUDGET, blocks, causal_lm, forward, packed_row, sorted_packs
+from .engine import BUDGET, block_outputs, causal_lm, forward, packed_row, sorted_packs
 from .head import head_of
 from .scores import EncodedSide, LogProbs
 
@@ -120,33 +120,14 @@ def pooled_states(
         yield from zip(pack, made, strict=True)
 
 
-class _Reached(Exception):
-    """A forward that has come as far as it is wanted."""
-
-
 def _states_at(model: PreTrainedModel, row: dict[str, Any], layer: int) -> torch.Tensor:
-    """States [tokens, hidden] of a layer; the forward ends there.
-
-    The last layer's are those after the norm. A model whose layers are spread over devices runs to its end,
-    since its weights are put away there.
-    """
-    whole = layer >= model.config.get_text_config().num_hidden_layers or hasattr(model, "hf_device_map")
-    if whole:
-        states: torch.Tensor = model.base_model(**row, output_hidden_states=True).hidden_states[layer][0]
-        return states
-    found: list[torch.Tensor] = []
-
-    def stop(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
-        found.append((output if isinstance(output, torch.Tensor) else output[0])[0])
-        raise _Reached
-
-    hook = blocks(model)[layer - 1].register_forward_hook(stop)
-    try:
-        with suppress(_Reached):
-            model.base_model(**row)
-    finally:
-        hook.remove()
-    return found[0]
+    """States [tokens, hidden] of a layer: of the last one after its norm, or where the blocks are not known,
+    by a whole forward."""
+    if layer < model.config.get_text_config().num_hidden_layers:
+        with suppress(LookupError):
+            return block_outputs(model, row, [layer - 1])[0]
+    states: torch.Tensor = model.base_model(**row, output_hidden_states=True).hidden_states[layer][0]
+    return states
 
 
 def _alone(model: PreTrainedModel, side: EncodedSide) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .engine import blocks, causal_lm, plain_logps
+from .engine import block_outputs, blocks, causal_lm, plain_logps
 from .model import LoadedModel
 from .scores import EncodedSide, LogProbs
 from .service import STORE
@@ -30,27 +30,15 @@ def mean_states(
     advance: Callable[[float], None] = lambda _: None,
 ) -> Vector:  # fmt: skip
     """The mean output of some blocks over each side's scored tokens, float32 [sides, layers, hidden]."""
-    model, found = causal_lm(loaded.model), blocks(loaded.model)
+    model = causal_lm(loaded.model)
     device = model.get_input_embeddings().weight.device
     rows = []
     for side in sides:
-        seen: dict[int, torch.Tensor] = {}
-        hooks = [found[k].register_forward_hook(_keeper(seen, k)) for k in layers]
-        try:
-            model.base_model(input_ids=torch.tensor([side.ids], device=device), use_cache=False)  # no head
-        finally:
-            for hook in hooks:
-                hook.remove()
-        rows.append(torch.stack([seen[k][0, side.start :].float().mean(0) for k in layers]).cpu().numpy())
+        row = {"input_ids": torch.tensor([side.ids], device=device), "use_cache": False}
+        means = [states[side.start :].float().mean(0) for states in block_outputs(model, row, layers)]
+        rows.append(torch.stack(means).cpu().numpy())
         advance(1)
     return np.stack(rows)
-
-
-def _keeper(seen: dict[int, torch.Tensor], layer: int) -> Callable[..., None]:
-    def keep(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
-        seen[layer] = output if isinstance(output, torch.Tensor) else output[0]
-
-    return keep
 
 
 @contextmanager

@@ -30,11 +30,12 @@ ELSEWHERE = {
 }
 
 
-def name(request=REQUEST, facts=FACTS, sha="s", template="raw", length=512, chat=True):
+def name(request=REQUEST, facts=FACTS, sha="s", template="raw", length=512, chat=True, exact=False):
     session = SimpleNamespace(
         survey=SimpleNamespace(facts={"sha256": sha}),
         loaded=SimpleNamespace(facts=facts),
         encoder=SimpleNamespace(template=template, max_length=length, chat=chat),
+        exact=exact,
     )
     return cache.entry_name("trial", Work(request, _session=session).depends())
 
@@ -75,3 +76,16 @@ def test_the_plan_follows_the_pairs_of_the_trial_and_the_file():
     assert few["numerics"] == (4, 4) and few["bias"] == (5 + 3 * 5, 0) and few["negatives"] == (10, 0)
     assert few["trial"][0] == 5
     assert plan.costs(0)[2].forward == plan.costs(0)[3].forward == 0
+
+
+@pytest.mark.parametrize("change", ["--dtype float32", "several processes", "another processor"])
+def test_the_arithmetic_of_the_trial(monkeypatch, change):
+    """What was measured in bfloat16 is no answer where float32 is asked for, or is all that can be had."""
+    facts = {**FACTS, "dtype": "float32", "device": "cpu"}
+    monkeypatch.setattr("probe.probes.trial.arithmetic.has_bfloat16_units", lambda: True)
+    quick = name(facts=facts)
+    if change == "several processes":
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    if change == "another processor":
+        monkeypatch.setattr("probe.probes.trial.arithmetic.has_bfloat16_units", lambda: False)
+    assert name(facts=facts, exact=change == "--dtype float32") != quick

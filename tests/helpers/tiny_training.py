@@ -92,7 +92,12 @@ def loaded(tokenizer):
     """The tiny model as the loader would give it."""
 
     def load(seed=0, dtype=torch.float32):
-        facts = {"name": "tiny", "weights_sha256": f"{seed:064d}", "dtype": str(dtype), "device": "cpu"}
+        facts = {
+            "name": "tiny",
+            "weights_sha256": f"{seed:064d}",
+            "dtype": str(dtype).removeprefix("torch."),
+            "device": "cpu",
+        }
         return LoadedModel(tiny_llama(seed, dtype), tokenizer, "tiny", torch.device("cpu"), dtype, facts)
 
     return load

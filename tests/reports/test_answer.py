@@ -359,23 +359,35 @@ def test_training_is_reasoned_by_what_was_shown_and_never_by_what_was_not(answer
     assert "not shown" not in told
 
 
-def test_a_trial_says_once_that_nothing_is_shown_and_then_what_to_do():
-    found = Estimate("trial_accuracy", 0.5, 0.24, 0.76, 40, 1.0, "t", "share")
-    doubt = Finding(
-        "PB501", "warning", "the margin rises in 50% [24%, 76%], not shown to be better than chance",
-        "Use more or clearer pairs.",
-    )  # fmt: skip
-    other = Finding("PB505", "warning", "the model learns the length", "Match the lengths.")
-    told = " ".join(
-        summary(Run("trial", "now", Verdict("measured", 0), estimates=(found,), findings=(doubt,)))
+def trial_of(*findings):
+    """A trial in which half of the margins rose, the chosen side lost and most answers moved away."""
+    estimates = (
+        Estimate("trial_accuracy", 0.5, 0.24, 0.76, 40, 1.0, "t", "share"),
+        Estimate("trial_chosen_change", -0.3, -0.4, -0.2, 40, 0.01, "t", "nats/token"),
+        Estimate("behaviour_up", 0.2, 0.1, 0.35, 40, 0.01, "t", "share"),
     )
-    assert (
-        told.count("50%") == 1 and told.count("chance") == 1 and told.endswith("Use more or clearer pairs.")
-    )
-    told = " ".join(
-        summary(Run("trial", "now", Verdict("measured", 0), estimates=(found,), findings=(other,)))
-    )
+    run = Run("trial", "now", Verdict("measured", 0), estimates=estimates, findings=findings)
+    return " ".join(summary(run))
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "once"),
+    [("PB501", "the margin rises in 50% [24%, 76%], not better than chance", "50%"),
+     ("PB503", "unseen chosen responses change by -0.300 nats/token", "nats/token"),
+     ("PB510", "of the prompts whose samples moved, 8 moved up and 32 down", "moved")],
+)  # fmt: skip
+def test_a_trial_tells_a_fact_once_and_then_what_to_do(code, message, once):
+    told = trial_of(Finding(code, "warning", message, "Use more or clearer pairs."))
+    assert told.count(once) == 1 and told.endswith(" Use more or clearer pairs.") and message[1:] not in told
+
+
+def test_a_trial_tells_what_its_first_sentence_has_not():
+    told = trial_of(Finding("PB505", "warning", "the model learns the length", "Match the lengths."))
     assert "The model learns the length. Remedy: match the lengths." in told
+    alone = Run(
+        "trial", "now", Verdict("measured", 0), findings=(Finding("PB503", "warning", "it falls", "Stop."),)
+    )
+    assert "It falls. Remedy: stop." in " ".join(summary(alone))
 
 
 @pytest.mark.parametrize(

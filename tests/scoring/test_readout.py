@@ -6,7 +6,7 @@ import torch
 
 from probe.errors import CannotMeasure
 from probe.scoring.encode import make_encoder
-from probe.scoring.engine import blocks
+from probe.scoring.engine import block_outputs, blocks
 from probe.scoring.readout import depths, pooled_states, read_out
 
 
@@ -100,3 +100,25 @@ def test_states_that_are_not_finite_are_refused(tiny, sides):
         blocks(tiny)[0].mlp.down_proj.weight.fill_(float("nan"))
     with pytest.raises(CannotMeasure, match="not finite"):
         list(pooled_states(tiny, sides[:2], 1))
+
+
+@pytest.mark.parametrize("kind", ["no list of blocks", "layers over devices"])
+def test_states_of_a_model_that_cannot_be_stopped(tiny, sides, monkeypatch, kind):
+    """A model without a list of blocks, or whose layers are put away at the end, is run whole."""
+    full = dict(read_out(tiny, sides, (1,), budget=200))
+    if kind == "no list of blocks":
+        tiny.base_model.layers = torch.nn.Sequential(*tiny.base_model.layers)
+        with pytest.raises(LookupError, match="no list"):
+            blocks(tiny)
+    else:
+        tiny.hf_device_map = {"": "cpu"}
+    for i, state in pooled_states(tiny, sides, 1, budget=200):
+        assert np.allclose(state, full[i].pooled[0], atol=1e-5)
+
+
+def test_outputs_of_several_blocks_come_in_the_order_asked_for(tiny, sides):
+    row = {"input_ids": torch.tensor([sides[0].ids]), "use_cache": False}
+    with torch.no_grad():
+        states = tiny(**row, output_hidden_states=True).hidden_states
+        second, first = block_outputs(tiny, row, [1, 0])
+    assert torch.allclose(first, states[1][0]) and torch.allclose(second, states[2][0])
