@@ -105,7 +105,8 @@ class Work:
     def depends(self) -> dict[str, Any]:
         """All that a probe's result depends on: file, model, encoding and the options that reach it."""
         from ..scoring.identity import identity
-        from .trial.arithmetic import allowed
+        from ..scoring.processes import world
+        from ..training.adapted import has_bfloat16_units
 
         asked, session = self.request, self.session
         return {
@@ -113,7 +114,8 @@ class Work:
             "pairs": session.survey.facts["sha256"],
             "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],
             "device": session.loaded.facts.get("device"),
-            "bfloat16": allowed(session),  # of the trial's products: by --dtype, the processor, the processes
+            # What decides the arithmetic of a trial, beside the model's own.
+            "arithmetic": [session.exact, world() == 1, has_bfloat16_units()],
             "options": [
                 asked.alpha,
                 asked.beta,
