@@ -112,9 +112,13 @@ def _gate(run: Run) -> str | None:
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
     if missing:
         return _line(run, "gate", carried=GATED)
-    if codes[:1] == ("PB501",) and not _levers_measured(run):
+    if codes[:1] in UNSHOWN and not _levers_measured(run):
         return _line(run, "levers")
     return f"probe explain {codes[0]}" if codes else None
+
+
+# A decision that rests on a trial which showed nothing: of its answers or margins, or with no finding beside.
+UNSHOWN = (("PB501",), ("PB705",))
 
 
 def _levers_measured(run: Run) -> bool:

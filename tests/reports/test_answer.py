@@ -30,7 +30,7 @@ from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
 from probe.reports.advice import advised_findings as advised
 from probe.reports.answer import PLANS, answered, summary
 from probe.reports.decided import decided
-from probe.reports.next_step import next_told
+from probe.reports.next_step import next_command, next_told
 from probe.reports.renderers import RENDERERS
 from probe.reports.sentences import deciding_fault
 from probe.reports.text import render
@@ -357,6 +357,22 @@ def test_training_is_reasoned_by_what_was_shown_and_never_by_what_was_not(answer
     assert told.startswith("Train"), told
     assert (f", because {because}" in told) if because else ("because" not in told)
     assert "not shown" not in told
+
+
+@pytest.mark.parametrize("code", ["PB501", "PB705"])
+def test_what_costs_no_training_is_also_the_next_command(code):
+    """The paragraph says to try a system prompt in its place: so does the command, until it was tried."""
+    condition = Condition("trial_accuracy", "all", None, 0.5, "inconclusive", "PB501", "12 of the 20 pairs")
+    decision = Decision(
+        "do-not-train", (), {}, (Reason(code, "why", "x"),), {"instead": "try a system prompt"}
+    )
+    run = Run(
+        "gate", "now", Verdict("inconclusive", 1, (condition,)), decision,
+        inputs={"pairs": {"path": "p.jsonl", "n": 24}},
+    )  # fmt: skip
+    assert next_command(run) == "probe levers p.jsonl"
+    tried = Estimate("lever_system", 0.1, 0.0, 0.2, 24, None, "t", "share")
+    assert next_command(dataclasses.replace(run, estimates=(tried,))) == f"probe explain {code}"
 
 
 def trial_of(*findings):
