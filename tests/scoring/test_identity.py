@@ -25,6 +25,7 @@ def session(facts=FACTS, sha="s", source=SOURCE, **encoding):
         survey=SimpleNamespace(facts={"sha256": sha}),
         loaded=SimpleNamespace(facts=facts),
         encoder=SimpleNamespace(**{**ENCODING, **encoding}),
+        exact=False,
     )
 
 
