@@ -205,8 +205,8 @@ def expected(
     Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.
     """
     from ..probes.pace import pace
-    from ..probes.trial.arithmetic import allowed
     from ..scoring.quantized import is_quantized
+    from ..scoring.rounding import allowed
     from ..training.footprint import measured_steps
     from ..training.recipes import recipe as values_of
 

@@ -105,8 +105,7 @@ class Work:
     def depends(self) -> dict[str, Any]:
         """All that a probe's result depends on: file, model, encoding and the options that reach it."""
         from ..scoring.identity import identity
-        from ..scoring.processes import world
-        from ..training.adapted import has_bfloat16_units
+        from ..scoring.rounding import allowed
 
         asked, session = self.request, self.session
         return {
@@ -114,8 +113,7 @@ class Work:
             "pairs": session.survey.facts["sha256"],
             "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],
             "device": session.loaded.facts.get("device"),
-            # What decides the arithmetic of a trial, beside the model's own.
-            "arithmetic": [session.exact, world() == 1, has_bfloat16_units()],
+            "arithmetic": allowed(session),
             "options": [
                 asked.alpha,
                 asked.beta,

@@ -44,6 +44,15 @@ def available() -> bool:
     )
 
 
+def has_bfloat16_units() -> bool:
+    """Whether this processor multiplies bfloat16 matrices faster than float32 ones (AVX512-BF16, AMX)."""
+    if platform.machine() not in X86:
+        return False
+    read = getattr(torch.cpu, "get_capabilities", None)  # not every torch has it
+    known = read() if read else {}
+    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
+
+
 def _gains(layer: torch.nn.Module) -> TypeGuard[torch.nn.Linear]:
     """A linear layer that is nothing more: no subclass, no hook of accelerate's in place of its forward."""
     if type(layer) is not torch.nn.Linear or "forward" in layer.__dict__:

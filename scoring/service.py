@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -122,6 +122,18 @@ class Scorer:
             part.scores.append(PairScore(pair.id, *sides_scored, pair.group, pair.line, codes.flags))
         return part
 
+    def window(self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair]) -> WindowResult:
+        """The scores of pairs whose encoding is at hand; what it met in them is not noted."""
+        return self._window(pairs, encoded, lambda _: None)
+
+    def under(self, encoder: Encoder, met: Met) -> Scorer:
+        """A scorer of the same model, store and proof under another encoder, which counts for itself."""
+        return replace(self, encoder=encoder, met=met, new=0, cached=0)
+
+    def floor(self) -> float:
+        """Largest packed-to-plain difference seen on this model, nats/token; 0 if unproven."""
+        return self.proof.difference if self.proof else 0.0
+
     @torch.no_grad()
     def side_logps(
         self,
@@ -160,7 +172,7 @@ class Scorer:
         """Packs of indices with their log-probs. Out of memory halves the budget and goes on."""
         if not sides:
             return
-        self._prove(max(len(side.ids) for side in sides))
+        self.prove(max(len(side.ids) for side in sides))
         todo = list(range(len(sides)))
         while todo:
             left = set(todo)
@@ -187,11 +199,13 @@ class Scorer:
             together = torch.cat(values).cpu().numpy()  # one transfer a pack
             yield pack, np.split(together, np.cumsum([len(logps) for logps in values[:-1]]))
 
-    def _prove(self, longest: int) -> None:
+    def prove(self, longest: int) -> Proof:
+        """The self-proof, made at the first call, for sequences of up to `longest` tokens."""
         if self.proof is None:
             self.proof = prove(self.loaded.model, self.loaded.dtype, longest)
             if self.proof.plain:
                 print(f"probe: {self.proof.fact}; scoring one sequence at a time.", file=sys.stderr)
+        return self.proof
 
     def halve(self) -> None:
         """Half the tokens a pack, told the first time. Raises `CannotMeasure` where none fit."""

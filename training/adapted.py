@@ -8,7 +8,6 @@ the head stay float32: a small change of the adapter is so not rounded away by a
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,15 +17,6 @@ import torch
 
 from ..scoring.products import LEAST_WEIGHTS
 from ..scoring.quantized import is_quantized
-
-
-def has_bfloat16_units() -> bool:
-    """Whether this processor multiplies bfloat16 matrices faster than float32 ones (AVX512-BF16, AMX)."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return False
-    read = getattr(torch.cpu, "get_capabilities", None)  # not every torch has it
-    known = read() if read else {}
-    return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
 
 
 @contextmanager

@@ -9,9 +9,7 @@ import torch
 
 from ...pairs.record import Pair
 from ...progress import progress
-from ...scoring.engine import causal_lm
 from ...scoring.generate import answered_side, answers
-from ...scoring.proof import prove
 from ...scoring.readout import Readout, depths, read_out
 from ...scoring.sampling import Draw, end_ids
 from ...scoring.scores import EncodedPair, EncodedSide
@@ -92,8 +90,4 @@ def closing_token(session: Session, codes: Sequence[EncodedPair]) -> int:
 
 def must_be_plain(session: Session, codes: Sequence[EncodedPair]) -> bool:
     """Whether this model must be run one sequence at a time; the self-proof is made once a session."""
-    scorer = session.scorer
-    if scorer.proof is None:
-        longest = max((len(side.ids) for side in both(codes)), default=1)
-        scorer.proof = prove(causal_lm(session.loaded.model), session.loaded.dtype, longest)
-    return scorer.proof.plain
+    return session.scorer.prove(max((len(side.ids) for side in both(codes)), default=1)).plain

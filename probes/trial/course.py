@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from ...progress import Advance
 from ...scoring.model import LoadedModel
+from ...scoring.rounding import Rounding
 from ...stats.behaviour import Half
 from ...training.behaviour import SHORTEST, Sampling, States, Written, asked, written
 from ...training.data import Example, sides_of
 from ...training.policy import trainable_model
 from ...training.recipes import Recipe
 from ...training.samples import Samples, halves_of
-from .arithmetic import Arithmetic, compared
+from .arithmetic import compared
 from .bench import Bench, Tuned, joined
 from .judge import Trial
 from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
@@ -75,7 +76,7 @@ class Course:
         plans = {tuple(plan[:k]) for plan in map(self._plan, self.stages) for k in range(1, len(plan) + 1)}
         return sum(plan[-1][1] for plan in plans)
 
-    def begin(self, train: Sequence[Example]) -> tuple[list[Example], Arithmetic | None]:
+    def begin(self, train: Sequence[Example]) -> tuple[list[Example], Rounding | None]:
         """The scored training pairs, in the arithmetic that the trial goes on with: bfloat16 products where
         they are allowed and change little."""
         self.bench.compute(half=self.half)  # not before: the session scores with the layers of this model

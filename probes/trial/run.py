@@ -20,12 +20,13 @@ from ...progress import Advance, progress
 from ...records import Measured, Run, together
 from ...runs import environment, now
 from ...scoring.model import LoadedModel
+from ...scoring.rounding import Rounding, allowed
 from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings
 from ...training.data import Example, examples, prompt_key, split_by_prompt
 from ...training.methods import METHODS
 from ...training.shipped import BATCHES
-from .arithmetic import Arithmetic, allowed, stated
+from .arithmetic import stated
 from .course import Course
 from .difficulty import difficulty
 from .judge import Trial, judge_trial
@@ -131,7 +132,7 @@ def sample_by_prompt(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
     return [pairs[i] for i in sorted(kept)]
 
 
-def _looks(course: Course, design: Design, options: TrialOptions) -> tuple[Measured, int, Arithmetic | None]:
+def _looks(course: Course, design: Design, options: TrialOptions) -> tuple[Measured, int, Rounding | None]:
     """One look, or two; with the number of pairs that were trained on or measured, and the arithmetic."""
     train, arithmetic = course.begin(design.scored(design.train))
     scored = course.scored if arithmetic and arithmetic.taken else design.scored

@@ -82,10 +82,10 @@ def test_the_plan_follows_the_pairs_of_the_trial_and_the_file():
 def test_the_arithmetic_of_the_trial(monkeypatch, change):
     """What was measured in bfloat16 is no answer where float32 is asked for, or is all that can be had."""
     facts = {**FACTS, "dtype": "float32", "device": "cpu"}
-    monkeypatch.setattr("probe.training.adapted.has_bfloat16_units", lambda: True)
+    monkeypatch.setattr("probe.scoring.rounding.has_bfloat16_units", lambda: True)
     quick = name(facts=facts)
     if change == "several processes":
         monkeypatch.setenv("WORLD_SIZE", "2")
     if change == "another processor":
-        monkeypatch.setattr("probe.training.adapted.has_bfloat16_units", lambda: False)
+        monkeypatch.setattr("probe.scoring.rounding.has_bfloat16_units", lambda: False)
     assert name(facts=facts, exact=change == "--dtype float32") != quick

@@ -49,7 +49,7 @@ def work(tmp_path, tiny_model_dir, monkeypatch):
 def run(work, *names):
     """The tokens that each of these probes forwards, in this order."""
     spent = {}
-    work.session.scorer._prove(64)  # the self-proof has passes of its own
+    work.session.scorer.prove(64)  # the self-proof has passes of its own
     for probe in sorted((p for p in PROBES if p.name in names), key=lambda p: names.index(p.name)):
         with counted(work.session.loaded.model) as tokens:
             probe.run(work)

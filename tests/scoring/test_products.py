@@ -101,3 +101,16 @@ def test_without_the_operator_nothing_changes(monkeypatch, everywhere):
     layer = torch.nn.Linear(8, 8)
     with products.fast_products(layer):
         assert "forward" not in layer.__dict__
+
+
+@pytest.mark.parametrize(
+    ("machine", "known", "has"),
+    [("x86_64", {"amx_bf16": True}, True), ("AMD64", {"avx512_bf16": True}, True), ("x86_64", {}, False),
+     ("arm64", {"amx_bf16": True}, False)],
+)  # fmt: skip
+def test_processors(monkeypatch, machine, known, has):
+    monkeypatch.setattr(products.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert products.has_bfloat16_units() is has
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert products.has_bfloat16_units() is False

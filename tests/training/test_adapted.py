@@ -143,16 +143,3 @@ def test_the_models_of_scoring_are_taken(monkeypatch, llama):
     linear = [m for m in wrapped.modules() if hasattr(m, "lora_A")]
     with adapted.adapted_products(wrapped) as layers:
         assert layers == len(linear) > 0
-
-
-@pytest.mark.parametrize(
-    ("machine", "known", "has"),
-    [("x86_64", {"amx_bf16": True}, True), ("AMD64", {"avx512_bf16": True}, True), ("x86_64", {}, False),
-     ("arm64", {"amx_bf16": True}, False)],
-)  # fmt: skip
-def test_processors(monkeypatch, machine, known, has):
-    monkeypatch.setattr(adapted.platform, "machine", lambda: machine)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    assert adapted.has_bfloat16_units() is has
-    monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert adapted.has_bfloat16_units() is False

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from probe.probes.trial import arithmetic
-from probe.probes.trial.arithmetic import Arithmetic, compared, stated
+from probe.probes.trial.arithmetic import compared, stated
 from probe.probes.trial.options import TrialOptions
 from probe.probes.trial.run import trial_in
+from probe.scoring import rounding
 from probe.scoring.options import ModelOptions
+from probe.scoring.rounding import Rounding
 from probe.scoring.session import Session, Source
 from probe.training import adapted
 
@@ -33,7 +34,7 @@ def test_differences_by_hand():
 
 @pytest.mark.parametrize(("widened", "taken"), [(0.0, True), (0.01, True), (0.0101, False)])
 def test_taken_up_to_one_percent(widened, taken):
-    found = Arithmetic(20, 0.008, 0.03, widened, 1)
+    found = Rounding(20, 0.008, 0.03, widened, 1)
     assert found.taken is taken and (stated(found) is not None) is taken
     assert found.facts()["products"] == ("bfloat16" if taken else "float32")
 
@@ -44,9 +45,9 @@ def test_pairs_without_any_spread_cannot_say_what_noise_is():
 
 
 def test_the_note_says_how_far():
-    text = stated(Arithmetic(20, 0.0081, 0.031, 0.001, 0)).message
+    text = stated(Rounding(20, 0.0081, 0.031, 0.001, 0)).message
     assert "0.0081 nats/token" in text and "0.031 at most" in text and "otherwise" not in text
-    assert "2 of 20 pairs are ranked otherwise" in stated(Arithmetic(20, 0.0081, 0.031, 0.001, 2)).message
+    assert "2 of 20 pairs are ranked otherwise" in stated(Rounding(20, 0.0081, 0.031, 0.001, 2)).message
 
 
 @pytest.mark.parametrize(
@@ -54,16 +55,16 @@ def test_the_note_says_how_far():
     [(False, 1, True, True), (True, 1, True, False), (False, 2, True, False), (False, 1, False, False)],
 )
 def test_where_it_is_tried(monkeypatch, exact, processes, units, may):
-    monkeypatch.setattr(arithmetic, "world", lambda: processes)
-    monkeypatch.setattr(arithmetic, "has_bfloat16_units", lambda: units)
-    assert arithmetic.allowed(SimpleNamespace(exact=exact)) is may
+    monkeypatch.setattr(rounding, "world", lambda: processes)
+    monkeypatch.setattr(rounding, "has_bfloat16_units", lambda: units)
+    assert rounding.allowed(SimpleNamespace(exact=exact)) is may
 
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch, loaded, pairs):
     """A session on a processor with such units, all of whose layers are large enough."""
     monkeypatch.setattr(adapted, "LEAST_WEIGHTS", 1)
-    monkeypatch.setattr(arithmetic, "has_bfloat16_units", lambda: True)
+    monkeypatch.setattr(rounding, "has_bfloat16_units", lambda: True)
     path = tmp_path / "pairs.jsonl"
     rows = [{"prompt": p.prompt, "chosen": p.chosen, "rejected": p.rejected} for p in pairs]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -85,7 +86,7 @@ def tried(session):
 
 
 def test_a_trial_in_bfloat16_says_so_and_learns_the_same(opened, monkeypatch):
-    monkeypatch.setattr(arithmetic, "WIDENED", 10.0)  # a random model's gaps hardly spread
+    monkeypatch.setattr(rounding, "WIDENED", 10.0)  # a random model's gaps hardly spread
     facts, notes, run = tried(opened())
     assert facts["products"] == "bfloat16" and facts["pairs"] == 12 and facts["noise"] > 0 and len(notes) == 1
     facts, notes, exact = tried(opened("float32"))
@@ -96,7 +97,7 @@ def test_a_trial_in_bfloat16_says_so_and_learns_the_same(opened, monkeypatch):
 
 
 def test_a_trial_whose_noise_is_too_large_goes_on_in_float32(opened, monkeypatch):
-    monkeypatch.setattr(arithmetic, "WIDENED", -1.0)
+    monkeypatch.setattr(rounding, "WIDENED", -1.0)
     facts, notes, run = tried(opened())
     assert facts["products"] == "float32" and facts["noise"] > 0 and not notes
     _, _, exact = tried(opened("float32"))
