@@ -15,3 +15,4 @@ AGREEMENT = 0.8  # of a blind re-label with the file's labels; convention of a p
 SATURATED = 0.99  # training accuracy at which nothing is left to learn; a convention
 CHOSEN_SHARE = 0.2  # of |log p|, that chosen responses may lose where token counts are unknown; a convention
 PERPLEXITY_RATIO = 1.2  # of watched texts, after training over before; a convention
+WIDENED = 0.01  # share that rounding may add to an interval: its own resampling differs by more

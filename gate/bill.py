@@ -16,7 +16,7 @@ from ..number_format import number
 from ..probes.bias.sizes import FEW_MORE, sizes
 from ..probes.cost import clocked
 from ..probes.effects.gated import forwards
-from ..probes.gated import GateRequest
+from ..probes.gated import GateRequest, sharing
 from ..probes.numerics.judge import STEP_PAIRS
 from ..probes.trial.gated import RACE_STAGES, affordable
 from ..records import Finding
@@ -90,9 +90,9 @@ def probe_seconds(
     return {
         "data": 6 * n * pace.reading,
         "numerics": STEP_PAIRS * pace.plain * (2 * pace.forward + step),
-        "negatives": text + 1.3 * read * (pace.pair + pace.alone) * pace.forward,
-        "bias": (max(looked - read, 0) + 2 * again) * pace.pair * pace.forward,
-        "effects": forwards(n, request.limits) * pace.pair * pace.forward,
+        "negatives": text + 1.3 * read * (pace.pair + pace.alone) * pace.scoring,
+        "bias": (max(looked - read, 0) + 2 * again) * pace.pair * pace.scoring,
+        "effects": forwards(n, request.limits) * pace.pair * pace.scoring,
         "trial": _trial_seconds(request, n, _in_short_runs(pace, step, short), short or step, most),
     }
 
@@ -204,7 +204,7 @@ def expected(
 
     Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.
     """
-    from ..probes.pace import pace
+    from ..probes.half import gate_pace
     from ..scoring.quantized import is_quantized
     from ..scoring.rounding import allowed
     from ..training.footprint import measured_steps
@@ -215,7 +215,7 @@ def expected(
             "--plan, --budget: the bill is measured on plain weights, and these are quantised. Name the "
             "model without --quantize; QLoRA is a line of the bill."
         )
-    n, found = session.survey.n, pace(session)
+    n, found = session.survey.n, gate_pace(sharing(session))
     steps = measured_steps(
         session.loaded.model, values_of("dpo", session.loaded.facts.get("parameters"), n=n),
         half=allowed(session),

@@ -16,6 +16,7 @@ from . import cache
 from .bill import duration, probe_seconds, text_seconds
 from .registry import Probe
 
+SCORED = frozenset({"negatives", "bias", "effects"})  # probes that score pairs themselves
 STEP_FORWARDS = 3.0  # forwards that a forward with its backward pass is worth
 
 
@@ -59,12 +60,13 @@ def schedule_probes(work: Work, on: Sequence[Probe], known: Mapping[str, float] 
         return Schedule()
     if known is not None:
         return _expecting(known, new)
-    from ..probes.pace import pace
+    from ..probes.half import gate_pace
 
     try:
         with alive("estimating the time"):
-            found = pace(work.session, writes=any(p.name == "trial" for p in new))
-            reads = any(p.name == "negatives" for p in new)
+            names = {p.name for p in new}
+            found = gate_pace(work.session, writes="trial" in names, scores=bool(SCORED & names))
+            reads = "negatives" in names
             text = text_seconds(work.session, work.pairs) if reads else 0.0
     except Exception:
         return Schedule()

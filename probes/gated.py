@@ -89,6 +89,13 @@ class Work:
         return self._session
 
     @property
+    def scoring(self) -> Session:
+        """The session that pairs are scored in: where it may be, that of a copy in bfloat16."""
+        from .half import scoring_session
+
+        return scoring_session(self.session)
+
+    @property
     def loaded(self) -> bool:
         """Whether any probe of this gate needs the model."""
         return self._session is not None

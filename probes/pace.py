@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .cost import clocked, distinct_tokens
 
 if TYPE_CHECKING:
+    from ..pairs.record import Pair
     from ..scoring.scores import EncodedSide
     from ..scoring.session import Session
 
@@ -21,7 +24,7 @@ class Pace:
     """Seconds per token forward, of reading a pair's line, and of writing a token; tokens of a pair.
 
     `pair` and `alone`: distinct tokens of a pair given its prompt and without it; `longest`: of any pair;
-    `plain`: tokens of its two sequences, one by one.
+    `plain`: tokens of its two sequences, one by one; `scoring`: as `forward`, where a gate scores pairs.
     """
 
     forward: float
@@ -31,20 +34,19 @@ class Pace:
     alone: float
     longest: int
     plain: float
+    scoring: float
 
 
 def pace(session: Session, *, writes: bool = True) -> Pace:
-    """Measured on the first pairs; nothing is stored. `writes` False: nothing is written, which takes 0."""
+    """Measured on some pairs, whose scores are kept. `writes` False: nothing is written, which takes 0."""
     pairs = session.survey.sample
     some = pairs[:PACE_PAIRS]
     given = [c for c in session.encoder.many(pairs) if len(c.chosen.ids) > c.chosen.start]
     alone = session.encoder.many([session.encoder.neutral(pair) for pair in some])
     sizes = [distinct_tokens([c.chosen.ids, c.rejected.ids]) for c in given]
-    sides = [
-        side for c in given[:PACE_PAIRS] for side in (c.chosen, c.rejected) if len(side.ids) > side.start
-    ]
+    sides = scored_sides(session, some)
     _, read = clocked(lambda: sum(1 for _ in session.source.pairs()))
-    forward = _forward(session, sides)
+    forward = forward_pace(session, sides)
     return Pace(
         forward,
         _writing(session, [side.ids[: side.start] for side in sides[::2][:TRIAL_PROMPTS]]) if writes else 0.0,
@@ -53,20 +55,40 @@ def pace(session: Session, *, writes: bool = True) -> Pace:
         sum(distinct_tokens([c.chosen.ids, c.rejected.ids]) for c in alone) / max(len(alone), 1),
         max(sizes, default=0),
         sum(len(c.chosen.ids) + len(c.rejected.ids) for c in given) / max(len(given), 1),
+        forward,
     )
 
 
-def _forward(session: Session, sides: Sequence[EncodedSide]) -> float:
-    """Seconds per distinct token of a packed forward, after one over a few of the sides to warm up."""
+def longest(session: Session) -> int:
+    """Tokens of the longest sequence of the file's sample: the self-proof goes as far."""
+    codes = session.encoder.many(session.survey.sample)
+    return max((len(side.ids) for c in codes for side in (c.chosen, c.rejected)), default=1)
+
+
+def scored_sides(session: Session, pairs: Sequence[Pair]) -> list[EncodedSide]:
+    """The sides of the pairs that have a token to score."""
+    codes = session.encoder.many(pairs)
+    return [side for c in codes for side in (c.chosen, c.rejected) if len(side.ids) > side.start]
+
+
+def forward_pace(session: Session, sides: Sequence[EncodedSide]) -> float:
+    """Seconds per distinct token of a forward, after one over a few of the sides to warm up. What comes out
+    is kept as the sides' scores."""
     import torch
 
     from ..scoring.engine import token_logps
 
     if not sides:
         return 0.0
+    scorer = session.scorer
+    plain = scorer.prove(longest(session)).plain
     with torch.no_grad():
-        token_logps(session.loaded.model, sides[:WARM_UP_SIDES])
-        _, taken = clocked(lambda: token_logps(session.loaded.model, sides))
+        token_logps(session.loaded.model, sides[:WARM_UP_SIDES], plain=plain)
+        found, taken = clocked(lambda: token_logps(session.loaded.model, sides, plain=plain))
+    known = scorer.store.get(sides) if scorer.store else []
+    made = [logps.cpu().numpy() for logps in found]
+    new = [i for i, logps in enumerate(known) if logps is None and np.isfinite(made[i]).all()]
+    scorer.keep([sides[i] for i in new], [made[i] for i in new])
     return taken / distinct_tokens([side.ids for side in sides])
 
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..shared_limits import WIDENED as WIDENED
 from .processes import world
 from .products import has_bfloat16_units
 
 if TYPE_CHECKING:
     from .session import Session
-
-WIDENED = 0.01  # share by which an interval may grow: less than the resampling that makes it differs by
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +62,5 @@ def rounding(exact: Sequence[float], half: Sequence[float]) -> Rounding:
 
 
 def allowed(session: Session) -> bool:
-    """Whether bfloat16 may be tried: float32 was not asked for, one process, a processor with units for it."""
+    """Whether bfloat16 may be tried: no --dtype was given, one process, and a processor with units for it."""
     return not session.exact and world() == 1 and has_bfloat16_units()

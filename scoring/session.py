@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import heapq
-import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
-from ..pairs.fields import parse_fields, parse_sides
-from ..pairs.formats import fingerprint
-from ..pairs.read import Reading, read_pairs
 from ..pairs.record import Pair, text_of
 from ..progress import progress
 from ..records import to_json
@@ -24,12 +19,15 @@ from .flags import FLAGS, Met, describe
 from .model import LoadedModel, load_model
 from .options import ModelOptions as ModelOptions
 from .options import is_endpoint
+from .rounding import Rounding
 from .scores import EncodedPair, PairScore, SideScore
 from .served import ServedScorer, served_model
 from .service import Scorer, open_store
+from .source import STABILITY_PAIRS as STABILITY_PAIRS
+from .source import Source as Source
+from .source import Survey as Survey
 from .templates import special_texts
 
-STABILITY_PAIRS = 256  # at most so many, drawn by seed, are scored again under other templates and premises
 KEPT_PAIRS = 40  # worst and best pairs kept with their words
 
 
@@ -40,59 +38,6 @@ class ScoreDisplay(Protocol):
         """Take the gap of a pair of `group`."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A pair file and how to read it. `survey` reads it once before any model is loaded."""
-
-    path: Path
-    fields: Mapping[str, str]
-    sides: tuple[str, str]
-    skip_bad: bool = False
-
-    @classmethod
-    def of(cls, path: Path, fields: str | None, sides: str | None, skip_bad: bool) -> Source:
-        """A source from the options as they were typed. Raises `ProbeError` for malformed ones."""
-        return cls(path, parse_fields(fields), parse_sides(sides), skip_bad)
-
-    def pairs(self) -> Reading:
-        """The pairs as a stream."""
-        return read_pairs(self.path, fields=self.fields, skip_bad=self.skip_bad)
-
-    def survey(self, seed: int) -> Survey:
-        """Count the pairs and draw a sample; every bad line is told before minutes are spent on good ones."""
-        reading, draw = self.pairs(), random.Random(seed)
-        first: list[Pair] = []
-        sample: list[Pair] = []
-        for i, pair in enumerate(reading):
-            if i < STABILITY_PAIRS:
-                first.append(pair)
-                sample.append(pair)
-            elif (j := draw.randrange(i + 1)) < STABILITY_PAIRS:
-                sample[j] = pair
-        facts = {
-            "path": str(self.path),
-            "sha256": fingerprint(self.path),
-            "n": reading.n,
-            "dropped": len(reading.bad),
-            "dropped_lines": [bad.line for bad in reading.bad[:100]],
-        }
-        return Survey(facts, first, sorted(sample, key=lambda pair: pair.line))
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What one reading of the file told: facts for the report, its first pairs, a uniform sample."""
-
-    facts: Mapping[str, Any]
-    first: Sequence[Pair]
-    sample: Sequence[Pair]
-
-    @property
-    def n(self) -> int:
-        """Pairs in the file."""
-        return int(self.facts["n"])
 
 
 def _loaded(options: ModelOptions) -> LoadedModel:
@@ -108,8 +53,21 @@ def _loaded(options: ModelOptions) -> LoadedModel:
 
 
 @dataclass
+class HalfSession:
+    """A session's copy in bfloat16, None where it is not taken; `rounding` says how far its gaps are off, and
+    `forward` is its pace in seconds per distinct token."""
+
+    session: Session | None = None
+    rounding: Rounding | None = None
+    forward: float = 0.0
+
+
+@dataclass
 class Session:
-    """A loaded model with the encoder and store for one pair file. `exact`: a dtype was asked for."""
+    """A loaded model with the encoder and store for one pair file.
+
+    `exact`: a dtype was asked for, or the file comes with probe; `half`: in bfloat16, once that was tried.
+    """
 
     source: Source
     survey: Survey
@@ -117,6 +75,7 @@ class Session:
     encoder: Encoder
     scorer: Scorer
     exact: bool = False
+    half: HalfSession | None = None
 
     @classmethod
     def open(
@@ -141,7 +100,8 @@ class Session:
             loaded = replace(loaded, facts={**loaded.facts, "from_bfloat16": far})
         store = None if options.no_cache or given else open_store(loaded)
         kind = ServedScorer if remote else Scorer
-        return cls(source, survey, loaded, encoder, kind(loaded, encoder, store), options.dtype is not None)
+        exact = options.dtype is not None or source.bundled
+        return cls(source, survey, loaded, encoder, kind(loaded, encoder, store), exact)
 
     def scores(self, what: str = "scoring", tally: ScoreDisplay | None = None) -> Iterator[PairScore]:
         """The score of every pair of the file, with progress (and a `tally` of the groups) on stderr."""
@@ -171,8 +131,7 @@ class Session:
             else make_encoder(self.loaded.tokenizer, pairs, template, self.encoder.max_length)
         )
         met = Met() if altered or template is not None else self.scorer.met
-        own = self.scorer
-        other = type(own)(self.loaded, encoder, own.store, own.budget, own.proof, met)
+        other = self.scorer.under(encoder, met)
         with progress(what, len(pairs)) as advance:
             scores = list(other.scores(pairs, advance))
         self.scorer.new += other.new
@@ -180,11 +139,20 @@ class Session:
         self.scorer.proof = self.scorer.proof or other.proof
         return scores
 
+    def let_half_go(self) -> None:
+        """Free the copy's weights; its pairs stay counted as this session's."""
+        if self.half and (copy := self.half.session):
+            self.scorer.new += copy.scorer.new
+            self.scorer.cached += copy.scorer.cached
+            self.half.session = None
+
     def inputs(self) -> dict[str, Any]:
         """The `inputs` of `run.json`."""
         proof, met = self.scorer.proof, self.scorer.met
         excluded = met.excluded
+        copy = self.half.session.scorer if self.half and self.half.session else None
         return {
+            **({"arithmetic": self.half.rounding.facts()} if self.half and self.half.rounding else {}),
             "pairs": dict(self.survey.facts),
             "model": {
                 **self.loaded.facts,
@@ -194,8 +162,8 @@ class Session:
             },
             "sides": list(self.source.sides),
             "scores": {
-                "new": self.scorer.new,
-                "stored": self.scorer.cached,
+                "new": self.scorer.new + (copy.new if copy else 0),
+                "stored": self.scorer.cached + (copy.cached if copy else 0),
                 "excluded": [{"line": line, "why": why} for line, why in excluded[:100]],
                 "excluded_count": len(excluded),
                 "excluded_why": dict(Counter(FLAGS[why] for _, why in excluded)),
@@ -207,7 +175,7 @@ class Session:
 
     def noise_floor(self) -> float:
         """Largest packed-to-plain difference seen on this model, nats/token; 0 if unproven."""
-        return self.scorer.proof.difference if self.scorer.proof else 0.0
+        return self.scorer.floor()
 
     def _kernel(self) -> str:
         if isinstance(self.scorer, ServedScorer):

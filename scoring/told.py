@@ -124,8 +124,11 @@ def met_findings(session: Session) -> tuple[Finding, ...]:
 
 
 def once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings of several probes on one file, in which what the encoder met is told once: of most pairs."""
-    every = tuple(findings)
+    """Findings of several probes on one file: equal ones once, what the encoder met once, of most pairs."""
+    every: list[Finding] = []
+    for finding in findings:
+        if finding not in every:
+            every.append(finding)
     most: dict[str, Finding] = {}
     for finding in every:
         if finding.code in _CODES and finding.estimate is not None:

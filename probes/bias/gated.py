@@ -21,6 +21,7 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
 def measure(work: Work) -> Measured:
     """Both sides scored in several templates, and the flip budget from the same scores."""
     from ..clusters import prompt_clusters
+    from ..half import half_finding
     from ..negatives.flip_budget import flip_budget
     from .run import BiasOptions, measure_bias_in
 
@@ -30,7 +31,7 @@ def measure(work: Work) -> Measured:
         request.alpha, request.bound, seed=request.seed, looks=request.effort.looks,
         limit=None if limit is None or isinstance(limit, bool) else float(limit),
     )  # fmt: skip
-    measured = measure_bias_in(work.session, options)
+    measured = measure_bias_in(work.scoring, options)
     work.bias, work.scores, work.rows = measured.run.bias, measured.scores, measured.rows
     lines = set(measured.scores.lines)
     clusters = prompt_clusters(pair.prompt for pair in request.source.pairs() if pair.line in lines)
@@ -38,5 +39,7 @@ def measure(work: Work) -> Measured:
         measured.scores, beta=request.beta, alpha=measured.alpha, clusters=clusters, seed=request.seed
     )
     most = sizes(work.pairs, request.effort.looks)[-1]
-    reads = Measured(details={"reads": [{"probe": "bias", "most": most}]})
+    reads = Measured(
+        findings=half_finding(work.session), details={"reads": [{"probe": "bias", "most": most}]}
+    )
     return together([part_of(measured.run), Measured(budget.estimates, budget.findings), reads])

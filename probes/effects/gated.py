@@ -61,7 +61,7 @@ def measure(work: Work) -> Measured:
     traits = _traits(named.values())
     options = EffectsOptions(traits, alpha=asked.alpha, seed=asked.seed)
     parts = [_attributes(work, {name for name, one in named.items() if isinstance(one, Attribute)})]
-    parts += [traits_in(work.session, options)] if traits else []
+    parts += [traits_in(work.scoring, options)] if traits else []
     whole = together(parts)
     return replace(whole, estimates=tuple(e for e in whole.estimates if e.name in named))
 

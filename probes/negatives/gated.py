@@ -14,6 +14,7 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
 
 def measure(work: Work) -> Measured:
     """What the rejected side gives away, what can be learnt from it, who wrote it."""
+    from ..half import half_finding
     from .run import measure_negatives_in
     from .work import NegativesOptions
 
@@ -21,7 +22,8 @@ def measure(work: Work) -> Measured:
     options = NegativesOptions(
         alpha=request.alpha, seed=request.seed, plan=None, ches=False, most=request.effort.states
     )
-    return together(measure_negatives_in(work.session, options).parts)
+    parts = measure_negatives_in(work.scoring, options).parts
+    return together([*parts, Measured(findings=half_finding(work.session))])
 
 
 def measure_text(work: Work) -> Measured:

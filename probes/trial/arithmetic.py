@@ -28,8 +28,7 @@ def stated(found: Rounding | None) -> Finding | None:
     for the frozen weights alone; activations, the adapter, its gradients and the head are float32. The pairs
     of the training half were scored both ways, and the difference widens the interval of their mean gap by
     {WIDENED:.0%} at most; where it would widen it more, the trial stays in float32.
-    Why: The short runs are most of what a gate costs. Scores of `probe bias`, and all that a gate
-    scores outside its trial, are float32 always, so that they can be stored and compared.
+    Why: The short runs are most of what a gate costs.
     Do: Nothing. `--dtype float32` makes everything in float32.
     Source: `bench/gate.py`; the difference is measured in every run.
     """

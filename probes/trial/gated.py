@@ -46,6 +46,7 @@ def measure(work: Work) -> Measured:
     from .run import trial_in
 
     request = work.request
+    work.session.let_half_go()  # its memory: the trial's own arithmetic has copies of the weights too
     pairs = request.effort.trial * request.trial_pairs
     options = TrialOptions(
         steps=_steps(work, pairs),

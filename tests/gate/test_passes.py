@@ -40,7 +40,7 @@ def work(tmp_path, tiny_model_dir, monkeypatch):
             for i in range(n)
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        options = ModelOptions(str(tiny_model_dir), no_cache=True)
+        options = ModelOptions(str(tiny_model_dir), dtype="float32", no_cache=True)
         return Work(GateRequest(Source.of(path, None, None, False), options, **how))
 
     return make

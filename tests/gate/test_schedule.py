@@ -22,7 +22,9 @@ def test_the_whole_stands_before_the_parts_and_each_part_says_how_far_it_is():
     assert timed.at("data") == "" and Schedule().opening() == ""
 
 
-PACE = Pace(forward=1e-3, writing=2e-3, reading=1e-5, pair=100.0, alone=60.0, longest=300, plain=150.0)
+PACE = Pace(
+    forward=1e-3, writing=2e-3, reading=1e-5, pair=100.0, alone=60.0, longest=300, plain=150.0, scoring=1e-3
+)
 BY_NAME = {probe.name: probe for probe in PROBES}
 
 
@@ -31,7 +33,7 @@ def work(monkeypatch):
     """Work on 40 pairs whose warm-up gives `PACE` and 7 s of classifying; nothing is kept."""
     source = Source.of(Path("p.jsonl"), None, None, False)
     made = SimpleNamespace(request=GateRequest(source, ModelOptions()), pairs=40, session=None)
-    monkeypatch.setattr("probe.probes.pace.pace", lambda session, writes: PACE)
+    monkeypatch.setattr("probe.probes.half.gate_pace", lambda session, writes, scores: PACE)
     monkeypatch.setattr(schedules, "text_seconds", lambda session, n: 7.0)
     monkeypatch.setattr(schedules, "part_name", lambda probe, work: probe.name if probe.keeps else "")
     monkeypatch.setattr(schedules.cache, "read", lambda name: None)
@@ -55,14 +57,14 @@ def test_a_part_that_is_kept_is_not_expected_and_all_kept_need_no_warm_up(work, 
         schedules.cache, "read", lambda name: ("part", "yesterday") if name == "trial" else None
     )
     assert "trial" not in schedules.schedule_probes(work, PROBES).expected
-    monkeypatch.setattr("probe.probes.pace.pace", None)
+    monkeypatch.setattr("probe.probes.half.gate_pace", None)
     assert schedules.schedule_probes(work, [BY_NAME["trial"], BY_NAME["data"]]).expected == {}
 
 
 def test_a_bill_made_already_is_taken_and_a_warm_up_that_fails_expects_nothing(work, monkeypatch):
     known = {"trial": 60.0, "bias": 3.0, "effects": 0.0}
     assert schedules.schedule_probes(work, PROBES, known).expected == {"bias": 3.0, "trial": 60.0}
-    monkeypatch.setattr("probe.probes.pace.pace", lambda session, writes: 1 / 0)
+    monkeypatch.setattr("probe.probes.half.gate_pace", lambda session, writes, scores: 1 / 0)
     assert schedules.schedule_probes(work, PROBES).expected == {}
 
 
