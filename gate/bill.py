@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 GIB = 2**30
 MEMORY_UNITS = {"gib": GIB, "gb": 10**9, "mib": 2**20, "mb": 10**6}
 TEXT = 1500  # pairs whose text is classified at most
-SAMPLE_TOKENS, SAMPLES_PER_PROMPT = 40, 2  # most tokens of a sample, samples per prompt
+SAMPLES_PER_PROMPT = 2
 JUDGED_PROMPTS = 96
 
 
@@ -114,7 +114,7 @@ def _trial_seconds(request: GateRequest, n: int, pace: Pace, step: float, most: 
     trained = RACE_STAGES * min(steps * recipe["batch"], recipe["epochs"] * half) * pace.pair * step
     scored = (asked + 3 * half) * pace.pair * pace.forward
     read_prompt = max(pace.pair - pace.alone, 0) * pace.forward
-    written = 4 * prompts * (SAMPLES_PER_PROMPT * SAMPLE_TOKENS * pace.writing + read_prompt)
+    written = 4 * prompts * (SAMPLES_PER_PROMPT * pace.sample * pace.writing + read_prompt)
     judged = (6 * prompts * SAMPLES_PER_PROMPT + asked) * (pace.pair / 2) * pace.forward
     measured = scored + written + judged
     if not most:

@@ -24,7 +24,8 @@ class Pace:
     """Seconds per token forward, of reading a pair's line, and of writing a token; tokens of a pair.
 
     `pair` and `alone`: distinct tokens of a pair given its prompt and without it; `longest`: of any pair;
-    `plain`: tokens of its two sequences, one by one; `scoring`: as `forward`, where a gate scores pairs.
+    `plain`: tokens of its two sequences, one by one; `scoring`: as `forward`, where a gate scores pairs;
+    `sample`: tokens of a trial's sample.
     """
 
     forward: float
@@ -35,6 +36,7 @@ class Pace:
     longest: int
     plain: float
     scoring: float
+    sample: int
 
 
 def pace(session: Session, *, writes: bool = True) -> Pace:
@@ -56,7 +58,15 @@ def pace(session: Session, *, writes: bool = True) -> Pace:
         max(sizes, default=0),
         sum(len(c.chosen.ids) + len(c.rejected.ids) for c in given) / max(len(given), 1),
         forward,
+        sample_length(session),
     )
+
+
+def sample_length(session: Session) -> int:
+    """Tokens of a sample in a trial of such responses."""
+    from ..training.behaviour import Sampling
+
+    return Sampling().fitted(scored_sides(session, session.survey.sample)).tokens
 
 
 def longest(session: Session) -> int:
@@ -93,10 +103,16 @@ def forward_pace(session: Session, sides: Sequence[EncodedSide]) -> float:
 
 
 def _writing(session: Session, contexts: Sequence[Sequence[int]]) -> float:
-    """Seconds per token that the model writes after its first, so without reading the prompts."""
-    from ..scoring.sampling import Draw, draw_samples
+    """Seconds per token that the model writes after its first, so without reading the prompts.
 
-    draws = [Draw(tuple(context), 1.0, i) for i, context in enumerate(contexts) if context]
+    As many answers are written side by side as a trial of the file would: one alone takes longer per token.
+    """
+    from ..scoring.sampling import Draw, draw_samples
+    from ..training.behaviour import PROMPT_BATCH
+
+    some = [tuple(context) for context in contexts if context]
+    rows = min(PROMPT_BATCH, max(session.survey.n, len(some))) if some else 0
+    draws = [Draw(some[i % len(some)], 1.0, i) for i in range(rows)]
     if not draws:
         return 0.0
     read, taken = (

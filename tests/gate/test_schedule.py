@@ -23,7 +23,15 @@ def test_the_whole_stands_before_the_parts_and_each_part_says_how_far_it_is():
 
 
 PACE = Pace(
-    forward=1e-3, writing=2e-3, reading=1e-5, pair=100.0, alone=60.0, longest=300, plain=150.0, scoring=1e-3
+    forward=1e-3,
+    writing=2e-3,
+    reading=1e-5,
+    pair=100.0,
+    alone=60.0,
+    longest=300,
+    plain=150.0,
+    scoring=1e-3,
+    sample=40,
 )
 BY_NAME = {probe.name: probe for probe in PROBES}
 
