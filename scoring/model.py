@@ -23,6 +23,7 @@ from .loaded import check_adapter, check_config, check_runs, check_weights, firs
 from .options import is_endpoint
 from .processes import local_rank, world
 from .quantized import exactly, quantization_facts, quantizing, weight_count
+from .threads import fit_threads
 from .weights import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -89,6 +90,7 @@ def load_model(
     """
     quiet()
     where = torch.device(_device(device))
+    fit_threads()
     source, shown = source_of(name), name or f"{EMBEDDED_NAME} (embedded)"
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
