@@ -156,7 +156,7 @@ def trial(
     method: str = "dpo",
     methods: Sequence[str] = (),
     most: int = 128,
-    steps: int = 12,
+    steps: int = 24,
     samples: int = 2,
     learning_rate: float | None = None,
     beta: float | None = None,

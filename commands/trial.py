@@ -22,7 +22,7 @@ def trial(
     ] = None,
     how: bundles.LoadingOptions = ModelOptions(),
     most: Annotated[int, typer.Option("--pairs", help="Pairs drawn, by prompt; more is surer.")] = 128,
-    steps: Annotated[int, typer.Option(help="Most optimizer steps of each stage.")] = 12,
+    steps: Annotated[int, typer.Option(help="Most optimizer steps of each stage.")] = 24,
     samples: Annotated[int, typer.Option(help="Samples per prompt, before and after; 0: none.")] = 2,
     proxy: Annotated[
         str | None,

@@ -42,14 +42,14 @@ def text_changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextC
 
 def lost_words(words: str, written: str) -> str:
     """The part of `words` that `written` lacks; runs of it are joined by an ellipsis."""
-    mine, theirs = _PIECES.findall(words[:COMPARED]), _PIECES.findall(written[:COMPARED])
+    mine, theirs = _PIECES.findall(words[:LONGEST_COMPARED]), _PIECES.findall(written[:LONGEST_COMPARED])
     matcher = SequenceMatcher(None, mine, theirs, autojunk=False)
     gone = ["".join(mine[a:b]) for tag, a, b, _, _ in matcher.get_opcodes() if tag in ("delete", "replace")]
     return "…".join(part for part in gone if part.strip()) or "".join(gone)
 
 
 _PIECES = re.compile(r"\s+|\w+|[^\w\s]")
-COMPARED = 4000  # characters of a side that are compared word by word
+LONGEST_COMPARED = 4000  # characters of a side that are compared word by word
 
 
 def changed(encoder: Encoder, pair: Pair) -> dict[str, list[TextChange]]:

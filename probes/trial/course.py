@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +16,7 @@ from ...training.data import Example, sides_of
 from ...training.policy import trainable_model
 from ...training.recipes import Recipe
 from ...training.samples import Samples, halves_of
-from .arithmetic import compared
+from .arithmetic import COMPARED, compared
 from .bench import Bench, Tuned, joined
 from .judge import Trial
 from .options import TrialOptions, full_rate, recipes_of, run_cost, schedule
@@ -76,18 +76,20 @@ class Course:
         plans = {tuple(plan[:k]) for plan in map(self._plan, self.stages) for k in range(1, len(plan) + 1)}
         return sum(plan[-1][1] for plan in plans)
 
-    def begin(self, train: Sequence[Example]) -> tuple[list[Example], Rounding | None]:
-        """The scored training pairs, in the arithmetic that the trial goes on with: bfloat16 products where
-        they are allowed and change little."""
-        self.bench.compute(half=self.half)  # not before: the session scores with the layers of this model
-        if not self.bench.half:
-            return list(train), None
-        half = self.scored(train)
-        found = compared(train, half)
-        if found.taken:
-            return half, found
+    def begin(
+        self, train: Sequence[Example], scored: Callable[[Sequence[Example]], list[Example]]
+    ) -> tuple[list[Example], Rounding | None]:
+        """The training pairs with their scores, in the arithmetic that the trial goes on with: bfloat16
+        products where they are allowed and change little. `scored` puts the session's scores to pairs."""
+        if not self.half:
+            return scored(train), None
+        exact = scored(train[:COMPARED])  # before: the session scores with the layers of this model
+        self.bench.compute(half=True)
+        found = compared(exact, self.scored(exact)) if self.bench.half else None
+        if found and found.taken:
+            return self.scored(train), found
         self.bench.compute(half=False)
-        return list(train), found
+        return scored(train), found
 
     def scored(self, items: Sequence[Example]) -> list[Example]:
         """The items with the starting model's scores."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...records import Measured, together
 from ..gated import Cost, Effort, Work, part_of
 
-MOST_STEPS, FEWEST = 12, 8
+MOST_STEPS, FEWEST = 24, 8  # the first as `probe trial` has it
 TOKENS = 60_000  # of the race's steps on one half: long pairs take fewer steps, no fewer than `FEWEST`
 LENGTH_SAMPLE = 64  # pairs whose length is looked at for it
 MOST_PROMPTS = 192  # asked at most, by a second look at a large file (bench/power.py); a first look asks 64
@@ -17,9 +17,10 @@ def cost(n: int, effort: Effort, trial_pairs: int) -> Cost:
     from ...training.shipped import shipped_values
 
     asked = min(n, effort.trial * trial_pairs)
-    batch = int(shipped_values("dpo", parameters=None, n=asked // 2)["batch"])
+    recipe = shipped_values("dpo", parameters=None, n=asked // 2)
+    trained = min(MOST_STEPS * int(recipe["batch"]), int(recipe["epochs"] * (asked // 2)))
     what = f"three methods raced on half of {asked} pairs, more where that settles nothing; samples"
-    return Cost("trial", asked, RACE_STAGES * MOST_STEPS * min(batch, asked), what)
+    return Cost("trial", asked, RACE_STAGES * trained, what)
 
 
 def affordable(tokens: float, batch: int) -> int:

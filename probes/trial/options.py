@@ -11,7 +11,7 @@ from ...training.behaviour import PROMPTS, SAMPLES
 from ...training.methods import METHODS, stages_of
 from ...training.recipes import Recipe, recipe
 
-STEPS = 12
+STEPS = 24  # at most three epochs of 64 pairs: the whole run on half of a small file
 NOISE_PAIRS = 16
 SIDES = {"sft": 1}  # responses of a pair that a step reads; a method that compares reads two
 

@@ -134,7 +134,7 @@ def sample_by_prompt(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
 
 def _looks(course: Course, design: Design, options: TrialOptions) -> tuple[Measured, int, Rounding | None]:
     """One look, or two; with the number of pairs that were trained on or measured, and the arithmetic."""
-    train, arithmetic = course.begin(design.scored(design.train))
+    train, arithmetic = course.begin(design.train, design.scored)
     scored = course.scored if arithmetic and arithmetic.taken else design.scored
     first = scored(design.first)
     own = replace(options, alpha=options.alpha / LOOKS)

@@ -90,11 +90,13 @@ def test_seconds_are_bounded_whatever_the_file_holds():
 
 
 def test_a_small_trial_trains_no_more_than_its_epochs():
-    """The steps of 20 pairs end with the recipe's epochs, those of 128 with the cap."""
+    """The steps of 20 pairs end with the recipe's epochs, as those of 128; those of long ones end before."""
     few, many = (bill.probe_seconds(request(), n, PACE, 1.0, 0.0)["trial"] for n in (20, 128))
-    epochs, steps, batch = 3, 12, 8
+    epochs, steps, batch = 3, 24, 8
     assert few == pytest.approx(3 * epochs * 10 * 100, rel=0.02)
     assert many == pytest.approx(3 * steps * batch * 100, rel=0.02)
+    long = bill.probe_seconds(request(), 128, replace(PACE, pair=200.0), 1.0, 0.0)["trial"]
+    assert long == pytest.approx(3 * 12 * batch * 200, rel=0.02)
 
 
 def test_short_runs_in_faster_arithmetic_are_billed_at_their_own_pace():
@@ -141,7 +143,7 @@ def test_seconds_of_each_probe_by_hand():
     assert found.pop("numerics") == pytest.approx(4 * 150 * (2 * 1e-3 + 3e-3))  # sequences one by one
     assert found.pop("negatives") == pytest.approx(7 + 1.3 * 200 * (100 + 60) * 1e-3)
     assert found.pop("bias") == pytest.approx(2 * 200 * 100 * 1e-3)
-    trained = 3 * (12 * 8) * 100 * 3e-3  # three stages, twelve steps of eight pairs
+    trained = 3 * (24 * 8) * 100 * 3e-3  # three stages, 24 steps of eight pairs
     scored = (128 + 3 * 64) * 100 * 1e-3  # each half under its own candidates
     written = (
         4 * 64 * (2 * 40 * 2e-3 + 40 * 1e-3)
@@ -292,5 +294,5 @@ def test_of_a_larger_file_it_measures_more_pairs(n, pairs):
     first, last = (
         bill.probe_seconds(request(), n, PACE, 3e-3, 0.0, most=most)["trial"] for most in (False, True)
     )
-    trained = 3 * (12 * 8) * 100 * 3e-3
+    trained = 3 * (24 * 8) * 100 * 3e-3
     assert last - trained == pytest.approx((first - trained) * pairs / 128)

@@ -96,7 +96,8 @@ def test_a_plan_by_hand():
     """1,000 pairs: 512 + 3 · 256 scored in a first look, 2 · 300 read, 128 in the trial with batches of 8."""
     negatives, bias, _, trial = plan.costs(1000)[2:]
     assert (bias.forward, negatives.forward) == (512 + 3 * 256, 600)
-    assert (trial.forward, trial.backward) == (128, 3 * 12 * 8)
+    assert (trial.forward, trial.backward) == (128, 3 * 24 * 8)
+    assert plan.costs(40)[5].backward == 3 * 3 * 20  # three epochs of one half
 
 
 def test_what_is_off_costs_nothing_and_says_so():

@@ -52,7 +52,7 @@ class Course:
     def __init__(self):
         self.done = []
 
-    def begin(self, train):
+    def begin(self, train, scored):
         return list(train), None
 
     def fold(self, train):
@@ -99,7 +99,7 @@ def made(n):
 @pytest.mark.parametrize(
     ("n", "most", "sizes"),
     [(40, 512, (20, 20, 20)), (150, 512, (76, 74, 76)), (2000, None, (64, 64, 64)),
-     (2000, 512, (96, 64, 352)), (300, 512, (96, 64, 140))],
+     (2000, 512, (192, 64, 256)), (300, 512, (150, 64, 86))],
 )  # fmt: skip
 def test_how_much_is_drawn(monkeypatch, n, most, sizes):
     design = run.designed(made(n), session(monkeypatch), TrialOptions(most=most))
@@ -110,4 +110,4 @@ def test_how_much_is_drawn(monkeypatch, n, most, sizes):
 
 
 def test_long_pairs_take_fewer_steps_and_never_too_few():
-    assert [affordable(tokens, 8) for tokens in (50, 200, 300, 5000)] == [12, 12, 8, 8]
+    assert [affordable(tokens, 8) for tokens in (50, 200, 300, 5000)] == [24, 12, 8, 8]
