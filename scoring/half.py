@@ -17,10 +17,10 @@ from .service import Scorer, WindowResult
 
 
 def can_be_halved(loaded: LoadedModel) -> bool:
-    """Whether these are plain float32 weights on a CPU."""
+    """Whether these are plain float32 weights on a CPU; behind a server there are none."""
     spread = hasattr(loaded.model, "hf_device_map")  # accelerate has put its own forwards on the modules
-    plain = loaded.device.type == "cpu" and loaded.dtype == torch.float32
-    return plain and not spread and not is_quantized(loaded.model)
+    kinds = {(weight.device.type, weight.dtype) for weight in loaded.model.parameters()}
+    return kinds == {("cpu", torch.float32)} and not spread and not is_quantized(loaded.model)
 
 
 def halved(loaded: LoadedModel) -> LoadedModel:

@@ -1,6 +1,7 @@
 """A copy of a model in bfloat16: the model that its files would be in that dtype, and no sign is rounding."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,3 +89,8 @@ def test_only_plain_float32_weights_are_halved(tiny, make_tokenizer, load, dtype
     assert can_be_halved(loaded) is may
     loaded.model.hf_device_map = {"": "cpu"}
     assert not can_be_halved(loaded)
+
+
+def test_a_model_without_weights_is_not_halved(tiny, make_tokenizer, load):
+    loaded = replace(load(tiny, make_tokenizer("bpe")), model=torch.nn.Module())
+    assert not can_be_halved(loaded)  # it stands for a server's
