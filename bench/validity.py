@@ -29,12 +29,13 @@ from pathlib import Path
 from typing import Any
 
 from stored_rows import Row, append, model_name, rewrite, stored, write_block
-from validity_report import METHODS, beside, figure, report
+from validity_report import FORECASTS, METHODS, beside, figure, report
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/validity.jsonl"
 FIGURE = ROOT / "docs/images/forecast.svg"
 MOST, SHARE, SEED = 160, 0.35, 0  # pairs of a set, those held out, the draw
+READ = ("forecast_accuracy", *FORECASTS)  # estimates of a gate
 LOOKED_AT = (
     400  # pairs of a file that are looked at; the shortest `MOST` are taken, so that a run takes minutes
 )
@@ -224,9 +225,11 @@ def confirm(keys: list[str], model: str | None) -> int:
 
 
 def read_of(row: Row) -> Row:
-    """What the tables read of a row. Another processor rounds otherwise, by which single words of samples
-    change: their lengths and forms are left out, and times."""
+    """What the tables read of a row. Another processor or arithmetic rounds otherwise, by which single words
+    of samples change: their lengths and forms are left out, estimates that no table reads, and times."""
     told = {key: value for key, value in row.items() if key not in ("seconds", "costs", "race")}
+    if "estimates" in row:
+        told["estimates"] = {name: row["estimates"].get(name) for name in READ}
     if "behaviour" in row:
         told["behaviour"] = {k: row["behaviour"].get(k) for k in ("judged", "up", "down", "prompts")}
     return defaultdict(lambda: None, told)

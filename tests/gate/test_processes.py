@@ -29,7 +29,9 @@ def gated(tmp_path, tiny_model_dir):
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def run(name, *launcher, program=("-m", "probe"), flags=("--no-cache",)):
-        how = ("--model", str(tiny_model_dir), "--device", "cpu", "--template", "qa", *flags)
+        # Several processes always score in float32, one may in bfloat16.
+        exact = ("--device", "cpu", "--dtype", "float32")
+        how = ("--model", str(tiny_model_dir), *exact, "--template", "qa", *flags)
         started = ("-m", *launcher) if launcher else ()
         command = [sys.executable, *started, *program, "gate", "pairs.jsonl", *how, "--out", name]
         environment = {
