@@ -69,7 +69,7 @@ def test_the_pairs_and_their_encoding(change):
 
 
 def test_the_plan_follows_the_pairs_of_the_trial_and_the_file():
-    """40 of 1,000 pairs in the trial: 40 scored, three epochs of 20 trained by three methods; of 5 pairs 5."""
+    """40 of 1,000 pairs in the trial: 40 scored, three epochs of 20 by three methods; of 5 pairs 5."""
     trial = plan.costs(1000, trial_pairs=40)[-1]
     assert (trial.forward, trial.backward) == (40, 3 * 3 * 20)
     few = {cost.probe: (cost.forward, cost.backward) for cost in plan.costs(5)}
