@@ -114,6 +114,8 @@ def subject(run: Run) -> list[str]:
     )
     far = (model.get("from_bfloat16") or {}).get("token_difference")
     machine += "" if far is None else f" ({far:.2g} nats/token from bfloat16)"
+    copied = (run.inputs.get("arithmetic") or {}).get("products") == "bfloat16"
+    machine += ", scored in bfloat16" if copied else ""
     parts = [f"probe {run.environment.get('probe', '')}".strip(), compared or model_name(run), machine]
     return [part for part in parts if part] + ([f"template: {template}"] if template and model else [])
 

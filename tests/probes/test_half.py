@@ -8,6 +8,7 @@ import pytest
 from probe.gate.measure import run_probes
 from probe.probes import half
 from probe.probes.gated import GateRequest, sharing
+from probe.reports.view import subject
 from probe.scoring import rounding
 from probe.scoring.session import ModelOptions, Session, Source
 from probe.scoring.source import BUNDLED
@@ -115,3 +116,8 @@ def test_the_sets_that_come_with_probe_stay_float32(opened, tiny_model_dir):
     how = ModelOptions(str(tiny_model_dir), device="cpu", no_cache=True)
     assert source.bundled and not Source.of(path.with_name("others") / path.name, None, None, False).bundled
     assert Session.open(source, how).exact and not opened().exact
+
+
+def test_the_head_of_the_report_says_so(source, opened):
+    assert "scored in bfloat16" in " ".join(subject(gated(source, opened())[0]))
+    assert "bfloat16" not in " ".join(subject(gated(source, opened("float32"))[0]))
