@@ -255,7 +255,7 @@ PROBES: tuple[Probe, ...] = (
         "trial",
         trial.measure,
         trial.cost,
-        "no pass, no race of methods, no samples (margins: error .056; signal .051)",
+        "no pass, no race of methods, no samples (margins: error .058; signal .054)",
         conditions=(
             Rule(
                 "trial_accuracy",
