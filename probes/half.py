@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..records import Finding
 from ..shared_limits import WIDENED as WIDENED  # the text of PB613 names it
-from .pace import PACE_PAIRS, Pace, forward_pace, longest, pace, scored_sides
+from .pace import PACE_PAIRS, Pace, forward_pace, longest_side, pace, scored_sides
 
 if TYPE_CHECKING:
     from ..scoring.rounding import Rounding
@@ -48,20 +48,21 @@ def _tried(session: Session) -> HalfSession | None:
     from ..scoring.store import Store, model_key
 
     some, own = session.survey.sample[:PACE_PAIRS], session.scorer
+    longest = longest_side(session.encoder.many(session.survey.sample))
     exact = session.scores_of(some, "scoring")
-    if len(exact) < LEAST_COMPARED or own.prove(longest(session)).plain:
+    if len(exact) < LEAST_COMPARED or own.prove(longest).plain:
         return None
     loaded = halved(session.loaded)
     store = own.store and Store(own.store.path, model_key(loaded.facts))
     scorer = HalfScorer(loaded, session.encoder, store, own.budget, met=own.met, exact=own)
     copy = replace(session, loaded=loaded, scorer=scorer)
-    if scorer.prove(longest(session)).plain:
+    if scorer.prove(longest).plain:
         return None
-    own_pace = forward_pace(copy, scored_sides(session, some))
+    copy_pace = forward_pace(copy, scored_sides(session.encoder.many(some)), longest)
     gaps = [score.gap for score in copy.scores_of(some, "scoring in bfloat16")]
     found = rounding([score.gap for score in exact], gaps)
     scorer.near = NEAR * found.noise
-    return HalfSession(copy if found.taken else None, found, own_pace)
+    return HalfSession(copy if found.taken else None, found, copy_pace)
 
 
 def half_finding(session: Session) -> tuple[Finding, ...]:
@@ -76,14 +77,16 @@ def half_finding(session: Session) -> tuple[Finding, ...]:
 
     Do: nothing. `--dtype float32` makes everything in float32; `probe bias` always does.
 
-    Source: `bench/gate.py`; the difference is measured in every run.
+    Source: `bench/forms.py`; the difference is measured in every run.
     """
     found: Rounding | None = session.half.rounding if session.half else None
     if found is None or not found.taken:
         return ()
     return (
         Finding(
-            "PB613", "info", f"pairs were scored in bfloat16: {found.told()}",
+            "PB613",
+            "info",
+            f"pairs were scored in bfloat16, those near a tie in float32: {found.told(ranked=False)}",
             "Nothing to do; --dtype float32 makes everything in float32.",
         ),
     )  # fmt: skip

@@ -11,8 +11,7 @@ import numpy as np
 from .cost import clocked, distinct_tokens
 
 if TYPE_CHECKING:
-    from ..pairs.record import Pair
-    from ..scoring.scores import EncodedSide
+    from ..scoring.scores import EncodedPair, EncodedSide
     from ..scoring.session import Session
 
 WARM_UP_SIDES, PACE_PAIRS = 4, 24  # sides scored to warm up, pairs scored to measure the pace
@@ -41,14 +40,14 @@ class Pace:
 
 def pace(session: Session, *, writes: bool = True) -> Pace:
     """Measured on some pairs, whose scores are kept. `writes` False: nothing is written, which takes 0."""
-    pairs = session.survey.sample
-    some = pairs[:PACE_PAIRS]
-    given = [c for c in session.encoder.many(pairs) if len(c.chosen.ids) > c.chosen.start]
+    coded = session.encoder.many(session.survey.sample)
+    some = session.survey.sample[:PACE_PAIRS]
+    given = [c for c in coded if len(c.chosen.ids) > c.chosen.start]
     alone = session.encoder.many([session.encoder.neutral(pair) for pair in some])
     sizes = [distinct_tokens([c.chosen.ids, c.rejected.ids]) for c in given]
-    sides = scored_sides(session, some)
+    sides = scored_sides(coded[:PACE_PAIRS])
     _, read = clocked(lambda: sum(1 for _ in session.source.pairs()))
-    forward = forward_pace(session, sides)
+    forward = forward_pace(session, sides, longest_side(coded))
     return Pace(
         forward,
         _writing(session, [side.ids[: side.start] for side in sides[::2][:TRIAL_PROMPTS]]) if writes else 0.0,
@@ -58,32 +57,30 @@ def pace(session: Session, *, writes: bool = True) -> Pace:
         max(sizes, default=0),
         sum(len(c.chosen.ids) + len(c.rejected.ids) for c in given) / max(len(given), 1),
         forward,
-        sample_length(session),
+        sample_length(coded),
     )
 
 
-def sample_length(session: Session) -> int:
+def sample_length(coded: Sequence[EncodedPair]) -> int:
     """Tokens of a sample in a trial of such responses."""
     from ..training.behaviour import Sampling
 
-    return Sampling().fitted(scored_sides(session, session.survey.sample)).tokens
+    return Sampling().fitted(scored_sides(coded)).tokens
 
 
-def longest(session: Session) -> int:
-    """Tokens of the longest sequence of the file's sample: the self-proof goes as far."""
-    codes = session.encoder.many(session.survey.sample)
-    return max((len(side.ids) for c in codes for side in (c.chosen, c.rejected)), default=1)
+def longest_side(coded: Sequence[EncodedPair]) -> int:
+    """Tokens of the longest sequence: the self-proof goes as far."""
+    return max((len(side.ids) for c in coded for side in (c.chosen, c.rejected)), default=1)
 
 
-def scored_sides(session: Session, pairs: Sequence[Pair]) -> list[EncodedSide]:
-    """The sides of the pairs that have a token to score."""
-    codes = session.encoder.many(pairs)
-    return [side for c in codes for side in (c.chosen, c.rejected) if len(side.ids) > side.start]
+def scored_sides(coded: Sequence[EncodedPair]) -> list[EncodedSide]:
+    """The sides that have a token to score."""
+    return [side for c in coded for side in (c.chosen, c.rejected) if len(side.ids) > side.start]
 
 
-def forward_pace(session: Session, sides: Sequence[EncodedSide]) -> float:
+def forward_pace(session: Session, sides: Sequence[EncodedSide], longest: int) -> float:
     """Seconds per distinct token of a forward, after one over a few of the sides to warm up. What comes out
-    is kept as the sides' scores."""
+    is kept as the sides' scores. `longest`: tokens that the self-proof goes up to."""
     import torch
 
     from ..scoring.engine import token_logps
@@ -91,7 +88,7 @@ def forward_pace(session: Session, sides: Sequence[EncodedSide]) -> float:
     if not sides:
         return 0.0
     scorer = session.scorer
-    plain = scorer.prove(longest(session)).plain
+    plain = scorer.prove(longest).plain
     with torch.no_grad():
         token_logps(session.loaded.model, sides[:WARM_UP_SIDES], plain=plain)
         found, taken = clocked(lambda: token_logps(session.loaded.model, sides, plain=plain))

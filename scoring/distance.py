@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ import torch
 from ..pairs.record import Pair
 from .encode import Encoder
 from .engine import token_logps
+from .machine import free_bytes
 from .model import LoadedModel
 from .scores import EncodedSide
 
@@ -26,7 +25,7 @@ def distance(
     `unquantized` loads the latter; they are let go before this returns. Where two bytes a parameter are not
     free, or no pair can be scored, the answer is `{"not_measured": why}`.
     """
-    free, needed = _free(loaded.device), 2 * int(loaded.facts["parameters"])
+    free, needed = free_bytes(loaded.device), 2 * int(loaded.facts["parameters"])
     if free is not None and needed > free:
         return {"not_measured": f"bfloat16 weights take {needed >> 20} MiB, and {free >> 20} MiB are free"}
     coded = [
@@ -56,12 +55,3 @@ def _gap(logps: Sequence[torch.Tensor], pair: int) -> torch.Tensor:
 
 def _scored(side: EncodedSide) -> bool:
     return len(side.ids) > side.start
-
-
-def _free(device: torch.device) -> int | None:
-    """Bytes free on the device; None where that cannot be asked."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    with suppress(ValueError, OSError, AttributeError):  # a system without these names
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None

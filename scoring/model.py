@@ -20,10 +20,10 @@ from ..errors import ProbeError
 from .embedded import EMBEDDED_NAME, converted, embedded_gguf, is_gguf, plain_source
 from .engine import causal_lm
 from .loaded import check_adapter, check_config, check_runs, check_weights, first_line, reading
+from .machine import fit_threads
 from .options import is_endpoint
 from .processes import local_rank, world
 from .quantized import exactly, quantization_facts, quantizing, weight_count
-from .threads import fit_threads
 from .weights import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..shared_limits import WIDENED as WIDENED
+from .machine import free_bytes
 from .processes import world
 from .products import has_bfloat16_units
 
 if TYPE_CHECKING:
+    from .model import LoadedModel
     from .session import Session
+
+BYTES = 2  # a parameter in bfloat16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,10 @@ class Rounding:
         """As `run.json` has it."""
         return {"products": "bfloat16" if self.taken else "float32", **asdict(self)}
 
-    def told(self) -> str:
-        """The difference in words."""
-        turned = f", {self.turned} of {self.pairs} pairs are ranked otherwise" if self.turned else ""
+    def told(self, *, ranked: bool = True) -> str:
+        """The difference in words; `ranked`: with the pairs that are ranked otherwise by it."""
+        told = ranked and self.turned
+        turned = f", {self.turned} of {self.pairs} pairs are ranked otherwise" if told else ""
         return (
             f"gaps differ by {self.noise:.2g} nats/token from float32's (standard deviation of {self.pairs} "
             f"pairs; {self.largest:.2g} at most){turned}"
@@ -61,6 +66,12 @@ def rounding(exact: Sequence[float], half: Sequence[float]) -> Rounding:
     )  # fmt: skip
 
 
+def has_room(loaded: LoadedModel) -> bool:
+    """Whether a copy of the weights in bfloat16 fits into the free memory; True where that is unknown."""
+    free = free_bytes(loaded.device)
+    return free is None or BYTES * int(loaded.facts.get("parameters") or 0) < free
+
+
 def allowed(session: Session) -> bool:
-    """Whether bfloat16 may be tried: no --dtype was given, one process, and a processor with units for it."""
+    """Whether bfloat16 may be tried: float32 is not held to, one process, a processor with units for it."""
     return not session.exact and world() == 1 and has_bfloat16_units()

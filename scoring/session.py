@@ -19,7 +19,7 @@ from .flags import FLAGS, Met, describe
 from .model import LoadedModel, load_model
 from .options import ModelOptions as ModelOptions
 from .options import is_endpoint
-from .rounding import Rounding
+from .rounding import Rounding, has_room
 from .scores import EncodedPair, PairScore, SideScore
 from .served import ServedScorer, served_model
 from .service import Scorer, open_store
@@ -66,7 +66,8 @@ class HalfSession:
 class Session:
     """A loaded model with the encoder and store for one pair file.
 
-    `exact`: a dtype was asked for, or the file comes with probe; `half`: in bfloat16, once that was tried.
+    `exact`: no copy in bfloat16 is tried, since a dtype was asked for, the file comes with probe, or memory
+    has no room for one; `half`: what came of the copy, once it was tried.
     """
 
     source: Source
@@ -100,7 +101,7 @@ class Session:
             loaded = replace(loaded, facts={**loaded.facts, "from_bfloat16": far})
         store = None if options.no_cache or given else open_store(loaded)
         kind = ServedScorer if remote else Scorer
-        exact = options.dtype is not None or source.bundled
+        exact = options.dtype is not None or source.bundled or not has_room(loaded)
         return cls(source, survey, loaded, encoder, kind(loaded, encoder, store), exact)
 
     def scores(self, what: str = "scoring", tally: ScoreDisplay | None = None) -> Iterator[PairScore]:

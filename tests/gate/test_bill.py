@@ -8,26 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from paces import PACE
 
 from probe.errors import ProbeError
 from probe.gate import bill
 from probe.probes.gated import Effort, GateRequest
-from probe.probes.pace import Pace
 from probe.scoring.session import ModelOptions, Source
 from probe.training.footprint import Footprint
 from probe.training.shipped import shipped_values
 
-PACE = Pace(
-    forward=1e-3,
-    writing=2e-3,
-    reading=1e-5,
-    pair=100.0,
-    alone=60.0,
-    longest=300,
-    plain=150.0,
-    scoring=1e-3,
-    sample=40,
-)
 GIB = bill.GIB
 
 

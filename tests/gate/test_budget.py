@@ -5,24 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from paces import PACE
 
 from probe.errors import ProbeError
 from probe.gate import bill, budget
 from probe.probes.gated import Effort, GateRequest
-from probe.probes.pace import Pace
 from probe.scoring.session import ModelOptions, Source
-
-PACE = Pace(
-    forward=1e-3,
-    writing=2e-3,
-    reading=1e-5,
-    pair=100.0,
-    alone=60.0,
-    longest=300,
-    plain=150.0,
-    scoring=1e-3,
-    sample=40,
-)
 
 
 def request(**more):

@@ -5,13 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from paces import PACE
 
 from probe.gate import schedule as schedules
 from probe.gate.bill import probe_seconds
 from probe.gate.registry import PROBES
 from probe.gate.schedule import Schedule
 from probe.probes.gated import GateRequest
-from probe.probes.pace import Pace
 from probe.scoring.session import ModelOptions, Source
 
 
@@ -22,17 +22,6 @@ def test_the_whole_stands_before_the_parts_and_each_part_says_how_far_it_is():
     assert timed.at("data") == "" and Schedule().opening() == ""
 
 
-PACE = Pace(
-    forward=1e-3,
-    writing=2e-3,
-    reading=1e-5,
-    pair=100.0,
-    alone=60.0,
-    longest=300,
-    plain=150.0,
-    scoring=1e-3,
-    sample=40,
-)
 BY_NAME = {probe.name: probe for probe in PROBES}
 
 

@@ -1,6 +1,7 @@
 """When a gate scores in bfloat16, and what it then says."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +122,22 @@ def test_the_sets_that_come_with_probe_stay_float32(opened, tiny_model_dir):
 def test_the_head_of_the_report_says_so(source, opened):
     assert "scored in bfloat16" in " ".join(subject(gated(source, opened())[0]))
     assert "bfloat16" not in " ".join(subject(gated(source, opened("float32"))[0]))
+
+
+def test_no_copy_where_memory_has_no_room_for_it(source, opened, monkeypatch):
+    """Of the gate and of its trial: both keep two bytes a parameter beside the model."""
+    size = opened().loaded.facts["parameters"]
+    for free, exact in ((2 * size, True), (2 * size + 1, False), (None, False)):
+        monkeypatch.setattr(rounding, "free_bytes", lambda device, free=free: free)
+        session = opened()
+        assert session.exact is exact and rounding.allowed(session) is not exact
+        assert (half.scoring_session(session) is session) is exact
+
+
+def test_pairs_that_rounding_turns_are_none_that_the_report_turns(source, opened):
+    """They lie near a tie and are scored in float32, so the note does not count them."""
+    session = opened()
+    half.scoring_session(session)
+    found = replace(session.half.rounding, turned=2)
+    session.half.rounding = found
+    assert "ranked otherwise" in found.told() and "ranked" not in half.half_finding(session)[0].message

@@ -43,7 +43,8 @@ def test_a_pace_without_writing(opened):
 
 @pytest.mark.parametrize(("words", "tokens"), [(1, SHORTEST), (200, LONGEST)])
 def test_a_sample_is_as_long_as_a_trial_takes_it(opened, words, tokens):
-    assert paces.sample_length(opened(6, words)) == tokens
+    session = opened(6, words)
+    assert paces.sample_length(session.encoder.many(session.survey.sample)) == tokens
 
 
 def test_the_scores_that_were_timed_are_kept(opened):
@@ -63,9 +64,10 @@ def test_what_is_not_finite_is_not_kept(opened, monkeypatch):
 
     usual = engine.token_logps
     monkeypatch.setattr(engine, "token_logps", lambda *a, **k: [x * float("nan") for x in usual(*a, **k)])
-    paces.forward_pace(session, paces.scored_sides(session, session.survey.sample))
+    sides = paces.scored_sides(session.encoder.many(session.survey.sample))
+    paces.forward_pace(session, sides, 8)
     assert session.scorer.new == 0
 
 
 def test_no_side_to_score_takes_no_time(opened):
-    assert paces.forward_pace(opened(5), []) == 0.0
+    assert paces.forward_pace(opened(5), [], 8) == 0.0
