@@ -1,5 +1,6 @@
 """The packed engine against a float64 reference, and the invariances it must have."""
 
+from dataclasses import replace
 from itertools import takewhile
 
 import numpy as np
@@ -8,12 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.scoring import attention
+from probe.scoring import attention, engine
 from probe.scoring.attention import ATTENTION_NAME, make_layout, tree_attention
 from probe.scoring.encode import make_encoder
 from probe.scoring.engine import STRETCH, hidden_states, packs, plain_logps, token_logps
 from probe.scoring.head import _chunk_logps
-from probe.scoring.proof import prove
+from probe.scoring.proof import LOGP_TOLERANCE, _samples, prove
 from probe.scoring.scores import EncodedSide
 from probe.scoring.tree import build_tree
 
@@ -181,6 +182,45 @@ def test_the_proof_notices_a_head_it_does_not_know(tiny):
     proof = prove(tiny, torch.float32)
     assert proof.plain
     assert "differ" in proof.fact
+
+
+@torch.no_grad()
+def made_peaked(model, factor):
+    """Logits `factor` times as large, and attention that counts, as in a model that has learned something."""
+    model.get_output_embeddings().weight.mul_(factor)
+    for name, weight in model.named_parameters():
+        if "o_proj" in name:
+            weight.mul_(30)
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("factor", [1, 3, 10])
+def test_half_precision_rounds_a_log_prob_to_a_share_of_its_size(build, dtype, factor):
+    """Random ids are improbable to a peaked model, and a log-prob of −35 in bfloat16 is known to some .3."""
+    model = made_peaked(build("gemma3"), factor).to(dtype)
+    proof = prove(model, dtype)
+    assert not proof.plain
+    size = max(abs(float(logps.mean())) for logps in token_logps(model, _samples(model, 0), plain=True))
+    fixed = LOGP_TOLERANCE[dtype]
+    assert proof.tolerance == pytest.approx(max(fixed, torch.finfo(dtype).eps * size))
+    assert (proof.tolerance > fixed) is (factor == 10 and dtype == torch.bfloat16)
+
+
+def test_the_tolerance_of_float32_does_not_grow(tiny):
+    assert prove(made_peaked(tiny, 100), torch.float32).tolerance == LOGP_TOLERANCE[torch.float32]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_proof_notices_packs_that_do_not_read_their_prompt_in_half_precision(build, dtype, monkeypatch):
+    model = made_peaked(build("gemma3"), 10).to(dtype)
+
+    def blind(tree, device):
+        return make_layout(replace(tree, nodes=tuple(replace(n, parent=-1) for n in tree.nodes)), device)
+
+    monkeypatch.setattr(engine, "make_layout", blind)
+    assert "differ" in prove(model, dtype).fact
 
 
 @torch.no_grad()

@@ -67,11 +67,13 @@ def test_a_gap_near_zero_is_the_exact_one(scorers, pairs):
     assert half.new == 2 * (len(pairs) + close.sum())  # sides, those scored twice among them
 
 
-def test_the_floor_is_that_of_exact_scores(scorers, pairs):
+def test_the_copy_runs_as_the_exact_model_was_proven(scorers, pairs, monkeypatch):
+    """Not proven anew: in bfloat16 packed and plain differ by rounding, which is measured on pairs."""
     exact, half = scorers(0.01)
     list(half.scores(pairs))
-    exact.prove(8)
-    assert half.floor() == exact.floor() < half.proof.difference
+    assert half.proof is exact.proof and half.floor() == exact.floor() < 1e-4
+    monkeypatch.setattr("probe.scoring.proof.LOGP_TOLERANCE", {torch.float32: 1e-4, torch.bfloat16: 0.0})
+    assert not scorers(0.01)[1].prove(8).plain
 
 
 def test_scores_of_the_copy_have_a_key_of_their_own(scorers, pairs, tmp_path):
