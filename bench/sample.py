@@ -1,8 +1,8 @@
-"""Sampling speed at 32 prompts: our batched loop beside transformers' `generate`, per prompt and in a batch.
+"""Sampling speed at 32 prompts: our batched loop, with either cache, beside transformers' `generate`.
 
-    python bench/sample.py [--prompts 32] [--tokens 64] [--rounds 2] [--model DIR] [--json FILE]
+    python bench/sample.py [--pairs FILE] [--prompts 32] [--tokens 64] [--rounds 2] [--model DIR] [--json F]
 
-All sample the whole distribution at temperature 1 and end at the model's end token. The three take turns in
+All sample the whole distribution at temperature 1 and end at the model's end token. They take turns in
 one process, so that a busy machine is busy for all; each round is timed whole. Ratios are ours / peer's, in
 tokens per second of wall time (median of the rounds), and of processor time, which other work on the machine
 disturbs less. At temperature 0 the answers of ours and of `generate` per prompt are compared.
@@ -34,6 +34,16 @@ def ours(loaded: Any, contexts: Contexts, tokens: int, temperature: float) -> li
     return [list(found[i].ids) for i in range(len(contexts))]
 
 
+def ours_growing(loaded: Any, contexts: Contexts, tokens: int, temperature: float) -> list[list[int]]:
+    """The same with transformers' own cache, which is copied for every token."""
+    from unittest.mock import patch
+
+    from transformers import DynamicCache
+
+    with patch("probe.scoring.sampling.roomy_cache", lambda config, tokens: DynamicCache(config=config)):
+        return ours(loaded, contexts, tokens, temperature)
+
+
 def generate(loaded: Any, contexts: Contexts, tokens: int, temperature: float) -> list[list[int]]:
     """Ids of each answer by `generate`, all contexts in one batch padded on the left."""
     import torch
@@ -57,6 +67,7 @@ def one_by_one(loaded: Any, contexts: Contexts, tokens: int, temperature: float)
 
 ENGINES: dict[str, Callable[[Any, Contexts, int, float], list[list[int]]]] = {
     "probe": ours,
+    "probe, transformers' cache": ours_growing,
     "generate, one prompt a call": one_by_one,
     "generate, one batch": generate,
 }
@@ -81,9 +92,21 @@ def load(options: argparse.Namespace) -> tuple[Any, Contexts]:
     from probe.scoring.model import load_model
 
     loaded = load_model(options.model)
-    pairs = list(read_pairs(PAIRS))[: options.prompts]
+    pairs = list(read_pairs(options.pairs, skip_bad=True))[: options.prompts]
     codes = make_encoder(loaded.tokenizer, pairs).many(pairs)
     return loaded, [code.chosen.ids[: code.chosen.start] for code in codes]
+
+
+def reading(contexts: Contexts) -> str:
+    """How many tokens reading the contexts takes, with padding to the longest of so many."""
+    from probe.scoring.sampling import READ_BATCH
+
+    lengths = sorted(map(len, contexts))
+    told = [f"contexts of {lengths[0]} to {lengths[-1]} tokens, {sum(lengths)} in all"]
+    for size in (32, READ_BATCH):
+        groups = [lengths[i : i + size] for i in range(0, len(lengths), size)]
+        told.append(f"{sum(len(group) * group[-1] for group in groups)} padded {size} at a time")
+    return "; ".join(told)
 
 
 def speeds(rounds: Sequence[dict[str, Any]], clock: str) -> dict[str, float]:
@@ -99,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--pairs", type=Path, default=PAIRS, help="whose prompts")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model")
     parser.add_argument("--json", type=Path)
@@ -106,6 +130,7 @@ def main() -> None:
     import torch
 
     loaded, contexts = load(options)
+    print(reading(contexts), flush=True)
     for engine in ENGINES.values():
         engine(loaded, contexts[:2], 2, 1.0)
     some = contexts[:4]

@@ -93,19 +93,32 @@ def report(rows: list[Row]) -> str:
     inside = {id(row) for cell in complete for row in (cell.gate, *cell.known.values())}
     rest = [row for row in rows if id(row) not in inside]
     left = ["", "Not in a complete cell yet:", "", _single(rest)] if rest else []
-    return "\n".join([*_rules(complete), "", *_sums(complete), "", *PICTURE, "", *_outcomes(complete), *left])
+    sums = [line for name, some in by_model(complete).items() for line in ("", f"{name}:", "", *_sums(some))]
+    return "\n".join([*_rules(complete), *sums, "", *PICTURE, "", *_outcomes(complete), *left])
+
+
+def by_model(complete: Sequence[JudgedCell]) -> dict[str, list[JudgedCell]]:
+    """The cells of each model, in the order in which the models were begun."""
+    found: dict[str, list[JudgedCell]] = {}
+    for cell in complete:
+        found.setdefault(cell.gate["model"], []).append(cell)
+    return found
 
 
 def _rules(complete: Sequence[JudgedCell]) -> Iterator[str]:
-    yield "| rule | within noise of the best | right where the gate is wrong | the other way round |"
-    yield "|---|--:|--:|--:|"
+    models = by_model(complete)
+    heads = " | ".join(f"within noise of the best, {name}" for name in models)
+    yield f"| rule | {heads} | right where the gate is wrong | the other way round |"
+    yield f"|---|{'--:|' * len(models)}--:|--:|"
     for rule in RULES:
         right = [(cell.right(rule), cell.right("gate")) for cell in complete]
         alone = sum(mine is True and gate is not True for mine, gate in right)
         other = sum(gate is True and mine is not True for mine, gate in right)
         beside = ("–", "–") if rule == "gate" else (alone, other)
-        best = sum(mine is True for mine, _ in right)
-        yield f"| {rule} | {best} of {len(right)} | {beside[0]} | {beside[1]} |"
+        best = [
+            f"{sum(cell.right(rule) is True for cell in some)} of {len(some)}" for some in models.values()
+        ]
+        yield f"| {rule} | {' | '.join(best)} | {beside[0]} | {beside[1]} |"
 
 
 def _sums(complete: Sequence[JudgedCell]) -> Iterator[str]:
@@ -137,21 +150,23 @@ def _missed(complete: Sequence[JudgedCell], name: str) -> float | None:
 
 
 def _outcomes(complete: Sequence[JudgedCell]) -> Iterator[str]:
-    yield "| set (seed) | pairs trained, held out | gate | decision | dpo | sft | sft+dpo | within noise |"
-    yield "|---|--:|---|---|---|---|---|---|"
+    heads = ("model", "set (seed)", "pairs trained, held out", "gate", "decision", *METHODS, "within noise")
+    yield f"| {' | '.join(heads)} |"
+    yield "|---|---|--:|---|---|---|---|---|---|"
     for cell in complete:
         sizes = cell.known["dpo"]["split"]
         told = " | ".join(_told(cell.known[m]) for m in METHODS)
         right = {True: "yes", False: "no", None: "not trained"}[cell.right("gate")]
         yield (
-            f"| {cell.gate['set']} ({cell.gate['seed']}) | {sizes['train']}, {sizes['held_out']} "
-            f"| {cell.gate['status']} | {cell.gate['decision']} | {told} | {right} |"
+            f"| {cell.gate['model']} | {cell.gate['set']} ({cell.gate['seed']}) "
+            f"| {sizes['train']}, {sizes['held_out']} | {cell.gate['status']} "
+            f"| {cell.gate['decision']} | {told} | {right} |"
         )
 
 
 def _single(rows: Sequence[Row]) -> str:
     """A line per row."""
-    return "\n".join(f"- {row['set']}, {row['method']}: {_said(row)}" for row in rows)
+    return "\n".join(f"- {row['model']}, {row['set']}, {row['method']}: {_said(row)}" for row in rows)
 
 
 def _said(row: Row) -> str:
@@ -165,8 +180,9 @@ def _said(row: Row) -> str:
 def figure(rows: list[Row]) -> str:
     """An SVG: per complete cell the forecast with its interval, and what the full DPO run gave (ring)."""
     complete = [JudgedCell(*cell) for cell in cells(rows)]
-    shown = [(cell.gate["set"], f, cell.outcome) for cell in complete if (f := cell.forecast)]
-    height, left, width = 22 * len(shown) + 40, 170, 330
+    first = next(iter(by_model(complete)), "")
+    shown = [(_label(cell.gate, first), f, cell.outcome) for cell in complete if (f := cell.forecast)]
+    height, left, width = 22 * len(shown) + 40, 210, 330
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 30} {height}" role="img">'
         "<title>Forecast of the share of held-out margins up after DPO, and the outcome</title>"
@@ -186,6 +202,11 @@ def figure(rows: list[Row]) -> str:
         parts.append(f'<circle class="dot" cx="{left + width * value:.1f}" cy="{y}" r="3"/>')
         parts.append(f'<circle cx="{left + width * outcome:.1f}" cy="{y}" r="5"/>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _label(gate: Row, first: str) -> str:
+    """The set, and a model that is not the first by the first part of its name."""
+    return str(gate["set"]) + ("" if gate["model"] == first else f" ({gate['model'].partition('-')[0]})")
 
 
 def _best(method: str, gains: dict[str, tuple[float, float]]) -> bool:

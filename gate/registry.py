@@ -255,7 +255,7 @@ PROBES: tuple[Probe, ...] = (
         "trial",
         trial.measure,
         trial.cost,
-        "no pass, no race of methods, no samples (margins: error .058; signal .054)",
+        "no pass, no race of methods, no samples (margins: error .058; signal .057)",
         conditions=(
             Rule(
                 "trial_accuracy",

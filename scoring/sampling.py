@@ -11,6 +11,7 @@ import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ import torch
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from ..errors import CannotMeasure
+from .cache import can_be_joined, joined_caches, roomy_cache
 from .engine import causal_lm
 from .model import LoadedModel
 from .service import out_of_memory
 
 SAMPLE_BATCH = 32
+READ_BATCH = 8  # contexts read at once: more are padded to longer ones, fewer are smaller products
 COMPACT = 0.875  # rows that are done leave the cache when so few of its rows still run
 BLOCK = 512  # weights whose sum is made at once
 BELOW_ONE = 1 - 2.0**-23  # the largest float32 below 1 by which every float32 is made smaller
@@ -177,7 +180,7 @@ def _together(
     model: Any, contexts: Sequence[Sequence[int]], chooser: Chooser, tokens: int, ends: frozenset[int]
 ) -> list[list[int]]:
     """New ids after each context. Each distinct context is read once; rows that end leave the cache."""
-    logits, cache, mask, lengths = _read(model, contexts)
+    logits, cache, mask, lengths = _read(model, contexts, tokens)
     rows = list(range(len(contexts)))  # which draw each row of the cache is
     done = [False] * len(rows)
     found: list[list[int]] = [[] for _ in contexts]
@@ -207,24 +210,41 @@ def _together(
 
 
 def _read(
-    model: Any, contexts: Sequence[Sequence[int]]
+    model: Any, contexts: Sequence[Sequence[int]], tokens: int
 ) -> tuple[torch.Tensor, DynamicCache, torch.Tensor, torch.Tensor]:
-    """The logits after each context, the cache, its mask [rows, width] (0: padding, on the left), lengths."""
+    """The logits after each context, the cache, its mask [rows, width] (0: padding, on the left), lengths.
+
+    The cache has room for `tokens` more. Contexts are read some at a time, as they come, so that short ones
+    are not padded to the longest; all at once where a layer of the cache keeps a window.
+    """
     distinct = list(dict.fromkeys(map(tuple, contexts)))
-    width = max(map(len, distinct))
+    empty = partial(roomy_cache, model.config.get_text_config(), tokens)
+    some = READ_BATCH if can_be_joined(empty()) else len(distinct)
+    parts = [_prompted(model, distinct[i : i + some], empty()) for i in range(0, len(distinct), some)]
+    cache = joined_caches([part for _, part in parts])
+    device = parts[0][0].device
+    place = {context: i for i, context in enumerate(distinct)}
+    rows = torch.tensor([place[tuple(c)] for c in contexts], device=device)
+    cache.batch_select_indices(rows)
+    lengths = torch.tensor([len(c) for c in contexts], device=device)
+    mask = torch.arange(int(lengths.max()), 0, -1, device=device) <= lengths[:, None]
+    return torch.cat([logits for logits, _ in parts])[rows], cache, mask.long(), lengths
+
+
+def _prompted(
+    model: Any, contexts: Sequence[Sequence[int]], cache: DynamicCache
+) -> tuple[torch.Tensor, DynamicCache]:
+    """The logits after each of some contexts, and the cache with them in it, padded on the left."""
+    width = max(map(len, contexts))
     device = model.get_input_embeddings().weight.device
-    ids = torch.tensor([[0] * (width - len(c)) + list(c) for c in distinct], device=device)
-    mask = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in distinct], device=device)
+    ids = torch.tensor([[0] * (width - len(c)) + list(c) for c in contexts], device=device)
+    mask = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in contexts], device=device)
     parameters = inspect.signature(model.forward).parameters
     extra: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
     if "position_ids" in parameters:
         extra["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config.get_text_config())
     output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra)
-    place = {context: i for i, context in enumerate(distinct)}
-    rows = torch.tensor([place[tuple(c)] for c in contexts], device=device)
-    cache.batch_select_indices(rows)
-    return output.logits[:, -1][rows], cache, mask[rows], mask[rows].sum(-1)
+    return output.logits[:, -1], cache
 
 
 class _ByChooser(LogitsProcessor):  # type: ignore[misc]

@@ -67,12 +67,12 @@ def test_a_rule_is_right_where_nothing_is_ahead_beyond_noise():
     assert tables.gain(outcome(0, 0, judged=False)) == (0.1, pytest.approx(0.05 / 1.96))
 
 
-def cell_rows(name, status, stages, outcomes, forecast=(0.8, 0.6, 0.9), up=0.7):
+def cell_rows(name, status, stages, outcomes, forecast=(0.8, 0.6, 0.9), up=0.7, model="m"):
     """The four rows of a cell with (up, down) of 40 prompts by method."""
-    base = {"set": name, "seed": 0, "model": "m"}
+    base = {"set": name, "seed": 0, "model": model}
     gate = {
         **base,
-        "key": f"m/{name}/gate/0",
+        "key": f"{model}/{name}/gate/0",
         "method": "gate",
         "status": status,
         "stages": stages,
@@ -80,7 +80,7 @@ def cell_rows(name, status, stages, outcomes, forecast=(0.8, 0.6, 0.9), up=0.7):
         "estimates": {"forecast_accuracy": [*forecast, 40, None]},
     }
     rows = [
-        {**base, "key": f"m/{name}/{m}/0", "method": m, "margins_up": up, "n": 40,
+        {**base, "key": f"{model}/{name}/{m}/0", "method": m, "margins_up": up, "n": 40,
          "split": {"train": 80, "held_out": 40},
          **outcome(*moved)}
         for m, moved in zip(tables.METHODS, outcomes, strict=True)
@@ -102,6 +102,15 @@ def test_rules_are_held_against_each_other():
     rows[0]["estimates"]["trial_accuracy"] = [0.6, 0.5, 0.7, 40, None]
     assert "after DPO: trial_accuracy 0.100." in tables.report(rows)
     assert tables.figure(rows).count("<circle") == 4
+
+
+def test_each_model_is_counted_by_itself():
+    rows = cell_rows("a", "pass", ["sft"], [(20, 19), (33, 4), (21, 17)])
+    rows += cell_rows("a", "pass", ["dpo"], [(5, 33), (20, 18), (19, 20)], up=0.95, model="other-2b")
+    told = tables.report(rows)
+    assert "| gate | 1 of 1 | 0 of 1 | – | – |" in told and "| never | 0 of 1 | 1 of 1 | 1 | 1 |" in told
+    assert told.count("Passed where") == 2 and "| other-2b | a (0) |" in told
+    assert ">a</text>" in tables.figure(rows) and ">a (other)</text>" in tables.figure(rows)
 
 
 def test_published_early_losses_rank_hard_pairs_as_the_data_say():
