@@ -38,6 +38,8 @@ def joined_caches(caches: Sequence[DynamicCache]) -> DynamicCache:
     first = caches[0]
     if len(caches) > 1:
         for layers in zip(*(cache.layers for cache in caches), strict=True):
+            if not layers[0].get_seq_length():
+                continue  # one that reads another layer's
             layers[0].keys = _padded([layer.keys for layer in layers])
             layers[0].values = _padded([layer.values for layer in layers])
     return first

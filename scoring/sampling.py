@@ -227,7 +227,7 @@ def _read(
     rows = torch.tensor([place[tuple(c)] for c in contexts], device=device)
     cache.batch_select_indices(rows)
     lengths = torch.tensor([len(c) for c in contexts], device=device)
-    mask = torch.arange(int(lengths.max()), 0, -1, device=device) <= lengths[:, None]
+    mask = torch.arange(max(map(len, contexts)), 0, -1, device=device) <= lengths[:, None]
     return torch.cat([logits for logits, _ in parts])[rows], cache, mask.long(), lengths
 
 

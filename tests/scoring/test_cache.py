@@ -75,10 +75,11 @@ def test_the_same_answers_are_drawn(name, build, load, make_tokenizer, monkeypat
 def test_contexts_that_are_read_apart_are_padded_to_the_longest():
     caches = [DynamicCache() for _ in range(2)]
     for cache, tokens in zip(caches, (2, 5), strict=True):
-        cache.layers = [RoomyLayer(3)]
+        cache.layers = [RoomyLayer(3), RoomyLayer(3)]
         cache.layers[0].update(*states(2, tokens, 1))
     short = caches[0].layers[0].keys
-    (layer,) = joined_caches(caches).layers
+    layer, unused = joined_caches(caches).layers
+    assert unused.get_seq_length() == 0
     assert layer.keys.shape == layer.values.shape == (4, 2, 5, 4)
     assert (layer.keys[:2, :, :3] == 0).all() and torch.equal(layer.keys[:2, :, 3:], short)
     assert layer.get_seq_length() == 5
