@@ -146,7 +146,7 @@ ROWS: tuple[Row, ...] = (
         (Not(LEARNS), RANKS),
         "do-not-train",
         "given pairs are ranked better, but what the model writes is not shown to follow",
-        "DPO raised every held-out margin on several sets of docs/validity.md, and on none did samples "
+        "in most cells of docs/validity.md in which DPO raised every held-out margin, samples did not "
         "move up beyond chance",
         "moderate",
         "a trial whose samples move to the chosen kind",

@@ -171,8 +171,8 @@ def only_margins(told: RaceStanding, several: bool) -> Finding | None:
 
     Means: The margins of unseen pairs rise beyond chance, but of the prompts whose samples changed not more
     moved to the chosen kind than away from it, as far as these samples can show.
-    Why: A margin compares two given texts; the model itself may write neither. On several sets
-    of docs/validity.md DPO raised every held-out margin, and on none did samples move up beyond chance.
+    Why: A margin compares two given texts; the model itself may write neither. In most cells of
+    docs/validity.md in which DPO raised every held-out margin, samples did not move up beyond chance.
     Do: More samples or steps; SFT on the chosen side moves samples most directly.
     Source: docs/validity.md.
     """

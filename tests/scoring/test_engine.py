@@ -196,16 +196,16 @@ def made_peaked(model, factor):
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("factor", [1, 3, 10])
+@pytest.mark.parametrize("factor", [1, 3, 10, 40])
 def test_half_precision_rounds_a_log_prob_to_a_share_of_its_size(build, dtype, factor):
     """Random ids are improbable to a peaked model, and a log-prob of −35 in bfloat16 is known to some .3."""
     model = made_peaked(build("gemma3"), factor).to(dtype)
     proof = prove(model, dtype)
-    assert not proof.plain
+    assert factor == 40 or not proof.plain  # at 40 a step of the dtype is larger than what is allowed
     size = max(abs(float(logps.mean())) for logps in token_logps(model, _samples(model, 0), plain=True))
     fixed = LOGP_TOLERANCE[dtype]
-    assert proof.tolerance == pytest.approx(max(fixed, torch.finfo(dtype).eps * size))
-    assert (proof.tolerance > fixed) is (factor == 10 and dtype == torch.bfloat16)
+    assert proof.tolerance == pytest.approx(min(max(fixed, torch.finfo(dtype).eps * size), 4 * fixed))
+    assert (proof.tolerance > fixed) is (factor >= (10 if dtype == torch.bfloat16 else 40))
 
 
 def test_the_tolerance_of_float32_does_not_grow(tiny):
@@ -213,8 +213,9 @@ def test_the_tolerance_of_float32_does_not_grow(tiny):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_proof_notices_packs_that_do_not_read_their_prompt_in_half_precision(build, dtype, monkeypatch):
-    model = made_peaked(build("gemma3"), 10).to(dtype)
+@pytest.mark.parametrize("factor", [10, 40])  # log-probs of −35 and of −150
+def test_the_proof_notices_packs_that_do_not_read_their_prompt(build, dtype, factor, monkeypatch):
+    model = made_peaked(build("gemma3"), factor).to(dtype)
 
     def blind(tree, device):
         return make_layout(replace(tree, nodes=tuple(replace(n, parent=-1) for n in tree.nodes)), device)

@@ -6,6 +6,7 @@ import torch
 from transformers import GenerationConfig
 
 from probe.errors import CannotMeasure
+from probe.scoring import sampling
 from probe.scoring.sampling import Chooser, Draw, SampledIds, draw_samples, end_ids
 
 CONTEXTS = [(5, 6, 7), (9, 10, 11, 12, 13, 14, 15), (8,), (5, 6, 7), (30, 31, 32, 33)]
@@ -28,14 +29,20 @@ def by_transformers(model, context, tokens, ends):
     return SampledIds(tuple(i for i in new if i not in ends), ended)
 
 
-def test_greedy_is_transformers_own_greedy_on_every_architecture(packable, make_tokenizer, load):
+@pytest.mark.parametrize("read", [1, sampling.READ_BATCH])
+def test_greedy_is_transformers_own_greedy_on_every_architecture(
+    packable, make_tokenizer, load, read, monkeypatch
+):
+    monkeypatch.setattr(sampling, "READ_BATCH", read)
     loaded = load(packable, make_tokenizer())
     ends = end_ids(loaded)
     expected = [by_transformers(packable, c, 12, ends) for c in CONTEXTS]
     assert drawn(loaded, [Draw(c, 0.0) for c in CONTEXTS], tokens=12) == expected
 
 
-def test_greedy_holds_for_models_that_cannot_be_packed(unpackable, make_tokenizer, load):
+@pytest.mark.parametrize("read", [1, sampling.READ_BATCH])
+def test_greedy_holds_for_models_that_cannot_be_packed(unpackable, make_tokenizer, load, read, monkeypatch):
+    monkeypatch.setattr(sampling, "READ_BATCH", read)
     loaded = load(unpackable, make_tokenizer())
     ends = end_ids(loaded)
     expected = [by_transformers(unpackable, c, 8, ends) for c in CONTEXTS]
