@@ -47,3 +47,13 @@ def test_a_bill_is_held_against_what_the_gate_took():
         "200 pairs: billed 90 to 95 s, took 40 s, not within 1.5 times",
         "200 pairs: billed 90 to 95 s, took 140 s, within 1.5 times",
     ]
+
+
+def test_goals_speak_of_passes_and_of_how_the_cost_grows():
+    found = {"passes": {"40": 41.0, "2000": 4.0}, "seconds": {"40": 400.0, "2000": 1000.0, "20000": 2500.0}}
+    assert list(gate.goal_lines(found)) == [
+        "40 pairs: 41 passes, goal 40: not reached",
+        "2000 pairs: 4 passes, goal 4: reached",
+        "20000 pairs: 2.50 times the seconds of 2000, goal 2: not reached",
+    ]
+    assert list(gate.goal_lines({})) == []
