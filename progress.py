@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .streams import unescaped_stream
+from .streams import draw, unescaped_stream
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,10 +65,10 @@ def _draw(what: str, started: float, done: threading.Event, period: float, expec
             shown = False  # the other bar has the line
             continue
         line = _timed_bar(what, time.monotonic() - started, expected)
-        print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
+        draw(line[: shutil.get_terminal_size().columns - 1])  # a line that wraps would not be wiped out whole
         shown = True
     if shown:
-        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+        draw("")
 
 
 def _timed_bar(what: str, spent: float, expected: float | None) -> str:
@@ -136,7 +137,7 @@ def _bar(what: str, total: int | None, unit: str, below: RenderableType | None =
 def _holding() -> Iterator[None]:
     """While a bar that counts units is on the terminal, no bar of seconds is; what it left is wiped out."""
     _drawn[0] += 1
-    print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+    draw("")
     try:
         yield
     finally:

@@ -21,6 +21,9 @@ from .errors import Exit
 from .escape import ascii_text, inert, visible
 
 
+WIPE = "\r\x1b[2K"  # back to the start of a terminal's line, which is then empty
+
+
 class Outlet(io.TextIOBase):
     """A text stream that escapes what it is given and remembers, rather than raises, that it failed.
 
@@ -31,6 +34,7 @@ class Outlet(io.TextIOBase):
         self.inner = inner
         self.error: Exception | None = None
         self._blank = True  # nothing but white space on the current line so far
+        self._drawn = False  # the current line is a drawing, which gives way to text
         self._ci = bool(os.environ.get("GITHUB_ACTIONS"))
 
     @property
@@ -54,8 +58,16 @@ class Outlet(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write `text` with its control characters made visible; only line ends stay."""
+        if self._drawn:
+            self.draw("")
         self.raw(self._safe(text))
         return len(text)
+
+    def draw(self, line: str) -> None:
+        """Put `line` in place of the terminal's current one, until the next is drawn or text is written."""
+        self.raw(WIPE + visible(line))
+        self._drawn = bool(line)
+        self.flush()
 
     def raw(self, text: str) -> None:
         """Write `text` as it is, as far as the encoding allows."""
@@ -99,6 +111,12 @@ def print_report(text: str) -> None:
         sys.stdout.raw(text)
     else:
         sys.stdout.write(text)
+
+
+def draw(line: str) -> None:
+    """Put `line` in place of the current one of stderr's terminal; "" wipes it out."""
+    err = sys.stderr
+    (err if isinstance(err, Outlet) else Outlet(err)).draw(line)
 
 
 def utf8(content: str) -> None:

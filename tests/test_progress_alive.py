@@ -1,6 +1,9 @@
 """No step is silent: what says nothing for a while is said to be running."""
 
 import io
+import os
+import pty
+import subprocess
 import sys
 import time
 
@@ -62,3 +65,32 @@ def test_the_expected_seconds_stand_in_the_line(capsys):
     with alive("negatives", silence=0.05, expected=42.4):
         time.sleep(0.2)
     assert "s of about 42 s" in capsys.readouterr().err
+
+
+DRAWS = """
+import sys, time
+from probe.progress import alive, progress
+from probe.streams import guarded
+with guarded():
+    with alive("trial", silence=0.02, expected=0.2):
+        time.sleep(0.1)
+        print("a note", file=sys.stderr)
+        time.sleep(0.1)
+        with progress("scoring", 2) as advance:
+            advance(1)
+            advance(1)
+    print("the end", file=sys.stderr)
+"""
+
+
+def test_a_real_terminal_is_given_no_escape_code_as_text():
+    """Behind the outlets of a command too, and a note that comes while a bar is drawn has its own line."""
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run([sys.executable, "-c", DRAWS], stderr=theirs, stdout=theirs, check=True, timeout=120)
+        seen = os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "trial  #" in seen and "\\x1b" not in seen
+    assert "\r\x1b[2Ka note\r\n" in seen and seen.endswith("the end\r\n")
