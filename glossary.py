@@ -90,8 +90,9 @@ TERMS: dict[str, str] = {
     "condition": "One requirement of the gate: an estimate and its limit, or that no error was found.",
     "limit": "The value that an estimate is compared with.",
     "result": "What became of a condition: pass, fail, inconclusive or accepted; of a number that fails no "
-    "gate, note or decides.",
+    "gate, note, open or decides.",
     "note": "A number past its limit that neither fails the gate nor carries the decision.",
+    "open": "A number on the right side of its limit, which is not shown to lie there; it fails no gate.",
     "decides": "A number past its limit that fails no gate by itself, and that the decision rests on.",
     "decision": "The method that the gate recommends, or that it recommends none. The verdict says "
     "whether the conditions are met, the decision what to do in either case.",
@@ -99,7 +100,7 @@ TERMS: dict[str, str] = {
     "this fails, whatever else passes.",
     "evidence": "What a rule of the decision table rests on: certain (arithmetic or exact counts), good "
     "(measured on these pairs, or published on several models), moderate (published once, an account, a "
-    "convention), or reasoning, which nobody has measured.",
+    "convention), or reasoned, which nobody has measured.",
     "pass": "Shown to be on the right side of the limit; of a condition that forbids, not shown to be on the "
     "wrong side by enough pairs; of a run, that no condition failed or stayed open.",
     "fail": "Shown to be on the wrong side of the limit; of a run, that at least one condition failed.",
@@ -124,7 +125,8 @@ TERMS: dict[str, str] = {
     "covered": "Share of the pairs in which exactly one response opens by refusing, doubting or objecting.",
     "chosen holds back": "Where exactly one response opens by refusing, doubting or objecting: share in "
     "which it is the chosen one.",
-    "hardly related": "Share of the pairs whose two responses have hardly a word in common.",
+    "hardly related": "Of the pairs in which that differs, the share whose two responses have more words "
+    "in common than responses of different pairs; a low one is bad.",
     "unequal truncation": "Difference between the two sides' share of responses that the maximum length "
     "cuts.",
     "agreement": "Share of the answers of a blind human re-label that agree with the file's labels.",

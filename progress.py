@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .streams import draw, unescaped_stream
+from .streams import draw_line, unescaped_stream
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,10 +65,11 @@ def _draw(what: str, started: float, done: threading.Event, period: float, expec
             shown = False  # the other bar has the line
             continue
         line = _timed_bar(what, time.monotonic() - started, expected)
-        draw(line[: shutil.get_terminal_size().columns - 1])  # a line that wraps would not be wiped out whole
+        width = shutil.get_terminal_size().columns  # a line that wraps would not be wiped out whole
+        draw_line(line[: width - 1])
         shown = True
     if shown:
-        draw("")
+        draw_line("")
 
 
 def _timed_bar(what: str, spent: float, expected: float | None) -> str:
@@ -137,7 +138,7 @@ def _bar(what: str, total: int | None, unit: str, below: RenderableType | None =
 def _holding() -> Iterator[None]:
     """While a bar that counts units is on the terminal, no bar of seconds is; what it left is wiped out."""
     _drawn[0] += 1
-    draw("")
+    draw_line("")
     try:
         yield
     finally:

@@ -20,7 +20,6 @@ from typing import Any, TextIO, cast
 from .errors import Exit
 from .escape import ascii_text, inert, visible
 
-
 WIPE = "\r\x1b[2K"  # back to the start of a terminal's line, which is then empty
 
 
@@ -113,7 +112,7 @@ def print_report(text: str) -> None:
         sys.stdout.write(text)
 
 
-def draw(line: str) -> None:
+def draw_line(line: str) -> None:
     """Put `line` in place of the current one of stderr's terminal; "" wipes it out."""
     err = sys.stderr
     (err if isinstance(err, Outlet) else Outlet(err)).draw(line)

@@ -48,8 +48,9 @@ def explain(
 
 
 def of_family(code: str, family: str) -> bool:
-    """Whether a finding's code is one of a family, as a condition of the gate names it: `PB3`, `PB31`."""
-    return len(family) > 2 and code.startswith(family.upper())
+    """Whether a finding's code is one of a family, as a condition of the gate names it: `PB3xx`, `PB31`."""
+    prefix = family.upper().rstrip("X")
+    return len(prefix) > 2 and code.startswith(prefix)
 
 
 def _page(page: Explanation) -> str:

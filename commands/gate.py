@@ -26,9 +26,7 @@ def gate(
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Every pair scored, more states read, a larger trial.")
     ] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="No training steps: the same as --no-trial.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="No trial: the same as --no-trial.")] = False,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Print what would run, its seconds, and memory."),
@@ -127,16 +125,15 @@ def _judged_again(
 def _planned(request: GateRequest, device_memory: str | None) -> int:
     """Print what would be run, what it costs on this machine, and whether the training would fit."""
     from ..gate.bill import bill
-    from ..gate.plan import costs, plan_lines
+    from ..gate.plan import costs, fitted, plan_lines
     from ..gate.registry import PROBES
     from ..scoring.session import Session
 
     n = sum(1 for _ in request.source.pairs())
-    print("\n".join(plan_lines(costs(n, request.trial_pairs, request.effort), request.off)))
+    print(fitted(plan_lines(costs(n, request.trial_pairs, request.effort), request.off)))
     if any(probe.model and probe.name not in request.off for probe in PROBES):
         session = Session.open(request.source, request.how, request.seed)
         told, finding = bill(session, request, device_memory)
-        print(
-            "\n".join([*told, *([f"{finding.code} {finding.message}. {finding.remedy}"] if finding else [])])
-        )
+        fits = [f"{finding.code} {finding.message}. {finding.remedy}"] if finding else []
+        print(fitted([*told, *fits], indent=4))
     return 0

@@ -5,12 +5,14 @@ Needs the embedded model, playwright and Chromium; takes two minutes, less when 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
@@ -24,6 +26,11 @@ from probe.runs import load_run
 DOCS = Path(__file__).parent
 IMAGES, OUTPUT = DOCS / "images", DOCS / "output"
 BIAS = ("bias", "pairs/cico_insulin.jsonl", "--sides", "CICO,insulin")
+# Commands without a model, whose whole output a page shows.
+WITHOUT_MODEL = (
+    ("data", "pairs/length_gap.jsonl"),
+    ("negatives", "pairs/listing_taste_hype.jsonl", "--no-states", "--no-numerics"),
+)
 VIEWS = (
     ("report-light", 1280, 1000, "light"),
     ("report-dark", 1280, 1000, "dark"),
@@ -38,6 +45,15 @@ def measure(*arguments: str) -> Path:
     command = [sys.executable, "-m", "probe", *arguments, "--out", str(directory)]
     subprocess.run(command, check=True, cwd=DOCS.parent, stdout=subprocess.DEVNULL)
     return DOCS.parent / directory
+
+
+def printed(*arguments: str) -> str:
+    """What the command prints on a terminal of 80 columns."""
+    with TemporaryDirectory() as place:
+        command = [sys.executable, "-m", "probe", *arguments, "--out", place]
+        env = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"}
+        done = subprocess.run(command, check=True, cwd=DOCS.parent, env=env, capture_output=True, text=True)
+    return done.stdout
 
 
 def top(report: str) -> str:
@@ -72,6 +88,8 @@ def main() -> None:
     run = load_run(measured)
     (OUTPUT / "bias.txt").write_text(top(render(run, width=80)), encoding="utf-8")
     (IMAGES / "bias.svg").write_text(terminal_svg(run, f"probe {' '.join(BIAS)}"), encoding="utf-8")
+    for command in WITHOUT_MODEL:
+        (OUTPUT / f"{command[0]}.txt").write_text(printed(*command), encoding="utf-8")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -153,12 +153,13 @@ def _missing(row: Row, run: Run) -> Finding:
 
 
 def unmeasured() -> tuple[Evidence, ...]:
-    """PB705 evidence missing: the decision rests on what was not measured.
+    """PB705 nothing shown: what was measured shows neither that training helps nor that it harms.
 
-    Means: No finding speaks for or against training: a probe was switched off, failed, or its interval is too
-    wide to tell.
-    Why: A method must not be recommended because nothing was found where nothing was measured.
-    Do: Run the probes that the gate's conditions name as not measured, on more pairs where it says so.
-    Source: The gate's rule that what was not run never passes.
+    Means: No finding speaks for or against training: the interval of what the trial measured is too wide to
+    tell, or a probe was switched off or failed.
+    Why: A method must not be recommended because nothing was found.
+    Do: Run the probes that the gate's conditions name as not measured, if any; add pairs where a condition
+    says how many would settle it and that they would be read.
+    Source: The gate's rule that what was not shown never passes.
     """
     return (Evidence("PB705", "no measurement speaks for training"),)

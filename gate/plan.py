@@ -6,10 +6,15 @@ from the number of pairs; seconds follow from the machine, and each probe says t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..probes.gated import Cost, Effort
 from .registry import PROBES, Probe
+
+WITHOUT = "  without it: "
+LAST_COLUMN = 33
 
 
 def costs(
@@ -32,4 +37,12 @@ def plan_lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:
         what = "off; its conditions stay open" if cost.probe in off else cost.what
         yield f"{cost.probe:<12}  {numbers[0]:>7}  {numbers[1]:>8}  {what}"
         if cost.probe in lost:
-            yield f"  without it: {lost[cost.probe]}"
+            yield f"{WITHOUT}{lost[cost.probe]}"
+
+
+def fitted(lines: Iterable[str], indent: int = LAST_COLUMN) -> str:
+    """The lines as wide as the terminal: what has no room goes on at `indent`."""
+    width = max(60, shutil.get_terminal_size((80, 24)).columns)
+    places = ((line, " " * (len(WITHOUT) if line.startswith(WITHOUT) else indent)) for line in lines)
+    parts = (textwrap.wrap(line, width, subsequent_indent=place) or [""] for line, place in places)
+    return "\n".join(part for some in parts for part in some)

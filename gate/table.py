@@ -150,7 +150,7 @@ ROWS: tuple[Row, ...] = (
         "move up beyond chance",
         "moderate",
         "a trial whose samples move to the chosen kind",
-        "try a system prompt or answers shown first, which cost no training; more pairs may show more",
+        "try a system prompt or answers shown first, which cost no training",
     ),
     Row(
         "undecided",
@@ -160,7 +160,7 @@ ROWS: tuple[Row, ...] = (
         "a trial scores each batch before it is trained on; H0 is accuracy 1/2",
         "reasoned",
         "a trial whose interval lies above 1/2",
-        "try a system prompt or answers shown first, which cost no training; more pairs may show more",
+        "try a system prompt or answers shown first, which cost no training",
         "run the trial; until then a system prompt is the cheaper change",
         settles=("trial_accuracy", "trial_accuracy"),
     ),

@@ -94,6 +94,8 @@ def _fitting(finding: Finding, run: Run) -> Finding:
     """Advice that fits another decision says so."""
     if run.decision is None or not finding.remedy:
         return finding
+    if not run.decision.stages and finding.remedy.startswith("Do not train"):
+        return finding
     strange = methods(finding.remedy) - own(run)
     if run.decision.stages and not strange:
         return finding

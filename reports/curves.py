@@ -26,6 +26,7 @@ PANELS: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("grad_norm", ("grad_norm",), BOTH),
 )
 MOST_SETS = 2
+LEAST_STEPS = 5  # of a short trial: a line through a batch or two looks like learning, and is chance
 TINY = 1e-30  # under this a difference is rounding
 LARGEST_VALUE = 1e100  # a value beyond it is drawn as no number
 POINT_MARKS = ("•", "○")
@@ -61,14 +62,19 @@ def logged(run: Run) -> list[Mapping[str, Any]]:
 
 
 def panels(history: Iterable[Mapping[str, Any]]) -> list[Panel]:
-    """The panels of a log's rows: only those with two points or more."""
+    """The panels of a log's rows: only those with two points or more, of a trial's with `LEAST_STEPS`."""
     rows = list(history)
     found = [_panel(rows, *panel) for panel in PANELS]
     sets = sorted({k for row in rows for k in row if re.fullmatch(r"eval_.+_loss", k)})
     if sets and not any("eval_loss" in row for row in rows):
         names = [name.removeprefix("eval_").removesuffix("_loss") for name in sets]
         found.insert(1, _panel(rows, "loss", sets[:MOST_SETS], names))
-    return [panel for panel in found if panel.finite() and max(len(s.points) for s in panel.series) > 1]
+    return [panel for panel in found if panel.finite() and _long_enough(panel)]
+
+
+def _long_enough(panel: Panel) -> bool:
+    least = LEAST_STEPS if panel.title.startswith("trial:") else 2
+    return max(len(s.points) for s in panel.series) >= least
 
 
 def _panel(

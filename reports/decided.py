@@ -148,7 +148,7 @@ GRADES = {
     "certain": "certain",
     "good": "good, second of four grades",
     "moderate": "moderate, third of four grades",
-    "reasoned": "reasoning, the last of four grades",
+    "reasoned": "reasoned, the last of four grades",
 }
 ASIDE = re.compile(r" \((?:[^()]|\([^()]*\))*\)")  # in brackets, with brackets of its own
 NOT_YET = "do not train yet"

@@ -179,7 +179,7 @@ PURPOSES = {
     "trial": "trains a few steps on half of the pairs and measures the other half",
     "train": "trains by that method under a guard, then measures the pairs again",
     "sample": "lets the model itself write the rejected answers, without a template",
-    "levers": "tries a system prompt, answers shown first and steering in its place",
+    "levers": "tries answers shown first, steering and (--system TEXT) a system prompt",
     "label": "asks people about a sample of the labels, blind",
     "data": "writes a file without the broken rows",
     "explain": "says what the code means and what to do about it",

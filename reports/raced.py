@@ -47,14 +47,14 @@ HARDEST = 20  # pairs listed; run.json holds all that were measured
 
 
 def hardest(run: Run) -> Table:
-    """The pairs that will likeliest stay misranked, by their loss in the trial."""
+    """The pairs that a full run will likeliest not learn, by their loss in the trial."""
     columns = (Column("line", "right"), Column("loss", "right"), Column("after the trial"))
     ranked = details(run, "difficulty")
     rows = tuple(
-        (str(r["line"]), number(r["loss"]), "misranked" if r["misranked"] else "ranked right")
+        (str(r["line"]), number(r["loss"]), "margin fell" if r["misranked"] else "margin rose")
         for r in ranked[:HARDEST]
     )
-    title = f"hardest of {len(ranked)} measured pairs: most likely to stay misranked, not mislabelled"
+    title = f"hardest of {len(ranked)} measured pairs: hard to learn, not mislabelled"
     return Table("difficulty", title, columns, rows, limit=10)
 
 

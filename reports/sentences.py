@@ -164,7 +164,7 @@ def told_apart(run: Run) -> str:
     if found is None or found.value is None:
         return ""
     share = f"{measured(found)} of {count(found.n, 'pair')}"
-    said = f"Without the prompt, words alone tell the sides apart in {share}"
+    said = f"Without the prompt, the text alone tells the sides apart in {share}"
     if beliefs(run):
         return f"{said}, as they must where each side states a belief: a fact of the design, not a fault."
     if found.low is None or found.high is None:
@@ -174,12 +174,13 @@ def told_apart(run: Run) -> str:
     return f"{said}." if found.low > CHANCE else f"{said}, which is not shown to beat guessing (50%)."
 
 
-SEPARABLE = ("PB202", "PB204")  # what `told_apart` says of a gate, once
+SEPARABLE = ("PB202", "PB204")  # what `told_apart` says, once
 
 
 def apart_told(run: Run) -> bool:
-    """Whether the paragraph of a gate has a sentence on how the sides are told apart: where no trial ran."""
-    return run.command == "gate" and not would_learn(run) and bool(told_apart(run))
+    """Whether the paragraph has a sentence on how the sides are told apart; a gate's where no trial ran."""
+    asked = run.command == "negatives" or (run.command == "gate" and not would_learn(run))
+    return asked and bool(told_apart(run))
 
 
 def faults(run: Run) -> str:

@@ -30,7 +30,7 @@ from .view import (
 )
 
 # Of a condition, the gravest first.
-RESULTS = ("fail", "inconclusive", "accepted", "decides", "note", "pass")
+RESULTS = ("fail", "inconclusive", "accepted", "decides", "note", "open", "pass")
 # Which section shows the estimates of a family, whose names go on with a colon.
 SECTION_OF_FAMILY = {
     "effect": "effects", "weight": "effects", "attribute": "attributes",
@@ -84,18 +84,19 @@ def groups(run: Run) -> Table:
         f"gap = mean logp/token ({first}) − mean logp/token ({second})",
         columns,
         tuple(_group(e, run, judged.get(e.group)) for e in rows),
-        _adjusted(judged.values(), half) if adjusted else "",
+        _of_p(judged.values(), half, adjusted=adjusted),
         total=len(rows) > 1 and rows[-1].group == "all",
         axis=ends((x for e in rows for x in (e.value, e.low, e.high)), half),
         marks=(-half, half) if half else (),
     )
 
 
-def _adjusted(rows: Iterable[BiasRow], half: float | None) -> str:
-    """What the adjusted p is of, and over how many tests, so that it can be worked out again."""
+def _of_p(rows: Iterable[BiasRow], half: float | None, *, adjusted: bool) -> str:
+    """What the p is of; an adjusted one, over how many tests, so that it can be worked out again."""
     n = sum(row.p is not None for row in rows if row.group != "all")
     beyond = f"beyond ±{half:g}" if half else "at all"
-    return f"p adj.: of no preference {beyond}, Holm over {n} groups; the file by itself"
+    told = f"of no preference {beyond}"
+    return f"p adj.: {told}, Holm over {n} groups; the file by itself" if adjusted else f"p: {told}"
 
 
 def bound(run: Run) -> float | None:

@@ -54,7 +54,7 @@ def _written(run: Run, what: str, *, like: bool | None = None) -> str:
     """What became of the answers; `like`: whether the ranking before it in the sentence was learnt."""
     up = run.estimate("behaviour_up")
     if up is None or up.value is None or up.low is None or up.high is None:
-        return _unjudged(run) if up is not None and like else ""
+        return _unjudged(run) if up is not None and like is not None else ""
     of = f"of {count(up.n, 'answer')} that moved, {measured(up)} went to the chosen kind"
     if up.low > CHANCE:
         return f"{what} follows: {of}." if like is not False else f"{what} moves all the same: {of}."
@@ -64,7 +64,7 @@ def _written(run: Run, what: str, *, like: bool | None = None) -> str:
 
 
 def _unjudged(run: Run) -> str:
-    """Where margins rose and no answer was judged: that nothing is known of what the model then writes."""
+    """Where answers were drawn and none was judged: that nothing is known of what the model then writes."""
     judge = run.estimate("behaviour_judge")
     if judge is None or judge.value is None or judge.low is None or judge.low > CHANCE:
         return ""

@@ -203,12 +203,15 @@ def reproduce(run: Run) -> str:
 
 
 def result(condition: Condition, run: Run) -> str:
-    """The condition's result; one that only describes is a `note` where it does not pass.
+    """The condition's result; one that only describes is a `note` where its number lies past its limit.
 
-    It `decides` where the decision rests on the number that it describes.
+    It `decides` where the decision rests on that number, and is `open` where the number is on the right side
+    without being shown to be.
     """
     if condition.gates or condition.result == "pass":
         return condition.result
+    if not past(condition):
+        return "open"
     reasons = run.decision.reasons if run.decision else ()
     return "decides" if condition.result == "fail" and condition.code in {r.code for r in reasons} else "note"
 

@@ -103,6 +103,14 @@ def test_explain_prints_a_term(asked, part, monkeypatch, capsys):
     assert part in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("family", ["PB3xx", "PB3", "pb31"])
+def test_explain_lists_a_family_as_a_report_prints_it(family, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["probe", "explain", family])
+    assert __main__.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1 and all(line.startswith(family[:4].upper().rstrip("X")) for line in lines)
+
+
 def test_a_term_that_is_none_names_what_is_near(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["probe", "explain", "marginn"])
     assert __main__.main() == 2

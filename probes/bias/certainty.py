@@ -37,8 +37,8 @@ def undetermined(told: GroupWording) -> Iterator[Finding]:
     yield Finding(
         "PB601",
         "warning",
-        f"undetermined{_clear(told)}, {settle}: {told.wins}{_p_of(told.case.wins.p)}; "
-        f"gap {told.gap}{_p_of(told.case.flip.p)}",
+        f"undetermined{_clear(told)}, {settle}: {told.wins}{_p_of('sign test', told.case.wins.p)}; "
+        f"gap {told.gap}{_p_of('sign flips', told.case.flip.p)}",
         "Ask a narrower question, or set another --bound."
         if needed is None and told.case.mean.se
         else "Add pairs, on other prompts where there are prompts.",
@@ -47,9 +47,9 @@ def undetermined(told: GroupWording) -> Iterator[Finding]:
     )
 
 
-def _p_of(p: float | None) -> str:
+def _p_of(test: str, p: float | None) -> str:
     """Said beside the number that it is the p of, and not at all where there is none."""
-    return "" if p is None else f" (exact p {p_text(p)})"
+    return "" if p is None else f" ({test}, p {p_text(p)})"
 
 
 def _clear(told: GroupWording) -> str:

@@ -38,8 +38,8 @@ def measure(work: Work) -> Measured:
     budget = flip_budget(
         measured.scores, beta=request.beta, alpha=measured.alpha, clusters=clusters, seed=request.seed
     )
-    most = sizes(work.pairs, request.effort.looks)[-1]
-    reads = Measured(
-        findings=half_finding(work.session), details={"reads": [{"probe": "bias", "most": most}]}
-    )
-    return together([part_of(measured.run), Measured(budget.estimates, budget.findings), reads])
+    looks = request.effort.looks
+    # Of a larger file: that this one has no more pairs says nothing of how many would be read.
+    reads = [{"probe": "bias", "most": max(looks[-1], sizes(work.pairs, looks)[-1])}] if looks else []
+    told = Measured(findings=half_finding(work.session), details={"reads": reads})
+    return together([part_of(measured.run), Measured(budget.estimates, budget.findings), told])

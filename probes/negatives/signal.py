@@ -192,8 +192,9 @@ def check_signal(
     training still reaches training accuracy 1 by memorising, as it does with shuffled labels.
     Do: do not train on these pairs. Use more, cleaner or clearer ones; SFT if the chosen side alone is
     wanted.
-    Source: measured by training on 16 sets (docs/validity.md): it ranks held-out reward accuracy, and no
-    set below the limit taught anything.
+    Source: measured by DPO on 16 sets (docs/validity-appendix.md): it ranks held-out reward accuracy, and DPO
+    taught nothing on a set below the limit. SFT before DPO can: it moved answers on `harmless`
+    (docs/validity.md), whose probe was right in 46%. So this is a note, and the trial decides.
 
     PB241 saturated signal: a linear probe given the prompt already tells nearly all pairs apart.
 

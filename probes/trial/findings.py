@@ -24,8 +24,8 @@ def nothing_learned(accuracy: Estimate) -> Finding | None:
     Why: The accuracy on pairs already seen shows nothing: with shuffled labels it reaches 1. This accuracy is
     measured on unseen pairs; how far it was from that of full runs on average, docs/validity.md says.
     Do: Use more, cleaner or clearer pairs; check the labels with `probe data` and `probe label`. If only the
-    chosen side is wanted, train SFT. If the trial was short, make it longer: `--pairs` (in a gate
-    `--trial-pairs`), `--learning-rate`.
+    chosen side is wanted, train SFT. Where the file has more pairs than were drawn, draw more: `--pairs`,
+    in a gate `--trial-pairs`. `probe trial` alone takes `--learning-rate`, too.
     Source: two-fold cross-validation; docs/validity.md.
     """
     if accuracy.low is None or accuracy.value is None or accuracy.low > 0.5:
@@ -34,7 +34,7 @@ def nothing_learned(accuracy: Estimate) -> Finding | None:
         "PB501", "warning",
         f"the margin rises in {accuracy.value:.0%} [{accuracy.low:.0%}, {accuracy.high:.0%}] of unseen "
         "pairs, which is not shown to be better than chance",
-        "Use more or clearer pairs, or a longer trial (`--pairs`, `--learning-rate`).", estimate=accuracy,
+        "Use more or clearer pairs.", estimate=accuracy,
     )  # fmt: skip
 
 
@@ -47,7 +47,8 @@ def trivial(accuracy: Estimate, steps: int) -> Finding | None:
     teaches nothing that is of use elsewhere.
     Do: `probe negatives` names the sign; `probe sample` makes rejected responses from the model itself. SFT
     on the chosen side needs no rejected one.
-    Source: measured by training on 16 sets (docs/validity.md): above .95 nearly all full runs saturated.
+    Source: measured by training on 16 sets (docs/validity-appendix.md): above .95 nearly all full runs
+    saturated.
     """
     if steps > FEW_STEPS or accuracy.low is None or accuracy.low <= FAST_ACCURACY:
         return None

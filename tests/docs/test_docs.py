@@ -50,6 +50,21 @@ def test_pages_load_nothing_from_elsewhere(site):
     assert {name: hit for name, hit in found.items() if 'rel="canonical"' not in hit} == {}
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["data pairs/length_gap.jsonl", "negatives pairs/listing_taste_hype.jsonl --no-states --no-numerics"],
+)
+def test_the_output_of_a_command_without_a_model_is_what_it_prints(command, tmp_path):
+    """What `docs/screenshots.py` wrote: a page that shows an output of long ago is read as today's."""
+    done = subprocess.run(
+        [sys.executable, "-m", "probe", *command.split(), "--out", str(tmp_path)],
+        cwd=ROOT, env=os.environ | {"COLUMNS": "80", "NO_COLOR": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    name = command.split()[0]
+    assert done.stdout == (ROOT / f"docs/output/{name}.txt").read_text(encoding="utf-8")
+    assert f"$ probe {command}\n" in (ROOT / f"docs/commands/{name}.md").read_text(encoding="utf-8")
+
+
 def test_shown_output_is_what_the_renderer_writes_today():
     """docs/output is made by `make screenshots`; its layout must not fall behind the renderer."""
     shown = (ROOT / "docs/output/bias.txt").read_text(encoding="utf-8")

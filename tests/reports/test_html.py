@@ -191,7 +191,7 @@ def test_a_single_pair_and_equal_gaps_are_drawn(bias_run):
 
 def test_a_trial_draws_its_curve_and_says_what_it_ranked(bias_run):
     found = Estimate("trial_accuracy", 0.8, 0.6, 0.9, 40, None, "sign flips", "share")
-    rows = [{"step": i, "unseen/accuracies": 0.5 + 0.1 * i, "unseen/margins": 0.2 * i} for i in range(1, 5)]
+    rows = [{"step": i, "unseen/accuracies": 0.5 + 0.1 * i, "unseen/margins": 0.2 * i} for i in range(1, 6)]
     run = dataclasses.replace(bias_run, command="trial", bias=(), estimates=(found,), details={"trial": rows})
     document = Document(render(run))
     text = " ".join(document.text)
@@ -199,6 +199,8 @@ def test_a_trial_draws_its_curve_and_says_what_it_ranked(bias_run):
     assert len(document.all("polyline")) == 2
     shown = text_report(run, everything=True)
     assert "a short trial" in shown and "trial: margin, unseen" in shown
+    few = dataclasses.replace(run, details={"trial": rows[:4]})  # a line through so few batches is chance
+    assert "trial: margin, unseen" not in text_report(few, everything=True)
 
 
 def test_a_trained_run_opens_with_what_changed(gate_run):

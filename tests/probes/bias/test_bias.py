@@ -65,7 +65,8 @@ def test_a_p_stands_beside_the_number_that_it_belongs_to():
     wins, gap = (estimate(result, name).p for name in ("win_rate", "gap"))
     assert wins == pytest.approx(2 * sum(math.comb(16, k) for k in range(12, 17)) / 2**16) and gap != wins
     told = next(f.message for f in result.findings if f.code == "PB601")
-    assert f"wins 12 of 16 pairs (exact p {p_text(wins)})" in told and f"(exact p {p_text(gap)})" in told
+    assert f"wins 12 of 16 pairs (sign test, p {p_text(wins)})" in told
+    assert f"(sign flips, p {p_text(gap)})" in told
 
 
 def test_five_of_five_is_undetermined_and_six_would_do():
@@ -77,7 +78,7 @@ def test_five_of_five_is_undetermined_and_six_would_do():
     assert estimate(result, "win_rate").low == pytest.approx(0.025**0.2)
     (finding,) = result.findings
     assert finding.code == "PB601"
-    assert "CICO wins 5 of 5 pairs (exact p = .0625)" in finding.message
+    assert "CICO wins 5 of 5 pairs (sign test, p = .0625)" in finding.message
     assert "a file of about 6 pairs would settle it" in finding.message
     six = judge_bias(pairs([0.5, 0.6, 0.55, 0.65, 0.6, 0.5]), sides=("CICO", "insulin"))
     assert verdicts(six) == {"all": "favours chosen"}
