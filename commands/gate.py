@@ -125,15 +125,15 @@ def _judged_again(
 def _planned(request: GateRequest, device_memory: str | None) -> int:
     """Print what would be run, what it costs on this machine, and whether the training would fit."""
     from ..gate.bill import bill
-    from ..gate.plan import costs, fitted, plan_lines
+    from ..gate.plan import costs, plan_lines, to_width
     from ..gate.registry import PROBES
     from ..scoring.session import Session
 
     n = sum(1 for _ in request.source.pairs())
-    print(fitted(plan_lines(costs(n, request.trial_pairs, request.effort), request.off)))
+    print(to_width(plan_lines(costs(n, request.trial_pairs, request.effort), request.off)))
     if any(probe.model and probe.name not in request.off for probe in PROBES):
         session = Session.open(request.source, request.how, request.seed)
         told, finding = bill(session, request, device_memory)
         fits = [f"{finding.code} {finding.message}. {finding.remedy}"] if finding else []
-        print(fitted([*told, *fits], indent=4))
+        print(to_width([*told, *fits], indent=4))
     return 0

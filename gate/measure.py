@@ -56,7 +56,7 @@ def run_probes(
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
         planned = plan.costs(work.pairs, request.trial_pairs, request.effort, [p for p, _ in possible])
         left_out = {name for name, state in states.items() if state in ("off", NO_WEIGHTS)}
-        print(plan.fitted(plan.plan_lines(planned, frozenset(left_out))), file=sys.stderr)
+        print(plan.to_width(plan.plan_lines(planned, frozenset(left_out))), file=sys.stderr)
     timed = schedule_probes(work, running, seconds)
     print(timed.opening(), end="", file=sys.stderr)
     parts: list[Measured] = []

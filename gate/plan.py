@@ -40,7 +40,7 @@ def plan_lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:
             yield f"{WITHOUT}{lost[cost.probe]}"
 
 
-def fitted(lines: Iterable[str], indent: int = LAST_COLUMN) -> str:
+def to_width(lines: Iterable[str], indent: int = LAST_COLUMN) -> str:
     """The lines as wide as the terminal: what has no room goes on at `indent`."""
     width = max(60, shutil.get_terminal_size((80, 24)).columns)
     places = ((line, " " * (len(WITHOUT) if line.startswith(WITHOUT) else indent)) for line in lines)
