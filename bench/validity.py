@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from stored_rows import Row, append, model_name, rewrite, stored, write_block
-from validity_report import FORECASTS, METHODS, beside, figure, report
+from validity_report import FORECASTS, METHODS, beside, figure, outcomes, report
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "bench/results/validity.jsonl"
@@ -261,7 +261,9 @@ def main() -> int:
     )
     parser.add_argument("--report", action="store_true", help="print the tables, train nothing")
     parser.add_argument("--against", type=Path, help="an older store: print each gate before and after")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/validity.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put the tables into docs/validity.md and its appendix"
+    )
     parser.add_argument("--sets", default=",".join(DEFAULT))
     parser.add_argument("--methods", default=",".join(("gate", *METHODS)))
     parser.add_argument("--model")
@@ -273,9 +275,10 @@ def main() -> int:
         print(beside(stored(options.against), load()))
         return 0
     if options.report or options.write:
-        print(report(load()))
+        print(report(load()), outcomes(load()), sep="\n\n")
         if options.write:
             write_block(ROOT / "docs/validity.md", "decisions", report(load()))
+            write_block(ROOT / "docs/validity-appendix.md", "cells", outcomes(load()))
             FIGURE.write_text(figure(load()), encoding="utf-8")
         return 0
     if options.confirm:

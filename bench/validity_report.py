@@ -1,10 +1,12 @@
-"""The tables and the figure of docs/validity.md, from rows that `validity.py` stored."""
+"""The tables and the figure of docs/validity.md and its appendix, from rows that `validity.py` stored."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from stored_rows import Row
 
@@ -86,15 +88,21 @@ class JudgedCell:
 
 
 def report(rows: list[Row]) -> str:
-    """The rules against each other, then the outcomes by cell, then what belongs to no complete cell."""
+    """The rules against each other, and how forecasts and passes came true."""
     complete = [JudgedCell(*cell) for cell in cells(rows)]
     if not complete:
-        return f"**No cell is complete.**\n\n{_single(rows)}"
+        return "**No cell is complete.**"
+    sums = [line for name, some in by_model(complete).items() for line in ("", f"{name}:", "", *_sums(some))]
+    return "\n".join([*_rules(complete), *sums, "", *PICTURE])
+
+
+def outcomes(rows: list[Row]) -> str:
+    """The outcomes by cell, then what belongs to no complete cell."""
+    complete = [JudgedCell(*cell) for cell in cells(rows)]
     inside = {id(row) for cell in complete for row in (cell.gate, *cell.known.values())}
     rest = [row for row in rows if id(row) not in inside]
     left = ["", "Not in a complete cell yet:", "", _single(rest)] if rest else []
-    sums = [line for name, some in by_model(complete).items() for line in ("", f"{name}:", "", *_sums(some))]
-    return "\n".join([*_rules(complete), *sums, "", *PICTURE, "", *_outcomes(complete), *left])
+    return "\n".join([*_outcomes(complete), *left])
 
 
 def by_model(complete: Sequence[JudgedCell]) -> dict[str, list[JudgedCell]]:
@@ -108,17 +116,30 @@ def by_model(complete: Sequence[JudgedCell]) -> dict[str, list[JudgedCell]]:
 def _rules(complete: Sequence[JudgedCell]) -> Iterator[str]:
     models = by_model(complete)
     heads = " | ".join(f"within noise of the best, {name}" for name in models)
-    yield f"| rule | {heads} | right where the gate is wrong | the other way round |"
-    yield f"|---|{'--:|' * len(models)}--:|--:|"
+    yield f"| rule | {heads} | cells where only this rule is right | only the gate | p |"
+    yield f"|---|{'--:|' * len(models)}--:|--:|--:|"
     for rule in RULES:
         right = [(cell.right(rule), cell.right("gate")) for cell in complete]
         alone = sum(mine is True and gate is not True for mine, gate in right)
         other = sum(gate is True and mine is not True for mine, gate in right)
-        beside = ("–", "–") if rule == "gate" else (alone, other)
+        beside = ("–", "–", "–") if rule == "gate" else (alone, other, f"{against(complete, rule):.2f}")
         best = [
             f"{sum(cell.right(rule) is True for cell in some)} of {len(some)}" for some in models.values()
         ]
-        yield f"| {rule} | {' | '.join(best)} | {beside[0]} | {beside[1]} |"
+        yield f"| {rule} | {' | '.join((*best, *map(str, beside)))} |"
+
+
+def against(complete: Sequence[JudgedCell], rule: str) -> float:
+    """Two-sided p of the gate being right as often as that rule: all signs of whole sets, since the cells of
+    a set hang together; times the number of rules that it is held against."""
+    ahead: Counter[str] = Counter()
+    for cell in complete:
+        ahead[cell.gate["set"]] += (cell.right("gate") is True) - (cell.right(rule) is True)
+    sizes = [abs(n) for n in ahead.values() if n]
+    seen = abs(sum(ahead.values()))
+    signs = product((1, -1), repeat=len(sizes))
+    hits = sum(abs(sum(map(int.__mul__, some, sizes))) >= seen for some in signs)
+    return min(1.0, (len(RULES) - 1) * hits / 2 ** len(sizes))
 
 
 def _sums(complete: Sequence[JudgedCell]) -> Iterator[str]:

@@ -38,9 +38,12 @@ def test_a_sentence_is_not_what_measures_and_a_number_is():
 
 def test_the_page_has_the_tables_of_the_stored_rows():
     """Mend with `python bench/validity.py --write`."""
-    page = (BENCH.parent / "docs/validity.md").read_text(encoding="utf-8")
-    made = validity.report(validity.load())
-    assert sys.modules["stored_rows"].with_block(page, "decisions", made) == page
+    for name, block, made in (
+        ("validity", "decisions", validity.report),
+        ("validity-appendix", "cells", tables.outcomes),
+    ):
+        page = (BENCH.parent / f"docs/{name}.md").read_text(encoding="utf-8")
+        assert sys.modules["stored_rows"].with_block(page, block, made(validity.load())) == page
     assert validity.FIGURE.read_text(encoding="utf-8") == tables.figure(validity.load())
 
 
@@ -100,9 +103,11 @@ def test_rules_are_held_against_each_other():
     rows = cell_rows("a", "pass", ["sft"], [(20, 19), (33, 4), (21, 17)])
     rows += cell_rows("b", "pass", ["dpo"], [(5, 33), (20, 18), (19, 20)], up=0.95)
     told = tables.report(rows)
-    assert "| gate | 1 of 2 | – | – |" in told
-    assert "| always sft | 2 of 2 | 1 | 0 |" in told and "| always dpo | 0 of 2 | 0 | 1 |" in told
-    assert "| never | 1 of 2 | 1 | 1 |" in told
+    assert "| gate | 1 of 2 | – | – | – |" in told
+    assert (
+        "| always sft | 2 of 2 | 1 | 0 | 1.00 |" in told and "| always dpo | 0 of 2 | 0 | 1 | 1.00 |" in told
+    )
+    assert "| never | 1 of 2 | 1 | 1 | 1.00 |" in told
     assert "held the outcome: 1 of 2;" in told
     assert "missed it by: 0.127." in told  # of .1 and .15
     assert "paid: 1 of 1; where nothing did: 1 of 1" in told
@@ -111,12 +116,23 @@ def test_rules_are_held_against_each_other():
     assert tables.figure(rows).count("<circle") == 4
 
 
+def test_the_cells_of_a_set_count_as_one_against_a_rule():
+    """SFT pays and the gate says so: on six sets p = 2/64; six seeds of one set are one sign, so p is 1."""
+    rows = [row for k in range(6) for row in cell_rows(f"s{k}", "pass", ["sft"], [(5, 5), (33, 4), (5, 5)])]
+    assert tables.against([tables.JudgedCell(*c) for c in tables.cells(rows)], "never") == 4 * 2 / 64
+    same = [{**row, "set": "s", "seed": row["set"]} for row in rows]
+    assert tables.against([tables.JudgedCell(*c) for c in tables.cells(same)], "never") == 1.0
+
+
 def test_each_model_is_counted_by_itself():
     rows = cell_rows("a", "pass", ["sft"], [(20, 19), (33, 4), (21, 17)])
     rows += cell_rows("a", "pass", ["dpo"], [(5, 33), (20, 18), (19, 20)], up=0.95, model="other-2b")
     told = tables.report(rows)
-    assert "| gate | 1 of 1 | 0 of 1 | – | – |" in told and "| never | 0 of 1 | 1 of 1 | 1 | 1 |" in told
-    assert told.count("Passed where") == 2 and "| other-2b | a (0) |" in told
+    assert (
+        "| gate | 1 of 1 | 0 of 1 | – | – | – |" in told
+        and "| never | 0 of 1 | 1 of 1 | 1 | 1 | 1.00 |" in told
+    )
+    assert told.count("Passed where") == 2 and "| other-2b | a (0) |" in tables.outcomes(rows)
     assert ">a</text>" in tables.figure(rows) and ">a (other)</text>" in tables.figure(rows)
 
 
