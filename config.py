@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -168,22 +168,26 @@ def _read(path: Path) -> ConfigFile | None:
 
 
 def defaults_for(
-    file: ConfigFile, commands: Mapping[str, Iterable[str]], tables: Tables
+    file: ConfigFile,
+    commands: Mapping[str, Iterable[str]],
+    tables: Tables,
+    written: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The file's values by command and parameter, as typer's `default_map` wants them.
 
     `commands` maps each command to its parameters' names, `tables` to the checks of its tables that are no
-    options. Raises `ProbeError` on a key that no command has
-    and on one that a file must not hold, naming file and key, with the nearest known key.
+    options, `written` to its options that are called otherwise than their parameter. Raises `ProbeError` on a
+    key that no command has and on one that a file must not hold, naming file and key, with the nearest known.
     """
-    known = {name: set(options) - NEVER_IN_FILE for name, options in commands.items()}
+    others = {name: (written or {}).get(name, {}) for name in commands}
+    known = {name: {*options, *others[name]} - NEVER_IN_FILE for name, options in commands.items()}
     shared = {key: value for key, value in file.table.items() if key not in {*known, "accept"}}
     check_keys(shared, sorted({*set().union(*known.values()), *known, "accept"}), file.where())
     _check_accepted(file)
     own = {name: _own(file, name, options, tables.get(name, {})) for name, options in known.items()}
     general = {_name(key): value for key, value in shared.items()}
     return {
-        name: {key: value for key, value in {**general, **own[name]}.items() if key in options}
+        name: {others[name].get(k, k): v for k, v in {**general, **own[name]}.items() if k in options}
         for name, options in known.items()
     }
 
@@ -219,7 +223,8 @@ def check_types(table: Mapping[str, Any], keys: Iterable[Key], where: str) -> No
     check_keys(table, by_name, where)
     for name, value in table.items():
         types = by_name[_name(name)].types
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        kin = (bool, datetime)  # that Python holds to be numbers and dates
+        if not isinstance(value, types) or any(isinstance(value, k) and k not in types for k in kin):
             wanted = " or ".join(kind.__name__ for kind in types)
             raise ProbeError(f'{where}: "{name}" is {value!r}. It takes {wanted}.')
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -48,11 +48,22 @@ def _use_file(context: typer.Context) -> None:
         name: [p.name for p in command.params if p.param_type_name == "option"]
         for name, command in commands.items()
     }
-    context.default_map = dict(config.defaults_for(file, options, TABLES))
+    written = {name: _written(command.params) for name, command in commands.items()}
+    context.default_map = dict(config.defaults_for(file, options, TABLES, written))
     context.obj = file
     for name, command in commands.items():
         for parameter in command.params:
             _check_value(context, parameter, context.default_map[name].get(parameter.name), file)
+
+
+def _written(parameters: Iterable[Any]) -> dict[str, str]:
+    """The long options that are not called as their parameter: `all` sets `everything`."""
+    return {
+        option.removeprefix("--").replace("-", "_"): parameter.name
+        for parameter in parameters
+        for option in parameter.opts
+        if option.startswith("--") and option.removeprefix("--").replace("-", "_") != parameter.name
+    }
 
 
 def _check_value(context: typer.Context, parameter: Any, value: Any, file: config.ConfigFile) -> None:
@@ -65,7 +76,7 @@ def _check_value(context: typer.Context, parameter: Any, value: Any, file: confi
         if not hasattr(error, "format_message"):
             raise
         reason = getattr(error, "message", str(error)).rstrip(".")
-        key = parameter.name.replace("_", "-")
+        key = next((o[2:] for o in parameter.opts if o.startswith("--")), parameter.name)
         raise ProbeError(f'{file.where()}: "{key}" is {value!r}: {reason}. Correct the value.') from error
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
+from ..pairs.formats import fingerprint
 from ..probes.gated import GateRequest
-from ..records import Run
+from ..records import Finding, Run
 from ..runs import read_from
 from ..scoring.options import ModelOptions
 from ..shared_limits import BOUND
@@ -114,11 +115,32 @@ def answers_decided(
 
 def gate_saved(path: Path, judging: GateOptions, levers: Path | None = None) -> Run:
     """A saved run, judged again without the model."""
-    saved = saved_run(path)
+    saved = with_changed_pairs(saved_run(path))
     with read_from(path):
         if saved.command == "unpaired":
             return _judged_answers(saved, judging)
         return judged(with_levers(saved, levers) if levers else saved, judging, date.today())
+
+
+def with_changed_pairs(run: Run) -> Run:
+    """The run with what `changed_pairs` finds of its file as it is now."""
+    known = tuple(finding for finding in run.findings if finding.code != "PB708")
+    return replace(run, findings=(*known, *filter(None, [changed_pairs(run.inputs.get("pairs") or {})])))
+
+
+def changed_pairs(facts: Mapping[str, Any]) -> Finding | None:
+    """PB708 pairs have changed: the file is not the one that was measured.
+
+    Means: the pair file that the run names is there, and its content is another one than the run's.
+    Why: a saved run is judged by what was measured then. It says nothing of the file as it is now.
+    Do: measure again: `probe gate PAIRS`.
+    Source: SHA-256 of the file, then and now.
+    """
+    path, then = facts.get("path"), facts.get("sha256")
+    if not isinstance(path, str) or not isinstance(then, str) or fingerprint(Path(path)) in (None, then):
+        return None
+    text = f"{path} has changed since it was measured: this judges the pairs as they were then"
+    return Finding("PB708", "warning", text, "Measure again: `probe gate PAIRS`.")
 
 
 def _judged_answers(run: Run, judging: GateOptions) -> Run:

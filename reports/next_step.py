@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
@@ -194,6 +195,9 @@ def trains(run: Run) -> bool:
 def show_command(run: Run, line: str = "") -> str | None:
     """The command that shows what the model reads of the pair at `line` (else the worst), or None."""
     worst = (run.details.get("worst") or [{}])[0].get("line")
+    if own := (run.inputs.get("model") or {}).get("tokenizer"):  # the one saved with the adapter
+        named = {"model": own, "origins": {**(run.config.get("origins") or {}), "model": "flag"}}
+        run = dataclasses.replace(run, config={**run.config, **named})
     return _line(run, "show", "--line", line or str(worst), carried=ENCODING) if line or worst else None
 
 

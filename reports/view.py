@@ -116,7 +116,9 @@ def subject(run: Run) -> list[str]:
     machine += "" if far is None else f" ({far:.2g} nats/token from bfloat16)"
     copied = (run.inputs.get("arithmetic") or {}).get("products") == "bfloat16"
     machine += ", scored in bfloat16" if copied else ""
-    parts = [f"probe {run.environment.get('probe', '')}".strip(), compared or model_name(run), machine]
+    adapter = PurePath(str(model.get("adapter") or "")).name
+    named = compared or model_name(run) + (f" with adapter {adapter}" if adapter else "")
+    parts = [f"probe {run.environment.get('probe', '')}".strip(), named, machine]
     return [part for part in parts if part] + ([f"template: {template}"] if template and model else [])
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from huggingface_hub import snapshot_download
 from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file
@@ -19,16 +18,15 @@ from transformers.utils import logging as transformers_logging
 from ..errors import ProbeError
 from .embedded import EMBEDDED_NAME, converted, embedded_gguf, is_gguf, plain_source
 from .engine import causal_lm
-from .loaded import check_adapter, check_config, check_runs, check_weights, first_line, reading
+from .loaded import check_config, check_runs, check_weights, first_line, reading
 from .machine import fit_threads
 from .options import is_endpoint
 from .processes import local_rank, world
 from .quantized import exactly, quantization_facts, quantizing, weight_count
+from .saved_adapter import adapter_directory, adapter_facts, tokenizer_directory, with_adapter
 from .weights import (
     ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
     INDEX,
-    adapter_files,
     check_name,
     model_files,
     shards,
@@ -108,7 +106,7 @@ def load_model(
     quantized = quantizing(quantize, shown, config, kind)
     if quantized and not placed:
         placed = {"device_map": {"": str(where)}}  # what is quantised cannot be moved afterwards
-    tokenizer = read(AutoTokenizer.from_pretrained)
+    tokenizer = _tokenizer(tokenizer_directory(adapter), read)
     model, info = read(
         AutoModelForCausalLM.from_pretrained,
         dtype=kind, use_safetensors=True, output_loading_info=True, **placed, **quantized,
@@ -125,6 +123,14 @@ def load_model(
     return LoadedModel(full, tokenizer, shown, where, kind, facts)
 
 
+def _tokenizer(saved: Path | None, read: Callable[..., Any]) -> PreTrainedTokenizerBase:
+    """That which was saved with the adapter, since it was trained by its template; else the model's own."""
+    if saved is None:
+        return cast(PreTrainedTokenizerBase, read(AutoTokenizer.from_pretrained))
+    how = (str(saved), "holds no readable tokenizer", "Save it again, or take its tokenizer files away.")
+    return cast(PreTrainedTokenizerBase, reading(*how, lambda: AutoTokenizer.from_pretrained(str(saved))))
+
+
 def quiet() -> None:
     """Keep the libraries' bars and retries off stderr; what goes wrong is told in one line of our own."""
     transformers_logging.set_verbosity_error()
@@ -132,50 +138,6 @@ def quiet() -> None:
     hub_logging.set_verbosity_error()
     # peft asks transformers for a name that transformers has renamed; nobody here can act on it.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-
-
-def with_adapter(model: torch.nn.Module, adapter: str | None) -> torch.nn.Module:
-    """The model under a peft adapter (safetensors only). Raises `ProbeError` when that is none."""
-    if adapter is None:
-        return model
-    from peft import PeftConfig, PeftModel
-
-    directory = adapter_directory(adapter)
-    files = adapter_files(directory)
-    how = (
-        adapter,
-        "not a peft adapter of this model",
-        "Give the directory of a saved adapter and its model.",
-    )
-    config = reading(*how, lambda: PeftConfig.from_pretrained(str(directory)))
-    if config.is_prompt_learning:
-        raise ProbeError(
-            f"{adapter}: {config.peft_type} adds virtual tokens, which shift every position. "
-            "Give a LoRA adapter or merged weights."
-        )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # refused below, by name
-        wrapped: PeftModel = reading(*how, lambda: PeftModel.from_pretrained(model, str(directory)))
-        info = reading(*how, lambda: wrapped.load_adapter(str(directory), "default"))
-    check_adapter(adapter, wrapped, info, tensor_names(files))
-    return cast(torch.nn.Module, wrapped)
-
-
-def adapter_directory(adapter: str) -> Path:
-    """The directory of an adapter; one on the hub is fetched, config and safetensors alone, at its commit."""
-    path = Path(adapter).expanduser()
-    if path.is_dir():
-        return path
-    if adapter.count("/") > 1 or adapter.startswith((".", "/", "~")):
-        raise ProbeError(f"{adapter}: no such directory. Give the directory of an adapter, or a hub name.")
-    how = (
-        adapter,
-        "neither a directory nor an adapter on the hub or in its cache",
-        "Check name and network.",
-    )
-    return Path(
-        reading(*how, lambda: snapshot_download(adapter, allow_patterns=[ADAPTER_CONFIG, ADAPTER_WEIGHTS]))
-    )
 
 
 def _check_hub(name: str, revision: str | None) -> None:
@@ -288,6 +250,7 @@ def _facts(
         "adapter": adapter,
         "weights_sha256": weights_hash(source, commit),
         "adapter_sha256": weights_hash(str(adapter_directory(adapter))) if adapter else None,
+        **adapter_facts(adapter, source, name),
         **tokenizer_facts(tokenizer),
         "architecture": type(causal_lm(model)).__name__,
         "parameters": weight_count(model),

@@ -33,7 +33,11 @@ def load_tokenizer(
 def model_length(
     name: str | None, revision: str | None = None, trust_remote_code: bool = False
 ) -> int | None:
-    """The longest sequence that the model's positions allow, by its config; None where it names none."""
+    """The longest sequence that the model's positions allow, by its config; None where it names none, and for
+    a directory that holds a tokenizer alone, as an adapter's."""
+    folder = Path(name or "").expanduser()
+    if name is not None and folder.is_dir() and not (folder / "config.json").exists():
+        return None
     source, options = source_of(name), {"revision": revision, "trust_remote_code": trust_remote_code}
     what, fact, remedy = unreadable(name, source)
     config: Any = reading(what, fact, remedy, lambda: AutoConfig.from_pretrained(source, **options))

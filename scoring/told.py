@@ -113,14 +113,17 @@ def encoded_findings(
 
 
 def met_findings(session: Session) -> tuple[Finding, ...]:
-    """What the template did to the file's pairs that this session encoded, with an example of each."""
+    """What the template did to the pairs that this session encoded, and whether its adapter is another's."""
+    from .saved_adapter import other_base
+
     lines = session.scorer.met.lines
     told = {flag: found[0] for flag, found in lines.items() if flag in FLAG_WORDINGS}
     known = {pair.line: pair for pair in (*session.survey.first, *session.survey.sample)}
     if missing := set(told.values()).difference(known):
         known |= {pair.line: pair for pair in session.source.pairs() if pair.line in missing}
     examples = {flag: example_of(flag, session.encoder, known[line]) for flag, line in told.items()}
-    return encoded_findings(lines, session.scorer.met.n, examples)
+    other = other_base(session.loaded.facts)
+    return (*filter(None, [other]), *encoded_findings(lines, session.scorer.met.n, examples))
 
 
 def once(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -71,10 +71,12 @@ def _first(directory: Path, names: tuple[str, ...]) -> str:
 
 
 def shards(index: Path) -> list[Path]:
-    """The files that an index maps its tensors to. Raises `ProbeError` where it names none."""
+    """The files that an index maps its tensors to. Raises `ProbeError` for none, or one elsewhere."""
     listed = read_json(index).get("weight_map")
     if not isinstance(listed, dict) or not listed or not all(isinstance(v, str) for v in listed.values()):
         raise ProbeError(f"{index}: has no weight_map of tensors to files. Save the model again.")
+    if outside := next((v for v in listed.values() if ".." in Path(v).parts or Path(v).is_absolute()), None):
+        raise ProbeError(f"{index}: names {outside}, outside of the model's directory. Save the model again.")
     return [index.parent / name for name in sorted(set(listed.values()))]
 
 
@@ -109,7 +111,7 @@ def _sound(file: Path) -> Path:
 
 def check_name(file: Path) -> None:
     """Raises `ProbeError` for what is by its name no safetensors file of its model's directory."""
-    if not file.name.endswith(".safetensors") or ".." in file.parts:
+    if not file.name.endswith(".safetensors"):
         raise ProbeError(
             f"{file}: not a safetensors file. Pickled weights are not read, since they can run code; "
             f"{SAVE_AGAIN}."

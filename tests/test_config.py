@@ -156,3 +156,30 @@ def test_every_real_command_starts_under_a_config(probe, tmp_path):
 
 def test_the_project_root_is_not_configured_by_accident():
     assert config.find_config(Path(__file__).parent).path is None
+
+
+def test_every_long_option_is_a_key_by_its_own_name(tmp_path):
+    """`--all` is the parameter `everything`, and a file is written from the help."""
+    from typer.main import get_command
+
+    from probe.cli import app
+    from probe.commands.configured import _written
+
+    commands = get_command(app).commands
+    names = {name: [p.name for p in command.params] for name, command in commands.items()}
+    written = {name: _written(command.params) for name, command in commands.items()}
+    for name, command in commands.items():
+        for parameter in command.params:
+            for option in (o[2:] for o in parameter.opts if o.startswith("--")):
+                if option.replace("-", "_") in config.NEVER_IN_FILE or parameter.name in config.NEVER_IN_FILE:
+                    continue
+                file = config.ConfigFile(tmp_path / "probe.toml", {name: {option: 1}})
+                assert config.defaults_for(file, names, {}, written)[name] == {parameter.name: 1}
+
+
+def test_a_moment_is_no_day(tmp_path):
+    """TOML has both; a moment beside a day had ended in a traceback after everything was measured."""
+    text = '[[accept]]\ncode = "PB202"\nreason = "r"\nuntil = 2027-03-31T00:00:00\n'
+    (tmp_path / "probe.toml").write_text(text)
+    with pytest.raises(ProbeError, match=r'"until" is .*It takes date'):
+        config.defaults_for(config.find_config(tmp_path), {"gate": []}, {})

@@ -122,7 +122,7 @@ def check_answers(rows: Sequence[dict[str, Any]]) -> Finding | None:
 
 
 def check_traits(rows: Sequence[dict[str, Any]]) -> Finding | None:
-    """PB907 answers moved towards a trait, or away from it.
+    """PB907 answers moved: the tuned model's answers went towards a trait, or away from it.
 
     Means: to the base model, a system text that asks for the trait makes the tuned model's answers likelier
     (or less likely) than the base's own, beyond control texts, by a test that exchanges the two models'

@@ -88,3 +88,26 @@ def test_the_defaults_are_those_of_the_command_and_of_python(table, ways):
         named = [n for n in table if known.get(n, inspect.Parameter.empty) is not inspect.Parameter.empty]
         assert len(named) >= 6
         assert {name: known[name] or None for name in named} == {name: table[name] or None for name in named}
+
+
+def test_a_run_judged_again_says_that_its_file_has_changed(tmp_path, gate_run):
+    """It is judged by what was measured then; the same file, or one that is gone, is no change."""
+    from dataclasses import replace
+
+    from probe.files import sha256_file
+    from probe.gate.whole import with_changed_pairs
+
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("as it was\n")
+    facts = gate_run.inputs["pairs"] | {"path": str(path), "sha256": sha256_file(path)}
+    run = replace(gate_run, inputs=gate_run.inputs | {"pairs": facts})
+
+    def told(one):
+        return [f.message for f in with_changed_pairs(one).findings if f.code == "PB708"]
+
+    assert told(run) == []
+    path.write_text("another\n")
+    assert told(run) == [f"{path} has changed since it was measured: this judges the pairs as they were then"]
+    assert len(told(with_changed_pairs(run))) == 1
+    path.unlink()
+    assert told(run) == []

@@ -149,7 +149,7 @@ MODELS = {
     "pickle-and-decoy": (pickled_only, ("no safetensors weights", "can run code")),
     "index-to-pickle": (index("pytorch_model.bin"), ("pytorch_model.bin", "can run code")),
     "index-half-pickle": (index("a.safetensors", "b.bin"), ("b.bin", "can run code")),
-    "index-outside": (index("../a.safetensors"), ("can run code",)),
+    "index-outside": (index("../a.safetensors"), ("outside of the model's directory",)),
     "index-missing-shard": (
         lambda d: (index("a.safetensors", "b.safetensors")(d), (d / "b.safetensors").unlink()),
         ("b.safetensors: no such file",),

@@ -182,3 +182,34 @@ def test_an_unused_head_is_told(probe, pair_file, model):
     added("v_head.summary.weight", "model.norm.weight")(model)
     done = probe("bias", pair_file, "--model", model, "--templates", "none")
     assert done.code == 0 and "1 weight in its files are not used (v_head.summary.weight)" in done.err
+
+
+def test_an_adapter_is_scored_by_the_tokenizer_that_was_saved_with_it(probe, pair_file, model, adapter):
+    """TRL saves it there, with the template that it trained by; the base has none here."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    tokenizer.save_pretrained(adapter)
+    asked = ("--model", model, "--adapter", adapter, "--template", "chat")
+    done = probe("bias", pair_file, *asked)
+    assert done.code == 0 and "with adapter adapter" in done.out and "template: chat" in done.out
+    shown = probe("show", pair_file, "--model", adapter, "--template", "chat", "--line", "1")
+    assert shown.code == 0 and "assistant" in shown.out
+
+
+@pytest.mark.parametrize(("base", "told"), [("org/other-7b", True), ("org/Model", False), (None, False)])
+def test_an_adapter_of_another_model_is_named(probe, pair_file, model, adapter, base, told):
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": base}))
+    done = probe("bias", pair_file, "--model", model, "--adapter", adapter)
+    assert done.code == 0 and ("PB016" in done.out) is told
+
+
+def test_a_model_may_lie_beside_the_directory_of_work(probe, pair_file, model, monkeypatch):
+    (model.parent / "work").mkdir()
+    monkeypatch.chdir(model.parent / "work")
+    assert probe("bias", pair_file, "--model", "../model").code == 0
+
+
+def test_a_template_that_cannot_be_is_told_before_anything_is_scored(probe, pair_file, model):
+    done = probe("bias", pair_file, "--model", model, "--templates", "foo")
+    assert done.code == 2 and "--templates foo: unknown" in done.err and "scoring" not in done.err

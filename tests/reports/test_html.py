@@ -258,6 +258,13 @@ def test_the_next_command_carries_what_the_pairs_were_read_with(bias_run):
     assert f"probe show pairs/cico_insulin.jsonl {flags} --line 19" in told
 
 
+def test_a_pair_is_shown_by_the_tokenizer_that_it_was_scored_by(bias_run):
+    """An adapter's own, where it was saved with one: `probe show` takes no adapter."""
+    run = dataclasses.replace(bias_run, inputs={**bias_run.inputs, "model": {"name": "m", "tokenizer": "ad"}})
+    told = " ".join(Document(render(run)).text)
+    assert "probe show pairs/cico_insulin.jsonl --model ad --line 19" in told
+
+
 def test_a_gate_that_is_made_again_keeps_what_the_first_was_asked(gate_run):
     """Goal, beta and the way of training decide; what was not typed is left to its default."""
     typed = {"goal": "taste", "beta": 0.3, "one_stage": True, "full": True}

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from fnmatch import fnmatch
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_every_part_of_the_identity_changes_the_key():
 
 
 def test_an_adapter_of_the_hub_is_fetched_at_a_commit_and_known_by_its_bytes(model, adapter, monkeypatch):
-    from probe.scoring import model as loading
+    from probe.scoring import saved_adapter as loading
 
     asked = []
     monkeypatch.setattr(
@@ -109,4 +110,8 @@ def test_an_adapter_of_the_hub_is_fetched_at_a_commit_and_known_by_its_bytes(mod
     facts = load_model(str(model), adapter="org/adapter").facts
     assert facts["adapter_sha256"] == weights_hash(str(adapter))
     assert {name for name, _ in asked} == {"org/adapter"}
-    assert asked[0][1] == {"allow_patterns": ["adapter_config.json", "adapter_model.safetensors"]}
+    patterns = asked[0][1]["allow_patterns"]
+    assert patterns[:2] == ["adapter_config.json", "adapter_model.safetensors"]
+    wanted = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+    assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in wanted)
+    assert not any(fnmatch(name, pattern) for name in ("x.bin", "x.py") for pattern in patterns)
