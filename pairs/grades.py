@@ -1,4 +1,4 @@
-"""Graded answers of two models: letters A to F or numbers, more is better, matched by id.
+"""Graded answers of two models: letters A to F or numbers, more is better, matched by id and group.
 
 A row is `{"id", "group", "model", "grade"}`, the model being base or tuned, or has both grades as
 `{"id", "group", "base", "tuned"}`; or there are two files, first the base's and then the tuned model's.
@@ -60,12 +60,11 @@ def read_grades(paths: Sequence[Path]) -> Grades:
     if letters and not all(isinstance(grade, str) for *_, grade in rows):
         raise ProbeError(f"{paths[0]}: some grades are letters and some numbers. Use one scale.")
     values = _on_scale([grade for *_, grade in rows])
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    groups: dict[str, str | None] = {}
+    found: dict[tuple[str, str | None], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    groups = _groups(paths, rows)
     for (name, group, model, _), value in zip(rows, values, strict=True):
-        found[name][model].append(value)
-        groups[name] = groups.get(name) or group
-    items = [_item(name, groups[name], by) for name, by in found.items() if len(by) == len(MODELS)]
+        found[name, group or groups.get(name)][model].append(value)
+    items = [_item(*question, by) for question, by in found.items() if len(by) == len(MODELS)]
     if not items:
         raise ProbeError(
             f"{paths[0]}: no item has a grade of both models. Write "
@@ -73,6 +72,21 @@ def read_grades(paths: Sequence[Path]) -> Grades:
         )
     facts = {"path": [str(path) for path in paths], "sha256": [fingerprint(path) for path in paths]}
     return Grades(tuple(items), letters, len(found) - len(items), facts)
+
+
+def _groups(paths: Sequence[Path], rows: Sequence[tuple[str, str | None, str, Grade]]) -> dict[str, str]:
+    """The group of each id, for rows that name none. Raises `ProbeError` for one whose id is in several."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for name, group, *_ in rows:
+        if group is not None:
+            known[name].add(group)
+    for name, group, *_ in rows:
+        if group is None and len(known[name]) > 1:
+            raise ProbeError(
+                f"{paths[-1]}: id {name} is in {len(known[name])} groups, and a row of it names none. "
+                "Give every row its group, or each question an id of its own."
+            )
+    return {name: next(iter(groups)) for name, groups in known.items() if len(groups) == 1}
 
 
 def _item(name: str, group: str | None, by: Mapping[str, Sequence[float]]) -> Graded:
@@ -95,6 +109,11 @@ def _graded(row: Any, owner: str | None) -> Iterator[tuple[str, str | None, str,
     if not isinstance(row, dict) or row.get("id") in (None, ""):
         raise BadRow('no "id". Give each graded answer the id of its question.')
     group = None if row.get("group") is None else str(row["group"])
+    if owner and row.get("model") in set(MODELS) - {owner}:
+        raise BadRow(
+            f'"model" is {row["model"]} in the file of the {owner} model. Give the file of the base model '
+            "first, then that of the tuned one."
+        )
     given = {owner or row.get("model"): row["grade"]} if "grade" in row else {m: row.get(m) for m in MODELS}
     for model, grade in given.items():
         if model not in MODELS:
@@ -111,10 +130,14 @@ def _grade(value: Any) -> Grade:
         try:
             value = float(letter)
         except ValueError:
-            value = None
+            raise _no_grade(value) from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadRow(f"{short(repr(value))} is not a grade. Write a letter from A to F, or a number.")
+        raise _no_grade(value)
     return float(value)
+
+
+def _no_grade(value: Any) -> BadRow:
+    return BadRow(f"{short(repr(value))} is not a grade. Write a letter from A to F, or a number.")
 
 
 def _on_scale(grades: Sequence[Grade]) -> list[float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ProbeError
 from ...pairs.grades import Grades
-from ...records import Estimate, JsonRow, Run, Verdict
+from ...records import Condition, Estimate, Finding, JsonRow, Run, Verdict
 from ...stats.answers import distinct, distinct_change, repeated_share
 from ...stats.statistics import Floats, mean_estimate
 from ..baseline import why_incomparable
@@ -21,6 +21,7 @@ from .findings import promotion_findings
 from .sides import SideMeasurement
 
 NGRAMS = (1, 2)  # the distinct-n that are shown
+MOST_LEFT_OUT = 0.1  # of the items, with a grade of one model only
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def with_comparison(
     pairs = [*_of_scores(*sides, prompts), *_of_texts(*sides), *_of_answers(*sides)] if sides else []
     paired = [*([_of_grades(grades, settings)] if grades else []), *pairs]
     changed = [change for one in paired for change in quantity_changes(one, settings.alpha)]
-    conditions = judge_claims(claims_of(changed, settings.allowed), settings.alpha)
+    claims = judge_claims(claims_of(changed, settings.allowed), settings.alpha)
+    conditions = [*claims, *(_ungraded(grades) if grades else [])]
     verdict = verdict_of(conditions, settings.inconclusive)
     variety = _variety(*sides, settings.alpha) if sides else []
     perplexities = _perplexities(*sides, changed, settings.alpha) if sides else []
@@ -55,7 +57,7 @@ def with_comparison(
         created=run.created,
         verdict=verdict,
         estimates=(*(c.estimate for c in changed), *(e for e, _ in variety), *perplexities),
-        findings=tuple(promotion_findings(conditions, changed)),
+        findings=(*promotion_findings(claims, changed), *filter(None, [graded_once(grades)])),
         inputs=run.inputs,
         config=run.config,
         environment=run.environment,
@@ -132,6 +134,36 @@ def _of_grades(grades: Grades, settings: PromotionSettings) -> Paired:
         )
     groups = [item.group for item in grades.items]
     return Paired(QUANTITIES["grade"], base, tuned, groups)
+
+
+def _ungraded(grades: Grades) -> list[Condition]:
+    """Open where too many items have a grade of one model only: those that are left may be the good ones."""
+    finding = graded_once(grades)
+    if finding is None or finding.severity == "info":
+        return []
+    text = finding.message
+    return [Condition("both grades", "all", None, None, "inconclusive", finding.code, text, sense="clean")]
+
+
+def graded_once(grades: Grades | None) -> Finding | None:
+    """PB908 graded once: items have a grade of one model and none of the other.
+
+    Means: such items are left out, since a change needs both grades. Where they are more than
+    {MOST_LEFT_OUT:.0%} of all, nothing is promoted.
+    Why: what was left ungraded is seldom left so by chance: a model looks better on the answers that somebody
+    chose to grade.
+    Do: grade the other model's answers to the same questions.
+    Source: limit by convention.
+    """
+    if grades is None or not grades.left_out:
+        return None
+    n = grades.left_out + len(grades.items)
+    grave = grades.left_out > MOST_LEFT_OUT * n
+    return Finding(
+        "PB908", "warning" if grave else "info",
+        f"{grades.left_out:,} of {n:,} items have a grade of one model only, and are left out",
+        "Grade the other model's answers to the same questions.",
+    )  # fmt: skip
 
 
 def _of_texts(base: SideMeasurement, tuned: SideMeasurement) -> list[Paired]:

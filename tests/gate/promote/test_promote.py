@@ -378,3 +378,46 @@ def test_a_perplexity_is_the_exponential_with_its_ends_exchanged():
     assert (found.name, found.units, found.n, found.p) == ("perplexity_base", "", 9, 0.1)
     open_ = judges._exponential(dataclasses.replace(e, low=None, high=None), "x")
     assert (open_.value, open_.low, open_.high) == (pytest.approx(np.exp(2.0)), None, None)
+
+
+def test_questions_of_two_groups_may_share_an_id(tmp_path):
+    """Merged by the id alone, the group that got worse had vanished, and the worse model was promoted."""
+    rows = [
+        {"id": i, "group": group, "base": "A", "tuned": "C" if group == "dosage" else "A"}
+        for group in ("billing", "dosage") for i in range(3)
+    ]  # fmt: skip
+    items = read_grades([jsonl(tmp_path / "g.jsonl", rows)]).items
+    assert [(i.id, i.group, i.tuned) for i in items if i.group == "dosage"] == [
+        ("0", "dosage", 2.0), ("1", "dosage", 2.0), ("2", "dosage", 2.0)
+    ]  # fmt: skip
+    assert len(items) == 6
+    with pytest.raises(ProbeError, match="id 1 is in 2 groups, and a row of it names none"):
+        read_grades([jsonl(tmp_path / "h.jsonl", [*rows, {"id": 1, "base": "A", "tuned": "A"}])])
+
+
+def test_a_file_of_the_other_model_is_refused(tmp_path):
+    """In the wrong order two such files promote the worse model."""
+    base, tuned = (
+        jsonl(tmp_path / f"{m}.jsonl", [{"id": 1, "model": m, "grade": g}])
+        for m, g in (("base", "A"), ("tuned", "F"))
+    )
+    assert read_grades([base, tuned]).items[0].tuned == 0.0
+    with pytest.raises(ProbeError, match='"model" is tuned in the file of the base model'):
+        read_grades([tuned, base])
+
+
+@pytest.mark.parametrize(
+    ("missing", "word", "severity"), [(0, "pass", None), (2, "pass", "info"), (12, "inconclusive", "warning")]
+)
+def test_a_rest_that_somebody_chose_to_grade_is_not_promoted(tmp_path, missing, word, severity):
+    rows = [{"id": i, "base": "A", "tuned": "A" if i >= missing else None} for i in range(30)]
+    apart = [[{"id": r["id"], "grade": r[m]} for r in rows if r[m]] for m in ("base", "tuned")]
+    grades = read_grades([jsonl(tmp_path / f"{k}.jsonl", some) for k, some in enumerate(apart)])
+    run = with_comparison(Run("compare", "now"), None, grades, {}, PromotionSettings(allowances((), 0.1)))
+    assert run.verdict.status == word
+    assert [f.severity for f in run.findings if f.code == "PB908"] == ([severity] if severity else [])
+
+
+def test_a_grade_that_is_none_is_named(tmp_path):
+    with pytest.raises(ProbeError, match="'90%' is not a grade"):
+        read_grades([jsonl(tmp_path / "g.jsonl", [{"id": 1, "base": "90%", "tuned": "A"}])])
