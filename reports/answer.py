@@ -67,6 +67,8 @@ def _diagnosed(run: Run) -> str:
     if not found:
         return ""
     since = f" since step {found['since_step']:g}" if found.get("since_step") is not None else ""
+    if found.get("main") == "healthy" and found.get("confidence") == "cannot tell":
+        return "No rule fired on what this log shows, which is too little to call the run healthy."
     if found.get("main") == "healthy" and not found.get("tags"):
         return f"The curves of this run show nothing wrong{since}."
     if found.get("main") == "healthy":

@@ -19,6 +19,7 @@ NEXT_UNSEEN = (
     "Evaluate on held-out texts three times a run or more: a training loss alone cannot tell learning from "
     "memorising."
 )
+NEXT_UNREAD = "Read the whole log: what could not be read may be what went wrong."
 FEW_ENTRIES = 5
 
 
@@ -43,6 +44,9 @@ def healthy(case: Case) -> Sign:
     if memorises(case):
         said += "; no held-out loss, so that over-fitting cannot be told from learning"
         return Sign("healthy", "", None, f"no rule fired: {said}", NEXT_UNSEEN, "cannot tell")
+    if case.log.unread:
+        said += f"; {case.log.unread}"
+        return Sign("healthy", "", None, f"no rule fired: {said}", NEXT_UNREAD, "cannot tell")
     sure: Confidence = "likely" if longest >= FEW_ENTRIES else "cannot tell"
     return Sign("healthy", "", None, f"no rule fired: {said}", NOTHING_TO_MEND, sure)
 

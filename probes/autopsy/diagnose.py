@@ -42,6 +42,7 @@ CANNOT_TELL = (
 )
 
 
+SHORT_OF = 0.9  # of the planned steps: a log that ends before is of a run that was stopped, or still runs
 GRAVITY = ("healthy", "displaced", "saturated", "overfit", "stuck", "diverged", "numerics")
 
 
@@ -122,9 +123,14 @@ def _notes(log: Log) -> tuple[str, ...]:
 
 def _unseen(log: Log) -> tuple[str, ...]:
     """What a log cannot show, whatever its curves look like."""
+    told = [log.unread] if log.unread else []
+    last = max((row["step"] for row in log.rows), default=0.0)
+    planned = log.hints.max_steps or 0
+    if log.unit == "step" and planned and last < SHORT_OF * planned:
+        told.append(f"the log ends at step {last:,.0f} of {planned:,} that were planned")
     if log.train and not log.evals and recognise(log).family == "supervised":
-        return ("no held-out loss in this log: over-fitting cannot be seen in it",)
-    return ()
+        told.append("no held-out loss in this log: over-fitting cannot be seen in it")
+    return tuple(told)
 
 
 def _in_short(stage: Log) -> str:

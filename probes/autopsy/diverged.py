@@ -13,6 +13,7 @@ from .settings import smoothing
 
 WORSE = 1.5
 SPIKE = 50.0
+LAST_SPIKE = 5.0
 ZERO = 0.02  # a loss under this is about 0, and its ups and downs are noise
 
 
@@ -21,10 +22,11 @@ def diverged(case: Case) -> Sign | None:
 
     PB852 diverged: the loss ended far above where it had been, and did not come back.
 
-    Means: the mean loss of the last tenth is at least {WORSE} times that of the first and the last entries
-    agree; or the loss lost everything it had gained and rose to {WORSE} times that of its best stretch; or
-    the gradient norm once exceeded {SPIKE:g} times its median, and the loss stayed {WORSE} times higher from
-    then on. A spike with recovery is none of these.
+    Means: the mean loss of the last tenth is at least {WORSE} times that of the first and the last
+    entries agree; or the loss lost everything it had gained and rose to {WORSE} times that of its best
+    stretch; or the gradient norm once exceeded {SPIKE:g} times its median, and the loss stayed {WORSE}
+    times higher from then on; or the last entry is {LAST_SPIKE:g} times the largest before it. A spike
+    with recovery is none of these.
     Why: the final weights are worse than the first ones; an earlier checkpoint may be sound.
     Do: go back to the last checkpoint before the given step; divide the learning rate by 3 to 10, warm up
     longer, clip gradients at 1.
@@ -37,7 +39,12 @@ def diverged(case: Case) -> Sign | None:
         return None  # the loss rises with the margin once that has passed its optimum
     if len(loss) < 3 or not (case.log.train or loss.values[0] == min(loss.values)):
         return None  # held-out loss alone that fell first and climbed then is over-fitting
-    return _above_start(case, loss) or _lost_again(case, loss) or _after_spike(case, loss)
+    return (
+        _above_start(case, loss)
+        or _lost_again(case, loss)
+        or _after_spike(case, loss)
+        or _at_the_end(case, loss)
+    )
 
 
 def risen(loss: Curve) -> bool:
@@ -110,6 +117,17 @@ def _lost_again(case: Case, loss: Curve) -> Sign | None:
         f"{end:.4g} at the end (medians)"
     )
     return Sign("diverged", "PB852", since, text, NEXT_DIVERGED)
+
+
+def _at_the_end(case: Case, loss: Curve) -> Sign | None:
+    """The last entry alone lies far above all others: nothing after it shows a recovery."""
+    if len(loss) < 6 or loss.values[-1] < max(ZERO, LAST_SPIKE * max(map(abs, loss.values[:-1]))):
+        return None
+    text = (
+        f"loss {loss.values[-1]:.4g} in the last entry, {case.at(loss.steps[-1])}, after "
+        f"{loss.values[-2]:.4g}; the log ends there, so that nothing shows a recovery"
+    )
+    return Sign("diverged", "PB852", loss.steps[-1], text, NEXT_DIVERGED)
 
 
 def _risen_since(loss: Curve, best: int) -> bool:

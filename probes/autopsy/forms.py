@@ -20,6 +20,7 @@ from .tables import is_long, of_csv, of_html, of_markdown, pivoted, tag_of
 
 # The deepest nesting looked into: run.json holds its log at details > training > log_history.
 DEPTH = 4
+PRINTED = "printed dictionaries"
 SOURCE_CODE = re.compile(
     r"\s*(def \w+\(|class \w+\b.*[:{]$|import [\w.]+$|from [\w.]+ import |#include |return\b)"
 )
@@ -44,6 +45,27 @@ def read_text(text: str, name: str = "") -> LogEntries:
         if _numbers(entries) > _numbers(best.entries):
             best = LogEntries(form, entries)
     return best
+
+
+def unread_part(text: str, suffix: str, reading: LogEntries) -> str:
+    """What of a file that claims to be JSON could not be read: it was cut, or lines of it are damaged."""
+    if suffix == ".json" and reading.form == PRINTED:
+        return (
+            f"the file is no whole JSON, cut or damaged: {len(reading.entries)} entries of it could be read"
+        )
+    if reading.form != "JSON Lines":
+        return ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    bad = sum(not _is_json(line) for line in lines)
+    return f"{bad} of {len(lines)} lines are no JSON and were left out" if bad else ""
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def is_source(text: str) -> bool:
@@ -216,7 +238,7 @@ FORMS: tuple[tuple[str, Reader], ...] = (
     ("notebook", of_notebook),
     ("JSON", of_json),
     ("JSON Lines", of_json_lines),
-    ("printed dictionaries", of_dictionaries),
+    (PRINTED, of_dictionaries),
     ("a Markdown table", of_markdown),
     ("an HTML table", lambda text, name: of_html(text)),
     ("CSV", of_csv),

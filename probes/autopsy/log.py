@@ -11,8 +11,9 @@ from typing import Any
 
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
+from .names import canonical
 from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
-from .steps import counted_once, latest_pass, number_steps
+from .steps import by_step, counted_once, latest_pass, number_steps
 
 MARGINS = "no margin in this log: the margins are rewards/chosen less rewards/rejected (derived)"
 PERCENT = "the accuracies are in percent and were divided by 100"
@@ -41,6 +42,7 @@ class Log:
     unit: str = "step"
     form: str = ""
     hints: Hints = field(default_factory=Hints)
+    unread: str = ""  # what of the file could not be read: such a log is not called healthy
 
     @property
     def evaluation(self) -> tuple[LogRow, ...]:
@@ -125,7 +127,9 @@ def _where(entries: list[Mapping[str, Any]]) -> list[float]:
 
 
 def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, form: str, hints: Hints) -> Log:
-    rows, echoes = counted_once(to_rows(entries))
+    listed = list(entries)
+    ordered, order = by_step(to_rows(listed))
+    rows, echoes = counted_once(ordered)
     totals = {row.get(k) for row in rows for k in ("max_steps", "total_steps")} - {None}
     if len(totals) == 1 and (total := totals.pop()) and finite_number(total):
         hints = hints._replace(max_steps=int(total))
@@ -145,14 +149,22 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
         {name: tuple(latest_pass(part, unit)[0]) for name, part in eval_sets(rows).items()},
         tuple(
             note
-            for note in (echoes, resumed, MARGINS if subtracted else "", PERCENT if percent else "")
+            for note in (order, echoes, resumed, MARGINS if subtracted else "", PERCENT if percent else "")
             if note
         ),
         stage,
         unit=unit,
         form=form,
         hints=hints,
+        unread=_no_loss(listed, rows),
     )
+
+
+def _no_loss(entries: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, float | None]]) -> str:
+    """That the loss is in no entry a number, where there is a column of it."""
+    named = any(canonical(str(key)).name == "loss" for entry in entries for key in entry)
+    known = any(row.get("loss") is not None for row in rows)
+    return "the loss is no number in any entry" if named and not known else ""
 
 
 def _subtract(row: LogRow) -> bool:

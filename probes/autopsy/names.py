@@ -41,7 +41,7 @@ def canonical(key: str) -> Name:
         return Name(text, 0)
     tokens = [t for t in re.split(r"[/_.:\s()\[\]-]+", text) if t]
     held, rest = _split(tokens)
-    known = _metric(rest)
+    known = _metric(rest) or (_prefixed(rest) if "/" in text else None)
     if known:
         return Name(("eval_" if held else "") + known, len(rest) + (len(rest) != len(tokens)))
     return Name(_own(text), 9)
@@ -67,6 +67,13 @@ def _metric(tokens: list[str]) -> str | None:
     words = set(tokens)
     core = words - DECORATION
     return _loss(core) or _pairwise(words) or _optimizer(words, core) or _online(words)
+
+
+def _prefixed(tokens: list[str]) -> str | None:
+    """The metric of a pair's sides behind a word of a logger's own: `dpo/rewards/chosen`."""
+    rest = tokens[1:]
+    told = any(word.startswith(("reward", "logp")) for word in rest)
+    return _pairwise(set(rest)) if told and len(rest) > 1 else None
 
 
 def _loss(core: set[str]) -> str | None:

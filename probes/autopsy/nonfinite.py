@@ -42,6 +42,10 @@ NEXT_SCALER = (
     "scaler's "
     "search and are skipped; in bfloat16 or float32 look at the batches of these steps."
 )
+NEXT_TURNED = (
+    "Loss and margin contradict each other. See whether the margin is logged as rejected less chosen, or the "
+    "columns are exchanged; else some steps were not finite."
+)
 NEXT_IMPOSSIBLE = (
     "Do not read this loss: some steps were not finite and the trainer replaced them by a running "
     "mean or by 0. Repeat a few steps with logging_steps=1, logging_nan_inf_filter=False and float32 "
@@ -199,7 +203,8 @@ def impossible_sign(case: Case) -> Sign | None:
     PB851 impossible loss: a logged DPO loss is lower than its own mean margin allows.
 
     Means: −log σ is convex, so by Jensen the mean loss is at least −log σ(mean margin): at a margin of 0 it
-    cannot be under ln 2. An entry that breaks this was not computed from finite numbers.
+    cannot be under ln 2, at a negative one still less. An entry that breaks this was not computed from finite
+    numbers, or its margin is that of rejected less chosen.
     Why: a loss of 0.0 beside a margin of 0.0 was published as "collapse because the pairs were too easy";
     it was NaN, averaged away.
     Do: treat it as a numerical failure: float32 or bfloat16 weights, logging_nan_inf_filter off, first
@@ -224,7 +229,7 @@ def impossible_sign(case: Case) -> Sign | None:
         f"{prefix}loss {loss:.4g} at {case.at(since)} with a mean margin of {margin:.3g}: by Jensen it "
         f"cannot be under {least_loss(margin):.4g} (derived; {len(broken)} of {len(pairs)} entries)"
     )
-    return Sign("numerics", "PB851", since, text, NEXT_IMPOSSIBLE, "certain")
+    return Sign("numerics", "PB851", since, text, NEXT_IMPOSSIBLE if margin >= 0 else NEXT_TURNED, "certain")
 
 
 def _wrong_pairs(case: Case) -> Sign | None:
@@ -244,8 +249,9 @@ def _wrong_pairs(case: Case) -> Sign | None:
 
 
 def _below_bound(loss: float, margin: float) -> bool:
-    # Only near margin 0: farther out, robust and length-normalised losses honestly differ from the bound.
-    return abs(margin) <= AT_REST and loss < least_loss(AT_REST) - 0.05
+    # Not far above 0: there, robust and length-normalised losses honestly differ from the bound. Below 0
+    # every loss that falls with the margin costs more than at 0.
+    return margin <= AT_REST and loss < least_loss(AT_REST) - 0.05
 
 
 def vanished(case: Case) -> Sign | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import ProbeError
 from .binary import is_events, is_wandb, of_events, of_wandb
-from .forms import columns, read_text
+from .forms import columns, read_text, unread_part
 from .hints import Hints, hints_beside, hints_in
 from .log import Log, make_log
 from .names import JUDGED_COLUMN, LOOKED_FOR
@@ -69,7 +69,8 @@ def _of_file(path: Path) -> Log:
         return make_log(str(path), of_wandb(path), "W&B offline run", hints_beside(path, Hints()))
     text = _text(path)
     reading = read_text(text, path.name)
-    return make_log(str(path), reading.entries, reading.form, hints_beside(path, hints_in(text)))
+    log = make_log(str(path), reading.entries, reading.form, hints_beside(path, hints_in(text)))
+    return replace(log, unread=unread_part(text, path.suffix, reading) or log.unread)
 
 
 def _judged(log: Log) -> bool:

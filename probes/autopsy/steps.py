@@ -13,6 +13,7 @@ from .rows import Raw
 
 EXAMPLES = ("counters/examples", "examples", "consumed_samples", "consumed_examples", "num_examples")
 
+DISORDER = 0.3  # of the entries that lie before the one that they follow
 COPIES = range(8, 1, -1)  # how often a console, a logger and several ranks may print one entry
 
 
@@ -35,6 +36,24 @@ def number_steps(rows: list[Raw], hints: Hints) -> str:
             _fill(rows, steps)
             return unit
     return _by_position(rows)
+
+
+def by_step(rows: list[Raw]) -> tuple[list[Raw], str]:
+    """Rows in the order of their steps where the file has another one, and what is said of it.
+
+    A run that was resumed goes back once or twice; a file that has the newest entry first, or none in its
+    place, goes back at every third entry or more.
+    """
+    steps = [_named(row, STEP_NAMES) for row in rows]
+    known = [step for step in steps if step is not None]
+    back = sum(b < a for a, b in pairwise(known))
+    if len(known) < len(rows) or back <= max(2, DISORDER * len(rows)):
+        return rows, ""
+    newest_first = all(b <= a for a, b in pairwise(known))
+    listed = zip(known, rows, strict=True)
+    placed = list(reversed(list(listed))) if newest_first else list(listed)
+    why = "the newest entry stands first" if newest_first else "the entries are in no order"
+    return [row for _, row in sorted(placed, key=lambda one: one[0])], f"{why}: they are read by their steps"
 
 
 def _named(row: Mapping[str, float | None], names: Sequence[str]) -> float | None:
