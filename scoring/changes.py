@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,11 @@ class TextChange:
 
 
 def text_changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextChange]:
-    """What a template made of a side's words; tool calls have no one form and are not compared."""
-    found, place = [], 0
+    """What a template made of a side's words; of a tool call its name alone is looked for."""
+    found: list[TextChange] = []
+    place = 0
+    beside = (words for turn in turns for words in _beside_content(turn))
+    found += [TextChange("template_dropped", words) for words in beside if words.strip() not in written]
     for i, turn in enumerate(turns):
         words = words_of(turn.get("content"))
         at = written.find(words, place)
@@ -38,6 +41,18 @@ def text_changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextC
             found.append(TextChange("template_added", written[:at]))
         place = max(at, place)
     return found
+
+
+def _beside_content(turn: Mapping[str, Any]) -> Iterator[str]:
+    """What a turn says outside of its content: its reasoning, and the names of the tools that it calls."""
+    reasoning = turn.get("reasoning_content") or turn.get("thinking")
+    if isinstance(reasoning, str):
+        yield reasoning
+    calls = turn.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function", call) if isinstance(call, Mapping) else None
+        if isinstance(function, Mapping) and isinstance(function.get("name"), str):
+            yield function["name"]
 
 
 def lost_words(words: str, written: str) -> str:

@@ -14,8 +14,9 @@ def unread_prompt(data: Data, limits: DataLimits) -> CheckResult:
 
     PB350 prompt not read: a column that looks like a prompt, or a part of one, is not read.
 
-    Means: The rows have a column such as `question`, `instruction`, `messages` or `system` that the reader
-    did not take as (part of) the prompt, because a prompt stands beside it or the row has another form.
+    Means: The rows have a column such as `user_prompt`, `Question`, `messages`, `system`, `history` or
+    `images` that the reader did not take as (part of) the prompt, because a prompt stands beside it, the row
+    has another form, or its name is another. Images, video and sound are never read.
     Why: The pairs are then measured without what was asked, or without the system text that a trainer
     which knows the column would give.
     Do: Name it: `--fields prompt=COLUMN`, `--fields system=COLUMN`, `--fields input=COLUMN`; or drop it.
@@ -27,8 +28,8 @@ def unread_prompt(data: Data, limits: DataLimits) -> CheckResult:
         data.columns.lines,
         limits,
         severity="warning",
-        what=f"have a column that looks like a prompt and is not read ({', '.join(data.unread)})",
-        remedy="Name it by --fields prompt=, system= or input=, or drop the column.",
+        what=f"have a column that looks like (part of) a prompt and is not read ({', '.join(data.unread)})",
+        remedy="Name it by --fields prompt=, system= or input=, or drop it. Images are not read at all.",
     )
 
 
@@ -130,9 +131,10 @@ def unseen_marks(data: Data, limits: DataLimits) -> CheckResult:
 def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
     """Scores that contradict the labels.
 
-    PB355 scores contradict: score_chosen is below score_rejected.
+    PB355 scores contradict: by its own scores the rejected side is the better one.
 
-    Means: By the file's own scores the rejected side is the better one.
+    Means: A score, rating, reward or grade of the chosen side (`score_chosen`, `chosen-rating`) is below that
+    of the rejected side, or a column `margin` or `score_diff` is negative.
     Why: Labels and scores usually come from the same judge, so one of them was probably mixed up on the way.
     Do: Find out which of them is right; swap the sides or drop the pairs.
     Source: by definition; the columns are those of UltraFeedback's binarized sets.
@@ -143,7 +145,7 @@ def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
         data.columns.lines,
         limits,
         severity="warning",
-        what="have a score_chosen below their score_rejected",
+        what="have a score of the chosen side below that of the rejected one",
         remedy="Swap the sides, or drop the pairs.",
     )
 
@@ -151,10 +153,11 @@ def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
 def written_out(data: Data, limits: DataLimits) -> CheckResult:
     """Messages that became text.
 
-    PB356 messages as text: a side is a list of messages written out as text.
+    PB356 messages as text: a side or the prompt is a list of messages written out as text.
 
-    Means: A side begins like a list of messages but is text that is no JSON, such as Python's spelling.
-    Messages as JSON text in both sides are read as messages and are no finding.
+    Means: A side begins like a list of messages but is text that is no JSON, such as Python's spelling; or
+    the prompt does, beside sides that are plain texts. Messages as JSON text in both sides are read as
+    messages and are no finding.
     Why: Roles and braces are then scored and trained as words of the answer.
     Do: Write the messages as JSON, by `json.dumps`.
     Source: diatool-dpo issue 2.
@@ -165,12 +168,58 @@ def written_out(data: Data, limits: DataLimits) -> CheckResult:
         data.columns.lines,
         limits,
         severity="error",
-        what="have a side that is a list of messages written out as text",
-        remedy="Write messages as JSON, by json.dumps.",
+        what="have a side or a prompt that is a list of messages written out as text",
+        remedy="Write the messages as lists, or all of a row's as JSON, by json.dumps.",
+    )
+
+
+def missing_prompts(data: Data, limits: DataLimits) -> CheckResult:
+    """Rows without a prompt among rows with one.
+
+    PB357 prompt missing: some pairs have a prompt and others none.
+
+    Means: The prompt is empty, null or not there in some rows and is there in others.
+    Why: A response without what it answers is another task. Both kinds are scored and trained as one set, and
+    an export that lost cells looks like this.
+    Do: Fill the prompts in, or take these rows out.
+    Source: by definition.
+    """
+    without = data.columns.has(Flag.NO_PROMPT)
+    return counted_check(
+        "missing_prompts",
+        without & (not without.all()),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what="have no prompt, and the others have one",
+        remedy="Fill the prompts in, or take these rows out.",
+    )
+
+
+def missing_values(data: Data, limits: DataLimits) -> CheckResult:
+    """Sides that name a missing value.
+
+    PB358 missing value as text: a side is `None`, `nan`, `null` or the like.
+
+    Means: The whole of a side is the name by which Python, pandas or a database prints a missing value.
+    Why: Such a side was lost on the way, and its name is scored and trained as an answer.
+    Do: Take these rows out, or read the answers from their source again.
+    Source: the spellings of Python, NumPy, pandas, JSON and SQL.
+    """
+    return counted_check(
+        "missing_values",
+        data.columns.has(Flag.NO_VALUE),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what="have a side that is the name of a missing value (None, nan, null)",
+        remedy="Take these rows out, or read the answers from their source again.",
     )
 
 
 CHAT_CHECKS = (
+    missing_prompts,
+    missing_values,
     unread_prompt,
     rendered_prompts,
     user_turns,

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from enum import IntFlag
+from functools import cache
 from typing import Any
 
 from ...pairs.implicit import RENDERED, USER
 from ...pairs.record import Content, Pair, text_of
 
-PROMPT_LIKE_FIELDS = (
-    "question",
-    "instruction",
-    "query",
-    "problem",
-    "messages",
-    "conversations",
-    "input",
-    "user",
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+PROMPT_WORDS = _set(
+    "prompt question instruction instructions query problem message messages conversation conversations "
+    "dialogue dialog input user"
 )
-CONTEXT_FIELDS = ("system", "input")  # parts of a prompt that stand beside it
+CONTEXT_WORDS = _set("system input history image images video audio")  # parts that stand beside a prompt
+# With one of these words a column is about a prompt, and holds none: `prompt_id`, `input_tokens`.
+ABOUT = _set(
+    "id ids idx index uuid hash token tokens length len count num type kind source category lang language "
+    "score rating model name chosen rejected response template date time"
+)
+SCORE_WORDS = _set("score scores rating ratings reward rewards grade grades")
+MARGIN_NAMES = _set("margin score_margin score_diff reward_margin rating_diff")
+NO_VALUES = _set("None nan NaN null NULL N/A <NA> undefined")
 # Zero-width space and joiners, direction marks, embeddings and isolates.
 UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\u061c]")
 # Joiners that writing needs: between letters of other scripts and between emoji.
@@ -47,7 +56,8 @@ class Flag(IntFlag):
     USER_INSIDE = 8192  # a user's turn stands inside a response
     UNSEEN = 16384  # zero-width or direction marks stand on one side only
     SCORES_SWAPPED = 32768  # score_chosen is below score_rejected
-    WRITTEN_OUT = 65536  # a side is a list of messages written out as text
+    WRITTEN_OUT = 65536  # a side or the prompt is a list of messages written out as text
+    NO_VALUE = 131072  # a side is the name of a missing value
 
 
 def chat_flags(pair: Pair) -> int:
@@ -63,8 +73,11 @@ def chat_flags(pair: Pair) -> int:
         flags |= Flag.UNSEEN
     if _swapped(pair.meta):
         flags |= Flag.SCORES_SWAPPED
-    if any(isinstance(side, str) and SERIALISED_CHAT.match(side) for side in (pair.chosen, pair.rejected)):
+    texts = [part for part in (pair.chosen, pair.rejected, pair.prompt) if isinstance(part, str)]
+    if any(map(SERIALISED_CHAT.match, texts)):
         flags |= Flag.WRITTEN_OUT
+    if any(isinstance(side, str) and side.strip() in NO_VALUES for side in (pair.chosen, pair.rejected)):
+        flags |= Flag.NO_VALUE
     return int(flags)
 
 
@@ -72,12 +85,20 @@ def unread_column(pair: Pair) -> str:
     """The column that looks like the prompt, or a part of it, and is not read; "" where there is none."""
     if not pair.meta:
         return ""
-    names = CONTEXT_FIELDS if pair.prompt else (*PROMPT_LIKE_FIELDS, "system")
-    return next((n for n in names if _says(pair.meta.get(n))), "")
+    wanted = CONTEXT_WORDS if pair.prompt else PROMPT_WORDS | CONTEXT_WORDS
+    return next((n for n, value in pair.meta.items() if _words(n) & wanted and _says(value)), "")
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    """The words of a column's name; none where it is about a text and holds none."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).lower()
+    words = frozenset(re.findall(r"[a-z]+", spaced))
+    return frozenset() if words & ABOUT else words
 
 
 def _says(value: Any) -> bool:
-    return bool(value.strip()) if isinstance(value, str) else isinstance(value, list) and bool(value)
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, list | dict) and bool(value)
 
 
 def _user_inside(side: Content) -> bool:
@@ -92,8 +113,28 @@ def _unseen(side: Content) -> bool:
 
 
 def _swapped(meta: Mapping[str, Any]) -> bool:
-    """Whether both scores are numbers, or texts of numbers, and the rejected side has the higher one."""
+    """Whether scores are numbers, or texts of numbers, and the rejected side has the higher one."""
+    for name, value in meta.items():
+        other = _other_score(name)
+        if other == name and _number(value) < 0.0:  # a margin; NaN is less than nothing
+            return True
+        if other and other != name and _number(value) < _number(meta.get(other)):
+            return True
+    return False
+
+
+@cache
+def _other_score(name: str) -> str:
+    """The column of the rejected side's score beside the chosen side's; a margin's own name; else ""."""
+    lower = str(name).lower()
+    if lower in MARGIN_NAMES:
+        return name
+    scored = SCORE_WORDS & set(re.findall(r"[a-z]+", lower))
+    return str(name).replace("chosen", "rejected") if scored and "chosen" in str(name) else ""
+
+
+def _number(value: Any) -> float:
     try:
-        return float(meta["score_chosen"]) < float(meta["score_rejected"])
-    except (KeyError, TypeError, ValueError):
-        return False
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
