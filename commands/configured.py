@@ -22,6 +22,8 @@ OUTPUTS = (
     "export_trimmed",
     "drop_suspect",
 )  # parameters that name a file to be written
+WRITE_PAIRS = ("fix", "export_trimmed", "drop_suspect", "to")  # those of them that get JSON Lines
+OTHER_FORMS = (".csv", ".tsv", ".parquet", ".arrow", ".gz", ".bz2", ".zst", ".xz")
 PLACE_OPTIONS = ("promote_to", "place")  # what `deploy` keeps
 WITHOUT_FILE = ("explain",)  # commands that no config file can stop
 SHOW = Annotated[bool, typer.Option("--show-config", help="Print each setting with its origin and exit.")]
@@ -122,9 +124,19 @@ def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:
     for name in OUTPUTS:
         if isinstance(values.get(name), Path):
             files.check_target(values[name])
+            _check_form(name, values[name])
     if isinstance(out := values.get("out"), Path):
         files.check_directory(out)
         files.check_target(out / "run.json")
+
+
+def _check_form(name: str, path: Path) -> None:
+    """Raises `ProbeError` for a file of pairs whose name promises another form than the one it would get."""
+    if name in WRITE_PAIRS and path.suffix.lower() in OTHER_FORMS:
+        raise ProbeError(
+            f"--{name.replace('_', '-')} {path}: pairs are written as JSON Lines, and would not be read from "
+            f"such a name. Call it {path.name.split('.')[0]}.jsonl."
+        )
 
 
 def _exists(path: Path) -> bool:

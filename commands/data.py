@@ -53,7 +53,7 @@ def data(
 
         if fix or format or out:
             raise ProbeError("--check writes nothing: leave out --fix, --format and --out.")
-        return checked((path, checks(path)) for path in pairs)
+        return checked(pairs, checks)
     if len(pairs) > 1:
         raise ProbeError("a report is on one file. Name one, or several with --check.")
     emit(checks(pairs[0]), format, out, everything=everything)

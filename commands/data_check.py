@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ..errors import Exit
+from ..errors import Exit, ProbeError
 from ..escape import inert, visible
 from ..records import Finding, Run
 from ..reports.next_step import errors_told
 from ..streams import print_report
 
 
-def checked(runs: Iterable[tuple[Path, Run]]) -> int:
-    """Print every error of the runs with its file and line; the exit code, 1 where there is one."""
-    errors = [(path, f) for path, run in runs for f in run.findings if f.severity == "error"]
+def checked(paths: Iterable[Path], check: Callable[[Path], Run]) -> int:
+    """Print every error of the files with its line; the exit code, 1 where there is one.
+
+    Raises what the first file raised that could not be checked, after all others were.
+    """
+    errors: list[tuple[Path, Finding]] = []
+    unread: list[ProbeError] = []
+    for path in paths:
+        try:
+            errors += [(path, f) for f in check(path).findings if f.severity == "error"]
+        except ProbeError as error:
+            unread.append(error)
     lines = [line for path, finding in errors for line in _lines(path, finding)]
+    if unread:
+        print_report("".join(f"{inert(visible(line))}\n" for line in lines))
+        raise unread[0]
     told = errors_told(f for _, f in errors)
     print_report("".join(f"{inert(visible(line))}\n" for line in [*lines, told or "no errors"]))
     return Exit.FAILED if errors else Exit.OK

@@ -29,3 +29,19 @@ def test_sound_files_pass_and_a_missing_one_is_a_usage_error(probe, tmp_path):
     assert probe("data", "--check", "a.jsonl").code == 0
     assert probe("data", "--check", "none.jsonl").code == 2
     assert probe("data", "--check", "a.jsonl", "--out", "x").code == 2
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_what_the_others_hold(probe, tmp_path):
+    write(tmp_path, "b.jsonl", GOOD, EMPTY)
+    for order in (("b.jsonl", "none.jsonl"), ("none.jsonl", "b.jsonl")):
+        done = probe("data", "--check", *order)
+        assert done.code == 2 and "b.jsonl:2: PB301" in done.out and "none.jsonl: No such file" in done.err
+
+
+def test_a_name_that_promises_another_form_is_refused_before_anything_is_read(probe, tmp_path):
+    """Written as JSON Lines all the same, such a file could not be read again."""
+    write(tmp_path, "b.jsonl", GOOD, EMPTY)
+    for name in ("x.csv", "x.jsonl.gz", "x.parquet"):
+        done = probe("data", "b.jsonl", "--fix", name)
+        assert done.code == 2 and "Call it x.jsonl." in done.err and not (tmp_path / name).exists()
+    assert probe("data", "b.jsonl", "--fix", "x.jsonl").code == 0
