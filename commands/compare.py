@@ -68,7 +68,7 @@ def compare(
     allowed = allowances(allowance or (), bound)
     settings = PromotionSettings(allowed, alpha, "warn" if inconclusive == "warn" else "fail")
     both = compared_models(base, tuned, model)
-    grades = read_grades(scores) if scores else None
+    grades = read_grades(scores, (str(base), str(tuned))) if scores else None
 
     request = None
     if pairs is not None:

@@ -7,7 +7,7 @@ A row is `{"id", "group", "model", "grade"}`, the model being base or tuned, or 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ WITH_E, WITHOUT_E = "FEDCBA", "FDCBA"  # where nobody gives an E, F is the grade
 GRADE_STEPS = {"+": 1 / 3, "-": -1 / 3, "−": -1 / 3, "": 0.0}
 
 Grade = str | float
+GradeRow = tuple[str, str | None, str, Grade]  # id, group, model, grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +39,29 @@ class Graded:
 class Grades:
     """The items that both models were graded on, in the order of the file.
 
-    `letters`: the grades were letters, so that 1 is one letter. `left_out` counts items of one model only.
+    `letters`: the grades were letters, so that 1 is one letter. `ungraded` counts items that have a grade of
+    one model only, by group ("" for those without).
     """
 
     items: tuple[Graded, ...]
     letters: bool
-    left_out: int
+    ungraded: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_grades(paths: Sequence[Path]) -> Grades:
+def read_grades(paths: Sequence[Path], names: Sequence[str] = MODELS) -> Grades:
     """The grades of one file for both models, or of two files in the order base, tuned.
+
+    `names`: what the base and the tuned model are called; a row's `model` may be that or base or tuned.
 
     Raises `ProbeError` with the line for a row without id or grade, and where no item has both grades.
     """
     if len(paths) > len(MODELS):
         raise ProbeError(f"--scores: {len(paths)} files. Give one for both models, or base and tuned.")
     owners = MODELS if len(paths) == len(MODELS) else (None,)
-    rows = [row for path, owner in zip(paths, owners, strict=True) for row in _rows(path, owner)]
+    called = dict(zip(names, MODELS, strict=True)) if len(set(names)) == len(MODELS) else {}
+    called |= {model: model for model in MODELS}
+    rows = [row for path, owner in zip(paths, owners, strict=True) for row in _rows(path, owner, called)]
     letters = any(isinstance(grade, str) for *_, grade in rows)
     if letters and not all(isinstance(grade, str) for *_, grade in rows):
         raise ProbeError(f"{paths[0]}: some grades are letters and some numbers. Use one scale.")
@@ -71,10 +77,11 @@ def read_grades(paths: Sequence[Path]) -> Grades:
             '{"id", "group", "base": "A", "tuned": "B"} on each line, or give two files.'
         )
     facts = {"path": [str(path) for path in paths], "sha256": [fingerprint(path) for path in paths]}
-    return Grades(tuple(items), letters, len(found) - len(items), facts)
+    alone = Counter(group or "" for (_, group), by in found.items() if len(by) < len(MODELS))
+    return Grades(tuple(items), letters, alone, facts)
 
 
-def _groups(paths: Sequence[Path], rows: Sequence[tuple[str, str | None, str, Grade]]) -> dict[str, str]:
+def _groups(paths: Sequence[Path], rows: Sequence[GradeRow]) -> dict[str, str]:
     """The group of each id, for rows that name none. Raises `ProbeError` for one whose id is in several."""
     known: dict[str, set[str]] = defaultdict(set)
     for name, group, *_ in rows:
@@ -94,31 +101,39 @@ def _item(name: str, group: str | None, by: Mapping[str, Sequence[float]]) -> Gr
     return Graded(name, group, base, tuned)
 
 
-def _rows(path: Path, owner: str | None) -> Iterator[tuple[str, str | None, str, Grade]]:
+def _rows(path: Path, owner: str | None, called: Mapping[str, str]) -> Iterator[GradeRow]:
     """(id, group, model, grade) of each grade in the file."""
     for line, row in rows_of(path):
         try:
-            yield from _graded(row, owner)
+            yield from _graded(row, owner, called)
         except BadRow as error:
             raise ProbeError(f"{path}:{line}: {error}") from error
 
 
-def _graded(row: Any, owner: str | None) -> Iterator[tuple[str, str | None, str, Grade]]:
+def _graded(row: Any, owner: str | None, called: Mapping[str, str]) -> Iterator[GradeRow]:
     if isinstance(row, BadRow):
         raise row
     if not isinstance(row, dict) or row.get("id") in (None, ""):
         raise BadRow('no "id". Give each graded answer the id of its question.')
     group = None if row.get("group") is None else str(row["group"])
-    if owner and row.get("model") in set(MODELS) - {owner}:
+    if "grade" not in row:
+        for model in MODELS:
+            yield str(row["id"]), group, model, _grade(row.get(model))
+        return
+    yield str(row["id"]), group, _model_of(row.get("model"), owner, called), _grade(row["grade"])
+
+
+def _model_of(named: Any, owner: str | None, called: Mapping[str, str]) -> str:
+    """Base or tuned: whose the file is, or what the row says. Raises `BadRow` where the two differ."""
+    says = called.get(named) if isinstance(named, str) else None
+    if owner and says not in (None, owner):
         raise BadRow(
-            f'"model" is {row["model"]} in the file of the {owner} model. Give the file of the base model '
+            f'"model" is {short(named)} in the file of the {owner} model. Give the file of the base model '
             "first, then that of the tuned one."
         )
-    given = {owner or row.get("model"): row["grade"]} if "grade" in row else {m: row.get(m) for m in MODELS}
-    for model, grade in given.items():
-        if model not in MODELS:
-            raise BadRow(f'"model" is {short(repr(model))}. Write base or tuned, or give two files.')
-        yield str(row["id"]), group, model, _grade(grade)
+    if (model := owner or says) is None:
+        raise BadRow(f'"model" is {short(repr(named))}. Write base or tuned, or give two files.')
+    return model
 
 
 def _grade(value: Any) -> Grade:

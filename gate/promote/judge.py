@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -138,30 +139,42 @@ def _of_grades(grades: Grades, settings: PromotionSettings) -> Paired:
 
 def _ungraded(grades: Grades) -> list[Condition]:
     """Open where too many items have a grade of one model only: those that are left may be the good ones."""
-    finding = graded_once(grades)
-    if finding is None or finding.severity == "info":
-        return []
-    text = finding.message
-    return [Condition("both grades", "all", None, None, "inconclusive", finding.code, text, sense="clean")]
+    return [
+        Condition("both grades", group, None, None, "inconclusive", "PB908", _lone(left, n), sense="clean")
+        for group, (left, n) in _left_out(grades).items()
+        if left > MOST_LEFT_OUT * n
+    ]
+
+
+def _left_out(grades: Grades) -> dict[str, tuple[int, int]]:
+    """Of all items and of each group: how many have a grade of one model only, of how many."""
+    both = Counter(item.group or "" for item in grades.items)
+    whole = sum(grades.ungraded.values())
+    groups = {g: (left, left + both[g]) for g, left in sorted(grades.ungraded.items()) if g}
+    return {"all": (whole, whole + len(grades.items)), **groups} if whole else {}
+
+
+def _lone(left: int, n: int) -> str:
+    return f"{left:,} of {n:,} items have a grade of one model only, and are left out"
 
 
 def graded_once(grades: Grades | None) -> Finding | None:
     """PB908 graded once: items have a grade of one model and none of the other.
 
     Means: such items are left out, since a change needs both grades. Where they are more than
-    {MOST_LEFT_OUT:.0%} of all, nothing is promoted.
+    {MOST_LEFT_OUT:.0%} of all, or of a group, nothing is promoted.
     Why: what was left ungraded is seldom left so by chance: a model looks better on the answers that somebody
     chose to grade.
     Do: grade the other model's answers to the same questions.
     Source: limit by convention.
     """
-    if grades is None or not grades.left_out:
+    if grades is None or not (found := _left_out(grades)):
         return None
-    n = grades.left_out + len(grades.items)
-    grave = grades.left_out > MOST_LEFT_OUT * n
+    grave = [group for group, (left, n) in found.items() if left > MOST_LEFT_OUT * n]
+    where = f" ({', '.join(f'{g}: {found[g][0]} of {found[g][1]}' for g in grave if g != 'all')})"
     return Finding(
         "PB908", "warning" if grave else "info",
-        f"{grades.left_out:,} of {n:,} items have a grade of one model only, and are left out",
+        _lone(*found["all"]) + (where if set(grave) - {"all"} else ""),
         "Grade the other model's answers to the same questions.",
     )  # fmt: skip
 

@@ -176,8 +176,9 @@ def _inputs(
 ) -> dict[str, Any]:
     names = [side.name for side in sides]
     models = [m.run.inputs.get("model") or {} for m in both] if both else [{}, {}]
-    graded = (
-        {"grades": {**grades.facts, "n": len(grades.items), "left_out": grades.left_out}} if grades else {}
-    )
+    graded = {}
+    if grades:
+        alone = sum(grades.ungraded.values())
+        graded = {"grades": {**grades.facts, "n": len(grades.items), "left_out": alone}}
     pairs = both[1].run.inputs.get("pairs") or {} if both else {}
     return {"pairs": pairs, "base": models[0], "model": models[1], "compared": names, **graded}

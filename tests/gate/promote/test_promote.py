@@ -92,7 +92,9 @@ def test_several_grades_of_one_answer_are_averaged_and_lone_ones_counted(tmp_pat
         {"id": "lone", "model": "tuned", "grade": 4},
     ]
     grades = read_grades([jsonl(tmp_path / "g.jsonl", rows)])
-    assert [(i.id, i.base, i.tuned) for i in grades.items] == [("q", 1.5, 4.0)] and grades.left_out == 1
+    assert [(i.id, i.base, i.tuned) for i in grades.items] == [
+        ("q", 1.5, 4.0)
+    ] and grades.ungraded.total() == 1
 
 
 @pytest.mark.parametrize(
@@ -404,6 +406,32 @@ def test_a_file_of_the_other_model_is_refused(tmp_path):
     assert read_grades([base, tuned]).items[0].tuned == 0.0
     with pytest.raises(ProbeError, match='"model" is tuned in the file of the base model'):
         read_grades([tuned, base])
+    sixth, seventh = (
+        jsonl(tmp_path / f"{m}.jsonl", [{"id": 1, "model": m, "grade": g}])
+        for m, g in (("v6", "A"), ("v7", "F"))
+    )
+    assert read_grades([sixth, seventh], ("v6", "v7")).items[0].tuned == 0.0
+    with pytest.raises(ProbeError, match='"model" is v7 in the file of the base model'):
+        read_grades([seventh, sixth], ("v6", "v7"))
+    both = jsonl(
+        tmp_path / "both.jsonl", [{"id": 1, "model": m, "grade": g} for m, g in (("v6", "A"), ("v7", "F"))]
+    )
+    assert read_grades([both], ("v6", "v7")).items[0].base == 4.0
+    odd = jsonl(tmp_path / "odd.jsonl", [{"id": 1, "model": ["v6"], "grade": "A"}])
+    with pytest.raises(ProbeError, match=r'"model" is .*Write base or tuned'):
+        read_grades([odd])
+
+
+def test_a_group_that_one_model_was_not_graded_on_promotes_nothing(tmp_path):
+    """Few of all items, and a whole group of them: it had vanished from "no group got worse"."""
+    law = [{"id": i, "group": "law", "grade": "A"} for i in range(94)]
+    dosage = [{"id": i, "group": "dosage", "grade": "A"} for i in range(6)]
+    grades = read_grades([jsonl(tmp_path / "b.jsonl", law + dosage), jsonl(tmp_path / "t.jsonl", law)])
+    settings = PromotionSettings(allowances((), 0.1))
+    run = with_comparison(Run("compare", "now"), None, grades, {}, settings)
+    assert run.verdict.status == "inconclusive"
+    assert [c.group for c in run.verdict.conditions if c.result == "inconclusive"] == ["dosage"]
+    assert any("dosage: 6 of 6" in f.message for f in run.findings if f.code == "PB908")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_the_record_of_a_comparison_names_both_models_the_pairs_and_the_grades()
         "pairs": {"n": 2}, "base": {"name": "b"}, "model": {"name": "t"}, "compared": ["base", "tuned"],
     }  # fmt: skip
     blank = tuple(SideMeasurement(Run("bias", CREATED), {}) for _ in sides)
-    grades = Grades((), False, 3, {"path": "g.jsonl"})
+    grades = Grades((), False, {"": 3}, {"path": "g.jsonl"})
     assert compared._inputs(sides, blank, grades) == {
         "pairs": {}, "base": {}, "model": {}, "compared": ["base", "tuned"],
         "grades": {"path": "g.jsonl", "n": 0, "left_out": 3},
