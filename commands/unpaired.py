@@ -47,5 +47,7 @@ def _write_pairs(answers: Path, to: Path) -> None:
 
     rows = [pair_of_answers(*pair) for pair in pairs_in(read_unpaired(answers))]
     if not rows:
-        raise ProbeError(f"{answers}: no prompt has answers of both labels, so there are no pairs to write.")
+        raise ProbeError(
+            f"{answers}: no prompt has different answers of both labels, so there are no pairs to write."
+        )
     write_text(to, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

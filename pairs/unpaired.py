@@ -90,13 +90,15 @@ def as_pair(answer: UnpairedAnswer) -> Pair:
 def pairs_in(answers: Iterable[UnpairedAnswer]) -> Iterator[tuple[UnpairedAnswer, UnpairedAnswer]]:
     """(wanted, unwanted) answers to one prompt: the first with the first and so on, each in one pair.
 
-    Answers that are left over, and prompts with one label, make no pair.
+    Answers that are left over, prompts with one label, and answers that have both labels make no pair.
     """
     by_prompt: dict[str, tuple[list[UnpairedAnswer], list[UnpairedAnswer]]] = {}
     for answer in answers:
         by_prompt.setdefault(answer.key, ([], []))[0 if answer.wanted else 1].append(answer)
-    for wanted, unwanted in by_prompt.values():
-        yield from zip(wanted, unwanted, strict=False)
+    for sides in by_prompt.values():
+        wanted, unwanted = ({text_of(answer.completion) for answer in side} for side in sides)
+        told_apart = [[a for a in side if text_of(a.completion) not in wanted & unwanted] for side in sides]
+        yield from zip(*told_apart, strict=False)
 
 
 def pair_of_answers(wanted: UnpairedAnswer, unwanted: UnpairedAnswer) -> dict[str, Any]:

@@ -73,6 +73,16 @@ def test_pairs_are_made_within_a_prompt_and_each_answer_once(file):
     assert made == [("1", "2"), ("3", "5")]
 
 
+def test_an_answer_with_both_labels_makes_no_pair_of_itself(file):
+    """It had been written as chosen and rejected of one pair."""
+    rows = [
+        {"prompt": "a", "completion": c, "label": label}
+        for c, label in (("1", True), ("1", False), ("2", True), ("3", False))
+    ]
+    made = [(w.completion, u.completion) for w, u in pairs_in(read_unpaired(file(rows)))]
+    assert made == [("2", "3")]
+
+
 def test_the_written_pairs_are_a_pair_file(file, tmp_path):
     target = tmp_path / "pairs.jsonl"
     done = CliRunner().invoke(
