@@ -74,7 +74,13 @@ def read_unpaired(path: Path) -> list[UnpairedAnswer]:
 def _answer(row: Any, line: int) -> UnpairedAnswer:
     if isinstance(row, BadRow):
         raise row
-    if isinstance(row, Mapping) and "completion" in row and not isinstance(row.get("label"), bool):
+    if isinstance(row, Mapping) and "completion" not in row:
+        there = ", ".join(map(repr, row))
+        wanted = ", ".join(ANSWER_FIELDS)
+        raise BadRow(
+            f'no "completion" (there: {there}). Write an object with {wanted} per line, and no pairs.'
+        )
+    if isinstance(row, Mapping) and not isinstance(row.get("label"), bool):
         raise BadRow(f'"label" is {row.get("label")!r}. Write true for a wanted answer, false for another.')
     pair = pair_of(row, line, ANSWER_NAMES)
     return UnpairedAnswer(pair.id, pair.prompt, pair.chosen, bool(row["label"]), pair.group, line)

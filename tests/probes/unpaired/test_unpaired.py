@@ -281,3 +281,10 @@ def test_the_gate_makes_the_trial_unless_it_is_off(file, tiny_model_dir, tmp_pat
         run = json.loads((tmp_path / f"run{measured}" / "run.json").read_text())
         (condition,) = (c for c in run["verdict"]["conditions"] if c["name"] == "trial_gap_change")
         assert (condition.get("measured") is not None) is measured
+
+
+def test_a_pair_among_answers_is_told_without_a_flag_that_the_command_has_not(file):
+    rows = [*answers(2), {"prompt": "a", "chosen": "b", "rejected": "c"}]
+    with pytest.raises(ProbeError, match='no "completion"') as told:
+        read_unpaired(file(rows))
+    assert "--fields" not in str(told.value) and "per line, and no pairs" in str(told.value)
