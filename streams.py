@@ -12,6 +12,7 @@ import errno
 import io
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ class Outlet(io.TextIOBase):
         self.inner = inner
         self.error: Exception | None = None
         self._blank = True  # nothing but white space on the current line so far
+        self._lock = threading.RLock()  # a bar is drawn by a thread of its own
         self._drawn = False  # the current line is a drawing, which gives way to text
         self._ci = bool(os.environ.get("GITHUB_ACTIONS"))
 
@@ -57,16 +59,23 @@ class Outlet(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write `text` with its control characters made visible; only line ends stay."""
-        if self._drawn:
-            self.draw("")
-        self.raw(self._safe(text))
+        with self._lock:
+            if self._drawn:
+                self.draw("")
+            self.raw(self._safe(text))
         return len(text)
 
     def draw(self, line: str) -> None:
-        """Put `line` in place of the terminal's current one, until the next is drawn or text is written."""
-        self.raw(WIPE + visible(line))
-        self._drawn = bool(line)
-        self.flush()
+        """Put `line` in place of the terminal's current one, until the next is drawn or text is written.
+
+        Nothing is drawn over text whose line has not ended: `print` writes its line end by itself.
+        """
+        with self._lock:
+            if not self._drawn and not self._blank:
+                return
+            self.raw(WIPE + visible(line))
+            self._drawn, self._blank = bool(line), True
+            self.flush()
 
     def raw(self, text: str) -> None:
         """Write `text` as it is, as far as the encoding allows."""

@@ -8,6 +8,7 @@ import sys
 import time
 
 from probe.progress import alive, progress
+from probe.streams import Outlet
 
 
 def test_a_silent_step_is_told_again_and_again(capsys):
@@ -70,6 +71,7 @@ def test_the_expected_seconds_stand_in_the_line(capsys):
 DRAWS = """
 import sys, time
 from probe.progress import alive, progress
+from probe.streams import Outlet
 from probe.streams import guarded
 with guarded():
     with alive("trial", silence=0.02, expected=0.2):
@@ -94,3 +96,15 @@ def test_a_real_terminal_is_given_no_escape_code_as_text():
         os.close(theirs)
     assert "trial  #" in seen and "\\x1b" not in seen
     assert "\r\x1b[2Ka note\r\n" in seen and seen.endswith("the end\r\n")
+
+
+def test_nothing_is_drawn_over_a_line_that_has_not_ended():
+    """`print` writes a text and then its line end: between the two another thread may draw."""
+    terminal = Terminal()
+    outlet = Outlet(terminal)
+    outlet.write("a note")
+    outlet.draw("bar")
+    outlet.write("\n")
+    outlet.draw("bar")
+    outlet.write("the end\n")
+    assert terminal.getvalue() == "a note\n\r\x1b[2Kbar\r\x1b[2Kthe end\n"
