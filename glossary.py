@@ -92,7 +92,7 @@ TERMS: dict[str, str] = {
     "result": "What became of a condition: pass, fail, inconclusive or accepted; of a number that fails no "
     "gate, note, open or decides.",
     "note": "A number past its limit that neither fails the gate nor carries the decision.",
-    "open": "A number on the right side of its limit, which is not shown to lie there; it fails no gate.",
+    "open": "A number that fails no gate, and was not measured or is not shown to lie past its limit.",
     "decides": "A number past its limit that fails no gate by itself, and that the decision rests on.",
     "decision": "The method that the gate recommends, or that it recommends none. The verdict says "
     "whether the conditions are met, the decision what to do in either case.",

@@ -165,4 +165,5 @@ def _lines(what: str, total: int | None, unit: str) -> Advance:
 
 
 def _rate(done: float, started: float, unit: str) -> str:
-    return f"{done / max(time.monotonic() - started, 1e-9):.3g} {unit}/s"
+    rate = done / max(time.monotonic() - started, 1e-9)
+    return f"{rate:,.0f} {unit}/s" if rate >= 100.0 else f"{rate:.3g} {unit}/s"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from stored_rows import Row
 
@@ -132,14 +130,10 @@ def _rules(complete: Sequence[JudgedCell]) -> Iterator[str]:
 def against(complete: Sequence[JudgedCell], rule: str) -> float:
     """Two-sided p of the gate being right as often as that rule: all signs of whole sets, since the cells of
     a set hang together; times the number of rules that it is held against."""
-    ahead: Counter[str] = Counter()
-    for cell in complete:
-        ahead[cell.gate["set"]] += (cell.right("gate") is True) - (cell.right(rule) is True)
-    sizes = [abs(n) for n in ahead.values() if n]
-    seen = abs(sum(ahead.values()))
-    signs = product((1, -1), repeat=len(sizes))
-    hits = sum(abs(sum(map(int.__mul__, some, sizes))) >= seen for some in signs)
-    return min(1.0, (len(RULES) - 1) * hits / 2 ** len(sizes))
+    from probe.stats.resampling import sign_flip
+
+    ahead = [float(cell.right("gate") is True) - float(cell.right(rule) is True) for cell in complete]
+    return min(1.0, (len(RULES) - 1) * sign_flip(ahead, [cell.gate["set"] for cell in complete]).p)
 
 
 def _sums(complete: Sequence[JudgedCell]) -> Iterator[str]:

@@ -23,7 +23,6 @@ OUTPUTS = (
     "drop_suspect",
 )  # parameters that name a file to be written
 WRITE_PAIRS = ("fix", "export_trimmed", "drop_suspect", "to")  # those of them that get JSON Lines
-OTHER_FORMS = (".csv", ".tsv", ".parquet", ".arrow", ".gz", ".bz2", ".zst", ".xz")
 PLACE_OPTIONS = ("promote_to", "place")  # what `deploy` keeps
 WITHOUT_FILE = ("explain",)  # commands that no config file can stop
 SHOW = Annotated[bool, typer.Option("--show-config", help="Print each setting with its origin and exit.")]
@@ -132,7 +131,9 @@ def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:
 
 def _check_form(name: str, path: Path) -> None:
     """Raises `ProbeError` for a file of pairs whose name promises another form than the one it would get."""
-    if name in WRITE_PAIRS and path.suffix.lower() in OTHER_FORMS:
+    from ..pairs.formats import is_json_name
+
+    if name in WRITE_PAIRS and not is_json_name(path):
         raise ProbeError(
             f"--{name.replace('_', '-')} {path}: pairs are written as JSON Lines, and would not be read from "
             f"such a name. Call it {path.name.split('.')[0]}.jsonl."

@@ -30,14 +30,25 @@ def rows_of(path: Path) -> JsonRows:
     anything else is taken for JSON. Folders and `owner/name[:split]` are read by `datasets`.
     Raises `ProbeError` when there is nothing to read or a library is missing.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    packed = suffixes.pop() if suffixes and suffixes[-1] in OPENERS else ""
-    kind = suffixes[-1] if suffixes and suffixes[-1] in READERS else ""
+    packed, kind = _form(path)
     if path.is_dir() or not (path.exists() or kind or packed):
         return _dataset(path)
     if path.exists() and not path.is_file():
         raise ProbeError(f"{path}: a pipe or device, and pairs are read twice. Write it to a file first.")
     return _file(path, OPENERS.get(packed, _plain), READERS.get(kind, _json))
+
+
+def _form(path: Path) -> tuple[str, str]:
+    """How the name says that a file is packed and which kind it is, by suffix; "" where it says neither."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packed = suffixes.pop() if suffixes and suffixes[-1] in OPENERS else ""
+    return packed, suffixes[-1] if suffixes and suffixes[-1] in READERS else ""
+
+
+def is_json_name(path: Path) -> bool:
+    """Whether a file of that name is read as JSON, as JSON Lines are."""
+    packed, kind = _form(path)
+    return not packed and READERS.get(kind, _json) is _json
 
 
 def fingerprint(path: Path) -> str | None:

@@ -207,8 +207,8 @@ def reproduce(run: Run) -> str:
 def result(condition: Condition, run: Run) -> str:
     """The condition's result; one that only describes is a `note` where its number lies past its limit.
 
-    It `decides` where the decision rests on that number, and is `open` where the number is on the right side
-    without being shown to be.
+    It `decides` where the decision rests on that number, and is `open` where it was not measured, or is on
+    the right side without being shown to be.
     """
     if condition.gates or condition.result == "pass":
         return condition.result

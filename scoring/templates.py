@@ -34,6 +34,18 @@ class Chat:
     rejected: str
 
 
+def require_template(asked: str, tokenizer: PreTrainedTokenizerBase, flag: str = "--template") -> None:
+    """Raises `ProbeError`, naming the flag, for a template that cannot be."""
+    if asked == "chat" and not tokenizer.chat_template:
+        raise ProbeError(
+            f"{flag} chat: this tokenizer has no chat template. Use raw or qa, or another model."
+        )
+    if asked not in ("auto", "raw", "qa", "chat") and "{prompt}" not in asked:
+        raise ProbeError(
+            f"{flag} {asked}: unknown. Use auto, raw, chat, qa, or a text with {{prompt}} in it."
+        )
+
+
 def resolve_template(asked: str, tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Pair]) -> str:
     """The name of the template to use: `asked`, or what `auto` comes to for these pairs.
 
@@ -49,8 +61,9 @@ def resolve_template(asked: str, tokenizer: PreTrainedTokenizerBase, pairs: Iter
             f"{chats[0].id}: the pairs are chat messages, but this tokenizer has no chat template. "
             "Use a model with one, or give the pairs as text."
         )
+    require_template(asked, tokenizer)
     if asked != "auto":
-        return _checked(asked, has_chat)
+        return asked
     texts = [pair for pair in sample if not is_chat(pair)]
     if not texts:
         return "chat" if chats or has_chat else "qa"
@@ -58,18 +71,6 @@ def resolve_template(asked: str, tokenizer: PreTrainedTokenizerBase, pairs: Iter
     if 2 * bare > len(texts):
         return "raw"
     return "chat" if has_chat else "qa"
-
-
-def _checked(asked: str, has_chat: bool) -> str:
-    if asked == "chat" and not has_chat:
-        raise ProbeError(
-            "--template chat: this tokenizer has no chat template. Use raw or qa, or another model."
-        )
-    if asked in ("raw", "qa", "chat") or "{prompt}" in asked:
-        return asked
-    raise ProbeError(
-        f"--template {asked}: unknown. Use auto, raw, chat, qa, or a text with {{prompt}} in it."
-    )
 
 
 def is_rendered(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> bool:

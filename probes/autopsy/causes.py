@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 
 from .case import Case, Confidence, Sign
 from .curve import curve_of
+from .diverged import SPIKE
 
 # What explains a run that learned nothing, the most telling first.
 CAUSES = ("no_tokens", "frozen", "lr_zero", "lr_high", "ref_mismatch", "warmup")
@@ -19,7 +21,7 @@ NEXT_UNSEEN = (
     "Evaluate on held-out texts three times a run or more: a training loss alone cannot tell learning from "
     "memorising."
 )
-NEXT_UNREAD = "Read the whole log: what could not be read may be what went wrong."
+NEXT_UNREAD = "Look at what the log does not show: it may be what went wrong."
 FEW_ENTRIES = 5
 
 
@@ -41,14 +43,28 @@ def healthy(case: Case) -> Sign:
     ]
     said = ", ".join(moved) + " (means of the first and the last tenth)" if moved else "too little was logged"
     longest = max(len(case.curve(name)) for name in ("loss", "reward", "rewards/margins", "logps/chosen"))
-    if memorises(case):
-        said += "; no held-out loss, so that over-fitting cannot be told from learning"
-        return Sign("healthy", "", None, f"no rule fired: {said}", NEXT_UNSEEN, "cannot tell")
-    if case.log.unread:
-        said += f"; {case.log.unread}"
-        return Sign("healthy", "", None, f"no rule fired: {said}", NEXT_UNREAD, "cannot tell")
+    doubts = [*filter(None, (case.log.unread, late_gradient(case), unseen_fit(case)))]
+    if doubts:
+        what = NEXT_UNSEEN if memorises(case) else NEXT_UNREAD
+        return Sign("healthy", "", None, f"no rule fired: {'; '.join([said, *doubts])}", what, "cannot tell")
     sure: Confidence = "likely" if longest >= FEW_ENTRIES else "cannot tell"
     return Sign("healthy", "", None, f"no rule fired: {said}", NOTHING_TO_MEND, sure)
+
+
+def late_gradient(case: Case) -> str:
+    """That the last gradient was out of all proportion: no later entry says what it did to the weights."""
+    norms = case.curve("grad_norm").values
+    usual = median(norms) if norms else 0.0
+    if len(norms) < FEW_ENTRIES or not norms[-1] > SPIKE * usual > 0.0:
+        return ""
+    return (
+        f"the last gradient norm is {norms[-1] / usual:.3g} times the median, and nothing is logged after it"
+    )
+
+
+def unseen_fit(case: Case) -> str:
+    """That a supervised run may have over-fitted and no evaluation would show it; else ""."""
+    return "no held-out loss, so that over-fitting cannot be told from learning" if memorises(case) else ""
 
 
 def memorises(case: Case) -> bool:

@@ -25,8 +25,8 @@ def diverged(case: Case) -> Sign | None:
     Means: the mean loss of the last tenth is at least {WORSE} times that of the first and the last
     entries agree; or the loss lost everything it had gained and rose to {WORSE} times that of its best
     stretch; or the gradient norm once exceeded {SPIKE:g} times its median, and the loss stayed {WORSE}
-    times higher from then on; or the last entry is {LAST_SPIKE:g} times the largest before it. A spike
-    with recovery is none of these.
+    times higher from then on; or the last entry is {LAST_SPIKE:g} times the median before it and {WORSE}
+    times the largest. A spike with recovery is none of these.
     Why: the final weights are worse than the first ones; an earlier checkpoint may be sound.
     Do: go back to the last checkpoint before the given step; divide the learning rate by 3 to 10, warm up
     longer, clip gradients at 1.
@@ -121,7 +121,11 @@ def _lost_again(case: Case, loss: Curve) -> Sign | None:
 
 def _at_the_end(case: Case, loss: Curve) -> Sign | None:
     """The last entry alone lies far above all others: nothing after it shows a recovery."""
-    if len(loss) < 6 or loss.values[-1] < max(ZERO, LAST_SPIKE * max(map(abs, loss.values[:-1]))):
+    if len(loss) < 6:
+        return None
+    before, last = loss.values[:-1], loss.values[-1]
+    usual = median(before[-loss.window(5) :])
+    if last < max(ZERO, WORSE * max(map(abs, before)), LAST_SPIKE * usual):
         return None
     text = (
         f"loss {loss.values[-1]:.4g} in the last entry, {case.at(loss.steps[-1])}, after "

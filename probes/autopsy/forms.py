@@ -55,17 +55,9 @@ def unread_part(text: str, suffix: str, reading: LogEntries) -> str:
         )
     if reading.form != "JSON Lines":
         return ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    bad = sum(not _is_json(line) for line in lines)
-    return f"{bad} of {len(lines)} lines are no JSON and were left out" if bad else ""
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    lines = [line.strip() for line in text.splitlines() if line.lstrip().startswith("{")]
+    bad = sum(json_document(line) is None for line in lines)
+    return f"{bad} of {len(lines)} lines begin like JSON, are none and were left out" if bad else ""
 
 
 def is_source(text: str) -> bool:

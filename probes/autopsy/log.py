@@ -11,9 +11,9 @@ from typing import Any
 
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
-from .names import canonical
 from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
 from .steps import by_step, counted_once, latest_pass, number_steps
+from .unread import unread_columns
 
 MARGINS = "no margin in this log: the margins are rewards/chosen less rewards/rejected (derived)"
 PERCENT = "the accuracies are in percent and were divided by 100"
@@ -128,7 +128,8 @@ def _where(entries: list[Mapping[str, Any]]) -> list[float]:
 
 def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, form: str, hints: Hints) -> Log:
     listed = list(entries)
-    ordered, order = by_step(to_rows(listed))
+    read = to_rows(listed)
+    ordered, order = by_step(read)
     rows, echoes = counted_once(ordered)
     totals = {row.get(k) for row in rows for k in ("max_steps", "total_steps")} - {None}
     if len(totals) == 1 and (total := totals.pop()) and finite_number(total):
@@ -156,15 +157,8 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
         unit=unit,
         form=form,
         hints=hints,
-        unread=_no_loss(listed, rows),
+        unread=unread_columns(listed, read),
     )
-
-
-def _no_loss(entries: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, float | None]]) -> str:
-    """That the loss is in no entry a number, where there is a column of it."""
-    named = any(canonical(str(key)).name == "loss" for entry in entries for key in entry)
-    known = any(row.get("loss") is not None for row in rows)
-    return "the loss is no number in any entry" if named and not known else ""
 
 
 def _subtract(row: LogRow) -> bool:

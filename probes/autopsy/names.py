@@ -15,6 +15,7 @@ DECORATION = {
 }  # fmt: skip
 METHOD_MARKS = ("dpo", "ipo", "kto", "orpo", "simpo", "cpo", "preference", "pref", "sft")
 SIDE_WORDS = {"chosen": "chosen", "rejected": "rejected", "reject": "rejected"}
+OTHER_MODELS = frozenset(("ref", "reference", "base", "old", "init", "initial", "target", "ema", "teacher"))
 STEP_NAMES = (
     "step", "global_step", "trainer/global_step", "current_steps", "current_step", "iteration", "iter",
     "iterations", "iters", "update", "updates", "num_updates", "steps", "optimizer_step",
@@ -41,7 +42,7 @@ def canonical(key: str) -> Name:
         return Name(text, 0)
     tokens = [t for t in re.split(r"[/_.:\s()\[\]-]+", text) if t]
     held, rest = _split(tokens)
-    known = _metric(rest) or (_prefixed(rest) if "/" in text else None)
+    known = _metric(rest) or _prefixed(rest)
     if known:
         return Name(("eval_" if held else "") + known, len(rest) + (len(rest) != len(tokens)))
     return Name(_own(text), 9)
@@ -70,10 +71,22 @@ def _metric(tokens: list[str]) -> str | None:
 
 
 def _prefixed(tokens: list[str]) -> str | None:
-    """The metric of a pair's sides behind a word of a logger's own: `dpo/rewards/chosen`."""
-    rest = tokens[1:]
-    told = any(word.startswith(("reward", "logp")) for word in rest)
-    return _pairwise(set(rest)) if told and len(rest) > 1 else None
+    """The metric of a pair's sides behind a word of a logger's own: `dpo/rewards/chosen`, `my_reward_chosen`.
+
+    Behind another model's name it is that model's: `ref/logps/chosen`.
+    """
+    parts = [part for token in tokens for part in token.split("_") if part]
+    told = any(part.startswith(("reward", "logp")) for part in parts[1:])
+    if not told or OTHER_MODELS & set(parts):
+        return None
+    return _pairwise(set(parts[1:])) if len(parts) > 2 else None
+
+
+def looks_pairwise(name: str) -> bool:
+    """Whether a column that is known by no rule is named like a reward or a log-prob of one side."""
+    sided = any(word in name for word in (*SIDE_WORDS, "margin"))
+    told = "reward" in name or "logp" in name
+    return sided and told and OTHER_MODELS.isdisjoint(re.split(r"[^a-z]+", name))
 
 
 def _loss(core: set[str]) -> str | None:

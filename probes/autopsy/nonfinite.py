@@ -249,9 +249,10 @@ def _wrong_pairs(case: Case) -> Sign | None:
 
 
 def _below_bound(loss: float, margin: float) -> bool:
-    # Not far above 0: there, robust and length-normalised losses honestly differ from the bound. Below 0
-    # every loss that falls with the margin costs more than at 0.
-    return margin <= AT_REST and loss < least_loss(AT_REST) - 0.05
+    # Not far above 0: there, robust and length-normalised losses honestly differ from the bound. Far below 0
+    # the bound's size may differ too, but every loss that falls with the margin costs more than at 0.
+    least = least_loss(AT_REST) if margin >= -AT_REST else math.log(2.0)
+    return margin <= AT_REST and loss < least - 0.05
 
 
 def vanished(case: Case) -> Sign | None:

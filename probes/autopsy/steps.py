@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from .curve import LogRow
 from .hints import Hints
@@ -41,19 +41,26 @@ def number_steps(rows: list[Raw], hints: Hints) -> str:
 def by_step(rows: list[Raw]) -> tuple[list[Raw], str]:
     """Rows in the order of their steps where the file has another one, and what is said of it.
 
-    A run that was resumed goes back once or twice; a file that has the newest entry first, or none in its
-    place, goes back at every third entry or more.
+    A run that was resumed goes back once or twice, and over the same steps again or on from there; a file
+    that has the newest entry first, or none in its place, goes back at every third entry or more. Where no
+    step comes twice and each that is late stands alone, entries have only changed places.
     """
     steps = [_named(row, STEP_NAMES) for row in rows]
     known = [step for step in steps if step is not None]
     back = sum(b < a for a, b in pairwise(known))
-    if len(known) < len(rows) or back <= max(2, DISORDER * len(rows)):
+    disorder = back > max(2, DISORDER * len(rows)) or (back > 0 and _changed_places(known))
+    if len(known) < len(rows) or not disorder:
         return rows, ""
     newest_first = all(b <= a for a, b in pairwise(known))
     listed = zip(known, rows, strict=True)
     placed = list(reversed(list(listed))) if newest_first else list(listed)
-    why = "the newest entry stands first" if newest_first else "the entries are in no order"
+    why = "the newest entry stands first" if newest_first else "entries are out of order"
     return [row for _, row in sorted(placed, key=lambda one: one[0])], f"{why}: they are read by their steps"
+
+
+def _changed_places(steps: Sequence[float]) -> bool:
+    late = [step < highest for step, highest in zip(steps[1:], accumulate(steps, max), strict=False)]
+    return len(set(steps)) == len(steps) and not any(a and b for a, b in pairwise(late)) and not late[-1]
 
 
 def _named(row: Mapping[str, float | None], names: Sequence[str]) -> float | None:

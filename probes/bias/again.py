@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ...errors import ProbeError
 from ...pairs.record import Pair
 from ...records import Finding
 from ...scoring.endpoint import NotShown
 from ...scoring.scores import PairScore
 from ...scoring.session import Session
-from ...scoring.templates import resolve_template
 
 OTHER_TEMPLATES = {
     # What else a prompt could look like to this model; the resolved template itself comes first.
@@ -49,16 +47,6 @@ def measured_again(session: Session, pairs: Sequence[Pair], templates: str, corr
     if corrected:
         again.neutral = again.scored("without prompt", lambda: _without_prompt(session, pairs))
     return again
-
-
-def known_templates(session: Session, asked: str) -> None:
-    """Raises `ProbeError` for a template that cannot be, before anything is scored."""
-    for name in () if asked in ("none", "auto") else asked.split(","):
-        try:
-            resolve_template(name, session.loaded.tokenizer, ())
-        except ProbeError as error:
-            told = str(error).replace("--template ", "--templates ", 1).replace("Use auto, raw", "Use raw", 1)
-            raise ProbeError(told) from error
 
 
 def unshown_finding(again: Again) -> Finding | None:

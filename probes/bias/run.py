@@ -22,11 +22,12 @@ from ...scoring.processes import rank
 from ...scoring.scores import PairScore
 from ...scoring.session import Extremes, ModelOptions, Session, Source, score_row
 from ...scoring.table import ScoreTable
+from ...scoring.templates import require_template
 from ...scoring.told import met_findings
 from ...shared_limits import BOUND
 from ...stats.sequential import sign_sequence
 from ..clusters import prompt_clusters
-from .again import Again, known_templates, measured_again, unshown_finding
+from .again import Again, measured_again, unshown_finding
 from .early import cluster_gaps, early_result, early_verdict
 from .judge import BiasResult, judge_bias
 from .looks import look_settles as settled_look
@@ -77,7 +78,8 @@ def measure_bias(source: Source, how: ModelOptions, options: BiasOptions) -> Sco
 
 def measure_bias_in(session: Session, options: BiasOptions) -> ScoredRun:
     """The same in an open session: `probe gate` runs its other probes in it too."""
-    known_templates(session, options.templates)
+    for name in () if options.templates in ("none", "auto") else options.templates.split(","):
+        require_template(name, session.loaded.tokenizer, "--templates")
     created, extremes = now(), Extremes()
     made = (_look_by_look if options.looks else _whole)(session, options, extremes)
     scores, clusters, result = made.scores, made.clusters, made.result

@@ -26,6 +26,19 @@ def entries(n=40, **columns):
     return rows
 
 
+NAMES = ("rewards/margins", "rewards/accuracies", "rewards/chosen", "rewards/rejected")
+GONE = dict.fromkeys(NAMES, lambda i, _: None)
+
+
+def number(i, _):
+    return float(i)
+
+
+def half_lost(of):
+    """From the 21st entry on, the loss is what `of` says."""
+    return entries(loss=lambda i, row: of(i) if i > 19 else row["loss"])
+
+
 LINES = [json.dumps(row) for row in entries()]
 
 
@@ -44,7 +57,7 @@ def test_a_sound_run_is_healthy(tmp_path):
     assert (found["main"], found["confidence"], found["notes"]) == ("healthy", "likely", [])
 
 
-@pytest.mark.parametrize("last", [50.0, 1e9])
+@pytest.mark.parametrize("last", [7.0, 50.0, 1e9])
 def test_an_explosion_in_the_last_entry_is_one(tmp_path, last):
     rows = entries(loss=lambda i, row: last if i == 39 else row["loss"])
     found = judged(tmp_path, state(rows))
@@ -57,7 +70,7 @@ def test_a_spike_that_came_back_is_none(tmp_path):
     assert judged(tmp_path, state(rows))["main"] == "healthy"
 
 
-@pytest.mark.parametrize("prefix", ["", "dpo/", "train/dpo/", "run7/"])
+@pytest.mark.parametrize("prefix", ["", "dpo/", "train/dpo/", "run7/", "dpo_", "dpo.", "my_"])
 def test_columns_of_the_sides_are_known_behind_a_loggers_own_word(tmp_path, prefix):
     rows = [
         {k if k in ("step", "loss") else prefix + k: v for k, v in row.items()}
@@ -68,9 +81,20 @@ def test_columns_of_the_sides_are_known_behind_a_loggers_own_word(tmp_path, pref
     assert judged(tmp_path, state(rows))["main"] == "displaced"
 
 
-def test_a_loss_under_ln_2_beside_a_negative_margin_is_impossible(tmp_path):
+@pytest.mark.parametrize(
+    "name", ["ref/logps/chosen", "reference.logps.chosen", "base_logps_chosen", "ema/logps/chosen"]
+)
+def test_another_models_log_probs_are_not_the_policys(tmp_path, name):
+    rows = entries(**{name: lambda i, _: -100.0 - 5 * i, "rewards/chosen": lambda i, _: None})
+    found = judged(tmp_path, state(rows))
+    assert (found["main"], found["confidence"]) == ("healthy", "likely")
+
+
+@pytest.mark.parametrize("sizes", [1.0, 4.0])
+def test_a_loss_under_ln_2_beside_a_negative_margin_is_impossible(tmp_path, sizes):
     """The margins of rejected less chosen, say: every loss that falls with the margin costs more there."""
-    found = judged(tmp_path, state(entries(**{"rewards/margins": lambda i, row: -row["rewards/margins"]})))
+    rows = entries(**{"rewards/margins": lambda i, row: -sizes * row["rewards/margins"]})
+    found = judged(tmp_path, state(rows))
     assert found["code"] == "PB851" and "rejected less chosen" in found["next"]
 
 
@@ -78,11 +102,14 @@ def test_a_loss_under_ln_2_beside_a_negative_margin_is_impossible(tmp_path):
     ("name", "text", "said"),
     [
         ("trainer_state.json", state(entries())[:-900], "no whole JSON, cut or damaged: "),
-        ("log.jsonl", "\n".join([*LINES[:20], '{"step"', *LINES[20:]]), "1 of 41 lines are no JSON"),
-        ("log.json", state(entries(loss=lambda i, _: "0.69 nats")), "the loss is no number in any entry"),
-        ("log.json", state(entries(loss=lambda i, _: None)), "the loss is no number in any entry"),
+        ("log.jsonl", "\n".join([*LINES[:20], '{"step"', *LINES[20:]]), "1 of 41 lines begin like JSON"),
+        ("log.json", state(entries(loss=lambda i, _: "0.69 nats")), "no number in 40 of 40 entries"),
+        ("log.json", state(entries(loss=lambda i, _: None)), "no number in 40 of 40 entries"),
+        ("log.json", state(half_lost(lambda i: None)), "no number in 20 of 40 entries"),
+        ("log.json", state(half_lost(lambda i: "?" if i % 2 else 0.5)), "no number in 10 of 40 entries"),
+        ("log.json", state(entries(**{"q.reward_gap_chosen": number, **GONE})), "q.reward_gap_chosen"),
     ],
-    ids=["cut", "broken lines", "unit", "null"],
+    ids=["cut", "broken lines", "unit", "null", "null at the end", "text between", "columns"],
 )  # fmt: skip
 def test_what_could_not_be_read_is_said_and_not_called_healthy(tmp_path, name, text, said):
     found = judged(tmp_path, text, name)
@@ -90,18 +117,34 @@ def test_what_could_not_be_read_is_said_and_not_called_healthy(tmp_path, name, t
     assert said in found["evidence"] and any(said in note for note in found["notes"])
 
 
-def test_a_run_that_stopped_early_says_so(tmp_path):
-    found = judged(tmp_path, state(entries(), max_steps=4000))
-    assert "the log ends at step 400 of 4,000 that were planned" in found["notes"]
+def test_a_gradient_out_of_all_proportion_at_the_end_is_said(tmp_path):
+    found = judged(tmp_path, state(entries(grad_norm=lambda i, _: 900.0 if i == 39 else 1.0)))
+    assert (found["main"], found["confidence"]) == ("healthy", "cannot tell")
+    assert "the last gradient norm is 900 times the median" in found["evidence"]
 
 
-@pytest.mark.parametrize("order", ["newest first", "shuffled", "resumed"])
+@pytest.mark.parametrize("text", ["\n".join(["Loading the model", *LINES]), "\n".join([*LINES, "Done. {}"])])
+def test_lines_of_a_console_are_no_broken_entries(tmp_path, text):
+    assert judged(tmp_path, text, "log.jsonl")["confidence"] == "likely"
+
+
+@pytest.mark.parametrize("name", ["num_train_epochs", "max_steps"])
+def test_a_run_that_stopped_early_says_so(tmp_path, name):
+    planned = {"max_steps": 4000, "num_train_epochs": 3}[name]
+    found = judged(tmp_path, state(entries(epoch=lambda i, _: (i + 1) / 40), **{name: planned}))
+    said = {"max_steps": "step 400 of 4,000", "num_train_epochs": "epoch 1 of 3"}[name]
+    share = {"max_steps": "10%", "num_train_epochs": "33%"}[name]
+    assert f"the log ends at {said} that were planned ({share})" in found["notes"]
+
+
+@pytest.mark.parametrize("order", ["newest first", "shuffled", "swapped", "resumed"])
 def test_entries_are_read_by_their_steps(tmp_path, order):
     """A resumed run goes back once: what it replaced is left out, as ever."""
     rows = entries()
     changed = {
         "newest first": rows[::-1],
         "shuffled": [rows[i * 17 % 40] for i in range(40)],
+        "swapped": [*rows[:20], rows[21], rows[20], *rows[22:]],
         "resumed": rows[:30] + rows[20:],
     }[order]
     found, plain = judged(tmp_path, state(changed)), judged(tmp_path, state(rows))

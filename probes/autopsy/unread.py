@@ -1,0 +1,49 @@
+"""What of a log's columns could not be read: such a log is not called healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .names import MEASUREMENT_NAME, canonical, looks_pairwise
+from .rows import SUMMARY, Raw, as_number, finite_number
+
+
+def unread_columns(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
+    """In words: losses that are no numbers, and sides that no rule knows. `rows` are the entries as read."""
+    return "; ".join(filter(None, (_losses(entries, rows), _sides(entries, rows))))
+
+
+def _losses(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
+    """Entries of training whose loss is text, and those after the last loss that have none."""
+    trained = [(entry, row) for entry, row in zip(entries, rows, strict=True) if _trains(entry, row)]
+    last = max((i for i, (_, row) in enumerate(trained) if row.get("loss") is not None), default=-1)
+    bad = sum(_no_number(entry, null=i > last) for i, (entry, _) in enumerate(trained))
+    return f"the loss is no number in {bad} of {len(trained)} entries of training" if bad else ""
+
+
+def _trains(entry: Mapping[str, Any], row: Raw) -> bool:
+    """Whether an entry has a column of the loss and measures training, not an evaluation or the whole run."""
+    told = [k for k, v in row.items() if finite_number(v)]
+    apart = any(k.startswith("eval_") or k in SUMMARY for k in told)
+    return not apart and bool(_loss_of(entry)) and any(MEASUREMENT_NAME.search(k) for k in told)
+
+
+def _loss_of(entry: Mapping[str, Any]) -> list[Any]:
+    return [value for key, value in entry.items() if canonical(str(key)).name == "loss"]
+
+
+def _no_number(entry: Mapping[str, Any], *, null: bool) -> bool:
+    """Whether the loss is text that is no number; or, if `null` counts, nothing at all."""
+    values = _loss_of(entry)
+    return all(as_number(v) is None and (null or v not in (None, "")) for v in values)
+
+
+def _sides(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
+    """Columns that are named like rewards or log-probs of the sides, where no rule found any."""
+    told = (k.removeprefix("eval_") for row in rows for k, value in row.items() if finite_number(value))
+    if any(name.startswith(("rewards/", "logps/")) for name in told):
+        return ""
+    keys = dict.fromkeys(str(key) for entry in entries for key in entry)
+    names = [key for key in keys if looks_pairwise(canonical(key).name)]
+    return f"columns like rewards or log-probs that are not known: {', '.join(names[:4])}" if names else ""
