@@ -51,6 +51,11 @@ def is_json_name(path: Path) -> bool:
     return not packed and READERS.get(kind, _json) is _json
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file of that name is read as a table of text cells."""
+    return _form(path)[1] in (".csv", ".tsv")
+
+
 def fingerprint(path: Path) -> str | None:
     """The SHA-256 of a file; None for dataset folders and hub datasets, which have their own versions."""
     return sha256_file(path) if path.is_file() else None

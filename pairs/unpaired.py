@@ -10,12 +10,14 @@ from typing import Any
 
 from ..errors import ProbeError
 from .fields import FieldNames
-from .formats import rows_of
+from .formats import is_table, rows_of
 from .read import BAD_LINES_SHOWN
 from .record import Content, Pair, text_of
 from .rows import BadRow, pair_of
 
 ANSWER_FIELDS = ("prompt", "completion", "label")
+# A trainer takes 1 and 0 for true and false, and a table's reader makes either of such cells.
+CELLS = {"true": True, "false": False, "1": True, "0": False}
 ANSWER_NAMES = FieldNames.of({"chosen": "completion", "rejected": "completion"})
 
 
@@ -52,9 +54,10 @@ def read_unpaired(path: Path) -> list[UnpairedAnswer]:
     """The answers of a file, in its order. Raises `ProbeError` with the lines that hold none."""
     answers: list[UnpairedAnswer] = []
     bad: list[str] = []
+    cells = CELLS if is_table(path) else {}
     for line, row in rows_of(path):
         try:
-            answers.append(_answer(row, line))
+            answers.append(_answer(row, line, cells))
         except BadRow as error:
             bad.append(f"{path}:{line}: {error}")
     if bad:
@@ -71,19 +74,27 @@ def read_unpaired(path: Path) -> list[UnpairedAnswer]:
     return answers
 
 
-def _answer(row: Any, line: int) -> UnpairedAnswer:
+def _answer(row: Any, line: int, cells: Mapping[str, bool]) -> UnpairedAnswer:
     if isinstance(row, BadRow):
         raise row
     if isinstance(row, Mapping) and "completion" not in row:
         there = ", ".join(map(repr, row))
-        wanted = ", ".join(ANSWER_FIELDS)
+        needed = ", ".join(ANSWER_FIELDS)
         raise BadRow(
-            f'no "completion" (there: {there}). Write an object with {wanted} per line, and no pairs.'
+            f'no "completion" (there: {there}). Write an object with {needed} per line, and no pairs.'
         )
-    if isinstance(row, Mapping) and not isinstance(row.get("label"), bool):
-        raise BadRow(f'"label" is {row.get("label")!r}. Write true for a wanted answer, false for another.')
+    wanted = _wanted(row.get("label"), cells) if isinstance(row, Mapping) else None
     pair = pair_of(row, line, ANSWER_NAMES)
-    return UnpairedAnswer(pair.id, pair.prompt, pair.chosen, bool(row["label"]), pair.group, line)
+    return UnpairedAnswer(pair.id, pair.prompt, pair.chosen, bool(wanted), pair.group, line)
+
+
+def _wanted(label: Any, cells: Mapping[str, bool]) -> bool:
+    """What a label says; that of a table's cell is in `cells`. Raises `BadRow` for one that says neither."""
+    wanted = cells.get(label.lower()) if isinstance(label, str) else label
+    if not isinstance(wanted, int) or wanted not in (0, 1):
+        marks = "" if cells else ", without quotes"
+        raise BadRow(f'"label" is {label!r}. Write true for a wanted answer, false for another{marks}.')
+    return bool(wanted)
 
 
 def as_pair(answer: UnpairedAnswer) -> Pair:

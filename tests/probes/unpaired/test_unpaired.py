@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import load_dataset
 from typer.testing import CliRunner
 
 from probe.__main__ import main
@@ -50,10 +51,26 @@ def test_rows_are_read_and_other_forms_refused_with_their_line(file):
     read = read_unpaired(file(answers(2)))
     assert [a.wanted for a in read] == [True, False, True, False] and read[3].line == 4
     assert is_unpaired(file(answers(1))) and not is_unpaired(file([{"prompt": "a", "chosen": "b"}]))
-    with pytest.raises(ProbeError, match=r'answers.jsonl:2: "label" is 1\. Write true'):
-        read_unpaired(file([next(answers(1)), {"prompt": "a", "completion": "b", "label": 1}]))
+    for label in (-1, 2, "true", "yes", None, 1.0):
+        with pytest.raises(ProbeError, match=rf'answers.jsonl:2: "label" is {label!r}\. Write true .*quotes'):
+            read_unpaired(file([next(answers(1)), {"prompt": "a", "completion": "b", "label": label}]))
     with pytest.raises(ProbeError, match='"completion" is empty'):
         read_unpaired(file([{"prompt": "a", "completion": " ", "label": True}]))
+
+
+def test_labels_are_what_a_trainer_takes_them_for(file, tmp_path):
+    """In a table every cell is text, and its reader makes booleans or counts of a column of these."""
+    rows = [{"prompt": f"p {i}", "completion": "c", "label": label} for i, label in enumerate((1, 0, True))]
+    assert [a.wanted for a in read_unpaired(file(rows))] == [True, False, True]
+    for wanted, unwanted in (("True", "False"), ("true", "false"), ("TRUE", "FALSE"), ("1", "0")):
+        table = tmp_path / "answers.csv"
+        table.write_text(f"prompt,completion,label\np 1,c,{wanted}\np 2,d,{unwanted}\n")
+        assert [a.wanted for a in read_unpaired(table)] == [True, False]
+        trained = load_dataset("csv", data_files=str(table), cache_dir=str(tmp_path), split="train")["label"]
+        assert [bool(label) for label in trained] == [True, False]
+    table.write_text("prompt,completion,label\np 1,c,yes\n")
+    with pytest.raises(ProbeError, match=r"""answers.csv:2: "label" is 'yes'\. Write true .* another\.$"""):
+        read_unpaired(table)
 
 
 def test_commands_that_take_pairs_name_this_one(file):
