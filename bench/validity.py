@@ -79,6 +79,9 @@ def without_words(source: str) -> str:
     return ast.dump(tree)
 
 
+FOLDERS: list[Path] = []  # of further sets, by `--folder`
+
+
 def rows_of(name: str) -> list[Row]:
     """The pairs of a set, one to a prompt, shuffled: of a list of `forecast_sets` or of a file by name."""
     from forecast_sets import SETS, SHARED, bundled
@@ -87,7 +90,9 @@ def rows_of(name: str) -> list[Row]:
     from probe.pairs.record import text_of
 
     def read() -> Iterator[Row]:
-        for pair in read_pairs(SHARED / f"sets/{name}.jsonl"):
+        path = f"{name}.jsonl"
+        folder = next((f for f in FOLDERS if (f / path).exists()), SHARED / "sets")
+        for pair in read_pairs(folder / path):
             yield {k: text_of(getattr(pair, k)) for k in ("prompt", "chosen", "rejected")}
 
     source = SETS[name].rows if name in SETS else bundled(name) if _is_bundled(name) else read
@@ -265,12 +270,14 @@ def main() -> int:
         "--write", action="store_true", help="put the tables into docs/validity.md and its appendix"
     )
     parser.add_argument("--sets", default=",".join(DEFAULT))
+    parser.add_argument("--folder", type=Path, help="further sets, as registry_sets.py makes them")
     parser.add_argument("--methods", default=",".join(("gate", *METHODS)))
     parser.add_argument("--model")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--confirm", help="keys of outcomes to measure again after a change of code")
     parser.add_argument("--until", default="", help="start nothing after this time of day, HH:MM")
     options = parser.parse_args()
+    FOLDERS.extend([options.folder] if options.folder else [])
     if options.against:
         print(beside(stored(options.against), load()))
         return 0
