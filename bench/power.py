@@ -131,7 +131,7 @@ def _moves(rng: np.random.Generator, n: int, up: float) -> np.ndarray:
 
 def _half(moves: np.ndarray) -> Half:
     """A half that holds the moves alone, for the two stand-ins below."""
-    return Half((), (), (), (), (), ((),), moves)
+    return Half((), (), (), (), (), ((),), moves, ())
 
 
 def _behaviour(written, *, alpha: float, tests: int) -> Behaviour:

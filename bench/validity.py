@@ -232,6 +232,40 @@ def confirm(keys: list[str], model: str | None) -> int:
     return 0
 
 
+def recheck(model: str | None, until: str) -> None:
+    """Take over rows from before the judge was held against the chosen sides: where it was not heard nothing
+    changes, nor where it would be heard still. Others are named, to be measured again."""
+    from validity_control import gate_control, outcome_control
+
+    known: dict[tuple[str, str, int], Row] = {}
+    for row in load():
+        if row["model"] != model_name(model) or row["code"] == code_hash(row["method"]):
+            continue
+        if until and time.strftime("%H:%M") >= until:
+            return
+        parts = (row["race"] or []) if row["method"] == "gate" else [row["behaviour"]]
+        if any(part.get("judged") for part in parts):
+            name, seed, gate = row["set"], row["seed"], row["method"] == "gate"
+            with tempfile.TemporaryDirectory() as place:
+                whole, train = split(name, seed, Path(place))
+                key = (name, row["method"] if gate else "", seed)
+                if key not in known:
+                    known[key] = (
+                        gate_control(train, model, seed, parts[0]["prompts"])
+                        if gate
+                        else outcome_control(whole, model, seed, SHARE)
+                    )
+            found = known[key]
+            for part in parts:
+                part.update(found)
+            told = "heard" if found["chosen_up"] > found["chosen_down"] else "NOT HEARD"
+            print(f"{row['key']}: {found}: {told}", flush=True)
+            if told != "heard":
+                continue
+        new = {**row, "code": code_hash(row["method"])}
+        rewrite(STORE, [new if one["key"] == row["key"] else one for one in load()])
+
+
 def read_of(row: Row) -> Row:
     """What the tables read of a row. Another processor or arithmetic rounds otherwise, by which single words
     of samples change: their lengths and forms are left out, estimates that no table reads, and times."""
@@ -275,6 +309,7 @@ def main() -> int:
     parser.add_argument("--model")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--confirm", help="keys of outcomes to measure again after a change of code")
+    parser.add_argument("--recheck", action="store_true", help="hold stored judges against the chosen sides")
     parser.add_argument("--until", default="", help="start nothing after this time of day, HH:MM")
     options = parser.parse_args()
     FOLDERS.extend([options.folder] if options.folder else [])
@@ -287,6 +322,9 @@ def main() -> int:
             write_block(ROOT / "docs/validity.md", "decisions", report(load()))
             write_block(ROOT / "docs/validity-appendix.md", "cells", outcomes(load()))
             FIGURE.write_text(figure(load()), encoding="utf-8")
+        return 0
+    if options.recheck:
+        recheck(options.model, options.until)
         return 0
     if options.confirm:
         return confirm(options.confirm.split(","), options.model)

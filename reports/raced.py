@@ -7,6 +7,7 @@ from typing import Any
 
 from ..number_format import NONE, change, number
 from ..records import Run
+from ..shared_limits import CHANCE
 from .view import Column, Table, details
 
 
@@ -62,6 +63,8 @@ def _note(row: Mapping[str, Any], several: bool) -> str:
     """Whether a candidate of several is ahead; of a finished training, what became of neutral text."""
     if "after_neutral" in row:
         return f"neutral perplexity {row['before_neutral']:.1f} → {row['after_neutral']:.1f}"
+    if not row.get("judged") and (row.get("judge_low") or 0.0) > CHANCE:
+        return f"not judged: chosen sides would be {row['chosen_up']} up, {row['chosen_down']} down"
     if row["won"]:
         return "ahead in the race" if several else ""
     return "" if row["eligible"] else "nothing shown"

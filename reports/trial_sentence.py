@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from ..number_format import count, measured, number
 from ..records import Run
 from ..shared_limits import CHANCE
+from .view import details
 
 LEAST_CHOSEN_FALL = 0.05  # nats/token that the chosen side loses: less is nothing to act on, however sure
 
@@ -66,12 +67,19 @@ def _written(run: Run, what: str, *, like: bool | None = None) -> str:
 def _unjudged(run: Run) -> str:
     """Where answers were drawn and none was judged: that nothing is known of what the model then writes."""
     judge = run.estimate("behaviour_judge")
-    if judge is None or judge.value is None or judge.low is None or judge.low > CHANCE:
+    if judge is None or judge.value is None or judge.low is None:
         return ""
-    return (
-        "what the model then writes is not judged, since a judge of its answers is right on "
-        f"{measured(judge)} of unseen pairs."
-    )
+    why = f"a judge of its answers is right on {measured(judge)} of unseen pairs"
+    if judge.low > CHANCE:
+        row = next((row for row in details(run, "race") if "chosen_up" in row and not row["judged"]), None)
+        if row is None:
+            return ""
+        ideal, prompts = row["chosen_up"], row["chosen_up"] + row["chosen_down"]
+        why = (
+            "the judge takes its answers of before for more of the chosen kind than the chosen sides, of "
+            f"which {ideal} of {prompts} would have been a move up"
+        )
+    return f"what the model then writes is not judged, since {why}."
 
 
 # Findings whose fact the first sentence of a trial's paragraph tells, and the clause that tells it.

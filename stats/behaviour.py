@@ -2,9 +2,11 @@
 
 The judge is a classifier of chosen against rejected, fitted on the pairs that the model was trained on. What
 it cannot tell apart on unseen pairs it cannot see in samples either: its accuracy there bounds the answer. At
-chance there is none. Before and after are drawn with the same random numbers: a sample that training did
-not touch is the same sample. Form (length, lists, first words) has a judge of its own, since a move that is
-all form teaches no content. No model and no torch here.
+chance there is none. Samples may be of neither kind, and a judge of two kinds says something of them all the
+same: where the chosen sides themselves would not be moves up from the samples, it is not heard. Before and
+after are drawn with the same random numbers: a sample that training did not touch is the same sample. Form
+(length, lists, first words) has a judge of its own, since a move that is all form teaches no content. No
+model and no torch here.
 """
 
 from __future__ import annotations
@@ -134,7 +136,7 @@ class Half:
     """What is measured on one set of unseen prompts by a judge of the pairs that were trained on.
 
     `chosen`, `rejected`: the unseen pairs, for the judge's own accuracy, and `pair_prompts` their prompts.
-    `before`, `after` [prompts][samples]: what was written with the same random numbers.
+    `before`, `after` [prompts][samples]: what was written on `prompts` with the same random numbers.
     """
 
     train_chosen: Sequence[CutResponse]
@@ -144,6 +146,7 @@ class Half:
     pair_prompts: Sequence[str]
     before: Sequence[Sequence[CutResponse]]
     after: Sequence[Sequence[CutResponse]]
+    prompts: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,17 @@ def moves(judge: Judge, half: Half) -> Moves:
     return Moves(up, down, same)
 
 
+def ideal_moves(judge: Judge, half: Half, sides: Sequence[CutResponse]) -> Moves:
+    """What `moves` would find of a model that wrote `sides` of the unseen pairs, the first of each prompt."""
+    own = dict(zip(reversed(half.pair_prompts), reversed(sides), strict=True))
+    changes = [
+        np.sign(float(judge.scores([own[prompt]])[0] - judge.scores(before).mean()))
+        for prompt, before in zip(half.prompts, half.before, strict=True)
+        if prompt in own
+    ]
+    return Moves(changes.count(1), changes.count(-1), changes.count(0))
+
+
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """What the samples of one training show: estimates, and the row of numbers that a report prints."""
@@ -188,25 +202,37 @@ def behaviour(halves: Sequence[Half], *, alpha: float = 0.05, tests: int = 1) ->
     """The judge's accuracy on unseen pairs, and which way the prompts moved, over all `halves`.
 
     `tests`: candidates that share `alpha`; the judge is the same for all, so its accuracy is tested once.
-    `behaviour_up` has no value where the judge is not shown to tell unseen pairs apart. A prompt has one say
-    however often it was sampled, so the sign test over moved prompts is exact. Raises `ValueError` without
-    any prompt.
+    `behaviour_up` has no value where the judge is not shown to tell unseen pairs apart, or where it would
+    not count the chosen sides themselves as moves up more often than down. A prompt has one say however often
+    it was sampled, so the sign test over moved prompts is exact. Raises `ValueError` without any prompt.
     """
     if not any(half.before for half in halves):
         raise ValueError("no prompt was sampled")
     judges = [Judge(half.train_chosen, half.train_rejected) for half in halves]
     forms = [Judge(half.train_chosen, half.train_rejected, "form") for half in halves]
     accuracy = judge_accuracy(judges, halves, alpha)
-    told = accuracy.low is not None and accuracy.low > 0.5
+    ideal = _summed(ideal_moves(j, half, half.chosen) for j, half in zip(judges, halves, strict=True))
+    worst = _summed(ideal_moves(j, half, half.rejected) for j, half in zip(judges, halves, strict=True))
+    why = _unheard(accuracy, ideal)
     content, form = (_summed(map(moves, some, halves)) for some in (judges, forms))
     level = alpha / tests
-    estimates = (accuracy, _up(content, told, level), _unchanged(content, halves, level))
+    estimates = (accuracy, _up(content, why, level), _unchanged(content, halves, level))
     row = {
-        "judged": told, "judge": accuracy.value, "judge_low": accuracy.low, "prompts": content.prompts,
+        "judged": not why, "judge": accuracy.value, "judge_low": accuracy.low, "prompts": content.prompts,
         "up": content.up, "down": content.down, "unchanged": content.unchanged,
-        "form_up": form.up, "form_down": form.down, **_form(halves),
+        "form_up": form.up, "form_down": form.down, "chosen_up": ideal.up, "chosen_down": ideal.down,
+        "rejected_up": worst.up, "rejected_down": worst.down, **_form(halves),
     }  # fmt: skip
-    return Behaviour(estimates, row, told)
+    return Behaviour(estimates, row, not why)
+
+
+def _unheard(accuracy: Estimate, ideal: Moves) -> str:
+    """Why the judge is not heard; "" where it is."""
+    if accuracy.low is None or accuracy.low <= 0.5:
+        return "the judge does not tell unseen pairs apart"
+    if ideal.up <= ideal.down:
+        return f"to the judge the chosen sides themselves are {ideal.up} moves up and {ideal.down} down"
+    return ""
 
 
 def judge_accuracy(judges: Sequence[Judge], halves: Sequence[Half], alpha: float) -> Estimate:
@@ -226,11 +252,10 @@ def _summed(parts: Iterator[Moves]) -> Moves:
     return Moves(sum(m.up for m in all_), sum(m.down for m in all_), sum(m.unchanged for m in all_))
 
 
-def _up(found: Moves, told: bool, alpha: float) -> Estimate:
+def _up(found: Moves, unheard: str, alpha: float) -> Estimate:
     moved = found.up + found.down
-    if not told:
-        method = "not judged: the judge does not tell unseen pairs apart"
-        return Estimate("behaviour_up", None, None, None, moved, None, method, "share")
+    if unheard:
+        return Estimate("behaviour_up", None, None, None, moved, None, f"not judged: {unheard}", "share")
     if not moved:
         return Estimate("behaviour_up", None, None, None, 0, None, "no prompt moved", "share")
     return share(found.up, moved, name="behaviour_up", alpha=alpha)

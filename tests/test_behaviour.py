@@ -26,7 +26,8 @@ def half(rng, n=40, mark=("kind", "rude"), before=None, after=None):
     base = [[write(rng.choice(WORDS, 5))] for _ in range(n)] if before is None else before
     moved = [[write([*one.text.split(), *after(i)]) for one in some] for i, some in enumerate(base)]
     sides = [texts(rng, n, mark[k % 2]) for k in range(4)]
-    return Half(*sides, [str(i) for i in range(n)], base, moved)
+    prompts = [str(i) for i in range(n)]
+    return Half(*sides, prompts, base, moved, prompts)
 
 
 def values(found):
@@ -122,11 +123,49 @@ def test_without_a_judge_margins_speak_for_what_compares_sides():
 
 
 def test_a_move_is_the_change_and_not_where_it_ends():
-    """Samples that were of the chosen kind and still are, a little less, moved down."""
+    """Samples that were between the kinds and then of the chosen one moved up by as much as they changed."""
     rng = np.random.default_rng(5)
-    kind = [[write([*rng.choice(WORDS, 4), "kind", "kind"])] for _ in range(40)]
+    kind = [[write([*rng.choice(WORDS, 9), "kind"])] for _ in range(40)]
     found = behaviour([half(rng, before=kind, after=lambda i: ["rude"])])
-    assert (found.row["up"], found.row["down"]) == (0, 40)
+    assert found.judged and (found.row["up"], found.row["down"]) == (0, 40)
+
+
+def of_state(rng, n, state):
+    """Writings whose one state is about `state`; their words say nothing."""
+    return [
+        CutResponse("x", True, (int(rng.integers(10**6)),), np.array([state + 0.1 * rng.normal()]))
+        for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize(("start", "heard"), [(-5.0, True), (0.0, True), (5.0, False)])
+def test_samples_beyond_the_chosen_sides_are_not_judged(start, heard):
+    """Training writes the chosen sides themselves: from beyond them that would be a move down."""
+    rng = np.random.default_rng(7)
+    sides = [of_state(rng, 40, state) for state in (1.0, -1.0, 1.0, -1.0)]
+    before, after = ([[one] for one in of_state(rng, 40, state)] for state in (start, 1.0))
+    prompts = [str(i) for i in range(40)]
+    made = Half(*sides, prompts, before, after, prompts)
+    found = behaviour([made])
+    up = values(found)["behaviour_up"]
+    assert values(found)["behaviour_judge"].value == 1.0 and found.judged is heard
+    assert found.row["chosen_up"] == found.row["up"] == (40 if heard else 0)
+    assert up.value == (1.0 if heard else None)
+    assert heard or "the chosen sides themselves are 0 moves up and 40 down" in up.method
+    rows = [candidate("sft", 1, [made]), candidate("dpo", 2, [made], right=10)]
+    raced = {row["method"]: row["eligible"] for row in race(rows).details["race"]}
+    assert raced == {"sft": True, "dpo": heard}  # by ranking where it is not heard
+
+
+def test_a_sample_is_held_against_the_sides_of_its_own_prompt():
+    """Sides without a sample and samples without a pair are left out; a prompt's first pair counts."""
+    rng = np.random.default_rng(8)
+    sides = [of_state(rng, 3, state) for state in (1.0, -1.0)]
+    judge = Judge(*[of_state(rng, 20, state) for state in (1.0, -1.0)])
+    before = [[one] for one in of_state(rng, 3, 0.0)]
+    made = Half([], [], *sides, ["a", "b", "a"], before, before, ["b", "c", "a"])
+    first = [sides[0][0], sides[1][1], sides[1][2]]
+    assert of_behaviour.ideal_moves(judge, made, first) == of_behaviour.Moves(1, 1, 0)
 
 
 def test_two_halves_that_judge_each_other_count_as_one_in_the_judges_accuracy():

@@ -52,7 +52,14 @@ def halves_of(
     before, *after = (_shaped(read, some) for some in (samples.before, *samples.after.values()))
     return {
         method: Half(
-            chosen[:n], rejected[:n], chosen[n:], rejected[n:], [item.prompt for item in unseen], before, mine
+            chosen[:n],
+            rejected[:n],
+            chosen[n:],
+            rejected[n:],
+            [item.prompt for item in unseen],
+            before,
+            mine,
+            [item.prompt for item in samples.questions],
         )
         for method, mine in zip(samples.after, after, strict=True)
     }
