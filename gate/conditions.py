@@ -15,6 +15,7 @@ from ..config import Key
 from ..number_format import number, p_text
 from ..records import Estimate, Run
 from ..stats.multiplicity import holm_adjusted
+from ..stats.statistics import clopper_pearson
 from .registry import PROBES, Rule
 
 NORMAL = NormalDist()
@@ -121,3 +122,12 @@ def not_followed(decisive: Estimate) -> str:
         "given pairs are ranked better, but what the model writes is not shown to follow: "
         f"{number(decisive.value, 'share')} of {decisive.n} prompts that moved, moved to the chosen kind"
     )
+
+
+def rests_on(estimate: Estimate, least: int, level: float) -> bool:
+    """Whether a share rests on as much as `least` pairs that have nothing to do with each other: many pairs
+    of few prompts do not. `level`: that of its interval."""
+    if estimate.n < least or estimate.value is None or estimate.low is None or estimate.high is None:
+        return False
+    low, high = clopper_pearson(estimate.value * least, least, level)
+    return estimate.high - estimate.low <= high - low + 1e-9

@@ -28,14 +28,14 @@ from .conditions import (
     not_followed,
     p_against,
     pairs_to_settle,
+    rests_on,
 )  # fmt: skip
 from .registry import Rule
 from .restated import followed, level_of, restates
 from .states import not_measured, probes_run, reads, states
 
-ESTIMATED_CODES = {
-    rule.code for rule in CONDITIONS if rule.sense != "clean"
-}  # codes that a condition measures
+# Codes that a condition measures.
+ESTIMATED_CODES = {rule.code for rule in CONDITIONS if rule.sense != "clean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +220,11 @@ def _judged(claim: Claim, sure: bool, at_level: bool, settings: JudgeSettings, t
     """
     rule, estimate = claim.rule, claim.estimate
     result: ConditionResult = "inconclusive"
-    if estimate is not None and estimate.value is not None and (rule.exact or (sure and not rule.forbids)):
+    counted = rule.exact and estimate is not None and estimate.n >= settings.minimum_n
+    if estimate is not None and estimate.value is not None and (counted or (sure and not rule.forbids)):
         result = "pass" if good_side(rule, estimate.value, claim.limit) else "fail"
     elif rule.forbids and estimate is not None and estimate.value is not None:
-        enough = estimate.n >= settings.minimum_n
+        enough = rests_on(estimate, settings.minimum_n, settings.level)
         good = good_side(rule, estimate.value, claim.limit)
         if enough and (good or not at_level):
             result = "pass"
@@ -254,6 +255,8 @@ def _message(claim: Claim, result: ConditionResult, settings: JudgeSettings, tes
         return f"limit: {rule.source}" if result == "fail" and claim.limit == rule.limit else ""
     if estimate.n < settings.minimum_n:
         return f"{estimate.n} of the {settings.minimum_n} pairs that an answer needs"
+    if rule.forbids and not rests_on(estimate, settings.minimum_n, settings.level):
+        return f"its prompts are too few: they say less than {settings.minimum_n} pairs of different prompts"
     edge = facing(rule, estimate.value, claim.limit)
     more = pairs_to_settle(estimate, edge, settings.alpha, tests, settings.level)
     only = beside_others(_p(claim, settings), settings.alpha, tests)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+REASONING_NAMES = ("reasoning_content", "thinking", "reasoning")  # as transformers hands it to a template
 Message = Mapping[str, Any]  # {"role": …, "content": …} and whatever else the file has
 Content = str | tuple[Message, ...]  # plain text, or chat messages
 
@@ -52,9 +53,15 @@ def text_of(content: Content | None) -> str:
     return "\n".join(map(_said, content))
 
 
+def reasoning_of(message: Message) -> str:
+    """What a message says of its reasoning, under any name that a chat template is given it by; "" for none."""
+    found = (message[name] for name in REASONING_NAMES if message.get(name) is not None)
+    reasoning = next(found, "")
+    return reasoning if isinstance(reasoning, str) else ""
+
+
 def _said(message: Message) -> str:
-    reasoning = message.get("reasoning_content") or message.get("thinking")
-    said = [reasoning] if isinstance(reasoning, str) else []
+    said = [reasoning_of(message)]
     said.append(words_of(message.get("content")))
     if calls := message.get("tool_calls"):
         said.append(json.dumps(_plain_calls(calls), ensure_ascii=False, default=str))

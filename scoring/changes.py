@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
-from ..pairs.record import Content, Pair, words_of
+from ..pairs.record import Content, Pair, reasoning_of, words_of
 from .flags import shared_prefix
 from .templates import Chat, messages
 
@@ -37,16 +37,21 @@ def text_changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextC
             at = written.find(words.strip(), place)
             dropped = at < 0
             found.append(TextChange("template_dropped" if dropped else "template_changed", words))
-        if i == 0 and words.strip() and at > 0 and written[:at].strip():
+        if i == 0 and words.strip() and _added(written[: max(at, 0)], turn):
             found.append(TextChange("template_added", written[:at]))
         place = max(at, place)
     return found
 
 
+def _added(before: str, turn: Mapping[str, Any]) -> bool:
+    """Whether a template's own words stand before a turn's content; what surrounds its reasoning is none."""
+    reasoning = reasoning_of(turn).strip()
+    return bool(before.strip()) and not (reasoning and reasoning in before)
+
+
 def _beside_content(turn: Mapping[str, Any]) -> Iterator[str]:
     """What a turn says outside of its content: its reasoning, and the names of the tools that it calls."""
-    reasoning = turn.get("reasoning_content") or turn.get("thinking")
-    if isinstance(reasoning, str):
+    if reasoning := reasoning_of(turn):
         yield reasoning
     calls = turn.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():

@@ -60,6 +60,7 @@ class Columns:
     lines: Ints  # [n]
     ids: Ints  # [n] hashes, which differ between processes
     keys: UInts  # [n, 3] equal for equal words in equal order
+    exact: UInts  # [n, 3] equal for texts that are equal but for white space at their ends
     words: Ints  # [n, 3]
     chars: Ints  # [n, 3]
     echo: npt.NDArray[np.bool_]  # [n] a response opens with the whole prompt
@@ -123,11 +124,16 @@ class ColumnReader:
         counts = words.counts.reshape(-1, 3)
         keys = words.keys().reshape(-1, 3)
         flags = _flags(batch, texts, keys) | _stances(words)
-        alike, stranger = contrasts(words, stride)
+        # Rows without a prompt have not the same one.
+        prompts = np.where(counts[:, 0] > 0, keys[:, 0], np.arange(len(batch), dtype=np.uint64))
+        alike, stranger = contrasts(words, prompts, stride)
         return Columns(
             lines=np.fromiter((pair.line for pair in batch), np.int64, len(batch)),
             ids=np.fromiter((hash(pair.id) for pair in batch), np.int64, len(batch)),
             keys=keys,
+            exact=np.fromiter((hash(text.strip()) for text in texts), np.int64, len(texts))
+            .view(np.uint64)
+            .reshape(-1, 3),
             words=counts,
             chars=np.fromiter(map(len, texts), np.int64, len(texts)).reshape(-1, 3),
             echo=_echoes(words, counts, keys),
@@ -154,8 +160,11 @@ def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
         yield batch
 
 
-def contrasts(words: WordHashes, stride: int = 1) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """How alike each pair's sides are, and its chosen side and the next pair's rejected; shapes [n].
+def contrasts(
+    words: WordHashes, prompts: UInts, stride: int = 1
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """How alike each pair's sides are, and its chosen side and the rejected of the next pair of another
+    prompt; shapes [n], as that of `prompts`, their keys.
 
     Exact for every `stride`-th pair and wherever sides may share half of their words; elsewhere an upper
     bound below one half.
@@ -167,10 +176,20 @@ def contrasts(words: WordHashes, stride: int = 1) -> tuple[npt.NDArray[np.float3
     for i in np.flatnonzero(exact).tolist():
         alike[i] = _likeness(words, i, i)
     stranger = np.full(n, np.nan, dtype=np.float32)
-    if n > 1:
-        for i in range(0, n, stride):
-            stranger[i] = _likeness(words, i, (i + 1) % n)
+    others = _next_of_another(prompts)
+    for i in range(0, n, stride):
+        if others[i] >= 0:
+            stranger[i] = _likeness(words, i, int(others[i]))
     return alike, stranger
+
+
+def _next_of_another(keys: UInts) -> Ints:
+    """The next row, from the last on to the first, that has another key; −1 where all have one. Shape [n]."""
+    n = len(keys)
+    starts = np.flatnonzero(keys != np.roll(keys, 1))  # where runs of equal keys begin, around the end too
+    if not starts.size:
+        return np.full(n, -1)
+    return np.asarray(starts[np.searchsorted(starts, np.arange(n), side="right") % starts.size])
 
 
 def _likeness(words: WordHashes, pair: int, other: int) -> float:

@@ -27,7 +27,11 @@ def combined(*columns: UInts) -> UInts:
 
 def contradictions(data: Data) -> Bools:
     """Which rows have their sides the other way round in another row of the same prompt."""
-    prompt, chosen, rejected = data.columns.keys.T
+    return _contradict(data.columns.exact)
+
+
+def _contradict(keys: UInts) -> Bools:
+    prompt, chosen, rejected = keys.T
     swapped = np.isin(combined(prompt, chosen, rejected), combined(prompt, rejected, chosen))
     return np.asarray(swapped & (chosen != rejected))
 
@@ -37,26 +41,30 @@ def contradicting_labels(data: Data, limits: DataLimits) -> CheckResult:
 
     PB320 contradicting labels: the same prompt and sides appear with the labels swapped.
 
-    Means: One row prefers A to B, another row of the same prompt prefers B to A.
+    Means: One row prefers A to B, another row of the same prompt prefers B to A. Where they are the same but
+    for case, character width or spacing, which a question may turn on, it is a warning.
     Why: Their gradients cancel; they show that labels are noisy, or that two files were joined the wrong
     way round.
-    Do: Decide each case; `--fix` drops both rows, since neither can be trusted.
-    Source: by definition of a preference; words are compared without case and spacing.
+    Do: Decide each case; `--fix` drops both rows where they are the same to the letter, since neither can be
+    trusted.
+    Source: by definition of a preference.
     """
+    certain = contradictions(data)
+    sure = bool(certain.any())
     return counted_check(
         "contradicting_labels",
-        contradictions(data),
+        certain if sure else _contradict(data.columns.keys),
         data.columns.lines,
         limits,
-        severity="error",
-        what="say the opposite of another pair",
-        remedy="Decide which label holds, or drop both by --fix.",
+        severity="error" if sure else "warning",
+        what="say the opposite of another pair" + ("" if sure else ", but for case or spacing"),
+        remedy="Decide which label holds, or drop both by --fix." if sure else "Decide which label holds.",
     )
 
 
 def duplicated(data: Data) -> Bools:
     """Which rows repeat prompt and both sides of an earlier row."""
-    return repeats(combined(*data.columns.keys.T))
+    return repeats(combined(*data.columns.exact.T))
 
 
 def duplicates(data: Data, limits: DataLimits) -> CheckResult:
@@ -64,7 +72,7 @@ def duplicates(data: Data, limits: DataLimits) -> CheckResult:
 
     PB321 duplicates: pairs repeat an earlier pair.
 
-    Means: Prompt and both sides are the same words as in an earlier row.
+    Means: Prompt and both sides are the same as in an earlier row, white space at their ends aside.
     Why: They count double in training, and leak between halves when the file is split at random.
     Do: Drop the repeats with `--fix`.
     Source: Lee et al. 2022, "Deduplicating training data makes language models better".

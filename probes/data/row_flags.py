@@ -21,13 +21,16 @@ PROMPT_WORDS = _set(
     "prompt question instruction instructions query problem message messages conversation conversations "
     "dialogue dialog input user"
 )
-CONTEXT_WORDS = _set("system input history image images video audio")  # parts that stand beside a prompt
+CONTEXT_WORDS = _set(
+    "system input history context functions image images video audio"
+)  # parts that stand beside a prompt
 # With one of these words a column is about a prompt, and holds none: `prompt_id`, `input_tokens`.
 ABOUT = _set(
     "id ids idx index uuid hash token tokens length len count num type kind source category lang language "
     "score rating model name chosen rejected response template date time"
 )
 SCORE_WORDS = _set("score scores rating ratings reward rewards grade grades")
+SPELLINGS = (("chosen", "rejected"), ("Chosen", "Rejected"), ("CHOSEN", "REJECTED"))
 MARGIN_NAMES = _set("margin score_margin score_diff reward_margin rating_diff")
 NO_VALUES = _set("None nan NaN null NULL N/A <NA> undefined")
 # Zero-width space and joiners, direction marks, embeddings and isolates.
@@ -130,7 +133,10 @@ def _other_score(name: str) -> str:
     if lower in MARGIN_NAMES:
         return name
     scored = SCORE_WORDS & set(re.findall(r"[a-z]+", lower))
-    return str(name).replace("chosen", "rejected") if scored and "chosen" in str(name) else ""
+    for chosen, rejected in SPELLINGS if scored else ():
+        if chosen in str(name):
+            return str(name).replace(chosen, rejected)
+    return ""
 
 
 def _number(value: Any) -> float:

@@ -109,7 +109,7 @@ class _Clock:
 def _near(columns: Columns, source: Reopened) -> Matches:
     """Near duplicates within the file, without those that repeat or swap an earlier pair exactly."""
     found = near_candidates(columns.bands)
-    prompt, chosen, rejected = columns.keys.T
+    prompt, chosen, rejected = columns.exact.T
     straight, swapped = combined(prompt, chosen, rejected), combined(prompt, rejected, chosen)
     earlier, later = found.T
     fresh = (straight[earlier] != straight[later]) & (straight[earlier] != swapped[later])

@@ -1,7 +1,8 @@
 """Texts as arrays of word hashes: what makes the checks of a file linear and fast.
 
-A word is what white space parts, compared without case and in Unicode's compatible form (NFKC); East Asian
-characters are words of their own. Hashes are 64 bits, the same in every process.
+A word is what white space parts, compared without case and in Unicode's compatible form (NFKC); the
+characters of scripts that are written without spaces are words of their own. Hashes are 64 bits, the same in
+every process.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _WORD_BASE = np.uint64(0xD1342543DE82EF95)
 _SPACE = 32  # this byte and those below part words
 _BUCKETS = 4096  # of hashes a text, for the bound on what two texts share
 _EAST_ASIAN = (0xE3, 0xED)  # UTF-8 lead bytes of U+3000 … U+DFFF: kana, Han, Hangul
+# The first two bytes of Thai and Lao, of Burmese, of Khmer.
+_SOUTH_EAST_ASIAN = ((0xE0, 0xB8, 0xBB), (0xE1, 0x80, 0x82), (0xE1, 0x9E, 0x9F))
 
 
 @dataclass(frozen=True)  # without slots, so that `places` is computed once
@@ -110,12 +113,20 @@ def _word_spans(data: npt.NDArray[np.uint8]) -> tuple[Ints, Ints]:
     if solid[:1].any():
         edges = np.concatenate([np.zeros(1, np.int64), edges])
     starts, stops = edges[::2], edges[1::2]
-    if data.max(initial=0) >= _EAST_ASIAN[0]:
-        lone = np.flatnonzero((data >= _EAST_ASIAN[0]) & (data <= _EAST_ASIAN[1]))
+    if data.max(initial=0) >= _SOUTH_EAST_ASIAN[0][0]:
+        lone = np.flatnonzero(_unspaced(data))
         more = np.union1d(starts, lone)
         stops = np.minimum(stops[np.searchsorted(stops, more, side="right")], np.append(more[1:], data.size))
         starts = more
     return starts, stops
+
+
+def _unspaced(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Where a character begins that is a word of its own. `data` ends in white space."""
+    found = (data >= _EAST_ASIAN[0]) & (data <= _EAST_ASIAN[1])
+    for lead, first, last in _SOUTH_EAST_ASIAN:
+        found[:-1] |= (data[:-1] == lead) & (data[1:] >= first) & (data[1:] <= last)
+    return np.asarray(found)
 
 
 def _span_hashes(data: npt.NDArray[np.uint8], starts: Ints, stops: Ints) -> UInts:

@@ -6,7 +6,6 @@ is as good a giveaway to a model as a phrase is.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
@@ -14,13 +13,16 @@ import numpy as np
 
 from ...stats.statistics import Floats
 from .classify import gram
+from .scripts import TOKEN
 
-TOKEN = re.compile(r"\w+(?:['’]\w+)*|\s+|[^\w\s]")
 EDGE = 5  # tokens at either end that `opening` and `ending` see
 
 
 def split_tokens(text: str) -> list[str]:
-    """Words, runs of white space and single marks; joined, they are the text again."""
+    """Words, runs of white space and single signs; joined, they are the text again.
+
+    A character of a script that is written without spaces is a token of its own (`scripts.words_in`).
+    """
     return TOKEN.findall(text)
 
 

@@ -6,14 +6,17 @@ Exact counts, like `patterns`: what is counted says nothing of content, and a mo
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from .features import split_tokens
 from .patterns import Template, Where
+from .scripts import is_mark, words_in
 
 PHRASE = 4  # words of a phrase that counts as boilerplate wherever it stands
-CLOSING = ".!?…:;\"'”’»)]}>`*|~。！？"  # signs that a finished response ends with
+# Signs that a finished response ends with, closing brackets and quotes of all scripts aside.
+CLOSING = ".!?…:;\"'>`*|~。！？｡．।॥؟۔؛።፧։။၊។៕"
 ORDINARY = frozenset(".,'’")  # signs of every text: their absence is told by length
 # One or two words that a sign sets off from what follows: "Certainly!", "As usual,"; without spaces "当然，".
 INTERJECTION = re.compile(
@@ -32,6 +35,8 @@ def find_marks(side: Sequence[str], other: Sequence[str]) -> list[Template]:
     theirs = _rows(other)
     opened = sum(len(rows) for (where, _), rows in theirs.items() if where == "start" and len(rows) > 1)
     for (where, text), rows in _rows(side).items():
+        if len(rows) < 2:  # what stands in one response is shared with none
+            continue
         against = opened if where == "start" else len(theirs.get((where, text), ()))
         made = Template(where, text, tuple(rows), against, len(side))
         if where not in best or _lead(made) > _lead(best[where]):
@@ -53,14 +58,30 @@ def _rows(texts: Sequence[str]) -> dict[tuple[Where, str], list[int]]:
 
 
 def _marks(text: str) -> Iterator[tuple[Where, str]]:
-    pieces = split_tokens(text)
-    words = [i for i, piece in enumerate(pieces) if piece[0].isalnum()]
-    for first, last in zip(words, words[PHRASE - 1 :], strict=False):
-        yield "inside", "".join(pieces[first : last + 1])
+    for phrase in _phrases(split_tokens(text)):
+        yield "inside", phrase
     for sign in set(text) - ORDINARY:
-        if not sign.isalnum() and not sign.isspace():
+        if not sign.isalnum() and not sign.isspace() and not is_mark(sign):
             yield "sign", sign
     if opens := INTERJECTION.match(text):
         yield "start", opens[1]
-    if text.strip() and text.rstrip()[-1] not in CLOSING:
+    if text.strip() and not _closes(text.rstrip()[-1]):
         yield "cut", NO_CLOSING_SIGN
+
+
+def _phrases(pieces: Sequence[str]) -> Iterator[str]:
+    """Every run of `PHRASE` words, from a word to a word."""
+    words = [(i, weight) for i, piece in enumerate(pieces) if (weight := words_in(piece))]
+    first, held = 0, 0.0
+    for last, weight in words:
+        held += weight
+        while held - words[first][1] >= PHRASE:
+            held -= words[first][1]
+            first += 1
+        if held >= PHRASE:
+            yield "".join(pieces[words[first][0] : last + 1])
+
+
+def _closes(sign: str) -> bool:
+    """Whether a finished response ends on such a sign, in any script."""
+    return sign in CLOSING or unicodedata.category(sign) in ("Pe", "Pf")

@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
 from .features import split_tokens
+from .scripts import words_in
 
 Where = Literal["start", "end", "frame", "inside", "sign", "cut"]
 
@@ -124,10 +125,10 @@ def common_edge(texts: Sequence[str], where: Literal["start", "end"]) -> tuple[s
 
 def _head(side: Sequence[str]) -> tuple[str, ...] | None:
     """The tokens up to and with the third word, or None for a shorter response."""
-    words = 0
+    words = 0.0
     for position, token in enumerate(side):
-        words += token[0].isalnum()
-        if words == OPENING_LEAST_WORDS:
+        words += words_in(token)
+        if words >= OPENING_LEAST_WORDS:
             return tuple(side[: position + 1])
     return None
 
@@ -169,7 +170,7 @@ def _slot(text: str, source: str) -> _Slot | None:
     a, b = split_tokens(text)[:ALIGNED_TOKENS], split_tokens(source)[:ALIGNED_TOKENS]
     match = SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
     piece = a[match.a : match.a + match.size]
-    if sum(token[0].isalnum() for token in piece) < COPIED_WORDS:
+    if sum(map(words_in, piece)) < COPIED_WORDS:
         return None
     before, after = "".join(a[: match.a]), "".join(split_tokens(text)[match.a + match.size :])
     return _Slot(before, "".join(piece), after) if before.strip() or after.strip() else None

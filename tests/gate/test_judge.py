@@ -20,6 +20,7 @@ from probe.gate.conditions import CONDITIONS, RULES, holm_rejects, p_against, pa
 from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
 from probe.records import Estimate, Finding, Run
+from probe.stats.statistics import share_clustered
 
 DONE = {"probes": dict.fromkeys(PROBE_NAMES, "done")}
 TODAY = date(2026, 11, 21)
@@ -423,6 +424,19 @@ def test_what_forbids_passes_until_it_is_shown_and_is_never_passed_unread():
     assert results(few)["length_accuracy"] == "inconclusive"
     strict = judge(make_run(length_accuracy=0.8), JudgeSettings(today=TODAY, alpha=1e-9))
     assert results(strict)["length_accuracy"] == "inconclusive"  # no longer shown, and never healthy by that
+
+
+@pytest.mark.parametrize(("prompts", "result"), [(2, "inconclusive"), (6, "inconclusive"), (30, "fail")])
+def test_pairs_of_few_prompts_do_not_let_a_condition_pass(prompts, result):
+    """Length tells every pair apart, and so few prompts can never show it."""
+    labels = [str(i % prompts) for i in range(120)]
+    told = share_clustered([1.0] * 120, labels, name="length_accuracy")
+    run = make_run()
+    estimates = [told if e.name == "length_accuracy" else e for e in run.estimates]
+    judged = judge(dataclasses.replace(run, estimates=tuple(estimates)), JudgeSettings(today=TODAY))
+    condition = next(c for c in judged.verdict.conditions if c.name == "length_accuracy")
+    assert condition.result == result
+    assert result == "fail" or "its prompts are too few" in condition.message
 
 
 def test_more_pairs_are_not_promised_where_they_would_not_be_read():

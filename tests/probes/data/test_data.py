@@ -86,7 +86,7 @@ IN_PLACE: dict[str, Callable[[Row], Row | str]] = {
 }
 APPENDED: dict[str, Callable[[Row], Row]] = {
     "PB320": lambda row: {**row, "chosen": row["rejected"], "rejected": row["chosen"]},
-    "PB321": lambda row: {**row, "prompt": row["prompt"].upper()},
+    "PB321": lambda row: {**row, "prompt": f" {row['prompt']}\n"},
     "PB322": reworded,
 }
 
@@ -335,6 +335,31 @@ def test_run_holds_what_reports_need(tmp_path: Path) -> None:
     assert run.estimate("length_ratio") is not None
     with pytest.raises(ProbeError, match="--max-length"):
         check_data(DataRequest(path, max_length=5))
+
+
+INDENTED = "def f():\n    for i in range(3):\n        g()\n{}h()\n\nIs h called three times?"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (INDENTED.format(" " * 4), INDENTED.format(" " * 8)),
+        ("Is 10² equal to 100?", "Is 102 equal to 100?"),
+        ("Is Polish a language?", "Is polish a language?"),
+    ],
+)
+def test_prompts_that_differ_to_the_letter_are_no_certain_contradiction(tmp_path, one, other):
+    """What is asked may turn on indentation, on a superscript or on a capital: nothing is dropped for it."""
+    rows = list(clean_rows(30, 3))
+    sides = ({"chosen": "No.", "rejected": "Yes."}, {"chosen": "Yes.", "rejected": "No."})
+    rows += [{"prompt": prompt, **side} for prompt, side in zip((one, other), sides, strict=True)]
+    path = write(tmp_path / "p.jsonl", rows)
+    found = findings(check(path))["PB320"]
+    assert found.severity == "warning" and set(found.lines) == {31, 32}
+    assert "but for case or spacing" in found.message and not certainly_broken(check(path).data)
+    again = [*rows, {"prompt": other, **sides[0]}]
+    sure = findings(check(write(tmp_path / "q.jsonl", again)))["PB320"]
+    assert sure.severity == "error" and set(sure.lines) == {32, 33}
 
 
 def test_command_line(probe, tmp_path: Path) -> None:

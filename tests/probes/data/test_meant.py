@@ -5,6 +5,7 @@ import json
 import pytest
 
 from probe.pairs.read import read_pairs
+from probe.pairs.record import text_of
 from probe.probes.data.row_flags import Flag, chat_flags, unread_column
 from probe.scoring.changes import text_changes
 
@@ -82,11 +83,15 @@ def test_rows_without_a_prompt_among_rows_with_one_are_told(tmp_path, lost, caps
     assert "PB357 4 of 12 pairs have no prompt, and the others have one" in told
 
 
-def test_reasoning_and_calls_that_a_template_leaves_out_are_told():
+@pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
+def test_reasoning_and_calls_that_a_template_leaves_out_are_told(name):
     """It compared the content alone, and said nothing where a template renders no more than that."""
-    turn = {"role": "assistant", "content": "42.", "reasoning_content": "six by seven"}
+    turn = {"role": "assistant", "content": "42.", name: "six by seven"}
+    assert text_of((turn,)) == "six by seven\n42."
     call = {"role": "assistant", "content": "So:", "tool_calls": [{"function": {"name": "multiply"}}]}
     assert [(c.flag, c.words) for c in text_changes("42.", [turn])] == [("template_dropped", "six by seven")]
-    assert text_changes("<think>six by seven</think>42.", [turn])[-1].flag == "template_added"
+    assert text_changes("<think>six by seven</think>42.", [turn]) == []  # the file's words, in their frame
+    (added,) = text_changes("<think></think>42.", [{"role": "assistant", "content": "42."}])
+    assert (added.flag, added.words) == ("template_added", "<think></think>")
     assert [(c.flag, c.words) for c in text_changes("So:", [call])] == [("template_dropped", "multiply")]
     assert text_changes('So:{"name": "multiply"}', [call]) == []

@@ -81,11 +81,22 @@ def test_bound_on_likeness_holds_and_is_exact_where_it_counts(triples: list[list
     exact = np.array([Indel.normalized_similarity(chosen, rejected) for _, chosen, rejected in triples])
     full = np.array([bool(chosen or rejected) for _, chosen, rejected in triples])
     assert (shared_at_most(words) >= exact - 1e-12)[full].all()
-    alike, stranger = contrasts(words, stride=2)
+    prompts = np.arange(len(triples), dtype=np.uint64)
+    alike, stranger = contrasts(words, prompts, stride=2)
     needed = full & ((np.arange(len(triples)) % 2 == 0) | (exact >= 0.5))
     assert np.allclose(alike[needed], exact[needed])
     assert (alike[full & ~needed] < 0.5).all() or np.allclose(alike[full], exact[full])
     assert np.isnan(stranger[1::2]).all()
+
+
+def test_a_stranger_answers_another_prompt():
+    """Of the pairs of one prompt, whose rows stand together, each is held against the next prompt's."""
+    texts = [("p", "a b", "a c"), ("p", "a b", "a d"), ("q", "x y", "x z"), ("p", "a b", "a c")]
+    words = hash_words([text for triple in texts for text in triple])
+    keys = words.keys()[::3]
+    assert contrasts(words, keys)[1].tolist() == [0.0, 0.0, 0.0, 0.0]
+    same = contrasts(words, keys * np.uint64(0))[1]
+    assert np.isnan(same).all() and not contrasts(hash_words([]), keys[:0])[1].size
 
 
 def replaced(draw: random.Random, every: int) -> tuple[str, str]:
