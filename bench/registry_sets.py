@@ -72,7 +72,8 @@ def rows(wheel: zipfile.ZipFile, name: str) -> Iterator[Row]:
     chance = random.Random(0)
     for line in wheel.read(f"evals/registry/data/{where}.jsonl").decode().splitlines():
         sample = json.loads(line)
-        if row := make(sample["input"][-1]["content"].strip(), sample["ideal"].strip(), chance):
+        row = make(sample["input"][-1]["content"].strip(), sample["ideal"].strip(), chance)
+        if row and all(text.strip() for text in row.values()):
             yield row
 
 

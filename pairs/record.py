@@ -54,7 +54,7 @@ def text_of(content: Content | None) -> str:
 
 
 def reasoning_of(message: Message) -> str:
-    """What a message says of its reasoning, under any name that a chat template is given it by; "" for none."""
+    """What a message says of its reasoning, under any name that templates know; "" for none."""
     found = (message[name] for name in REASONING_NAMES if message.get(name) is not None)
     reasoning = next(found, "")
     return reasoning if isinstance(reasoning, str) else ""
