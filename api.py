@@ -225,17 +225,17 @@ def gate(
     """Every probe, one verdict and one recommendation; `probe gate`. `off` names probes not to run.
 
     `pairs` can be answers with a label each, or a saved run, which is judged again. `limits` replaces limits
-    of conditions, as `[gate.limits]` of a config file does.
+    of conditions, as `[gate.limits]` of a config file does, and is refused where that would be.
     """
     from .gate.beforehand import check_asked
-    from .gate.settings import GateOptions, is_run
+    from .gate.settings import GateOptions, is_run, named_limits
     from .gate.whole import gate_answers, gate_pairs, gate_saved
     from .pairs.unpaired import is_unpaired
     from .probes.gated import GateRequest, extent
 
     judging = GateOptions(
         alpha, bound, minimum_n, inconclusive, goal, one_stage, full, Path(baseline) if baseline else None,
-        limits or {},
+        named_limits(limits),
     )  # fmt: skip
     left_out, effort = extent(frozenset(off), thorough=thorough, quick=quick)
     measured = Path(levers) if levers else None

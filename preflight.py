@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from .api import Result, autopsy, gate
 from .errors import ProbeError
 from .gate.registry import PROBES
+from .gate.settings import named_limits
 from .probes.trainer.checks import Setup, judge_setup
 from .probes.trainer.read import IDS, read_setup, trainer_method
 from .records import Finding
@@ -62,7 +63,7 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         if on_fail not in ("stop", "warn"):
             raise ProbeError(f'on_fail="{on_fail}": there is no such choice. Use "stop" or "warn".')
-        self.on_fail, self.off, self.limits, self.seed = on_fail, tuple(off), limits, seed
+        self.on_fail, self.off, self.limits, self.seed = on_fail, tuple(off), named_limits(limits), seed
         self.stored_reference = stored_reference
         self.guard = GuardCallback() if guard else None
         self.setup: Setup | None = None

@@ -6,20 +6,9 @@ from typing import Any
 
 from ..config import Key, Tables, check_types
 from ..errors import ProbeError
-from ..gate.conditions import LIMIT_KEYS
+from ..gate.settings import check_limits
 from ..probes.data.limits import DATA_LIMITS
 from ..ranges import check_limit
-
-
-def _check_limits(table: Any, where: str) -> None:
-    """Limits by condition: a number, or `false` to leave the condition out."""
-    if not isinstance(table, dict):
-        raise ProbeError(f"{where}: not a table. Write one condition = limit per line.")
-    check_types(table, LIMIT_KEYS, where)
-    if wrong := [key for key, value in table.items() if value is True]:
-        raise ProbeError(f'{where}: "{wrong[0]}" is true. Give a number, or false to leave it out.')
-    for key, value in table.items():
-        check_limit(key, value, where)
 
 
 def _check_data_limits(table: Any, where: str) -> None:
@@ -38,12 +27,12 @@ def _check_groups(table: Any, where: str) -> None:
     if not isinstance(table, dict):
         raise ProbeError(f"{where}: not a table. Write one table per group, e.g. [gate.groups.advice].")
     for group, limits in table.items():
-        _check_limits(limits, f"{where[:-1]}.{group}]")
+        check_limits(limits, f"{where[:-1]}.{group}]")
 
 
 # Tables of a command that are no options, each with the function that checks it.
 TABLES: Tables = {
-    "gate": {"limits": _check_limits, "groups": _check_groups},
+    "gate": {"limits": check_limits, "groups": _check_groups},
     "data": {"limits": _check_data_limits},
 }
 

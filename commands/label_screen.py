@@ -49,6 +49,7 @@ def ask_all(asked: Sequence[Question], log: AnswerLog) -> None:
     console = Console(file=unescaped_stream(sys.stderr), highlight=False)
     if all(question.digest in log.answers for question in asked):
         return
+    log.ask(len(asked))
     with keyboard() as keys, console.screen(hide_cursor=True):
         _ask(asked, log, console, keys)
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from .. import config
+from ..config import check_types
 from ..errors import ProbeError
-from ..ranges import check
+from ..ranges import check, check_limit
 from ..records import Run
 from ..shared_limits import BOUND
 from ..training.saved import saved_run
 from . import accept
 from .baseline import compare_with_baseline
+from .conditions import LIMIT_KEYS
 from .decide import decide
 from .judge import JudgeSettings, judge
 from .run_facts import Goal
@@ -65,6 +67,27 @@ def from_config(**options: Any) -> GateOptions:
         groups={g: _underscored(limits) for g, limits in config.section("gate.groups").items()},
         accepted=accept.parse(config.section("accept") or ()),
     )
+
+
+def check_limits(table: Any, where: str) -> None:
+    """Raises `ProbeError` unless these are limits by condition: a number, or `false` to leave it out."""
+    if not isinstance(table, Mapping):
+        raise ProbeError(f"{where}: not a table. Write one condition = limit per line.")
+    check_types(table, LIMIT_KEYS, where)
+    if wrong := [key for key, value in table.items() if value is True]:
+        raise ProbeError(f'{where}: "{wrong[0]}" is true. Give a number, or false to leave it out.')
+    for key, value in table.items():
+        check_limit(key, value, where)
+
+
+def named_limits(limits: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Limits as a program hands them over, spelled as in a config file or with underscores. Raises
+    `ProbeError` as for a file."""
+    if not isinstance(limits, Mapping | None):
+        raise ProbeError(f"limits={limits!r}: has no names. Give a dict, such as {{'gap': 0.2}}.")
+    spelled = {str(key).replace("_", "-"): value for key, value in (limits or {}).items()}
+    check_limits(spelled, "limits")
+    return _underscored(spelled)
 
 
 def judged(run: Run, options: GateOptions, today: date) -> Run:

@@ -150,11 +150,13 @@ class AnswerLog:
     """One labeller's answers to one pair file, a JSON line each, appended and flushed to the disk.
 
     A half-written last line (a kill, a full disk) is cut off when the log is opened for the next answer. An
-    undone answer stays in the file and is followed by a line that takes it back.
+    undone answer stays in the file and is followed by a line that takes it back. `asked` holds the sizes of
+    the samples that the labeller was asked for.
     """
 
     path: Path
     answers: dict[str, LabelAnswer] = field(default_factory=dict)  # by digest, the latest last
+    asked: set[int] = field(default_factory=set)
 
     @classmethod
     def open(cls, path: Path) -> AnswerLog:
@@ -173,6 +175,9 @@ class AnswerLog:
         if undone := row.get("undone"):
             self.answers.pop(undone, None)
             return
+        if "asked" in row:
+            self.asked.add(int(row["asked"]))
+            return
         answer = LabelAnswer(**row)
         self.answers.pop(answer.pair, None)  # so that the latest is last
         self.answers[answer.pair] = answer
@@ -180,6 +185,11 @@ class AnswerLog:
     def add(self, answer: LabelAnswer) -> None:
         """Save an answer; it is on the disk when this returns. Raises `CannotMeasure` when it cannot be."""
         self._append(asdict(answer))
+
+    def ask(self, n: int) -> None:
+        """Save that a sample of `n` pairs is asked for. Raises as `add`."""
+        if n not in self.asked:
+            self._append({"asked": n})
 
     def undo(self) -> str | None:
         """Take back the latest answer; returns its pair's digest, None when there is none."""

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -148,6 +149,35 @@ def test_a_saved_run_is_judged_again(given, tmp_path):
     again = probe.gate(tmp_path / "r", limits={"gap": 1e6}, minimum_n=2)
     assert again.estimates == run.estimates
     assert {c.name: c.result for c in again.verdict.conditions}["gap"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"gapp": 0.2}, 'no key "gapp". Did you mean "gap"'),
+        ({"surface_accuracy": 7}, '"surface-accuracy" is 7. It must be'),
+        ({"gap": "x"}, "\"gap\" is 'x'. It takes"),
+        ({"gap": True}, '"gap" is true'),
+        ([0.2], "has no"),
+    ],
+)
+def test_limits_that_no_config_may_have_are_refused(limits, said, tmp_path):
+    """They were ignored: the condition kept its own limit, and the verdict said pass."""
+    with pytest.raises(ProbeError, match=re.escape(said)):
+        probe.gate(ROWS, limits=limits)
+    with pytest.raises(ProbeError, match=re.escape(said)):
+        probe.Preflight(limits=limits)
+
+
+@pytest.mark.parametrize("name", ["surface-accuracy", "surface_accuracy"])
+def test_a_limit_has_its_name_of_a_config_or_of_python(name, given, tmp_path):
+    model, tokenizer = given
+    run = probe.gate(
+        ROWS, model.eval(), tokenizer, off=("negatives", "trial", "numerics"), out=tmp_path / "r"
+    )
+    assert run.verdict.conditions
+    told = {c.name: c.limit for c in probe.gate(tmp_path / "r", limits={name: 0.125}).verdict.conditions}
+    assert told["surface_accuracy"] == 0.125
 
 
 def test_without_states_and_numerics_no_model_is_loaded(monkeypatch):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ..errors import ProbeError
 from ..ranges import check
+from .methods import METHODS, LossConstants, method_of
 from .plan import Options
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
@@ -28,6 +30,19 @@ def check_options(changes: Mapping[str, Any], loop: Options, held_out: float) ->
         # accelerate leaves a tracker that it cannot import out without a word.
         if importlib.util.find_spec(tracker) is None:
             raise ProbeError(f"--tracker {tracker}: not installed. pip install {tracker}")
+
+
+def check_constants(changes: Mapping[str, Any], stages: Sequence[str]) -> None:
+    """Raises `ProbeError` for a constant of a loss that no stage reads: the run would be one without it."""
+    read = {name for stage in stages for name in method_of(stage).constants}
+    for constant in fields(LossConstants):
+        value, name = changes.get(constant.name), constant.name
+        if value is not None and name not in read:
+            who = [method for method, one in METHODS.items() if name in one.constants]
+            raise ProbeError(
+                f"--{name.replace('_', '-')} {value}: the loss of {' and '.join(stages)} does not have it. "
+                f"Leave it out, or use {', '.join(who)}."
+            )
 
 
 def check_device(mixed_precision: str, device: str) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from .. import config
 from ..errors import ProbeError
-from ..files import check_directory, sha256_file
+from ..files import sha256_file
 from ..pairs.record import Pair
 from ..records import Decision, Estimate, Finding, Reason, Run, stage_values
 from ..reports.tally import Tally
-from ..runs import check_gated_model, environment, new_run_dir, now
+from ..runs import check_gated_model, environment, now
 from ..scoring.identity import identity
 from ..scoring.processes import exchange, rank, world
 from ..scoring.scores import PairScore
@@ -22,12 +22,13 @@ from ..scoring.session import ModelOptions, Session, Source, score_row
 from ..scoring.told import met_findings
 from .before_after import before_after_rows
 from .behaviour import Sampling
-from .checks import check_device, check_options
+from .checks import check_constants, check_device, check_options
 from .data import Example, examples, split_by_prompt
 from .methods import stages_of
 from .moved import Watch
 from .plan import Material, Options
 from .recipes import Recipe, of_values, recipe
+from .resumed import claim, run_directory
 from .stages import Trained, encoded_texts, train_stages
 from .texts import read_texts
 
@@ -80,6 +81,7 @@ def recipes_for(
     else:
         stages = stages_of(options.method, unpaired=unpaired)
         given = [recipe(stage, parameters, n=n, full=options.full) for stage in stages]
+    check_constants(options.changes, [one.method for one in given])
     made = [one.with_values(options.changes) for one in given]
     if options.loop.steps is None:
         return made
@@ -118,13 +120,15 @@ def train_run(
     recipes = recipes_for(options, session.loaded.facts.get("parameters"), len(train_items), decision)
     # The processes of a run start in different seconds: the first one's place is everyone's.
     directory = exchange(directory, cpu=session.loaded.device.type == "cpu")[0]
+    fingerprint = resume_identity(session, options)
+    claim(directory, source.path, recipes, options.loop, fingerprint)
     plain = session.scorer.proof is not None and session.scorer.proof.plain
     watch = _watch(session, options, held_out, plain)
     trained = train_stages(
         session.loaded, recipes, _material(session, texts, train_items, held_out), options.loop, directory,
         plain=plain,
         checkpointing=options.checkpointing,
-        fingerprint=resume_identity(session, options),
+        fingerprint=fingerprint,
     )  # fmt: skip
     before, after = _held_out_scores(session, trained, pairs, scores, held_out)
     clusters = [item.prompt for item in held_out]
@@ -166,23 +170,6 @@ def _material(
     return Material(train, held_out, replay, watch)
 
 
-def run_directory(path: Path, created: str, resume: bool) -> Path:
-    """A new place for the run, or with `resume` that of the last training on this file.
-
-    Raises `ProbeError` where there is none, or nothing can be written.
-    """
-    if not resume:
-        place = new_run_dir("train", path.stem, created)
-        check_directory(place)
-        return place
-    earlier = sorted(Path(".probe/runs").glob(f"*-train-{path.stem}*"))
-    if not earlier:
-        raise ProbeError(
-            f"{path}: no earlier training on it in .probe/runs. Leave --resume out, or give --out."
-        )
-    return earlier[-1]
-
-
 def _held_out_scores(
     session: Session, trained: Trained, pairs: Sequence[Pair], scores: Sequence[PairScore],
     held_out: Sequence[Example],
@@ -200,6 +187,7 @@ def resume_identity(session: Session, options: TrainOptions) -> dict[str, Any]:
     return {
         "held_out": options.held_out,
         "replay_sha256": sha256_file(options.replay) if options.replay else None,
+        "watch_sha256": sha256_file(options.watch) if options.watch else None,
         "mixed_precision": options.loop.mixed_precision,
         "pairs_sha256": session.survey.facts["sha256"],
         "reading": [dict(session.source.fields), list(session.source.sides), session.source.skip_bad],

@@ -25,7 +25,8 @@ from .checks import check_device, check_options
 from .methods import stages_of
 from .plan import Material
 from .recipes import Recipe
-from .run import TrainedRun, TrainOptions, as_decision, guard_findings, recipes_for, run_directory
+from .resumed import claim, run_directory
+from .run import TrainedRun, TrainOptions, as_decision, guard_findings, recipes_for
 from .stages import Trained, encoded_texts, train_stages
 from .texts import read_texts
 from .unpaired import balanced, split_answers
@@ -66,10 +67,12 @@ def train_unpaired(
     replay, watch = (encoded_texts(given, reader.encoder) for given in texts)
     place = exchange(directory, cpu=reader.loaded.device.type == "cpu")[0]
     proof, sha = reader.scorer.proof, sha256_file(path)
+    fingerprint = _fingerprint(options, reader, sha)
+    claim(place, path, recipes, options.loop, fingerprint)
     trained = train_stages(
         reader.loaded, recipes, Material(items, held_out, replay, watch), options.loop, place,
         plain=proof is not None and proof.plain, checkpointing=options.checkpointing,
-        fingerprint=_fingerprint(options, reader, sha),
+        fingerprint=fingerprint,
     )  # fmt: skip
     estimates, rows = unpaired_changes(held_out, _after(trained, reader, held_out), options.alpha)
     run = Run(
@@ -96,6 +99,7 @@ def _fingerprint(options: TrainOptions, reader: AnswerReader, sha: str) -> dict[
         "held_out": options.held_out,
         "pairs_sha256": sha,
         "replay_sha256": sha256_file(options.replay) if options.replay else None,
+        "watch_sha256": sha256_file(options.watch) if options.watch else None,
         "mixed_precision": options.loop.mixed_precision,
         **identity(reader.loaded, reader.encoder),
     }

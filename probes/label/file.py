@@ -37,10 +37,14 @@ def measure_labelled(
     the test. Raises `ProbeError` on a log that holds no answers.
     """
     logs = {name: log for name, log in all_logs(path, root).items() if log.answers}
-    for n in sorted({len(log.answers) for log in logs.values()}, reverse=True):
-        sample = stratified_sample(pairs(), n, seed).pairs
+    # A log may hold answers to other texts: of rows that were corrected since, of a file of the same name.
+    read = list(pairs()) if logs else []
+    here = {content_digest(pair) for pair in read}
+    sizes = {n for log in logs.values() for n in log.asked or (len(here & log.answers.keys()),)} - {0}
+    for n in sorted(sizes, reverse=True):
+        sample = stratified_sample(read, n, seed).pairs
         wanted = {content_digest(pair) for pair in sample}
-        if any(wanted <= log.answers.keys() for log in logs.values()):
+        if wanted and any(wanted <= log.answers.keys() for log in logs.values()):
             measured, _ = judge_labels(sample, answers_to(wanted, logs), limit=limit, alpha=alpha)
             return measured
     if logs:

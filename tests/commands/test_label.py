@@ -109,7 +109,8 @@ class Terminal:
 
     def rows(self, name: str = "ann") -> list[dict[str, object]]:
         log = self.directory / f".probe/labels/pairs/{name}.jsonl"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return [row for row in rows if "asked" not in row]
 
     def kill(self) -> None:
         """kill −9 the program itself, as a crash would."""

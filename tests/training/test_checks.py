@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from probe.cli import app
 from probe.errors import ProbeError
 from probe.pairs.record import Pair
 from probe.ranges import RANGES, SCHEDULES
@@ -16,7 +18,8 @@ from probe.training.checks import check_device, check_options
 from probe.training.guard_records import GuardLimits
 from probe.training.plan import Options
 from probe.training.recipes import recipe
-from probe.training.run import TrainOptions, train_run
+from probe.training.resumed import run_directory
+from probe.training.run import TrainOptions, recipes_for, train_run
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,61 @@ def test_replay_without_sft_is_refused(tmp_path):
             ModelOptions(),
             TrainOptions("dpo", replay=tmp_path / "absent.txt"),
         )
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("dpo", {"smoothing": 0.3}),
+        ("sft", {"beta": 0.2}),
+        ("ipo", {"gamma": 1.0}),
+        ("simpo", {"nll_weight": 1.0}),
+    ],
+)
+def test_a_constant_that_no_stage_reads_is_refused(method, given):
+    """It was ignored: DPO with --smoothing is cDPO to who knows TRL, and was plain DPO."""
+    (name,) = given
+    with pytest.raises(ProbeError, match=f"--{name.replace('_', '-')} .*{method} does not have it"):
+        recipes_for(TrainOptions(method, changes=given), 10**8, 64)
+    other = {"smoothing": "cdpo", "beta": "sft+dpo", "gamma": "simpo", "nll_weight": "dpo_nll"}[name]
+    made = recipes_for(TrainOptions(other, changes=given), 10**8, 64)
+    assert getattr(made[-1].constants, name) == given[name]
+
+
+def trained(tmp_path, model, *flags, name="pairs.jsonl"):
+    rows = [{"prompt": f"Which, {i}?", "chosen": f" yes {i}", "rejected": f" no, {i}"} for i in range(10)]
+    (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    short = ["--steps", "2", "--samples", "0", "--device", "cpu", "--model", str(model)]
+    return CliRunner().invoke(app, ["train", str(tmp_path / name), *short, *flags])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ["--method", "orpo+dpo"], ["--method", "sft+dpo", "--replay-share", "0.75"], ["--method", "dpo"],
+        ["--method", "sft+dpo", "--seed", "4"], ["--method", "sft+dpo", "--eval-every", "1"],
+    ],
+)  # fmt: skip
+def test_a_training_goes_on_as_itself_alone(tmp_path, tiny_model_dir, changed):
+    """Another stage before it, or other options that decide about weights: refused, and nothing changed."""
+    out = ["--out", str(tmp_path / "run")]
+    assert trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", *out).exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    refused = trained(tmp_path, tiny_model_dir, *changed, "--resume", *out)
+    assert isinstance(refused.exception, ProbeError) and "made with other options" in str(refused.exception)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    assert trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", "--resume", *out).exit_code == 0
+
+
+def test_resume_finds_the_run_of_this_file_alone(tmp_path, tiny_model_dir, monkeypatch):
+    """`voice` is no beginning of `voice-v2`, and a name may hold the signs of a pattern."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("voice[1].jsonl", "voice[1]-v2.jsonl", "voice[1]-2.jsonl"):
+        assert trained(tmp_path, tiny_model_dir, "--method", "dpo", name=name).exit_code == 0
+    found = run_directory(tmp_path / "voice[1].jsonl", "2026-11-28T10:00:00Z", True)
+    assert json.loads((found / "training.json").read_text())["pairs"] == str(tmp_path / "voice[1].jsonl")
+    with pytest.raises(ProbeError, match="no earlier training"):
+        run_directory(tmp_path / "voice.jsonl", "2026-11-28T10:00:00Z", True)
 
 
 def test_two_processes_run_the_whole_command(tmp_path, tiny_model_dir):

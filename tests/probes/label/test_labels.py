@@ -296,6 +296,17 @@ class TestSaved:
         assert self.measured(self.answered(tmp_path, labels_of(20, 25))) == Measured()
         assert "no whole sample" in capsys.readouterr().err
 
+    def test_answers_to_other_texts_do_not_hide_a_whole_sample(self, tmp_path: Path) -> None:
+        """Rows that were corrected and labelled anew, and answers to a file of the same first name."""
+        path = self.answered(tmp_path, labels_of(29, 30))
+        (log,) = (AnswerLog.open(p) for p in (tmp_path / ".probe/labels").rglob("*.jsonl"))
+        log.ask(30)
+        for k in range(5):
+            log.add(LabelAnswer(f"{k:016x}", "gone", "chosen", "chosen", 1.0, ""))
+        assert self.measured(path).estimates[0].n == 30
+        log.ask(60)  # a larger sample that is under way takes nothing from the one that is whole
+        assert self.measured(path).estimates[0].n == 30
+
     def test_nobody_has_labelled(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert self.measured(self.answered(tmp_path, [])) == Measured()
         assert capsys.readouterr().err == ""

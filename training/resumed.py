@@ -1,0 +1,86 @@
+"""Which training a directory holds: what a resumed one must have in common with it, and where it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import ProbeError
+from ..files import check_directory, write_text
+from ..runs import new_run_dir
+from ..scoring.processes import rank
+from .plan import Options
+from .recipes import Recipe
+
+IDENTITY, PAIRS = "training.json", "pairs"
+# What may differ: none of them changes a weight, or which of the states is kept.
+FREE = ("resume", "trackers", "log_every")
+
+
+def claim(
+    directory: Path, pairs: Path, recipes: Sequence[Recipe], options: Options, fingerprint: Mapping[str, Any]
+) -> None:
+    """Note which training a directory is given to; with `options.resume` check that it was given to this one:
+    all stages in turn, how they are run, and what on.
+
+    Raises `ProbeError` where it holds another training.
+    """
+    loop = {key: value for key, value in asdict(options).items() if key not in FREE}
+    told = {"stages": [recipe.facts() for recipe in recipes], **loop, **fingerprint}
+    identity = json.loads(json.dumps(told, default=str))
+    place = directory / IDENTITY
+    if options.resume and directory.exists() and any(directory.iterdir()):
+        _check(directory, identity)
+    elif rank() == 0:
+        if options.resume:
+            print(f"{directory}: nothing to go on from; the training begins.", file=sys.stderr)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_text(place, json.dumps({PAIRS: str(pairs), **identity}, indent=1) + "\n")
+
+
+def _check(directory: Path, identity: Mapping[str, Any]) -> None:
+    place = directory / IDENTITY
+    if not place.exists():
+        raise ProbeError(f"{directory}: holds no training that could go on. Leave --resume out.")
+    made = json.loads(place.read_text(encoding="utf-8"))
+    names = {**made, **identity}.keys() - {PAIRS}
+    if differing := sorted(name for name in names if made.get(name) != identity.get(name)):
+        raise ProbeError(
+            f"{directory}: made with other options or pairs ({', '.join(differing)}). Resume with those of "
+            "its run, or leave --resume out."
+        )
+
+
+def run_directory(path: Path, created: str, resume: bool) -> Path:
+    """A new place for the run, or with `resume` that of the last training on a file of this name.
+
+    Raises `ProbeError` where there is none, or nothing can be written.
+    """
+    if not resume:
+        place = new_run_dir("train", path.stem, created)
+        check_directory(place)
+        return place
+    name = re.compile(rf"\d+T\d+Z-train-{re.escape(path.stem)}(-\d+)?")
+    earlier = sorted(
+        place
+        for place in Path(".probe/runs").glob("*")
+        if name.fullmatch(place.name) and _pairs_of(place) in ("", str(path))
+    )
+    if not earlier:
+        raise ProbeError(
+            f"{path}: no earlier training on it in .probe/runs. Leave --resume out, or give --out."
+        )
+    return earlier[-1]
+
+
+def _pairs_of(place: Path) -> str:
+    """The pair file that the training in a directory was started on; "" where it does not say."""
+    file = place / IDENTITY
+    if not file.exists():
+        return ""
+    return str(json.loads(file.read_text(encoding="utf-8")).get(PAIRS, ""))
