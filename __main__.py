@@ -62,9 +62,9 @@ def _not_installed(error: ModuleNotFoundError) -> int | None:
 
 
 def _interrupted() -> int:
-    print(
-        "probe: interrupted; what was measured is kept, the same command goes on from there.", file=sys.stderr
-    )
+    # A training has a directory of its own every time, unless it is told to go on.
+    how = "the same command with --resume" if "train" in sys.argv[1:2] else "the same command"
+    print(f"probe: interrupted; what was measured is kept, {how} goes on from there.", file=sys.stderr)
     return Exit.INTERRUPTED
 
 

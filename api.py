@@ -32,6 +32,7 @@ from .api_inputs import (
 )
 from .api_result import Result as Result
 from .api_result import result_of
+from .errors import ProbeError
 from .shared_limits import BOUND
 
 
@@ -237,6 +238,8 @@ def gate(
         alpha, bound, minimum_n, inconclusive, goal, one_stage, full, Path(baseline) if baseline else None,
         named_limits(limits),
     )  # fmt: skip
+    if isinstance(off, str):
+        raise ProbeError(f'off="{off}": give a list of names, such as ["{off}"].')
     left_out, effort = extent(frozenset(off), thorough=thorough, quick=quick)
     measured = Path(levers) if levers else None
     with pair_file(pairs) as path:

@@ -82,6 +82,8 @@ def pair_file(pairs: Pairs) -> Iterator[Path]:
         with path.open("w", encoding="utf-8") as file:
             for number, row in enumerate(pairs, 1):
                 file.write(_line(row, number) + "\n")
+        if path.stat().st_size == 0:
+            raise ProbeError("there are no pairs. Give dictionaries with prompt, chosen and rejected.")
         yield path
 
 

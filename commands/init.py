@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from ..errors import ProbeError
 from . import options
+
+EXAMPLE = "pairs.jsonl"
 
 
 def init(
-    pairs: Annotated[str, typer.Option(help="Where the pair file is, or is to be.")] = "pairs.jsonl",
+    pairs: Annotated[str, typer.Option(help="Where the pair file is, or is to be.")] = EXAMPLE,
     model: options.ModelOption = None,
 ) -> None:
     """Write a config, a CI workflow, a commit hook and sample pairs. What exists is kept.
@@ -20,8 +23,16 @@ def init(
     """
     from .. import config
     from ..files import write_text
+    from ..pairs.formats import is_json_name
     from .init_files import hook, starter_files
 
+    if any(sign in pairs for sign in "'\"\n\\"):
+        raise ProbeError(f"--pairs {pairs}: no workflow can name such a file. Call it {EXAMPLE}.")
+    if not (is_json_name(Path(pairs)) or Path(pairs).exists()):
+        raise ProbeError(
+            f"--pairs {pairs}: the sample pairs are JSON Lines, and would not be read from such a name. Call "
+            f"it {Path(pairs).name.split('.')[0]}.jsonl, or put your file there first."
+        )
     configured = config.find_config(Path.cwd()).path
     for name, content in starter_files(pairs, model).items():
         path = Path(name)

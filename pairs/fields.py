@@ -14,8 +14,11 @@ BESIDE = ("system", "input")  # read only where they are mapped
 def parse_fields(text: str | None) -> dict[str, str]:
     """`prompt=question,chosen=good` as a mapping; `id=` says that no field holds it.
 
-    Raises `ProbeError` for an unknown or repeated name, and for a side that is mapped to nothing.
+    Raises `ProbeError` for an unknown or repeated name, for a side that is mapped to nothing, and for what is
+    no text.
     """
+    if not isinstance(text, str | None):
+        raise ProbeError(f'--fields: {text!r} is no text. Write "prompt=FIELD,chosen=FIELD".')
     fields: dict[str, str] = {}
     for part in (text or "").split(","):
         name, separator, field = (word.strip() for word in part.partition("="))

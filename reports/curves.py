@@ -21,6 +21,7 @@ PANELS: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("logps", ("logps/chosen", "logps/rejected"), PAIR_SIDES),
     ("logps, held out", ("eval_logps/chosen", "eval_logps/rejected"), PAIR_SIDES),
     ("reward", ("reward", "eval_reward"), BOTH),
+    ("perplexity of --watch", ("eval_perplexity",), BOTH),
     ("trial: accuracy, unseen", ("unseen/accuracies",), BOTH),
     ("trial: margin, unseen", ("unseen/margins",), BOTH),
     ("grad_norm", ("grad_norm",), BOTH),

@@ -43,7 +43,8 @@ class Encoder:
     """Encodes pairs for one tokenizer, template and length limit. Made by `make_encoder`.
 
     `template` is that of text rows; rows of chat messages go through the chat template when `chat` is True.
-    `lead`: the ids that the tokenizer puts before a text by itself.
+    `lead`: the ids that the tokenizer puts before a text by itself. `whole`: the end token is a token like
+    others, and what a chat template writes behind it (a line break) is the response's, as in TRL's sums.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -51,6 +52,7 @@ class Encoder:
     max_length: int | None
     lead: tuple[int, ...]
     chat: bool = True
+    whole: bool = False
     prompts: Prompts = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, pair: Pair) -> EncodedPair:
@@ -138,10 +140,11 @@ class Encoder:
         ids, offsets = tokens
         stop = self.end_of_turn(ids, start)
         has_end = stop is not None
-        body, last = ids[:stop], (len(ids) if stop is None else stop) - has_end
+        body, last = ids if self.whole else ids[:stop], (len(ids) if stop is None else stop) - has_end
         written = self.written(text, ids, offsets, start, last)
         flags = {change.flag for change in text_changes(written, turns)}
-        return self._cut(body, start, len(written.encode("utf-8", "surrogatepass")), has_end, flags)
+        apart = has_end and not self.whole
+        return self._cut(body, start, len(written.encode("utf-8", "surrogatepass")), apart, flags)
 
     def end_of_turn(self, ids: Sequence[int], start: int) -> int | None:
         """The index after the template's last special token; None unless only white space follows it."""

@@ -169,6 +169,15 @@ def test_limits_that_no_config_may_have_are_refused(limits, said, tmp_path):
         probe.Preflight(limits=limits)
 
 
+def test_fields_and_probes_of_another_type_are_refused():
+    with pytest.raises(ProbeError, match=r"--fields: .* is no text"):
+        probe.data(ROWS, fields={"prompt": "q"})
+    with pytest.raises(ProbeError, match='off="trial": give a list'):
+        probe.gate(ROWS, off="trial")
+    with pytest.raises(ProbeError, match="there are no pairs"):
+        probe.data([])
+
+
 @pytest.mark.parametrize("name", ["surface-accuracy", "surface_accuracy"])
 def test_a_limit_has_its_name_of_a_config_or_of_python(name, given, tmp_path):
     model, tokenizer = given

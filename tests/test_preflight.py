@@ -225,8 +225,28 @@ def test_outside_of_a_trainer_it_says_so():
         probe.Preflight().on_train_begin(None, type("S", (), {"global_step": 0})(), None)
 
 
+# A line break stands behind the end token, as in ChatML: TRL's sums hold it.
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+@pytest.fixture(params=["text", "chat"])
+def rows(request, parts, monkeypatch):
+    """Pairs as text, or as the messages of a chat template that goes on behind the end token."""
+    if request.param == "text":
+        return taste()
+    monkeypatch.setattr(parts[1], "chat_template", TEMPLATE)
+    roles = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+    return [
+        {name: [{"role": role, "content": row[name].strip()}] for name, role in roles.items()}
+        for row in taste()
+    ]
+
+
 @pytest.fixture
-def with_columns(parts, tmp_path):
+def with_columns(parts, tmp_path, rows):
     """Rows with the columns that `probe reference` writes."""
     import json
 
@@ -236,18 +256,19 @@ def with_columns(parts, tmp_path):
     from probe.training.reference import with_reference
 
     path = tmp_path / "pairs.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in taste()))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     model = parts[0]().eval()
     source = Source(path, parse_fields(None), ("chosen", "rejected"))
-    session = Session.open(source, ModelOptions(template="raw"), loaded=as_loaded(model, parts[1]))
+    template = "raw" if isinstance(rows[0]["chosen"], str) else "chat"
+    session = Session.open(source, ModelOptions(template=template), loaded=as_loaded(model, parts[1]))
     return list(with_reference(session))
 
 
-def test_a_stored_reference_is_read_without_a_reference_forward(trainer_of, parts, with_columns):
+def test_a_stored_reference_is_read_without_a_reference_forward(trainer_of, parts, rows, with_columns):
     losses = []
-    for rows, callback in ((taste(), None), (with_columns, quick(guard=False, stored_reference=True))):
+    for given, callback in ((rows, None), (with_columns, quick(guard=False, stored_reference=True))):
         reference = parts[0]()
-        trainer = trainer_of(rows, callback, reference=reference)
+        trainer = trainer_of(given, callback, reference=reference)
         seen = []
         trainer.ref_model.register_forward_hook(lambda *_, seen=seen: seen.append(1))
         trainer.train()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..pairs.prompts import plain_text
 from ..pairs.record import Pair
+from ..progress import progress
 from ..scoring.scores import PairScore
 from ..scoring.session import Session
 from .data import total
@@ -15,13 +17,15 @@ from .data import total
 def with_reference(session: Session) -> Iterator[dict[str, Any]]:
     """Each scored pair as a row with `ref_chosen_logps` and `ref_rejected_logps`, in the file's order.
 
-    They are Σ log p of the response with its end token under its prompt, in nats: what TRL's DPO loss
-    subtracts. Pairs that cannot be scored are left out; `session.scorer.met.excluded` names them.
+    They are Σ log p of the response with its end token, and what a chat template writes behind that, under
+    its prompt, in nats: what TRL's DPO loss subtracts. Pairs that cannot be scored are left out;
+    `session.scorer.met.excluded` names them.
     """
-    scores = session.scores("reference")
     pairs = {pair.line: pair for pair in session.source.pairs()}
-    for score in scores:
-        yield _row(pairs[score.line], score)
+    scorer = session.scorer.under(replace(session.encoder, whole=True), session.scorer.met)
+    with progress("reference", session.survey.n) as advance:
+        for score in scorer.scores(session.source.pairs(), advance):
+            yield _row(pairs[score.line], score)
 
 
 def _row(pair: Pair, score: PairScore) -> dict[str, Any]:

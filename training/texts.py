@@ -21,7 +21,7 @@ def read_texts(path: Path) -> list[Pair]:
     its paragraphs parted by empty lines. Raises `ProbeError` with the line for what is none of these.
     """
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ProbeError(f"{path}: not readable as UTF-8 ({error}). Give a .txt or .jsonl file.") from error
     read = _jsonl if path.suffix in {".jsonl", ".ndjson"} else _paragraphs
@@ -41,7 +41,7 @@ def _paragraphs(path: Path, content: str) -> Iterator[tuple[int, Content | None,
 
 
 def _jsonl(path: Path, content: str) -> Iterator[tuple[int, Content | None, Content]]:
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(content.split("\n"), start=1):  # other breaks may stand inside a string
         if not line.strip():
             continue
         try:

@@ -143,12 +143,24 @@ def _comments(job: Job, made: Exported, run: Run, decision: Decision) -> list[st
     """The head of a config: where it comes from, why, and how it is run."""
     merged = job.model.startswith("out-") and job.lora
     return [
-        f"Stage {job.stage} of {decision.method}, decided by probe gate on {run.created}.",
+        f"Stage {job.stage} of {decision.method}, {_origin(run)} on {run.created}.",
         *(f"{reason.code}: {reason.text}" for reason in decision.reasons),
         f"Values: {job.values.get('source', '')}.",
         *([f"Merge the adapter in {job.model} into the model before this stage."] if merged else []),
+        *([NO_END] if made.settings.get("template") == "empty" else []),
         f"Run in this directory: {made.command}",
     ]
+
+
+# Of LLaMA-Factory's form for text without a chat template.
+NO_END = (
+    "Its template `empty` writes no end token, so none is trained, where one was measured: end every answer "
+    "with the tokenizer's own if the model is to stop."
+)
+
+
+def _origin(run: Run) -> str:
+    return "decided by probe gate" if run.command == "gate" else f"as run by probe {run.command}"
 
 
 def as_yaml(values: Mapping[str, Any], comments: Sequence[str] = ()) -> str:

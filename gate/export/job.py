@@ -35,8 +35,9 @@ class Job:
 
     @property
     def micro(self) -> int:
-        """Pairs in one forward pass."""
-        return min(MICRO_BATCH, int(self.values["batch"]))
+        """Pairs in one forward pass: as many as divide the batch."""
+        batch = int(self.values["batch"])
+        return max(k for k in range(1, min(MICRO_BATCH, batch) + 1) if batch % k == 0)
 
     @property
     def accumulation(self) -> int:

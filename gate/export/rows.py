@@ -91,8 +91,13 @@ def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) ->
             f"line {pair.line}: {tool} gives no {lost[0]} to the chat template, so it would train on other "
             "tokens. Export to trl, or use `probe train`."
         )
-    if tool == "llamafactory":
-        _check_ranked(pair)
+    if tool == "llamafactory" or (tool == "axolotl" and "chosen" in row):
+        _check_ranked(pair, tool)
+    if tool == "axolotl" and "chosen" in row and "tools" in given:
+        raise ProbeError(
+            f"line {pair.line}: axolotl's form of preferences gives no tools to the chat template, so it "
+            "would train on other tokens. Export to trl, or use `probe train`."
+        )
     tools = given.get("tools")
     if tool == "openai":
         listed = json.loads(tools) if isinstance(tools, str) else tools
@@ -103,14 +108,15 @@ def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) ->
     return {**row, **{name: value for name, value in more.items() if name in any_of}}
 
 
-def _check_ranked(pair: Pair) -> None:
-    """LLaMA-Factory has one message a side, and no calls in the form of chat templates."""
+def _check_ranked(pair: Pair, tool: str) -> None:
+    """Forms of one message a side, without calls in the form of chat templates: LLaMA-Factory's, and
+    Axolotl's of preferences, which keeps the last message of a side and of it the content alone."""
     for side in (pair.chosen, pair.rejected):
         turns = chat_messages(side, "assistant")
         if len(turns) > 1 or turns[0].get("tool_calls"):
             what = "several turns a side" if len(turns) > 1 else "tool calls"
             raise ProbeError(
-                f"line {pair.line}: llamafactory's form has no place for {what}. Export to trl, or use "
+                f"line {pair.line}: {tool}'s form has no place for {what}. Export to trl, or use "
                 "`probe train`."
             )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import ProbeError
-from ...training.methods import exported
+from ...training.methods import exported, method_of
 from . import rows
 from .job import Exported, Job, data_name
 from .mlx import mlx_lm_lora
@@ -35,10 +35,16 @@ ABLE = {
 }
 
 
+def _smoothing(job: Job, name: str) -> dict[str, Any]:
+    """The share of labels taken to be flipped, where the loss reads one: no tool's own default is it."""
+    return {name: job.values["smoothing"]} if "smoothing" in method_of(job.stage).constants else {}
+
+
 def trl(job: Job) -> Exported:
     """`trl sft|dpo --config FILE`, TRL 1.x."""
     values, sft = job.values, job.stage == "sft"
     weights = {"loss_weights": [1.0, values["nll_weight"]]} if job.stage == "dpo_nll" else {}
+    weights |= _smoothing(job, "label_smoothing")
     loss: Mapping[str, Any] = (
         {"completion_only_loss": True} if sft else {"beta": values["beta"], **TRL_LOSS[job.stage], **weights}
     )
@@ -115,7 +121,7 @@ def _axolotl_loss(job: Job) -> dict[str, Any]:
     own = (
         {"orpo_alpha": job.values["odds_weight"]} if job.stage == "orpo" else {"rl_beta": job.values["beta"]}
     )
-    return {**AXOLOTL_LOSS[job.stage], **own, **weights}
+    return {**AXOLOTL_LOSS[job.stage], **own, **weights, **_smoothing(job, "dpo_label_smoothing")}
 
 
 def _axolotl_data(job: Job) -> dict[str, Any]:
@@ -150,6 +156,7 @@ def llamafactory(job: Job) -> Exported:
         beta = values["odds_weight"] if job.stage == "orpo" else values["beta"]
         loss = {"pref_loss": FACTORY_LOSS[job.stage], "pref_beta": beta}
         loss |= {"pref_ftx": values["nll_weight"]} if job.stage == "dpo_nll" else {}
+        loss |= _smoothing(job, "dpo_label_smoothing")
     settings = {
         "model_name_or_path": job.model,
         "model_revision": job.revision,

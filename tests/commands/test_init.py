@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,25 @@ def test_the_config_is_one_that_probe_takes(probe, project):
     assert shown.code == 0, shown.err
     assert re.search(r"inconclusive +'fail' +probe\.toml", shown.out)
     assert config.find_config(project).table["model"] == "org/name"
+
+
+@pytest.mark.parametrize("name", ["my pairs.jsonl", "a: b/pairs #1.jsonl", "$(x)/p.jsonl"])
+def test_any_name_of_a_file_is_one_word_of_the_workflow(probe, tmp_path, name):
+    done = probe("init", "--pairs", name, "--model", "org/name")
+    assert done.code == 0, done.err
+    made = yaml.safe_load((tmp_path / ".github/workflows/probe.yml").read_text())
+    paths = [on for on in (made.get("on") or made[True]).values() if on and "paths" in on]
+    assert paths and all(on["paths"][0] == name for on in paths)
+    (run,) = [s["run"] for job in made["jobs"].values() for s in job["steps"] if "gate" in s.get("run", "")]
+    assert shlex.split(run)[:3] == ["probe", "gate", name]
+    (checked,) = yaml.safe_load((tmp_path / ".pre-commit-config.yaml").read_text())["repos"][-1]["hooks"]
+    assert re.search(checked["files"], name)
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "data/p.parquet", "p.jsonl.gz", "it's.jsonl"])
+def test_sample_pairs_are_not_written_under_a_name_that_is_read_otherwise(probe, tmp_path, name):
+    refused = probe("init", "--pairs", name)
+    assert refused.code == 2 and name in refused.err and list(tmp_path.iterdir()) == []
 
 
 def test_the_commented_limits_are_valid_when_uncommented(probe, tmp_path):

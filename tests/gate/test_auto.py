@@ -180,6 +180,17 @@ def test_what_was_not_measured_is_answered_by_no_method():
     assert auto.training_decision(make_run("sft", ("sft",), open_), False, None)[0] is None
 
 
+def test_a_gate_that_could_not_decide_trains_nothing_and_is_no_wrong_use():
+    """It said that the gate should be run again, which said so again; "cannot say" is an answer."""
+    open_ = failed(condition("PB240", "inconclusive"))
+    run = dataclasses.replace(make_run(verdict=open_), decision=None)
+    assert auto.training_decision(run, False, None) == (None, ())
+    assert "the decision is none; open: " in auto.refusal(run)
+    for given, forced in ((run, True), (dataclasses.replace(run, verdict=PASSED), False)):
+        with pytest.raises(ProbeError, match="Name a method with --method"):
+            auto.training_decision(given, forced, "a demo")
+
+
 def test_what_does_not_gate_does_not_forbid():
     shown = Verdict("inconclusive", 1, (condition("PB201", gates=False),))
     assert auto.training_decision(make_run(verdict=shown), False, None)[0].method == "dpo"

@@ -184,6 +184,14 @@ def test_texts_are_read(tmp_path, name, content, expected):
     assert [(text.prompt, text.chosen) for text in read_texts(tmp_path / name)] == expected
 
 
+def test_lines_are_json_lines_whatever_breaks_stand_in_their_texts(tmp_path):
+    """A raw line separator inside a string is JSON, and so is a file with a byte order mark."""
+    rows = [{"text": "one\u2028two"}, {"text": "three\x85four"}]
+    lines = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "a.jsonl").write_text(f"\ufeff{lines}\r\n", encoding="utf-8", newline="")
+    assert [text.chosen for text in read_texts(tmp_path / "a.jsonl")] == ["one\u2028two", "three\x85four"]
+
+
 def test_chat_texts_end_in_their_last_message(tmp_path):
     rows = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "r"}]
     (tmp_path / "a.jsonl").write_text(json.dumps({"messages": rows}))

@@ -322,7 +322,7 @@ def chatted(gated, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("tool", ["trl", "axolotl", "llamafactory", "openai"])
+@pytest.mark.parametrize("tool", ["trl", "llamafactory", "openai"])
 def test_tools_go_with_their_rows(chatted, tool, tmp_path):
     (config,) = write_configs(chatted(CHATS), tool, tmp_path / "out")
     rows = rows_of(config)
@@ -344,15 +344,35 @@ def test_template_options_go_to_trl(chatted, tmp_path):
     assert [row["chat_template_kwargs"] for row in rows_of(config)] == [{}, {"enable_thinking": False}]
 
 
-def test_llamafactory_loses_no_turn_in_silence(chatted, tmp_path):
+@pytest.mark.parametrize("tool", ["llamafactory", "axolotl"])
+def test_no_turn_and_no_tool_is_lost_in_silence(chatted, tool, tmp_path):
+    """Axolotl's preferences keep the last message of a side, and give no tools to the template."""
+    if tool == "axolotl":
+        with pytest.raises(ProbeError, match=r"line 2: axolotl's form of preferences gives no tools"):
+            write_configs(chatted(CHATS), tool, tmp_path / "out")
     more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "that"}]
     with pytest.raises(ProbeError, match=r"line 1: .*several turns"):
-        write_configs(
-            chatted([{**CHATS[0], "chosen": CHATS[0]["chosen"] + more}]), "llamafactory", tmp_path / "out"
-        )
+        write_configs(chatted([{**CHATS[0], "chosen": CHATS[0]["chosen"] + more}]), tool, tmp_path / "out")
     call = [{"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weigh"}}]}]
     with pytest.raises(ProbeError, match=r"line 1: .*tool calls"):
-        write_configs(chatted([{**CHATS[0], "chosen": call}]), "llamafactory", tmp_path / "out")
+        write_configs(chatted([{**CHATS[0], "chosen": call}]), tool, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("tool", "name"),
+    [("trl", "label_smoothing"), ("axolotl", "dpo_label_smoothing"), ("llamafactory", "dpo_label_smoothing")],
+)
+def test_an_export_trains_the_loss_that_was_decided(gated, tool, name, tmp_path):
+    """cDPO without its ε is plain DPO; a batch of 6 is two passes of 3; the end token is not lost unsaid."""
+    values = {**shipped_values("cdpo", parameters=135_000_000, n=len(PAIRS)), "smoothing": 0.2, "batch": 6}
+    decision = Decision("cdpo", ("cdpo",), values, (Reason("", "asked for with --method", "x"),))
+    run = dataclasses.replace(gated(), command="train", decision=decision)
+    (config,) = write_configs(run, tool, tmp_path / "out")
+    settings, head = settings_of(config), config.read_text()
+    assert settings[name] == 0.2 and "as run by probe train" in head
+    micro = settings.get("per_device_train_batch_size", settings.get("micro_batch_size"))
+    assert micro * settings["gradient_accumulation_steps"] == 6
+    assert ("no end token" in head) is (tool == "llamafactory")
 
 
 TEXT = {"prompt": "Why?", "chosen": "so", "rejected": "no"}

@@ -29,7 +29,7 @@ def job(stage="dpo", template="chat", pairs=21, **more):
 
 
 @pytest.mark.parametrize(
-    ("batch", "micro", "accumulation"), [(8, 4, 2), (4, 4, 1), (2, 2, 1), (1, 1, 1), (9, 4, 2)]
+    ("batch", "micro", "accumulation"), [(8, 4, 2), (4, 4, 1), (2, 2, 1), (1, 1, 1), (9, 3, 3)]
 )
 def test_a_batch_is_taken_in_passes_of_at_most_four_pairs(batch, micro, accumulation):
     made = job(values={"batch": batch})
