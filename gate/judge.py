@@ -220,16 +220,13 @@ def _judged(claim: Claim, sure: bool, at_level: bool, settings: JudgeSettings, t
     """
     rule, estimate = claim.rule, claim.estimate
     result: ConditionResult = "inconclusive"
-    counted = rule.exact and estimate is not None and estimate.n >= settings.minimum_n
-    if estimate is not None and estimate.value is not None and (counted or (sure and not rule.forbids)):
-        result = "pass" if good_side(rule, estimate.value, claim.limit) else "fail"
-    elif rule.forbids and estimate is not None and estimate.value is not None:
-        enough = rests_on(estimate, settings.minimum_n, settings.level)
+    if estimate is not None and estimate.value is not None:
         good = good_side(rule, estimate.value, claim.limit)
-        if enough and (good or not at_level):
-            result = "pass"
-        elif sure and at_level:
-            result = "fail"
+        if rule.forbids:
+            enough = rests_on(estimate, settings.minimum_n, settings.level)
+            result = "pass" if enough and (good or not at_level) else "fail" if sure and at_level else result
+        elif sure or (rule.exact and estimate.n >= settings.minimum_n):
+            result = "pass" if good else "fail"
     message = _message(claim, result, settings, tests)
     if result == "inconclusive" and _only_passed_over(claim, settings):
         assert estimate is not None

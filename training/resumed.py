@@ -17,7 +17,7 @@ from ..scoring.processes import rank
 from .plan import Options
 from .recipes import Recipe
 
-IDENTITY, PAIRS = "training.json", "pairs"
+STARTED, PAIRS = "training.json", "pairs"
 # What may differ: none of them changes a weight, or which of the states is kept.
 FREE = ("resume", "trackers", "log_every")
 
@@ -33,7 +33,7 @@ def claim(
     loop = {key: value for key, value in asdict(options).items() if key not in FREE}
     told = {"stages": [recipe.facts() for recipe in recipes], **loop, **fingerprint}
     identity = json.loads(json.dumps(told, default=str))
-    place = directory / IDENTITY
+    place = directory / STARTED
     if options.resume and directory.exists() and any(directory.iterdir()):
         _check(directory, identity)
     elif rank() == 0:
@@ -44,7 +44,7 @@ def claim(
 
 
 def _check(directory: Path, identity: Mapping[str, Any]) -> None:
-    place = directory / IDENTITY
+    place = directory / STARTED
     if not place.exists():
         raise ProbeError(f"{directory}: holds no training that could go on. Leave --resume out.")
     made = json.loads(place.read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def run_directory(path: Path, created: str, resume: bool) -> Path:
 
 def _pairs_of(place: Path) -> str:
     """The pair file that the training in a directory was started on; "" where it does not say."""
-    file = place / IDENTITY
+    file = place / STARTED
     if not file.exists():
         return ""
     return str(json.loads(file.read_text(encoding="utf-8")).get(PAIRS, ""))
