@@ -15,7 +15,6 @@ from ..config import Key
 from ..number_format import number, p_text
 from ..records import Estimate, Run
 from ..stats.multiplicity import holm_adjusted
-from ..stats.statistics import clopper_pearson
 from .registry import PROBES, Rule
 
 NORMAL = NormalDist()
@@ -127,6 +126,8 @@ def not_followed(decisive: Estimate) -> str:
 def rests_on(estimate: Estimate, least: int, level: float) -> bool:
     """Whether a share rests on as much as `least` pairs that have nothing to do with each other: many pairs
     of few prompts do not. `level`: that of its interval."""
+    from ..stats.statistics import clopper_pearson
+
     if estimate.n < least or estimate.value is None or estimate.low is None or estimate.high is None:
         return False
     low, high = clopper_pearson(estimate.value * least, least, level)
