@@ -126,9 +126,33 @@ def not_followed(decisive: Estimate) -> str:
 def rests_on(estimate: Estimate, least: int, level: float) -> bool:
     """Whether a share rests on as much as `least` pairs that have nothing to do with each other: many pairs
     of few prompts do not. `level`: that of its interval."""
-    from ..stats.statistics import clopper_pearson
-
     if estimate.n < least or estimate.value is None or estimate.low is None or estimate.high is None:
         return False
-    low, high = clopper_pearson(estimate.value * least, least, level)
-    return estimate.high - estimate.low <= high - low + 1e-9
+    hits = estimate.value * least
+    widest = max(_width(k, least, level) for k in {math.floor(hits), math.ceil(hits)})
+    return estimate.high - estimate.low <= widest + 1e-9
+
+
+def _width(hits: int, n: int, level: float) -> float:
+    """That of Clopper and Pearson's interval. By bisection: what judges a saved run loads no scipy."""
+    return _upper(hits, n, level) - (1 - _upper(n - hits, n, level))
+
+
+def _upper(hits: int, n: int, level: float) -> float:
+    """The share under which so few hits have a probability of half of `level`."""
+    if hits >= n:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_most(hits, n, middle) > level / 2 else (low, middle)
+    return high
+
+
+def _at_most(hits: int, n: int, share: float) -> float:
+    """The probability of `hits` or fewer of `n`, for a share between 0 and 1."""
+    whole, yes, no = math.lgamma(n + 1), math.log(share), math.log1p(-share)
+    return math.fsum(
+        math.exp(whole - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * yes + (n - k) * no)
+        for k in range(hits + 1)
+    )

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from probe.gate.conditions import (
+    _width,
     against,
     beside_others,
     code_found,
@@ -121,3 +122,9 @@ def test_what_was_not_tested_takes_no_part_in_holms_steps():
     assert holm_rejects([0.04, None, 0.02], 0.05) == [True, False, True]
     assert holm_rejects([0.04, None, 0.03], 0.05) == [False, False, False]
     assert holm_rejects([None], 0.05) == [False] and holm_rejects([0.05], 0.05) == [True]
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 20), (7, 20), (13, 20), (20, 20), (150, 200), (3, 2000)])
+def test_the_width_of_an_exact_interval_is_scipys(hits, n):
+    made = stats.binomtest(hits, n).proportion_ci(0.95)
+    assert _width(hits, n, 0.05) == pytest.approx(made.high - made.low, abs=1e-9)
