@@ -124,12 +124,13 @@ def not_followed(decisive: Estimate) -> str:
 
 
 def rests_on(estimate: Estimate, least: int, level: float) -> bool:
-    """Whether a share rests on as much as `least` pairs that have nothing to do with each other: many pairs
-    of few prompts do not. `level`: that of its interval."""
+    """Whether a share rests on `least` pairs, and on as much as half as many that have nothing to do with each
+    other: many pairs of few prompts do not. `level`: that of its interval."""
     if estimate.n < least or estimate.value is None or estimate.low is None or estimate.high is None:
         return False
-    hits = estimate.value * least
-    widest = max(_width(k, least, level) for k in {math.floor(hits), math.ceil(hits)})
+    apart = max(1, least // 2)
+    hits = estimate.value * apart
+    widest = max(_width(k, apart, level) for k in {math.floor(hits), math.ceil(hits)})
     return estimate.high - estimate.low <= widest + 1e-9
 
 

@@ -165,7 +165,8 @@ def _covers(wide: Template, narrow: Template) -> bool:
 
 
 def widest(found: Templates, counted: Sequence[Pair], alpha: float) -> Iterator[Estimate]:
-    """The most widespread template that one side has and the other lacks, in the whole set and each group."""
+    """The most widespread template that one side has and the other lacks, in the whole set and each group; of
+    a whole set without one a share of 0."""
     for wanted in dict.fromkeys(group for _, group in found):
         told = [
             (t, side)
@@ -176,6 +177,9 @@ def widest(found: Templates, counted: Sequence[Pair], alpha: float) -> Iterator[
         if told:
             template, side = max(told, key=lambda item: len(item[0].rows))
             yield share_of(template, side, wanted, counted, alpha)
+        elif wanted == "all":
+            none = share_of(Template("inside", "", (), 0, len(counted)), "either", "all", counted, alpha)
+            yield replace(none, method="exact count, no text that one side alone shares")
 
 
 def _groups(pairs: Sequence[Pair]) -> dict[str, list[int]]:
