@@ -124,8 +124,8 @@ def not_followed(decisive: Estimate) -> str:
 
 
 def rests_on(estimate: Estimate, least: int, level: float) -> bool:
-    """Whether a share rests on `least` pairs, and on as much as half as many that have nothing to do with each
-    other: many pairs of few prompts do not. `level`: that of its interval."""
+    """Whether a share rests on `least` pairs, and on as much as half of that many that are independent: many
+    pairs of few prompts do not. `level`: that of its interval."""
     if estimate.n < least or estimate.value is None or estimate.low is None or estimate.high is None:
         return False
     apart = max(1, least // 2)
