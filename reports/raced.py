@@ -60,11 +60,15 @@ def hardest(run: Run) -> Table:
 
 
 def _note(row: Mapping[str, Any], several: bool) -> str:
-    """Whether a candidate of several is ahead; of a finished training, what became of neutral text."""
-    if "after_neutral" in row:
-        return f"neutral perplexity {row['before_neutral']:.1f} → {row['after_neutral']:.1f}"
+    """Why samples are not judged; whether a candidate of several is ahead; of a finished training, what
+    became of neutral text."""
+    told = []
     if not row.get("judged") and (row.get("judge_low") or 0.0) > CHANCE:
-        return f"not judged: chosen sides would be {row['chosen_up']} up, {row['chosen_down']} down"
-    if row["won"]:
-        return "ahead in the race" if several else ""
-    return "" if row["eligible"] else "nothing shown"
+        told.append(f"not judged: chosen sides would be {row['chosen_up']} up, {row['chosen_down']} down")
+    if "after_neutral" in row:
+        told.append(f"neutral perplexity {row['before_neutral']:.1f} → {row['after_neutral']:.1f}")
+    elif row["won"]:
+        told += ["ahead in the race"] if several else []
+    elif not row["eligible"]:
+        told.append("nothing shown")
+    return "; ".join(told)

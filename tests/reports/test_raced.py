@@ -1,0 +1,43 @@
+"""The table of a race: what it says where a judge of samples is not heard, for a trial and a finished run."""
+
+import pytest
+
+from probe.records import Estimate, Run
+from probe.reports.raced import candidates
+from probe.reports.trial_sentence import would_learn
+
+ROW = {
+    "method": "sft", "won": True, "eligible": True, "accuracy": None, "ranking": 0.77, "judged": False,
+    "judge": 1.0, "judge_low": 0.9, "prompts": 35, "up": 3, "down": 32, "unchanged": 0, "form_up": 21,
+    "form_down": 14, "chosen_up": 3, "chosen_down": 32, "rejected_up": 0, "rejected_down": 35,
+}  # fmt: skip
+UNHEARD = "not judged: chosen sides would be 3 up, 32 down"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, UNHEARD),
+        ({"before_neutral": 31.0, "after_neutral": 25.8}, f"{UNHEARD}; neutral perplexity 31.0 → 25.8"),
+        ({"judge": 0.5, "judge_low": 0.3}, ""),
+        ({"judged": True}, ""),
+        ({"won": False, "eligible": False, "judged": True}, "nothing shown"),
+    ],
+)
+def test_a_judge_that_is_not_heard_is_said_to_be(more, said):
+    """Beside an accuracy of 100% two dashes alone say nothing."""
+    row = {**ROW, **more}
+    (cells,) = candidates(Run("train", "2026-11-28T10:00:00Z", details={"race": [row]})).rows
+    assert cells[-1] == said and cells[3:5] == (("3", "32") if row["judged"] else ("–", "–"))
+
+
+@pytest.mark.parametrize(("row", "said"), [(ROW, "of which 3 of 35 would have been a move up"), ({}, "")])
+def test_the_sentence_of_a_trial_says_why(row, said):
+    estimates = (
+        Estimate("trial_accuracy", 0.9, 0.8, 0.95, 35, 0.001, "t", "share"),
+        Estimate("behaviour_judge", 1.0, 0.9, 1.0, 35, 0.001, "t", "share"),
+        Estimate("behaviour_up", None, None, None, 35, None, "not judged", "share"),
+    )
+    run = Run("trial", "2026-11-28T10:00:00Z", estimates=estimates, details={"race": [row]})
+    told = would_learn(run)
+    assert said in told and ("is not judged" in told) is bool(row)
