@@ -125,35 +125,10 @@ def not_followed(decisive: Estimate) -> str:
 
 def rests_on(estimate: Estimate, least: int, level: float) -> bool:
     """Whether a share rests on `least` pairs, and on as much as half of that many that are independent: many
-    pairs of few prompts do not. `level`: that of its interval."""
-    if estimate.n < least or estimate.value is None or estimate.low is None or estimate.high is None:
+    pairs of few prompts do not. `level`: that of its interval, which is held against Wilson's."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if estimate.n < least or value is None or low is None or high is None:
         return False
-    apart = max(1, least // 2)
-    hits = estimate.value * apart
-    widest = max(_width(k, apart, level) for k in {math.floor(hits), math.ceil(hits)})
-    return estimate.high - estimate.low <= widest + 1e-9
-
-
-def _width(hits: int, n: int, level: float) -> float:
-    """That of Clopper and Pearson's interval. By bisection: what judges a saved run loads no scipy."""
-    return _upper(hits, n, level) - (1 - _upper(n - hits, n, level))
-
-
-def _upper(hits: int, n: int, level: float) -> float:
-    """The share under which so few hits have a probability of half of `level`."""
-    if hits >= n:
-        return 1.0
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(hits, n, middle) > level / 2 else (low, middle)
-    return high
-
-
-def _at_most(hits: int, n: int, share: float) -> float:
-    """The probability of `hits` or fewer of `n`, for a share between 0 and 1."""
-    whole, yes, no = math.lgamma(n + 1), math.log(share), math.log1p(-share)
-    return math.fsum(
-        math.exp(whole - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * yes + (n - k) * no)
-        for k in range(hits + 1)
-    )
+    apart, z2 = max(1, least // 2), NORMAL.inv_cdf(level / 2) ** 2
+    widest = 2 * math.sqrt(z2 * (value * (1 - value) / apart + z2 / (4 * apart**2))) / (1 + z2 / apart)
+    return high - low <= widest

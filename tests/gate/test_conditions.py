@@ -6,7 +6,6 @@ import pytest
 from scipy import stats
 
 from probe.gate.conditions import (
-    _width,
     against,
     beside_others,
     code_found,
@@ -15,9 +14,11 @@ from probe.gate.conditions import (
     holm_rejects,
     p_against,
     pairs_to_settle,
+    rests_on,
 )
 from probe.gate.registry import Rule
 from probe.records import Estimate, Finding, Run
+from probe.stats.statistics import share_clustered
 
 
 def rule(sense="<=", **more):
@@ -124,7 +125,17 @@ def test_what_was_not_tested_takes_no_part_in_holms_steps():
     assert holm_rejects([None], 0.05) == [False] and holm_rejects([0.05], 0.05) == [True]
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 20), (7, 20), (13, 20), (20, 20), (150, 200), (3, 2000)])
-def test_the_width_of_an_exact_interval_is_scipys(hits, n):
-    made = stats.binomtest(hits, n).proportion_ci(0.95)
-    assert _width(hits, n, 0.05) == pytest.approx(made.high - made.low, abs=1e-9)
+@pytest.mark.parametrize(("hits", "of"), [(0, 10), (4, 10), (7, 10), (10, 10), (30, 50)])
+def test_few_prompts_are_those_whose_interval_is_wider_than_wilsons_of_half_as_many(hits, of):
+    made = stats.binomtest(hits, of).proportion_ci(0.95, method="wilson")
+    for beyond, enough in ((-1e-6, True), (1e-6, False)):
+        ends = made.low - beyond / 2, made.high + beyond / 2
+        told = Estimate("length_accuracy", hits / of, *ends, 4 * of, None, "t", "share")
+        assert rests_on(told, 2 * of, 0.05) is enough
+
+
+@pytest.mark.parametrize("n", [20, 21, 40, 200])
+def test_pairs_of_different_prompts_are_never_too_few(n):
+    for hits in range(n + 1):
+        told = share_clustered([1.0] * hits + [0.0] * (n - hits), None, name="length_accuracy")
+        assert rests_on(told, 20, 0.05)
