@@ -20,6 +20,7 @@ from .api_inputs import (
     Loading,
     Model,
     Pairs,
+    listed,
     log_file,
     model_at_hand,
     model_options,
@@ -32,7 +33,6 @@ from .api_inputs import (
 )
 from .api_result import Result as Result
 from .api_result import result_of
-from .errors import ProbeError
 from .shared_limits import BOUND
 
 
@@ -181,14 +181,15 @@ def trial(
     with pair_file(pairs) as path, model_at_hand(model, tokenizer, how) as loaded:
         if path.exists() and is_unpaired(path):
             given = {
-                **how, "methods": methods, "pairs": most, "samples": samples, "options": options,
-                "learning_rate": learning_rate, "beta": beta, "batch": batch, "method": method,
+                **how, "methods": listed("methods", methods), "pairs": most, "samples": samples,
+                "options": options, "learning_rate": learning_rate, "beta": beta, "batch": batch,
+                "method": method,
             }  # fmt: skip
             asked = model_options(model, how, tokenizer)
             run = answers_tried(path, asked, given, alpha=alpha, seed=seed, steps=steps, loaded=loaded)
             return result_of(run, out, pairs)
         chosen = trial_options(
-            method=method, methods=tuple(methods), most=most, steps=steps, samples=samples,
+            method=method, methods=listed("methods", methods), most=most, steps=steps, samples=samples,
             learning_rate=learning_rate, beta=beta, batch=batch, alpha=alpha, seed=seed,
         )  # fmt: skip
         chosen = with_further(chosen, options)
@@ -238,9 +239,7 @@ def gate(
         alpha, bound, minimum_n, inconclusive, goal, one_stage, full, Path(baseline) if baseline else None,
         named_limits(limits),
     )  # fmt: skip
-    if isinstance(off, str):
-        raise ProbeError(f'off="{off}": give a list of names, such as ["{off}"].')
-    left_out, effort = extent(frozenset(off), thorough=thorough, quick=quick)
+    left_out, effort = extent(frozenset(listed("off", off)), thorough=thorough, quick=quick)
     measured = Path(levers) if levers else None
     with pair_file(pairs) as path:
         if is_run(path):

@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -85,6 +85,13 @@ def pair_file(pairs: Pairs) -> Iterator[Path]:
         if path.stat().st_size == 0:
             raise ProbeError("there are no pairs. Give dictionaries with prompt, chosen and rejected.")
         yield path
+
+
+def listed(name: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Names as a tuple. Raises `ProbeError` for one text, whose letters would be taken for names."""
+    if isinstance(given, str):
+        raise ProbeError(f'{name}="{given}": give a list of names, such as ["{given}"].')
+    return tuple(given)
 
 
 def _line(row: Any, number: int) -> str:

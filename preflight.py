@@ -13,6 +13,7 @@ from typing import Any, Literal
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .api import Result, autopsy, gate
+from .api_inputs import listed
 from .errors import ProbeError
 from .gate.registry import PROBES
 from .gate.settings import named_limits
@@ -63,7 +64,8 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         if on_fail not in ("stop", "warn"):
             raise ProbeError(f'on_fail="{on_fail}": there is no such choice. Use "stop" or "warn".')
-        self.on_fail, self.off, self.limits, self.seed = on_fail, tuple(off), named_limits(limits), seed
+        self.on_fail, self.off, self.seed = on_fail, listed("off", off), seed
+        self.limits = named_limits(limits)
         self.stored_reference = stored_reference
         self.guard = GuardCallback() if guard else None
         self.setup: Setup | None = None

@@ -233,8 +233,9 @@ def confirm(keys: list[str], model: str | None) -> int:
 
 
 def recheck(model: str | None, until: str) -> None:
-    """Take over rows from before the judge was held against the chosen sides: where it was not heard nothing
-    changes, nor where it would be heard still. Others are named, to be measured again."""
+    """Take over rows from before the judge was held against the chosen sides. Where it was not heard nothing
+    changes, nor where it would be heard still; an outcome is not judged where it would not be. A gate that
+    would decide by ranking instead is named, to be measured again."""
     from validity_control import gate_control, outcome_control
 
     known: dict[tuple[str, str, int], Row] = {}
@@ -258,10 +259,11 @@ def recheck(model: str | None, until: str) -> None:
             found = known[key]
             for part in parts:
                 part.update(found)
-            told = "heard" if found["chosen_up"] > found["chosen_down"] else "NOT HEARD"
-            print(f"{row['key']}: {found}: {told}", flush=True)
-            if told != "heard":
+            heard = found["chosen_up"] > found["chosen_down"]
+            print(f"{row['key']}: {found}: {'' if heard else 'not '}heard", flush=True)
+            if not heard and gate:
                 continue
+            parts[0]["judged"] = heard
         new = {**row, "code": code_hash(row["method"])}
         rewrite(STORE, [new if one["key"] == row["key"] else one for one in load()])
 

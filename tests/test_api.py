@@ -172,8 +172,11 @@ def test_limits_that_no_config_may_have_are_refused(limits, said, tmp_path):
 def test_fields_and_probes_of_another_type_are_refused():
     with pytest.raises(ProbeError, match=r"--fields: .* is no text"):
         probe.data(ROWS, fields={"prompt": "q"})
-    with pytest.raises(ProbeError, match='off="trial": give a list'):
-        probe.gate(ROWS, off="trial")
+    for call in (lambda: probe.gate(ROWS, off="trial"), lambda: probe.Preflight(off="trial")):
+        with pytest.raises(ProbeError, match='off="trial": give a list'):
+            call()
+    with pytest.raises(ProbeError, match='methods="dpo": give a list'):
+        probe.trial(ROWS, methods="dpo")
     with pytest.raises(ProbeError, match="there are no pairs"):
         probe.data([])
 

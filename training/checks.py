@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from .. import config
 from ..errors import ProbeError
 from ..ranges import check
 from .methods import METHODS, LossConstants, method_of
@@ -33,11 +34,16 @@ def check_options(changes: Mapping[str, Any], loop: Options, held_out: float) ->
 
 
 def check_constants(changes: Mapping[str, Any], stages: Sequence[str]) -> None:
-    """Raises `ProbeError` for a constant of a loss that no stage reads: the run would be one without it."""
+    """Raises `ProbeError` for a constant that no stage's loss reads: the run would be one without it.
+
+    A config file's are for every run below it, and are ignored where they are not read.
+    """
+    origins = config.current().get("origins", {})
     read = {name for stage in stages for name in method_of(stage).constants}
     for constant in fields(LossConstants):
         value, name = changes.get(constant.name), constant.name
-        if value is not None and name not in read:
+        asked_for = origins.get(name, config.ARGUMENT) in (config.FLAG, config.ARGUMENT)
+        if value is not None and asked_for and name not in read:
             who = [method for method, one in METHODS.items() if name in one.constants]
             raise ProbeError(
                 f"--{name.replace('_', '-')} {value}: the loss of {' and '.join(stages)} does not have it. "

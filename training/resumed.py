@@ -24,11 +24,12 @@ FREE = ("resume", "trackers", "log_every")
 
 def claim(
     directory: Path, pairs: Path, recipes: Sequence[Recipe], options: Options, fingerprint: Mapping[str, Any]
-) -> None:
-    """Note which training a directory is given to; with `options.resume` check that it was given to this one:
-    all stages in turn, how they are run, and what on.
+) -> dict[str, Any]:
+    """Note which training a directory is given to; with `options.resume` check that it was given to this one.
 
-    Raises `ProbeError` where it holds another training.
+    Returns what says which it is: all stages in turn, how they are run, and what on. Checkpoints bear it too,
+    since those of a training before it may still be there. Raises `ProbeError` where the directory holds
+    another.
     """
     loop = {key: value for key, value in asdict(options).items() if key not in FREE}
     told = {"stages": [recipe.facts() for recipe in recipes], **loop, **fingerprint}
@@ -41,6 +42,7 @@ def claim(
             print(f"{directory}: nothing to go on from; the training begins.", file=sys.stderr)
         directory.mkdir(parents=True, exist_ok=True)
         write_text(place, json.dumps({PAIRS: str(pairs), **identity}, indent=1) + "\n")
+    return {"training": identity}
 
 
 def _check(directory: Path, identity: Mapping[str, Any]) -> None:

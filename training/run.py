@@ -120,15 +120,14 @@ def train_run(
     recipes = recipes_for(options, session.loaded.facts.get("parameters"), len(train_items), decision)
     # The processes of a run start in different seconds: the first one's place is everyone's.
     directory = exchange(directory, cpu=session.loaded.device.type == "cpu")[0]
-    fingerprint = resume_identity(session, options)
-    claim(directory, source.path, recipes, options.loop, fingerprint)
+    claimed = claim(directory, source.path, recipes, options.loop, resume_identity(session, options))
     plain = session.scorer.proof is not None and session.scorer.proof.plain
     watch = _watch(session, options, held_out, plain)
     trained = train_stages(
         session.loaded, recipes, _material(session, texts, train_items, held_out), options.loop, directory,
         plain=plain,
         checkpointing=options.checkpointing,
-        fingerprint=fingerprint,
+        fingerprint=claimed,
     )  # fmt: skip
     before, after = _held_out_scores(session, trained, pairs, scores, held_out)
     clusters = [item.prompt for item in held_out]

@@ -67,12 +67,11 @@ def train_unpaired(
     replay, watch = (encoded_texts(given, reader.encoder) for given in texts)
     place = exchange(directory, cpu=reader.loaded.device.type == "cpu")[0]
     proof, sha = reader.scorer.proof, sha256_file(path)
-    fingerprint = _fingerprint(options, reader, sha)
-    claim(place, path, recipes, options.loop, fingerprint)
+    claimed = claim(place, path, recipes, options.loop, _fingerprint(options, reader, sha))
     trained = train_stages(
         reader.loaded, recipes, Material(items, held_out, replay, watch), options.loop, place,
         plain=proof is not None and proof.plain, checkpointing=options.checkpointing,
-        fingerprint=fingerprint,
+        fingerprint=claimed,
     )  # fmt: skip
     estimates, rows = unpaired_changes(held_out, _after(trained, reader, held_out), options.alpha)
     run = Run(

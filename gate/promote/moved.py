@@ -76,5 +76,5 @@ def _half(base: Heard, tuned: Heard, first: set[str], part: bool) -> Half:
     fitted = [i for i, prompt in enumerate(base.pair_prompts) if (prompt in first) != part]
     asked = [i for i, prompt in enumerate(base.prompts) if (prompt in first) == part]
     before, after = ([[one.answers[i]] for i in asked] for one in (base, tuned))
-    prompts = ([base.pair_prompts[i] for i in mine], [base.prompts[i] for i in asked])
-    return Half(*sides(fitted), *sides(mine), prompts[0], before, after, prompts[1])
+    of_pairs, of_answers = [base.pair_prompts[i] for i in mine], [base.prompts[i] for i in asked]
+    return Half(*sides(fitted), *sides(mine), of_pairs, before, after, of_answers)

@@ -49,15 +49,17 @@ def contradicting_labels(data: Data, limits: DataLimits) -> CheckResult:
     trusted.
     Source: by definition of a preference.
     """
-    certain = contradictions(data)
-    sure = bool(certain.any())
+    certain, loose = contradictions(data), _contradict(data.columns.keys)
+    sure, alike = bool(certain.any()), int((loose & ~certain).sum())
+    but = "but for case or spacing"
+    more = f", {but}" if not sure else f"; {alike:,} more {but}" if alike else ""
     return counted_check(
         "contradicting_labels",
-        certain if sure else _contradict(data.columns.keys),
+        certain if sure else loose,
         data.columns.lines,
         limits,
         severity="error" if sure else "warning",
-        what="say the opposite of another pair" + ("" if sure else ", but for case or spacing"),
+        what=f"say the opposite of another pair{more}",
         remedy="Decide which label holds, or drop both by --fix." if sure else "Decide which label holds.",
     )
 

@@ -32,7 +32,9 @@ def test_the_config_is_one_that_probe_takes(probe, project):
     assert config.find_config(project).table["model"] == "org/name"
 
 
-@pytest.mark.parametrize("name", ["my pairs.jsonl", "a: b/pairs #1.jsonl", "$(x)/p.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["my pairs.jsonl", "a: b/pairs #1.jsonl", "$(x)/p.jsonl", "data/PAIRS-QUOTED.jsonl"]
+)
 def test_any_name_of_a_file_is_one_word_of_the_workflow(probe, tmp_path, name):
     done = probe("init", "--pairs", name, "--model", "org/name")
     assert done.code == 0, done.err

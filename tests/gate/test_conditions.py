@@ -129,7 +129,7 @@ def test_what_was_not_tested_takes_no_part_in_holms_steps():
 def test_few_prompts_are_those_whose_interval_is_wider_than_wilsons_of_half_as_many(hits, of):
     made = stats.binomtest(hits, of).proportion_ci(0.95, method="wilson")
     for beyond, enough in ((-1e-6, True), (1e-6, False)):
-        ends = made.low - beyond / 2, made.high + beyond / 2
+        ends = float(made.low) - beyond / 2, float(made.high) + beyond / 2
         told = Estimate("length_accuracy", hits / of, *ends, 4 * of, None, "t", "share")
         assert rests_on(told, 2 * of, 0.05) is enough
 

@@ -31,7 +31,7 @@ def test_a_judge_that_is_not_heard_is_said_to_be(more, said):
     assert cells[-1] == said and cells[3:5] == (("3", "32") if row["judged"] else ("–", "–"))
 
 
-@pytest.mark.parametrize(("row", "said"), [(ROW, "of which 3 of 35 would have been a move up"), ({}, "")])
+@pytest.mark.parametrize(("row", "said"), [(ROW, "of which only 3 of 35 would count as moves up"), ({}, "")])
 def test_the_sentence_of_a_trial_says_why(row, said):
     estimates = (
         Estimate("trial_accuracy", 0.9, 0.8, 0.95, 35, 0.001, "t", "share"),

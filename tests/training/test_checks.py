@@ -9,6 +9,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from probe import config
 from probe.cli import app
 from probe.errors import ProbeError
 from probe.pairs.record import Pair
@@ -16,6 +17,7 @@ from probe.ranges import RANGES, SCHEDULES
 from probe.scoring.session import ModelOptions, Source
 from probe.training.checks import check_device, check_options
 from probe.training.guard_records import GuardLimits
+from probe.training.loop import Stage
 from probe.training.plan import Options
 from probe.training.recipes import recipe
 from probe.training.resumed import run_directory
@@ -99,6 +101,26 @@ def test_a_constant_that_no_stage_reads_is_refused(method, given):
     other = {"smoothing": "cdpo", "beta": "sft+dpo", "gamma": "simpo", "nll_weight": "dpo_nll"}[name]
     made = recipes_for(TrainOptions(other, changes=given), 10**8, 64)
     assert getattr(made[-1].constants, name) == given[name]
+
+
+def test_a_constant_of_a_config_file_is_for_the_runs_that_read_it():
+    """`beta` beside the pairs is for the gate and for DPO; `train --method sft` below it is no wrong use."""
+    with config.using({"beta": (0.2, "probe.toml")}):
+        (made,) = recipes_for(TrainOptions("sft", changes={"beta": 0.2}), 10**8, 64)
+    assert made.method == "sft"
+    with config.using({"beta": (0.2, config.FLAG)}), pytest.raises(ProbeError, match=r"--beta 0\.2"):
+        recipes_for(TrainOptions("sft", changes={"beta": 0.2}), 10**8, 64)
+
+
+def test_a_training_does_not_go_on_from_the_one_before_it(tmp_path, tiny_model_dir, monkeypatch):
+    """A new run in an old directory, killed in its first stage: there are checkpoints of another's second."""
+    out = ["--out", str(tmp_path / "run")]
+    assert trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", *out).exit_code == 0
+    monkeypatch.setattr(Stage, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert trained(tmp_path, tiny_model_dir, "--method", "orpo+dpo", *out).exit_code != 0
+    monkeypatch.undo()
+    resumed = trained(tmp_path, tiny_model_dir, "--method", "orpo+dpo", "--resume", *out)
+    assert isinstance(resumed.exception, ProbeError) and "made with other options" in str(resumed.exception)
 
 
 def trained(tmp_path, model, *flags, name="pairs.jsonl"):

@@ -360,6 +360,7 @@ def test_prompts_that_differ_to_the_letter_are_no_certain_contradiction(tmp_path
     again = [*rows, {"prompt": other, **sides[0]}]
     sure = findings(check(write(tmp_path / "q.jsonl", again)))["PB320"]
     assert sure.severity == "error" and set(sure.lines) == {32, 33}
+    assert "; 1 more but for case or spacing" in sure.message
 
 
 def test_command_line(probe, tmp_path: Path) -> None:
