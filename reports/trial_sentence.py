@@ -29,14 +29,22 @@ def would_learn(run: Run) -> str:
 
 
 def _reranks(run: Run) -> str:
-    """What became of the share that the model ranks right: margins may rise where no order changes."""
-    moved = run.estimate("ranking_change")
+    """What became of the share that the model ranks right: margins may rise where no order changes.
+
+    Where samples are not judged it decides a race, and the candidate that is ahead is the one to be told of.
+    """
+    ahead = next((row["method"] for row in details(run, "race") if row["won"] and not row["judged"]), "")
+    raced = run.estimate(f"ranking_change@{ahead}")
+    moved = raced or run.estimate("ranking_change")
     if moved is None or moved.value is None:
         return ""
-    by, low, high = (number(x, "points") for x in (moved.value, moved.low, moved.high))
+    by = ", by the method ahead in the race," if raced else ""
     if float(f"{moved.value:.2f}") == 0:
-        return " and leaves the share ranked right as it was"
-    return f" and changes the share ranked right by {by} [{low}, {high}] percentage points"
+        return f" and{by} leaves the share ranked right as it was"
+    ends = "" if moved.low is None else f" [{number(moved.low, 'points')}, {number(moved.high, 'points')}]"
+    return (
+        f" and{by} changes the share ranked right by {number(moved.value, 'points')}{ends} percentage points"
+    )
 
 
 def _sinks(run: Run) -> str:

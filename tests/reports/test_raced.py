@@ -31,6 +31,34 @@ def test_a_judge_that_is_not_heard_is_said_to_be(more, said):
     assert cells[-1] == said and cells[3:5] == (("3", "32") if row["judged"] else ("–", "–"))
 
 
+@pytest.mark.parametrize(
+    ("ahead", "judged", "said"),
+    [
+        (
+            "sft+dpo",
+            False,
+            "and, by the method ahead in the race, changes the share ranked right by +100 perc",
+        ),
+        ("sft+dpo", True, "and changes the share ranked right by +38 [+19, +59] percentage points"),
+        ("", False, "and changes the share ranked right by +38 [+19, +59] percentage points"),
+    ],
+)
+def test_the_ranking_that_is_told_is_that_which_decided(ahead, judged, said):
+    """SFT then DPO was recommended, and the paragraph told the first candidate's ranking."""
+    estimates = tuple(
+        Estimate(name, value, low, high, 65, None, "t", units)
+        for name, value, low, high, units in (
+            ("trial_accuracy", 1.0, 0.93, 1.0, "share"),
+            ("ranking_change", 0.38, 0.19, 0.59, "share"),
+            ("ranking_change@dpo", 0.38, 0.15, 0.64, "share"),
+            ("ranking_change@sft+dpo", 1.0, None, None, "share"),
+        )
+    )
+    race = [{**ROW, "method": m, "won": m == ahead, "judged": judged} for m in ("dpo", "sft+dpo")]
+    run = Run("trial", "2026-11-28T10:00:00Z", estimates=estimates, details={"race": race})
+    assert said in would_learn(run)
+
+
 @pytest.mark.parametrize(("row", "said"), [(ROW, "of which only 3 of 35 would count as moves up"), ({}, "")])
 def test_the_sentence_of_a_trial_says_why(row, said):
     estimates = (
@@ -38,6 +66,7 @@ def test_the_sentence_of_a_trial_says_why(row, said):
         Estimate("behaviour_judge", 1.0, 0.9, 1.0, 35, 0.001, "t", "share"),
         Estimate("behaviour_up", None, None, None, 35, None, "not judged", "share"),
     )
-    run = Run("trial", "2026-11-28T10:00:00Z", estimates=estimates, details={"race": [row]})
+    race = [row] if row else []
+    run = Run("trial", "2026-11-28T10:00:00Z", estimates=estimates, details={"race": race})
     told = would_learn(run)
     assert said in told and ("is not judged" in told) is bool(row)
