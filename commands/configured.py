@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -86,8 +87,7 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     hints = get_type_hints(function, include_extras=True)
     own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()]
 
-    @functools.wraps(function)
-    def command(**values: Any) -> Any:
+    def run(values: dict[str, Any]) -> Any:
         context, show = values.pop("probe_context"), values.pop("show_config")
         resolved = _resolve(context, values)
         config.activate(resolved)
@@ -98,6 +98,11 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
             ranges.check(name, value, "" if origin == config.FLAG else _place(name, value, origin))
         _check_files(resolved, values)
         return function(**bundled(own, values))
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        # In a context of its own: after it no settings and no protected inputs are left to what runs next.
+        return copy_context().run(run, values)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     extra = [

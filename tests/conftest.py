@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from in_process import *  # noqa: F403
 
+from probe import config, files
 from probe.records import BiasRow, Condition, Decision, Estimate, Finding, Reason, Run, Verdict
 
 # Compiled modules are kept, whatever the shell says: each process that a test starts would compile them anew.
@@ -17,6 +18,16 @@ sys.dont_write_bytecode = False
 
 settings.register_profile("probe", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("probe")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_another_test():
+    """Tests that set a config or protect inputs leave neither behind: reports name what is set."""
+    before = config._active.set(None), files._inputs.set(())
+    yield
+    config._active.reset(before[0])
+    files._inputs.reset(before[1])
+
 
 HOSTILE = "<script>alert(1)</script> \x1b[31mred\x07 \u202etrap\u202c | `tick` \r\nnext & ]]> %0A::error"
 

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from probe import config
 from probe.commands.configured import configured, use_file
 from probe.errors import ProbeError
+from probe.files import writable
 
 
 def make_app() -> typer.Typer:
@@ -144,6 +146,22 @@ def test_outside_the_command_line_nothing_is_set():
     config.activate(config.Config())
     assert config.current() == {"origins": {}}
     assert config.section("gate.limits") == {}
+
+
+def test_a_command_leaves_no_settings_and_no_protected_inputs_to_what_runs_next(tmp_path):
+    """Else the next call from Python reports this command's model as its own, and cannot write its files."""
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 3)
+    from probe.cli import app
+
+    for argv in (
+        ["data", str(pairs)],
+        ["data", str(pairs), "--show-config"],
+        ["data", str(pairs), "--near", "2"],
+    ):
+        assert CliRunner().invoke(app, argv).output
+        assert config.current() == {}
+        assert writable(pairs) == pairs
 
 
 def test_every_real_command_starts_under_a_config(probe, tmp_path):
