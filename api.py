@@ -179,14 +179,15 @@ def trial(
     from .probes.trial.run import trial_in
 
     with pair_file(pairs) as path, model_at_hand(model, tokenizer, how) as loaded:
-        if path.exists() and is_unpaired(path):
+        source = pair_source(path, how)
+        if path.exists() and is_unpaired(path, source.fields):
             given = {
                 **how, "methods": listed("methods", methods), "pairs": most, "samples": samples,
                 "options": options, "learning_rate": learning_rate, "beta": beta, "batch": batch,
                 "method": method,
             }  # fmt: skip
             asked = model_options(model, how, tokenizer)
-            run = answers_tried(path, asked, given, alpha=alpha, seed=seed, steps=steps, loaded=loaded)
+            run = answers_tried(source, asked, given, alpha=alpha, seed=seed, steps=steps, loaded=loaded)
             return result_of(run, out, pairs)
         chosen = trial_options(
             method=method, methods=listed("methods", methods), most=most, steps=steps, samples=samples,
@@ -246,13 +247,14 @@ def gate(
             return result_of(gate_saved(path, judging, measured), out, pairs)
         with model_at_hand(model, tokenizer, how) as loaded:
             asked = model_options(model, how, tokenizer)
-            if path.exists() and is_unpaired(path):
+            source = pair_source(path, how)
+            if path.exists() and is_unpaired(path, source.fields):
                 given = {
                     **how, "levers": levers, "baseline": baseline, "budget": budget, "goal": goal,
                     "device_memory": device_memory, "one_stage": one_stage, "full": full, "bound": bound,
                     "beta": beta, "trial_pairs": trial_pairs, "thorough": thorough,
                 }  # fmt: skip
-                run = gate_answers(path, asked, judging, given, seed=seed, off=left_out, loaded=loaded)
+                run = gate_answers(source, asked, judging, given, seed=seed, off=left_out, loaded=loaded)
                 return result_of(run, out, pairs)
             check_asked(budget, device_memory)
             session = session_of(path, model, tokenizer, seed, how, loaded, served=True)

@@ -15,8 +15,9 @@ TERMS: dict[str, str] = {
     "rejected": "The response of a pair that training is to make less likely.",
     "logp": "Logarithm of the probability that the model gives to a token or a response, in nats; 0 is "
     "certainty.",
-    "gap": "Mean log-probability per token of the chosen response minus that of the rejected one, in nats "
-    "per token. Above 0 the model prefers the chosen response already.",
+    "gap": "Mean log-probability per token of the chosen response minus that of the rejected one (of answers "
+    "with a label: of wanted minus unwanted ones), in nats per token. Above 0 the model prefers the chosen "
+    "response already.",
     "gap sum": "The gap with log-probabilities summed over the response instead of averaged, in nats. It "
     "favours the shorter response.",
     "gap byte": "The gap per UTF-8 byte of the text, so that models with different tokenizers can be "
@@ -47,7 +48,7 @@ TERMS: dict[str, str] = {
     "mean over pairs.",
     # How sure a number is.
     "n": "How many pairs, or other items, the number rests on.",
-    "95% ci": "Confidence interval: measured again on other pairs of the same kind, such an interval "
+    "95% ci": "Confidence interval: measured again on other data of the same kind, such an interval "
     "contains the true value in 95 of 100 cases. At another --alpha the report's intervals have that "
     "level.",
     "p": "Probability of a result at least this far from the null hypothesis, if the null hypothesis were "
@@ -61,7 +62,7 @@ TERMS: dict[str, str] = {
     "name": "The name of the estimate, as in run.json.",
     "method": "In a table of estimates: how the interval was computed. Elsewhere: the training method.",
     "bound": "Half-width of the zone around 0 in which a gap counts as neutral, in nats per token.",
-    "group": "The subset of the pairs that a row speaks of; `all` is the whole file.",
+    "group": "The part of the file that a row speaks of; `all` is the whole file.",
     "nats": "Unit of log-probability: one nat is a factor of e ≈ 2.72 in probability.",
     "nats/token": "Nats divided by the tokens of the response.",
     "nats/byte": "Nats divided by the UTF-8 bytes of the response.",
@@ -250,6 +251,7 @@ TERMS: dict[str, str] = {
     "lever": "A way to change the model's behaviour: a system prompt, examples, steering, or training.",
     "how": "How the lever is applied.",
     # Rows and costs.
+    "file": "The measured file.",
     "line": "The line of the pair in its file.",
     "lines": "Lines of pairs that show it best.",
     "id": "The pair's own id, or its line where it has none.",

@@ -69,6 +69,7 @@ def gate(
     from ..pairs.unpaired import is_unpaired
     from ..probes.gated import GateRequest, extent
     from ..reports.emit import emit, parse_formats
+    from ..scoring.source import Source
 
     parse_formats(format)
     off, effort = extent(off, thorough=thorough, quick=quick)
@@ -78,21 +79,19 @@ def gate(
     )  # fmt: skip
     if is_run(path):
         return _judged_again(path, judging, levers, format, out, everything)
-    if is_unpaired(path):
+    if is_unpaired(path, parse_fields(fields)):
         given = {
-            "fields": fields, "sides": sides, "skip_bad": skip_bad, "plan": plan, "levers": levers,
+            "sides": sides, "plan": plan, "levers": levers,
             "baseline": baseline, "budget": budget, "device_memory": device_memory, "goal": goal,
             "one_stage": one_stage, "full": full, "bound": bound, "beta": beta, "trial_pairs": trial_pairs,
             "thorough": thorough,
         }  # fmt: skip
-        run = gate_answers(path, how, judging, given, seed=seed, off=off)
+        run = gate_answers(Source.of(path, fields, sides, skip_bad), how, judging, given, seed=seed, off=off)
         emit(run, format, out)
         return run.verdict.exit_code
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
     check_asked(budget, device_memory)
-    from ..scoring.session import Source
-
     source = Source.of(path, fields, sides, skip_bad)
     request = GateRequest(
         source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort, judging.limits

@@ -64,13 +64,14 @@ def trial(
     if by != "difficulty":
         raise ProbeError(f"--by {by}: a trial ranks pairs by their difficulty. Use --by difficulty.")
     candidates = tuple(part.strip() for part in methods.split(",")) if methods else ()
-    if is_unpaired(pairs):
+    source = Source.of(pairs, fields, sides, skip_bad)
+    if is_unpaired(pairs, source.fields):
         given = {
             "method": method, "methods": methods, "pairs": most, "samples": samples, "proxy": proxy,
-            "export_trimmed": export_trimmed, "fields": fields, "sides": sides, "skip_bad": skip_bad,
+            "export_trimmed": export_trimmed, "sides": sides,
             "learning_rate": learning_rate, "beta": beta, "batch": batch,
         }  # fmt: skip
-        answers = answers_tried(pairs, how, given, alpha=alpha, seed=seed, steps=steps)
+        answers = answers_tried(source, how, given, alpha=alpha, seed=seed, steps=steps)
         emit(answers, format, out, everything=everything)
         return
     chosen = trial_options(
@@ -78,7 +79,6 @@ def trial(
         learning_rate=learning_rate, beta=beta, batch=batch, alpha=alpha, seed=seed,
         every=export_trimmed is not None,
     )  # fmt: skip
-    source = Source.of(pairs, fields, sides, skip_bad)
     run = trial_run(source, replace(how, model=proxy or how.model), chosen)
     if proxy:
         run = replace(run, inputs={**run.inputs, "proxy_for": how.model or "embedded"})

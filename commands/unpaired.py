@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +12,14 @@ from ..errors import ProbeError
 from ..scoring.options import ModelOptions
 from . import bundles, options
 
+if TYPE_CHECKING:
+    from ..scoring.source import Source
+
 
 def unpaired(
     answers: Annotated[Path, typer.Argument(help="Answers: prompt, completion, label.")],
+    fields: Annotated[str | None, typer.Option(help="Field names, as completion=answer,label=good.")] = None,
+    skip_bad: options.SkipBad = False,
     how: bundles.LoadingOptions = ModelOptions(),
     to: Annotated[Path | None, typer.Option(help="Write the pairs in it; must not exist.")] = None,
     read_only: Annotated[bool, typer.Option("--no-model", help="Check the answers; load no model.")] = False,
@@ -31,23 +36,26 @@ def unpaired(
     from ..gate.whole import answers_decided
     from ..probes.unpaired.told import UnpairedOptions
     from ..reports.emit import emit, parse_formats
+    from ..scoring.source import Source
 
     parse_formats(format)
     if to is not None and to.exists():
         raise ProbeError(f"{to}: exists, and nothing is overwritten. Choose another name with --to.")
-    run = answers_decided(answers, how, UnpairedOptions(not read_only, alpha, seed, trial_steps))
+    source = Source.of(answers, fields, None, skip_bad)
+    run = answers_decided(source, how, UnpairedOptions(not read_only, alpha, seed, trial_steps))
     if to is not None:
-        _write_pairs(answers, to)
+        _write_pairs(source, to)
     emit(run, format, out)
 
 
-def _write_pairs(answers: Path, to: Path) -> None:
+def _write_pairs(source: Source, to: Path) -> None:
     from ..files import write_text
     from ..pairs.unpaired import pair_of_answers, pairs_in, read_unpaired
 
-    rows = [pair_of_answers(*pair) for pair in pairs_in(read_unpaired(answers))]
+    read = read_unpaired(source.path, source.fields, skip_bad=source.skip_bad)
+    rows = [pair_of_answers(*pair) for pair in pairs_in(read.rows)]
     if not rows:
         raise ProbeError(
-            f"{answers}: no prompt has different answers of both labels, so there are no pairs to write."
+            f"{source.path}: no prompt has different answers of both labels, so there are no pairs to write."
         )
     write_text(to, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -104,10 +104,8 @@ def _measured(request: GateRequest) -> Run:
     judging = ("alpha", "bound", "minimum_n", "inconclusive", "goal", "one_stage")
     chosen = {name: own[name] for name in judging if name in own}
     options = from_config(full=request.full, **chosen)
-    if is_unpaired(request.source.path):
-        return gate_answers(
-            request.source.path, request.how, options, {}, seed=request.seed, off=off & {"trial"}
-        )
+    if is_unpaired(request.source.path, request.source.fields):
+        return gate_answers(request.source, request.how, options, {}, seed=request.seed, off=off & {"trial"})
     measured, _ = run_probes(dataclasses.replace(request, off=off, limits=options.limits, **reach))
     origins = {**measured.config.get("origins", {}), **dict.fromkeys(own, "config file")}
     noted = dataclasses.replace(measured, config={**measured.config, **own, "origins": origins})

@@ -33,8 +33,8 @@ def judged_unpaired(
     own, unwanted = limits or {}, run.details["unpaired"]["unwanted"]
     asked = [
         ("surface_accuracy", own.get("surface_accuracy", TRIVIAL), "PB362", True),
-        ("signal_accuracy", own.get("signal_accuracy", LEARNABLE), "PB240", False),
-        ("trial_gap_change", 0.0 if unwanted else False, "PB501", False),  # SFT has no such trial
+        ("signal_accuracy", own.get("signal_accuracy", LEARNABLE), "PB363", False),
+        ("trial_gap_change", 0.0 if unwanted else False, "PB364", False),  # SFT has no such trial
     ]
     held = {
         name: _held(name, run.estimate(name), float(limit), code, minimum_n, below=below)
@@ -99,15 +99,39 @@ def _decided(run: Run, labels: Condition, held: Mapping[str, Condition]) -> Deci
     if not run.details["unpaired"]["unwanted"]:
         return _decision("sft", "PB360", "there are wanted answers alone")
     if found := failed.get("signal_accuracy"):
-        return _decision("do-not-train", found.code, f"the model's states tell the labels, {_told(found)}")
+        return labels_not_in_states(found)
     if found := failed.get("trial_gap_change"):
-        assert found.measured is not None
-        text = f"a short KTO run moves unseen answers the wrong way ({found.measured.value:+.3f} nats/token)"
-        return _decision("do-not-train", found.code, text)
+        return moved_the_wrong_way(found)
     surface = run.estimate("surface_accuracy")
     if surface is None or surface.value is None:
         return None
     return _decision("kto", "PB362", f"both labels, not told apart by the surface ({surface.value:.0%})")
+
+
+def labels_not_in_states(failed: Condition) -> Decision:
+    """PB363 labels not in the states: the frozen model's states do not tell wanted from unwanted answers.
+
+    Means: the balanced accuracy of a linear classifier of the states over the answer, prompt included, is
+    shown to stay below {LEARNABLE:.0%} in folds that share no prompt.
+    Why: what KTO is to learn has to be there to be read; of pairs, below it preference training memorises.
+    Do: do not train on these answers. Collect clearer ones; SFT if the wanted answers alone are to be learnt.
+    Source: the limit is that of pairs (PB240, docs/validity.md); for unpaired data it was not validated.
+    """
+    return _decision("do-not-train", "PB363", f"the model's states tell the labels, {_told(failed)}")
+
+
+def moved_the_wrong_way(failed: Condition) -> Decision:
+    """PB364 trial on answers: a short KTO run does not widen the gap of wanted over unwanted answers.
+
+    Means: half of the prompts was trained on and the other half scored before and after; the condition fails
+    where the whole interval of the gap's change lies below 0, and is open where it holds 0.
+    Why: a full run goes on in the direction of its first steps.
+    Do: check the labels, or collect more and clearer answers. If only the wanted ones are to be learnt, SFT.
+    Source: the sign of an interval by prompt; how it forecasts full runs was not measured.
+    """
+    assert failed.measured is not None
+    text = f"a short KTO run moves unseen answers the wrong way ({failed.measured.value:+.3f} nats/token)"
+    return _decision("do-not-train", "PB364", text)
 
 
 def _told(failed: Condition) -> str:

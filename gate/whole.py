@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
 from ..pairs.formats import fingerprint
+from ..pairs.unpaired import refuse_for_answers
 from ..probes.gated import GateRequest
 from ..records import Finding, Run
 from ..runs import read_from
@@ -29,17 +30,17 @@ if TYPE_CHECKING:
     from ..probes.unpaired.told import UnpairedOptions
     from ..scoring.model import LoadedModel
     from ..scoring.session import Session
+    from ..scoring.source import Source
 
 TRIAL_STEPS = 12  # of KTO, on unpaired answers
 # Options that are for pairs, with their defaults.
-READS_PAIRS = {"fields": None, "sides": None, "skip_bad": False}
 GATES_PAIRS: Mapping[str, Any] = {
-    **READS_PAIRS, "plan": False, "levers": None, "baseline": None, "budget": None, "device_memory": None,
+    "sides": None, "plan": False, "levers": None, "baseline": None, "budget": None, "device_memory": None,
     "off": frozenset(), "goal": "auto", "one_stage": False, "full": False, "bound": BOUND, "beta": 0.1,
     "trial_pairs": 128, "thorough": False,
 }  # fmt: skip
 TRIES_PAIRS: Mapping[str, Any] = {
-    **READS_PAIRS, "methods": None, "pairs": 128, "samples": 2, "proxy": None, "export_trimmed": None,
+    "sides": None, "methods": None, "pairs": 128, "samples": 2, "proxy": None, "export_trimmed": None,
     "learning_rate": None, "beta": None, "batch": None, "options": None,
 }  # fmt: skip
 
@@ -59,7 +60,7 @@ def gate_pairs(
 
 
 def gate_answers(
-    path: Path, how: ModelOptions, judging: GateOptions, given: Mapping[str, Any], *, seed: int,
+    source: Source, how: ModelOptions, judging: GateOptions, given: Mapping[str, Any], *, seed: int,
     off: frozenset[str], loaded: LoadedModel | None = None,
 ) -> Run:  # fmt: skip
     """The judged run on answers with a label each, of whose probes the trial can be off.
@@ -68,14 +69,14 @@ def gate_answers(
     """
     from ..probes.unpaired.told import UnpairedOptions
 
-    _refuse(path, {**given, "off": off - {"trial"}}, GATES_PAIRS)
+    refuse_for_answers(source.path, {**given, "off": off - {"trial"}}, GATES_PAIRS)
     steps = 0 if "trial" in off else TRIAL_STEPS
     options = UnpairedOptions(alpha=judging.alpha, seed=seed, trial_steps=steps)
-    return _judged_answers(answers_decided(path, how, options, loaded), judging)
+    return _judged_answers(answers_decided(source, how, options, loaded), judging)
 
 
 def answers_tried(
-    path: Path, how: ModelOptions, given: Mapping[str, Any], *, alpha: float, seed: int, steps: int,
+    source: Source, how: ModelOptions, given: Mapping[str, Any], *, alpha: float, seed: int, steps: int,
     loaded: LoadedModel | None = None,
 ) -> Run:  # fmt: skip
     """A short KTO run on answers with a label each, with all that is measured before it.
@@ -86,30 +87,20 @@ def answers_tried(
 
     if (method := given.get("method")) not in ("dpo", "kto"):
         raise ProbeError(
-            f"{path}: answers with a label each, which a trial trains on by kto, and --method is {method}. "
-            "Leave it out, or make pairs: `probe unpaired FILE --to PAIRS`."
+            f"{source.path}: answers with a label each, which a trial trains on by kto, and --method is "
+            f"{method}. Leave it out, or make pairs: `probe unpaired FILE --to PAIRS`."
         )
-    _refuse(path, given, TRIES_PAIRS)
-    return answers_decided(path, how, UnpairedOptions(alpha=alpha, seed=seed, trial_steps=steps), loaded)
-
-
-def _refuse(path: Path, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Raises `ProbeError` for the first option for pairs alone that is not at its default."""
-    for name, default in defaults.items():
-        if given.get(name) not in (None, (), default):
-            told = "--no-PROBE but --no-trial" if name == "off" else f"--{name.replace('_', '-')}"
-            raise ProbeError(
-                f"{path}: answers with a label each, for which {told} does nothing. Leave it out."
-            )
+    refuse_for_answers(source.path, given, TRIES_PAIRS)
+    return answers_decided(source, how, UnpairedOptions(alpha=alpha, seed=seed, trial_steps=steps), loaded)
 
 
 def answers_decided(
-    path: Path, how: ModelOptions, options: UnpairedOptions, loaded: LoadedModel | None = None
+    source: Source, how: ModelOptions, options: UnpairedOptions, loaded: LoadedModel | None = None
 ) -> Run:
     """What `probe unpaired` measures of answers, with a decision and no verdict."""
     from ..probes.unpaired.run import measure_unpaired
 
-    run = measure_unpaired(path, how, options, loaded)
+    run = measure_unpaired(source, how, options, loaded)
     return replace(run, decision=judged_unpaired(run).decision)
 
 
@@ -131,7 +122,7 @@ def with_changed_pairs(run: Run) -> Run:
 def changed_pairs(facts: Mapping[str, Any]) -> Finding | None:
     """PB708 pairs have changed: the file is not the one that was measured.
 
-    Means: the pair file that the run names is there, and its content is another one than the run's.
+    Means: the file of pairs or answers that the run names is there, and its content is another than then.
     Why: a saved run is judged by what was measured then. It says nothing of the file as it is now.
     Do: measure again: `probe gate PAIRS`.
     Source: SHA-256 of the file, then and now.
@@ -139,7 +130,7 @@ def changed_pairs(facts: Mapping[str, Any]) -> Finding | None:
     path, then = facts.get("path"), facts.get("sha256")
     if not isinstance(path, str) or not isinstance(then, str) or fingerprint(Path(path)) in (None, then):
         return None
-    text = f"{path} has changed since it was measured: this judges the pairs as they were then"
+    text = f"{path} has changed since it was measured: this judges what it held then"
     return Finding("PB708", "warning", text, "Measure again: `probe gate PAIRS`.")
 
 

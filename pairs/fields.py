@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ..errors import ProbeError
 
 PAIR_FIELDS = ("prompt", "chosen", "rejected", "id", "group", "system", "input")
+SIDE_FIELDS = ("chosen", "rejected")
+ANSWER_FIELDS = ("completion", "label")  # what an answer with a label has in place of two sides
 BESIDE = ("system", "input")  # read only where they are mapped
 
 
@@ -24,13 +26,14 @@ def parse_fields(text: str | None) -> dict[str, str]:
         name, separator, field = (word.strip() for word in part.partition("="))
         if not (name or separator):
             continue
-        if name not in PAIR_FIELDS or not separator:
+        if name not in (*PAIR_FIELDS, *ANSWER_FIELDS) or not separator:
             raise ProbeError(
-                f"--fields: {part.strip()!r} is not a mapping. Write {'|'.join(PAIR_FIELDS)}=FIELD."
+                f"--fields: {part.strip()!r} is not a mapping. Write {'|'.join(PAIR_FIELDS)}=FIELD, of "
+                f"answers with a label {'|'.join(ANSWER_FIELDS)}=FIELD."
             )
         if name in fields:
             raise ProbeError(f'--fields: "{name}" is mapped twice. Map each name once.')
-        if not field and name in ("chosen", "rejected", *BESIDE):
+        if not field and name in (*SIDE_FIELDS, *ANSWER_FIELDS, *BESIDE):
             raise ProbeError(f'--fields: "{name}" needs a field. Write {name}=FIELD.')
         fields[name] = field
     return fields
@@ -68,7 +71,29 @@ class FieldNames:
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> FieldNames:
-        """From a mapping such as `parse_fields` gives; names it lacks are the row's own."""
+        """From a mapping such as `parse_fields` gives; names it lacks are the row's own.
+
+        Raises `ProbeError` for one that answers alone have.
+        """
+        if strange := [name for name in ANSWER_FIELDS if name in fields]:
+            raise ProbeError(
+                f'--fields: "{strange[0]}" is for answers with a label each (`probe unpaired`), and this '
+                "reads pairs. Map chosen=FIELD and rejected=FIELD."
+            )
         names = {name: fields.get(name, "" if name in BESIDE else name) for name in PAIR_FIELDS}
         mapped = frozenset(name for name, field in fields.items() if field)
         return cls(**names, mapped=mapped, used=frozenset(names.values()))
+
+    @classmethod
+    def of_answers(cls, fields: Mapping[str, str]) -> FieldNames:
+        """Those of answers with a label each, whose one text stands for both sides.
+
+        Raises `ProbeError` for one that pairs alone have.
+        """
+        if strange := [name for name in SIDE_FIELDS if name in fields]:
+            raise ProbeError(
+                f'--fields: "{strange[0]}" is a side of pairs, and this reads answers with a label each. '
+                "Map completion=FIELD and label=FIELD."
+            )
+        own = {name: field for name, field in fields.items() if name not in ANSWER_FIELDS}
+        return cls.of({**own, **dict.fromkeys(SIDE_FIELDS, fields.get("completion", "completion"))})

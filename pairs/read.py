@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -71,16 +71,21 @@ class Reading:
         return pair
 
     def _finish(self) -> None:
-        if self.bad and not (self.skip_bad and self.n):
-            if len(self.bad) > 1 and not self.n and len({bad.reason for bad in self.bad}) == 1:
-                raise ProbeError(f"{self.path}: all {len(self.bad)} rows: {self.bad[0].reason}")
-            shown = [f"{self.path}:{line}: {reason}" for line, reason in self.bad[:BAD_LINES_SHOWN]]
-            more = len(self.bad) - len(shown)
-            if more:
-                shown.append(f"{self.path}: and {more} more bad lines. --skip-bad goes on without them.")
-            raise ProbeError(*shown)
+        if not (self.skip_bad and self.n):
+            refuse_bad(self.path, self.bad, self.n)
         if not self.n:
             raise ProbeError(f"{self.path}: holds no pairs. Write one JSON object per line.")
+
+
+def refuse_bad(path: Path, bad: Sequence[BadLine], good: int) -> None:
+    """Raises `ProbeError` with the bad lines of a file, if there are any beside its `good` ones."""
+    if len(bad) > 1 and not good and len({line.reason for line in bad}) == 1:
+        raise ProbeError(f"{path}: all {len(bad)} rows: {bad[0].reason}")
+    shown = [f"{path}:{line}: {reason}" for line, reason in bad[:BAD_LINES_SHOWN]]
+    if more := len(bad) - len(shown):
+        shown.append(f"{path}: and {more} more bad lines. --skip-bad goes on without them.")
+    if shown:
+        raise ProbeError(*shown)
 
 
 class _Ids:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError
-from .fields import FieldNames
-from .formats import is_table, rows_of
-from .read import BAD_LINES_SHOWN
+from .fields import ANSWER_FIELDS, SIDE_FIELDS, FieldNames
+from .formats import fingerprint, is_table, rows_of
+from .read import BadLine, refuse_bad
 from .record import Content, Pair, text_of
 from .rows import BadRow, pair_of
 
-ANSWER_FIELDS = ("prompt", "completion", "label")
+NEEDED = ", ".join(("prompt", *ANSWER_FIELDS))
+FIRST_ROWS = 100  # of which the first that can be decoded says what the file holds
 # A trainer takes 1 and 0 for true and false, and a table's reader makes either of such cells.
 CELLS = {"true": True, "false": False, "1": True, "0": False}
-ANSWER_NAMES = FieldNames.of({"chosen": "completion", "rejected": "completion"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,62 +38,99 @@ class UnpairedAnswer:
         return text_of(self.prompt)
 
 
-def is_unpaired(path: Path) -> bool:
-    """Whether the first row of a file holds an answer with a label in place of two sides."""
-    for _, row in islice(rows_of(path), 1):
-        return unpaired_row(row)
-    return False
+@dataclass(frozen=True, slots=True)
+class ReadAnswers:
+    """The answers of a file, in its order, and the lines that were left out."""
+
+    path: Path
+    rows: Sequence[UnpairedAnswer]
+    bad: Sequence[BadLine] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """What a run keeps of the file."""
+        return {
+            "path": str(self.path),
+            "sha256": fingerprint(self.path),
+            "n": len(self.rows),
+            "dropped": len(self.bad),
+            "dropped_lines": [bad.line for bad in self.bad[:100]],
+            "unit": "answer",
+        }
+
+
+def is_unpaired(path: Path, fields: Mapping[str, str] | None = None) -> bool:
+    """Whether a file holds answers with a label: the user maps their fields, or a row has them."""
+    if fields and {*SIDE_FIELDS, *ANSWER_FIELDS} & fields.keys():
+        return not set(SIDE_FIELDS) & fields.keys()
+    rows = (row for _, row in islice(rows_of(path), FIRST_ROWS) if not isinstance(row, BadRow))
+    return unpaired_row(next(rows, None))
+
+
+def refuse_for_answers(path: Path, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raises `ProbeError` for the first option for pairs alone that is not at its default."""
+    for name, default in defaults.items():
+        if given.get(name) not in (None, (), default):
+            told = "--no-PROBE but --no-trial" if name == "off" else f"--{name.replace('_', '-')}"
+            raise ProbeError(
+                f"{path}: answers with a label each, for which {told} does nothing. Leave it out."
+            )
 
 
 def unpaired_row(row: Any) -> bool:
     """Whether a decoded row is one of unpaired data."""
-    return isinstance(row, Mapping) and {"completion", "label"} <= row.keys() and "chosen" not in row
+    return isinstance(row, Mapping) and {*ANSWER_FIELDS} <= row.keys() and "chosen" not in row
 
 
-def read_unpaired(path: Path) -> list[UnpairedAnswer]:
-    """The answers of a file, in its order. Raises `ProbeError` with the lines that hold none."""
+def read_unpaired(
+    path: Path, fields: Mapping[str, str] | None = None, *, skip_bad: bool = False
+) -> ReadAnswers:
+    """The answers of a file; `fields` maps their names to the file's own (`parse_fields`).
+
+    Raises `ProbeError` with the lines that hold none, unless `skip_bad` and there are others.
+    """
     answers: list[UnpairedAnswer] = []
-    bad: list[str] = []
+    bad: list[BadLine] = []
     cells = CELLS if is_table(path) else {}
+    names, label = FieldNames.of_answers(fields or {}), (fields or {}).get("label", "label")
     for line, row in rows_of(path):
         try:
-            answers.append(_answer(row, line, cells))
+            answers.append(_answer(row, line, names, label, cells))
         except BadRow as error:
-            bad.append(f"{path}:{line}: {error}")
-    if bad:
-        more = (
-            [f"{path}: and {len(bad) - BAD_LINES_SHOWN} more bad lines."]
-            if len(bad) > BAD_LINES_SHOWN
-            else []
-        )
-        raise ProbeError(*bad[:BAD_LINES_SHOWN], *more)
+            bad.append(BadLine(line, str(error)))
+    if not (skip_bad and answers):
+        refuse_bad(path, bad, len(answers))
     if not answers:
-        raise ProbeError(
-            f"{path}: holds no answers. Write one object with {', '.join(ANSWER_FIELDS)} per line."
-        )
-    return answers
+        raise ProbeError(f"{path}: holds no answers. Write one object with {NEEDED} per line.")
+    return ReadAnswers(path, answers, bad)
 
 
-def _answer(row: Any, line: int, cells: Mapping[str, bool]) -> UnpairedAnswer:
+def _answer(row: Any, line: int, names: FieldNames, label: str, cells: Mapping[str, bool]) -> UnpairedAnswer:
     if isinstance(row, BadRow):
         raise row
-    if isinstance(row, Mapping) and "completion" not in row:
-        there = ", ".join(map(repr, row))
-        needed = ", ".join(ANSWER_FIELDS)
-        raise BadRow(
-            f'no "completion" (there: {there}). Write an object with {needed} per line, and no pairs.'
-        )
-    wanted = _wanted(row.get("label"), cells) if isinstance(row, Mapping) else None
-    pair = pair_of(row, line, ANSWER_NAMES)
+    if isinstance(row, Mapping):
+        _check_fields(row, names.chosen, label)
+    wanted = _wanted(row.get(label), label, cells) if isinstance(row, Mapping) else None
+    pair = pair_of(row, line, names)
     return UnpairedAnswer(pair.id, pair.prompt, pair.chosen, bool(wanted), pair.group, line)
 
 
-def _wanted(label: Any, cells: Mapping[str, bool]) -> bool:
+def _check_fields(row: Mapping[Any, Any], completion: str, label: str) -> None:
+    """Raises `BadRow` where the row lacks the answer or its label."""
+    for name, field in zip(ANSWER_FIELDS, (completion, label), strict=True):
+        if field in row:
+            continue
+        remedy = f"Map it with --fields {name}=FIELD."
+        if set(SIDE_FIELDS) <= row.keys():
+            remedy = f"Write an object with {NEEDED} per line, and no pairs."
+        raise BadRow(f'no "{field}" (there: {", ".join(map(repr, row)) or "none"}). {remedy}')
+
+
+def _wanted(label: Any, field: str, cells: Mapping[str, bool]) -> bool:
     """What a label says; that of a table's cell is in `cells`. Raises `BadRow` for one that says neither."""
     wanted = cells.get(label.lower()) if isinstance(label, str) else label
     if not isinstance(wanted, int) or wanted not in (0, 1):
         marks = "" if cells else ", without quotes"
-        raise BadRow(f'"label" is {label!r}. Write true for a wanted answer, false for another{marks}.')
+        raise BadRow(f'"{field}" is {label!r}. Write true for a wanted answer, false for another{marks}.')
     return bool(wanted)
 
 

@@ -18,6 +18,12 @@ METHOD_WORDS = {
     "orpo": "train by ORPO, in one stage",
     "sft+dpo": "train in two stages, SFT and then DPO",
 }
+# Of answers with a label each, where that is another sentence.
+ANSWER_WORDS = {
+    "do-not-train": "do not train on these answers",
+    "fix-data": "correct the file of answers before any training",
+    "sft": "train by SFT on the wanted answers",
+}
 SET_UP = "do not train with this set-up"  # where the arithmetic fails, whatever the pairs are
 METHOD_NAMES = re.compile(r"\b(?:sft|dpop?|cdpo|orpo|ipo|kto|simpo|nll|ppo|grpo)\b", re.IGNORECASE)
 TRAINS = re.compile(r"\b(?:train|tuning|epoch|loss|lora)\b", re.IGNORECASE)
@@ -27,11 +33,12 @@ DESIGNED = "a fact of the design, where each side states a belief in its own wor
 PREFERS_REJECTED = "PB120"  # what a decision not to train rests on where a belief does not turn
 
 
-def in_words(decision: Decision) -> str:
-    """A decision as an instruction: `do not train on these pairs`."""
+def in_words(decision: Decision, of: str = "pair") -> str:
+    """A decision as an instruction: `do not train on these pairs`, or answers, as `of` says."""
     if not decision.stages and decision.reasons and decision.reasons[0].code.startswith("PB0"):
         return SET_UP
-    return METHOD_WORDS.get(decision.method, f"train by {decision.method}")
+    words = {**METHOD_WORDS, **(ANSWER_WORDS if of == "answer" else {})}
+    return words.get(decision.method, f"train by {decision.method}")
 
 
 def lowered(text: str) -> str:

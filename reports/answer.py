@@ -17,6 +17,7 @@ from .headline import headline
 from .next_step import next_command
 from .side_by_side import differences_told, gaps_told
 from .trial_sentence import would_learn
+from .view import unit
 
 MOST_SENTENCES = 4
 Sentence = Callable[[Run], str]
@@ -80,7 +81,7 @@ DIAGNOSIS_WORDS = {
     "numerics": "broken by its arithmetic: numbers were not finite or not possible",
     "diverged": "diverging",
     "stuck": "stuck: it learned nothing that the log shows",
-    "overfit": "overfitting: held-out pairs got worse while the training pairs got better",
+    "overfit": "overfitting: it got worse on held-out data while it got better on the training data",
     "saturated": "saturated: it had nothing left to learn",
     "displaced": "lowering the chosen side along with the rejected one",
 }
@@ -110,7 +111,7 @@ def _after(run: Run) -> str:
     low, high = rows[0].get("low"), rows[0].get("high")
     sure = "" if low is None or high is None or low <= 0 <= high else ", beyond chance"
     moved = f"from {rows[0]['before']:+.2f} to {rows[0]['after']:+.2f} nats/token".replace("-", "−")
-    return f"The gap of the held-out pairs went {moved}{sure or ', which may be chance'}."
+    return f"The gap of the held-out {unit(run)}s went {moved}{sure or ', which may be chance'}."
 
 
 def _settled(run: Run) -> str:

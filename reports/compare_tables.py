@@ -48,7 +48,7 @@ def _drawn(r: Mapping[str, Any]) -> tuple[float | None, float | None, float | No
 def runs(run: Run) -> Table:
     """The runs of a comparison, one a row, with their own gaps."""
     columns = (
-        Column("run"), Column("model"), Column("pairs", drop=2), Column("n", "right", drop=4),
+        Column("run"), Column("model"), Column("file", drop=2), Column("n", "right", drop=4),
         Column("gap", "right"), Column("95% CI", drop=3), Column("", "plot"), Column("verdict", drop=1),
         Column("apart by", "note"),
     )  # fmt: skip

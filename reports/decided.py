@@ -16,6 +16,7 @@ from .advice import in_words, lowered, methods, own
 from .next_step import failing, trains
 from .sentences import SEPARABLE, apart_told, deciding_fault
 from .view import condition_name as name
+from .view import unit
 
 EVIDENCE = re.compile(r"evidence: (\w+)$")
 
@@ -44,7 +45,7 @@ def _refused(run: Run, decision: Decision) -> str:
         return ""
     remedies = {f.code: f.remedy.rstrip(".") for f in run.findings if methods(f.remedy) <= own(run)}
     remedy = next((remedies[c.code] for c in failed if remedies.get(c.code)), "")
-    first = in_words(decision)
+    first = in_words(decision, unit(run))
     text = f"{first[:1].upper()}{first[1:]}, because {_standing(run)}"
     return f"{text}; instead: {lowered(remedy)}." if remedy else f"{text}."
 
@@ -54,14 +55,14 @@ def instruction(run: Run) -> str:
     if run.decision is None:
         return ""
     held = run.command == "gate" and run.decision.stages and not trains(run)
-    return NOT_YET if held else in_words(run.decision)
+    return NOT_YET if held else in_words(run.decision, unit(run))
 
 
 def _first(run: Run, decision: Decision) -> str:
     """The instruction, and where it holds back why, and what the method would be."""
     words = instruction(run)
     if words == NOT_YET:
-        words = f"{words}, since {_standing(run)}; once that is settled, {in_words(decision)}"
+        words = f"{words}, since {_standing(run)}; once that is settled, {in_words(decision, unit(run))}"
     return f"{words[:1].upper()}{words[1:]}"
 
 

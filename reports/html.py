@@ -33,6 +33,7 @@ from .view import (
     reproduce,
     sides,
     subject,
+    unit,
 )
 
 HERE = Path(__file__).parent
@@ -102,7 +103,7 @@ def _context(run: Run) -> dict[str, Any]:
         "next_parts": command_parts(run.next) if run.next else [],
         "show_any": show_command(run, "LINE") or "",
         "title_text": _title_text(run),
-        "decided": in_words(run.decision) if run.decision else "",
+        "decided": in_words(run.decision, unit(run)) if run.decision else "",
         "sides": sides(run),
         "tables": {table.key: table for table in tables.tables(run)},
         "sections": [table.key for table in probe_tables(run)],
@@ -188,7 +189,7 @@ def _metadata(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     environment.pop("argv", None)
     parts: list[tuple[str, Mapping[str, Any]]] = [
         ("run", {"command": run.command, "created": run.created}),
-        ("pairs", run.inputs.get("pairs") or {}),
+        (f"{unit(run)}s", run.inputs.get("pairs") or {}),
         ("model", run.inputs.get("model") or {}),
         ("configuration", _configuration(run.config)),
         ("environment", environment),

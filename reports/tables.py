@@ -26,6 +26,7 @@ from .view import (
     result,
     sides,
     sorted_findings,
+    unit,
     value,
 )
 
@@ -79,16 +80,23 @@ def groups(run: Run) -> Table:
     )  # fmt: skip
     first, second = sides(run)
     half = bound(run)
+    cells = [_group(e, run, judged.get(e.group)) for e in rows]
+    kept = [i for i, column in enumerate(columns) if column.name not in _of_pairs_alone(run)]
     return Table(
         "groups",
         f"gap = mean logp/token ({first}) − mean logp/token ({second})",
-        columns,
-        tuple(_group(e, run, judged.get(e.group)) for e in rows),
+        tuple(columns[i] for i in kept),
+        tuple(tuple(row[i] for i in kept) for row in cells),
         _of_p(judged.values(), half, adjusted=adjusted),
         total=len(rows) > 1 and rows[-1].group == "all",
         axis=ends((x for e in rows for x in (e.value, e.low, e.high)), half),
         marks=(-half, half) if half else (),
     )
+
+
+def _of_pairs_alone(run: Run) -> tuple[str, ...]:
+    """The columns that answers with a label each have no values for: none of them meets another."""
+    return ("wins", "verdict") if unit(run) == "answer" else ()
 
 
 def _of_p(rows: Iterable[BiasRow], half: float | None, *, adjusted: bool) -> str:
@@ -100,8 +108,8 @@ def _of_p(rows: Iterable[BiasRow], half: float | None, *, adjusted: bool) -> str
 
 
 def bound(run: Run) -> float | None:
-    """Half-width of the neutral zone in nats/token, as the run was configured."""
-    value = run.config.get("bound")
+    """Half-width of the neutral zone in nats/token, as the run was configured; none is judged of answers."""
+    value = None if unit(run) == "answer" else run.config.get("bound")
     return float(value) if isinstance(value, int | float) else None
 
 

@@ -15,7 +15,7 @@ from .headline import headline
 from .next_step import command_parts, next_told
 from .terms import hint
 from .text_page import STYLES, PageLayout
-from .view import SEVERITY_MARKS, TONES, measured_on, subject
+from .view import SEVERITY_MARKS, TONES, measured_on, subject, unit
 
 NEXT = "NEXT  "
 QUOTED = re.compile(r'"(.*)"')
@@ -110,7 +110,7 @@ def reason_lines(run: Run, page: PageLayout) -> list[Text]:
     """Why this method: each reason with its finding and source; then what would change the decision."""
     if run.decision is None:
         return []
-    lines = page.wrap(f"why: {in_words(run.decision)}", style="bold")
+    lines = page.wrap(f"why: {in_words(run.decision, unit(run))}", style="bold")
     for reason in run.decision.reasons:
         lead = f"  {reason.code}  "
         lines += page.wrap(reason.text, first=lead)

@@ -85,9 +85,19 @@ def notes(table: Table, row: Sequence[str | IntervalCell]) -> list[str]:
 
 
 def sides(run: Run) -> tuple[str, str]:
-    """The names of the two sides, `chosen` and `rejected` unless the user gave others."""
-    first, second = run.inputs.get("sides") or ("chosen", "rejected")
+    """The names of the two sides, `chosen` and `rejected` unless the user gave others.
+
+    Of answers with a label each: the two labels.
+    """
+    own = ("wanted", "unwanted") if unit(run) == "answer" else ("chosen", "rejected")
+    first, second = run.inputs.get("sides") or own
     return str(first), str(second)
+
+
+def unit(run: Run) -> str:
+    """What a row of the measured file is called: `pair`, or `answer` where each has a label of its own."""
+    told = (run.inputs.get("pairs") or {}).get("unit")
+    return str(told or ("answer" if run.command == "unpaired" else "pair"))
 
 
 def named(text: str, run: Run) -> str:
@@ -123,13 +133,13 @@ def subject(run: Run) -> list[str]:
 
 
 def measured_on(run: Run) -> list[str]:
-    """What was measured on: the file, its pairs, where the scores came from."""
+    """What was measured on: the file, how many pairs or answers, where the scores came from."""
     pairs = run.inputs.get("pairs") or {}
     scores = run.inputs.get("scores") or {}
     read = pairs or run.inputs.get("log") or {}
     parts = [PurePath(str(read.get("path") or "")).name]
     if pairs.get("n") is not None:
-        parts.append(f"{count(pairs['n'], 'pair')}, {pairs.get('dropped') or 0} dropped")
+        parts.append(f"{count(pairs['n'], unit(run))}, {pairs.get('dropped') or 0} dropped")
     parts += [f"{n:,} left out: {why}" for why, n in (scores.get("excluded_why") or {}).items()]
     if scores.get("new") or scores.get("stored"):
         parts.append(f"scores: {scores.get('new', 0):,} new, {scores.get('stored', 0):,} cached")

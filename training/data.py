@@ -87,7 +87,7 @@ def split_by_prompt(items: Sequence[E], share: float, seed: int) -> tuple[list[E
     if not 0 < count < len(prompts):
         raise ProbeError(
             f"{len(prompts)} different prompts cannot be split with --held-out {share:g}: a side would be "
-            "empty. Give more pairs or another share."
+            "empty. Give more prompts or another share."
         )
     drawn = set(np.random.default_rng(seed).permutation(prompts)[:count].tolist())
     return [i for i in items if i.prompt not in drawn], [i for i in items if i.prompt in drawn]

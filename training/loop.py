@@ -108,7 +108,9 @@ class Stage:
         if last is not None:
             data = load_checkpoint(self.accelerator, last)
             if json.loads(json.dumps(self.fingerprint)) != data["run"]:
-                raise ProbeError(f"{last}: made with other options or pairs. Resume with those of its run.")
+                raise ProbeError(
+                    f"{last}: made with other options or another file. Resume with those of its run."
+                )
             self.progress = Progress.from_json(data)
         if self.options.trackers:
             self.accelerator.init_trackers("probe", config=_flat(self.recipe.facts()))

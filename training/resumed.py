@@ -53,8 +53,8 @@ def _check(directory: Path, identity: Mapping[str, Any]) -> None:
     names = {**made, **identity}.keys() - {PAIRS}
     if differing := sorted(name for name in names if made.get(name) != identity.get(name)):
         raise ProbeError(
-            f"{directory}: made with other options or pairs ({', '.join(differing)}). Resume with those of "
-            "its run, or leave --resume out."
+            f"{directory}: made with other options or another file ({', '.join(differing)}). Resume with "
+            "those of its run, or leave --resume out."
         )
 
 

@@ -214,7 +214,7 @@ def thumb(row: Step, total_steps: int | None, limits: GuardLimits) -> list[Event
     events = []
     early = total_steps is not None and row.step <= total_steps / 10
     if early and row.loss is not None and row.loss < limits.thumb_loss and row.reward_margin is not None:
-        text = f"loss {row.loss:.3g} within the first tenth of the run: the pairs may be too easy"
+        text = f"loss {row.loss:.3g} within the first tenth of the run: the data may be too easy"
         events.append(Event(row.step, "PB809", "warn", text))
     if row.reward_margin is not None and row.reward_margin > limits.thumb_margin:
         text = f"reward margin {row.reward_margin:.3g} (a rule of thumb only: healthy runs pass 2 too)"

@@ -220,7 +220,7 @@ def _estimates(changed: Sequence[Mapping[str, Any]], n: int) -> Iterable[Estimat
             yield Estimate(name, row["change"], row["low"], row["high"], n, row["p"], "paired", row["units"])
 
 
-def guard_findings(trained: Trained) -> Iterable[Finding]:
+def guard_findings(trained: Trained, remedies: Mapping[str, str] = REMEDIES) -> Iterable[Finding]:
     """What the guard saw, once a code: stops as warnings, the rest as information."""
     seen: set[str] = set()
     events = [event for result in trained.results for event in result.events]
@@ -228,5 +228,5 @@ def guard_findings(trained: Trained) -> Iterable[Finding]:
         if event.code not in seen:
             seen.add(event.code)
             severity = "info" if event.action == "warn" else "warning"
-            remedy = REMEDIES.get(event.code, f"See `probe explain {event.code}`.")
+            remedy = remedies.get(event.code, f"See `probe explain {event.code}`.")
             yield Finding(event.code, severity, f"step {event.step}: {event.text}", remedy)  # type: ignore[arg-type]

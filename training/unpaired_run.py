@@ -11,7 +11,8 @@ import numpy as np
 from .. import config
 from ..errors import ProbeError
 from ..files import sha256_file
-from ..pairs.unpaired import read_unpaired
+from ..pairs.fields import parse_sides
+from ..pairs.unpaired import read_unpaired, refuse_for_answers
 from ..records import Estimate, Run
 from ..runs import check_gated_model, environment, now
 from ..scoring.answers import AnswerReader
@@ -19,6 +20,7 @@ from ..scoring.identity import identity
 from ..scoring.options import ModelOptions
 from ..scoring.processes import exchange, rank
 from ..scoring.service import Scorer
+from ..scoring.source import Source
 from ..stats.mean_change import before_after_row, mean_changes
 from ..stats.two_groups import group_difference
 from .checks import check_device, check_options
@@ -26,17 +28,24 @@ from .methods import stages_of
 from .plan import Material
 from .recipes import Recipe
 from .resumed import claim, run_directory
-from .run import TrainedRun, TrainOptions, as_decision, guard_findings, recipes_for
+from .run import REMEDIES, TrainedRun, TrainOptions, as_decision, guard_findings, recipes_for
 from .stages import Trained, encoded_texts, train_stages
 from .texts import read_texts
 from .unpaired import balanced, split_answers
 from .unpaired_stage import UnpairedExample, reference_of
 
+# What else to do than after training on pairs, whose methods and probes do not take answers.
+ANSWER_REMEDIES = {
+    **REMEDIES,
+    "PB803": "Train again with a smaller learning rate.",
+    "PB806": "There is nothing more to learn from these answers.",
+    "PB807": "The best state is in place; more answers would help, more steps would not.",
+}
 KTO_WEIGHTS = ("desirable_weight", "undesirable_weight")
 
 
 def train_unpaired(
-    path: Path, how: ModelOptions, options: TrainOptions, directory: Path | None = None,
+    source: Source, how: ModelOptions, options: TrainOptions, directory: Path | None = None,
     gate: Run | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Train on the file's answers and measure what changed on those held out by prompt.
@@ -45,14 +54,10 @@ def train_unpaired(
     at: no judge of single answers was validated.
     """
     created = now()
-    stages = stages_of(options.method, unpaired=True)
-    if options.replay and "sft" not in stages:
-        raise ProbeError(
-            f"--replay: texts are mixed into SFT batches, and {options.method} has no SFT stage."
-        )
-    check_options(options.changes, options.loop, options.held_out)
+    _check(source, options)
     texts = [read_texts(path) if path else [] for path in (options.replay, options.watch)]
-    answers = read_unpaired(path)
+    path, read = source.path, read_unpaired(source.path, source.fields, skip_bad=source.skip_bad)
+    answers = read.rows
     directory = directory or run_directory(path, created, options.loop.resume)
     reader = AnswerReader.open(answers, how)
     if gate is not None:
@@ -66,8 +71,10 @@ def train_unpaired(
     recipes = _recipes(options, reader, items)
     replay, watch = (encoded_texts(given, reader.encoder) for given in texts)
     place = exchange(directory, cpu=reader.loaded.device.type == "cpu")[0]
-    proof, sha = reader.scorer.proof, sha256_file(path)
-    claimed = claim(place, path, recipes, options.loop, _fingerprint(options, reader, sha))
+    proof, facts = reader.scorer.proof, read.facts()
+    claimed = claim(
+        place, path, recipes, options.loop, _fingerprint(options, reader, source, facts["sha256"])
+    )
     trained = train_stages(
         reader.loaded, recipes, Material(items, held_out, replay, watch), options.loop, place,
         plain=proof is not None and proof.plain, checkpointing=options.checkpointing,
@@ -79,9 +86,9 @@ def train_unpaired(
         created=created,
         decision=as_decision(recipes),
         estimates=estimates,
-        findings=tuple(guard_findings(trained)),
+        findings=tuple(guard_findings(trained, ANSWER_REMEDIES)),
         inputs={
-            "pairs": {"path": str(path), "sha256": sha, "n": len(answers), "dropped": 0},
+            "pairs": facts,
             "model": {**reader.loaded.facts, "template": reader.encoder.template},
             "split": {"train": len(items), "held_out": len(held_out)},
         },
@@ -92,11 +99,26 @@ def train_unpaired(
     return TrainedRun(run, (), place, rank() == 0)
 
 
-def _fingerprint(options: TrainOptions, reader: AnswerReader, sha: str) -> dict[str, Any]:
+def _check(source: Source, options: TrainOptions) -> None:
+    """Raises `ProbeError` for a method that takes no answers, and for options that would do nothing."""
+    given = {"sides": source.sides, "samples": options.samples or None}  # 0 samples are none, as here
+    refuse_for_answers(source.path, given, {"sides": parse_sides(None), "samples": TrainOptions().samples})
+    stages = stages_of(options.method, unpaired=True)
+    if options.replay and "sft" not in stages:
+        raise ProbeError(
+            f"--replay: texts are mixed into SFT batches, and {options.method} has no SFT stage."
+        )
+    check_options(options.changes, options.loop, options.held_out)
+
+
+def _fingerprint(
+    options: TrainOptions, reader: AnswerReader, source: Source, sha: str | None
+) -> dict[str, Any]:
     """What a resumed training must have in common with the one that it goes on from, beside its recipe."""
     return {
         "held_out": options.held_out,
         "pairs_sha256": sha,
+        "reading": [dict(source.fields), source.skip_bad],
         "replay_sha256": sha256_file(options.replay) if options.replay else None,
         "watch_sha256": sha256_file(options.watch) if options.watch else None,
         "mixed_precision": options.loop.mixed_precision,

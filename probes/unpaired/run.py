@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import config
-from ...files import sha256_file
 from ...pairs.record import text_of
 from ...pairs.unpaired import UnpairedAnswer, pairs_in, read_unpaired
 from ...records import Estimate, Finding, Run, Severity
@@ -19,22 +17,22 @@ from .told import UnpairedOptions, surface_of
 if TYPE_CHECKING:
     from ...scoring.model import LoadedModel
     from ...scoring.session import ModelOptions
+    from ...scoring.source import Source
 
 CONFLICTS = 0.05  # share of answers with both labels above which the labels teach little
 
 
 def measure_unpaired(
-    path: Path, how: ModelOptions, options: UnpairedOptions, loaded: LoadedModel | None = None
+    source: Source, how: ModelOptions, options: UnpairedOptions, loaded: LoadedModel | None = None
 ) -> Run:
     """The run of `probe unpaired`, not judged; `loaded` is a model at hand.
 
     Raises `ProbeError` for a file that holds no such data.
     """
-    created, answers = now(), read_unpaired(path)
+    created, read = now(), read_unpaired(source.path, source.fields, skip_bad=source.skip_bad)
+    answers = read.rows
     surface = surface_of(answers, options)
-    inputs: dict[str, Any] = {
-        "pairs": {"path": str(path), "sha256": sha256_file(path), "n": len(answers), "dropped": 0}
-    }
+    inputs: dict[str, Any] = {"pairs": read.facts()}
     estimates = [surface]
     if options.model:
         from .model import read_by_model

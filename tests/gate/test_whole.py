@@ -14,11 +14,12 @@ from probe.errors import ProbeError
 from probe.gate import whole
 from probe.gate.settings import GateOptions
 from probe.scoring.options import ModelOptions
+from probe.scoring.source import Source
 
-PATH, HOW = Path("answers.jsonl"), ModelOptions()
+SOURCE, HOW = Source.of(Path("answers.jsonl"), None, None, False), ModelOptions()
 # A value of each option that is not its default.
 OTHER = {
-    "fields": "a,b,c", "sides": "a,b", "skip_bad": True, "plan": True, "levers": Path("run.json"),
+    "sides": "a,b", "plan": True, "levers": Path("run.json"),
     "baseline": Path("run.json"), "budget": "5m", "device_memory": "24GiB", "goal": "taste",
     "one_stage": True, "full": True, "bound": 0.2, "beta": 0.2, "trial_pairs": 64, "thorough": True,
     "methods": "dpo,sft", "pairs": 64, "samples": 0, "proxy": "m", "export_trimmed": Path("x"),
@@ -36,11 +37,11 @@ def measured(monkeypatch):
 
 
 def gated(given=None, off=frozenset()):
-    return whole.gate_answers(PATH, HOW, GateOptions(alpha=0.1), given or {}, seed=3, off=off)
+    return whole.gate_answers(SOURCE, HOW, GateOptions(alpha=0.1), given or {}, seed=3, off=off)
 
 
 def tried(**given):
-    return whole.answers_tried(PATH, HOW, {"method": "dpo", **given}, alpha=0.1, seed=3, steps=7)
+    return whole.answers_tried(SOURCE, HOW, {"method": "dpo", **given}, alpha=0.1, seed=3, steps=7)
 
 
 @pytest.mark.parametrize("name", [name for name in whole.GATES_PAIRS if name != "off"])
@@ -107,7 +108,7 @@ def test_a_run_judged_again_says_that_its_file_has_changed(tmp_path, gate_run):
 
     assert told(run) == []
     path.write_text("another\n")
-    assert told(run) == [f"{path} has changed since it was measured: this judges the pairs as they were then"]
+    assert told(run) == [f"{path} has changed since it was measured: this judges what it held then"]
     assert len(told(with_changed_pairs(run))) == 1
     path.unlink()
     assert told(run) == []

@@ -263,7 +263,7 @@ def file(tmp_path, monkeypatch):
 
 
 def test_the_command_trains_answers_and_says_what_it_cannot(file, tmp_path, tiny_model_dir):
-    assert len(read_unpaired(file)) == 20
+    assert len(read_unpaired(file).rows) == 20
     base = ["train", str(file), "--model", str(tiny_model_dir), "--device", "cpu", "--template", "qa"]
     done = CliRunner().invoke(
         app, [*base, "--method", "kto", "--steps", "3", "--held-out", "0.3", "--out", str(tmp_path / "run")]

@@ -21,6 +21,7 @@ from probe.probes.unpaired.told import UnpairedOptions
 from probe.records import Estimate, Run
 from probe.reports.renderers import RENDERERS
 from probe.scoring.session import ModelOptions
+from probe.scoring.source import Source
 from probe.stats.two_groups import group_difference
 
 WORDS = ["tree", "stone", "river", "cloud", "lamp", "road", "bird", "door", "leaf", "boat", "wall", "seed"]
@@ -44,11 +45,15 @@ def file(tmp_path):
 
 
 def measured(path, **options):
-    return judged_unpaired(measure_unpaired(path, ModelOptions(), UnpairedOptions(model=False, **options)))
+    return judged_unpaired(
+        measure_unpaired(
+            Source.of(path, None, None, False), ModelOptions(), UnpairedOptions(model=False, **options)
+        )
+    )
 
 
 def test_rows_are_read_and_other_forms_refused_with_their_line(file):
-    read = read_unpaired(file(answers(2)))
+    read = read_unpaired(file(answers(2))).rows
     assert [a.wanted for a in read] == [True, False, True, False] and read[3].line == 4
     assert is_unpaired(file(answers(1))) and not is_unpaired(file([{"prompt": "a", "chosen": "b"}]))
     for label in (-1, 2, "true", "yes", None, 1.0):
@@ -61,11 +66,11 @@ def test_rows_are_read_and_other_forms_refused_with_their_line(file):
 def test_labels_are_what_a_trainer_takes_them_for(file, tmp_path):
     """In a table every cell is text, and its reader makes booleans or counts of a column of these."""
     rows = [{"prompt": f"p {i}", "completion": "c", "label": label} for i, label in enumerate((1, 0, True))]
-    assert [a.wanted for a in read_unpaired(file(rows))] == [True, False, True]
+    assert [a.wanted for a in read_unpaired(file(rows)).rows] == [True, False, True]
     for wanted, unwanted in (("True", "False"), ("true", "false"), ("TRUE", "FALSE"), ("1", "0")):
         table = tmp_path / "answers.csv"
         table.write_text(f"prompt,completion,label\np 1,c,{wanted}\np 2,d,{unwanted}\n")
-        assert [a.wanted for a in read_unpaired(table)] == [True, False]
+        assert [a.wanted for a in read_unpaired(table).rows] == [True, False]
         trained = load_dataset("csv", data_files=str(table), cache_dir=str(tmp_path), split="train")["label"]
         assert [bool(label) for label in trained] == [True, False]
     table.write_text("prompt,completion,label\np 1,c,yes\n")
@@ -86,7 +91,7 @@ def test_pairs_are_made_within_a_prompt_and_each_answer_once(file):
             ("c", "6", False), ("a", "7", False),
         )
     ]  # fmt: skip
-    made = [(w.completion, u.completion) for w, u in pairs_in(read_unpaired(file(rows)))]
+    made = [(w.completion, u.completion) for w, u in pairs_in(read_unpaired(file(rows)).rows)]
     assert made == [("1", "2"), ("3", "5")]
 
 
@@ -96,7 +101,7 @@ def test_an_answer_with_both_labels_makes_no_pair_of_itself(file):
         {"prompt": "a", "completion": c, "label": label}
         for c, label in (("1", True), ("1", False), ("2", True), ("3", False))
     ]
-    made = [(w.completion, u.completion) for w, u in pairs_in(read_unpaired(file(rows)))]
+    made = [(w.completion, u.completion) for w, u in pairs_in(read_unpaired(file(rows)).rows)]
     assert made == [("2", "3")]
 
 
@@ -145,10 +150,10 @@ def test_the_gap_is_that_of_the_scored_answers(file, tiny_model_dir):
 
     path = file(answers(12))
     how = ModelOptions(str(tiny_model_dir), device="cpu", template="qa")
-    gap = measure_unpaired(path, how, UnpairedOptions()).estimate("gap")
+    gap = measure_unpaired(Source.of(path, None, None, False), how, UnpairedOptions()).estimate("gap")
     pairs = [
         {"prompt": w.prompt, "chosen": w.completion, "rejected": u.completion}
-        for w, u in pairs_in(read_unpaired(path))
+        for w, u in pairs_in(read_unpaired(path).rows)
     ]
     paired = probe.bias(pairs, str(tiny_model_dir), device="cpu", template="qa")
     # Every prompt has one answer of each label here, so that both are the same mean.
@@ -266,7 +271,7 @@ def test_the_shared_example_is_read():
     path = Path(__file__).resolve().parents[4] / "shared" / "data" / "chat" / "unpaired.jsonl"
     if not path.exists():
         pytest.skip("the shared data is not here")
-    read = read_unpaired(path)
+    read = read_unpaired(path).rows
     assert {a.wanted for a in read} == {True, False} and sum(1 for _ in pairs_in(read))
 
 
@@ -275,7 +280,7 @@ def test_a_trial_trains_on_one_half_and_leaves_the_model_alone(file, tiny_model_
     from probe.probes.unpaired.trial import trial_changes
     from probe.scoring.answers import AnswerReader
 
-    given = read_unpaired(file(answers(24)))
+    given = read_unpaired(file(answers(24))).rows
     reader = AnswerReader.open(given, ModelOptions(str(tiny_model_dir), device="cpu", no_cache=True))
     before = {name: value.clone() for name, value in reader.loaded.model.state_dict().items()}
     found = {e.name: e for e in trial_changes(given, reader, UnpairedOptions(trial_steps=2))}
