@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, get_type_hints
 
 from . import config, ranges
 from .errors import ProbeError
+from .kinds import check_argument
 
 if TYPE_CHECKING:
     from .scoring.model import LoadedModel
@@ -38,13 +39,21 @@ def under_settings(function: Callable[_P, _R]) -> Callable[_P, _R]:
         bound = own.bind(*given, **named)
         bound.apply_defaults()
         values = {name: bound.arguments[name] for name in keywords} | bound.arguments.get("how", {})
+        hints = _hints(function)
         for name, value in values.items():
+            check_argument(name, value, hints.get(name))
             ranges.check(name, value, f"{name}={value}")
         origins = {name: config.ARGUMENT if name in named else config.DEFAULT for name in values}
         with config.using({name: (value, origins[name]) for name, value in values.items()}):
             return function(*given, **named)
 
     return call
+
+
+@functools.cache
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of a function's arguments, those of how a model is loaded among them."""
+    return {**get_type_hints(Loading), **get_type_hints(function)}
 
 
 class ReadOptions(TypedDict, total=False):
@@ -178,4 +187,8 @@ def with_further(chosen: Any, further: Mapping[str, Any] | None) -> Any:
     known = {field.name for field in fields(chosen)}
     if unknown := sorted(set(further or {}) - known):
         raise ProbeError(f"options: no {unknown[0]}. There are {', '.join(sorted(known))}.")
+    hints = get_type_hints(type(chosen))
+    for name, value in (further or {}).items():
+        check_argument(f"options: {name}", value, hints[name])
+        ranges.check(name, value, f"options: {name}={value}")
     return replace(chosen, **(further or {}))

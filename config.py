@@ -25,12 +25,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from .errors import ProbeError
+from .kinds import fits, spelled, wanted
 
 DEFAULT, FLAG, ARGUMENT = "default", "flag", "argument"
 
@@ -76,6 +77,12 @@ class ConfigFile:
         inside_pyproject = self.path is not None and self.path.name == "pyproject.toml"
         dotted = ".".join([*(["tool", "probe"] if inside_pyproject else []), *tables])
         return f"{self.path.name if self.path else ''}{f' [{dotted}]' if dotted else ''}"
+
+    def place_of(self, command: str, names: Iterable[str]) -> str:
+        """The place of the key, under any of its names, that a command's setting comes from."""
+        own, spelled = self.table.get(command), {_name(name) for name in names}
+        inside = isinstance(own, Mapping) and any(_name(key) in spelled for key in own)
+        return self.where(command) if inside else self.where()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +229,9 @@ def check_types(table: Mapping[str, Any], keys: Iterable[Key], where: str) -> No
     by_name = {key.name: key for key in keys}
     check_keys(table, by_name, where)
     for name, value in table.items():
-        types = by_name[_name(name)].types
-        kin = (bool, datetime)  # that Python holds to be numbers and dates
-        if not isinstance(value, types) or any(isinstance(value, k) and k not in types for k in kin):
-            wanted = " or ".join(kind.__name__ for kind in types)
-            raise ProbeError(f'{where}: "{name}" is {value!r}. It takes {wanted}.')
+        kinds = frozenset(by_name[_name(name)].types)
+        if not fits(value, kinds):
+            raise ProbeError(f'{where}: "{name}" is {spelled(value)}. It takes {wanted(kinds)}.')
 
 
 def _check_accepted(file: ConfigFile) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from .. import config, files, ranges
 from ..errors import ProbeError
+from ..kinds import Kinds, fits, kinds_of, spelled, wanted
 from .bundles import bundled, expanded
 from .config_tables import SECTIONS, TABLES
 
@@ -54,8 +56,12 @@ def _use_file(context: typer.Context) -> None:
     context.default_map = dict(config.defaults_for(file, options, TABLES, written))
     context.obj = file
     for name, command in commands.items():
-        for parameter in command.params:
-            _check_value(context, parameter, context.default_map[name].get(parameter.name), file)
+        hints, values = command.callback.__annotations__, context.default_map[name]
+        for parameter in (p for p in command.params if values.get(p.name) is not None):
+            place = file.place_of(name, _names(parameter))
+            _check_value(
+                context, parameter, kinds_of(hints.get(parameter.name)), values[parameter.name], place
+            )
 
 
 def _written(parameters: Iterable[Any]) -> dict[str, str]:
@@ -68,18 +74,33 @@ def _written(parameters: Iterable[Any]) -> dict[str, str]:
     }
 
 
-def _check_value(context: typer.Context, parameter: Any, value: Any, file: config.ConfigFile) -> None:
-    """Convert a file's value as its option would, so that a wrong one is told by file and key."""
-    if value is None:
-        return
+def _names(parameter: Any) -> list[str]:
+    """What a config file may call an option: by its parameter, or as it is written."""
+    return [parameter.name, *(option[2:] for option in parameter.opts if option.startswith("--"))]
+
+
+def _help(parameter: Any) -> str:
+    return str(parameter.help).removesuffix("Repeatable.").strip().rstrip(".")
+
+
+def _check_value(context: typer.Context, parameter: Any, kinds: Kinds, value: Any, place: str) -> None:
+    """Refuse a value of another kind than the option's, and convert it as the option would.
+
+    So a wrong one is told by place and key.
+    """
+    key = _names(parameter)[-1]
+    if kinds and not fits(value, kinds):
+        forms = wanted(kinds)
+        if fits([value], kinds):
+            forms = f"a list: {key} = [{spelled(value)}] ({_help(parameter)})"
+        raise ProbeError(f'{place}: "{key}" is {spelled(value)}. Write {forms}.')
     try:
         parameter.process_value(context, value)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
         reason = getattr(error, "message", str(error)).rstrip(".")
-        key = next((o[2:] for o in parameter.opts if o.startswith("--")), parameter.name)
-        raise ProbeError(f'{file.where()}: "{key}" is {value!r}: {reason}. Correct the value.') from error
+        raise ProbeError(f'{place}: "{key}" is {value!r}: {reason}. Correct the value.') from error
 
 
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,7 +118,11 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, (value, origin) in resolved.settings.items():
             ranges.check(name, value, "" if origin == config.FLAG else _place(name, value, origin))
         _check_files(resolved, values)
-        return function(**bundled(own, values))
+        try:
+            return function(**bundled(own, values))
+        except ProbeError as error:
+            error.args = _placed(error.args, resolved, str(context.info_name))
+            raise
 
     @functools.wraps(function)
     def command(**values: Any) -> Any:
@@ -114,6 +139,16 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
     del command.__wrapped__
     return command
+
+
+def _placed(lines: tuple[Any, ...], resolved: config.Config, command: str) -> tuple[Any, ...]:
+    """An error's lines, of which one that opens with a flag that nobody typed says where its value stands."""
+    flag = re.match(r"--([a-z-]+)\b", str(lines[0])) if lines else None
+    name = flag[1].replace("-", "_") if flag else ""
+    origin = resolved.settings.get(name, (None, config.FLAG))[1]
+    if origin in (config.FLAG, config.DEFAULT):
+        return lines
+    return (f"{resolved.file.place_of(command, [name])}: {lines[0]}", *lines[1:])
 
 
 def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:

@@ -135,8 +135,8 @@ def _target(value: str) -> Target:
     name, _, path = value.partition("=")
     if name not in RENDERERS:
         near = get_close_matches(name, RENDERERS, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(RENDERERS)}."
-        raise ProbeError(f"--format {value}: no such format. {hint}")
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise ProbeError(f"--format {value}: no such format. {hint}There are {', '.join(RENDERERS)}.")
     return name, Path(path) if path else None
 
 

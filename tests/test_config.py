@@ -112,7 +112,7 @@ def test_show_config_names_value_and_origin(run):
         ("[gate]\nforce = true", ['"force"', "command line"]),
         ("[[accept]]\ncode = 'PB1'", ["entry 1", '"reason"']),
         ("[[accept]]\ncode = 'PB1'\nreason = 'r'\nuntill = 3", ["entry 1", '"until"']),
-        ("[[accept]]\ncode = 'PB1'\nreason = 'r'\nuntil = '2027'", ['"until"', "date"]),
+        ("[[accept]]\ncode = 'PB1'\nreason = 'r'\nuntil = '2027'", ['"until"', "a day"]),
         ("[accept]\ncode = 'PB1'", ["[[…accept]]"]),
         ("[tool.probe]\nalpha = 1", ['"tool"']),
         ("alpha = ", ["probe.toml", "TOML"]),
@@ -199,5 +199,5 @@ def test_a_moment_is_no_day(tmp_path):
     """TOML has both; a moment beside a day had ended in a traceback after everything was measured."""
     text = '[[accept]]\ncode = "PB202"\nreason = "r"\nuntil = 2027-03-31T00:00:00\n'
     (tmp_path / "probe.toml").write_text(text)
-    with pytest.raises(ProbeError, match=r'"until" is .*It takes date'):
+    with pytest.raises(ProbeError, match=r'"until" is .*It takes a day'):
         config.defaults_for(config.find_config(tmp_path), {"gate": []}, {})
