@@ -17,8 +17,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from ...records import to_json
 from ...runs import now
 
 NOTE = "promotion.json"  # in each version: what it is, when it came, what was there before
+LOCK = ".lock"  # in the directory of the versions
 PARTIAL = ".partial-"  # copies that are not whole yet, and links not yet in place
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
@@ -58,12 +59,18 @@ def promote(
         raise ProbeError(f"{source}: no safetensors weights. Name the directory of a saved model or adapter.")
     with _alone(place) as versions:
         _clean(place, versions)
+        known = _versions(versions)
         before = _current(place, versions) or _adopted(place, versions)
         name = _name(versions, source)
         if before and before.partition("-")[2] == name.partition("-")[2]:
             check(versions / before)
             return Placed(before, _previous(versions, before))
-        _copied(source, versions / name, {**(note or {}), "previous": before, "source": str(source)}, check)
+        told = {**(note or {}), "previous": before, "source": str(source)}
+        try:
+            _copied(source, versions / name, told, check)
+        except BaseException:
+            _forget(versions, known)
+            raise
         _swap(versions / name, place)
         return Placed(name, before)
 
@@ -89,13 +96,44 @@ def restore_previous(place: Path) -> Placed:
 def _alone(place: Path) -> Iterator[Path]:
     """The directory of the versions, held by this process alone; what the disk refuses is told in a line."""
     versions = place.with_name(f"{place.name}.versions")
+    made = [path for path in (versions, *versions.parents) if not path.exists()]
     try:
-        versions.mkdir(parents=True, exist_ok=True)
-        with (versions / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield versions
+        with _locked(versions):
+            try:
+                yield versions
+            except BaseException:
+                _unmake(versions, made)
+                raise
     except OSError as error:
         raise CannotMeasure(f"{place}: {error.strerror or error}. What was in place is unchanged.") from error
+
+
+def _forget(versions: Path, known: Sequence[Path]) -> None:
+    """Remove the versions that are not among those known, and copies that are not whole."""
+    for path in (*versions.glob(f"{PARTIAL}*"), *(p for p in _versions(versions) if p not in known)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _locked(versions: Path) -> Iterator[None]:
+    """Hold the directory's lock; one that its last holder has removed meanwhile is made anew."""
+    path = versions / LOCK
+    while True:
+        versions.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                yield
+                return
+
+
+def _unmake(versions: Path, made: Sequence[Path]) -> None:
+    """Remove the directories that were made for versions of which there is none: a refusal leaves nothing."""
+    with suppress(OSError):  # one that is not empty stays, with those above it
+        if versions in made and [path.name for path in versions.iterdir()] == [LOCK]:
+            (versions / LOCK).unlink()
+        for path in made:
+            path.rmdir()
 
 
 def _clean(place: Path, versions: Path) -> None:
@@ -154,11 +192,7 @@ def _copied(
     """A copy of `source` that appears under the version's name only when it is whole and on the disk."""
     partial = version.with_name(f"{PARTIAL}{version.name}")
     shutil.copytree(source, partial, ignore=shutil.ignore_patterns(NOTE))
-    try:
-        check(partial)
-    except ProbeError:
-        shutil.rmtree(partial)
-        raise
+    check(partial)
     write_text(partial / NOTE, json.dumps(to_json({"promoted": now(), **note}), indent=1) + "\n")
     for path in (*partial.rglob("*"), partial):
         _flush(path)

@@ -258,3 +258,73 @@ def test_rollback_reads_its_notes_before_it_switches(tmp_path, note):
     with pytest.raises(ProbeError, match=r"promotion\.json"):
         restore_previous(place)
     assert content(place) == "two"
+
+
+def everything(place):
+    return {p.relative_to(place).as_posix(): p.is_file() and p.read_bytes() for p in place.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "there", ["nothing", "a directory", "an empty directory", "a file", "a dead link", "a model"]
+)
+@pytest.mark.parametrize("refused", ["by the check", "by the disk", "by the user"])
+def test_a_promotion_that_is_refused_leaves_nothing(tmp_path, there, refused, monkeypatch):
+    """No versions, no lock and none of the directories above them, whatever stood at the place before."""
+    new, place = model(tmp_path / "new", "new"), tmp_path / "a" / "b" / "serve"
+    if there != "nothing":
+        place.parent.mkdir(parents=True)
+    if there == "a directory":
+        model(place, "old")
+    elif there == "an empty directory":
+        place.mkdir()
+    elif there == "a file":
+        place.write_text("mine")
+    elif there == "a dead link":
+        place.symlink_to("nowhere")
+    elif there == "a model":
+        promote(model(tmp_path / "old", "old"), place)
+
+    def check(copy):
+        raise {"by the user": KeyboardInterrupt, "by the check": ProbeError("not this one")}.get(
+            refused, OSError
+        )
+
+    before = everything(tmp_path)
+    with pytest.raises((ProbeError, KeyboardInterrupt)):
+        promote(new, place, check=check)
+    assert everything(tmp_path) == before
+
+
+def test_a_rollback_that_is_refused_leaves_nothing(tmp_path):
+    (tmp_path / "serve").symlink_to("serve.versions/0001-abc")
+    with pytest.raises(ProbeError):
+        restore_previous(tmp_path / "serve")
+    assert [path.name for path in tmp_path.iterdir()] == ["serve"]
+
+
+def test_a_lock_that_its_holder_removed_is_made_anew(tmp_path):
+    """One promotion is refused and removes what it made while another waits for the same lock."""
+    from threading import Event, Thread
+
+    old, new, place, held = (
+        model(tmp_path / "old", "old"),
+        model(tmp_path / "new", "new"),
+        tmp_path / "serve",
+        Event(),
+    )
+
+    def refuse(copy):
+        held.set()
+        waiting.join(0.3)
+        raise ProbeError("not this one")
+
+    def second():
+        held.wait(10)
+        promote(new, place)
+
+    waiting = Thread(target=second)
+    waiting.start()
+    with pytest.raises(ProbeError, match="not this one"):
+        promote(old, place, check=refuse)
+    waiting.join(10)
+    assert place.resolve().parent == tmp_path / "serve.versions" and (place / NOTE).is_file()
