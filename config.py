@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ProbeError
-from .kinds import fits, spelled, wanted
+from .kinds import is_of, spelled, wanted
 
 DEFAULT, FLAG, ARGUMENT = "default", "flag", "argument"
 
@@ -230,7 +230,7 @@ def check_types(table: Mapping[str, Any], keys: Iterable[Key], where: str) -> No
     check_keys(table, by_name, where)
     for name, value in table.items():
         kinds = frozenset(by_name[_name(name)].types)
-        if not fits(value, kinds):
+        if not is_of(value, kinds):
             raise ProbeError(f'{where}: "{name}" is {spelled(value)}. It takes {wanted(kinds)}.')
 
 

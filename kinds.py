@@ -38,10 +38,10 @@ def kinds_of(hint: Any) -> Kinds:
     return frozenset().union(*map(kinds_of, members))
 
 
-def fits(value: Any, kinds: Kinds) -> bool:
+def is_of(value: Any, kinds: Kinds) -> bool:
     """Whether a value is of one of these kinds; of a list, each of its items."""
     if list in kinds:
-        return isinstance(value, list | tuple) and all(fits(item, kinds - {list}) for item in value)
+        return isinstance(value, list | tuple) and all(is_of(item, kinds - {list}) for item in value)
     if type(value).__name__ in ("bool", "bool_"):  # numpy's own, too
         return bool in kinds
     if isinstance(value, Real):
@@ -69,5 +69,5 @@ def spelled(value: Any) -> str:
 def check_argument(name: str, value: Any, hint: Any) -> None:
     """Raises `ProbeError` where an argument is to be a number or a truth value, and is of another kind."""
     kinds = kinds_of(hint)
-    if value is not None and kinds and kinds <= {bool, int, float} and not fits(value, kinds):
+    if value is not None and kinds and kinds <= {bool, int, float} and not is_of(value, kinds):
         raise ProbeError(f"{name}={value!r}: no such value can be taken. Give {wanted(kinds)}.")

@@ -14,7 +14,7 @@ import typer
 
 from .. import config, files, ranges
 from ..errors import ProbeError
-from ..kinds import Kinds, fits, kinds_of, spelled, wanted
+from ..kinds import Kinds, is_of, kinds_of, spelled, wanted
 from .bundles import bundled, expanded
 from .config_tables import SECTIONS, TABLES
 
@@ -89,9 +89,9 @@ def _check_value(context: typer.Context, parameter: Any, kinds: Kinds, value: An
     So a wrong one is told by place and key.
     """
     key = _names(parameter)[-1]
-    if kinds and not fits(value, kinds):
+    if kinds and not is_of(value, kinds):
         forms = wanted(kinds)
-        if fits([value], kinds):
+        if is_of([value], kinds):
             forms = f"a list: {key} = [{spelled(value)}] ({_help(parameter)})"
         raise ProbeError(f'{place}: "{key}" is {spelled(value)}. Write {forms}.')
     try:

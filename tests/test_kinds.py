@@ -15,7 +15,7 @@ from probe import api, api_inputs, config
 from probe.cli import app
 from probe.commands.configured import use_file
 from probe.errors import ProbeError
-from probe.kinds import fits, kinds_of
+from probe.kinds import is_of, kinds_of
 
 VALUES = {bool: True, int: 3, float: 0.25, str: "text", date: date(2027, 3, 31), list: ["text"]}
 TAKEN = {bool: {bool}, int: {int}, float: {int, float}, str: {str}, Path: {str}}
@@ -126,7 +126,7 @@ def test_kinds_of_hints():
     ],
 )
 def test_a_value_fits_its_own_kinds(value, kinds, expected):
-    assert fits(value, frozenset(kinds)) is expected
+    assert is_of(value, frozenset(kinds)) is expected
 
 
 CALLS = [api.bias, api.data, api.show, api.negatives, api.trial, api.gate, api.autopsy]
