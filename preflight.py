@@ -20,6 +20,7 @@ from .gate.settings import named_limits
 from .probes.trainer.checks import Setup, judge_setup
 from .probes.trainer.read import IDS, read_setup, trainer_method
 from .records import Finding
+from .reports.view import called
 from .scoring.given import untouched
 from .training.callback import GuardCallback
 
@@ -246,4 +247,4 @@ def _diagnosis(history: Sequence[Mapping[str, Any]]) -> str:
     except ProbeError:
         return ""  # too short a run to have logged anything
     said = found.details["autopsy"]
-    return f"{said['main']}: {said['evidence']}"
+    return f"{called(said)[0]}: {said['evidence']}"

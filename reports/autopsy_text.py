@@ -11,7 +11,7 @@ from rich.text import Text
 from ..records import Run
 from .curves import draw, in_columns, panels
 from .text_page import STYLES, PageLayout
-from .view import DIAGNOSIS_TONES
+from .view import UNTOLD, called
 
 PANEL = 38
 
@@ -38,14 +38,13 @@ def log_lines(run: Run, page: PageLayout) -> list[Text]:
 def diagnosis_lines(run: Run, page: PageLayout) -> list[Text]:
     """The main label with its evidence and advice."""
     found = _autopsy(run)
-    main = str(found.get("main"))
-    tone = DIAGNOSIS_TONES.get(main, "unsure")
-    qualified = main == "healthy" and found.get("tags")
+    word, tone = called(found)
+    tags = ", ".join(found.get("tags") or ()) if found.get("main") == "healthy" else ""
     since = f" since {found['since']}" if found.get("since") else ""
-    since += f" ({found['confidence']})" if found.get("confidence") and not qualified else ""
-    head = page.line((main.upper(), f"bold {STYLES['unsure' if qualified else tone]}"), (since, "bold"))
-    if qualified:
-        head.append(page.text(" curves, but: " + ", ".join(found["tags"])), "bold")
+    sure = f" ({found['confidence']})" if found.get("confidence") not in (None, word) and not tags else ""
+    head = page.line((word.upper(), f"bold {STYLES['unsure' if tags else tone]}"), (since + sure, "bold"))
+    if tags:
+        head.append(page.text((": " if word == UNTOLD else " curves, but: ") + tags), "bold")
     return [head, *_told(found, page)]
 
 

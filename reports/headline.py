@@ -10,7 +10,7 @@ from ..number_format import change, change_interval, count, interval, measured, 
 from ..records import BiasRow, Run
 from .effects_answer import taught
 from .side_by_side import counted
-from .view import DIAGNOSIS_TONES, TONES, Tone, details, named, noted, result, sides
+from .view import TONES, Tone, called, details, named, noted, result, sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,7 @@ def headline(run: Run) -> Headline:
     """The verdict in a sentence; the decision, where there is one, stands beside it."""
     status = run.verdict.status
     autopsy = run.details.get("autopsy") or {}
-    tone = (
-        DIAGNOSIS_TONES.get(str(autopsy.get("main")), "unsure") if run.command == "autopsy" else TONES[status]
-    )
+    tone = called(autopsy)[1] if run.command == "autopsy" else TONES[status]
     return Headline(status, tone, next(filter(None, (told(run) for told in HEADLINES))))
 
 
@@ -93,7 +91,7 @@ def _diagnosed(run: Run) -> str:
     since = autopsy.get("since_step")
     tags = ", ".join(str(tag) for tag in autopsy.get("tags") or ())
     told = [
-        str(autopsy.get("main")),
+        called(autopsy)[0],
         *([f"since step {since}"] if since is not None else []),
         *([tags] if tags else []),
     ]

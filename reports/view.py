@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
@@ -35,6 +35,17 @@ SEVERITY_MARKS = {
     "inconclusive": "?",
     "accepted": "~",
 }
+
+
+UNTOLD = "cannot tell"
+
+
+def called(autopsy: Mapping[str, Any]) -> tuple[str, Tone]:
+    """What a report calls a diagnosis, with its tone: none is healthy of which that cannot be told."""
+    main = str(autopsy.get("main"))
+    if main == "healthy" and autopsy.get("confidence") == UNTOLD:
+        return UNTOLD, "unsure"
+    return main, DIAGNOSIS_TONES.get(main, "unsure")
 
 
 @dataclass(frozen=True, slots=True)

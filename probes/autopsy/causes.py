@@ -10,6 +10,8 @@ from statistics import median
 from .case import Case, Confidence, Sign
 from .curve import curve_of
 from .diverged import SPIKE
+from .log import Log
+from .rows import finite_number
 
 # What explains a run that learned nothing, the most telling first.
 CAUSES = ("no_tokens", "frozen", "lr_zero", "lr_high", "ref_mismatch", "warmup")
@@ -22,7 +24,13 @@ NEXT_UNSEEN = (
     "memorising."
 )
 NEXT_UNREAD = "Look at what the log does not show: it may be what went wrong."
+NEXT_EARLY = (
+    "If the run goes on, read its log again when it is over: over-fitting, saturation and most divergence "
+    "come later. If it was stopped, the steps that are missing cannot be judged."
+)
 FEW_ENTRIES = 5
+SHORT_OF = 0.9  # of the planned steps: a log that ends before is of a run that was stopped, or still runs
+TOO_EARLY = 0.5  # of the planned steps: before it no curve says what the run comes to
 
 
 def with_cause(sign: Sign, tags: Sequence[Sign]) -> Sign:
@@ -43,12 +51,22 @@ def healthy(case: Case) -> Sign:
     ]
     said = ", ".join(moved) + " (means of the first and the last tenth)" if moved else "too little was logged"
     longest = max(len(case.curve(name)) for name in ("loss", "reward", "rewards/margins", "logps/chosen"))
-    doubts = [*filter(None, (case.log.unread, late_gradient(case), unseen_fit(case)))]
+    early = short_of_plan(case.log, TOO_EARLY)
+    doubts = [*filter(None, (case.log.unread, early, late_gradient(case), unseen_fit(case)))]
     if doubts:
-        what = NEXT_UNSEEN if memorises(case) else NEXT_UNREAD
+        what = NEXT_UNSEEN if memorises(case) else NEXT_EARLY if early else NEXT_UNREAD
         return Sign("healthy", "", None, f"no rule fired: {'; '.join([said, *doubts])}", what, "cannot tell")
     sure: Confidence = "likely" if longest >= FEW_ENTRIES else "cannot tell"
     return Sign("healthy", "", None, f"no rule fired: {said}", NOTHING_TO_MEND, sure)
+
+
+def short_of_plan(log: Log, share: float) -> str:
+    """That the log ends before `share` of the steps, or else the epochs, that its settings name."""
+    name, planned = ("step", log.hints.max_steps) if log.hints.max_steps else ("epoch", log.hints.epochs)
+    last = max((row.get(name, 0.0) for row in log.rows if finite_number(row.get(name))), default=0.0)
+    if not planned or last <= 0.0 or (name == "step" and log.unit != "step") or last >= share * planned:
+        return ""
+    return f"the log ends at {name} {last:,.4g} of {planned:,.4g} that were planned ({last / planned:.0%})"
 
 
 def late_gradient(case: Case) -> str:

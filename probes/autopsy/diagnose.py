@@ -11,7 +11,7 @@ from typing import Any, cast
 from ...records import Finding, Run, Severity
 from ...runs import environment, now
 from .case import Case, Diagnosis, Main, Sign
-from .causes import healthy, with_cause
+from .causes import SHORT_OF, healthy, short_of_plan, with_cause
 from .curve import LogRow
 from .diverged import diverged
 from .gaps import empty_sides_sign, no_tokens, skipped_step
@@ -20,7 +20,6 @@ from .method import RecognisedMethod, recognise
 from .nonfinite import impossible_sign, lasting, numerics_sign, vanished
 from .online import clipped, no_signal
 from .reference import ref_mismatch
-from .rows import finite_number
 from .rules import displaced_sign, overfit_sign, saturated_sign
 from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
 from .stuck import stuck
@@ -43,7 +42,6 @@ CANNOT_TELL = (
 )
 
 
-SHORT_OF = 0.9  # of the planned steps: a log that ends before is of a run that was stopped, or still runs
 GRAVITY = ("healthy", "displaced", "saturated", "overfit", "stuck", "diverged", "numerics")
 
 
@@ -125,19 +123,10 @@ def _notes(log: Log) -> tuple[str, ...]:
 def _unseen(log: Log) -> tuple[str, ...]:
     """What a log cannot show, whatever its curves look like."""
     told = [log.unread] if log.unread else []
-    told += filter(None, [_short_of_plan(log)])
+    told += filter(None, [short_of_plan(log, SHORT_OF)])
     if log.train and not log.evals and recognise(log).family == "supervised":
         told.append("no held-out loss in this log: over-fitting cannot be seen in it")
     return tuple(told)
-
-
-def _short_of_plan(log: Log) -> str:
-    """That the log ends before the steps, or else the epochs, that its settings name."""
-    name, planned = ("step", log.hints.max_steps) if log.hints.max_steps else ("epoch", log.hints.epochs)
-    last = max((row.get(name, 0.0) for row in log.rows if finite_number(row.get(name))), default=0.0)
-    if not planned or last <= 0.0 or (name == "step" and log.unit != "step") or last >= SHORT_OF * planned:
-        return ""
-    return f"the log ends at {name} {last:,.4g} of {planned:,.4g} that were planned ({last / planned:.0%})"
 
 
 def _in_short(stage: Log) -> str:

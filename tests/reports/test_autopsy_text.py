@@ -9,7 +9,9 @@ import pytest
 from probe.probes.autopsy.diagnose import diagnose, to_run
 from probe.probes.autopsy.log import make_log
 from probe.records import Run
+from probe.reports.answer import answered
 from probe.reports.curves import draw, in_columns, panels
+from probe.reports.renderers import RENDERERS
 from probe.reports.text import render
 
 NAN_RUN = [
@@ -87,6 +89,15 @@ def test_ascii_only_is_ascii() -> None:
 def test_tags_qualify_a_healthy_curve() -> None:
     rows = [{"step": i, "loss": 2.0 - 0.01 * i, "grad_norm": 0.0} for i in range(20)]
     assert "HEALTHY curves, but: frozen" in render(run_of(rows))
+
+
+def test_no_run_is_called_healthy_of_which_that_cannot_be_told() -> None:
+    for rows in ([{"step": i, "loss": 2.0 - 0.01 * i} for i in range(3)], [{"step": 1, "loss": 2.0}] * 2):
+        run = run_of(rows)
+        assert run.details["autopsy"]["main"] == "healthy"
+        for form in ("text", "markdown", "html"):
+            shown = RENDERERS[form](answered(run))
+            assert "HEALTHY" not in shown and "cannot tell" in shown.lower(), form
 
 
 def test_a_panel_by_hand() -> None:

@@ -135,6 +135,18 @@ def test_a_run_that_stopped_early_says_so(tmp_path, name):
     said = {"max_steps": "step 400 of 4,000", "num_train_epochs": "epoch 1 of 3"}[name]
     share = {"max_steps": "10%", "num_train_epochs": "33%"}[name]
     assert f"the log ends at {said} that were planned ({share})" in found["notes"]
+    assert (found["main"], found["confidence"]) == ("healthy", "cannot tell")
+    assert f"planned ({share})" in found["evidence"] and "when it is over" in found["next"]
+
+
+@pytest.mark.parametrize(("planned", "sure"), [(400, "likely"), (800, "likely"), (801, "cannot tell")])
+def test_half_of_the_planned_steps_say_what_the_run_comes_to(tmp_path, planned, sure):
+    assert judged(tmp_path, state(entries(), max_steps=planned))["confidence"] == sure
+
+
+def test_a_failure_is_one_however_early_the_log_ends(tmp_path):
+    found = judged(tmp_path, state(entries(loss=lambda i, _: math.nan), max_steps=4000))
+    assert (found["main"], found["confidence"]) == ("numerics", "certain")
 
 
 @pytest.mark.parametrize("order", ["newest first", "shuffled", "swapped", "resumed"])
