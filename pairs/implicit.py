@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import takewhile
 
 from .record import Content, Message
@@ -11,17 +12,38 @@ from .record import Content, Message
 MARKERS = (
     ("\n\nHuman:", "\n\nAssistant:"),
     ("\n\nUser:", "\n\nAssistant:"),
+    ("\nHuman:", "\nAssistant:"),
+    ("\nUser:", "\nAssistant:"),
+    ("USER:", "ASSISTANT:"),
     ("### Human:", "### Assistant:"),
     ("### Instruction:", "### Response:"),
     ("<|im_start|>user\n", "<|im_start|>assistant\n"),
     ("<|start_header_id|>user<|end_header_id|>\n\n", "<|start_header_id|>assistant<|end_header_id|>\n\n"),
     ("<start_of_turn>user\n", "<start_of_turn>model\n"),
+    ("<|user|>", "<|assistant|>"),
+    ("<|prompter|>", "<|assistant|>"),
+    ("<｜User｜>", "<｜Assistant｜>"),
     ("[INST]", "[/INST]"),
 )
 # Those of chat templates, which nobody writes by hand.
 RENDERED = tuple(mark.strip() for both in MARKERS for mark in both if "<" in mark or "INST]" in mark)
-USER = {user for user, _ in MARKERS}
+USERS = {user for user, _ in MARKERS}
+USER = USERS - {"\nHuman:", "\nUser:", "USER:"}  # those that an answer never holds by chance
 _TURN = re.compile("|".join(re.escape(mark) for mark in dict.fromkeys(m for both in MARKERS for m in both)))
+
+# A special token that people write of themselves: `<s>` is a tag of HTML, `[MASK]` a word.
+_TAG = re.compile(r"</?\w+>|\[\w+\]")
+
+
+def says_rendered(prompt: str, special: Iterable[str]) -> bool:
+    """Whether a prompt is a chat template's work: it holds a turn marker, or a token of `special`.
+
+    Tokens that look like a tag or a word in brackets count at its beginning alone, where BOS stands.
+    """
+    if any(mark in prompt for mark in RENDERED):
+        return True
+    return any(prompt.startswith(t) if _TAG.fullmatch(t) else t in prompt for t in special)
+
 
 Split = tuple[Content | None, Content, Content]
 
@@ -54,5 +76,5 @@ def _split_texts(chosen: str, rejected: str) -> Split:
         if chosen[seen : turn.end()] != rejected[seen : turn.end()]:
             break
         seen = turn.end()
-        cut = turn.start() if turn[0] in USER else turn.end()
+        cut = turn.start() if turn[0] in USERS else turn.end()
     return chosen[:cut] or None, chosen[cut:], rejected[cut:]

@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from ..pairs.record import Content, Pair, reasoning_of, words_of
+from .ending import end_of_turn
 from .flags import shared_prefix
 from .templates import Chat, messages
 
@@ -90,7 +91,7 @@ def changed(encoder: Encoder, pair: Pair) -> dict[str, list[TextChange]]:
 
 def _side(encoder: Encoder, text: str, tokens: Tokens, start: int, side: Content) -> list[TextChange]:
     ids, offsets = tokens
-    stop = encoder.end_of_turn(ids, start)
+    stop = end_of_turn(encoder.tokenizer, ids, start)
     written = encoder.written(text, ids, offsets, start, len(ids) if stop is None else stop - 1)
     return [
         c if c.flag == "template_added" else TextChange(c.flag, lost_words(c.words, written))

@@ -19,17 +19,16 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import ProbeError
 from ..pairs.record import Content, Pair, is_chat, text_of
 from .changes import text_changes
+from .ending import end_of_turn, trained_texts
 from .flags import FLAGS, joined_pair, shared_prefix
 from .scores import EncodedPair, EncodedSide
 from .templates import (
     Chat,
     Prompts,
     chat_texts,
-    is_blank,
     is_rendered,
     messages,
     resolve_template,
-    special_ids,
     special_texts,
     text_before,
 )
@@ -43,8 +42,9 @@ class Encoder:
     """Encodes pairs for one tokenizer, template and length limit. Made by `make_encoder`.
 
     `template` is that of text rows; rows of chat messages go through the chat template when `chat` is True.
-    `lead`: the ids that the tokenizer puts before a text by itself. `whole`: the end token is a token like
-    others, and what a chat template writes behind it (a line break) is the response's, as in TRL's sums.
+    `lead`: the ids that the tokenizer puts before a text by itself. `whole`: the ids are those of TRL's DPO
+    to the last: an end token is a token like others, what a chat template writes behind it (a line break) is
+    the response's, and a text's response begins where its tokens leave those of the prompt alone.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -65,10 +65,11 @@ class Encoder:
             return []
         rows = [self.texts(pair) for pair in pairs]
         tokens = iter(self.tokenise([text for row in rows for text in all_texts(row)]))
+        text = self._trained if self.whole else self._text
         return [
             self._chat(pair, row, next(tokens), next(tokens), next(tokens))
             if isinstance(row, Chat)
-            else self._text(pair, row, next(tokens), next(tokens))
+            else text(pair, row, next(tokens), next(tokens))
             for pair, row in zip(pairs, rows, strict=True)
         ]
 
@@ -138,22 +139,13 @@ class Encoder:
         self, text: str, tokens: Tokens, start: int, turns: Sequence[Mapping[str, Any]]
     ) -> tuple[EncodedSide, set[str]]:
         ids, offsets = tokens
-        stop = self.end_of_turn(ids, start)
+        stop = end_of_turn(self.tokenizer, ids, start)
         has_end = stop is not None
         body, last = ids if self.whole else ids[:stop], (len(ids) if stop is None else stop) - has_end
         written = self.written(text, ids, offsets, start, last)
         flags = {change.flag for change in text_changes(written, turns)}
         apart = has_end and not self.whole
         return self._cut(body, start, len(written.encode("utf-8", "surrogatepass")), apart, flags)
-
-    def end_of_turn(self, ids: Sequence[int], start: int) -> int | None:
-        """The index after the template's last special token; None unless only white space follows it."""
-        for i in range(len(ids) - 1, start - 1, -1):
-            if ids[i] in special_ids(self.tokenizer):
-                return i + 1
-            if not is_blank(self.tokenizer, ids[i]):
-                return None
-        return None
 
     def written(
         self, text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]] | None, start: int, last: int
@@ -178,6 +170,13 @@ class Encoder:
         if self.template != "raw" and is_rendered(pair, self.tokenizer):
             flags.add("rendered")
         return replace(joined, flags=tuple(flag for flag in FLAGS if flag in flags))
+
+    def _trained(self, pair: Pair, sides: tuple[SideText, SideText], *_: Tokens) -> EncodedPair:
+        """TRL's rule for text rows: the end token's text behind each side, then the rule of chats."""
+        prompt, *made = trained_texts(self.tokenizer, sides[0].before, [side.text for side in sides])
+        start = min(shared_prefix(prompt, ids) for ids in made)
+        cut = [self._cut(ids, start, side.bytes, False, set()) for ids, side in zip(made, sides, strict=True)]
+        return joined_pair(pair, *cut)
 
     def tokenise(self, texts: list[str]) -> list[Tokens]:
         """The ids of each text, nothing added, and where each token stands, None for slow tokenizers."""

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
-from ..pairs.implicit import RENDERED
+from ..pairs.implicit import says_rendered
 from ..pairs.record import Content, Message, Pair, is_chat, text_of, words_of
 from .bounded import rendered, row_options
 from .loaded import first_line
@@ -75,22 +75,13 @@ def resolve_template(asked: str, tokenizer: PreTrainedTokenizerBase, pairs: Iter
 
 def is_rendered(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether a text prompt holds turn markers or special tokens, so is rendered already."""
-    if not isinstance(pair.prompt, str):
-        return False
-    prompt = pair.prompt
-    return any(mark in prompt for mark in (*RENDERED, *special_texts(tokenizer)))
+    return isinstance(pair.prompt, str) and says_rendered(pair.prompt, special_texts(tokenizer))
 
 
 @lru_cache(maxsize=8)
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The ids of all tokens that were added to the vocabulary as such."""
     return frozenset(tokenizer.added_tokens_decoder)
-
-
-@lru_cache(maxsize=4096)
-def is_blank(tokenizer: PreTrainedTokenizerBase, token: int) -> bool:
-    """Whether a token is white space."""
-    return not str(tokenizer.decode([token])).strip()
 
 
 @lru_cache(maxsize=8)
@@ -160,11 +151,14 @@ def _sides(pair: Pair) -> tuple[Content, Content]:
 
 
 def chat_options(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row hands to the chat template; `tools` may be JSON text, and no tools are None."""
+    """What a row hands to the chat template, as TRL does: `tools` may be JSON text, and an empty list is one.
+
+    Llama's template writes its tool instructions for an empty list too.
+    """
     tools = meta.get("tools")
-    tools = json.loads(tools) if isinstance(tools, str) else tools
-    # Llama's template writes its tool instructions for an empty list too.
-    return {**(meta.get("chat_template_kwargs") or {}), **({"tools": tools} if tools else {})}
+    if isinstance(tools, str):
+        tools = json.loads(tools) if tools.strip() else None
+    return {**(meta.get("chat_template_kwargs") or {}), **({} if tools is None else {"tools": tools})}
 
 
 def _whole(turns: Sequence[Message], text: str) -> None:

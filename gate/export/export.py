@@ -20,7 +20,7 @@ from ...records import Decision, Run, stage_values
 from ...runs import save_rows
 from .job import Exported, Job, data_name
 from .reference import Reference, model_reference
-from .rows import OPTIONS, MakeRow, Rendering, with_options
+from .rows import MakeRow, Rendering, handed, with_options
 from .tools import ABLE, TOOLS, lacking
 
 
@@ -39,7 +39,7 @@ def write_configs(
         raise ProbeError(f"--to {tool}: unknown. {hint}")
     decision = _trainable(run)
     source = _unchanged(run, pairs)
-    options = _options(run, source)
+    options = _options(run, source, tool)
     named = (
         Reference("")
         if tool == "openai"
@@ -60,9 +60,9 @@ def _pairs(run: Run, source: Path) -> Reading:
     return read_pairs(source, fields=fields, skip_bad=bool(run.config.get("skip_bad")))
 
 
-def _options(run: Run, source: Path) -> frozenset[str]:
+def _options(run: Run, source: Path, tool: str) -> frozenset[str]:
     """What any row hands to the chat template; nothing where no chat template is used."""
-    return frozenset(name for pair in _pairs(run, source) for name in OPTIONS if pair.meta.get(name))
+    return frozenset(name for pair in _pairs(run, source) for name in handed(pair, tool))
 
 
 def _rendering(run: Run) -> Rendering:

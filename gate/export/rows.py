@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ProbeError
-from ...pairs.implicit import RENDERED
+from ...pairs.implicit import says_rendered
 from ...pairs.record import Content, Pair, is_chat, text_of
 
 ToolRow = dict[str, Any]
@@ -67,8 +67,7 @@ class Rendering:
             return ""
         if not pair.prompt:
             return "this text row has no prompt"
-        said = any(mark in pair.prompt for mark in (*RENDERED, *self.special))
-        return "this prompt is rendered already" if said else ""
+        return "this prompt is rendered already" if says_rendered(text_of(pair.prompt), self.special) else ""
 
 
 OPTIONS = ("tools", "chat_template_kwargs")
@@ -79,13 +78,19 @@ READS: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 
+def handed(pair: Pair, tool: str) -> ToolRow:
+    """What the pair hands to the chat template. TRL passes an empty list of tools on, the others none."""
+    every = {name: pair.meta.get(name) for name in OPTIONS}
+    return {name: value for name, value in every.items() if value or (value == [] and tool == "trl")}
+
+
 def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) -> ToolRow:
     """The row with what the pair hands to the chat template; `any_of` are the options that any row has.
 
     Tools are JSON text, since tables fill lists of objects up with nulls; the hosted form has them as a list
     in its input. Raises `ProbeError` where the tool would leave an option or a turn out.
     """
-    given = {name: pair.meta[name] for name in OPTIONS if pair.meta.get(name)}
+    given = handed(pair, tool)
     if lost := sorted(set(given) - READS[tool]):
         raise ProbeError(
             f"line {pair.line}: {tool} gives no {lost[0]} to the chat template, so it would train on other "
@@ -104,7 +109,8 @@ def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) ->
         beside = {"input": {**row["input"], "tools": listed}} if "input" in row else {"tools": listed}
         return {**row, **beside} if listed else row
     text = tools if isinstance(tools, str | None) else json.dumps(tools, ensure_ascii=False)
-    more = {"tools": text or "", "chat_template_kwargs": given.get("chat_template_kwargs") or {}}
+    none = None if tool == "trl" else ""  # TRL reads any text as JSON
+    more = {"tools": text or none, "chat_template_kwargs": given.get("chat_template_kwargs") or {}}
     return {**row, **{name: value for name, value in more.items() if name in any_of}}
 
 

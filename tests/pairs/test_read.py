@@ -252,6 +252,28 @@ def test_text_dialogues_split_at_the_last_shared_turn(chosen: str, rejected: str
     assert split_shared(chosen, rejected) == (prompt, chosen[n:], rejected[n:])
 
 
+@pytest.mark.parametrize(
+    ("user", "assistant"),
+    [
+        ("Human: ", "\nAssistant: "),
+        ("\n\nHuman: ", "\n\nAssistant: "),
+        ("User: ", "\nAssistant: "),
+        ("USER: ", " ASSISTANT: "),
+        ("<|user|>\n", "</s>\n<|assistant|>\n"),
+        ("<|prompter|>", "<|endoftext|><|assistant|>"),
+        ("<｜User｜>", "<｜Assistant｜>"),
+    ],
+)
+def test_a_written_dialogue_is_cut_at_its_last_shared_turn(user: str, assistant: str) -> None:
+    for head in (f"{user}Why is it?{assistant}", f"{user}a{assistant}b\n{user}c{assistant}"):
+        prompt, chosen, rejected = split_shared(f"{head}People eat.", f"{head}People say so.")
+        assert (str(prompt).rstrip(), chosen.strip(), rejected.strip()) == (
+            head.rstrip(),
+            "People eat.",
+            "People say so.",
+        )
+
+
 def test_differing_user_turn_stays_with_its_side() -> None:
     head = "\n\nHuman: a\n\nAssistant: b"
     prompt, chosen, rejected = split_shared(

@@ -3,6 +3,7 @@
 import pytest
 
 from probe.errors import ProbeError
+from probe.pairs.implicit import says_rendered
 from probe.pairs.record import Pair
 from probe.scoring.encode import lead_of, make_encoder
 
@@ -136,6 +137,33 @@ def test_chat_scores_the_answer_and_keeps_the_end_of_turn_apart(make_tokenizer):
     assert tokenizer.apply_chat_template([*messages.prompt, *messages.chosen])["input_ids"][
         : len(codes.chosen.ids)
     ] == list(codes.chosen.ids)
+
+
+def test_white_space_behind_the_end_token_is_not_the_end_token(make_tokenizer):
+    """Gemma's vocabulary has the line break that its template writes there as an added token."""
+    tokenizer = make_tokenizer("bpe", chat=True)
+    plain = encoded(tokenizer, "Why?", "The answer", "no", template="chat")
+    tokenizer.add_tokens(["\n"])
+    codes = encoded(tokenizer, "Why?", "The answer", "no", template="chat")
+    assert words(tokenizer, codes.chosen) == "The answer"
+    assert tokenizer.convert_ids_to_tokens(codes.chosen.ids[-1]) == "<|end|>"
+    assert codes.chosen.ids[codes.chosen.start :] == plain.chosen.ids[plain.chosen.start :]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "rendered"),
+    [
+        ("What does the <s> tag do in HTML?", False),
+        ("Fill the [MASK] in: an <unk> word, </s>", False),
+        ("<s>Why?", True),
+        ("[INST] Why? [/INST]", True),
+        ("<|user|>\nWhy?<|assistant|>\n", True),
+        ("Why?<|end|>", True),
+    ],
+)
+def test_a_prompt_that_mentions_a_token_is_not_rendered(prompt, rendered):
+    special = ["<s>", "</s>", "<unk>", "[MASK]", "<|end|>"]
+    assert says_rendered(prompt, special) is rendered
 
 
 def test_what_a_template_writes_into_a_response_is_scored_and_flagged(make_tokenizer):

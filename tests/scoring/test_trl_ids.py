@@ -53,6 +53,13 @@ ROWS = {
     ),
     "call": ([said("user", "Why?")], [call("fern")], [said("assistant", "no")], {"tools": [TOOL]}),
     "tools as text": ([said("user", "Why?")], [call("a")], [call("b")], {"tools": json.dumps([TOOL])}),
+    "no tools": ([said("user", "Why?")], [said("assistant", "so")], [said("assistant", "no")], {"tools": []}),
+    "no tools as text": (
+        [said("user", "Why?")],
+        [said("assistant", "so")],
+        [said("assistant", "no")],
+        {"tools": "[]"},
+    ),
     "parts": (
         [said("user", [{"type": "text", "text": "Why?"}])],
         [said("assistant", [{"type": "text", "text": "so"}])],

@@ -331,6 +331,14 @@ def test_tools_go_with_their_rows(chatted, tool, tmp_path):
     assert read[1] == [CALL] and not read[0]
 
 
+@pytest.mark.parametrize("given", [[CALL], [], None])
+def test_trl_reads_what_is_exported_for_it(chatted, given, tmp_path):
+    """It reads any text under `tools` as JSON, and hands an empty list on to the template."""
+    (config,) = write_configs(chatted([*CHATS, {**CHATS[0], "tools": given}]), "trl", tmp_path / "out")
+    tools = [json.loads(t) if isinstance(t, str) else t for t in (row["tools"] for row in rows_of(config))]
+    assert tools == [[CALL] if i % 2 else None for i in range(8)] + [given]
+
+
 @pytest.mark.parametrize("tool", sorted(set(TOOLS) - {"trl"}))
 def test_what_a_tool_would_leave_out_is_an_error_with_the_line(chatted, tool, tmp_path):
     rows = [*CHATS[:1], {**CHATS[0], "chat_template_kwargs": {"enable_thinking": False}}]

@@ -1,0 +1,37 @@
+"""Where a response ends: the token that a chat template writes, the one that a trainer puts behind text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from transformers import PreTrainedTokenizerBase
+
+from .templates import special_ids
+
+
+@lru_cache(maxsize=4096)
+def is_blank(tokenizer: PreTrainedTokenizerBase, token: int) -> bool:
+    """Whether a token is white space."""
+    return not str(tokenizer.decode([token])).strip()
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start: int) -> int | None:
+    """The index after the token that ends a response: its last added one. None where words follow that.
+
+    White space behind it is no end token, though some vocabularies (Gemma's) have it as an added one.
+    """
+    last = len(ids) - 1
+    while last >= start and is_blank(tokenizer, ids[last]):
+        last -= 1
+    return last + 1 if last >= start and ids[last] in special_ids(tokenizer) else None
+
+
+def trained_texts(tokenizer: PreTrainedTokenizerBase, before: str, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of the context alone and of each text, its end token written behind it, as TRL makes them.
+
+    Source: `add_eos` and `tokenize_fn` of TRL 1.16's `DPOTrainer`.
+    """
+    end = tokenizer.eos_token or ""
+    closed = [text if text.endswith(end) else text + end for text in texts]
+    return [list(tokenizer(text)["input_ids"]) for text in (before, *closed)]
