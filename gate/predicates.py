@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from ..number_format import measured as shown
 from ..records import Estimate, Finding, Severity
 from .accept import tolerates
-from .conditions import p_against
+from .conditions import p_against, wilson_low
 from .restated import level_of
 from .run_facts import Evidence, Goal, Held, RunFacts
 from .states import probes_run
@@ -134,6 +134,30 @@ class Won:
 
     def __str__(self) -> str:
         return f"the race prefers {self.method}"
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """After the trial most unseen pairs are shown to be ranked right: the belief has given way."""
+
+    def __call__(self, facts: RunFacts) -> Held | None:
+        """The share of pairs before, and the trial's change of it."""
+        before, change = facts.run.estimate("win_rate"), facts.run.estimate("ranking_change")
+        if before is None or change is None or before.value is None or change.value is None:
+            return None
+        prompts = facts.run.estimate("effective_prompts")
+        n = min(change.n, (prompts and prompts.value) or change.n)
+        least = change.value if change.low is None else change.low  # None: the same change in every pair
+        after = min(1.0, before.value + change.value)
+        if before.value + least <= 0.5 or wilson_low(after, n, facts.alpha) <= 0.5:
+            return None
+        text = (
+            f"{say(before)}, {100 * change.value:+.0f} points after the trial on pairs it was not trained on"
+        )
+        return (Evidence("PB501", text, change),)
+
+    def __str__(self) -> str:
+        return "most unseen pairs are ranked right after the trial"
 
 
 @dataclass(frozen=True, slots=True)

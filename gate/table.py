@@ -19,6 +19,7 @@ from .predicates import (
     Not,
     Ran,
     Size,
+    Turned,
     Wanted,
     Won,
 )
@@ -92,7 +93,7 @@ ROWS: tuple[Row, ...] = (
         (
             OVER_BUDGET,
             Leaning("favours rejected"),
-            Either((Wanted("fact"), Both((Wanted("auto"), MATCHED)))),
+            Either((Wanted("fact"), Both((Wanted("auto"), MATCHED, Not(Turned()))))),
         ),
         "do-not-train",
         "sides alike in length, and the model prefers the rejected one by more than DPO usually turns",

@@ -229,6 +229,25 @@ def test_goal_taste_turns_a_matter_of_fact_into_two_stages():
     assert decision(run, goal="fact").method == "do-not-train"
 
 
+@pytest.mark.parametrize(
+    ("win_rate", "change", "n", "turned"),
+    [
+        ((0.0, 0.0, 0.05), (1.0, None, None), 65, True),
+        ((0.2, 0.1, 0.3), (0.6, 0.4, 0.8), 65, True),
+        ((0.2, 0.1, 0.3), (0.6, 0.2, 1.0), 65, False),  # may be less than half
+        ((0.0, 0.0, 0.4), (1.0, None, None), 3, False),  # too few
+        ((0.2, 0.1, 0.3), (0.05, -0.1, 0.2), 65, False),  # the account of a belief
+    ],
+)
+def test_what_the_trial_turns_on_unseen_pairs_is_no_belief_that_forbids(win_rate, change, n, turned):
+    """Gemma on `swapped`: no pair ranked right before a trial, all after it; the gate forbade it."""
+    estimates = {**CERTAIN, **OVER, "win_rate": win_rate, "ranking_change": change}
+    run = make_run(estimates, leaning="favours rejected")
+    run = dataclasses.replace(run, estimates=tuple(dataclasses.replace(e, n=n) for e in run.estimates))
+    assert decision(run).method == ("sft+dpo" if turned else "do-not-train")
+    assert decision(run, goal="fact").method == "do-not-train"
+
+
 def test_unmatched_sides_are_no_matter_of_fact_unless_said():
     run = make_run({**CERTAIN, **OVER, **LENGTH}, leaning="favours rejected")
     assert decision(run).method == "dpo"
