@@ -92,6 +92,10 @@ def split_by_prompt(items: Sequence[E], share: float, seed: int) -> tuple[list[E
     """
     prompts = sorted({item.prompt for item in items})
     count = round(share * len(prompts))
+    if len(prompts) < 2:
+        raise ProbeError(
+            "All pairs share one prompt, so none can be held out. Give pairs of two prompts or more."
+        )
     if not 0 < count < len(prompts):
         raise ProbeError(
             f"{len(prompts)} different prompts cannot be split with --held-out {share:g}: a side would be "
