@@ -37,6 +37,7 @@ from probe.reports.next_step import GATED, NOT_CARRIED, next_command, next_told
 from probe.reports.renderers import RENDERERS
 from probe.reports.sentences import deciding_fault
 from probe.reports.text import render
+from probe.reports.view import measured_on
 from probe.runs import load_run
 from probe.scoring.options import ModelOptions
 
@@ -475,3 +476,14 @@ def test_a_gate_that_is_made_again_keeps_every_option_but_those_that_must_not():
     origins = dict.fromkeys(typed, "flag")
     words = shlex.split(next_command(dataclasses.replace(run, config={**typed, "origins": origins})))
     assert {w for w in words if w.startswith("--")} == {f"--{name.replace('_', '-')}" for name in GATED}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_number_of_left_out_pairs_is_told_with_what_it_is_of(whole):
+    """A gate that stopped early, or has no bias, has read a sample: its number is not that of the file."""
+    run = left_open("not measured (trial: off); what was not run never passes")
+    scores = {"excluded_why": {"both sides are the same tokens": 24}}
+    bias = (BiasRow("all", "neutral", None),) if whole else ()
+    told = measured_on(dataclasses.replace(run, bias=bias, inputs={**run.inputs, "scores": scores}))
+    of = "" if whole else " of the pairs that the model read"
+    assert f"24 left out{of}: both sides are the same tokens" in told
