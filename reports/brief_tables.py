@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..records import Condition, Run
+from .next_step import why_unmeasured
 from .tables import RESULTS, data_checks
 from .view import SEVERITY_MARKS, Column, Table, condition_code, condition_name, limit, noted, result, value
 
@@ -37,7 +38,9 @@ def _told(rows: Sequence[Sequence[str]], passed: int) -> str:
 
 
 def _why_open(c: Condition) -> str:
-    """What keeps a measured condition open, since its number beside its limit may look settled."""
+    """What keeps a condition open: its number beside its limit may look settled, a dash says no cause."""
+    if why := why_unmeasured(c):
+        return f"could not be measured: {why}"
     known = c.gates and c.measured is not None and c.measured.value is not None
     return c.message if known and c.result == "inconclusive" else ""
 

@@ -13,7 +13,7 @@ from ..number_format import measured
 from ..records import Condition, Decision, Run
 from ..shared_limits import CHANCE
 from .advice import in_words, lowered, methods, own
-from .next_step import failing, trains
+from .next_step import failing, trains, why_unmeasured
 from .sentences import SEPARABLE, apart_told, deciding_fault
 from .view import condition_name as name
 from .view import unit
@@ -30,7 +30,7 @@ def decided(run: Run) -> str:
         return refusal
     if deciding_fault(run):  # the next sentence says why, and what to do about it
         return f"{_first(run, decision)}{_although(run, decision)}{_strength(decision)}."
-    instead = clauses_left(str((decision.runner_up or {}).get("instead") or ""), decision)
+    instead = _to_measure(run) or clauses_left(str((decision.runner_up or {}).get("instead") or ""), decision)
     because = _because(run, decision)
     text = _first(run, decision) + (f", because {because}" if because else _unshown(run, decision))
     text += _although(run, decision)
@@ -48,6 +48,14 @@ def _refused(run: Run, decision: Decision) -> str:
     first = in_words(decision, unit(run))
     text = f"{first[:1].upper()}{first[1:]}, because {_standing(run)}"
     return f"{text}; instead: {lowered(remedy)}." if remedy else f"{text}."
+
+
+def _to_measure(run: Run) -> str:
+    """What the file needs, where nothing was found and a probe that the gate asks for had no measurement."""
+    if failing(run) or run.decision is None or run.decision.stages:
+        return ""
+    reasons = [why for c in failing(run, "inconclusive") if (why := why_unmeasured(c))]
+    return lowered(reasons[0].rstrip(".").rpartition(". ")[2]) if reasons else ""
 
 
 def instruction(run: Run) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
@@ -22,7 +23,19 @@ LEAST_TO_JUDGE = (
 READING = ("fields", "sides", "skip_bad")
 ENCODING = ("model", *READING, "template", "max_length", "revision", "trust_remote_code")
 CARRIED = (*ENCODING, "adapter", "quantize")
-GATED = (*CARRIED, "full", "goal", "one_stage", "beta")  # of a gate that is made again
+# Of a gate that is made again: all that says how is measured and judged.
+GATED = (
+    *CARRIED, "tokenizer", "device", "dtype", "no_cache", "thorough", "trial_pairs", "seed", "device_memory",
+    "baseline", "levers", "alpha", "bound", "minimum_n", "inconclusive", "full", "goal", "one_stage", "beta",
+)  # fmt: skip
+# What that gate does not take over: what left probes out, what is no measurement, and where it goes.
+NOT_CARRIED = (
+    "path", "data", "numerics", "negatives", "bias", "effects", "trial", "quick", "budget", "plan", "format",
+    "out", "everything",
+)  # fmt: skip
+IN_HALF = ("PB001", "PB002", "PB003", "PB009")  # faults of the arithmetic, which float32 mends
+# What no second gate of the same file and model measures either.
+UNMEASURABLE = re.compile(r"not measured.*(could not measure|needs the weights|numerics failed)")
 
 
 def errors_told(findings: Iterable[Finding]) -> str:
@@ -96,7 +109,7 @@ def _gate(run: Run) -> str | None:
     if decision is None:
         return None
     if decision.reasons and decision.reasons[0].code.startswith("PB0"):
-        return _line(run, "gate", "--dtype", "float32", carried=GATED)
+        return _after_numerics(run, decision.reasons[0].code)
     codes = tuple(reason.code for reason in decision.reasons)
     if decision.stages:
         return _line(run, "train", "--method", "auto") if trains(run) else _first_standing(run)
@@ -112,10 +125,31 @@ def _gate(run: Run) -> str | None:
         return _line(run, "sample", carried=("model", "fields"))
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
     if missing:
-        return _line(run, "gate", carried=GATED)
+        return _measuring(run, missing)
     if codes[:1] in UNSHOWN and not _levers_measured(run):
         return _line(run, "levers")
     return f"probe explain {codes[0]}" if codes else None
+
+
+def _after_numerics(run: Run, code: str) -> str | None:
+    """The same gate in float32 where that mends the fault, else the rows mended, else what the code means."""
+    dtype = (run.inputs.get("model") or {}).get("dtype")
+    if code in IN_HALF and dtype not in ("float32", "float64"):
+        carried = tuple(name for name in GATED if name != "dtype")
+        return _line(run, "gate", "--dtype", "float32", carried=carried)
+    return _mended(run) if _has(run, *FIXABLE) else f"probe explain {code}"
+
+
+def _measuring(run: Run, missing: Iterable[Condition]) -> str | None:
+    """The gate with what was switched off; what it could not measure it would not measure again."""
+    kept = [condition for condition in missing if not UNMEASURABLE.match(condition.message)]
+    return _line(run, "gate", carried=GATED) if kept else f"probe explain {next(iter(missing)).code}"
+
+
+def why_unmeasured(condition: Condition) -> str:
+    """Why a condition has no number, where its probe was run and could not measure; else ""."""
+    told = re.match(r"not measured \(\w+: could not measure: (.*)\); ", condition.message)
+    return told[1] if told else ""
 
 
 # A decision that rests on a trial which showed nothing: of its answers or margins, or with no finding beside.
@@ -133,7 +167,7 @@ def _first_standing(run: Run) -> str | None:
     if standing is None:
         return None
     if standing.message.startswith("not measured"):
-        return _line(run, "gate", carried=GATED)
+        return _measuring(run, [standing])
     if standing.name == "template_share" and standing.result == "fail":
         return _without_form(run, standing.code, standing.measured)
     if standing.result == "fail" and standing.code.startswith(TRIVIAL_CODES):
@@ -164,7 +198,8 @@ def next_told(run: Run) -> str:
     """What the next command is good for, in a clause; "" where there is none."""
     words = shlex.split(run.next or "")
     if words[1:2] == ["gate"] and run.command == "gate":
-        return AGAIN["--dtype" in words]
+        broken = run.decision is not None and any(r.code in IN_HALF for r in run.decision.reasons[:1])
+        return AGAIN[broken]
     return PURPOSES.get(words[1], "") if len(words) > 1 else ""
 
 

@@ -151,7 +151,8 @@ def measured_on(run: Run) -> list[str]:
     parts = [PurePath(str(read.get("path") or "")).name]
     if pairs.get("n") is not None:
         parts.append(f"{count(pairs['n'], unit(run))}, {pairs.get('dropped') or 0} dropped")
-    parts += [f"{n:,} left out: {why}" for why, n in (scores.get("excluded_why") or {}).items()]
+    of = " of the pairs that the model read" if run.command == "gate" and not run.bias else ""
+    parts += [f"{n:,} left out{of}: {why}" for why, n in (scores.get("excluded_why") or {}).items()]
     if scores.get("new") or scores.get("stored"):
         parts.append(f"scores: {scores.get('new', 0):,} new, {scores.get('stored', 0):,} cached")
     return [part for part in parts if part]

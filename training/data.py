@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -38,7 +38,15 @@ class Example:
         return len(sides[0].ids) - sides[0].start, len(sides[1].ids) - sides[1].start
 
 
-E = TypeVar("E", bound=Example)
+class UnderPrompt(Protocol):
+    """What stands under a prompt: a pair, an answer."""
+
+    @property
+    def prompt(self) -> str:
+        """The name of the prompt, as `prompt_key` makes it."""
+
+
+E = TypeVar("E", bound=UnderPrompt)
 
 
 def sides_of(items: Iterable[Example]) -> list[EncodedSide]:
@@ -84,6 +92,10 @@ def split_by_prompt(items: Sequence[E], share: float, seed: int) -> tuple[list[E
     """
     prompts = sorted({item.prompt for item in items})
     count = round(share * len(prompts))
+    if len(prompts) < 2:
+        raise ProbeError(
+            "All pairs share one prompt, so none can be held out. Give pairs of two prompts or more."
+        )
     if not 0 < count < len(prompts):
         raise ProbeError(
             f"{len(prompts)} different prompts cannot be split with --held-out {share:g}: a side would be "

@@ -21,7 +21,8 @@ from ...runs import save_rows
 from .job import Exported, Job, data_name
 from .reference import Reference, model_reference
 from .rows import MakeRow, Rendering, handed, with_options
-from .tools import ABLE, TOOLS, lacking
+from .split import TestSplit, test_split
+from .tools import ABLE, SPLITTING, TOOLS, lacking
 
 
 def write_configs(
@@ -45,14 +46,16 @@ def write_configs(
         if tool == "openai"
         else model_reference(run.inputs.get("model") or {}, directory, with_model)
     )
-    jobs = _jobs(run, decision, named, "tools" in options)
+    parts = test_split(run, _pairs(run, source), tool) if tool in SPLITTING else None
+    jobs = _jobs(run, decision, named, "tools" in options, len(parts.test) if parts else 0)
     for job in jobs:
         if job.stage not in ABLE[tool]:
             raise lacking(tool, job)
     made = [(job, TOOLS[tool](job)) for job in jobs]
     rendering = _rendering(run)
     exported = [(job, replace(one, row=_full(one.row, tool, options, rendering))) for job, one in made]
-    return [_write(job, one, run, decision, source, directory) for job, one in exported]
+    _write_beside([one for _, one in exported], directory)
+    return [_write(job, one, run, decision, source, directory, parts) for job, one in exported]
 
 
 def _pairs(run: Run, source: Path) -> Reading:
@@ -107,48 +110,82 @@ def _unchanged(run: Run, moved: Path | None) -> Path:
     return path
 
 
-def _jobs(run: Run, decision: Decision, named: Reference, tools: bool) -> list[Job]:
-    """A job per stage; each starts from the output of the one before."""
+def _jobs(run: Run, decision: Decision, named: Reference, tools: bool, tested: int) -> list[Job]:
+    """A job per stage; each starts from what the one before trained. `tested` pairs are not trained on."""
     model: Mapping[str, Any] = run.inputs.get("model") or {}
     template = _template(run)
     length = run.config.get("max_length") or (run.inputs.get("scores") or {}).get("max_length")
-    n = int((run.inputs.get("pairs") or {}).get("n") or 0)
+    n = int((run.inputs.get("pairs") or {}).get("n") or 0) - tested
     start, revision, adapter = named.name, named.revision, named.adapter
     jobs: list[Job] = []
     for stage in decision.stages:
         values = stage_values(decision, stage)
         dtype = str(model.get("dtype") or "float32")
-        jobs.append(
-            Job(stage, values, start, template, length, dtype, n, revision, tools=tools, adapter=adapter)
-        )
-        start, revision, adapter = jobs[-1].output, None, None
+        before = jobs[-1] if jobs else None
+        jobs.append(Job(stage, values, start, template, length, dtype, n, revision, tools, adapter, before))
+        start, revision, adapter = jobs[-1].trained, None, None
     return jobs
 
 
-def _write(job: Job, made: Exported, run: Run, decision: Decision, source: Path, directory: Path) -> Path:
-    rows = (made.row(pair, job.template) for pair in _pairs(run, source))
-    save_rows(rows, directory / data_name(job))
-    for name, content in made.beside.items():
+def _write_beside(exported: Sequence[Exported], directory: Path) -> None:
+    """Each file that stands beside the configs once, with what every stage has in it."""
+    whole: dict[str, dict[str, Any]] = {}
+    for made in exported:
+        for name, content in made.beside.items():
+            whole.setdefault(name, {}).update(content)
+    for name, content in whole.items():
         write_text(directory / name, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
+def _write(
+    job: Job,
+    made: Exported,
+    run: Run,
+    decision: Decision,
+    source: Path,
+    directory: Path,
+    parts: TestSplit | None,
+) -> Path:
+    """One config and its data: a file of all pairs, or one a split."""
+    tested = parts.test if parts else frozenset()
+    for name, wanted in (("train", False), ("test", bool(tested)))[: 2 if parts else 1]:
+        kept = (pair for pair in _pairs(run, source) if (pair.line in tested) is wanted)
+        save_rows((made.row(pair, job.template) for pair in kept), directory / data_name(job, name))
     hosted = "training_file" in made.settings
     path = directory / f"{job.stage}.{'json' if hosted else 'yaml'}"
     if hosted:  # JSON has no comments: the request must be sent as it stands
         write_text(path, json.dumps(made.settings, indent=2) + "\n")
     else:
-        write_text(path, as_yaml(made.settings, _comments(job, made, run, decision)))
+        write_text(path, as_yaml(made.settings, _comments(job, made, run, decision, parts)))
     return path
 
 
-def _comments(job: Job, made: Exported, run: Run, decision: Decision) -> list[str]:
+def _comments(job: Job, made: Exported, run: Run, decision: Decision, parts: TestSplit | None) -> list[str]:
     """The head of a config: where it comes from, why, and how it is run."""
-    merged = job.model.startswith("out-") and job.lora
     return [
         f"Stage {job.stage} of {decision.method}, {_origin(run)} on {run.created}.",
         *(f"{reason.code}: {reason.text}" for reason in decision.reasons),
-        f"Values: {job.values.get('source', '')}.",
-        *([f"Merge the adapter in {job.model} into the model before this stage."] if merged else []),
+        f"Values: {str(job.values.get('source', '')).replace(BEST_KEPT, LAST_KEPT)}.",
+        *made.notes,
+        *([parts.told] if parts else []),
         *([NO_END] if made.settings.get("template") == "empty" else []),
+        *_merging(job, made),
         f"Run in this directory: {made.command}",
+    ]
+
+
+# A recipe's source speaks of `probe train`; no config that is written here evaluates or chooses an epoch.
+BEST_KEPT = "best epoch kept"
+LAST_KEPT = "the last epoch is kept, where `probe train` keeps the best"
+
+
+def _merging(job: Job, made: Exported) -> list[str]:
+    """How the model of this stage is made, where the stage before left an adapter."""
+    if job.before is None or not job.before.lora:
+        return []
+    return [
+        f"Before this stage, merge the adapter in {job.before.output} into its model, as {job.model}:",
+        made.merge(job.before),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class Job:
     revision: str | None = None
     tools: bool = False  # whether rows have tools
     adapter: str | None = None  # one that the model was measured with, to go on from
+    before: Job | None = None  # the stage whose output this one starts from
 
     @property
     def warmup_steps(self) -> int:
@@ -54,17 +55,37 @@ class Job:
         """Where the tool is to write."""
         return f"out-{self.stage}"
 
+    @property
+    def trained(self) -> str:
+        """The model that the next stage loads: an adapter is merged into its model first."""
+        return f"{self.output}-merged" if self.lora else self.output
+
+
+def merge_with_peft(job: Job) -> str:
+    """The command that merges the adapter of `job` into its model, where peft wrote it."""
+    return (
+        'python -c "from peft import AutoPeftModelForCausalLM as M; '
+        "from transformers import AutoTokenizer as T; "
+        f"M.from_pretrained('{job.output}').merge_and_unload().save_pretrained('{job.trained}'); "
+        f"T.from_pretrained('{job.output}').save_pretrained('{job.trained}')\""
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Settings, the form of the data's rows, the command that runs it, and files that go beside it."""
+    """Settings, the form of the data's rows, the command that runs it, and files that go beside it.
+
+    `merge` makes the command that merges a stage's adapter into its model.
+    """
 
     settings: Mapping[str, Any]
     row: rows.MakeRow
     command: str
     beside: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # for the head of the config
+    merge: Callable[[Job], str] = merge_with_peft
 
 
-def data_name(job: Job) -> str:
+def data_name(job: Job, split: str = "train") -> str:
     """The data file of a stage, in a folder that dataset loaders accept by itself."""
-    return f"data-{job.stage}/train.jsonl"
+    return f"data-{job.stage}/{split}.jsonl"

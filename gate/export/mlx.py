@@ -51,7 +51,13 @@ def mlx_lm_lora(job: Job) -> Exported:
     }
     loss = "" if sft else f" --dpo-cpo-loss-type {exported('mlx-lm-lora')[job.stage]}"
     command = f"mlx_lm_lora.train --config {job.stage}.yaml --gradient-accumulation-steps {job.accumulation}"
-    return Exported(settings, rows.dialogue if sft else rows.instructed, f"{command}{loss}")
+    row = rows.dialogue if sft else rows.instructed
+    return Exported(settings, row, f"{command}{loss}", merge=_fuse)
+
+
+def _fuse(job: Job) -> str:
+    """The command that merges the adapter of `job`, which peft cannot read, into its model."""
+    return f"mlx_lm.fuse --model {job.model} --adapter-path {job.output} --save-path {job.trained}"
 
 
 def _updates(job: Job) -> int:

@@ -60,6 +60,12 @@ def trl(job: Job) -> Exported:
     return Exported(settings, row, f"trl {'sft' if sft else 'dpo'} --config {job.stage}.yaml")
 
 
+HANDBOOK_VERSION = (
+    "Written for alignment-handbook 0.3: later versions have no scripts/run_*.py, and read other settings."
+)
+SPLITTING = frozenset({"alignment-handbook"})  # tools whose scripts read a test split, evaluating or not
+
+
 def handbook(job: Job) -> Exported:
     """The handbook's recipe form; it always applies the model's chat template."""
     if job.template != "chat":
@@ -72,7 +78,7 @@ def handbook(job: Job) -> Exported:
         **_model(job),
         "torch_dtype": job.dtype,
         "dataset_mixer": {data_name(job).rpartition("/")[0]: 1.0},
-        "dataset_splits": ["train"],
+        "dataset_splits": ["train", "test"],
         "auto_insert_empty_system_msg": False,
         **_transformers(job),
         **({} if job.stage == "sft" else preference),
@@ -81,7 +87,8 @@ def handbook(job: Job) -> Exported:
         **({"use_peft": True, **_lora(job)} if job.lora else {}),
     }
     row = rows.dialogue if job.stage == "sft" else rows.dialogues
-    return Exported(settings, row, f"accelerate launch scripts/run_{job.stage}.py {job.stage}.yaml")
+    command = f"accelerate launch scripts/run_{job.stage}.py {job.stage}.yaml"
+    return Exported(settings, row, command, notes=(HANDBOOK_VERSION,))
 
 
 def axolotl(job: Job) -> Exported:
@@ -163,7 +170,7 @@ def llamafactory(job: Job) -> Exported:
         "adapter_name_or_path": job.adapter,
         "stage": "sft" if sft else "dpo",
         "do_train": True,
-        "dataset": "probe_pairs",
+        "dataset": _factory_name(job),
         "dataset_dir": ".",
         **({} if chat else {"template": "empty"}),  # without a name it takes the tokenizer's own template
         "finetuning_type": "lora" if job.lora else "full",
@@ -177,8 +184,13 @@ def llamafactory(job: Job) -> Exported:
         "cutoff_len": job.max_length,
     }
     row = (rows.dialogue if chat else rows.completion) if sft else rows.ranked
-    beside = {"dataset_info.json": {"probe_pairs": _factory_info(job)}}
+    beside = {"dataset_info.json": {_factory_name(job): _factory_info(job)}}
     return Exported(settings, row, f"llamafactory-cli train {job.stage}.yaml", beside)
+
+
+def _factory_name(job: Job) -> str:
+    """The stage's own entry of `dataset_info.json`, which all stages share."""
+    return f"probe_{job.stage}"
 
 
 def _factory_info(job: Job) -> dict[str, Any]:

@@ -16,7 +16,11 @@ from .scripts import words_in
 
 Where = Literal["start", "end", "frame", "inside", "sign", "cut"]
 
-OPENING_LEAST_WORDS = 3  # an opening of fewer words is no template
+LEAST_WORDS = (
+    3  # an opening or ending of fewer words must be that of most of one side, and of nearly none of the other
+)
+SHORT_LEAST = 10  # responses that must have an edge of fewer words
+SHORT_SHARES = {"start": 0.9, "end": 0.5}  # share of the side that must have it: openings are alike by chance
 KEPT_SHARE = 0.9  # a template grows while it keeps this share of its responses
 COPIED_WORDS = 4  # words that must be copied in one piece for a slot
 SLOT = "⟨copied⟩"
@@ -64,7 +68,8 @@ def _kinds(side: Sequence[str], other: Sequence[str], where: Where) -> list[Temp
     found: list[Template] = []
     left = list(range(len(side)))
     while len(found) < TEMPLATES_TOGETHER:
-        part = _template([side[i] for i in left], other, [other[i] for i in left], where)
+        rest = [side[i] for i in left]
+        part = _template(rest, other, [other[i] for i in left], where, short=not found)
         common = part is not None and _common(part, len(side))
         if part is None or (found and not common):
             break
@@ -90,23 +95,29 @@ def _together(parts: Sequence[Template]) -> Template:
 
 
 def _template(
-    side: Sequence[str], others: Sequence[str], paired: Sequence[str], where: Where
+    side: Sequence[str], others: Sequence[str], paired: Sequence[str], where: Where, *, short: bool
 ) -> Template | None:
-    """The commonest template of that place; `others` are all of the other side, `paired` those of `side`."""
+    """The commonest template of that place; `others` are all of the other side, `paired` those of `side`.
+
+    `short`: whether one or two words may be one.
+    """
     if where == "frame":
         return _frame(side, paired)
-    return _edge(side, others, "start" if where == "start" else "end")
+    place: Literal["start", "end"] = "start" if where == "start" else "end"
+    return (_short_edge(side, others, place) if short else None) or _edge(side, others, place)
 
 
-def common_edge(texts: Sequence[str], where: Literal["start", "end"]) -> tuple[str, tuple[int, ...]]:
-    """The longest opening (or ending) of the commonest `OPENING_LEAST_WORDS` words, and which texts have it.
+def common_edge(
+    texts: Sequence[str], where: Literal["start", "end"], least: int = LEAST_WORDS
+) -> tuple[str, tuple[int, ...]]:
+    """The longest opening (or ending) of the commonest `least` words, and which texts have it.
 
     It grows token by token to the commonest continuation while at least `KEPT_SHARE` of the texts
     that share the first words still share it. ("", ()) when no two texts agree.
     """
     step = 1 if where == "start" else -1
     sides = [split_tokens(text)[::step] for text in texts]
-    heads = Counter(head for side in sides if (head := _head(side)))
+    heads = Counter(head for side in sides if (head := _head(side, least)))
     if not heads or heads.most_common(1)[0][1] < 2:
         return "", ()
     best, count = heads.most_common(1)[0]
@@ -123,18 +134,35 @@ def common_edge(texts: Sequence[str], where: Literal["start", "end"]) -> tuple[s
     return "".join(best[::step]), rows
 
 
-def _head(side: Sequence[str]) -> tuple[str, ...] | None:
-    """The tokens up to and with the third word, or None for a shorter response."""
+def _head(side: Sequence[str], least: int) -> tuple[str, ...] | None:
+    """The tokens up to and with that many words, or None for a shorter response."""
     words = 0.0
     for position, token in enumerate(side):
         words += words_in(token)
-        if words >= OPENING_LEAST_WORDS:
+        if words >= least:
             return tuple(side[: position + 1])
     return None
 
 
-def _edge(side: Sequence[str], other: Sequence[str], where: Literal["start", "end"]) -> Template | None:
-    text, rows = common_edge(side, where)
+def _short_edge(side: Sequence[str], other: Sequence[str], where: Literal["start", "end"]) -> Template | None:
+    """The widest edge of one or two words, where three words are those of fewer responses.
+
+    Natural answers often open or close on the same word: it counts only where most of one side have it and
+    nearly none of the other, and where the other side has no such edge of its own ("Yes" against "No").
+    """
+    parts = [_edge(side, other, where, least) for least in range(LEAST_WORDS, 0, -1)]
+    best = max((part for part in parts if part), key=lambda part: len(part.rows), default=None)
+    if best is None or best is parts[0]:
+        return None
+    enough = len(best.rows) >= max(SHORT_LEAST, SHORT_SHARES[where] * len(side))
+    own = max(len(common_edge(other, where, least)[1]) for least in range(1, LEAST_WORDS))
+    return best if enough and 10 * best.other <= len(best.rows) and 2 * own < len(other) else None
+
+
+def _edge(
+    side: Sequence[str], other: Sequence[str], where: Literal["start", "end"], least: int = LEAST_WORDS
+) -> Template | None:
+    text, rows = common_edge(side, where, least)
     if not rows:
         return None
     has = str.startswith if where == "start" else str.endswith

@@ -199,15 +199,15 @@ def check_signal(
     PB241 saturated signal: a linear probe given the prompt already tells nearly all pairs apart.
 
     Means: the probe's accuracy on held-out prompts has a lower bound above {TRIVIAL}.
-    Why: preference training on such pairs saturates within an epoch: margin grows, nothing more is learnt. It
-    is harmless where the prompt is needed for it (see PB242), and a giveaway where it is not (PB202, PB204).
+    Why: preference training on such pairs may saturate within an epoch: margin grows, nothing more is learnt.
+    It is harmless where the prompt is needed for it (PB242), and a giveaway where it is not (PB202, PB204).
     Do: train for one epoch or less with the guard on; harder negatives teach more (`probe sample`).
     Source: as PB240.
     """
     if measured.value is None or measured.low is None or measured.high is None:
         return None
     if measured.low > TRIVIAL:
-        text = f"a linear probe tells {_told(measured)}: training will saturate within an epoch"
+        text = f"a linear probe tells {_told(measured)}: training may saturate within an epoch"
         return Finding(
             "PB241", "warning", text, "Train one epoch at most, or make harder negatives.", estimate=measured
         )

@@ -17,20 +17,22 @@ from ...scoring.quantized import dequantized, is_quantized
 from ...scoring.scores import EncodedPair, EncodedSide
 from ...training.losses import Logps, outcome
 from ...training.methods import LossConstants
-from .judge import STEP_PAIRS, FirstStep, Plan
+from .judge import STEP_PAIRS, Plan
+from .taken import FirstStep
 
 
 def first_step(model: torch.nn.Module, pairs: Sequence[EncodedPair], plan: Plan) -> FirstStep:
-    """Try the plan on the first `STEP_PAIRS` pairs that can be scored, on a copy of the model.
+    """Try the plan on the first `STEP_PAIRS` pairs that can be scored and whose sides differ, on a copy of
+    the model: the loss of two sides of the same tokens depends on no weight.
 
     Sequence by sequence through the model's own forward, as a trainer runs it: packed attention is computed
     in another way and may stay finite where the model's does not. Dropout is off, as in DPO. Memory: the
     weights a second time, and AdamW's state for those that are trained.
     """
     empty = tuple(p.id for p in pairs if "nothing_left" in p.flags or _empty(p.chosen) or _empty(p.rejected))
-    some = [p for p in pairs if p.id not in empty][:STEP_PAIRS]
+    some = [p for p in pairs if p.id not in empty and not _alike(p)][:STEP_PAIRS]
     if not some:
-        return FirstStep(len(pairs), empty)
+        return FirstStep(len(pairs), empty, alike=sum(map(_alike, pairs)))
     torch.manual_seed(0)
     tuned = _planned(model, plan)
     with torch.enable_grad():
@@ -68,7 +70,7 @@ def _step(
         zero_gradients=weights - alive,
         weights=weights,
         weights_finite=after,
-        moved=moved / alive if alive else 0.0,
+        moved=moved / alive if alive else None,
         after_finite=again,
     )
 
@@ -109,6 +111,12 @@ def _fine_in_float32(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> bo
     """Whether the weights as they were loaded give finite log-probs in float32."""
     with torch.no_grad():
         return _finite(_logps(dequantized(causal_lm(model)).float(), pairs))
+
+
+def _alike(pair: EncodedPair) -> bool:
+    """Whether both sides are the same tokens."""
+    one, other = pair.chosen, pair.rejected
+    return "identical" in pair.flags or (list(one.ids) == list(other.ids) and one.start == other.start)
 
 
 def _empty(side: EncodedSide) -> bool:

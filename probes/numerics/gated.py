@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ...pairs.record import Pair
 from ...records import Measured
+from ...scoring.source import Survey
 from ..gated import Cost, Effort, Work
 from .judge import STEP_PAIRS
 
@@ -34,5 +36,12 @@ def measure(work: Work) -> Measured:
         dtype=session.loaded.facts["dtype"],
         lora_rank=None if request.full else values["lora_rank"],
     )
-    encoded = [session.encoder(pair) for pair in session.survey.first[:SAMPLED_PAIRS]]
+    encoded = [session.encoder(pair) for pair in _some(session.survey)]
     return judge_numerics(planned, first_step(session.loaded.model, encoded, planned))
+
+
+def _some(survey: Survey) -> list[Pair]:
+    """The first pairs of the file whose sides differ, where those that were read have any."""
+    seen = {pair.line: pair for pair in (*survey.first, *survey.sample)}
+    unlike = [pair for pair in seen.values() if pair.chosen != pair.rejected]
+    return (unlike or list(survey.first))[:SAMPLED_PAIRS]

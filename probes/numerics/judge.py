@@ -13,6 +13,7 @@ from typing import Literal, cast
 from ...errors import ProbeError
 from ...records import Estimate, Finding, Measured
 from ...training.methods import METHODS, method_of
+from .taken import FirstStep
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 
@@ -53,29 +54,6 @@ class Plan:
     def trained_dtype(self) -> str:
         """The dtype of the trained weights: peft keeps adapters of half-precision models in float32."""
         return self.dtype if self.lora_rank is None or self.dtype == "float64" else "float32"
-
-
-@dataclass(frozen=True, slots=True)
-class FirstStep:
-    """What forward, backward, one optimizer step and a second forward showed on `n` pairs.
-
-    `empty`: ids of pairs with a side that has no scored token. `bad_module`: the first module whose output is
-    not finite in the first forward, `fine_in_float32` whether that goes away in float32. `loss`: mean at
-    step 0, nats. `zero_gradients` of `weights` trained weights have gradient exactly 0. `moved`: share of the
-    others that changed. None: the step before did not come that far.
-    """
-
-    n: int
-    empty: tuple[str, ...] = ()
-    bad_module: str | None = None
-    fine_in_float32: bool | None = None
-    loss: float | None = None
-    gradients_finite: bool | None = None
-    zero_gradients: int = 0
-    weights: int = 0
-    weights_finite: bool | None = None
-    moved: float | None = None
-    after_finite: bool | None = None
 
 
 def judge_plan(plan: Plan) -> tuple[Finding, ...]:
@@ -160,27 +138,39 @@ def check_rounding(plan: Plan, step: FirstStep) -> Finding | None:
     """PB003 updates round away: the weights are the same after the step as before.
 
     Means: of the weights that have a gradient, fewer than {MOVED:.0%} changed in one optimizer step at the
-    full learning rate.
+    full learning rate; or no weight has a gradient at all, though the sides of the pairs differ.
     Why: AdamW changes a weight by about the learning rate. In bfloat16 a weight of 0.02 needs a step of 4e-5
     to change at all; smaller steps are lost every time, and the run trains nothing without an error.
     Do: train float32 weights: LoRA (peft keeps adapters in float32), or float32 with bfloat16 autocast.
     Source: bfloat16 has 8 bits of significand; half a unit in the last place is 2^-9 to 2^-8 of the weight.
     """
-    if step.moved is None or step.moved >= MOVED or plan.learning_rate == 0 or plan.beta == 0:
+    if plan.learning_rate == 0 or plan.beta == 0:
         return None
     kind = plan.trained_dtype
+    if step.without_gradient:
+        exact = plan.dtype in ("float32", "float64")
+        remedy = "Train weights that the log-probs depend on." if exact else "Train in float32."
+        return Finding(
+            "PB003", "error", f"no weight has a gradient in {plan.dtype}: nothing is trained", remedy
+        )
+    if step.moved is None or step.moved >= MOVED:
+        return None
     text = f"{step.moved:.2%} of the weights moved in a step of {plan.learning_rate:g} in {kind}"
     return Finding("PB003", "error", text, "Train float32 weights: LoRA, or float32 with bfloat16 autocast.")
 
 
 def check_masked(step: FirstStep) -> Finding | None:
-    """PB004 nothing to score: a side has no token left after masking.
+    """PB004 nothing to score: a side has no token left after masking, or no pair has two different sides.
 
-    Means: after truncation a response has no scored token, so its mean log-prob is 0/0.
+    Means: after truncation a response has no scored token, so its mean log-prob is 0/0; or both sides of
+    every pair that was looked at are the same tokens, so that no step can be tried.
     Why: in a loss that averages over tokens one such row makes the batch NaN; in a sum it trains nothing.
     Do: raise the maximal length, cut prompts from the left, or drop the pairs.
     Source: trl#5662 (NaN: everything truncated).
     """
+    if step.alike and len(step.empty) + step.alike == step.n:
+        text = f"both sides of {step.alike} of {step.n} pairs are the same tokens, so no step can be tried"
+        return Finding("PB004", "error", text, "Give pairs whose sides differ.")
     if not step.empty:
         return None
     shown = ", ".join(step.empty[:5])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import inspect
 import json
 import re
 import shlex
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from probe.commands.gate import gate
 from probe.gate.judge import verdict_of
+from probe.gate.registry import PROBE_NAMES
 from probe.gate.row import STAGES
 from probe.records import (
     BiasRow,
@@ -30,11 +33,13 @@ from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
 from probe.reports.advice import advised_findings as advised
 from probe.reports.answer import PLANS, answered, summary
 from probe.reports.decided import decided
-from probe.reports.next_step import next_command, next_told
+from probe.reports.next_step import GATED, NOT_CARRIED, next_command, next_told
 from probe.reports.renderers import RENDERERS
 from probe.reports.sentences import deciding_fault
 from probe.reports.text import render
+from probe.reports.view import measured_on
 from probe.runs import load_run
+from probe.scoring.options import ModelOptions
 
 STORED = sorted((Path(__file__).parent / "stored").glob("*.json"))
 SIDES = ("Alpha", "Omega")
@@ -426,3 +431,59 @@ def test_answers_that_were_drawn_and_not_judged_are_said_to_be_so(margins, judge
         "; what the model then writes is not judged, since a judge of its answers is right on 64% [49%, 80%]"
     )
     assert (clause in text) is told
+
+
+def left_open(message, **config):
+    """A gate without a finding whose trial has no result, for the reason in `message`."""
+    condition = Condition("trial_accuracy", "all", None, 0.5, "inconclusive", "PB501", message)
+    decision = Decision("do-not-train", (), {}, (Reason("PB705", "why", "x"),), {"instead": "run the trial"})
+    return Run(
+        "gate", "now", verdict_of((condition,), "fail"), decision, config=config,
+        inputs={"pairs": {"path": "p.jsonl", "n": 40}},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "again"),
+    [
+        ("off", True), ("not run", True), ("could not measure: All pairs share a prompt. Give more.", False),
+        ("not measured: it needs the weights, and an endpoint gives log-probs", False),
+        ("not run, since the numerics failed", False),
+    ],
+)  # fmt: skip
+def test_no_gate_is_to_be_made_again_that_would_measure_no_more(state, again):
+    run = left_open(f"not measured (trial: {state}); what was not run never passes")
+    assert next_command(run) == ("probe gate p.jsonl" if again else "probe explain PB501")
+
+
+def test_what_could_not_be_measured_is_told_with_its_cause_and_what_helps():
+    why = "All pairs share one prompt, so none can be held out. Give pairs of two prompts or more."
+    run = answered(
+        left_open(f"not measured (trial: could not measure: {why}); what was not run never passes")
+    )
+    assert "; instead: give pairs of two prompts or more" in run.summary[0]
+    assert "All pairs share one prompt" in " ".join(render(run).split())
+
+
+def test_a_gate_that_is_made_again_keeps_every_option_but_those_that_must_not():
+    """Each option of the command is carried, or stands on the list of those that are not."""
+    options = set(inspect.signature(gate).parameters) - {"how", "off"}
+    options |= {field.name for field in dataclasses.fields(ModelOptions)} | set(PROBE_NAMES)
+    assert options == set(GATED) | set(NOT_CARRIED) and not set(GATED) & set(NOT_CARRIED)
+    switches = ("skip_bad", "trust_remote_code", "no_cache", "thorough", "full", "one_stage")
+    typed = {name: True if name in switches else "x" for name in options}
+    run = left_open("not measured (trial: off); what was not run never passes", **typed)
+    origins = dict.fromkeys(typed, "flag")
+    words = shlex.split(next_command(dataclasses.replace(run, config={**typed, "origins": origins})))
+    assert {w for w in words if w.startswith("--")} == {f"--{name.replace('_', '-')}" for name in GATED}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_number_of_left_out_pairs_is_told_with_what_it_is_of(whole):
+    """A gate that stopped early, or has no bias, has read a sample: its number is not that of the file."""
+    run = left_open("not measured (trial: off); what was not run never passes")
+    scores = {"excluded_why": {"both sides are the same tokens": 24}}
+    bias = (BiasRow("all", "neutral", None),) if whole else ()
+    told = measured_on(dataclasses.replace(run, bias=bias, inputs={**run.inputs, "scores": scores}))
+    of = "" if whole else " of the pairs that the model read"
+    assert f"24 left out{of}: both sides are the same tokens" in told

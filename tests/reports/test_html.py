@@ -273,7 +273,10 @@ def test_a_gate_that_is_made_again_keeps_what_the_first_was_asked(gate_run):
     run = dataclasses.replace(
         gate_run, command="gate", decision=decision,
         config={**gate_run.config, **typed, "origins": dict.fromkeys(typed, "flag")},
+        inputs={**gate_run.inputs, "model": {"dtype": "float16"}},
     )  # fmt: skip
     told = next_command(run)
     assert told.startswith("probe gate ")
     assert told.endswith("--full --goal taste --one-stage --beta 0.3 --dtype float32")
+    exact = dataclasses.replace(run, inputs={**run.inputs, "model": {"dtype": "float32"}})
+    assert next_command(exact) == "probe explain PB001"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +86,9 @@ def test_every_tool_gets_every_method_it_can_do(tool, method, gated, tmp_path):
     paths = write_configs(run, tool, tmp_path / "out")
     assert [path.stem for path in paths] == list(STAGES[method])
     for path in paths:
-        assert len(rows_of(path)) == len(PAIRS)
+        tested = path.parent / f"data-{path.stem}/test.jsonl"
+        n = len(tested.read_text().splitlines()) if tested.exists() else 0
+        assert len(rows_of(path)) + n == len(PAIRS) and (n > 0) is (tool == "alignment-handbook")
         values = stage_values(run.decision, path.stem)
         text = json.dumps(settings_of(path))
         assert tool == "openai" or f'"learning_rate": {values["learning_rate"]}' in text
@@ -233,7 +236,7 @@ def test_the_hosted_form_is_read_back_as_the_same_pairs(gated, tmp_path):
 
 def test_llamafactory_gets_its_dataset_entry(gated, tmp_path):
     write_configs(gated("dpo", "chat"), "llamafactory", tmp_path)
-    entry = json.loads((tmp_path / "dataset_info.json").read_text())["probe_pairs"]
+    entry = json.loads((tmp_path / "dataset_info.json").read_text())["probe_dpo"]
     assert entry["ranking"] is True and (tmp_path / entry["file_name"]).exists()
     row = json.loads((tmp_path / entry["file_name"]).read_text().splitlines()[0])
     assert set(entry["columns"].values()) == set(row)
@@ -242,8 +245,89 @@ def test_llamafactory_gets_its_dataset_entry(gated, tmp_path):
 
 def test_the_second_stage_starts_from_the_first(gated, tmp_path):
     first, second = write_configs(gated("sft+dpo"), "trl", tmp_path)
-    assert settings_of(second)["model_name_or_path"] == settings_of(first)["output_dir"]
-    assert "Merge the adapter" in second.read_text() and "Merge" not in first.read_text()
+    assert settings_of(first)["output_dir"] == "out-sft"
+    assert settings_of(second)["model_name_or_path"] == "out-sft-merged"
+    assert "merge the adapter in out-sft" in second.read_text() and "merge" not in first.read_text()
+
+
+STAGED = [tool for tool in TOOLS if {"sft", "dpo"} <= ABLE[tool] and tool != "openai"]
+
+
+@pytest.mark.parametrize("tool", STAGED)
+def test_a_head_says_what_its_config_does(tool, gated, tmp_path):
+    """No config evaluates, so none keeps a best epoch; the next stage loads the merged model."""
+    first, second = write_configs(gated("sft+dpo", "chat"), tool, tmp_path)
+    head = first.read_text()
+    assert "best epoch kept" not in head and "the last epoch is kept" in head
+    name = "base_model" if tool == "axolotl" else "model"
+    told = settings_of(second)
+    assert told.get("model_name_or_path", told.get(name)) == "out-sft-merged"
+    merging = next(
+        line
+        for line in second.read_text().splitlines()
+        if "out-sft-merged" in line and "as" not in line.split()
+    )
+    assert ("mlx_lm.fuse --model tiny --adapter-path out-sft" in merging) is (tool == "mlx-lm-lora")
+
+
+@pytest.mark.oracle
+def test_the_command_in_the_head_merges_the_adapter(gated, tmp_path, tiny_model_dir, monkeypatch):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
+    n = model.num_parameters()
+    peft.get_peft_model(model, peft.LoraConfig(target_modules="all-linear")).save_pretrained(
+        tmp_path / "out-sft"
+    )
+    AutoTokenizer.from_pretrained(tiny_model_dir).save_pretrained(tmp_path / "out-sft")
+    second = write_configs(gated("sft+dpo", model=str(tiny_model_dir)), "trl", tmp_path)[1]
+    line = next(line for line in second.read_text().splitlines() if line.startswith("# python -c "))
+    monkeypatch.chdir(tmp_path)
+    exec(shlex.split(line)[3], {})
+    AutoTokenizer.from_pretrained(settings_of(second)["model_name_or_path"])
+    assert AutoModelForCausalLM.from_pretrained("out-sft-merged").num_parameters() == n
+
+
+@pytest.mark.parametrize("tool", STAGED)
+def test_every_config_finds_its_own_data(tool, gated, tmp_path):
+    """Each stage names data of its own form, and what stands beside the configs has the entries of all."""
+    paths = write_configs(gated("sft+dpo", "chat"), tool, tmp_path)
+    told = [json.dumps(settings_of(path)) for path in paths]
+    if tool != "llamafactory":
+        assert all(f"data-{path.stem}" in text for path, text in zip(paths, told, strict=True))
+        return
+    entries = json.loads((tmp_path / "dataset_info.json").read_text())
+    named = [entries[settings_of(path)["dataset"]] for path in paths]
+    assert [entry["ranking"] for entry in named] == [False, True]
+    assert [entry["file_name"] for entry in named] == ["data-sft/train.jsonl", "data-dpo/train.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["gate", "train"])
+def test_the_handbook_gets_the_test_split_that_its_scripts_read(command, gated, tmp_path):
+    """run_sft.py and run_dpo.py of 0.3 read `raw_datasets["test"]` whether they evaluate or not."""
+    run = dataclasses.replace(gated("dpo", "chat", held_out=0.5, seed=3), command=command)
+    (path,) = write_configs(run, "alignment-handbook", tmp_path)
+    head, told = path.read_text(), settings_of(path)
+    splits = [
+        (tmp_path / f"data-dpo/{name}.jsonl").read_text().splitlines() for name in told["dataset_splits"]
+    ]
+    assert [len(rows) for rows in splits] == ([4, 4] if command == "train" else [7, 1])
+    assert not set(splits[0]) & set(splits[1])
+    assert "alignment-handbook 0.3" in head
+    assert ("as the run held them out" if command == "train" else "held none out") in head
+
+
+def test_of_one_prompt_the_handbook_gets_a_copy_and_is_told(gated, tmp_path):
+    run = gated("dpo", "chat")
+    path = Path(run.inputs["pairs"]["path"])
+    path.write_text("".join(json.dumps({**row, "prompt": "Why?"}) + "\n" for row in PAIRS))
+    pairs = {**run.inputs["pairs"], "sha256": sha256_file(path)}
+    run = dataclasses.replace(run, inputs={**run.inputs, "pairs": pairs})
+    (path,) = write_configs(run, "alignment-handbook", tmp_path / "out")
+    assert "is a copy of the training pairs" in path.read_text()
+    texts = [(tmp_path / f"out/data-dpo/{name}.jsonl").read_text() for name in ("train", "test")]
+    assert texts[0] == texts[1] and len(rows_of(path)) == len(PAIRS)
 
 
 # --- refusals -------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_llamafactory_rows_follow_stage_and_template(stage, chat, row):
     assert made.settings["finetuning_type"] == "lora" and made.settings["do_train"] is True
     assert llamafactory(job(stage, values={"full": True})).settings["finetuning_type"] == "full"
     assert ("template" in made.settings) is not chat
-    info = made.beside["dataset_info.json"]["probe_pairs"]
+    info = made.beside["dataset_info.json"][f"probe_{stage}"]
     assert info["ranking"] is (stage == "dpo") and info["formatting"] == ("sharegpt" if chat else "alpaca")
 
 

@@ -153,7 +153,7 @@ def test_openings_that_both_sides_have_are_no_form_however_many():
 def test_many_rare_openings_are_no_form():
     """A tenth each of ten openings: a side that varies is no template."""
     pairs = [
-        Pair(p.id, p.prompt, p.chosen, f"Number {'abcdefghij'[i % 10]} comes first {p.rejected}", line=p.line)
+        Pair(p.id, p.prompt, p.chosen, f"{'abcdefghij'[i % 10]} comes first {p.rejected}", line=p.line)
         for i, p in enumerate(made("PB211", 0.0, n=100))
     ]
     result, codes = verdict(pairs)
@@ -214,3 +214,40 @@ def test_what_people_and_models_wrote_has_no_form(name):
     pairs = list(read_pairs(SHARED / f"{name}.jsonl", lenient=True))[:300]
     result, codes = verdict(pairs)
     assert result in (None, "pass") and codes == set()
+
+
+SHORT = {
+    "PB211": (lambda text: f"Sorry {text}", lambda text: f"Sorry but {text}", lambda text: f"Sorry, {text}"),
+    "PB212": (
+        lambda text: f"{text[:-1]} bad.", lambda text: f"{text[:-1]} is bad.",
+        lambda text: f"{text[:-1]} very bad indeed.",
+    ),
+}  # fmt: skip
+
+
+def formed(form, share=1.0, other=None, n=40):
+    """Pairs of which `share` of the rejected sides have a form; the chosen sides have `other`."""
+    pairs = []
+    for i, pair in enumerate(made("PB211", 0.0, n=n)):
+        sides = (other(pair.chosen) if other else pair.chosen), pair.rejected
+        pairs.append(
+            Pair(pair.id, pair.prompt, sides[0], form(sides[1]) if i < share * n else sides[1], line=i + 1)
+        )
+    return pairs
+
+
+@pytest.mark.parametrize(("code", "place"), [(code, i) for code in SHORT for i in range(3)])
+def test_a_form_is_as_wide_as_it_is_however_few_its_words(code, place):
+    pairs = formed(SHORT[code][place])
+    (share, *_), (result, codes) = widest(templates_of(pairs, ("a", "b")), pairs, 0.05), verdict(pairs)
+    assert share.value == 1.0 and result == "fail" and code in codes
+
+
+@pytest.mark.parametrize("code", SHORT)
+@pytest.mark.parametrize("place", [0, 1])
+def test_few_words_that_both_sides_or_few_answers_have_are_no_form(code, place):
+    form = SHORT[code][place]
+    own = {"PB211": lambda text: f"Yes {text}", "PB212": lambda text: f"{text[:-1]} good."}[code]
+    for pairs in (formed(form, other=form), formed(form, 0.3), formed(form, other=own), formed(form, n=8)):
+        result, codes = verdict(pairs)
+        assert result in ("pass", None, "inconclusive") and code not in codes

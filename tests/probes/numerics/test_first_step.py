@@ -1,14 +1,19 @@
 """Each cause of a run that dies or stands still, made to happen on a tiny random Llama."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
+from probe.pairs.record import Pair
 from probe.probes.numerics.first_step import first_step
-from probe.probes.numerics.judge import FirstStep, Plan, judge_numerics, judge_plan
+from probe.probes.numerics.gated import _some
+from probe.probes.numerics.judge import Plan, judge_numerics, judge_plan
+from probe.probes.numerics.taken import FirstStep
 from probe.scoring.encode import make_encoder
 from probe.scoring.scores import EncodedPair, EncodedSide
+from probe.scoring.source import Survey
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*")
 
@@ -183,3 +188,30 @@ def test_the_embedded_model(plan, codes):
     encoded = make_encoder(loaded.tokenizer, rows, "auto").many(rows)
     found, _ = judged(loaded.model, encoded, **plan)
     assert list(found) == codes
+
+
+def test_pairs_whose_sides_are_alike_say_nothing_of_the_set_up(small, encoded):
+    """Their loss depends on no weight: the step is made on others, else that is the cause."""
+    alike = [dataclasses.replace(pair, rejected=pair.chosen) for pair in encoded] * 2
+    codes, step = judged(small, [*alike, *encoded])
+    assert not codes and step.moved > 0.9
+    codes, step = judged(small, alike)
+    assert list(codes) == ["PB004"] and step.moved is None
+    assert "the same tokens" in codes["PB004"].message
+
+
+def test_where_no_weight_has_a_gradient_none_is_said_to_have_stood_still():
+    for dtype, remedy in (("float32", "depend on"), ("float16", "float32")):
+        step = FirstStep(
+            3, loss=0.6931, gradients_finite=True, zero_gradients=9, weights=9, after_finite=True
+        )
+        (finding,) = judge_numerics(Plan(dtype=dtype), step).findings
+        assert finding.code == "PB003" and "no weight has a gradient" in finding.message
+        assert remedy in finding.remedy
+
+
+def test_the_step_is_made_on_pairs_of_the_file_that_differ():
+    alike = [Pair(str(i), "p", "a", "a", line=i) for i in range(1, 30)]
+    sound = [Pair(str(i), "p", "a", "b", line=i) for i in range(30, 60)]
+    assert _some(Survey({}, alike, [*alike[:3], *sound]))[0].line == 30
+    assert len(_some(Survey({}, alike, alike))) == 16
