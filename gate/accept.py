@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from ..errors import ProbeError
-from ..records import Finding
+from ..records import Condition, Finding
 from .conditions import RULES, good_side
 
 FINDING_CODE = re.compile(r"PB\d{3}")
@@ -92,23 +92,38 @@ def lapsed(entries: Sequence[Accepted], today: date) -> list[Finding]:
     ]
 
 
-def unused(entries: Sequence[Accepted], used: Iterable[Accepted]) -> list[Finding]:
-    """PB702 acceptance unused: an accepted finding matches nothing that was found.
+def unused(
+    entries: Sequence[Accepted], used: Iterable[Accepted], found: Sequence[Finding | Condition] = ()
+) -> list[Finding]:
+    """PB702 acceptance unused: an accepted finding matches nothing that was found, or only what is past its
+    limit.
 
-    Means: An `accept` entry of the config covers no finding and no failing condition of this run.
-    Why: It is a mistyped code or group, or the problem is gone and the entry would hide its return.
-    Do: Correct the code or the group, or remove the entry.
+    Means: An `accept` entry of the config covers no finding and no failing condition of this run, or none
+    that its limit lets through.
+    Why: It is a mistyped code or group, or the problem is gone and the entry would hide its return. An entry
+    with a limit accepts what was measured up to it: nothing worse, and nothing that has no number.
+    Do: Correct the code, the group or the limit, or remove the entry.
     Source: The practice of linters that report unused suppressions; a convention.
     """
     kept = set(used)
-    return [
-        Finding(
-            "PB702",
-            "warning",
-            f"{entry.code} is accepted{f' in {entry.group}' if entry.group else ''} but was not found",
-            "Correct the entry's code or group, or remove it.",
-            group=entry.group or "all",
+    return [_unused(entry, found) for entry in entries if entry not in kept]
+
+
+def _unused(entry: Accepted, found: Sequence[Finding | Condition]) -> Finding:
+    where = f" in {entry.group}" if entry.group else ""
+    text = f"{entry.code} is accepted{where} but was not found"
+    remedy = "Correct the entry's code or group, or remove it."
+    open_ = [f for f in found if entry.covers(f.code, f.group) and getattr(f, "result", "") != "pass"]
+    if entry.limit is not None and open_:
+        numbered = any(_number(f) is not None for f in open_)
+        why = "was found past that" if numbered else "was found without a number to hold against that"
+        text = f"{entry.code} is accepted{where} up to {entry.limit:g} and {why}: it counts in full"
+        remedy = (
+            "Correct what was found, raise the entry's limit, or leave that out to accept it whatever it is."
         )
-        for entry in entries
-        if entry not in kept
-    ]
+    return Finding("PB702", "warning", text, remedy, group=entry.group or "all")
+
+
+def _number(found: Finding | Condition) -> float | None:
+    measured = found.estimate if isinstance(found, Finding) else found.measured
+    return measured.value if measured else None

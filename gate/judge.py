@@ -86,7 +86,8 @@ def judge(run: Run, settings: JudgeSettings, compared: Compared | None = None) -
     claims = list(_claims(run, settings))
     _check_noise(claims, run)
     conditions, used = _conditions(run, claims, settings, active)
-    notes = [*accept.lapsed(settings.accepted, settings.today), *accept.unused(active, used)]
+    open_ = accept.unused(active, used, [*found, *conditions])
+    notes = [*accept.lapsed(settings.accepted, settings.today), *open_]
     verdict = verdict_of([*conditions, *compared.conditions], settings.inconclusive)
     stale = {"followed", *(["differences"] if run.command == "gate" else [])}
     details = {k: v for k, v in run.details.items() if k not in stale}
@@ -277,9 +278,8 @@ def _excused(
         wider = dataclasses.replace(claim, limit=entry.limit)
         p = _p(wider, settings)
         known = [p is not None and p <= alpha for alpha in (settings.alpha, settings.level)]
-        again = _judged(wider, known[0], known[1], settings, 1)
-        if again.result != "pass":
-            return again, entry
+        if _judged(wider, known[0], known[1], settings, 1).result != "pass":
+            return condition, None
     return dataclasses.replace(condition, result="accepted", message=f"accepted: {entry.reason}"), entry
 
 

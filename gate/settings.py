@@ -16,11 +16,13 @@ from ..ranges import check, check_limit
 from ..records import Run
 from ..shared_limits import BOUND
 from ..training.saved import saved_run
+from ..training.shipped import Tuning
 from . import accept
-from .baseline import compare_with_baseline
+from .baseline import Compared, compare_with_baseline
 from .conditions import LIMIT_KEYS
 from .decide import decide
 from .judge import JudgeSettings, judge
+from .leniency import no_harsher, with_past
 from .run_facts import Goal
 from .unanswered import unanswered
 
@@ -108,16 +110,20 @@ def judged(run: Run, options: GateOptions, today: date) -> Run:
         compared = compare_with_baseline(
             run, saved_run(options.baseline), bound=options.bound, alpha=options.alpha
         )
+    tuning: Tuning = "full" if options.full else "lora"
     goal: Goal = next(g for g in get_args(Goal) if g == options.goal)
-    decided = decide(
-        judge(run, settings, compared),
-        settings,
-        goal=goal,
-        one_stage=options.one_stage,
-        tuning="full" if options.full else "lora",
-    )
+    decided = _decided(run, settings, compared, goal=goal, one_stage=options.one_stage, tuning=tuning)
     open_ = [condition.name for condition in unanswered(decided)]
     return dataclasses.replace(decided, details={**decided.details, "unanswered": open_})
+
+
+def _decided(run: Run, settings: JudgeSettings, compared: Compared | None, **wanted: Any) -> Run:
+    """Judged and decided on; what the settings accept or leave out makes neither worse."""
+
+    def judge_by(own: JudgeSettings) -> Run:
+        return decide(judge(run, own, compared), own, **wanted)
+
+    return with_past(no_harsher(judge_by(settings), settings, judge_by), settings)
 
 
 def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:

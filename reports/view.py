@@ -217,6 +217,9 @@ def sorted_findings(run: Run) -> list[Finding]:
 def reason_accepted(finding: Finding, run: Run) -> str:
     """Why the configuration accepts a finding of this code and group, or "" where it counts."""
     rows = run.details.get("accepted") or ()
+    own = {"code": finding.code, "group": finding.group, "message": finding.message}
+    if own in (run.details.get("past_limit") or ()):
+        return ""
     same = (a for a in rows if a.get("code") == finding.code and a.get("group") in (None, finding.group))
     return next((str(a.get("reason") or "no reason given") for a in same), "")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any
 
 LogRow = dict[str, float]
+Holds = Callable[[float], bool]
+Middle = Callable[[Sequence[float]], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,20 @@ class Curve:
         v = self.values
         return tuple(median(v[max(0, i - 1) : i + 2]) for i in range(len(v)))
 
-    def since(self, holds: Any) -> float | None:
-        """The first step from which `holds(value)` is true of the smoothed curve to its end, or None."""
-        smooth = self.smoothed()
-        start = len(smooth)
-        while start and holds(smooth[start - 1]):
+    def since(self, holds: Holds, parts: int, middle: Middle = fmean) -> float:
+        """The step from which `holds` is true to the end of the curve, whose last window was judged by it.
+
+        It is asked of the mean (or median) of every stretch as long as that window: single entries cross a
+        limit by chance wherever the noise is as wide as the distance to it. Within the first stretch from
+        which all hold, the first entry that holds as well; never later than the window that was judged.
+        """
+        v, k = self.values, self.window(parts)
+        start = len(v) - k
+        while start and holds(middle(v[start - 1 : start - 1 + k])):
             start -= 1
-        return self.steps[start] if start < len(smooth) else None
+        smooth = self.smoothed()
+        first = next((i for i in range(start, len(v)) if holds(smooth[i])), start)
+        return self.steps[first]
 
 
 def curve_of(rows: Sequence[LogRow], name: str) -> Curve:

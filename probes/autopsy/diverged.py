@@ -76,13 +76,12 @@ def _above_start(case: Case, loss: Curve) -> Sign | None:
     )  # after a late spike the last entries are low
     if first <= 0.0 or last < limit or tail < limit or last < ZERO or not (_jumped(loss) or risen(loss)):
         return None
-    since = loss.since(lambda v: v >= limit)
+    since = loss.since(lambda v: v >= limit, 10)
     whose = "" if _jumped(loss) else "mean "
     text = (
         f"{whose}loss {first:.4g} at the start, a mean of {last:.4g} in the last tenth "
         f"({last / first:.1f} times)"
     )
-    since = loss.steps[-1] if since is None else since
     return Sign("diverged", "PB852", since, text, NEXT_DIVERGED)
 
 
@@ -111,7 +110,7 @@ def _lost_again(case: Case, loss: Curve) -> Sign | None:
     start, end = median(loss.values[:k]), median(loss.values[-loss.window(10) :])
     if end < start or end < WORSE * best or not _risen_since(loss, at):
         return None
-    since = loss.since(lambda v: v >= WORSE * best) or loss.steps[-1]
+    since = loss.since(lambda v: v >= WORSE * best, 10, median)
     text = (
         f"loss {start:.4g} at first, {best:.4g} around {case.at(loss.steps[at + k // 2])}, "
         f"{end:.4g} at the end (medians)"

@@ -39,6 +39,15 @@ class RecognisedMethod:
 
 
 SFT = RecognisedMethod("SFT", "supervised", None, False, "a loss and no rewards")
+# Of a supervised run's logs alone: TRL's metrics of tokens.
+OF_TOKENS = ("mean_token_accuracy", "num_tokens", "entropy", "perplexity")
+NEAR_LN2 = 0.03
+UNKNOWN = RecognisedMethod(
+    "method not recognised", "supervised", None, False, "a loss alone, which starts near ln 2 as DPO's does"
+)
+UNNAMED = RecognisedMethod(
+    "method not recognised", "supervised", None, False, "evaluations alone, with an accuracy and no rewards"
+)
 # What a log says of itself is believed where its columns cannot contradict.
 STATED = {
     "ORPO": RecognisedMethod("ORPO", "reference-free", None, False, "the log names it"),
@@ -80,14 +89,19 @@ def _from_loss_alone(log: Log) -> RecognisedMethod:
     stated = log.hints.method
     if stated in STATED:
         return STATED[stated]
-    accuracy = curve_of(log.train, "rewards/accuracies")
+    accuracy = curve_of(log.rows, "rewards/accuracies")
     losses = log.curve("loss").values
-    if losses and len(accuracy) and abs(losses[0] - LN2) < 0.03:
+    at_rest = bool(losses) and abs(losses[0] - LN2) < NEAR_LN2
+    if at_rest and len(accuracy):
         return RecognisedMethod("DPO", "reference", LN2, True, "an accuracy, and a loss that starts at ln 2")
     if stated == "DPO" or (len(accuracy) and not log.evals and 0.25 < accuracy.values[0] < 0.75):
         why = "the log names it" if stated == "DPO" else "an accuracy about one half in training"
         return RecognisedMethod("DPO", "reference", LN2, True, why)
-    return SFT
+    if log.has(*OF_TOKENS):
+        return SFT
+    if not log.train and len(accuracy):
+        return UNNAMED
+    return UNKNOWN if at_rest else SFT
 
 
 def _reference_free(log: Log) -> RecognisedMethod | None:

@@ -29,9 +29,9 @@ def reward_collapse(case: Case) -> Sign | None:
     if fall <= 3.0 * math.sqrt((_variance(best) + _variance(end)) / k) or fall < 0.5 * gain:
         return None
     limit = fmean(best) - 0.5 * gain
-    since = reward.since(lambda v: v < limit)
+    since = reward.since(lambda v: v < limit, 5)
     text = f"mean reward {fmean(start):.4g} at first, {fmean(best):.4g} at best, {fmean(end):.4g} at last"
-    return Sign("diverged", "PB852", reward.steps[-k] if since is None else since, text, NEXT_COLLAPSE)
+    return Sign("diverged", "PB852", since, text, NEXT_COLLAPSE)
 
 
 def _variance(values: tuple[float, ...]) -> float:

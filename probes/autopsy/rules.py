@@ -7,6 +7,8 @@ why.
 
 from __future__ import annotations
 
+from statistics import median
+
 from ...shared_limits import CHOSEN_SHARE, SATURATED
 from .case import Case, Sign
 from .curve import Curve
@@ -92,7 +94,7 @@ def _no_loss(case: Case) -> Sign | None:
     loss = case.curve("loss")
     if not len(loss) or loss.last_median(5) >= ZERO or min(loss.values) < 0.0:  # 0 is no floor there
         return None
-    since = loss.since(lambda v: v < ZERO) or loss.steps[-loss.window(5)]
+    since = loss.since(lambda v: v < ZERO, 5, median)
     text = f"median loss {loss.last_median(5):.3g} in the last fifth, under {ZERO}"
     return Sign("saturated", "PB855", since, text, _advice(case))
 
@@ -108,7 +110,7 @@ def _sure(case: Case) -> Sign | None:
         or not last >= MARGIN_GROWTH * before > 0.0
     ):
         return None
-    since = accuracy.since(lambda v: v >= SATURATED) or accuracy.steps[-accuracy.window(5)]
+    since = accuracy.since(lambda v: v >= SATURATED, 5)
     text = (
         f"mean accuracy {accuracy.last(5):.3f} in the last fifth, mean margins growing on, "
         f"{before:.3g} to {last:.3g}"
@@ -146,7 +148,7 @@ def displaced_sign(case: Case) -> Sign | None:
     fell = len(chosen) >= 2 and first - last > CHOSEN_SHARE * abs(first)
     if not fell or (len(reward) and reward.last(10) >= reward.first(10)) or not _ranks_better(case):
         return None
-    since = chosen.since(lambda v: first - v > CHOSEN_SHARE * abs(first)) or chosen.steps[-chosen.window(10)]
+    since = chosen.since(lambda v: first - v > CHOSEN_SHARE * abs(first), 10)
     size = f" ({100 * (last / first - 1):+.0f}% in size)" if first else ""
     text = f"mean logps/chosen {first:.4g} in the first tenth, {last:.4g} in the last{size}, {_ranking(case)}"
     return Sign("displaced", "PB856", since, text, NEXT_DISPLACED)

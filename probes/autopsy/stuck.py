@@ -92,13 +92,12 @@ def _coin(case: Case) -> Sign | None:
     if idle and loss.last(5) < idle / BETTER:  # a coin's accuracy, yet a loss that a coin does not reach
         return None
     of_loss = f" and mean loss {loss.last(5):.4g}" if len(loss) else ""
-    since = accuracy.since(lambda v: LOW - 0.05 <= v <= HIGH + 0.05)
+    since = accuracy.since(lambda v: LOW - 0.05 <= v <= HIGH + 0.05, 5)
     text = f"mean accuracy {accuracy.last(5):.2f}{of_loss} in the last fifth"
     if case.method.sigmoid and loss.last(5) > LN2 + 0.1:
         text += ": worse than untrained"
     elif idle is None and loss.last(5) < loss.first(5) / BETTER:
         text += f", down from a mean of {loss.first(5):.4g}, and yet the preference is not learned"
-    since = accuracy.steps[-accuracy.window(5)] if since is None else since
     return Sign("stuck", "PB853", since, text, unexplained(case))
 
 

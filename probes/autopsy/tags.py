@@ -95,7 +95,7 @@ def below_chance(case: Case) -> Sign | None:
     ties = (
         " (every reward is 0: ties count as wrong)" if not any(case.curve("rewards/margins").values) else ""
     )
-    since = accuracy.since(lambda v: v < 0.5) or accuracy.steps[-accuracy.window(5)]
+    since = accuracy.since(lambda v: v < 0.5, 5)
     advice = "Look for swapped sides; `probe bias` shows what the model prefers before any training."
     if ties:
         advice = "The accuracy means nothing here: find out why policy and reference never differ."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .attributes import ATTRIBUTE_NAMES, ATTRIBUTES, Attribute, attribute_counts
 
 PAIRS_OF_ATTRIBUTE = 5  # pairs named an attribute
 ATTRIBUTES_NAMED = 4  # attributes named in the finding
+ROUNDED_SPREAD = 1e-9  # of a mean: what sums of floats differ by
 LEAST_D = 0.2  # Cohen's d from which a difference is worth a finding
 
 
@@ -74,7 +76,7 @@ def judge_attributes(
         row = _row(attribute, read, k, values, found)
         rows.append({**row, "intended": attribute.name in intended})
         estimates.append(found)
-    rows.sort(key=lambda row: -abs(row["d"] or 0.0))
+    rows.sort(key=lambda row: -_size(row))
     absent = [ATTRIBUTE_NAMES[k] for k in range(len(ATTRIBUTE_NAMES)) if k not in seen]
     found_one = check_attributes(rows, alpha)
     return Measured(
@@ -83,7 +85,7 @@ def judge_attributes(
 
 
 def _row(attribute: Attribute, read: Counted, k: int, values: Floats, found: Estimate) -> dict[str, Any]:
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    mean, spread = float(values.mean()), spread_of(values)
     sign = np.sign(found.value or 0.0)
     order = np.argsort(-values * sign, kind="stable")[:PAIRS_OF_ATTRIBUTE]
     return {
@@ -95,13 +97,19 @@ def _row(attribute: Attribute, read: Counted, k: int, values: Floats, found: Est
         "difference": found.value,
         "low": found.low,
         "high": found.high,
-        "d": float(values.mean()) / spread if spread else None,
+        "d": mean / spread if spread else None,
         "more": int((values > 0).sum()),
         "less": int((values < 0).sum()),
         "n": len(values),
         "p": found.p,
         "lines": [int(read.lines[i]) for i in order if values[i] * sign > 0],
     }
+
+
+def spread_of(values: Floats) -> float:
+    """Their standard deviation; 0 where they differ by rounding alone."""
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return spread if spread > ROUNDED_SPREAD * max(1.0, abs(float(values.mean()))) else 0.0
 
 
 def check_attributes(rows: Sequence[dict[str, Any]], alpha: float) -> Finding | None:
@@ -117,7 +125,7 @@ def check_attributes(rows: Sequence[dict[str, Any]], alpha: float) -> Finding | 
     differ = [r for r in rows if differs(r, alpha) and not r["intended"]]
     if not differ:
         return None
-    told = [f"{r['attribute']} (d {r['d']:+.2f})".replace("-", "−") for r in differ]
+    told = [f"{r['attribute']} ({_told(r)})".replace("-", "−") for r in differ]
     more = f" and {len(told) - ATTRIBUTES_NAMED} more" if len(told) > ATTRIBUTES_NAMED else ""
     return Finding(
         "PB251",
@@ -130,4 +138,15 @@ def check_attributes(rows: Sequence[dict[str, Any]], alpha: float) -> Finding | 
 
 def differs(row: dict[str, Any], alpha: float) -> bool:
     """Whether the difference is shown and not negligible."""
-    return row["p"] is not None and row["p"] <= alpha and row["d"] is not None and abs(row["d"]) >= LEAST_D
+    return row["p"] is not None and row["p"] <= alpha and _size(row) >= LEAST_D
+
+
+def _size(row: dict[str, Any]) -> float:
+    """The size of d; of a difference that is the same in every pair, beyond any."""
+    same = inf if row["difference"] else 0.0
+    return same if row["d"] is None else abs(row["d"])
+
+
+def _told(row: dict[str, Any]) -> str:
+    same = f"{row['difference']:+.3g} in every pair"
+    return same if row["d"] is None else f"d {row['d']:+.2f}"

@@ -26,7 +26,7 @@ class Truth(NamedTuple):
 
 OVERFIT = "eval_loss lowest at step 200: 0.9486, 1.761 at the end"
 TRUTHS = {
-    "wandb-panel-nan.csv": Truth("numerics", "SFT", since="step 60"),
+    "wandb-panel-nan.csv": Truth("numerics", "method not recognised", since="step 60"),
     "hrm-ft-log.jsonl": Truth("healthy", "SFT", "epoch"),
     "dpo89-ok.log": Truth("stuck", "DPO", "example", frozenset({"frozen"}), "example 32", "0.7024"),
     "x-lf-old-dpo-stuck.jsonl": Truth("stuck", "DPO", since="step 10", told="0.6931..0.6931"),

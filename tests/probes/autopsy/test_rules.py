@@ -391,3 +391,23 @@ def test_what_the_log_answers_is_not_asked_again() -> None:
     advice = diagnose(make_log("x", rows)).sign.next
     assert "grad_norm" not in advice
     assert "chosen differs from rejected" in advice
+
+
+@pytest.mark.parametrize(
+    ("first", "more", "held_out", "name"),
+    [
+        (0.69, {}, False, "method not recognised"),  # as a chart of the loss alone shows DPO's
+        (0.69, {"mean_token_accuracy": 0.7}, False, "SFT"),
+        (2.1, {}, False, "SFT"),
+        (0.69, {"rewards/accuracies": 0.5}, True, "DPO"),
+        (1.3, {"rewards/accuracies": 0.5}, True, "method not recognised"),
+    ],
+)
+def test_a_loss_is_called_sfts_only_where_something_says_so(first, more, held_out, name):
+    by = "eval_" if held_out else ""
+    columns = {"loss": first, **more}
+    rows = [
+        {"step": i, **{by + k: v - 0.01 * i if k == "loss" else v for k, v in columns.items()}}
+        for i in range(1, 11)
+    ]
+    assert recognise(make_log("x", rows)).name == name

@@ -219,3 +219,17 @@ def test_a_killed_run_goes_on_from_the_store(session, tmp_path, monkeypatch, tin
     third = Session.open(source, how)
     traits_in(third, OPTIONS)
     assert third.scorer.new == 0
+
+
+@pytest.mark.parametrize("offset", [0.1, 1e3])
+def test_a_difference_that_is_the_same_up_to_rounding_has_no_d_and_is_told(offset):
+    """It had been d = 5e15: the mean over a spread of rounding errors."""
+    read = count_attributes(sample())
+    one = np.zeros_like(read.chosen)
+    one[:, 0] = np.arange(len(one)) / 7
+    moved = one.copy()
+    moved[:, 0] += offset
+    found = judge_attributes(replace(read, chosen=moved, rejected=one))
+    (row,) = found.details["attributes"]
+    assert row["d"] is None and row["difference"] == pytest.approx(offset)
+    assert "in every pair" in found.findings[0].message
