@@ -148,7 +148,7 @@ def _leaks(columns: Columns, source: Reopened, against: Reopened) -> _Leaks:
 def _identity(columns: Columns) -> UInts:
     """What must not stand in two files: the prompt, or both sides where there is none."""
     prompt, chosen, rejected = columns.keys.T
-    return np.where(columns.has(Flag.NO_PROMPT), combined(chosen, rejected), prompt)
+    return np.where(columns.has(Flag.NO_PROMPT), combined(prompt, chosen, rejected), prompt)
 
 
 def _sets(source: Reopened, lines: Ints, rows: Ints) -> dict[int, Sets]:

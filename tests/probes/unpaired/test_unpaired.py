@@ -14,7 +14,7 @@ from probe.cli import app
 from probe.errors import ProbeError
 from probe.gate.unpaired import judged_unpaired
 from probe.pairs.read import read_pairs
-from probe.pairs.unpaired import is_unpaired, pairs_in, read_unpaired
+from probe.pairs.unpaired import as_pair, is_unpaired, pair_of_answers, pairs_in, read_unpaired
 from probe.probes.unpaired.model import _by_states
 from probe.probes.unpaired.run import measure_unpaired
 from probe.probes.unpaired.told import UnpairedOptions
@@ -310,3 +310,40 @@ def test_a_pair_among_answers_is_told_without_a_flag_that_the_command_has_not(fi
     with pytest.raises(ProbeError, match='no "completion"') as told:
         read_unpaired(file(rows))
     assert "--fields" not in str(told.value) and "per line, and no pairs" in str(told.value)
+
+
+TOOLS = [{"type": "function", "function": {"name": "stock"}}]
+KWARGS = {"enable_thinking": False}
+
+
+def rows_read(tmp_path, rows):
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_unpaired(path).rows
+
+
+def turn(role, text):
+    return [{"role": role, "content": text}]
+
+
+def test_what_the_template_is_given_names_the_prompt_and_is_written(tmp_path):
+    asked = turn("user", "Weather?")
+    options = [{}, {"tools": TOOLS}, {"chat_template_kwargs": KWARGS}, {"tools": json.dumps(TOOLS)}]
+    rows = rows_read(tmp_path, [
+        {"prompt": asked, "completion": turn("assistant", f"{i}"), "label": i == 1, **given}
+        for i, given in enumerate(options)
+    ])  # fmt: skip
+    assert len({row.key for row in rows}) == 3
+    assert [as_pair(row).meta for row in rows] == options
+    (made,) = pairs_in(rows)
+    assert {answer.line for answer in made} == {2, 4}
+    assert pair_of_answers(*made)["tools"] == TOOLS
+
+
+def test_answers_of_two_forms_make_no_pair(tmp_path):
+    rows = rows_read(tmp_path, [
+        {"prompt": "Why?", "completion": "So.", "label": True},
+        {"prompt": turn("user", "Why?"), "completion": turn("assistant", "Who?"), "label": False},
+        {"prompt": "Why?", "completion": "Eh.", "label": False},
+    ])  # fmt: skip
+    assert [(a.line, b.line) for a, b in pairs_in(rows)] == [(1, 3)]
