@@ -20,7 +20,7 @@ from .rows import BadRow, pair_of
 NEEDED = ", ".join(("prompt", *ANSWER_FIELDS))
 FIRST_ROWS = 100  # of which the first that can be decoded says what the file holds
 # A trainer takes 1 and 0 for true and false, and a table's reader makes either of such cells.
-CELLS = {"true": True, "false": False, "1": True, "0": False}
+CELLS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _check_fields(row: Mapping[Any, Any], completion: str, label: str) -> None:
 def _wanted(label: Any, field: str, cells: Mapping[str, bool]) -> bool:
     """What a label says; that of a table's cell is in `cells`. Raises `BadRow` for one that says neither."""
     wanted = cells.get(label.lower()) if isinstance(label, str) else label
-    if not isinstance(wanted, int) or wanted not in (0, 1):
+    if not isinstance(wanted, int | float) or wanted not in (0, 1):
         marks = "" if cells else ", without quotes"
         raise BadRow(f'"{field}" is {label!r}. Write true for a wanted answer, false for another{marks}.')
     return bool(wanted)

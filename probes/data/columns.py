@@ -18,6 +18,7 @@ import numpy.typing as npt
 from rapidfuzz.distance import Indel
 
 from ...pairs.identity import options_key
+from ...pairs.ordered import contradicts
 from ...pairs.record import Pair, text_of
 from ...stats.statistics import Ints
 from .limits import LEAST_ALIKE
@@ -108,6 +109,7 @@ class ColumnReader:
     groups: dict[str, int] = field(default_factory=dict)
     categories: dict[str, Counter[str]] = field(default_factory=dict)
     grouped: int = 0  # pairs that name a group
+    sides: tuple[str, str] = ("", "")  # the columns that are mapped to chosen and rejected
 
     def read(self, pairs: Iterable[Pair], advance: Callable[[int], None] = lambda _: None) -> Columns:
         """The columns of all pairs. Raises whatever the iteration raises."""
@@ -123,7 +125,7 @@ class ColumnReader:
         words = hash_words(texts)
         counts = words.counts.reshape(-1, 3)
         keys = words.keys().reshape(-1, 3)
-        flags = _flags(batch, texts, keys) | _stances(words)
+        flags = _flags(batch, texts, keys) | _stances(words) | self._ordered(batch)
         prompts = np.where(
             counts[:, 0] > 0, keys[:, 0], np.arange(len(batch), dtype=np.uint64)
         )  # none is not one
@@ -146,6 +148,10 @@ class ColumnReader:
             flags=flags,
             groups=np.fromiter(map(self._group, batch), np.int64, len(batch)),
         )
+
+    def _ordered(self, batch: list[Pair]) -> npt.NDArray[np.int64]:
+        swapped = [contradicts(pair.meta, self.sides) if self.sides[0] else False for pair in batch]
+        return np.array(swapped, np.int64) * int(Flag.SCORES_SWAPPED)
 
     def _group(self, pair: Pair) -> int:
         self.grouped += pair.group is not None

@@ -56,7 +56,7 @@ def test_rows_are_read_and_other_forms_refused_with_their_line(file):
     read = read_unpaired(file(answers(2))).rows
     assert [a.wanted for a in read] == [True, False, True, False] and read[3].line == 4
     assert is_unpaired(file(answers(1))) and not is_unpaired(file([{"prompt": "a", "chosen": "b"}]))
-    for label in (-1, 2, "true", "yes", None, 1.0):
+    for label in (-1, 2, "true", "yes", None, 0.5):
         with pytest.raises(ProbeError, match=rf'answers.jsonl:2: "label" is {label!r}\. Write true .*quotes'):
             read_unpaired(file([next(answers(1)), {"prompt": "a", "completion": "b", "label": label}]))
     with pytest.raises(ProbeError, match='"completion" is empty'):
@@ -65,9 +65,18 @@ def test_rows_are_read_and_other_forms_refused_with_their_line(file):
 
 def test_labels_are_what_a_trainer_takes_them_for(file, tmp_path):
     """In a table every cell is text, and its reader makes booleans or counts of a column of these."""
-    rows = [{"prompt": f"p {i}", "completion": "c", "label": label} for i, label in enumerate((1, 0, True))]
-    assert [a.wanted for a in read_unpaired(file(rows)).rows] == [True, False, True]
-    for wanted, unwanted in (("True", "False"), ("true", "false"), ("TRUE", "FALSE"), ("1", "0")):
+    rows = [
+        {"prompt": f"p {i}", "completion": "c", "label": label}
+        for i, label in enumerate((1, 0, True, 1.0, 0.0))
+    ]
+    assert [a.wanted for a in read_unpaired(file(rows)).rows] == [True, False, True, True, False]
+    for wanted, unwanted in (
+        ("True", "False"),
+        ("true", "false"),
+        ("TRUE", "FALSE"),
+        ("1", "0"),
+        ("1.0", "0.0"),
+    ):
         table = tmp_path / "answers.csv"
         table.write_text(f"prompt,completion,label\np 1,c,{wanted}\np 2,d,{unwanted}\n")
         assert [a.wanted for a in read_unpaired(table).rows] == [True, False]
@@ -76,6 +85,15 @@ def test_labels_are_what_a_trainer_takes_them_for(file, tmp_path):
     table.write_text("prompt,completion,label\np 1,c,yes\n")
     with pytest.raises(ProbeError, match=r"""answers.csv:2: "label" is 'yes'\. Write true .* another\.$"""):
         read_unpaired(table)
+
+
+def test_chat_answers_are_named_as_answers(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text(
+        json.dumps({"prompt": turn("user", "a"), "completion": turn("assistant", "b"), "label": 1})
+    )
+    with pytest.raises(ProbeError, match=r"unpaired .* `probe unpaired FILE --to PAIRS`"):
+        list(read_pairs(path))
 
 
 def test_commands_that_take_pairs_name_this_one(file):
