@@ -119,7 +119,7 @@ def measure(rows, read, rung: str):
     if len(known) < 20:
         return together(measured)
     here = [read[p.line - 1] for p in known]
-    clusters = prompt_clusters(pair.prompt for pair in known)
+    clusters = prompt_clusters(known)
     surfaces = (texts if known == whole else surface(known, permutations=0)).separations["surface"]
     given, alone = views(here, rung, 0), views(here, rung, 1)
     found = [(v, separate_views(v, clusters)) for v in (given, alone)]

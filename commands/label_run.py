@@ -13,16 +13,9 @@ from typing import Any
 from ..config import current
 from ..errors import Exit, ProbeError
 from ..files import sha256_file
-from ..pairs.audit import (
-    AnswerLog,
-    AuditSample,
-    all_logs,
-    content_digest,
-    log_path,
-    questions,
-    stratified_sample,
-)
+from ..pairs.audit import AnswerLog, AuditSample, all_logs, log_path, questions, stratified_sample
 from ..pairs.fields import parse_fields
+from ..pairs.identity import content_digest
 from ..pairs.read import read_pairs
 from ..probes.label.audit import Answers, audit, audit_row, reasoning
 from ..probes.label.checks import judge_labels

@@ -18,17 +18,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import CannotMeasure, ProbeError
+from .identity import content_digest
 from .record import Pair
 
 Side = Literal["chosen", "rejected"]
 Label = Literal["chosen", "rejected", "tie", "skip"]
 AnswerKey = Literal["left", "right", "tie", "skip"]
-
-
-def content_digest(pair: Pair) -> str:
-    """A name of the pair's content (prompt and both sides), the same wherever the pair stands."""
-    text = json.dumps([pair.prompt, pair.chosen, pair.rejected], default=dict)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def uniform_draw(*parts: object) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,13 +23,19 @@ from .rows import BadRow, short
 INSTALL = "Install it with `pip install 'prefprobe[datasets]'`."
 Opener = Callable[[Path], AbstractContextManager[Any]]
 _HUB_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(:(?P<split>[\w.\[\]%-]+))?")
+# An object that holds a split's rows; a row's own list of messages is none.
+_HOLDS_ROWS = re.compile(
+    rb"[\xef\xbb\xbf\s]*\{\s*\"(?P<name>train|test|validation|data|rows|examples|instances|pairs)\"\s*:"
+    rb"\s*\[\s*\{(?!\s*\"(role|content|from|value)\")"
+)
 
 
 def rows_of(path: Path) -> JsonRows:
     """(line, decoded row or `BadRow`) of a file, a dataset folder or a hub dataset, one after the other.
 
-    The kind follows the name: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, each also `.gz` or `.zst`;
-    anything else is taken for JSON. Folders and `owner/name[:split]` are read by `datasets`.
+    The kind follows the name: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, `.feather`, each also
+    packed as `.gz`, `.zst`, `.bz2` or `.xz`; anything else is taken for JSON. Folders and
+    `owner/name[:split]` are read by `datasets`.
     Raises `ProbeError` when there is nothing to read or a library is missing.
     """
     packed, kind = _form(path)
@@ -64,11 +72,26 @@ def fingerprint(path: Path) -> str | None:
 def _file(path: Path, opener: Opener, reader: Callable[[IO[bytes]], JsonRows]) -> JsonRows:
     try:
         with opener(path) as file:
+            if reader in (_json, _csv, _tsv):
+                _check_text(path, file)
             yield from reader(file)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise ProbeError(f"{path}: cannot be unpacked ({error}). Pack it again.") from error
     except OSError as error:
         raise ProbeError(f"{path}: {error.strerror or error}. Give a file of pairs.") from error
+
+
+def _check_text(path: Path, file: Any) -> None:
+    """Raises `ProbeError` for text of two bytes a character, and for one object that holds all rows."""
+    head: bytes = file.peek(512)[:512]
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:2]:
+        raise ProbeError(f"{path}: the text is UTF-16. Save it as UTF-8: `iconv -f UTF-16 -t UTF-8`.")
+    if held := _HOLDS_ROWS.match(head):
+        name = held["name"].decode()
+        raise ProbeError(
+            f'{path}: one object that holds the rows under "{name}". Write them one per line: '
+            f"`jq -c '.{name}[]' {path} > pairs.jsonl`."
+        )
 
 
 def _plain(path: Path) -> IO[bytes]:
@@ -184,6 +207,18 @@ def _parquet(file: IO[bytes]) -> JsonRows:
         raise OSError(f"not Parquet that can be read ({str(error).splitlines()[0]})") from error
 
 
+def _arrow(file: IO[bytes]) -> JsonRows:
+    """Rows of an Arrow file, as `datasets` keeps them, or a Feather file; numbered from 1."""
+    arrow, ipc = _need("pyarrow", "Arrow"), _need("pyarrow.ipc", "Arrow")
+    data = io.BytesIO(file.read())
+    try:
+        opened = ipc.open_file if data.getvalue().startswith(b"ARROW1") else ipc.open_stream
+        batches = opened(data).read_all().to_batches()
+        yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
+    except (arrow.ArrowException, UnicodeDecodeError) as error:
+        raise OSError(f"not Arrow that can be read ({str(error).splitlines()[0]})") from error
+
+
 def _dataset(path: Path) -> JsonRows:
     """Rows of a dataset folder or a hub dataset, numbered from 1."""
     name = path.as_posix()
@@ -223,11 +258,13 @@ def _need(module: str, what: str) -> Any:
         raise ProbeError(f"{what} needs the package {module.split('.')[0]}. {INSTALL}") from error
 
 
-OPENERS: dict[str, Opener] = {".gz": _gzip, ".zst": _zstd}
+OPENERS: dict[str, Opener] = {".gz": _gzip, ".zst": _zstd, ".bz2": bz2.open, ".xz": lzma.open}
 READERS: dict[str, Callable[[IO[bytes]], JsonRows]] = {
     ".jsonl": _json,
     ".json": _json,
     ".csv": _csv,
     ".tsv": _tsv,
     ".parquet": _parquet,
+    ".arrow": _arrow,
+    ".feather": _arrow,
 }

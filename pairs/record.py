@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
 REASONING_NAMES = ("reasoning_content", "thinking", "reasoning")  # as transformers hands it to a template
@@ -28,12 +27,6 @@ class Pair:
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     line: int = 0
-
-
-def digest(pair: Pair) -> str:
-    """16 hex digits of prompt, chosen and rejected as the file says them: equal for equal pairs only."""
-    whole = json.dumps([pair.prompt, pair.chosen, pair.rejected], sort_keys=True, default=str)
-    return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def is_chat(pair: Pair) -> bool:

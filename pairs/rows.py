@@ -8,6 +8,7 @@ from typing import Any
 from ..records import JsonRow
 from .fields import FieldNames
 from .implicit import split_shared
+from .ordered import ordering, ranked_list, twins
 from .record import Content, Message, Pair, text_of
 from .shapes import renamed, repeats_prompt, retold, under_system, with_input
 
@@ -132,13 +133,32 @@ def _contents(row: JsonRow, names: FieldNames) -> tuple[Content | None, Content,
 def _side(row: JsonRow, name: str, field: str) -> Any:
     if field in row:
         return row[field]
-    if isinstance(row.get("completion"), str) and "label" in row:
+    if isinstance(row.get("completion"), str | list) and "label" in row:
         raise BadRow(
             "unpaired (prompt, completion, label), as for KTO, where pairs are needed. "
             "`probe unpaired FILE --to PAIRS` checks it and makes pairs of it."
         )
+    if field == name == "chosen":
+        _refuse_unordered(row)
     there = ", ".join(map(repr, list(row)[:8])) or "none"
     raise BadRow(f'no field "{field}" (there: {there}). Map it with --fields {name}=FIELD.')
+
+
+def _refuse_unordered(row: JsonRow) -> None:
+    """Raises `BadRow` for responses that stand under other names, in no order or in that of a column."""
+    if two := twins(row):
+        by = (
+            f'which "{told}" puts in order' if (told := ordering(row)) else "of which none is named as better"
+        )
+        raise BadRow(
+            f'two responses, "{two[0]}" and "{two[1]}", {by}, where chosen and rejected are needed. '
+            'Write the better one of each row as "chosen", the other as "rejected".'
+        )
+    if ranked := ranked_list(row):
+        raise BadRow(
+            f'"{ranked}" lists responses with a rank, where chosen and rejected are needed. '
+            'Write the best one of each row as "chosen", another as "rejected".'
+        )
 
 
 def _prompt(row: JsonRow, names: FieldNames) -> Content | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,19 +12,23 @@ from typing import Any
 from ..errors import ProbeError
 from .fields import ANSWER_FIELDS, SIDE_FIELDS, FieldNames
 from .formats import fingerprint, is_table, rows_of
+from .identity import TEMPLATE_OPTIONS, prompt_identity
 from .read import BadLine, refuse_bad
-from .record import Content, Pair, text_of
+from .record import Content, Pair, is_chat, text_of
 from .rows import BadRow, pair_of
 
 NEEDED = ", ".join(("prompt", *ANSWER_FIELDS))
 FIRST_ROWS = 100  # of which the first that can be decoded says what the file holds
 # A trainer takes 1 and 0 for true and false, and a table's reader makes either of such cells.
-CELLS = {"true": True, "false": False, "1": True, "0": False}
+CELLS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class UnpairedAnswer:
-    """One answer: `wanted` is its label. `line` counts from 1; `id` is the row's own, else its line."""
+    """One answer: `wanted` is its label. `line` counts from 1; `id` is the row's own, else its line.
+
+    `options` are the tools and the template options that stand beside its prompt.
+    """
 
     id: str
     prompt: Content | None
@@ -31,11 +36,12 @@ class UnpairedAnswer:
     wanted: bool
     group: str | None = None
     line: int = 0
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """What answers to one prompt share."""
-        return text_of(self.prompt)
+        return prompt_identity(as_pair(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,8 @@ def _answer(row: Any, line: int, names: FieldNames, label: str, cells: Mapping[s
         _check_fields(row, names.chosen, label)
     wanted = _wanted(row.get(label), label, cells) if isinstance(row, Mapping) else None
     pair = pair_of(row, line, names)
-    return UnpairedAnswer(pair.id, pair.prompt, pair.chosen, bool(wanted), pair.group, line)
+    options = {name: pair.meta[name] for name in TEMPLATE_OPTIONS if pair.meta.get(name)}
+    return UnpairedAnswer(pair.id, pair.prompt, pair.chosen, bool(wanted), pair.group, line, options)
 
 
 def _check_fields(row: Mapping[Any, Any], completion: str, label: str) -> None:
@@ -128,7 +135,7 @@ def _check_fields(row: Mapping[Any, Any], completion: str, label: str) -> None:
 def _wanted(label: Any, field: str, cells: Mapping[str, bool]) -> bool:
     """What a label says; that of a table's cell is in `cells`. Raises `BadRow` for one that says neither."""
     wanted = cells.get(label.lower()) if isinstance(label, str) else label
-    if not isinstance(wanted, int) or wanted not in (0, 1):
+    if not isinstance(wanted, int | float) or wanted not in (0, 1):
         marks = "" if cells else ", without quotes"
         raise BadRow(f'"{field}" is {label!r}. Write true for a wanted answer, false for another{marks}.')
     return bool(wanted)
@@ -136,19 +143,20 @@ def _wanted(label: Any, field: str, cells: Mapping[str, bool]) -> bool:
 
 def as_pair(answer: UnpairedAnswer) -> Pair:
     """The answer as both sides of a pair, for an encoder that takes pairs."""
-    return Pair(
-        answer.id, answer.prompt, answer.completion, answer.completion, answer.group, line=answer.line
-    )
+    said = answer.completion
+    return Pair(answer.id, answer.prompt, said, said, answer.group, answer.options, answer.line)
 
 
 def pairs_in(answers: Iterable[UnpairedAnswer]) -> Iterator[tuple[UnpairedAnswer, UnpairedAnswer]]:
     """(wanted, unwanted) answers to one prompt: the first with the first and so on, each in one pair.
 
-    Answers that are left over, prompts with one label, and answers that have both labels make no pair.
+    Answers that are left over, prompts with one label, and answers that have both labels make no pair; nor
+    do a text and chat messages, which no row may hold side by side.
     """
-    by_prompt: dict[str, tuple[list[UnpairedAnswer], list[UnpairedAnswer]]] = {}
+    by_prompt: dict[tuple[str, bool], tuple[list[UnpairedAnswer], list[UnpairedAnswer]]] = {}
     for answer in answers:
-        by_prompt.setdefault(answer.key, ([], []))[0 if answer.wanted else 1].append(answer)
+        chat = is_chat(as_pair(answer))
+        by_prompt.setdefault((answer.key, chat), ([], []))[0 if answer.wanted else 1].append(answer)
     for sides in by_prompt.values():
         wanted, unwanted = ({text_of(answer.completion) for answer in side} for side in sides)
         told_apart = [[a for a in side if text_of(a.completion) not in wanted & unwanted] for side in sides]
@@ -161,6 +169,7 @@ def pair_of_answers(wanted: UnpairedAnswer, unwanted: UnpairedAnswer) -> dict[st
         "prompt": _plain(wanted.prompt),
         "chosen": _plain(wanted.completion),
         "rejected": _plain(unwanted.completion),
+        **wanted.options,
         "group": wanted.group,
         "lines": [wanted.line, unwanted.line],
     }

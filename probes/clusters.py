@@ -8,13 +8,17 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from ..pairs.record import Content, text_of
+from ..pairs.identity import prompt_identity
+from ..pairs.record import Pair
 
 
-def prompt_clusters(prompts: Iterable[Content | None]) -> npt.NDArray[np.int64]:
-    """A label per pair: equal for equal prompts, its own where there is none (minimal pairs). Shape [n]."""
+def prompt_clusters(pairs: Iterable[Pair]) -> npt.NDArray[np.int64]:
+    """A label per pair: equal for equal prompts, its own where there is none (minimal pairs). Shape [n].
+
+    Prompts are equal that say the same words and are given the same tools and template options.
+    """
     known: dict[bytes | int, int] = {}
-    texts = (text_of(prompt) for prompt in prompts)
+    texts = map(prompt_identity, pairs)
     # Digests, so that a million prompts are not held as text.
     keys = (
         blake2b(t.encode("utf-8", "surrogatepass"), digest_size=12).digest() if t else i

@@ -1,7 +1,8 @@
 """The order in which a large file is looked at: by prompt, the same for a seed and for every version of it.
 
-A prompt's place is a hash of the seed and its text, so a sample is a uniform one of the prompts, a smaller
-one is part of a larger one, and two probes, or two gates of a file that has grown, look at the same pairs.
+A prompt's place is a hash of the seed and its text (with its tools and template options), so a sample is a
+uniform one of the prompts, a smaller one is part of a larger one, and two probes, or two gates of a file that
+has grown, look at the same pairs.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
+from ..pairs.identity import prompt_identity
 from ..pairs.record import Pair, text_of
 
 
@@ -25,5 +27,5 @@ def drawn(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
 
 
 def _place(pair: Pair, seed: int) -> bytes:
-    text = text_of(pair.prompt) or f"\0{text_of(pair.chosen)}\0{text_of(pair.rejected)}"
+    text = prompt_identity(pair) or f"\0{text_of(pair.chosen)}\0{text_of(pair.rejected)}"
     return blake2b(f"{seed}/{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -10,7 +10,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ..errors import ProbeError
-from ..pairs.record import Pair, text_of
+from ..pairs.identity import prompt_identity
+from ..pairs.record import Pair
 from ..scoring.encode import Encoder
 from ..scoring.flags import EXCLUDING
 from ..scoring.scores import EncodedPair, EncodedSide, PairScore, SideScore
@@ -81,7 +82,7 @@ def total(side: SideScore) -> float:
 
 def prompt_key(pair: Pair) -> str:
     """A short name of the prompt; a pair without one stands for itself."""
-    text = text_of(pair.prompt) or f"\0line {pair.line}"
+    text = prompt_identity(pair) or f"\0line {pair.line}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

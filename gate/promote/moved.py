@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...pairs.record import text_of
+from ...pairs.identity import prompt_identity
 from ...records import Run
 from ...stats.behaviour import CutResponse, Half, behaviour
 
@@ -44,7 +44,7 @@ def heard(session: Session, prompts: Sequence[str], ids: Sequence[tuple[int, ...
     return Heard(
         list(prompts),
         [cut(session.loaded, answer, how) for answer in ids],
-        [text_of(pair.prompt) for pair in pairs],
+        [prompt_identity(pair) for pair in pairs],
         [as_writing(session.loaded, one.chosen, how) for one in codes],
         [as_writing(session.loaded, one.rejected, how) for one in codes],
     )

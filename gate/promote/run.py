@@ -14,8 +14,9 @@ from ...errors import ProbeError
 from ...pairs.fields import parse_fields
 from ...pairs.formats import fingerprint
 from ...pairs.grades import Grades
+from ...pairs.identity import prompt_identity
 from ...pairs.read import read_pairs
-from ...pairs.record import Pair, text_of
+from ...pairs.record import Pair
 from ...probes.clusters import prompt_clusters
 from ...records import Measured, Run
 from ...runs import environment, now
@@ -132,7 +133,7 @@ def _measure_model(side: ComparedModel, request: CompareRequest) -> SideMeasurem
     if not answers:
         return SideMeasurement(found.run, rows, watched)
     spoken = _spoken(session, asked, answers)
-    judged = heard(session, [text_of(prompt) for prompt in spoken.prompts], answers, request.tokens)
+    judged = heard(session, [prompt_identity(pair) for pair in asked], answers, request.tokens)
     return SideMeasurement(found.run, rows, watched, answers, judged, spoken)
 
 
@@ -148,7 +149,7 @@ def _answers(session: Session, request: CompareRequest) -> tuple[list[Pair], lis
     from ...scoring.generate import answers
     from ...scoring.sampling import Draw
 
-    prompts = {text_of(pair.prompt): pair for pair in session.survey.first if pair.prompt}
+    prompts = {prompt_identity(pair): pair for pair in session.survey.first if pair.prompt}
     some = list(prompts.values())[: request.samples]
     codes = [encoded.chosen for encoded in session.encoder.many(some)]
     draws = [Draw(code.ids[: code.start], 1.0, request.seed + i) for i, code in enumerate(codes)]
@@ -165,7 +166,7 @@ def _prompts(run: Run) -> dict[str, int]:
         return {}
     fields = parse_fields(run.config.get("fields"))
     pairs = list(read_pairs(path, fields=fields, skip_bad=True))
-    labels = prompt_clusters(pair.prompt for pair in pairs)
+    labels = prompt_clusters(pairs)
     return {pair.id: int(label) for pair, label in zip(pairs, labels, strict=True)}
 
 

@@ -34,7 +34,7 @@ def measure(work: Work) -> Measured:
     measured = measure_bias_in(work.scoring, options)
     work.bias, work.scores, work.rows = measured.run.bias, measured.scores, measured.rows
     lines = set(measured.scores.lines)
-    clusters = prompt_clusters(pair.prompt for pair in request.source.pairs() if pair.line in lines)
+    clusters = prompt_clusters(pair for pair in request.source.pairs() if pair.line in lines)
     budget = flip_budget(
         measured.scores, beta=request.beta, alpha=measured.alpha, clusters=clusters, seed=request.seed
     )

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ... import config
 from ...errors import ProbeError
-from ...pairs.record import Pair, digest
+from ...pairs.identity import digest
+from ...pairs.record import Pair
 from ...progress import progress
 from ...records import Run
 from ...reports.tally import Tally
@@ -195,7 +196,7 @@ def _clusters(source: Source, scores: ScoreTable) -> npt.NDArray[np.int64]:
     """A label per score: equal for pairs that share a prompt."""
     scored = set(scores.lines)
     lines = [pair.line for pair in source.pairs() if pair.line in scored]
-    labels = prompt_clusters(pair.prompt for pair in source.pairs() if pair.line in scored)
+    labels = prompt_clusters(pair for pair in source.pairs() if pair.line in scored)
     by_line = dict(zip(lines, labels.tolist(), strict=True))
     return np.array([by_line[line] for line in scores.lines], dtype=np.int64)
 
@@ -207,7 +208,7 @@ def shuffled_until_settled(session: Session, options: BiasOptions) -> Iterator[P
     """
     prompts: dict[int, list[Pair]] = {}
     pairs = list(session.source.pairs())
-    for pair, label in zip(pairs, prompt_clusters(p.prompt for p in pairs).tolist(), strict=True):
+    for pair, label in zip(pairs, prompt_clusters(pairs).tolist(), strict=True):
         prompts.setdefault(label, []).append(pair)
     order = list(prompts.values())
     random.Random(options.seed).shuffle(order)

@@ -134,7 +134,9 @@ def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
     PB355 scores contradict: by its own scores the rejected side is the better one.
 
     Means: A score, rating, reward or grade of the chosen side (`score_chosen`, `chosen-rating`) is below that
-    of the rejected side, or a column `margin` or `score_diff` is negative.
+    of the rejected side, or a column `margin` or `score_diff` is negative; or the sides were mapped by
+    `--fields` from two responses (`response_0`, `response_1`) and a column such as `better_response_id`,
+    `overall_preference`, `labels` or `winner` says that the rejected one is the better.
     Why: Labels and scores usually come from the same judge, so one of them was probably mixed up on the way.
     Do: Find out which of them is right; swap the sides or drop the pairs.
     Source: by definition; the columns are those of UltraFeedback's binarized sets.
@@ -145,7 +147,7 @@ def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
         data.columns.lines,
         limits,
         severity="warning",
-        what="have a score of the chosen side below that of the rejected one",
+        what="have a score or a label by which the rejected side is the better one",
         remedy="Swap the sides, or drop the pairs.",
     )
 

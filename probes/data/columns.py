@@ -11,18 +11,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 from rapidfuzz.distance import Indel
 
-from ...pairs.implicit import USER
-from ...pairs.record import Content, Message, Pair, text_of
+from ...pairs.identity import options_key
+from ...pairs.ordered import contradicts
+from ...pairs.record import Pair, text_of
 from ...stats.statistics import Ints
 from .limits import LEAST_ALIKE
 from .near import bands
 from .row_flags import Flag, chat_flags
+from .turns import turn_flags
 from .words import UInts, WordHashes, fold, hash_words, shared_at_most
 
 BATCH_PAIRS = 256  # pairs; what fits a core's cache
@@ -32,8 +34,6 @@ CATEGORIES = ("category", "topic", "type", "label", "domain", "subset", "bias_ty
 MOST_CATEGORIES = 50  # more values than that are no grouping
 ECHO_WORDS = 5  # a shorter prompt may well open an answer by chance
 
-CHAT_ROLES = frozenset({"system", "developer", "user", "assistant", "model", "tool", "function", "ipython"})
-ANSWERING = frozenset({"assistant", "model"})
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 _CONTROL_BYTES = bytes({*range(32), 127} - {9, 10, 13})
 # UTF-8 of Western letters and punctuation that was read as Windows-1252 or Latin-1; other lead bytes are
@@ -51,6 +51,7 @@ HOLDING_BACK = tuple(
     )
 )
 OPENING_WORDS = 12  # words
+_ALL_BITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class Columns:
 
     lines: Ints  # [n]
     ids: Ints  # [n] hashes, which differ between processes
-    keys: UInts  # [n, 3] equal for equal words in equal order
-    exact: UInts  # [n, 3] equal for texts that are equal but for white space at their ends
+    keys: UInts  # [n, 3] equal for equal words in equal order; a prompt's with its tools and template options
+    exact: UInts  # [n, 3] the same for texts that are equal but for white space at their ends
     words: Ints  # [n, 3]
     chars: Ints  # [n, 3]
     echo: npt.NDArray[np.bool_]  # [n] a response opens with the whole prompt
@@ -108,6 +109,7 @@ class ColumnReader:
     groups: dict[str, int] = field(default_factory=dict)
     categories: dict[str, Counter[str]] = field(default_factory=dict)
     grouped: int = 0  # pairs that name a group
+    sides: tuple[str, str] = ("", "")  # the columns that are mapped to chosen and rejected
 
     def read(self, pairs: Iterable[Pair], advance: Callable[[int], None] = lambda _: None) -> Columns:
         """The columns of all pairs. Raises whatever the iteration raises."""
@@ -123,26 +125,33 @@ class ColumnReader:
         words = hash_words(texts)
         counts = words.counts.reshape(-1, 3)
         keys = words.keys().reshape(-1, 3)
-        flags = _flags(batch, texts, keys) | _stances(words)
-        # Rows without a prompt have not the same one.
-        prompts = np.where(counts[:, 0] > 0, keys[:, 0], np.arange(len(batch), dtype=np.uint64))
+        flags = _flags(batch, texts, keys) | _stances(words) | self._ordered(batch)
+        prompts = np.where(
+            counts[:, 0] > 0, keys[:, 0], np.arange(len(batch), dtype=np.uint64)
+        )  # none is not one
         alike, stranger = contrasts(words, prompts, stride)
+        echo = _echoes(words, counts, keys)
+        exact = _hashes(text.strip() for text in texts).view(np.uint64).reshape(-1, 3)
+        near = bands(WordHashes(words.hashes, words.offsets[::3]))
+        _tell_apart(batch, keys, exact, near)
         return Columns(
-            lines=np.fromiter((pair.line for pair in batch), np.int64, len(batch)),
-            ids=np.fromiter((hash(pair.id) for pair in batch), np.int64, len(batch)),
+            lines=np.array([pair.line for pair in batch], np.int64),
+            ids=_hashes(pair.id for pair in batch),
             keys=keys,
-            exact=np.fromiter((hash(text.strip()) for text in texts), np.int64, len(texts))
-            .view(np.uint64)
-            .reshape(-1, 3),
+            exact=exact,
             words=counts,
             chars=np.fromiter(map(len, texts), np.int64, len(texts)).reshape(-1, 3),
-            echo=_echoes(words, counts, keys),
+            echo=echo,
             alike=alike,
             stranger=stranger,
-            bands=bands(WordHashes(words.hashes, words.offsets[::3])),
+            bands=near,
             flags=flags,
             groups=np.fromiter(map(self._group, batch), np.int64, len(batch)),
         )
+
+    def _ordered(self, batch: list[Pair]) -> npt.NDArray[np.int64]:
+        swapped = [contradicts(pair.meta, self.sides) if self.sides[0] else False for pair in batch]
+        return np.array(swapped, np.int64) * int(Flag.SCORES_SWAPPED)
 
     def _group(self, pair: Pair) -> int:
         self.grouped += pair.group is not None
@@ -152,6 +161,19 @@ class ColumnReader:
                 if len(counter) <= MOST_CATEGORIES:
                     counter[value] += 1
         return self.groups.setdefault(pair.group or "all", len(self.groups))
+
+
+def _hashes(texts: Iterable[str]) -> Ints:
+    return np.fromiter(map(hash, texts), np.int64)
+
+
+def _tell_apart(batch: list[Pair], keys: UInts, exact: UInts, near: UInts) -> None:
+    """Change, in place, what names the prompt and the pair of rows with tools or template options."""
+    for row, pair in enumerate(batch):
+        if options := options_key(pair.meta):
+            told = np.uint64(hash(options) & _ALL_BITS)
+            keys[row, 0], exact[row, 0] = keys[row, 0] ^ told, exact[row, 0] ^ told
+            near[row] ^= told * (near[row] != 0)  # 0: no words to compare
 
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
@@ -259,32 +281,4 @@ def _is_utf8(run: str) -> bool:
 
 
 def _form(pair: Pair) -> int:
-    return _turns(pair) | chat_flags(pair)
-
-
-def _turns(pair: Pair) -> int:
-    if not isinstance(pair.chosen, str) and not isinstance(pair.rejected, str):
-        wrong = any(turns_out_of_order(pair.prompt, side) for side in (pair.chosen, pair.rejected))
-        return Flag.CHAT | (Flag.ODD_TURNS if wrong else 0) | (0 if pair.prompt else Flag.NO_PROMPT)
-    chosen, rejected = str(pair.chosen), str(pair.rejected)
-    odd = Flag.ODD_TURNS if chosen.startswith(_USER) or rejected.startswith(_USER) else 0
-    if not pair.prompt:
-        return Flag.NO_PROMPT | odd
-    if str(pair.prompt)[-1:].isspace():
-        return Flag.SPACED | odd
-    spaced = chosen[:1].isspace() + rejected[:1].isspace()
-    return (0, Flag.HALF_SPACED, Flag.SPACED)[spaced] | odd
-
-
-_USER = tuple(USER)
-
-
-def turns_out_of_order(prompt: Content | None, side: tuple[Message, ...]) -> bool:
-    """Whether a chat breaks the order: system first, users and assistants in turn, assistant last."""
-    before = prompt if isinstance(prompt, tuple) else ()
-    roles = [str(message["role"]) for message in (*before, *side)]
-    if not CHAT_ROLES.issuperset(roles) or roles[-1] not in ANSWERING or roles[len(before)] not in ANSWERING:
-        return True
-    if any(role in ("system", "developer") for role in roles[1:]):
-        return True
-    return any(a == b and a in ("user", *ANSWERING) for a, b in pairwise(roles))
+    return turn_flags(pair) | chat_flags(pair)

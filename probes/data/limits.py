@@ -43,7 +43,9 @@ DATA_LIMITS: Mapping[str, Limit] = {
     "boundary_space": Limit("PB305", 0.0, "share of pairs without the white space that the others have"),
     "control_characters": Limit("PB306", 0.0, "share of pairs with control characters"),
     "mojibake": Limit("PB307", 0.0, "share of pairs with wrongly decoded text"),
-    "echoed_prompt": Limit("PB308", 0.01, "share of pairs in which a response opens with the prompt"),
+    "echoed_prompt": Limit(
+        "PB308", 0.01, "share of pairs with a prompt of 5 words or more that a response opens with"
+    ),
     "repeated_ids": Limit("PB309", 0.0, "share of pairs with the id of another pair"),
     "contradicting_labels": Limit("PB320", 0.0, "share of pairs that another pair says the other way round"),
     "duplicates": Limit("PB321", 0.0, "share of pairs that repeat an earlier one"),

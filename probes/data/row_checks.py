@@ -6,6 +6,7 @@ import numpy as np
 
 from ...records import Finding
 from ...stats.statistics import share
+from .columns import ECHO_WORDS
 from .limits import DataLimits
 from .result import CheckResult, Data, counted_check
 from .row_flags import Flag
@@ -201,19 +202,21 @@ def echoed_prompt(data: Data, limits: DataLimits) -> CheckResult:
 
     PB308 echoed prompt: responses repeat the prompt before they answer.
 
-    Means: A response's first words are all the words of a prompt of five words or more.
+    Means: A response's first words are all the words of a prompt of five words or more; pairs with a shorter
+    prompt, which may open an answer by chance, are not counted.
     Why: Usually prompt and response were joined before export, so the prompt is learned as an answer;
     and repeated tokens dilute the mean over the response.
     Do: Cut the prompt off the responses, or read shared turns as the prompt with `--fields prompt=`.
     Source: TRL's `maybe_extract_prompt` describes data sets of that form.
     """
+    looked = data.columns.words[:, 0] >= ECHO_WORDS
     return counted_check(
         "echoed_prompt",
-        data.columns.echo,
-        data.columns.lines,
+        data.columns.echo[looked],
+        data.columns.lines[looked],
         limits,
         severity="warning",
-        what="have a response that opens with the prompt",
+        what=f"with a prompt of {ECHO_WORDS} words or more have a response that opens with it",
         remedy="Cut the prompt off the responses.",
     )
 

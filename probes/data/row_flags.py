@@ -66,7 +66,7 @@ class Flag(IntFlag):
 def chat_flags(pair: Pair) -> int:
     """The bits of `Flag` that tell how the row was meant, and whether it is read so."""
     flags = Flag(0)
-    if unread_column(pair):
+    if unread_prompt_columns(pair):
         flags |= Flag.UNREAD
     if isinstance(pair.prompt, str) and any(mark in pair.prompt for mark in RENDERED):
         flags |= Flag.RENDERED
@@ -84,12 +84,10 @@ def chat_flags(pair: Pair) -> int:
     return int(flags)
 
 
-def unread_column(pair: Pair) -> str:
-    """The column that looks like the prompt, or a part of it, and is not read; "" where there is none."""
-    if not pair.meta:
-        return ""
+def unread_prompt_columns(pair: Pair) -> list[str]:
+    """The columns that look like the prompt, or a part of it, and are not read."""
     wanted = CONTEXT_WORDS if pair.prompt else PROMPT_WORDS | CONTEXT_WORDS
-    return next((n for n, value in pair.meta.items() if _words(n) & wanted and _says(value)), "")
+    return [name for name, value in pair.meta.items() if _words(name) & wanted and _says(value)]
 
 
 @cache

@@ -20,7 +20,7 @@ from .limits import DataLimits
 from .near import Matches, Sets, confirmed, near_candidates, word_sets
 from .result import CheckResult, Data
 from .row_checks import ROW_CHECKS
-from .row_flags import Flag, unread_column
+from .row_flags import Flag, unread_prompt_columns
 from .shape_checks import SHAPE_CHECKS
 from .token_checks import TOKEN_CHECKS
 from .tokens import token_columns
@@ -59,7 +59,8 @@ def survey(
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
     reading = source()
-    facts = ColumnReader()
+    mapped = reading.fields
+    facts = ColumnReader(sides=(mapped.get("chosen", ""), mapped.get("rejected", "")))
     with progress("reading", None) as advance:
         columns = facts.read(reading, advance)
     clock.lap("reading and columns")
@@ -80,7 +81,7 @@ def survey(
         near_leaked=leaks.near,
         tokens=tokens,
         against=leaks.name,
-        unread=sorted({name for pair in facts.sample.pairs if (name := unread_column(pair))}),
+        unread=sorted({name for pair in facts.sample.pairs for name in unread_prompt_columns(pair)}),
     )
     checks = _checks(data)
     results = [check(data, limits) for check in checks]
@@ -148,7 +149,7 @@ def _leaks(columns: Columns, source: Reopened, against: Reopened) -> _Leaks:
 def _identity(columns: Columns) -> UInts:
     """What must not stand in two files: the prompt, or both sides where there is none."""
     prompt, chosen, rejected = columns.keys.T
-    return np.where(columns.has(Flag.NO_PROMPT), combined(chosen, rejected), prompt)
+    return np.where(columns.has(Flag.NO_PROMPT), combined(prompt, chosen, rejected), prompt)
 
 
 def _sets(source: Reopened, lines: Ints, rows: Ints) -> dict[int, Sets]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...pairs.record import Content, Pair, text_of
+from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding, Measured
 from ...stats.resampling import sign_flip
 from ...stats.several import holm
@@ -38,14 +38,14 @@ def count_attributes(pairs: Iterable[Pair]) -> Counted:
     """Read the file once. Memory: two rows of numbers per pair, not the text."""
     chosen, rejected, lines = [], [], []
 
-    def prompts() -> Iterable[Content | None]:
+    def counted() -> Iterable[Pair]:
         for pair in pairs:
             chosen.append(attribute_counts(text_of(pair.chosen)))
             rejected.append(attribute_counts(text_of(pair.rejected)))
             lines.append(pair.line)
-            yield pair.prompt
+            yield pair
 
-    clusters = prompt_clusters(prompts())
+    clusters = prompt_clusters(counted())
     shape = (len(lines), len(ATTRIBUTES))
     return Counted(np.array(chosen).reshape(shape), np.array(rejected).reshape(shape), lines, clusters)
 

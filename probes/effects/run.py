@@ -102,7 +102,7 @@ def _judged(
     weights = {text: trait_weights(plain, scores) for text, scores in under.items()}
     lines = [score.line for score in plain]
     kept = set(lines)
-    clusters = prompt_clusters(pair.prompt for pair in pairs if pair.line in kept)
+    clusters = prompt_clusters(pair for pair in pairs if pair.line in kept)
     names = {trait.name: trait.text for trait in options.traits}
     effects = judge_weights(
         {name: weights[text] for name, text in names.items()},

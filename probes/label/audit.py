@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...pairs.audit import Label, LabelAnswer, content_digest, uniform_draw
+from ...pairs.audit import Label, LabelAnswer, uniform_draw
+from ...pairs.identity import content_digest
 from ...pairs.record import Pair
 from ...records import ConditionResult, Estimate
 from ...stats.power import share_above_power, share_above_trials

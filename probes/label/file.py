@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
-from ...pairs.audit import AnswerLog, all_logs, content_digest, stratified_sample
+from ...pairs.audit import AnswerLog, all_logs, stratified_sample
+from ...pairs.identity import content_digest
 from ...pairs.record import Pair
 from ...records import Measured
 from .audit import Answers

@@ -13,7 +13,8 @@ import numpy as np
 from ... import config
 from ...errors import ProbeError
 from ...number_format import count
-from ...pairs.record import Pair, text_of
+from ...pairs.identity import prompt_identity
+from ...pairs.record import Pair
 from ...records import Measured, Run, together
 from ...runs import environment, now
 from ...scoring.scores import PairScore
@@ -118,7 +119,7 @@ def _measured(
         )
     base = Base(
         _gaps(plain, whole),
-        prompt_clusters(pair.prompt for pair in kept),
+        prompt_clusters(kept),
         _perplexity(session, neutral_pairs(session.encoder)),
     )
     levers = [_text_lever(session, pairs, text, read[text.name], whole) for text in texts]
@@ -210,7 +211,7 @@ def _draw(pairs: Sequence[Pair], wanted: int, rng: np.random.Generator) -> list[
     """Pairs of so many different prompts. Raises `ProbeError` where the file has fewer."""
     by_prompt: dict[str, Pair] = {}
     for i in rng.permutation(len(pairs)):
-        by_prompt.setdefault(text_of(pairs[i].prompt) or f"\0{i}", pairs[i])
+        by_prompt.setdefault(prompt_identity(pairs[i]) or f"\0{i}", pairs[i])
     if len(by_prompt) < wanted:
         raise ProbeError(
             f"--shots {wanted - 1}: needs {wanted} different prompts, {len(by_prompt)} are there. "
@@ -221,8 +222,8 @@ def _draw(pairs: Sequence[Pair], wanted: int, rng: np.random.Generator) -> list[
 
 def shots_for(pair: Pair, drawn: Sequence[Pair]) -> list[Pair]:
     """The shots of one pair: all drawn but the last, or but the one that has this pair's own prompt."""
-    own = text_of(pair.prompt)
-    kept = [shot for shot in drawn if shot.line != pair.line and (not own or text_of(shot.prompt) != own)]
+    own = prompt_identity(pair)
+    kept = [shot for shot in drawn if shot.line != pair.line and (not own or prompt_identity(shot) != own)]
     return kept[: len(drawn) - 1]
 
 

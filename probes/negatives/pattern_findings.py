@@ -142,7 +142,7 @@ def share_of(template: Template, side: str, group: str, pairs: Sequence[Pair], a
     inside = np.array([group in ("all", pair.group) for pair in pairs])
     hits = np.zeros(len(pairs))
     hits[list(template.rows)] = 1
-    clusters = prompt_clusters([pair.prompt for pair, here in zip(pairs, inside, strict=True) if here])
+    clusters = prompt_clusters([pair for pair, here in zip(pairs, inside, strict=True) if here])
     made = share_clustered(hits[inside], clusters, name="template_share", alpha=alpha, group=group)
     return replace(made, method=f"exact count, {template.where} of {side}; {made.method}")
 

@@ -155,9 +155,7 @@ def _gradients(work: NegativesWork, session: Session, some: Usable) -> None:
             advance(1)
             rest = gradient_products(loaded, codes[1:], plain=plain, advance=advance)
         found = Gradients(*np.array([*first, *rest], dtype=np.float64).T)
-        return judge_gradients(
-            pairs, found, prompt_clusters(pair.prompt for pair in pairs), alpha=work.options.alpha
-        )
+        return judge_gradients(pairs, found, prompt_clusters(pairs), alpha=work.options.alpha)
 
     expected = about_time(taken / token_count(codes[:1]) * token_count(codes[1:]))
     what = f"{2 * len(codes)} backward passes on LoRA weights of {len(codes)} pairs, {expected}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ...pairs.identity import prompt_identity
 from ...pairs.record import Pair
 from ...records import Measured, together
 from ...scoring.readout import Readout
@@ -31,7 +32,7 @@ def read_states(work: NegativesWork, session: Session, some: Usable) -> None:
     """Both contexts are read once; signal, authorship, CHES and flip budget are read from what came."""
     options = work.options
     pairs = [pair for pair, _ in some]
-    if len(set(map(str, (pair.prompt for pair in pairs)))) < 2 and any(pair.prompt for pair in pairs):
+    if len(set(map(prompt_identity, pairs))) < 2 and any(pair.prompt for pair in pairs):
         print(
             "states: all pairs share one prompt, so nothing can be held out; not measured.", file=sys.stderr
         )
@@ -67,7 +68,7 @@ def _judged(
     work: NegativesWork, session: Session, some: Usable, read: Mapping[str, list[Readout]]
 ) -> Measured:
     options, pairs = work.options, [pair for pair, _ in some]
-    given, clusters = read["given the prompt"], prompt_clusters(pair.prompt for pair in pairs)
+    given, clusters = read["given the prompt"], prompt_clusters(pairs)
     own = read_own(session, pairs[: options.samples], given, options.seed) if options.samples else {}
     chosen, rejected = (_writing(given[k::2]) for k in (0, 1))
     work.score("chosen_excess", pairs, chosen.excess)

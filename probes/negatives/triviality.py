@@ -62,7 +62,7 @@ def surface(
     """
     sample, counted = sample_of(pairs, MOST_CLASSIFIED, seed), sample_of(pairs, MOST_COUNTED, seed)
     chosen, rejected = _texts(sample)
-    clusters = prompt_clusters(pair.prompt for pair in sample)
+    clusters = prompt_clusters(sample)
     grams = text_grams(chosen, rejected)
     candidates = {name: [gram] for name, gram in grams.items()} | {"surface": list(grams.values())}
     separations = {

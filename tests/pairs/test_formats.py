@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,17 @@ def parquet() -> bytes:
     return sink.getvalue()
 
 
+def arrow(kind: str) -> bytes:
+    """A stream, as `datasets` keeps its tables, and a file, as Feather is."""
+    pa = pytest.importorskip("pyarrow")
+    made = pa.Table.from_pylist(ROWS)
+    sink = io.BytesIO()
+    writer = (pa.ipc.new_stream if kind == ".arrow" else pa.ipc.new_file)(sink, made.schema)
+    writer.write_table(made)
+    writer.close()
+    return sink.getvalue()
+
+
 def contents(kind: str) -> bytes:
     match kind:
         case ".jsonl":
@@ -49,13 +62,15 @@ def contents(kind: str) -> bytes:
             return json.dumps(ROWS, indent=2).encode()
         case ".csv" | ".tsv":
             return table("," if kind == ".csv" else "\t")
+        case ".arrow" | ".feather":
+            return arrow(kind)
         case _:
             return parquet()
 
 
 def packed(data: bytes, packing: str) -> bytes:
-    if packing == ".gz":
-        return gzip.compress(data)
+    if packing in (".gz", ".bz2", ".xz"):
+        return {".gz": gzip, ".bz2": bz2, ".xz": lzma}[packing].compress(data)
     return pytest.importorskip("zstandard").compress(data) if packing == ".zst" else data
 
 
@@ -63,8 +78,8 @@ def fields_of(pairs: list[Pair]) -> list[tuple[object, ...]]:
     return [(pair.prompt, pair.chosen, pair.rejected, pair.group) for pair in pairs]
 
 
-@pytest.mark.parametrize("packing", ["", ".gz", ".zst"])
-@pytest.mark.parametrize("kind", [".jsonl", ".json", ".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("packing", ["", ".gz", ".zst", ".bz2", ".xz"])
+@pytest.mark.parametrize("kind", [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather"])
 def test_every_format_gives_the_same_pairs(tmp_path: Path, kind: str, packing: str) -> None:
     path = tmp_path / f"p{kind}{packing}"
     path.write_bytes(packed(contents(kind), packing))
@@ -107,7 +122,19 @@ def error_of(path: Path, content: bytes) -> str:
         ("a.csv", b"chosen,rejected\n", "f: holds no pairs."),
         ("a.jsonl.gz", b"no gzip", "f: cannot be unpacked (Not a gzipped file"),
         ("a.jsonl.zst", b"no zstd", "f: cannot be unpacked (zstd"),
+        ("a.jsonl.bz2", b"no bz2", "f: Invalid data stream."),
+        ("a.jsonl.xz", b"no xz", "f: cannot be unpacked (Input format not supported"),
         ("a.parquet", b"no parquet", "f: not Parquet that can be read"),
+        ("a.arrow", b"no arrow", "f: not Arrow that can be read"),
+        ("a.jsonl", '{"chosen": "a"}'.encode("utf-16"), "f: the text is UTF-16. Save it as UTF-8"),
+        ("a.json", "[{}]".encode("utf-16-be"), "f: the text is UTF-16. Save it as UTF-8"),
+        ("a.csv", "chosen,rejected".encode("utf-16"), "f: the text is UTF-16. Save it as UTF-8"),
+        (
+            "a.json",
+            b'{"train": [{"chosen": "a", "rejected": "b"}]}',
+            'f: one object that holds the rows under "train".',
+        ),
+        ("a.json", b'{\n "data": [\n {"prompt": "a"}]}', 'f: one object that holds the rows under "data".'),
     ],
 )
 def test_broken_files_say_where(tmp_path: Path, name: str, content: bytes, message: str) -> None:

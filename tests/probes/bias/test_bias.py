@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from probe.errors import CannotMeasure, ProbeError
 from probe.number_format import p_text
+from probe.pairs.record import Pair
 from probe.probes.bias.judge import judge_bias
 from probe.probes.clusters import prompt_clusters
 from probe.scoring.scores import PairScore, SideScore
@@ -152,7 +153,7 @@ def test_ties_are_counted_apart():
 def test_pairs_on_one_prompt_count_as_one():
     """Forty unanimous pairs on five prompts are five votes: p = .0625 again; 48 on six settle it."""
     gaps = 0.5 + spread(40, 0, 0.05)
-    shared = [f"question {i // 8}" for i in range(40)]
+    shared = [Pair(str(i), f"question {i // 8}", "yes", "no") for i in range(40)]
     result = judge_bias(pairs(gaps), clusters=prompt_clusters(shared))
     assert estimate(result, "gap").p == estimate(result, "win_rate").p == 0.0625
     assert result.rows[0].verdict == "undetermined"
@@ -175,7 +176,8 @@ def test_equal_gaps_say_nothing():
 
 
 def test_pairs_without_a_prompt_stand_alone():
-    assert prompt_clusters(["why?", None, "why?", None, "how?"]).tolist() == [0, 1, 0, 2, 3]
+    asked = [Pair(str(i), p, "yes", "no") for i, p in enumerate(["why?", None, "why?", None, "how?"])]
+    assert prompt_clusters(asked).tolist() == [0, 1, 0, 2, 3]
 
 
 def test_a_preference_that_sums_turn_round_is_unstable():

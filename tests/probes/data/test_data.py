@@ -386,3 +386,15 @@ def test_no_torch_without_a_tokenizer(tmp_path: Path) -> None:
         "check_data(DataRequest(Path('p.jsonl'))); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60).returncode == 0
+
+
+def test_an_echo_is_counted_among_the_prompts_that_are_long_enough(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    asked = ["Why do so many diets fail?", "Who says so and why?", "Why so?"]
+    rows = [{"prompt": p, "chosen": f"{p} So {i}.", "rejected": f"{p} No {i}."} for i, p in enumerate(asked)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (told,) = [f for f in check_data(DataRequest(path)).findings if f.code == "PB308"]
+    assert told.message.startswith("2 of 2 pairs with a prompt of 5 words or more have a response that opens")
+    assert told.lines == (1, 2)
+    path.write_text(json.dumps(rows[2]))
+    assert "PB308" not in {f.code for f in check_data(DataRequest(path)).findings}

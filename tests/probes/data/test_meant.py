@@ -6,7 +6,7 @@ import pytest
 
 from probe.pairs.read import read_pairs
 from probe.pairs.record import text_of
-from probe.probes.data.row_flags import Flag, chat_flags, unread_column
+from probe.probes.data.row_flags import Flag, chat_flags, unread_prompt_columns
 from probe.scoring.changes import text_changes
 
 SIDES = {"chosen": " a good answer", "rejected": " a bad answer"}
@@ -16,7 +16,7 @@ def flags(tmp_path, **row):
     path = tmp_path / "pairs.jsonl"
     path.write_text(json.dumps(SIDES | row) + "\n")
     (pair,) = read_pairs(path)
-    return Flag(chat_flags(pair)), unread_column(pair)
+    return Flag(chat_flags(pair)), unread_prompt_columns(pair)
 
 
 @pytest.mark.parametrize(
@@ -24,21 +24,21 @@ def flags(tmp_path, **row):
 )
 def test_a_column_that_is_named_like_a_prompt_is_told(tmp_path, name):
     found, column = flags(tmp_path, **{name: "What is it?"})
-    assert Flag.UNREAD in found and column == name
+    assert Flag.UNREAD in found and column == [name]
 
 
 @pytest.mark.parametrize(
     "name", ["prompt_id", "question_type", "input_tokens", "user_id", "prompt_length", "source", "prompter"]
 )
 def test_a_column_about_a_prompt_is_none(tmp_path, name):
-    assert flags(tmp_path, **{name: "x7"}) == (Flag(0), "")
+    assert flags(tmp_path, **{name: "x7"}) == (Flag(0), [])
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("history", [["a", "b"]]), ("images", ["a.png"]), ("system", "Be brief.")]
 )
 def test_what_belongs_to_a_prompt_and_is_left_out_is_told_beside_one(tmp_path, name, value):
-    assert flags(tmp_path, prompt="What?", **{name: value})[1] == name
+    assert flags(tmp_path, prompt="What?", **{name: value})[1] == [name]
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,8 @@ def test_reasoning_and_calls_that_a_template_leaves_out_are_told(name):
     assert (added.flag, added.words) == ("template_added", "<think></think>")
     assert [(c.flag, c.words) for c in text_changes("So:", [call])] == [("template_dropped", "multiply")]
     assert text_changes('So:{"name": "multiply"}', [call]) == []
+
+
+def test_every_unread_column_is_named(tmp_path):
+    found = flags(tmp_path, system="Be brief.", input="Why?", order=["a"])
+    assert found == (Flag.UNREAD, ["system", "input"])

@@ -16,7 +16,8 @@ from sklearn.metrics import cohen_kappa_score
 from probe.gate.measure import run_probes
 from probe.gate.settings import GateOptions
 from probe.gate.settings import judged as gated
-from probe.pairs.audit import AnswerLog, LabelAnswer, content_digest, log_path, questions, stratified_sample
+from probe.pairs.audit import AnswerLog, LabelAnswer, log_path, questions, stratified_sample
+from probe.pairs.identity import content_digest
 from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
 from probe.probes.gated import GateRequest

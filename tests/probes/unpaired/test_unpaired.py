@@ -14,7 +14,7 @@ from probe.cli import app
 from probe.errors import ProbeError
 from probe.gate.unpaired import judged_unpaired
 from probe.pairs.read import read_pairs
-from probe.pairs.unpaired import is_unpaired, pairs_in, read_unpaired
+from probe.pairs.unpaired import as_pair, is_unpaired, pair_of_answers, pairs_in, read_unpaired
 from probe.probes.unpaired.model import _by_states
 from probe.probes.unpaired.run import measure_unpaired
 from probe.probes.unpaired.told import UnpairedOptions
@@ -56,7 +56,7 @@ def test_rows_are_read_and_other_forms_refused_with_their_line(file):
     read = read_unpaired(file(answers(2))).rows
     assert [a.wanted for a in read] == [True, False, True, False] and read[3].line == 4
     assert is_unpaired(file(answers(1))) and not is_unpaired(file([{"prompt": "a", "chosen": "b"}]))
-    for label in (-1, 2, "true", "yes", None, 1.0):
+    for label in (-1, 2, "true", "yes", None, 0.5):
         with pytest.raises(ProbeError, match=rf'answers.jsonl:2: "label" is {label!r}\. Write true .*quotes'):
             read_unpaired(file([next(answers(1)), {"prompt": "a", "completion": "b", "label": label}]))
     with pytest.raises(ProbeError, match='"completion" is empty'):
@@ -65,9 +65,18 @@ def test_rows_are_read_and_other_forms_refused_with_their_line(file):
 
 def test_labels_are_what_a_trainer_takes_them_for(file, tmp_path):
     """In a table every cell is text, and its reader makes booleans or counts of a column of these."""
-    rows = [{"prompt": f"p {i}", "completion": "c", "label": label} for i, label in enumerate((1, 0, True))]
-    assert [a.wanted for a in read_unpaired(file(rows)).rows] == [True, False, True]
-    for wanted, unwanted in (("True", "False"), ("true", "false"), ("TRUE", "FALSE"), ("1", "0")):
+    rows = [
+        {"prompt": f"p {i}", "completion": "c", "label": label}
+        for i, label in enumerate((1, 0, True, 1.0, 0.0))
+    ]
+    assert [a.wanted for a in read_unpaired(file(rows)).rows] == [True, False, True, True, False]
+    for wanted, unwanted in (
+        ("True", "False"),
+        ("true", "false"),
+        ("TRUE", "FALSE"),
+        ("1", "0"),
+        ("1.0", "0.0"),
+    ):
         table = tmp_path / "answers.csv"
         table.write_text(f"prompt,completion,label\np 1,c,{wanted}\np 2,d,{unwanted}\n")
         assert [a.wanted for a in read_unpaired(table).rows] == [True, False]
@@ -76,6 +85,15 @@ def test_labels_are_what_a_trainer_takes_them_for(file, tmp_path):
     table.write_text("prompt,completion,label\np 1,c,yes\n")
     with pytest.raises(ProbeError, match=r"""answers.csv:2: "label" is 'yes'\. Write true .* another\.$"""):
         read_unpaired(table)
+
+
+def test_chat_answers_are_named_as_answers(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text(
+        json.dumps({"prompt": turn("user", "a"), "completion": turn("assistant", "b"), "label": 1})
+    )
+    with pytest.raises(ProbeError, match=r"unpaired .* `probe unpaired FILE --to PAIRS`"):
+        list(read_pairs(path))
 
 
 def test_commands_that_take_pairs_name_this_one(file):
@@ -310,3 +328,40 @@ def test_a_pair_among_answers_is_told_without_a_flag_that_the_command_has_not(fi
     with pytest.raises(ProbeError, match='no "completion"') as told:
         read_unpaired(file(rows))
     assert "--fields" not in str(told.value) and "per line, and no pairs" in str(told.value)
+
+
+TOOLS = [{"type": "function", "function": {"name": "stock"}}]
+KWARGS = {"enable_thinking": False}
+
+
+def rows_read(tmp_path, rows):
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_unpaired(path).rows
+
+
+def turn(role, text):
+    return [{"role": role, "content": text}]
+
+
+def test_what_the_template_is_given_names_the_prompt_and_is_written(tmp_path):
+    asked = turn("user", "Weather?")
+    options = [{}, {"tools": TOOLS}, {"chat_template_kwargs": KWARGS}, {"tools": json.dumps(TOOLS)}]
+    rows = rows_read(tmp_path, [
+        {"prompt": asked, "completion": turn("assistant", f"{i}"), "label": i == 1, **given}
+        for i, given in enumerate(options)
+    ])  # fmt: skip
+    assert len({row.key for row in rows}) == 3
+    assert [as_pair(row).meta for row in rows] == options
+    (made,) = pairs_in(rows)
+    assert {answer.line for answer in made} == {2, 4}
+    assert pair_of_answers(*made)["tools"] == TOOLS
+
+
+def test_answers_of_two_forms_make_no_pair(tmp_path):
+    rows = rows_read(tmp_path, [
+        {"prompt": "Why?", "completion": "So.", "label": True},
+        {"prompt": turn("user", "Why?"), "completion": turn("assistant", "Who?"), "label": False},
+        {"prompt": "Why?", "completion": "Eh.", "label": False},
+    ])  # fmt: skip
+    assert [(a.line, b.line) for a, b in pairs_in(rows)] == [(1, 3)]
