@@ -95,7 +95,7 @@ def split_by_prompt(items: Sequence[E], share: float, seed: int) -> tuple[list[E
     count = round(share * len(prompts))
     if len(prompts) < 2:
         raise ProbeError(
-            "All pairs share one prompt, so none can be held out. Give pairs of two prompts or more."
+            "All rows share one prompt, so none can be held out. Give rows of two prompts or more."
         )
     if not 0 < count < len(prompts):
         raise ProbeError(

@@ -309,7 +309,7 @@ def test_a_trial_trains_on_one_half_and_leaves_the_model_alone(file, tiny_model_
     after = reader.loaded.model.state_dict()
     assert before.keys() == after.keys() and all((before[name] == after[name]).all() for name in after)
     one = trial_changes(given[:2], reader, UnpairedOptions(trial_steps=2))
-    assert one[0].value is None and "cannot be split" in one[0].method
+    assert one[0].value is None and "share one prompt" in one[0].method
 
 
 def test_the_gate_makes_the_trial_unless_it_is_off(file, tiny_model_dir, tmp_path, monkeypatch):
