@@ -104,7 +104,7 @@ def test_several_grades_of_one_answer_are_averaged_and_lone_ones_counted(tmp_pat
         ({"id": "q", "base": True, "tuned": 1}, "is not a grade"),
         ({"id": "q", "model": "other", "grade": 1}, '"model" is'),
         ({"base": 1, "tuned": 1}, 'no "id"'),
-        ({"id": "q", "base": 1}, "is not a grade"),
+        ({"id": "q", "base": 1}, 'no "tuned", only id, base'),
     ],
 )
 def test_a_wrong_row_is_told_with_its_line(tmp_path, row, fact):
