@@ -118,6 +118,10 @@ def _graded(row: Any, owner: str | None, called: Mapping[str, str]) -> Iterator[
     group = None if row.get("group") is None else str(row["group"])
     if "grade" not in row:
         for model in MODELS:
+            if model not in row:
+                raise BadRow(
+                    f'no "{model}", only {", ".join(map(str, row))}. Name the grades base and tuned.'
+                )
             yield str(row["id"]), group, model, _grade(row.get(model))
         return
     yield str(row["id"]), group, _model_of(row.get("model"), owner, called), _grade(row["grade"])

@@ -60,7 +60,8 @@ def _compared(run: Run) -> str:
     n = len({c.group for c in judged})
     if failed:
         return "" if run.details.get("promotion") else f"It got worse in {', '.join(failed)}."
-    return f"No group of {n} is shown to have got worse." if n else ""
+    whole = "The whole set is not shown to have got worse."
+    return whole if n == 1 else f"No group of {n} is shown to have got worse." if n else ""
 
 
 def _diagnosed(run: Run) -> str:

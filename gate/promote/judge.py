@@ -74,7 +74,7 @@ def because(verdict: Verdict) -> str:
     """The groups that decided a verdict, in words."""
     decisive = [c for c in verdict.conditions if c.result == verdict.status]
     if verdict.status == "pass":
-        return f"all {len(decisive)} conditions hold"
+        return f"all {n} conditions hold" if (n := len(decisive)) != 1 else "its one condition holds"
     groups = ", ".join(dict.fromkeys(c.group for c in decisive))
     return f"{'worse' if verdict.status == 'fail' else 'open'}: {groups}"
 

@@ -15,11 +15,11 @@ from probe.gate.promote import judge as judges
 from probe.gate.promote import run as run_of_compare
 from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
 from probe.gate.promote.claims import allowances, claims_of, judge_claims
-from probe.gate.promote.judge import PromotionSettings, with_comparison
+from probe.gate.promote.judge import PromotionSettings, because, with_comparison
 from probe.gate.promote.sides import SideMeasurement, compared_models
 from probe.pairs.formats import fingerprint
 from probe.pairs.grades import read_grades
-from probe.records import Estimate, Run
+from probe.records import Condition, Estimate, Run, Verdict
 from probe.runs import load_run
 from probe.stats.answers import distinct, distinct_change, repeated_share
 
@@ -104,7 +104,7 @@ def test_several_grades_of_one_answer_are_averaged_and_lone_ones_counted(tmp_pat
         ({"id": "q", "base": True, "tuned": 1}, "is not a grade"),
         ({"id": "q", "model": "other", "grade": 1}, '"model" is'),
         ({"base": 1, "tuned": 1}, 'no "id"'),
-        ({"id": "q", "base": 1}, "is not a grade"),
+        ({"id": "q", "base": 1}, 'no "tuned", only id, base'),
     ],
 )
 def test_a_wrong_row_is_told_with_its_line(tmp_path, row, fact):
@@ -449,3 +449,9 @@ def test_a_rest_that_somebody_chose_to_grade_is_not_promoted(tmp_path, missing, 
 def test_a_grade_that_is_none_is_named(tmp_path):
     with pytest.raises(ProbeError, match="'90%' is not a grade"):
         read_grades([jsonl(tmp_path / "g.jsonl", [{"id": 1, "base": "90%", "tuned": "A"}])])
+
+
+@pytest.mark.parametrize(("n", "text"), [(1, "its one condition holds"), (2, "all 2 conditions hold")])
+def test_what_holds_is_told_in_its_number(n, text):
+    held = Condition("drop", "all", None, None, "pass", "PB901", "")
+    assert because(Verdict("pass", 0, (held,) * n)) == text
