@@ -202,8 +202,8 @@ def echoed_prompt(data: Data, limits: DataLimits) -> CheckResult:
 
     PB308 echoed prompt: responses repeat the prompt before they answer.
 
-    Means: A response's first words are all the words of a prompt of five words or more; pairs with a shorter
-    prompt, which may open an answer by chance, are not counted.
+    Means: A response's first words are all the words of a prompt of {ECHO_WORDS} words or more; pairs with a
+    shorter prompt, which may open an answer by chance, are not counted.
     Why: Usually prompt and response were joined before export, so the prompt is learned as an answer;
     and repeated tokens dilute the mean over the response.
     Do: Cut the prompt off the responses, or read shared turns as the prompt with `--fields prompt=`.
