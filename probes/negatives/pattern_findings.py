@@ -60,8 +60,8 @@ def check_template(
     Means: at least half of the responses of that side open with the quoted text, and less than half as many
     of the other side do. Three words or more, or one or two that a sign sets off ("Certainly,") or nearly
     all open with; the latter two only where the other side has hardly any such opening, so that "Yes" against
-    "No" is no form. Openings that cover {TOGETHER_SHARE:.0%} of the side each count together. Counted exactly,
-    token by token.
+    "No" is no form. Openings that cover {TOGETHER_SHARE:.0%} of the side each count together. Counted
+    exactly, token by token.
     Why: the first tokens decide the comparison before the content begins, and the loss falls by them alone.
     Do: vary or cut the opening; where the rejected side has it, sampled negatives do that too.
     Source: exact count; starting limit one half.
