@@ -118,10 +118,17 @@ def _strength(decision: Decision) -> str:
 
 
 def _because(run: Run, decision: Decision) -> str:
-    """What the decision rests on first: told by its number where that has words, else by its finding."""
+    """What the decision rests on first; where that is what a trial learned, which speaks for any method, also
+    what chose this one."""
     code = decision.reasons[0].code if decision.reasons else ""
     if code == "PB501" and decision.stages:
-        return _learnt(run)
+        chose = next((r.code for r in decision.reasons if r.code != "PB501"), "")
+        return ", and ".join(filter(None, (_learnt(run), _told(run, chose))))
+    return _told(run, code)
+
+
+def _told(run: Run, code: str) -> str:
+    """A finding that a decision rests on: by its number where that has words, else by its message."""
     if code in SEPARABLE and apart_told(run):
         return "that is what they would teach"
     name, words = BECAUSE.get(code, ("", ""))

@@ -288,5 +288,6 @@ def _content(pair: Pair, text: str) -> Any:
 
 def _findings(missing: Sequence[int], asked: int, kept: Selection, after: Measured) -> Iterable[Finding]:
     whole = next((e for e in after.estimates if e.name == "surface_accuracy" and e.group == "all"), None)
-    checks = [without_pair(missing, asked), mostly_dropped(kept), still_trivial(whole) if whole else None]
+    lost = [without_pair(missing, asked, kept.dropped), mostly_dropped(kept)]
+    checks = [*lost, still_trivial(whole) if whole else None]
     return [finding for finding in checks if finding]

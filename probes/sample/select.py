@@ -19,6 +19,8 @@ from ...records import Estimate, Finding
 from ...shared_limits import TRIVIAL
 
 Pick = Literal["default", "worst", "all"]
+# Why a candidate is dropped, beside the rules.
+UNFINISHED, REPEATED = "no finished sentence", "near-duplicate"
 NEAR_CONTRAST = 0.1  # candidates of one prompt that differ in less of their words are near-duplicates
 DEFAULT_RULES = ("contrast>=0.2", "length-ratio<=2")
 SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n""")
@@ -132,11 +134,11 @@ def _why_not(
     candidate: SampledResponse, chosen: str, rules: Sequence[SampleRule], earlier: Sequence[SampledResponse]
 ) -> str:
     if not candidate.text.strip():
-        return "no finished sentence"
+        return UNFINISHED
     if failed := next((rule for rule in rules if not rule.holds(candidate, chosen)), None):
         return f"not {failed}"
     if any(contrast(candidate.text, other.text) < NEAR_CONTRAST for other in earlier):
-        return "near-duplicate"
+        return REPEATED
     return ""
 
 
@@ -150,13 +152,25 @@ def picked(kept: Sequence[SampledResponse], chosen: str, pick: Pick) -> list[Sam
     return [min(kept, key=lambda candidate: (candidate.temperature, candidate.draw))]
 
 
-def without_pair(lines: Sequence[int], asked: int) -> Finding | None:
+def advice_on(dropped: Mapping[str, int]) -> str:
+    """What lets more candidates through, by the reason that dropped most; "" where none was dropped."""
+    why = max(dropped, key=lambda name: dropped[name], default="")
+    if why == UNFINISHED:
+        return "Raise --tokens: most were dropped before a sentence ended."
+    if why == REPEATED:
+        return "Raise --temperatures: most repeat another answer."
+    return f"Loosen --keep-if {why.removeprefix('not ')!r}, which drops the most." if why else ""
+
+
+def without_pair(
+    lines: Sequence[int], asked: int, dropped: Mapping[str, int] | None = None
+) -> Finding | None:
     """PB911 prompts without a pair: no candidate of these prompts was kept.
 
     Means: every sampled answer was dropped by the rules of --keep-if, as a near-duplicate, or as unfinished.
     Why: these prompts are not in the file that was written. Which prompts are missing is not random: for them
     the model answers like the chosen side, or at another length.
-    Do: sample more (--n, a higher temperature), loosen --keep-if, or leave them out.
+    Do: what the finding advises, by the reason that dropped most; sample more (--n), or leave them out.
     Source: counts of this run.
     """
     if not lines:
@@ -165,7 +179,7 @@ def without_pair(lines: Sequence[int], asked: int) -> Finding | None:
         "PB911",
         "warning",
         f"{len(lines)} of {asked} prompts have no candidate that was kept; their pairs are left out",
-        "Sample more answers, or loosen --keep-if.",
+        advice_on(dropped or {}) or "Sample more answers (--n).",
         lines=tuple(lines),
     )
 
@@ -187,7 +201,7 @@ def mostly_dropped(kept: Selection) -> Finding | None:
         "PB912",
         "warning",
         f"{lost} of {total} candidates were dropped: {reasons}",
-        "Read the reasons; loosen the rule that drops the most.",
+        advice_on(kept.dropped),
     )
 
 

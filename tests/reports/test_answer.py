@@ -32,7 +32,7 @@ from probe.records import (
 from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
 from probe.reports.advice import advised_findings as advised
 from probe.reports.answer import PLANS, answered, summary
-from probe.reports.decided import decided
+from probe.reports.decided import _because, decided
 from probe.reports.next_step import GATED, NOT_CARRIED, next_command, next_told
 from probe.reports.renderers import RENDERERS
 from probe.reports.sentences import deciding_fault
@@ -487,3 +487,17 @@ def test_a_number_of_left_out_pairs_is_told_with_what_it_is_of(whole):
     told = measured_on(dataclasses.replace(run, bias=bias, inputs={**run.inputs, "scores": scores}))
     of = "" if whole else " of the pairs that the model read"
     assert f"24 left out{of}: both sides are the same tokens" in told
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_a_method_is_told_with_what_chose_it_and_not_with_what_speaks_for_any(also):
+    """A trial that learns speaks for DPO too; two stages are for what the model prefers the other way."""
+    estimates = (
+        Estimate("trial_accuracy", 0.73, 0.6, 0.85, 60, 0.01, "t", "share"),
+        Estimate("flip_budget_share", 0.9, 0.8, 0.95, 60, 0.01, "t", "share"),
+    )
+    reasons = (Reason("PB501", "", ""), *([Reason("PB120", "", "")] if also else []))
+    run = Run("gate", "now", estimates=estimates)
+    text = _because(run, Decision("sft+dpo", ("sft", "dpo"), {}, reasons))
+    assert text.startswith("a short training raises the margin of 73%")
+    assert ("in 90% [80%, 95%] of them the model prefers the rejected side" in text) is also

@@ -1,6 +1,7 @@
 """Candidates to rejected sides: cut, kept by rules, picked, all worked by hand."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from probe.errors import ProbeError
 from probe.pairs.prompts import in_form_of, read_prompts
 from probe.probes.sample.select import (
     SampledResponse,
+    Selection,
     candidate_measure,
     contrast,
     cut_to,
@@ -125,3 +127,17 @@ def test_a_row_without_a_prompt_and_a_taken_id_are_told_with_their_line(tmp_path
 def test_prompts_without_a_pair_are_named_by_line():
     assert without_pair([], 4) is None
     assert without_pair([3, 9], 4).lines == (3, 9)
+
+
+@pytest.mark.parametrize(
+    ("most", "advice"),
+    [
+        ("no finished sentence", "--tokens"),
+        ("near-duplicate", "--temperatures"),
+        ("not contrast>=0.2", "--keep-if 'contrast>=0.2'"),
+    ],
+)
+def test_the_advice_is_of_the_reason_that_dropped_most(most, advice):
+    dropped = Counter({most: 9, "not gap<=0.1": 2})
+    assert advice in without_pair([3], 4, dropped).remedy
+    assert advice in mostly_dropped(Selection({}, dropped)).remedy
