@@ -1,4 +1,4 @@
-"""Labels that look the wrong way round: the share of them, and which pairs. Code PB230."""
+"""Labels that look the wrong way round: the share of them, and which pairs. Codes PB230 and PB231."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def judge_suspects(
     """
     share, mixture = label_noise(found.margins, found.clusters, alpha=alpha, seed=seed)
     if share.value is None:
-        return Measured((share,)), np.zeros(len(pairs))
+        return Measured((share,), (unread_labels(share),)), np.zeros(len(pairs))
     scale = max(float(np.sqrt(np.mean(np.square(found.margins)))), 1e-12)
     wrong = mixture.flipped(found.margins / scale)
     order = [int(i) for i in np.argsort(-wrong, kind="stable") if wrong[i] > SURE]
@@ -57,4 +57,21 @@ def contradicted(share: Estimate, suspects: Sequence[Pair]) -> Finding | None:
         estimate=share,
         lines=tuple(pair.line for pair in suspects[:WORST_SUSPECTS] if pair.line),
         worst_pairs=tuple(pair.id for pair in suspects[:WORST_SUSPECTS]),
+    )  # fmt: skip
+
+
+def unread_labels(share: Estimate) -> Finding:
+    """PB231 labels not read: whether labels are the wrong way round cannot be told from these pairs.
+
+    Means: no classifier of the text tells the sides of unseen pairs apart so well that its contradictions
+    would show reversed labels.
+    Why: it is no sign that the labels are right. With 30% of them reversed a file of this kind looks the same.
+    Do: have a sample labelled blind (`probe label`); more pairs may settle it.
+    Source: the mixture model of PB230.
+    """
+    return Finding(
+        "PB231", "info",
+        f"{share.n} pairs cannot tell whether labels are the wrong way round",
+        "`probe label PAIRS` has people check a sample.",
+        estimate=share,
     )  # fmt: skip

@@ -50,7 +50,16 @@ def test_suspects_are_named_with_their_lines():
     clean, none = judge_suspects(
         Separation(margins(0.0, mean=0.2)[0], np.arange(300), np.zeros(0)), pairs, 0.05, 0
     )
-    assert not clean.findings and not none.any()
+    assert [found.code for found in clean.findings] == ["PB231"] and not none.any()
+
+
+def test_labels_that_cannot_be_read_are_told_so_and_sound_ones_are_not():
+    """With no value a report that says nothing of labels would be read as one that found them right."""
+    pairs = [Pair(str(i), f"prompt {i}", "a", "b", line=i + 1) for i in range(300)]
+    for mean, codes in ((0.0, ["PB231"]), (1.0, [])):
+        found = Separation(margins(0.0, mean=mean)[0], np.arange(300), np.zeros(0))
+        measured, _ = judge_suspects(found, pairs, 0.05, 0)
+        assert [finding.code for finding in measured.findings] == codes
 
 
 def likelihoods(share, mean, spread, values):
