@@ -65,7 +65,7 @@ def unread_labels(share: Estimate) -> Finding:
 
     Means: no classifier of the text tells the sides of unseen pairs apart so well that its contradictions
     would show reversed labels.
-    Why: it is no sign that the labels are right. With 30% of them reversed a file of this kind looks the same.
+    Why: it is no sign that the labels are right: with 30% of them reversed such a file looks the same.
     Do: have a sample labelled blind (`probe label`); more pairs may settle it.
     Source: the mixture model of PB230.
     """
