@@ -155,8 +155,8 @@ PROBES: tuple[Probe, ...] = (
         "negatives",
         negatives.measure,
         negatives.cost,
-        "no forecast where the trial is left out (it is wrong by 6.4 points of accuracy on average, the trial's "
-        "own by 7.2, the win rate by 23.3)",
+        "no forecast where the trial is left out (it is wrong by 6.4 points of accuracy on average, the "
+        "trial's own by 7.2, the win rate by 23.3)",
         conditions=(
             Rule(
                 "surface_accuracy",
