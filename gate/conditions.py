@@ -129,13 +129,13 @@ def rests_on(estimate: Estimate, least: int, level: float) -> bool:
     value, low, high = estimate.value, estimate.low, estimate.high
     if estimate.n < least or value is None or low is None or high is None:
         return False
-    apart, z2 = max(1, least // 2), NORMAL.inv_cdf(level / 2) ** 2
-    widest = 2 * math.sqrt(z2 * (value * (1 - value) / apart + z2 / (4 * apart**2))) / (1 + z2 / apart)
-    return high - low <= widest
+    widest = wilson(value, max(1, least // 2), level)
+    return high - low <= widest[1] - widest[0]
 
 
-def wilson_low(share: float, n: float, alpha: float) -> float:
-    """The lower end of Wilson's interval of a share of n, at level 1 − alpha."""
-    z2 = NORMAL.inv_cdf(alpha / 2) ** 2
-    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
-    return (share + z2 / (2 * n) - half) / (1 + z2 / n)
+def wilson(share: float, n: float, level: float) -> tuple[float, float]:
+    """Wilson's interval of a share of n, missed with probability `level`."""
+    z2 = NORMAL.inv_cdf(level / 2) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return middle - half, middle + half

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from ..number_format import measured as shown
 from ..records import Estimate, Finding, Severity
 from .accept import tolerates
-from .conditions import p_against, wilson_low
+from .conditions import p_against, wilson
 from .restated import level_of
 from .run_facts import Evidence, Goal, Held, RunFacts
 from .states import probes_run
@@ -149,7 +149,7 @@ class Turned:
         n = min(change.n, (prompts and prompts.value) or change.n)
         least = change.value if change.low is None else change.low  # None: the same change in every pair
         after = min(1.0, before.value + change.value)
-        if before.value + least <= 0.5 or wilson_low(after, n, facts.alpha) <= 0.5:
+        if before.value + least <= 0.5 or wilson(after, n, facts.alpha)[0] <= 0.5:
             return None
         text = (
             f"{say(before)}, {100 * change.value:+.0f} points after the trial on pairs it was not trained on"
