@@ -90,7 +90,8 @@ def report(rows: list[Row]) -> str:
     complete = [JudgedCell(*cell) for cell in cells(rows)]
     if not complete:
         return "**No cell is complete.**"
-    sums = [line for name, some in by_model(complete).items() for line in ("", f"{name}:", "", *_sums(some))]
+    told = {**by_model(complete), "all models": complete}
+    sums = [line for name, some in told.items() for line in ("", f"{name}:", "", *_sums(some))]
     return "\n".join([*_rules(complete), *sums, "", *PICTURE])
 
 

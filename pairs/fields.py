@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import ProbeError
@@ -75,11 +75,8 @@ class FieldNames:
 
         Raises `ProbeError` for one that answers alone have.
         """
-        if strange := [name for name in ANSWER_FIELDS if name in fields]:
-            raise ProbeError(
-                f'--fields: "{strange[0]}" is for answers with a label each (`probe unpaired`), and this '
-                "reads pairs. Map chosen=FIELD and rejected=FIELD."
-            )
+        what = "is for answers with a label each (`probe unpaired`), and this reads pairs"
+        _refuse(fields, ANSWER_FIELDS, what, SIDE_FIELDS)
         names = {name: fields.get(name, "" if name in BESIDE else name) for name in PAIR_FIELDS}
         mapped = frozenset(name for name, field in fields.items() if field)
         return cls(**names, mapped=mapped, used=frozenset(names.values()))
@@ -90,10 +87,14 @@ class FieldNames:
 
         Raises `ProbeError` for one that pairs alone have.
         """
-        if strange := [name for name in SIDE_FIELDS if name in fields]:
-            raise ProbeError(
-                f'--fields: "{strange[0]}" is a side of pairs, and this reads answers with a label each. '
-                "Map completion=FIELD and label=FIELD."
-            )
+        what = "is a side of pairs, and this reads answers with a label each"
+        _refuse(fields, SIDE_FIELDS, what, ANSWER_FIELDS)
         own = {name: field for name, field in fields.items() if name not in ANSWER_FIELDS}
         return cls.of({**own, **dict.fromkeys(SIDE_FIELDS, fields.get("completion", "completion"))})
+
+
+def _refuse(fields: Mapping[str, str], strange: Sequence[str], what: str, own: Sequence[str]) -> None:
+    """Raises `ProbeError` for a mapped name of what is not read here; `own` are those to map instead."""
+    if found := next((name for name in strange if name in fields), ""):
+        mapped = " and ".join(f"{name}=FIELD" for name in own)
+        raise ProbeError(f'--fields: "{found}" {what}. Map {mapped}.')

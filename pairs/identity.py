@@ -16,9 +16,18 @@ from .record import Pair, text_of
 TEMPLATE_OPTIONS = ("tools", "chat_template_kwargs")  # columns that TRL hands to the chat template
 
 
+def handed_options(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row hands to the chat template beside its messages, as the row has it.
+
+    TRL hands an empty list of tools on, for which Llama's template writes its tool instructions as well.
+    """
+    given = {name: meta.get(name) for name in TEMPLATE_OPTIONS}
+    return {name: value for name, value in given.items() if value or value == []}
+
+
 def template_options(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row hands to the chat template beside its messages; JSON text is read, empty ones left out."""
-    read = {name: _decoded(meta[name]) for name in TEMPLATE_OPTIONS if meta.get(name)}
+    """Those options as two rows are told apart by them; JSON text is read, empty ones left out."""
+    read = {name: _decoded(value) for name, value in handed_options(meta).items()}
     return {name: value for name, value in read.items() if value}
 
 

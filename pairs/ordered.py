@@ -6,13 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-INDEX_NAMES = (
-    "better_response_id",
-    "safer_response_id",
-    "chosen_index",
-    "chosen_id",
-)  # the better one's number
-NAMED = ("winner", "preferred", "preference", "choice", "better", "label")  # … or the end of its name
+# Columns that say which response is better: by its number, by its name or the end of its name, by a sign.
+INDEX_NAMES = ("better_response_id", "safer_response_id", "chosen_index", "chosen_id")
+NAMED = ("winner", "preferred", "preference", "choice", "better", "label")
 SIGNED = ("overall_preference",)  # below 0: the first response
 FIRST_IS_ONE = ("labels",)  # 1: the first response, 0: the second
 ORDERING = (*INDEX_NAMES, *SIGNED, *FIRST_IS_ONE, *NAMED)

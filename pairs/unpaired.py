@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ProbeError
 from .fields import ANSWER_FIELDS, SIDE_FIELDS, FieldNames
 from .formats import fingerprint, is_table, rows_of
-from .identity import TEMPLATE_OPTIONS, prompt_identity
+from .identity import handed_options, prompt_identity
 from .read import BadLine, refuse_bad
 from .record import Content, Pair, is_chat, text_of
 from .rows import BadRow, pair_of
@@ -117,7 +117,7 @@ def _answer(row: Any, line: int, names: FieldNames, label: str, cells: Mapping[s
         _check_fields(row, names.chosen, label)
     wanted = _wanted(row.get(label), label, cells) if isinstance(row, Mapping) else None
     pair = pair_of(row, line, names)
-    options = {name: pair.meta[name] for name in TEMPLATE_OPTIONS if pair.meta.get(name)}
+    options = handed_options(pair.meta)
     return UnpairedAnswer(pair.id, pair.prompt, pair.chosen, bool(wanted), pair.group, line, options)
 
 

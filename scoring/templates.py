@@ -16,6 +16,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
+from ..pairs.identity import handed_options
 from ..pairs.implicit import says_rendered
 from ..pairs.record import Content, Message, Pair, is_chat, text_of, words_of
 from .bounded import rendered, row_options
@@ -151,14 +152,11 @@ def _sides(pair: Pair) -> tuple[Content, Content]:
 
 
 def chat_options(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row hands to the chat template, as TRL does: `tools` may be JSON text, and an empty list is one.
-
-    Llama's template writes its tool instructions for an empty list too.
-    """
-    tools = meta.get("tools")
-    if isinstance(tools, str):
-        tools = json.loads(tools) if tools.strip() else None
-    return {**(meta.get("chat_template_kwargs") or {}), **({} if tools is None else {"tools": tools})}
+    """What a row hands to the chat template as arguments; `tools` may be JSON text."""
+    given = handed_options(meta)
+    tools = given.pop("tools", None)
+    tools = json.loads(tools) if isinstance(tools, str) else tools
+    return {**given.get("chat_template_kwargs", {}), **({} if tools is None else {"tools": tools})}
 
 
 def _whole(turns: Sequence[Message], text: str) -> None:

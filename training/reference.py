@@ -42,12 +42,8 @@ def with_reference(session: Session) -> Iterator[dict[str, Any]]:
 def _as_scored(pair: Pair, encoder: Encoder) -> dict[str, Any]:
     given = encoder.texts(pair)
     if isinstance(given, Chat):
-        asked = {"prompt": messages(pair.prompt, "user")}
-        sides = {
-            "chosen": messages(pair.chosen, "assistant"),
-            "rejected": messages(pair.rejected, "assistant"),
-        }
-        row = {name: plain_text(tuple(turns)) for name, turns in {**asked, **sides}.items()}
+        told = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+        row = {name: plain_text(tuple(messages(getattr(pair, name), role))) for name, role in told.items()}
     else:
         chosen, rejected = (side.text.removeprefix(side.before) for side in given)
         row = {"prompt": given[0].before, "chosen": chosen, "rejected": rejected}

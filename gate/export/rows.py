@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ProbeError
+from ...pairs.identity import TEMPLATE_OPTIONS, handed_options
 from ...pairs.implicit import says_rendered
 from ...pairs.record import Content, Pair, is_chat, text_of
 
@@ -70,18 +71,16 @@ class Rendering:
         return "this prompt is rendered already" if says_rendered(text_of(pair.prompt), self.special) else ""
 
 
-OPTIONS = ("tools", "chat_template_kwargs")
 # Which of the two each tool hands to the chat template row by row.
 READS: dict[str, frozenset[str]] = {
-    "trl": frozenset(OPTIONS), "axolotl": frozenset({"tools"}), "llamafactory": frozenset({"tools"}),
+    "trl": frozenset(TEMPLATE_OPTIONS), "axolotl": frozenset({"tools"}), "llamafactory": frozenset({"tools"}),
     "alignment-handbook": frozenset(), "mlx-lm-lora": frozenset(), "openai": frozenset({"tools"}),
 }  # fmt: skip
 
 
 def handed(pair: Pair, tool: str) -> ToolRow:
     """What the pair hands to the chat template. TRL passes an empty list of tools on, the others none."""
-    every = {name: pair.meta.get(name) for name in OPTIONS}
-    return {name: value for name, value in every.items() if value or (value == [] and tool == "trl")}
+    return {name: value for name, value in handed_options(pair.meta).items() if value or tool == "trl"}
 
 
 def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) -> ToolRow:

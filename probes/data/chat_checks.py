@@ -6,7 +6,7 @@ import numpy as np
 
 from .limits import DataLimits
 from .result import CheckResult, Data, counted_check
-from .row_flags import Flag
+from .row_flags import SHARED_WORDS, Flag
 
 
 def unread_prompt(data: Data, limits: DataLimits) -> CheckResult:
@@ -198,6 +198,30 @@ def missing_prompts(data: Data, limits: DataLimits) -> CheckResult:
     )
 
 
+def shared_beginnings(data: Data, limits: DataLimits) -> CheckResult:
+    """Texts without a prompt that begin with the same question.
+
+    PB359 prompt inside: what both sides of a pair without a prompt begin with looks like its prompt.
+
+    Means: There is no prompt, and both texts begin with the same {SHARED_WORDS} words or more, up to a line
+    break, a word with a colon (`A:`) or the end of a mark (`<bot>`) that the reader does not know as a turn.
+    Why: What both begin with is then scored and trained as a part of each response. Its tokens are alike on
+    both sides, so every mean per token is drawn to 0, and with it the gap and the verdict.
+    Do: Give it as the prompt, or the whole as chat messages. Dialogues with marks such as `Human:`, `USER:`
+    or `<|user|>` are cut at their last shared turn without that.
+    Source: TRL's `extract_prompt` cuts such texts where their characters first differ.
+    """
+    return counted_check(
+        "shared_beginnings",
+        data.columns.has(Flag.SHARED_START),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what=f"have no prompt, and both sides begin with the same question of {SHARED_WORDS} words or more",
+        remedy="Give what they share as the prompt, or write chat messages.",
+    )
+
+
 def missing_values(data: Data, limits: DataLimits) -> CheckResult:
     """Sides that name a missing value.
 
@@ -222,6 +246,7 @@ def missing_values(data: Data, limits: DataLimits) -> CheckResult:
 CHAT_CHECKS = (
     missing_prompts,
     missing_values,
+    shared_beginnings,
     unread_prompt,
     rendered_prompts,
     user_turns,

@@ -126,9 +126,8 @@ class ColumnReader:
         counts = words.counts.reshape(-1, 3)
         keys = words.keys().reshape(-1, 3)
         flags = _flags(batch, texts, keys) | _stances(words) | self._ordered(batch)
-        prompts = np.where(
-            counts[:, 0] > 0, keys[:, 0], np.arange(len(batch), dtype=np.uint64)
-        )  # none is not one
+        # Rows without a prompt have not the same one.
+        prompts = np.where(counts[:, 0] > 0, keys[:, 0], np.arange(len(batch), dtype=np.uint64))
         alike, stranger = contrasts(words, prompts, stride)
         echo = _echoes(words, counts, keys)
         exact = _hashes(text.strip() for text in texts).view(np.uint64).reshape(-1, 3)

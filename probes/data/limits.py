@@ -78,6 +78,7 @@ DATA_LIMITS: Mapping[str, Limit] = {
     "swapped_scores": Limit("PB355", 0.0, "share of pairs whose chosen side has the lower score"),
     "missing_prompts": Limit("PB357", 0.0, "share of pairs without a prompt where others have one"),
     "missing_values": Limit("PB358", 0.0, "share of pairs with a side that names a missing value"),
+    "shared_beginnings": Limit("PB359", 0.0, "share of pairs without a prompt whose sides begin alike"),
     "written_out": Limit("PB356", 0.0, "share of pairs with messages written out as text"),
     "prompt_fills": Limit("PB344", 0.0, "share of pairs whose prompt fills --max-length"),
     "typed_special": Limit("PB345", 0.0, "share of pairs with a special token typed inside a side"),

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from enum import IntFlag
 from functools import cache
+from os.path import commonprefix
 from typing import Any
 
-from ...pairs.implicit import RENDERED, USER
+from ...pairs.implicit import USER, says_rendered
 from ...pairs.record import Content, Pair, text_of
 
 
@@ -37,6 +38,9 @@ NO_VALUES = _set("None nan NaN null NULL N/A <NA> undefined")
 UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\u061c]")
 # Joiners that writing needs: between letters of other scripts and between emoji.
 JOINED = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
+# What parts a question from its answer in text: a line, a word with a colon (`A:`), a mark of some template.
+PARTED = re.compile(r"\n|\b\w+: ?|[>\]]")
+SHARED_WORDS = 5  # fewer may well be alike by chance
 SERIALISED_CHAT = re.compile(r"""\s*\[\s*\{\s*['"](role|from|content)['"]\s*:""")
 
 
@@ -61,6 +65,7 @@ class Flag(IntFlag):
     SCORES_SWAPPED = 32768  # score_chosen is below score_rejected
     WRITTEN_OUT = 65536  # a side or the prompt is a list of messages written out as text
     NO_VALUE = 131072  # a side is the name of a missing value
+    SHARED_START = 262144  # texts without a prompt begin alike, up to what parts a question from an answer
 
 
 def chat_flags(pair: Pair) -> int:
@@ -68,7 +73,7 @@ def chat_flags(pair: Pair) -> int:
     flags = Flag(0)
     if unread_prompt_columns(pair):
         flags |= Flag.UNREAD
-    if isinstance(pair.prompt, str) and any(mark in pair.prompt for mark in RENDERED):
+    if isinstance(pair.prompt, str) and says_rendered(pair.prompt, ()):
         flags |= Flag.RENDERED
     if _user_inside(pair.chosen) or _user_inside(pair.rejected):
         flags |= Flag.USER_INSIDE
@@ -81,6 +86,8 @@ def chat_flags(pair: Pair) -> int:
         flags |= Flag.WRITTEN_OUT
     if any(isinstance(side, str) and side.strip() in NO_VALUES for side in (pair.chosen, pair.rejected)):
         flags |= Flag.NO_VALUE
+    if _starts_alike(pair):
+        flags |= Flag.SHARED_START
     return int(flags)
 
 
@@ -100,6 +107,15 @@ def _words(name: str) -> frozenset[str]:
 
 def _says(value: Any) -> bool:
     return bool(value.strip()) if isinstance(value, str) else isinstance(value, list | dict) and bool(value)
+
+
+def _starts_alike(pair: Pair) -> bool:
+    """Whether a pair without a prompt has a question, or the like, at the beginning of both its texts."""
+    if pair.prompt or not isinstance(pair.chosen, str) or not isinstance(pair.rejected, str):
+        return False
+    shared = commonprefix((pair.chosen.strip(), pair.rejected.strip()))
+    parted = max((mark.end() for mark in PARTED.finditer(shared)), default=0)
+    return pair.chosen != pair.rejected and len(shared[:parted].split()) >= SHARED_WORDS
 
 
 def _user_inside(side: Content) -> bool:

@@ -16,9 +16,8 @@ from .scripts import words_in
 
 Where = Literal["start", "end", "frame", "inside", "sign", "cut"]
 
-LEAST_WORDS = (
-    3  # an opening or ending of fewer words must be that of most of one side, and of nearly none of the other
-)
+# An opening or ending of fewer words must be that of most of one side, and of nearly none of the other.
+LEAST_WORDS = 3
 SHORT_LEAST = 10  # responses that must have an edge of fewer words
 SHORT_SHARES = {"start": 0.9, "end": 0.5}  # share of the side that must have it: openings are alike by chance
 KEPT_SHARE = 0.9  # a template grows while it keeps this share of its responses

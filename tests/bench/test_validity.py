@@ -2,10 +2,13 @@
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+
+from probe.gate.registry import PROBES
 
 BENCH = Path(__file__).parents[2] / "bench"
 
@@ -52,6 +55,39 @@ def test_what_pb511_says_of_the_cells_is_true_of_them():
     raised = [row for row in validity.load() if row["method"] == "dpo" and row["margins_up"] == 1]
     moved = [row for row in raised if row["behaviour"]["judged"] and tables.paid(row)]
     assert len(raised) == 16 and len(moved) == 2  # the numbers of docs/validity.md
+
+
+def test_what_a_plan_says_of_forecasts_is_true_of_the_cells():
+    """The points by which each forecast is wrong, where a gate says what is lost without the probe."""
+    complete = [tables.JudgedCell(*cell) for cell in tables.cells(validity.load())]
+    wrong = {
+        name: f"{100 * tables._missed(complete, name):.1f}"
+        for name in ("trial_accuracy", "signal_accuracy", "win_rate")
+    }
+    said = {probe.name: re.findall(r"\d+\.\d", probe.without) for probe in PROBES}
+    trial, states, bias = wrong.values()
+    assert said["trial"] == [trial, states]
+    assert said["negatives"] == [states, trial, bias]
+    assert said["bias"] == [bias]
+
+
+def test_the_first_paragraph_of_the_page_is_true_of_the_cells():
+    complete = [tables.JudgedCell(*cell) for cell in tables.cells(validity.load())]
+    right = {rule: sum(cell.right(rule) is True for cell in complete) for rule in tables.RULES}
+    passed = {
+        good: [c.gate["status"] == "pass" for c in complete if c.good is good] for good in (True, False)
+    }
+    held = [low <= c.outcome <= high for c in complete for _, low, high in [c.forecast]]
+    page = " ".join((BENCH.parent / "docs" / "validity.md").read_text(encoding="utf-8").split())
+    for told in (
+        f"In {len(complete)} cells",
+        f"within noise of the best in {right['gate']}.",
+        f"always SFT-then-DPO was in {right['always sft+dpo']}, never training in {right['never']}",
+        f"passed {sum(passed[True])} of the {len(passed[True])} cells",
+        f"{sum(passed[False])} of the {len(passed[False])} others",
+        f"its forecast intervals held in {sum(held)}.",
+    ):
+        assert told in page.partition("##")[0], told
 
 
 def test_every_outcome_names_its_recipe():
@@ -132,7 +168,7 @@ def test_each_model_is_counted_by_itself():
         "| gate | 1 of 1 | 0 of 1 | – | – | – |" in told
         and "| never | 0 of 1 | 1 of 1 | 1 | 1 | 1.00 |" in told
     )
-    assert told.count("Passed where") == 2 and "| other-2b | a (0) |" in tables.outcomes(rows)
+    assert told.count("Passed where") == 3 and "| other-2b | a (0) |" in tables.outcomes(rows)
     assert ">a</text>" in tables.figure(rows) and ">a (other)</text>" in tables.figure(rows)
 
 

@@ -83,6 +83,28 @@ def test_rows_without_a_prompt_among_rows_with_one_are_told(tmp_path, lost, caps
     assert "PB357 4 of 12 pairs have no prompt, and the others have one" in told
 
 
+@pytest.mark.parametrize(
+    ("shared", "told"),
+    [
+        ("Q: Why do diets fail in town?\nA: ", True),
+        ("<human> Why do diets fail here? <bot>", True),
+        ("Frage: Warum ist das so in der Stadt?\n\nAntwort: ", True),
+        ("Human: Why do diets fail?\nAssistant: ", False),  # known, so cut
+        ("The cat that the dogs had chased ", False),  # a minimal pair is no question
+        ("Note: ", False),
+    ],
+)
+@pytest.mark.parametrize("prompt", [None, "Why?"])
+def test_a_question_inside_both_sides_is_told(tmp_path, shared, told, prompt):
+    """Unknown marks: the question was scored with both answers, and nothing said so."""
+    sides = {"chosen": f"{shared}people eat more.", "rejected": f"{shared}it is the moon."}
+    row = sides if prompt is None else sides | {"prompt": prompt}
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    (pair,) = read_pairs(path)
+    assert bool(chat_flags(pair) & Flag.SHARED_START) is (told and prompt is None)
+
+
 @pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
 def test_reasoning_and_calls_that_a_template_leaves_out_are_told(name):
     """It compared the content alone, and said nothing where a template renders no more than that."""

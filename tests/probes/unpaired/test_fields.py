@@ -10,7 +10,7 @@ from probe.cli import app
 from probe.errors import ProbeError
 from probe.pairs.fields import parse_fields
 from probe.pairs.read import read_pairs
-from probe.pairs.unpaired import is_unpaired, read_unpaired
+from probe.pairs.unpaired import as_pair, is_unpaired, read_unpaired
 
 WORDS = ("tree", "stone", "river", "cloud", "lamp", "road", "bird", "door", "leaf", "boat", "wall", "seed")
 FIELDS = "prompt=question,completion=said,label=good,id=key,group=of"
@@ -116,3 +116,14 @@ def test_python_maps_columns_as_the_command_does(file, tiny_model_dir):
         list(rows()), str(tiny_model_dir), device="cpu", off=("trial",), fields=FIELDS, skip_bad=True
     )
     assert run.inputs["pairs"]["n"] == 48 and run.command == "unpaired"
+
+
+@pytest.mark.parametrize("tools", [[], "[]", [{"type": "function", "function": {"name": "weigh"}}], None])
+def test_an_answer_hands_to_the_template_what_a_pair_does(tmp_path, tools):
+    """An empty list is one: TRL passes it on, and Llama's template writes its tool instructions for it."""
+    turn = [{"role": "assistant", "content": "so"}]
+    row = {"prompt": [{"role": "user", "content": "Why?"}], "completion": turn, "label": True, "tools": tools}
+    path = tmp_path / "answers.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    (answer,) = read_unpaired(path).rows
+    assert as_pair(answer).meta == ({} if tools is None else {"tools": tools})
