@@ -111,8 +111,14 @@ def _after(run: Run) -> str:
         return ""
     low, high = rows[0].get("low"), rows[0].get("high")
     sure = "" if low is None or high is None or low <= 0 <= high else ", beyond chance"
-    moved = f"from {rows[0]['before']:+.2f} to {rows[0]['after']:+.2f} nats/token".replace("-", "−")
+    moved = f"from {_told_apart(rows[0]['before'], rows[0]['after'])} nats/token".replace("-", "−")
     return f"The gap of the held-out {unit(run)}s went {moved}{sure or ', which may be chance'}."
+
+
+def _told_apart(before: float, after: float) -> str:
+    """Two numbers to as many decimals, two at least, as show that they differ."""
+    digits = next((d for d in (2, 3, 4) if f"{before:+.{d}f}" != f"{after:+.{d}f}"), 2)
+    return f"{before:+.{digits}f} to {after:+.{digits}f}"
 
 
 def _settled(run: Run) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from enum import IntFlag
 from functools import cache
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any
 
 from ...pairs.implicit import USER, says_rendered
@@ -113,7 +113,8 @@ def _starts_alike(pair: Pair) -> bool:
     """Whether a pair without a prompt has a question, or the like, at the beginning of both its texts."""
     if pair.prompt or not isinstance(pair.chosen, str) or not isinstance(pair.rejected, str):
         return False
-    shared = commonprefix((pair.chosen.strip(), pair.rejected.strip()))
+    letters = zip(pair.chosen.strip(), pair.rejected.strip(), strict=False)
+    shared = "".join(a for a, _ in takewhile(lambda both: both[0] == both[1], letters))
     parted = max((mark.end() for mark in PARTED.finditer(shared)), default=0)
     return pair.chosen != pair.rejected and len(shared[:parted].split()) >= SHARED_WORDS
 

@@ -31,7 +31,7 @@ from probe.records import (
 )
 from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
 from probe.reports.advice import advised_findings as advised
-from probe.reports.answer import PLANS, answered, summary
+from probe.reports.answer import PLANS, _after, answered, summary
 from probe.reports.decided import _because, decided
 from probe.reports.next_step import GATED, NOT_CARRIED, next_command, next_told
 from probe.reports.renderers import RENDERERS
@@ -501,3 +501,24 @@ def test_a_method_is_told_with_what_chose_it_and_not_with_what_speaks_for_any(al
     text = _because(run, Decision("sft+dpo", ("sft", "dpo"), {}, reasons))
     assert text.startswith("a short training raises the margin of 73%")
     assert ("in 90% [80%, 95%] of them the model prefers the rejected side" in text) is also
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (0.019, 0.0201, "from +0.019 to +0.020 nats/token"),  # it said +0.02 to +0.02, beyond chance
+        (-0.5, 0.25, "from −0.50 to +0.25 nats/token"),
+        (0.1, 0.1, "from +0.10 to +0.10 nats/token"),
+    ],
+)
+def test_a_gap_that_moved_is_told_by_two_numbers_that_differ(before, after, told):
+    row = {
+        "group": "all",
+        "name": "gap",
+        "before": before,
+        "after": after,
+        "change": 0.1,
+        "low": 0.0,
+        "high": 1,
+    }
+    assert told in _after(Run("train", "now", details={"before_after": [row]}))
