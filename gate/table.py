@@ -99,7 +99,7 @@ ROWS: tuple[Row, ...] = (
         "sides alike in length, and the model prefers the rejected one by more than DPO usually turns",
         "Chen et al. 2024 (flip budget); knowledge: Ovadia et al. 2023 (retrieval beats tuning)",
         "moderate",
-        "a trial that turns most unseen pairs, or `--goal taste` if the pairs are about style",
+        "`--goal taste` if the pairs are about style",
         "retrieval or a system prompt that holds the facts; else SFT on many documents that state them",
     ),
     Row(
