@@ -204,7 +204,8 @@ def shared_beginnings(data: Data, limits: DataLimits) -> CheckResult:
     PB359 prompt inside: what both sides of a pair without a prompt begin with looks like its prompt.
 
     Means: There is no prompt, and both texts begin with the same {SHARED_WORDS} words or more, up to a line
-    break, a word with a colon (`A:`) or the end of a mark (`<bot>`) that the reader does not know as a turn.
+    break, a question mark, a word with a colon (`A:`) or the end of a mark (`<bot>`), none of them a turn
+    that the reader knows.
     Why: What both begin with is then scored and trained as a part of each response. Its tokens are alike on
     both sides, so every mean per token is drawn to 0, and with it the gap and the verdict.
     Do: Give it as the prompt, or the whole as chat messages. Dialogues with marks such as `Human:`, `USER:`

@@ -38,8 +38,9 @@ NO_VALUES = _set("None nan NaN null NULL N/A <NA> undefined")
 UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\u061c]")
 # Joiners that writing needs: between letters of other scripts and between emoji.
 JOINED = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
-# What parts a question from its answer in text: a line, a word with a colon (`A:`), a mark of some template.
-PARTED = re.compile(r"\n|\b\w+: ?|[>\]]")
+# What parts a question from its answer in text: a line, a word with a colon (`A:`), a question mark,
+# a mark of some template.
+PARTED = re.compile(r"\n|\b\w+: ?|[?？>\]|]")
 SHARED_WORDS = 5  # fewer may well be alike by chance
 SERIALISED_CHAT = re.compile(r"""\s*\[\s*\{\s*['"](role|from|content)['"]\s*:""")
 

@@ -89,6 +89,8 @@ def test_rows_without_a_prompt_among_rows_with_one_are_told(tmp_path, lost, caps
         ("Q: Why do diets fail in town?\nA: ", True),
         ("<human> Why do diets fail here? <bot>", True),
         ("Frage: Warum ist das so in der Stadt?\n\nAntwort: ", True),
+        ("Student | Why do diets fail here? | Tutor | ", True),
+        ("Why do diets fail in town? Because ", True),
         ("Human: Why do diets fail?\nAssistant: ", False),  # known, so cut
         ("The cat that the dogs had chased ", False),  # a minimal pair is no question
         ("Note: ", False),
