@@ -155,18 +155,24 @@ def _nothing(run: Run) -> str:
 PREFERENCE_SENTENCES: tuple[Sentence, ...] = (sentences.preference,)
 # One place of the paragraph each: the first rule of a place that has something to say is used.
 PLANS: Mapping[str, tuple[tuple[Sentence, ...], ...]] = {
-    "bias": (PREFERENCE_SENTENCES, (sentences.given_prompt,), (sentences.groups_apart,), (_settled,)),
+    "bias": (
+        (sentences.read_amiss,),
+        PREFERENCE_SENTENCES,
+        (sentences.given_prompt,),
+        (sentences.groups_apart,),
+        (_settled,),
+    ),
     "data": (
         (sentences.sound,),
-        (sentences.faults, sentences.weighty),
+        (sentences.faults, sentences.read_amiss, sentences.weighty),
         (sentences.power,),
         (_no_model,),
     ),
-    "negatives": ((sentences.told_apart,), (sentences.faults, sentences.weighty)),
-    "trial": ((would_learn,), (sentences.faults, sentences.weighty)),
+    "negatives": ((sentences.read_amiss,), (sentences.told_apart,), (sentences.faults, sentences.weighty)),
+    "trial": ((sentences.read_amiss,), (would_learn,), (sentences.faults, sentences.weighty)),
     "gate": (
         (decided,),
-        (sentences.deciding_fault,),
+        (sentences.deciding_fault, sentences.read_amiss),
         PREFERENCE_SENTENCES,
         (sentences.given_prompt, sentences.other_fault),
         (would_learn, sentences.told_apart),

@@ -12,6 +12,7 @@ from typing import Any
 from ..number_format import count
 from ..records import Condition, Estimate, Finding, Run
 from ..shared_limits import TRIVIAL_CODES
+from .sentences import mostly_misread
 from .view import sides
 
 # Codes of rows that `probe data --fix` leaves out.
@@ -78,7 +79,8 @@ def _mended(run: Run) -> str | None:
 
 
 def _bias(run: Run) -> str | None:
-    return _line(run, "gate")
+    found = mostly_misread(run)
+    return f"probe explain {found.code}" if found else _line(run, "gate")
 
 
 def _data(run: Run) -> str | None:
@@ -87,12 +89,16 @@ def _data(run: Run) -> str | None:
         few = (run.inputs.get("pairs") or {}).get("n") or 0
         if few < LEAST_TO_JUDGE:
             return "probe explain PB327"
+        if found := mostly_misread(run):
+            return f"probe explain {found.code}"
         form = next((f for f in run.findings if f.code.startswith("PB21") and f.severity == "warning"), None)
         return _without_form(run, form.code, form.estimate) if form else _line(run, "gate")
     return _mended(run) if _has(run, *FIXABLE) else f"probe explain {errors[0]}"
 
 
 def _negatives(run: Run) -> str | None:
+    if found := mostly_misread(run):
+        return f"probe explain {found.code}"
     trivial = any(_has(run, "PB20", "PB21", severity=s) for s in ("error", "warning"))
     return _line(run, "sample", carried=("model", "fields")) if trivial else _line(run, "trial")
 

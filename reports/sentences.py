@@ -7,16 +7,19 @@ sentence is: nothing here takes the absence of a number for good news.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 
 from ..number_format import count, measured, number
+from ..pairs.misread import MISREAD_CODES
 from ..records import Estimate, Finding, Run, Severity
 from ..shared_limits import CHANCE, TRIVIAL
 from .advice import beliefs, lowered, methods, own
 from .trial_sentence import told_before, would_learn
 from .view import model_name, sides
 
+MOST_OF_THEM = 0.5  # share of pairs: so many read amiss, and the whole run speaks of other pairs
 DISFAVOURED = {"favours chosen": "rejected", "favours rejected": "chosen"}
 
 
@@ -198,6 +201,21 @@ def deciding_fault(run: Run) -> str:
 def other_fault(run: Run) -> str:
     """The first error, where the decision rests on something else."""
     return "" if deciding_fault(run) else faults(run)
+
+
+def read_amiss(run: Run) -> str:
+    """That most pairs are read as something else than was meant, so that all else speaks of other pairs."""
+    found = mostly_misread(run)
+    if found is None:
+        return ""
+    told = f"{found.message}; every number here is of the pairs so read"
+    return _advised(dataclasses.replace(found, message=told), run)
+
+
+def mostly_misread(run: Run) -> Finding | None:
+    """The finding that half of the pairs looked at, or more, are read amiss; None where there is none."""
+    found = (f for f in run.findings if f.code in MISREAD_CODES)
+    return next((f for f in found if f.estimate and (f.estimate.value or 0.0) >= MOST_OF_THEM), None)
 
 
 def errors_of(run: Run) -> list[Finding]:

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..pairs.misread import MISREAD, MISREAD_CODES, unread_columns
 from ..pairs.record import Pair
 from ..records import Finding, Severity
 
 if TYPE_CHECKING:
     from .encode import Encoder
     from .session import Session
+    from .source import Survey
 
 LONGEST_EXAMPLE = 60  # characters of an example's words
 
@@ -123,7 +125,27 @@ def met_findings(session: Session) -> tuple[Finding, ...]:
         known |= {pair.line: pair for pair in session.source.pairs() if pair.line in missing}
     examples = {flag: example_of(flag, session.encoder, known[line]) for flag, line in told.items()}
     other = other_base(session.loaded.facts)
-    return (*filter(None, [other]), *encoded_findings(lines, session.scorer.met.n, examples))
+    encoded = encoded_findings(lines, session.scorer.met.n, examples)
+    return (*filter(None, [other]), *misread_findings(session.survey), *encoded)
+
+
+def misread_findings(survey: Survey) -> tuple[Finding, ...]:
+    """Rows that are read as something else than was meant, among a uniform sample of the file's.
+
+    `probe data` counts them in the whole file; whoever scores them says so too, since it scores other tokens.
+    """
+    from ..stats.statistics import share
+
+    found = []
+    for kind, told in MISREAD.items():
+        if lines := tuple(pair.line for pair in survey.sample if told.found(pair)):
+            k, n = len(lines), len(survey.sample)
+            drawn = f"{k:,} of {n:,} pairs{' looked at' * (n < survey.n)}"
+            columns = f" ({', '.join(unread_columns(survey.sample))})" * (kind == "unread_prompt")
+            said = f"{drawn} {told.what}{columns}"
+            estimate = share(k, n, name=kind)
+            found.append(Finding(told.code, told.severity, said, told.remedy, lines=lines, estimate=estimate))
+    return tuple(found)
 
 
 def once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -141,7 +163,7 @@ def once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(f for f in every if most.get(f.code, f) is f)
 
 
-_CODES = frozenset(told.code for told in FLAG_WORDINGS.values())
+_CODES = MISREAD_CODES.union(told.code for told in FLAG_WORDINGS.values())
 
 
 def encoded_finding(flag: str, lines: Sequence[int], n: int, example: str) -> Finding:

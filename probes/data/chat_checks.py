@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...pairs.misread import MISREAD, SHARED_WORDS  # noqa: F401 (the words of PB359 read it)
 from .limits import DataLimits
 from .result import CheckResult, Data, counted_check
-from .row_flags import SHARED_WORDS, Flag
+from .row_flags import MISREAD_FLAGS, Flag
+
+
+def _misread(kind: str, data: Data, limits: DataLimits, example: str = "") -> CheckResult:
+    told = MISREAD[kind]
+    return counted_check(
+        kind,
+        data.columns.has(MISREAD_FLAGS[kind]),
+        data.columns.lines,
+        limits,
+        severity=told.severity,
+        what=told.what + example,
+        remedy=told.remedy,
+    )
 
 
 def unread_prompt(data: Data, limits: DataLimits) -> CheckResult:
@@ -22,15 +36,7 @@ def unread_prompt(data: Data, limits: DataLimits) -> CheckResult:
     Do: Name it: `--fields prompt=COLUMN`, `--fields system=COLUMN`, `--fields input=COLUMN`; or drop it.
     Source: LLaMA-Factory issue 1913 and ms-swift issue 4335 report such columns lost in silence.
     """
-    return counted_check(
-        "unread_prompt",
-        data.columns.has(Flag.UNREAD),
-        data.columns.lines,
-        limits,
-        severity="warning",
-        what=f"have a column that looks like (part of) a prompt and is not read ({', '.join(data.unread)})",
-        remedy="Name it by --fields prompt=, system= or input=, or drop it. Images are not read at all.",
-    )
+    return _misread("unread_prompt", data, limits, f" ({', '.join(data.unread)})")
 
 
 def rendered_prompts(data: Data, limits: DataLimits) -> CheckResult:
@@ -70,15 +76,7 @@ def user_turns(data: Data, limits: DataLimits) -> CheckResult:
     Do: Cut each dialogue at the first turn in which the sides differ, or make a pair of each turn.
     Source: LLaMA-Factory issue 3364 and TRL issue 1115.
     """
-    return counted_check(
-        "user_turns",
-        data.columns.has(Flag.USER_INSIDE),
-        data.columns.lines,
-        limits,
-        severity="warning",
-        what="have turns of the user inside a response, which are scored and trained as its words",
-        remedy="Cut the dialogues at the first turn in which the sides differ.",
-    )
+    return _misread("user_turns", data, limits)
 
 
 def mixed_forms(data: Data, limits: DataLimits) -> CheckResult:
@@ -164,15 +162,7 @@ def written_out(data: Data, limits: DataLimits) -> CheckResult:
     Do: Write the messages as JSON, by `json.dumps`.
     Source: diatool-dpo issue 2.
     """
-    return counted_check(
-        "written_out",
-        data.columns.has(Flag.WRITTEN_OUT),
-        data.columns.lines,
-        limits,
-        severity="error",
-        what="have a side or a prompt that is a list of messages written out as text",
-        remedy="Write the messages as lists, or all of a row's as JSON, by json.dumps.",
-    )
+    return _misread("written_out", data, limits)
 
 
 def missing_prompts(data: Data, limits: DataLimits) -> CheckResult:
@@ -212,15 +202,7 @@ def shared_beginnings(data: Data, limits: DataLimits) -> CheckResult:
     or `<|user|>` are cut at their last shared turn without that.
     Source: TRL's `extract_prompt` cuts such texts where their characters first differ.
     """
-    return counted_check(
-        "shared_beginnings",
-        data.columns.has(Flag.SHARED_START),
-        data.columns.lines,
-        limits,
-        severity="warning",
-        what=f"have no prompt, and both sides begin with the same question of {SHARED_WORDS} words or more",
-        remedy="Give what they share as the prompt, or write chat messages.",
-    )
+    return _misread("shared_beginnings", data, limits)
 
 
 def missing_values(data: Data, limits: DataLimits) -> CheckResult:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...pairs.misread import unread_columns
 from ...pairs.read import Reading
 from ...pairs.record import Pair, text_of
 from ...progress import progress
@@ -20,7 +21,7 @@ from .limits import DataLimits
 from .near import Matches, Sets, confirmed, near_candidates, word_sets
 from .result import CheckResult, Data
 from .row_checks import ROW_CHECKS
-from .row_flags import Flag, unread_prompt_columns
+from .row_flags import Flag
 from .shape_checks import SHAPE_CHECKS
 from .token_checks import TOKEN_CHECKS
 from .tokens import token_columns
@@ -81,7 +82,7 @@ def survey(
         near_leaked=leaks.near,
         tokens=tokens,
         against=leaks.name,
-        unread=sorted({name for pair in facts.sample.pairs for name in unread_prompt_columns(pair)}),
+        unread=unread_columns(facts.sample.pairs),
     )
     checks = _checks(data)
     results = [check(data, limits) for check in checks]

@@ -18,7 +18,7 @@ from ...records import Measured, Run, together
 from ...runs import environment, now
 from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
-from ...scoring.told import met_findings
+from ...scoring.told import met_findings, misread_findings
 from ...stats.statistics import Floats
 from ..clusters import prompt_clusters
 from ..contexts import place_of_system
@@ -61,9 +61,10 @@ def measure_effects(source: Source, how: ModelOptions, options: EffectsOptions) 
     created = now()
     if not options.traits:
         survey = source.survey(options.seed)
+        whole = together([attribute_table(source, options), Measured(findings=misread_findings(survey))])
         return _run(
             created,
-            attribute_table(source, options),
+            whole,
             {"pairs": dict(survey.facts), "sides": list(source.sides)},
         )
     session = Session.open(source, how, options.seed)

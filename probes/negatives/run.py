@@ -18,7 +18,7 @@ from ...scoring.flags import EXCLUDING
 from ...scoring.model import LoadedModel
 from ...scoring.scores import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
-from ...scoring.told import met_findings
+from ...scoring.told import met_findings, misread_findings
 from ..clusters import prompt_clusters
 from ..cost import about_time, clocked
 from ..numerics.judge import Plan, judge_numerics, judge_plan
@@ -54,6 +54,8 @@ def measure_negatives(
     if not (options.states or options.gradients or options.plan):
         survey = source.survey(options.seed)
         work = measure_texts(source, options)
+        if work.parts:
+            work.parts.append(Measured(findings=misread_findings(survey)))
         return finished(work, created, {"pairs": dict(survey.facts), "sides": list(source.sides)})
     session = Session.open(source, how, options.seed, loaded)
     work = measure_negatives_in(session, options)

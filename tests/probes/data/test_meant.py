@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from probe.pairs.misread import unread_prompt_columns
 from probe.pairs.read import read_pairs
 from probe.pairs.record import text_of
-from probe.probes.data.row_flags import Flag, chat_flags, unread_prompt_columns
+from probe.probes.data.row_flags import Flag, chat_flags
 from probe.scoring.changes import text_changes
 
 SIDES = {"chosen": " a good answer", "rejected": " a bad answer"}

@@ -1,0 +1,129 @@
+"""Rows that were meant as one thing and are read as another: a prompt that is left out, turns inside a side.
+
+The same for a check of the file (`probe data`, which explains them) and for whatever scores it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import takewhile
+from typing import Any
+
+from ..records import Severity
+from .implicit import USER
+from .record import Content, Pair
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+PROMPT_WORDS = _set(
+    "prompt question instruction instructions query problem message messages conversation conversations "
+    "dialogue dialog input user"
+)
+CONTEXT_WORDS = _set(
+    "system input history context functions image images video audio"
+)  # parts that stand beside a prompt
+# With one of these words a column is about a prompt, and holds none: `prompt_id`, `input_tokens`.
+ABOUT = _set(
+    "id ids idx index uuid hash token tokens length len count num type kind source category lang language "
+    "score rating model name chosen rejected response template date time"
+)
+# What parts a question from its answer in text: a line, a word with a colon (`A:`), a question mark,
+# a mark of some template.
+PARTED = re.compile(r"\n|\b\w+: ?|[?？>\]|]")
+SHARED_WORDS = 5  # fewer may well be alike by chance
+SERIALISED_CHAT = re.compile(r"""\s*\[\s*\{\s*['"](role|from|content)['"]\s*:""")
+
+
+def unread_prompt_columns(pair: Pair) -> list[str]:
+    """The columns that look like the prompt, or a part of it, and are not read."""
+    wanted = CONTEXT_WORDS if pair.prompt else PROMPT_WORDS | CONTEXT_WORDS
+    return [name for name, value in pair.meta.items() if _words(name) & wanted and _says(value)]
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    """The words of a column's name; none where it is about a text and holds none."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).lower()
+    words = frozenset(re.findall(r"[a-z]+", spaced))
+    return frozenset() if words & ABOUT else words
+
+
+def _says(value: Any) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, list | dict) and bool(value)
+
+
+def starts_alike(pair: Pair) -> bool:
+    """Whether a pair without a prompt has a question, or the like, at the beginning of both its texts."""
+    if pair.prompt or not isinstance(pair.chosen, str) or not isinstance(pair.rejected, str):
+        return False
+    letters = zip(pair.chosen.strip(), pair.rejected.strip(), strict=False)
+    shared = "".join(a for a, _ in takewhile(lambda both: both[0] == both[1], letters))
+    parted = max((mark.end() for mark in PARTED.finditer(shared)), default=0)
+    return pair.chosen != pair.rejected and len(shared[:parted].split()) >= SHARED_WORDS
+
+
+def user_inside(pair: Pair) -> bool:
+    """Whether turns of the user stand inside what is scored as a response."""
+    return any(map(_holds_user, (pair.chosen, pair.rejected)))
+
+
+def _holds_user(side: Content) -> bool:
+    if isinstance(side, str):
+        return any(mark in side for mark in USER)
+    return any(turn.get("role") == "user" for turn in side)
+
+
+def written_out(pair: Pair) -> bool:
+    """Whether a side, or the prompt, is a list of messages that became text."""
+    texts = [part for part in (pair.chosen, pair.rejected, pair.prompt) if isinstance(part, str)]
+    return any(map(SERIALISED_CHAT.match, texts))
+
+
+@dataclass(frozen=True, slots=True)
+class Misread:
+    """One way to be read amiss: its code, how grave it is, what the pairs do, what helps, and who does it."""
+
+    code: str
+    severity: Severity
+    what: str
+    remedy: str
+    found: Callable[[Pair], bool]
+
+
+MISREAD: Mapping[str, Misread] = {
+    "unread_prompt": Misread(
+        "PB350", "warning", "have a column that looks like (part of) a prompt and is not read",
+        "Name it by --fields prompt=, system= or input=, or drop it; images are never read.",
+        lambda pair: bool(unread_prompt_columns(pair)),
+    ),
+    "user_turns": Misread(
+        "PB352", "warning",
+        "have turns of the user inside a response, which are scored and trained as its words",
+        "Cut the dialogues at the first turn in which the sides differ.",
+        user_inside,
+    ),
+    "written_out": Misread(
+        "PB356", "error", "have a side or a prompt that is a list of messages written out as text",
+        "Write the messages as lists, or all of a row's as JSON, by json.dumps.",
+        written_out,
+    ),
+    "shared_beginnings": Misread(
+        "PB359", "warning",
+        f"have no prompt, and both sides begin with the same question of {SHARED_WORDS} words or more",
+        "Give what they share as the prompt, or write chat messages.",
+        starts_alike,
+    ),
+}  # fmt: skip
+
+MISREAD_CODES = frozenset(told.code for told in MISREAD.values())
+
+
+def unread_columns(pairs: Iterable[Pair]) -> list[str]:
+    """The names of all columns of these pairs that look like a prompt and are not read."""
+    return sorted({name for pair in pairs for name in unread_prompt_columns(pair)})
