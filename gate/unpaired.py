@@ -16,6 +16,7 @@ from ..shared_limits import LEARNABLE, TRIVIAL
 from . import restated
 from .judge import verdict_of
 
+ANSWER_LIMITS = ("surface_accuracy", "signal_accuracy")  # those of `[gate.limits]` that are taken
 SOURCE = "docs/commands/unpaired.md"
 
 

@@ -24,7 +24,7 @@ from .beforehand import prepared
 from .levers import with_levers
 from .measure import run_probes
 from .settings import GateOptions, judged
-from .unpaired import judged_unpaired
+from .unpaired import ANSWER_LIMITS, judged_unpaired
 
 if TYPE_CHECKING:
     from ..probes.unpaired.told import UnpairedOptions
@@ -53,10 +53,26 @@ def gate_pairs(
 
     `session` is one at hand; without it the model of `request.how` is loaded. Raises as `run_probes`.
     """
+    check_named_groups(request.source, judging.groups)
     known = prepared(request, budget, device_memory, session)
     measured, rows = run_probes(known.request, known.session, known.seconds)
     measured = replace(measured, findings=(*measured.findings, *known.findings))
     return judged(with_levers(measured, levers) if levers else measured, judging, date.today()), rows
+
+
+def check_named_groups(source: Source, groups: Iterable[str]) -> None:
+    """Raises `ProbeError` for a group that limits are set for and no pair of the file has."""
+    if not (named := set(groups)):
+        return
+    found = {pair.group for pair in source.pairs() if pair.group is not None}
+    if missing := sorted(named - found):
+        from ..probes.bias.wording import some
+
+        told = f"its groups are {some(sorted(found))}" if found else "none of its pairs names a group"
+        raise ProbeError(
+            f"[gate.groups.{missing[0]}]: {source.path} has no pair of this group; {told}. "
+            "Correct the name, or take the table out."
+        )
 
 
 def gate_answers(
@@ -70,9 +86,23 @@ def gate_answers(
     from ..probes.unpaired.told import UnpairedOptions
 
     refuse_for_answers(source.path, {**given, "off": off - {"trial"}}, GATES_PAIRS)
+    refuse_tables(source.path, judging)
     steps = 0 if "trial" in off else TRIAL_STEPS
     options = UnpairedOptions(alpha=judging.alpha, seed=seed, trial_steps=steps)
     return _judged_answers(answers_decided(source, how, options, loaded), judging)
+
+
+def refuse_tables(path: Path, judging: GateOptions) -> None:
+    """Raises `ProbeError` for the first table of the config that is for pairs alone."""
+    tables = [f"[gate.groups.{name}]" for name in judging.groups]
+    unknown = [name for name in judging.limits if name not in ANSWER_LIMITS]
+    tables += [f"[gate.limits] {name.replace('_', '-')}" for name in unknown]
+    tables += [f"[[accept]] {entry.code}" for entry in judging.accepted]
+    if tables:
+        raise ProbeError(
+            f"{path}: answers with a label each, for which {tables[0]} of the config does nothing. "
+            "Take it out, or gate them from a folder with a config of its own."
+        )
 
 
 def answers_tried(
@@ -109,6 +139,7 @@ def gate_saved(path: Path, judging: GateOptions, levers: Path | None = None) -> 
     saved = with_changed_pairs(saved_run(path))
     with read_from(path):
         if saved.command == "unpaired":
+            refuse_tables(path, judging)
             return _judged_answers(saved, judging)
         return judged(with_levers(saved, levers) if levers else saved, judging, date.today())
 

@@ -79,7 +79,7 @@ def _holds_user(side: Content) -> bool:
     return any(turn.get("role") == "user" for turn in side)
 
 
-def written_out(pair: Pair) -> bool:
+def messages_as_text(pair: Pair) -> bool:
     """Whether a side, or the prompt, is a list of messages that became text."""
     texts = [part for part in (pair.chosen, pair.rejected, pair.prompt) if isinstance(part, str)]
     return any(map(SERIALISED_CHAT.match, texts))
@@ -96,7 +96,7 @@ class Misread:
     found: Callable[[Pair], bool]
 
 
-MISREAD: Mapping[str, Misread] = {
+AMISS: Mapping[str, Misread] = {
     "unread_prompt": Misread(
         "PB350", "warning", "have a column that looks like (part of) a prompt and is not read",
         "Name it by --fields prompt=, system= or input=, or drop it; images are never read.",
@@ -111,7 +111,7 @@ MISREAD: Mapping[str, Misread] = {
     "written_out": Misread(
         "PB356", "error", "have a side or a prompt that is a list of messages written out as text",
         "Write the messages as lists, or all of a row's as JSON, by json.dumps.",
-        written_out,
+        messages_as_text,
     ),
     "shared_beginnings": Misread(
         "PB359", "warning",
@@ -121,9 +121,9 @@ MISREAD: Mapping[str, Misread] = {
     ),
 }  # fmt: skip
 
-MISREAD_CODES = frozenset(told.code for told in MISREAD.values())
+MISREAD_CODES = frozenset(told.code for told in AMISS.values())
 
 
-def unread_columns(pairs: Iterable[Pair]) -> list[str]:
+def unread_prompt_names(pairs: Iterable[Pair]) -> list[str]:
     """The names of all columns of these pairs that look like a prompt and are not read."""
     return sorted({name for pair in pairs for name in unread_prompt_columns(pair)})

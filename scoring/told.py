@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..pairs.misread import MISREAD, MISREAD_CODES, unread_columns
+from ..pairs.misread import AMISS, MISREAD_CODES, unread_prompt_names
 from ..pairs.record import Pair
 from ..records import Finding, Severity
 
@@ -137,11 +137,11 @@ def misread_findings(survey: Survey) -> tuple[Finding, ...]:
     from ..stats.statistics import share
 
     found = []
-    for kind, told in MISREAD.items():
+    for kind, told in AMISS.items():
         if lines := tuple(pair.line for pair in survey.sample if told.found(pair)):
             k, n = len(lines), len(survey.sample)
             drawn = f"{k:,} of {n:,} pairs{' looked at' * (n < survey.n)}"
-            columns = f" ({', '.join(unread_columns(survey.sample))})" * (kind == "unread_prompt")
+            columns = f" ({', '.join(unread_prompt_names(survey.sample))})" * (kind == "unread_prompt")
             said = f"{drawn} {told.what}{columns}"
             estimate = share(k, n, name=kind)
             found.append(Finding(told.code, told.severity, said, told.remedy, lines=lines, estimate=estimate))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...pairs.misread import MISREAD, SHARED_WORDS  # noqa: F401 (the words of PB359 read it)
+from ...pairs.misread import AMISS, SHARED_WORDS  # noqa: F401 (the words of PB359 read it)
 from .limits import DataLimits
 from .result import CheckResult, Data, counted_check
 from .row_flags import MISREAD_FLAGS, Flag
 
 
 def _misread(kind: str, data: Data, limits: DataLimits, example: str = "") -> CheckResult:
-    told = MISREAD[kind]
+    told = AMISS[kind]
     return counted_check(
         kind,
         data.columns.has(MISREAD_FLAGS[kind]),

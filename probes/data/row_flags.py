@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from ...pairs.implicit import says_rendered
-from ...pairs.misread import MISREAD
+from ...pairs.misread import AMISS
 from ...pairs.record import Content, Pair, text_of
 
 
@@ -72,7 +72,7 @@ def chat_flags(pair: Pair) -> int:
     if any(isinstance(side, str) and side.strip() in NO_VALUES for side in (pair.chosen, pair.rejected)):
         flags |= Flag.NO_VALUE
     for kind, flag in MISREAD_FLAGS.items():
-        if MISREAD[kind].found(pair):
+        if AMISS[kind].found(pair):
             flags |= flag
     return int(flags)
 

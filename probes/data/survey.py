@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...pairs.misread import unread_columns
+from ...pairs.misread import unread_prompt_names
 from ...pairs.read import Reading
 from ...pairs.record import Pair, text_of
 from ...progress import progress
@@ -82,7 +82,7 @@ def survey(
         near_leaked=leaks.near,
         tokens=tokens,
         against=leaks.name,
-        unread=unread_columns(facts.sample.pairs),
+        unread=unread_prompt_names(facts.sample.pairs),
     )
     checks = _checks(data)
     results = [check(data, limits) for check in checks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from probe.commands.gate import gate as gate_command
 from probe.commands.trial import trial as trial_command
 from probe.errors import ProbeError
 from probe.gate import whole
+from probe.gate.accept import Accepted
 from probe.gate.settings import GateOptions
+from probe.probes.gated import GateRequest
+from probe.records import Run
 from probe.scoring.options import ModelOptions
 from probe.scoring.source import Source
 
@@ -112,3 +116,39 @@ def test_a_run_judged_again_says_that_its_file_has_changed(tmp_path, gate_run):
     assert len(told(with_changed_pairs(run))) == 1
     path.unlink()
     assert told(run) == []
+
+
+TABLES = {
+    "[gate.groups.advice]": {"groups": {"advice": {"gap": 0.1}}},
+    "[gate.limits] template-share": {"limits": {"surface_accuracy": 0.8, "template_share": 0.1}},
+    "[[accept]] PB205": {"accepted": (Accepted("PB205", "known"),)},
+}
+
+
+@pytest.mark.parametrize("told", TABLES)
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_table_for_pairs_alone_is_refused_for_answers_and_not_ignored(told, saved, measured, monkeypatch):
+    run = Run(command="unpaired", created="", details={})
+    monkeypatch.setattr(whole, "saved_run", lambda path: run)
+    judging = GateOptions(**TABLES[told])
+    with pytest.raises(ProbeError, match=re.escape(f"for which {told} of the config does nothing. Take it")):
+        if saved:
+            whole.gate_saved(Path("run.json"), judging)
+        else:
+            whole.gate_answers(SOURCE, HOW, judging, {}, seed=3, off=frozenset())
+    own = GateOptions(limits={"surface_accuracy": 0.8, "signal_accuracy": False})
+    assert whole.gate_answers(SOURCE, HOW, own, {}, seed=3, off=frozenset()) == "run"
+
+
+def test_limits_for_a_group_that_no_pair_has_stop_a_gate_before_the_model(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    row = '{"prompt": "a", "chosen": "b", "rejected": "c"'
+    request = GateRequest(Source.of(path, None, None, False), HOW)
+    judging = GateOptions(groups={"advise": {"gap": 0.1}})
+    told = {"}": "none of its pairs names a group", ', "group": "advice"}': "its groups are advice"}
+    for more, why in told.items():
+        path.write_text(f"{row}{more}\n")
+        said = rf"^\[gate.groups.advise\]: {path} has no pair .*; {why}\. Correct"
+        with pytest.raises(ProbeError, match=said):
+            whole.gate_pairs(request, judging)
+    whole.check_named_groups(request.source, ["advice"])

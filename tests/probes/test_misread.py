@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from probe.pairs.misread import MISREAD
+from probe.pairs.misread import AMISS
 from probe.probes.data.run import DataRequest, check_data
 from probe.probes.negatives.run import measure_negatives
 from probe.probes.negatives.work import NegativesOptions
@@ -14,7 +14,7 @@ from probe.scoring.session import Source
 from probe.scoring.told import misread_findings
 
 ASKED = "Why do the diets of town people fail?"
-AMISS = {
+ROWS = {
     "unread_prompt": ("PB350", {"user_prompt": ASKED, "chosen": "yes", "rejected": "no"}),
     "user_turns": ("PB352", {"prompt": ASKED, "chosen": "a\n\nHuman: b\n\nAssistant: c", "rejected": "d"}),
     "written_out": ("PB356", {"prompt": ASKED, "chosen": "[{'role': 'x', 'content': 'y'}]", "rejected": "d"}),
@@ -26,7 +26,7 @@ AMISS = {
 def misread_file(tmp_path):
     def write(kind):
         path = tmp_path / "pairs.jsonl"
-        row = AMISS[kind][1]
+        row = ROWS[kind][1]
         rows = [{name: f"{value} {i}" for name, value in row.items()} for i in range(8)]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return Source.of(path, None, None, False)
@@ -34,11 +34,11 @@ def misread_file(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("kind", sorted(MISREAD))
+@pytest.mark.parametrize("kind", sorted(AMISS))
 def test_whoever_measures_says_what_the_file_check_says_of_how_rows_are_read(kind, misread_file):
     """`bias` and `negatives` scored answers without their question, and only `data` said so."""
-    code = AMISS[kind][0]
-    assert MISREAD[kind].code == code
+    code = ROWS[kind][0]
+    assert AMISS[kind].code == code
     source = misread_file(kind)
     (told,) = (f for f in misread_findings(source.survey(0)) if f.code == code)
     run = measure_negatives(source, ModelOptions(), NegativesOptions(states=False, plan=None)).run
