@@ -52,7 +52,7 @@ def compare(
 ) -> int:
     """Compare a tuned model with its base, group by group. Exit code 0 (promote) or 1.
 
-    Example: probe compare embedded .probe/runs/RUN/adapter held-out.jsonl --watch notes.txt
+    Example: probe compare embedded RUN/adapter RUN/held-out.jsonl --watch notes.txt
     """
     from ..gate.promote.claims import allowances
     from ..gate.promote.judge import PromotionSettings

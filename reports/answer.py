@@ -179,7 +179,7 @@ PLANS: Mapping[str, tuple[tuple[Sentence, ...], ...]] = {
     ),
     "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),
     "effects": ((taught_sentence,), (differ_sentence,)),
-    "compare": ((_promoted,), (_compared,), (sentences.faults,)),
+    "compare": ((_promoted,), (_compared,), (sentences.faults, sentences.weighty)),
     "report": ((gaps_told,), (differences_told,)),
     "autopsy": ((_diagnosed,), (_part("evidence"),), (_part("next"),)),
 }

@@ -24,6 +24,7 @@ from .before_after import before_after_rows
 from .behaviour import Sampling
 from .checks import check_constants, check_device, check_options
 from .data import Example, examples, split_by_prompt
+from .held_out import write_held_out
 from .methods import stages_of
 from .moved import Watch
 from .plan import Material, Options
@@ -130,8 +131,9 @@ def train_run(
         fingerprint=claimed,
     )  # fmt: skip
     before, after = _held_out_scores(session, trained, pairs, scores, held_out)
-    clusters = [item.prompt for item in held_out]
-    changed = before_after_rows(before, after, clusters, options.alpha)
+    if not rank():
+        write_held_out(source.path, directory, {item.line for item in held_out})
+    changed = before_after_rows(before, after, [item.prompt for item in held_out], options.alpha)
     estimates = tuple(_estimates(changed, len(after)))
     moved = watch.after(trained.loaded, train_items, options.alpha) if watch else None
     rows = [watch.row(moved, "+".join(r.method for r in recipes), estimates[0])] if watch and moved else []

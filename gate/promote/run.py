@@ -11,11 +11,8 @@ import numpy as np
 
 from ... import config
 from ...errors import ProbeError
-from ...pairs.fields import parse_fields
-from ...pairs.formats import fingerprint
 from ...pairs.grades import Grades
 from ...pairs.identity import prompt_identity
-from ...pairs.read import read_pairs
 from ...pairs.record import Pair
 from ...probes.clusters import prompt_clusters
 from ...records import Measured, Run
@@ -23,7 +20,8 @@ from ...runs import environment, now
 from .effects import Spoken, attributes_moved, traits_moved, with_effects
 from .judge import PromotionSettings, with_comparison
 from .moved import heard, with_behaviour
-from .sides import ComparedModel, SideMeasurement, by_id, saved
+from .sides import ComparedModel, SideMeasurement, by_id, named_weights, saved
+from .trained_on import pairs_of, trained_on
 
 if TYPE_CHECKING:
     from ...scoring.session import ModelOptions, Session, Source
@@ -68,6 +66,8 @@ def compare_models(
         environment=environment(),
     )
     judged = with_comparison(run, both, grades, prompts, settings)
+    if both and (seen := trained_on(named_weights(sides[1], both[1].run), both[1].run)):
+        judged = replace(judged, findings=(seen, *judged.findings))
     if both is None or request is None:
         return judged
     moved = with_behaviour(
@@ -160,12 +160,8 @@ def _answers(session: Session, request: CompareRequest) -> tuple[list[Pair], lis
 
 def _prompts(run: Run) -> dict[str, int]:
     """A label of the prompt of each pair by id; empty where the run's pair file is not as it was."""
-    facts = run.inputs.get("pairs") or {}
-    path = Path(str(facts.get("path")))
-    if not path.is_file() or fingerprint(path) != facts.get("sha256"):
+    if not (pairs := pairs_of(run)):
         return {}
-    fields = parse_fields(run.config.get("fields"))
-    pairs = list(read_pairs(path, fields=fields, skip_bad=True))
     labels = prompt_clusters(pairs)
     return {pair.id: int(label) for pair, label in zip(pairs, labels, strict=True)}
 

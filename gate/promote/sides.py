@@ -76,12 +76,18 @@ def weights_of(side: ComparedModel, run: Run) -> Path:
 
     For a saved run it is the one that was measured. Raises `ProbeError` where there is none on this disk.
     """
+    found = named_weights(side, run)
+    if found is None:
+        raise ProbeError(f"{side.name}: no directory with weights to promote. Name the tuned model's.")
+    return found
+
+
+def named_weights(side: ComparedModel, run: Run) -> Path | None:
+    """The same directory; None where there is none."""
     model = run.inputs.get("model") or {}
     recorded = model.get("adapter") or model.get("name")
     name = side.adapter or side.model or (recorded if side.saved else None)
-    if name is None or not Path(name).is_dir():
-        raise ProbeError(f"{side.name}: no directory with weights to promote. Name the tuned model's.")
-    return Path(name)
+    return Path(name) if name is not None and Path(name).is_dir() else None
 
 
 def measured_weights(run: Run) -> Callable[[Path], None]:

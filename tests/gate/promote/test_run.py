@@ -95,3 +95,25 @@ def test_an_untrained_adapter_changes_nothing_and_can_be_promoted(home, held_out
     assert "promote: all" in capsys.readouterr().out
     assert (home / "serve" / "adapter_model.safetensors").is_file()
     assert json.loads((home / "serve" / "promotion.json").read_text())["source"] == "adapter"
+
+
+def test_a_comparison_on_what_was_trained_on_says_so(home, held_out, probe, capsys):
+    """On the file that was trained on a model is better, and nothing had told what it had seen."""
+    short = ("--model", "base", "--method", "dpo", "--steps", "1", "--samples", "0", "--no-cache")
+    assert probe("train", held_out, *short, "--held-out", "0.4", "--out", "tuned") == 0
+    run, apart = load_run(home / "tuned"), home / "tuned/held-out.jsonl"
+    rows = [json.loads(line) for line in held_out.open()]
+    kept = [json.loads(line) for line in apart.open()]
+    assert len(kept) == run.inputs["split"]["held_out"] and all(row in rows for row in kept)
+    assert not {row["prompt"] for row in kept} & {row["prompt"] for row in rows if row not in kept}
+
+    def told(file):
+        quick = ("--samples", "0", "--no-cache", "--out", "compared")
+        assert probe("compare", "base", "tuned/adapter", file, *quick) in (0, 1)
+        return [f for f in load_run(home / "compared").findings if f.code == "PB914"]
+
+    (found,) = told(held_out)
+    trained = [number for number, row in enumerate(rows, 1) if row not in kept]
+    assert found.lines == tuple(trained) and f"{len(trained)} of {len(rows)} pairs" in found.message
+    assert found.remedy.endswith("tuned/held-out.jsonl.") and not told(apart)
+    assert "PB914" in capsys.readouterr().out
