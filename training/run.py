@@ -33,6 +33,7 @@ from .resumed import claim, run_directory
 from .stages import Trained, encoded_texts, train_stages
 from .texts import read_texts
 
+LORA_VALUES = ("lora_rank", "lora_alpha")  # of which a full run has none
 REMEDIES = {
     "PB801": "The weights are those before the step. See the numerics in `probe explain PB801`.",
     "PB802": "Look at the log-probs and gradient norms of the log for NaN.",
@@ -83,10 +84,18 @@ def recipes_for(
         stages = stages_of(options.method, unpaired=unpaired)
         given = [recipe(stage, parameters, n=n, full=options.full) for stage in stages]
     check_constants(options.changes, [one.method for one in given])
-    made = [one.with_values(options.changes) for one in given]
+    made = [_typed(one, options.changes) for one in given]
     if options.loop.steps is None:
         return made
     return [replace(one, epochs=round(options.loop.steps / -(-n // one.batch), 3)) for one in made]
+
+
+def _typed(one: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with what was typed, which its source then names: it is not the source's own."""
+    made = one.with_values(changes)
+    before, after = one.facts(), made.facts()
+    names = [name.replace("_", " ") for name in after if after[name] != before[name]]
+    return replace(made, source=f"{made.source}; as typed: {', '.join(names)}") if names else made
 
 
 def train_run(
@@ -140,7 +149,7 @@ def train_run(
     run = Run(
         command="train",
         created=created,
-        decision=decision or as_decision(recipes),
+        decision=as_run(decision, recipes),
         estimates=(*estimates, *(moved.estimates if moved else ())),
         findings=(*guard_findings(trained), *met_findings(session)),
         inputs={**session.inputs(), "split": {"train": len(train_items), "held_out": len(held_out)}},
@@ -196,18 +205,20 @@ def resume_identity(session: Session, options: TrainOptions) -> dict[str, Any]:
     }
 
 
-def as_decision(recipes: Sequence[Recipe]) -> Decision:
-    """What was asked for, in the form of a decision: reports show its recipe."""
+def as_run(decision: Decision | None, recipes: Sequence[Recipe]) -> Decision:
+    """The decision with the recipe that was run; without one, what was asked for in that form."""
+    if decision is None:
+        reason = Reason("", "asked for with --method", recipes[0].source)
+        methods = tuple(one.method for one in recipes)
+        decision = Decision("+".join(methods), methods, {}, (reason,))
     several = len(recipes) > 1
     values = {
         f"{one.method}.{key}" if several else key: value
         for one in recipes
         for key, value in one.facts().items()
-        if key != "method"
+        if key != "method" and not (one.full and key in LORA_VALUES)
     }
-    reason = Reason("", "asked for with --method", recipes[0].source)
-    methods = tuple(one.method for one in recipes)
-    return Decision("+".join(methods), methods, values, (reason,))
+    return replace(decision, hyperparameters={**decision.hyperparameters, **values})
 
 
 def _estimates(changed: Sequence[Mapping[str, Any]], n: int) -> Iterable[Estimate]:

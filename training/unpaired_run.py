@@ -28,7 +28,7 @@ from .methods import stages_of
 from .plan import Material
 from .recipes import Recipe
 from .resumed import claim, run_directory
-from .run import REMEDIES, TrainedRun, TrainOptions, as_decision, guard_findings, recipes_for
+from .run import REMEDIES, TrainedRun, TrainOptions, as_run, guard_findings, recipes_for
 from .stages import Trained, encoded_texts, train_stages
 from .texts import read_texts
 from .unpaired import balanced, split_answers
@@ -84,7 +84,7 @@ def train_unpaired(
     run = Run(
         command="train",
         created=created,
-        decision=as_decision(recipes),
+        decision=as_run(None, recipes),
         estimates=estimates,
         findings=tuple(guard_findings(trained, ANSWER_REMEDIES)),
         inputs={

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from probe.errors import ProbeError
-from probe.records import Decision, stage_values
+from probe.records import Decision, Reason, stage_values
 from probe.scoring.encode import make_encoder
 from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.service import Scorer
@@ -16,7 +16,7 @@ from probe.training.data import batches, examples, micro_batches, order, split_b
 from probe.training.methods import stages_of
 from probe.training.plan import Material, Options
 from probe.training.recipes import of_values, recipe
-from probe.training.run import TrainOptions, recipes_for
+from probe.training.run import TrainOptions, as_run, recipes_for
 from probe.training.stages import encoded_texts, train_stages
 from probe.training.texts import read_texts
 
@@ -145,6 +145,25 @@ def test_a_decision_is_trained_as_it_says():
 def test_steps_are_told_as_the_epochs_that_they_come_to():
     (dpo,) = recipes_for(TrainOptions("dpo", changes={"batch": 4}, loop=Options(steps=5)), None, 10)
     assert dpo.epochs == pytest.approx(5 / 3, abs=1e-3)
+
+
+def test_a_report_shows_the_recipe_that_was_run_and_what_of_it_was_typed():
+    """A typed rate stood under the shipped recipe's name, and a LoRA rank under a full run."""
+    changes = {"beta": 0.3, "learning_rate": 1e-3, "batch": None, "warmup": 0.1}
+    plain, typed = (recipes_for(TrainOptions("dpo", True, given), None, 10) for given in ({}, changes))
+    told = as_run(None, typed).hyperparameters
+    assert told["beta"] == 0.3 and told["source"] == f"{plain[0].source}; as typed: learning rate, beta"
+    assert not {"lora_rank", "lora_alpha"} & told.keys()
+    assert as_run(None, plain).hyperparameters["source"] == plain[0].source
+
+
+def test_a_decision_is_reported_with_what_was_typed_over_it():
+    reasons = (Reason("PB240", "why", "measured"),)
+    given = {"learning_rate": 1e-5, "batch": 8, "source": "shipped", "eval_steps": 3}
+    gated = Decision("dpo", ("dpo",), given, reasons)
+    ran = as_run(gated, recipes_for(TrainOptions(changes={"batch": 2}), None, 10, gated))
+    assert (ran.hyperparameters["batch"], ran.hyperparameters["eval_steps"], ran.reasons) == (2, 3, reasons)
+    assert ran.hyperparameters["source"] == "shipped; as typed: batch"
 
 
 def test_methods_and_stages_are_checked():
