@@ -166,6 +166,8 @@ def _reason(error: BaseException | None) -> BadRow:
                 f"byte {error.object[error.start]:#04x} in column {error.start + 1} is not UTF-8. "
                 "Save the file as UTF-8."
             )
+        case json.JSONDecodeError() if error.doc[error.pos :].strip() == ",":
+            return BadRow("a comma follows the row. Take it out: in JSON Lines none stands between rows.")
         case json.JSONDecodeError():
             what = error.msg[:1].lower() + error.msg[1:]
             return BadRow(f"not JSON ({what}, column {error.colno}). {JSONL_REMEDY}")

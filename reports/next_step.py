@@ -20,6 +20,8 @@ FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fi
 LEAST_TO_JUDGE = (
     6  # pairs: fewer cannot show a preference at all (stats/power.py), and nothing is measured on them
 )
+UNREADABLE = ("PB300", "PB301", "PB302")  # of these, what is wrong with rows that hold no answer
+FORM_CODES = ("PB203", "PB21")  # what one side has and the other lacks
 # Options that say what is measured, not how it is shown: the next command needs the same ones.
 READING = ("fields", "sides", "skip_bad")
 ENCODING = ("model", *READING, "template", "max_length", "revision", "trust_remote_code")
@@ -72,8 +74,14 @@ def _has(run: Run, *prefixes: str, severity: str = "error") -> bool:
 
 
 def _mended(run: Run) -> str | None:
-    """The command that drops the broken rows into a file beside this one."""
-    path = (run.inputs.get("pairs") or {}).get("path")
+    """The command that drops the broken rows into a file beside this one; where most rows are broken, what
+    is wrong with them."""
+    facts = run.inputs.get("pairs") or {}
+    lost = [f for f in run.findings if f.severity == "error" and f.code in UNREADABLE]
+    rows = int(facts.get("n") or 0) + int(facts.get("dropped") or 0)
+    if 2 * len({line for f in lost for line in f.lines}) >= max(rows, 1):
+        return f"probe explain {lost[0].code}"
+    path = facts.get("path")
     fixed = f"{PurePath(str(path)).stem}.fixed.jsonl"
     return _line(run, "data", "--fix", fixed, carried=("fields",))
 
@@ -91,7 +99,7 @@ def _data(run: Run) -> str | None:
             return "probe explain PB327"
         if found := mostly_misread(run):
             return f"probe explain {found.code}"
-        form = next((f for f in run.findings if f.code.startswith("PB21") and f.severity == "warning"), None)
+        form = _form(run)
         return _without_form(run, form.code, form.estimate) if form else _line(run, "gate")
     return _mended(run) if _has(run, *FIXABLE) else f"probe explain {errors[0]}"
 
@@ -99,12 +107,24 @@ def _data(run: Run) -> str | None:
 def _negatives(run: Run) -> str | None:
     if found := mostly_misread(run):
         return f"probe explain {found.code}"
-    trivial = any(_has(run, "PB20", "PB21", severity=s) for s in ("error", "warning"))
+    form = _form(run)
+    if form is not None:
+        return _without_form(run, form.code, form.estimate)
+    trivial = any(_has(run, "PB20", severity=s) for s in ("error", "warning"))
     return _line(run, "sample", carried=("model", "fields")) if trivial else _line(run, "trial")
 
 
+def _form(run: Run) -> Finding | None:
+    """The first form that one side has: white space before all, since it hides the others' cause."""
+    forms = [f for f in run.findings if f.code.startswith(FORM_CODES) and f.severity == "warning"]
+    return min(forms, key=lambda f: f.code != "PB203", default=None)
+
+
 def _without_form(run: Run, code: str, share: Estimate | None) -> str | None:
-    """New negatives where the rejected side has the form; they take nothing out of the chosen one."""
+    """New negatives where the rejected side has the form; they take nothing out of the chosen one, and white
+    space is stripped."""
+    if share is not None and share.method.startswith("exact count, space of"):
+        return "probe explain PB203"
     on_chosen = share is not None and f" of {sides(run)[0]};" in share.method
     return f"probe explain {code}" if on_chosen else _line(run, "sample", carried=("model", "fields"))
 

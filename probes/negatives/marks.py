@@ -23,10 +23,11 @@ INTERJECTION = re.compile(
     r"\s*([¡¿]?[^\W\d_][\w'’-]*(?: [\w'’-]+)?[,:;!?…—.]+(?=\s+\S)|[^\W\d_]{1,4}[，！：；。、？]+(?=\s*\S))"
 )
 NO_CLOSING_SIGN = "no closing sign"
+SPACE_BEFORE, SPACE_BEHIND = "begin", "end"  # where white space stands
 
 
 def find_marks(side: Sequence[str], other: Sequence[str]) -> list[Template]:
-    """The most one-sided phrase, sign, interjection and cut end of `side`: by the lead over `other`.
+    """The most one-sided phrase, sign, interjection, cut end and white space of `side`: by its lead.
 
     Where the other side opens with interjections of its own ("Yes," against "No,"), they are the answer and
     no form: each that recurs there counts against this side's.
@@ -67,6 +68,10 @@ def _marks(text: str) -> Iterator[tuple[Where, str]]:
         yield "start", opens[1]
     if text.strip() and not _closes(text.rstrip()[-1]):
         yield "cut", NO_CLOSING_SIGN
+    if text[:1].isspace():
+        yield "space", SPACE_BEFORE
+    if text[-1:].isspace():
+        yield "space", SPACE_BEHIND
 
 
 def _phrases(pieces: Sequence[str]) -> Iterator[str]:

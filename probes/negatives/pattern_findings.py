@@ -1,4 +1,4 @@
-"""Templates as findings: what one side has and the other lacks. Codes PB211–PB216."""
+"""Templates as findings: what one side has and the other lacks. Codes PB203, PB211–PB216."""
 
 from __future__ import annotations
 
@@ -107,6 +107,15 @@ def check_template(
     Why: one side was cut at a length limit, or stripped: what is learned is where texts end.
     Do: make both sides end alike: raise the limit that cut them, or cut both.
     Source: exact count; a published failed run cut its rejected side at 512 tokens.
+
+    PB203 white space tells: most responses of one side begin, or end, with white space.
+
+    Means: at least half of the responses of that side start (or end) with white space, and less than half as
+    many of the other side do. Usually the two sides come from two sources or two export scripts.
+    Why: the first or last token then shows which side it is (" The" and "The" are different tokens). This is
+    an artefact of the file: it is learned at once, and it hides how hard the pairs really are.
+    Do: strip both sides in the file; `probe negatives --strip` measures as if that were done.
+    Source: found in a public set in which human responses begin with a space and generated ones do not.
     """
     code, verb = {
         "start": ("PB211", "start with"),
@@ -115,6 +124,7 @@ def check_template(
         "inside": ("PB214", "contain"),
         "sign": ("PB215", "contain the sign"),
         "cut": ("PB216", "end on"),
+        "space": ("PB203", template.text),
     }[template.where]
     side, other = sides  # the one that has it, then the one that lacks it
     rows = [pairs[i] for i in template.rows[:WORST_OF_PATTERN]]
@@ -124,12 +134,18 @@ def check_template(
         "warning",
         f"{_how_many(len(template.rows), template.n)} {side} responses{place} {verb} "
         f"{_quotes(template)} ({other}: {_how_many(template.other, template.n)})",
-        CHOSEN_REMEDY if on_chosen else REJECTED_REMEDY,
+        _remedy(template, on_chosen),
         group=group,
         estimate=share_of(template, side, group, pairs, alpha),
         lines=tuple(pair.line for pair in rows if pair.line),
         worst_pairs=tuple(pair.id for pair in rows),
     )
+
+
+def _remedy(template: Template, on_chosen: bool) -> str:
+    if template.where == "space":
+        return "Strip both sides in the file; `probe negatives --strip` measures as if that were done."
+    return CHOSEN_REMEDY if on_chosen else REJECTED_REMEDY
 
 
 def _how_many(n: int, of: int) -> str:
@@ -201,15 +217,22 @@ def _both(
     placed = [
         [
             replace(t, rows=tuple(rows[i] for i in t.rows))
-            for t in (*find_templates(*sides), *find_marks(*sides))
+            for t in (*find_templates(*map(_bare, sides)), *find_marks(*sides))
         ]
         for sides in ((a, b), (b, a))
     ]
     return placed[0], placed[1]
 
 
+def _bare(texts: Sequence[str]) -> list[str]:
+    """Without the white space around them, which is a form of its own and hides none."""
+    return [text.strip() for text in texts]
+
+
 def _quotes(template: Template) -> str:
-    """The template's text in quotes, or each of several."""
+    """The template's text in quotes, or each of several; white space is named."""
+    if template.where == "space":
+        return "with white space"
     if not template.texts:
         return f'"{_quoted(template.text, QUOTED_CHARACTERS)}"'
     shown = [f'"{_quoted(text, QUOTED_CHARACTERS // 2)}"' for text in template.texts[:QUOTED_TEMPLATES]]

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from .features import split_tokens
 from .scripts import words_in
 
-Where = Literal["start", "end", "frame", "inside", "sign", "cut"]
+Where = Literal["start", "end", "frame", "inside", "sign", "cut", "space"]
 
 # An opening or ending of fewer words must be that of most of one side, and of nearly none of the other.
 LEAST_WORDS = 3

@@ -1,7 +1,7 @@
 """Can chosen and rejected be told apart without the prompt? From the text alone, no model.
 
 Null hypothesis: within a pair the two responses are exchangeable, so no classifier of the response alone
-beats ½. Codes PB201–PB203; templates are in `template_findings`.
+beats ½. Codes PB201 and PB202; templates are in `pattern_findings`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...number_format import count
 from ...number_format import measured as shown
 from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding, Measured
-from ...shared_limits import LENGTH_LIMIT, TEMPLATE_LIMIT, TRIVIAL
+from ...shared_limits import LENGTH_LIMIT, TRIVIAL
 from ...stats.statistics import Floats
 from ..clusters import prompt_clusters
 from .classify import Separation, separate
@@ -88,7 +88,6 @@ def judge_surface(found: Surface, *, alpha: float = 0.05) -> Measured:
     checks = [
         check_length(accuracies["length"], found),
         check_surface(accuracies["surface"], found),
-        check_white_space(pairs),
         *check_templates(found.templates, pairs, alpha),
     ]
     estimates = [
@@ -179,35 +178,6 @@ def check_surface(measured: Estimate, found: Surface) -> Finding | None:
     return pointing(finding, found.separations["surface"].margins, found.pairs)
 
 
-def check_white_space(pairs: Sequence[Pair]) -> Finding | None:
-    """PB203 white space tells: one side begins or ends with white space where the other does not.
-
-    Means: in at least half of the pairs exactly one side starts (or ends) with white space, and nearly always
-    the same side. Usually the two sides come from two sources or two export scripts.
-    Why: the first token then shows which side it is (" The" and "The" are different tokens). This is an
-    artefact of the file: it is learned at once, and it hides how hard the pairs really are.
-    Do: strip both sides in the file; `probe negatives --strip` measures as if that were done.
-    Source: found in a public set in which human responses begin with a space and generated ones do not.
-    """
-    told = {
-        place: [_spaced(text_of(p.chosen), end) - _spaced(text_of(p.rejected), end) for p in pairs]
-        for place, end in (("begin", 0), ("end", -1))
-    }
-    for place, signs in told.items():
-        more = max(signs.count(1), signs.count(-1))
-        if pairs and more >= max(TEMPLATE_LIMIT * len(pairs), 0.9 * (len(pairs) - signs.count(0))):
-            side = 1 if signs.count(1) == more else -1
-            name = "chosen" if side == 1 else "rejected"
-            finding = Finding(
-                "PB203",
-                "warning",
-                f"only the {name} side {place}s with white space in {more} of {len(pairs)} pairs",
-                "Strip both sides in the file; --strip measures as if that were done.",
-            )
-            return pointing(finding, np.array(signs, dtype=np.float64) * side, pairs)
-    return None
-
-
 def _within(name: str, separation: Separation, rows: np.typing.NDArray[np.bool_], alpha: float) -> Estimate:
     made = out_of_fold(name, separation, rows, alpha)
     return replace(made, method=f"predictions of the whole set's classifier, {made.method}")
@@ -223,10 +193,6 @@ def sample_of(pairs: Sequence[Pair], most: int, seed: int) -> tuple[Pair, ...]:
 
 def _texts(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
     return [text_of(p.chosen) for p in pairs], [text_of(p.rejected) for p in pairs]
-
-
-def _spaced(text: str, end: int) -> int:
-    return int(bool(text) and text[end].isspace())
 
 
 def _told(e: Estimate) -> str:

@@ -82,6 +82,7 @@ def assistant(text: str) -> dict[str, str]:
 
 BAD = [
     ("{", "f:1: not JSON (expecting property name"),
+    ('{"chosen": "c", "rejected": "d"} ,', "f:1: a comma follows the row. Take it out: in JSON Lines"),
     ("[1]", "f:1: holds a number, not an object."),
     ("null", "f:1: holds null, not an object."),
     ({"prompt": "a", "chosen": "b"}, "f:1: no field \"rejected\" (there: 'prompt', 'chosen'). Map it with"),

@@ -522,3 +522,15 @@ def test_a_gap_that_moved_is_told_by_two_numbers_that_differ(before, after, told
         "high": 1,
     }
     assert told in _after(Run("train", "now", details={"before_after": [row]}))
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"), [(2, "probe data p.jsonl --fix p.fixed.jsonl"), (5, "probe explain {}")]
+)
+@pytest.mark.parametrize("code", ["PB300", "PB301"])
+def test_what_most_rows_lack_is_explained_and_not_dropped(code, lost, told):
+    """A comma behind every line: `--fix` was advised, which left 1 pair of 28."""
+    broken = Finding(code, "error", "m", "r", lines=tuple(range(1, lost + 1)))
+    pairs = {"path": "p.jsonl", "n": 10 - lost * (code == "PB300"), "dropped": lost * (code == "PB300")}
+    run = Run("data", "now", findings=(broken,), inputs={"pairs": pairs})
+    assert next_command(run) == told.format(code)

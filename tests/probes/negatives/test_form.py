@@ -1,5 +1,6 @@
 """A form that 60% of one side carry fails a gate, whatever its kind; the same form on both sides does not."""
 
+import dataclasses
 import random
 from datetime import date
 from pathlib import Path
@@ -28,6 +29,7 @@ KINDS = {
     "PB214": lambda text: text.replace(" ", " you should bear in mind ", 1),
     "PB215": lambda text: text.replace(" ", "! ", 2),
     "PB216": lambda text: text.rstrip("."),
+    "PB203": lambda text: f"{text}\n",
 }
 
 
@@ -77,7 +79,8 @@ def test_new_negatives_are_advised_only_where_the_rejected_side_has_the_form(cod
     found = templates_of(pairs, ("good", "bad"))
     share, *_ = widest(found, pairs, 0.05)
     remedies = {f.remedy for f in check_templates(found, pairs, 0.05) if f.code == code}
-    assert remedies == {CHOSEN_REMEDY if side == "chosen" else REJECTED_REMEDY}
+    stripped = code == "PB203"  # no new answer takes it out
+    assert stripped or remedies == {CHOSEN_REMEDY if side == "chosen" else REJECTED_REMEDY}
     inputs = {"pairs": {"path": "a.jsonl", "n": 40}, "sides": ["good", "bad"]}
     failed = Condition("template_share", "all", share, 0.5, "fail", code)
     reasons = (Reason(code, "why", "x"),)
@@ -87,8 +90,25 @@ def test_new_negatives_are_advised_only_where_the_rejected_side_has_the_form(cod
     )  # fmt: skip
     checked = Run("data", "now", inputs=inputs, findings=tuple(check_templates(found, pairs, 0.05))[:1])
     for one, told in ((run, code), (checked, checked.findings[0].code)):
-        expected = "probe sample a.jsonl" if side == "rejected" else f"probe explain {told}"
-        assert next_command(one) == expected
+        sampled = side == "rejected" and not stripped
+        assert next_command(one) == ("probe sample a.jsonl" if sampled else f"probe explain {told}")
+    alone = dataclasses.replace(checked, command="negatives")
+    assert next_command(alone) == next_command(checked)
+
+
+@pytest.mark.parametrize("place", ["{} ", "\n{}"])
+def test_white_space_is_told_as_itself_and_blamed_on_no_words(place):
+    """Half of each side ended alike; a line break behind all chosen ones had made their words a form."""
+    pairs = []
+    for i, pair in enumerate(made("PB211", 0.0)):
+        tail = " Hope that helps you." if i % 2 else ""
+        pairs.append(
+            dataclasses.replace(pair, chosen=place.format(pair.chosen + tail), rejected=pair.rejected + tail)
+        )
+    found = list(check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05))
+    assert [f.code for f in found] == ["PB203"]
+    where = "end" if place[0] == "{" else "begin"
+    assert found[0].message == f"all 40 chosen responses {where} with white space (rejected: none)"
 
 
 OPENINGS = (
