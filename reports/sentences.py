@@ -134,7 +134,10 @@ def given_prompt(run: Run) -> str:
     low, high, value = _seen_from(added, side)
     amount = f"{abs(value):.2f} {_bare(low, high)} {added.units}"
     if low is not None and low > 0:
-        return f"This depends on the prompt: without it the preference is {amount} smaller."
+        gap = run.estimate("gap")
+        turned = gap is not None and gap.value is not None and value > _seen_from(gap, side)[2]
+        other = ", which is the other way round" * turned
+        return f"This depends on the prompt: without it the preference is {amount} smaller{other}."
     if high is not None and high < 0:
         amount = f"{abs(value):.2f} {_bare(-high, None if low is None else -low)} {added.units}"
         return f"This does not come from the prompt: without it the preference is {amount} larger."

@@ -82,7 +82,7 @@ def length_sentence(
     pairs = [(len(a), len(b)) for a, b in zip(chosen, rejected, strict=True)]
     longer = sum(a > b for a, b in pairs) / len(pairs), sum(a < b for a, b in pairs) / len(pairs)
     side = 0 if longer[0] >= longer[1] else 1
-    return f"{names[side]} is the longer side in {longer[side]:.0%} of pairs"
+    return f"{names[side]} has more characters in {longer[side]:.0%} of pairs"
 
 
 def _index(texts: Sequence[str]) -> defaultdict[Feature, set[int]]:

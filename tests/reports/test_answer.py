@@ -35,7 +35,7 @@ from probe.reports.answer import PLANS, _after, answered, summary
 from probe.reports.decided import _because, decided
 from probe.reports.next_step import GATED, NOT_CARRIED, next_command, next_told
 from probe.reports.renderers import RENDERERS
-from probe.reports.sentences import deciding_fault
+from probe.reports.sentences import deciding_fault, given_prompt
 from probe.reports.text import render
 from probe.reports.view import measured_on
 from probe.runs import load_run
@@ -534,3 +534,16 @@ def test_what_most_rows_lack_is_explained_and_not_dropped(code, lost, told):
     pairs = {"path": "p.jsonl", "n": 10 - lost * (code == "PB300"), "dropped": lost * (code == "PB300")}
     run = Run("data", "now", findings=(broken,), inputs={"pairs": pairs})
     assert next_command(run) == told.format(code)
+
+
+@pytest.mark.parametrize(("added", "round_"), [(1.79, True), (1.2, False)])
+def test_a_preference_that_the_prompt_alone_makes_is_the_other_way_round_without(added, round_):
+    """A gap of 1.45 was told to be "1.79 smaller" without the prompt."""
+    estimates = tuple(
+        Estimate(name, -value, -value - 0.2, -value + 0.2, 40, None, "t", "nats/token")
+        for name, value in (("gap", 1.45), ("gap_prompt_corrected", added))
+    )
+    run = Run("bias", "now", estimates=estimates, bias=(BiasRow("all", "favours rejected", None),))
+    told = given_prompt(run)
+    assert f"the preference is {added:.2f}" in told
+    assert told.endswith("smaller, which is the other way round.") is round_

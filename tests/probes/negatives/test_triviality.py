@@ -160,7 +160,7 @@ def test_length_alone_is_told_from_content():
     pairs = [Pair(p.id, p.prompt, f"{p.chosen} {p.rejected}", p.rejected, line=p.line) for p in plain_pairs()]
     _, codes = judged(pairs)
     assert codes["PB201"].estimate.name == "length_accuracy"
-    assert "chosen is the longer side in 100% of pairs" in codes["PB201"].message
+    assert "chosen has more characters in 100% of pairs" in codes["PB201"].message
 
 
 def test_a_length_limit_tells_although_the_mean_length_points_the_other_way():
@@ -201,7 +201,7 @@ def test_giveaways_are_tested_not_only_counted():
 
 def test_length_sentence_names_the_sides():
     assert length_sentence(["aaaa", "bb"], ["a", "b"], ("good", "bad")) == (
-        "good is the longer side in 100% of pairs"
+        "good has more characters in 100% of pairs"
     )
 
 
