@@ -51,7 +51,7 @@ def entropy_collapse(case: Case) -> Sign | None:
 
     Means: in the last tenth the entropy is under {LOW_ENTROPY} nats per token and under {ENTROPY_LEFT:.0%} of
     what it was in the first. At an entropy H the likeliest next token has a probability of e⁻ᴴ or more, in
-    the geometric mean, here 95%: the policy writes nearly the same completion whenever it is asked.
+    the geometric mean, here 95%: completions of one prompt differ in few tokens.
     Why: a group of equal completions has no advantage, so that nothing more is learned; and what the policy
     does not sample it cannot find.
     Do: read several completions of one prompt; take an earlier checkpoint if they are one text; raise the

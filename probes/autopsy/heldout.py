@@ -64,13 +64,13 @@ def nothing_seen(case: Case, held: EvaluationSet) -> str:
 def surely_unseen(case: Case, held: EvaluationSet) -> bool:
     """Whether that is beyond chance: training surpasses the accuracy of the set by `ERRORS` standard errors.
 
-    Without an accuracy, that the loss says so three times.
+    Without two accuracies to compare, that the loss says so three times.
     """
-    if not len(held.accuracy):
+    train = _until(case, "rewards/accuracies", held.accuracy)
+    if not len(train):
         return len(held.loss) >= 3
     error = math.sqrt(0.25 / (held.pairs or FEWEST_PAIRS))
-    gap = _until(case, "rewards/accuracies", held.accuracy).last(5) - held.accuracy.values[-1]
-    return gap >= ERRORS * error
+    return train.last(5) - held.accuracy.values[-1] >= ERRORS * error
 
 
 def _until(case: Case, name: str, held: Curve) -> Curve:

@@ -113,6 +113,10 @@ UNSEEN = {
     "chance": (dpo(), *NOTHING),
     "chance, accuracy alone": (dpo(), None, NOTHING[1]),
     "loss alone": (dpo(), NOTHING[0], None),
+    "accuracies of the evaluations alone": (
+        [{k: v for k, v in row.items() if k != "rewards/accuracies"} for row in dpo()],
+        *NOTHING,
+    ),
     "worse than untrained by its loss": (dpo(), (0.715, 0.74, 0.765), (0.6, 0.6, 0.6)),
     "beside a training loss of 0": (dpo(top=9.0), *NOTHING),
     "one epoch": (dpo(epochs=1.0), *NOTHING),
@@ -132,7 +136,7 @@ def test_training_that_no_evaluation_sees_is_over_fitted(kind: str) -> None:
     assert (it.main, it.sign.confidence) == ("overfit", "likely")
     assert it.sign.since_step == pytest.approx(EVERY * N / max(len(c) for c in columns if c), abs=EVERY)
     for name, column in zip(SETS, columns, strict=True):
-        assert column is None or name in it.sign.evidence or kind.startswith(("SimPO", "ORPO"))
+        assert column is None or name in it.sign.evidence or kind.startswith(("SimPO", "ORPO", "accuracies"))
     assert "Take the checkpoint" not in it.sign.next  # none is better than an untrained one
     assert ("first epoch" in it.sign.next) == (kind == "one epoch")
 
