@@ -23,7 +23,7 @@ GAINED = 0.05  # accuracy above where a set, or training, began: it has learned 
 FELL = 0.95  # of the first held-out loss: a later one below it has learned something
 HALF = 0.5
 OVERFIT = 1.1  # times its lowest, or of two evaluations its first: a held-out loss that rose
-BEFORE = 5  # entries of training that must precede an evaluation
+ENTRIES_BEFORE = 5  # entries of training that must precede an evaluation
 # Methods whose loss has one known start on the scale of the evaluations; a DPO variant may be scaled in
 # training alone.
 OF_KNOWN_START = ("DPO", "IPO", "KTO", "reward model")
@@ -83,14 +83,14 @@ def _until(case: Case, name: str, held: Curve) -> Curve:
 def _at_chance(case: Case, held: EvaluationSet) -> str:
     accuracy = held.accuracy
     train = _until(case, "rewards/accuracies", accuracy)
-    if not case.method.pairwise or len(train) < BEFORE or max(accuracy.values) > HIGH:
+    if not case.method.pairwise or len(train) < ENTRIES_BEFORE or max(accuracy.values) > HIGH:
         return ""
     # Without a reference an untrained model may lie anywhere below one half, and rise from there.
     risen = accuracy.values[-1] > max(accuracy.values[0], train.first(10)) + GAINED
     if train.last(5) - accuracy.values[-1] < APART or (case.method.family == "reference-free" and risen):
         return ""
     return (
-        f"{held.prefix}rewards/accuracies {ends(accuracy)}, never clearly above chance, beside a mean of "
+        f"{held.prefix}rewards/accuracies {_ends(accuracy)}, never clearly above chance, beside a mean of "
         f"{train.last(5):.3g} in training"
     )
 
@@ -99,7 +99,7 @@ def _at_start(case: Case, held: EvaluationSet) -> str:
     """A held-out loss that never fell below where an untrained policy has it, while that of training did."""
     loss, idle = held.loss, case.method.idle
     train = _until(case, "loss", loss)
-    if idle is None or case.method.name not in OF_KNOWN_START or len(train) < BEFORE:
+    if idle is None or case.method.name not in OF_KNOWN_START or len(train) < ENTRIES_BEFORE:
         return ""
     began = case.method.sigmoid or abs(train.values[0] - idle) <= 0.1 * idle
     fell = loss.values[-1] < FELL * loss.values[0]
@@ -107,7 +107,7 @@ def _at_start(case: Case, held: EvaluationSet) -> str:
         return ""
     start = "the ln 2" if idle == LN2 else "the loss"
     return (
-        f"{held.prefix}loss {ends(loss)}, never clearly under {start} of an untrained policy, beside a mean "
+        f"{held.prefix}loss {_ends(loss)}, never clearly under {start} of an untrained policy, beside a mean "
         f"of {train.last(5):.4g} in training"
     )
 
@@ -116,10 +116,10 @@ def ranks_something(held: EvaluationSet) -> str:
     """The accuracy of a set that is above chance, quoted; else ""."""
     accuracy = held.accuracy
     ranks = len(accuracy) and max(accuracy.values) > HIGH
-    return f"{held.prefix}rewards/accuracies {ends(accuracy)}" if ranks else ""
+    return f"{held.prefix}rewards/accuracies {_ends(accuracy)}" if ranks else ""
 
 
-def ends(curve: Curve) -> str:
+def _ends(curve: Curve) -> str:
     """The first and the last value of the evaluations, or the only one."""
     first, last = curve.values[0], curve.values[-1]
     return f"{first:.4g} to {last:.4g}" if len(curve) > 1 else f"{last:.4g}"
@@ -136,7 +136,7 @@ def quoted(case: Case) -> list[str]:
 
 def _columns(held: EvaluationSet) -> str:
     named = (("loss", held.loss), ("rewards/accuracies", held.accuracy))
-    return " and ".join(f"{held.prefix}{name} {ends(curve)}" for name, curve in named if len(curve))
+    return " and ".join(f"{held.prefix}{name} {_ends(curve)}" for name, curve in named if len(curve))
 
 
 def held_out_doubts(case: Case) -> Iterator[str]:
@@ -154,7 +154,7 @@ def _rose(held: EvaluationSet) -> str:
     loss = held.loss
     if len(loss) != 2 or not loss.values[1] >= OVERFIT * loss.values[0] > 0.0:
         return ""
-    return f"{held.prefix}loss {ends(loss)} in the only two evaluations: over-fitting, or noise"
+    return f"{held.prefix}loss {_ends(loss)} in the only two evaluations: over-fitting, or noise"
 
 
 def _parted(case: Case, held: EvaluationSet) -> str:
@@ -165,10 +165,10 @@ def _parted(case: Case, held: EvaluationSet) -> str:
         return ""
     since = sum(step < loss.steps[0] for step in train.steps)
     part = Curve("loss", train.steps[since:], train.values[since:])
-    if len(part) < BEFORE or not 0.0 < part.last(10) < HALF * part.first(10):
+    if len(part) < ENTRIES_BEFORE or not 0.0 < part.last(10) < HALF * part.first(10):
         return ""
     return (
-        f"{held.prefix}loss {ends(loss)} while the mean training loss went from {part.first(10):.4g} to "
+        f"{held.prefix}loss {_ends(loss)} while the mean training loss went from {part.first(10):.4g} to "
         f"{part.last(10):.4g}: training goes on and the held-out loss gains nothing"
     )
 
