@@ -17,7 +17,7 @@ ELSEWHERE = re.compile(
         (
             r"\b(?:step|steps|entry|epoch|example|W&B step) [\d.]+(?: to [\d.]+)?(?: of \d+)?",
             r"\d+ of \d+",
-            r"\b\d+ (?:entry|entries)\b",
+            r"\b\d+ (?:entry|entries|evaluations?)\b",
             r"and \d+ more",
             r"\d+ low entries",
             r"all \d+ losses",

@@ -82,7 +82,7 @@ DIAGNOSIS_WORDS = {
     "numerics": "broken by its arithmetic: numbers were not finite or not possible",
     "diverged": "diverging",
     "stuck": "stuck: it learned nothing that the log shows",
-    "overfit": "overfitting: it got worse on held-out data while it got better on the training data",
+    "overfit": "overfitting: it got better on the training data and not on held-out data",
     "saturated": "saturated: it had nothing left to learn",
     "displaced": "lowering the chosen side along with the rejected one",
 }

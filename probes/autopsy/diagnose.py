@@ -11,16 +11,19 @@ from typing import Any, cast
 from ...records import Finding, Run, Severity
 from ...runs import environment, now
 from .case import Case, Diagnosis, Main, Sign
-from .causes import SHORT_OF, healthy, short_of_plan, with_cause
+from .causes import with_cause
 from .curve import LogRow
 from .diverged import diverged
+from .drift import entropy_collapse, kl_high
 from .gaps import empty_sides_sign, no_tokens, skipped_step
+from .healthy import SHORT_OF, healthy, short_of_plan
 from .log import Log
 from .method import RecognisedMethod, recognise
 from .nonfinite import impossible_sign, lasting, numerics_sign, vanished
 from .online import clipped, no_signal
+from .overfit import overfit_sign
 from .reference import ref_mismatch
-from .rules import displaced_sign, overfit_sign, saturated_sign
+from .rules import displaced_sign, saturated_sign
 from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
 from .stuck import stuck
 from .tags import below_chance, flat, frozen_sign, too_short, transient, zero_loss
@@ -31,8 +34,9 @@ SignRule = Callable[[Case], Sign | None]
 CURVES: tuple[SignRule, ...] = (diverged, stuck, overfit_sign, saturated_sign, displaced_sign)
 ALWAYS: tuple[SignRule, ...] = (frozen_sign, lr_zero, lr_high, too_short)
 TAGS: tuple[SignRule, ...] = (
-    frozen_sign, no_tokens, no_signal, clipped, ref_mismatch, summed_loss, transient, below_chance, lr_zero,
-    lr_high, warmup, empty_sides_sign, zero_loss, smoothing_floor, skipped_step, too_short,
+    frozen_sign, no_tokens, no_signal, kl_high, clipped, entropy_collapse, ref_mismatch, summed_loss,
+    transient, below_chance, lr_zero, lr_high, warmup, empty_sides_sign, zero_loss, smoothing_floor,
+    skipped_step, too_short,
 )  # fmt: skip
 INFORMATION = {"too_short", "below_chance", "transient", "skipped_step", "smoothing_floor", "empty_side"}
 CANNOT_TELL = (

@@ -24,6 +24,8 @@ STEP_NAMES = (
 MEASUREMENT_NAME = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^objective/")
 # What a verdict can be built on: a curve of one of these.
 JUDGED_COLUMN = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/(?!accuracies$)|$)|logps/|objective/)")
+# A trainer's spelling of a pair's metric in one of several evaluation sets.
+OF_A_NAMED_SET = re.compile(r"^eval_\w+_(rewards|logps)/")
 LOOKED_FOR = "loss, train/loss, avg_loss, eval_loss, val_loss, reward, rewards/chosen, logps/chosen, …"
 
 
@@ -40,6 +42,8 @@ def canonical(key: str) -> Name:
     text = _plain(key)
     if text in STEP_NAMES or text in ("_step", "epoch"):
         return Name(text, 0)
+    if OF_A_NAMED_SET.match(text):
+        return Name(text, 9)  # the word is the name of an evaluation set, and says whose the metric is
     tokens = [t for t in re.split(r"[/_.:\s()\[\]-]+", text) if t]
     held, rest = _split(tokens)
     known = _metric(rest) or _prefixed(rest)

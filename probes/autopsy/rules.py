@@ -9,51 +9,14 @@ from __future__ import annotations
 
 from statistics import median
 
-from ...shared_limits import CHOSEN_SHARE, SATURATED
+from ...shared_limits import CHOSEN_SHARE, SATURATED, TRIVIAL
 from .case import Case, Sign
-from .curve import Curve
 from .diverged import ZERO
+from .heldout import not_recognised
 from .settings import smoothing
 from .zeros import unexplained_zeros
 
-OVERFIT = 1.1
 MARGIN_GROWTH = 1.02
-
-
-def overfit_sign(case: Case) -> Sign | None:
-    """The sign of held-out loss that rises while training loss falls, or None.
-
-    PB854 over-fitted: the held-out loss passed its best value and ended well above it.
-
-    Means: of three or more evaluations the last is at least {OVERFIT} times the lowest, and the training loss
-    is lower than at the start: the run went on memorising.
-    Why: the final weights are worse on new data than an earlier checkpoint, though training looks better.
-    Do: take the checkpoint of the best evaluation; next time load_best_model_at_end, early stopping, or
-    fewer epochs.
-    Source: design rule; the supervised run of the first published account: best at epoch 3 of 50.
-    """
-    train = case.curve("loss") if case.log.train else Curve("loss")
-    learned = not len(train) or train.last(10) < train.first(10)
-    if case.method.family == "online" or not learned:
-        return None
-    found = (_passed_best(case, name, held_out, train) for name, held_out in case.evaluations("loss"))
-    return next((sign for sign in found if sign), None)
-
-
-def _passed_best(case: Case, name: str, held_out: Curve, train: Curve) -> Sign | None:
-    best, last = min(held_out.values, default=0.0), held_out.values[-1] if held_out.values else 0.0
-    if len(held_out) < 3 or last < OVERFIT * best or last < ZERO or best < 0.0:
-        return None
-    step = held_out.steps[held_out.values.index(best)]
-    fell = (
-        f", mean training loss {train.first(10):.4g} in the first tenth to {train.last(10):.4g} in the last"
-        if len(train)
-        else ""
-    )
-    rise = f" (+{100 * (last / best - 1):.0f}%)" if best else ""
-    text = f"{name} lowest at {case.at(step)}: {best:.4g}, {last:.4g} at the end{rise}{fell}"
-    advice = f"Take the checkpoint nearest {case.at(step)}; stop early or train fewer epochs next time."
-    return Sign("overfit", "PB854", step, text, advice, "certain" if last >= 1.3 * best else "likely")
 
 
 def saturated_sign(case: Case) -> Sign | None:
@@ -67,7 +30,8 @@ def saturated_sign(case: Case) -> Sign | None:
     Why: pairs that are told apart at once teach nothing else; from there on the run only sharpens the
     distribution or memorises.
     Do: run `probe negatives`: if the rejected side is recognisable without the prompt, sample new negatives;
-    stop at the step given.
+    stop at the step given. Where held-out pairs are ranked worse than {TRIVIAL:.0%} right, the pairs are not
+    recognisable as such but memorised: fewer epochs, or more pairs.
     Source: design rule; TRL issue 894, LLaMA-Factory issues 5116 and 5321 for pairs that are too easy.
     """
     if case.method.family == "online":
@@ -83,6 +47,13 @@ def _advice(case: Case) -> str:
         return (
             "The training texts are memorised: compare with a held-out loss and take an earlier checkpoint, "
             "or use more data and fewer epochs."
+        )
+    otherwise = not_recognised(case, TRIVIAL)
+    if otherwise:
+        return (
+            f"The pairs are not recognisable as such: {otherwise}. What training shows beyond that was "
+            "memorised (fewer epochs, a lower learning rate or more pairs), or the held-out pairs are of "
+            "another kind; `probe negatives` on both says which."
         )
     return (
         "Run `probe negatives`: negatives that are recognisable without the prompt saturate at once. "

@@ -7,16 +7,17 @@ from statistics import fmean, stdev
 
 from ...shared_limits import LOW
 from .case import Case, Sign
-from .curve import curve_of
+from .curve import Curve, curve_of
 from .diverged import ZERO
 from .nonfinite import lasting, nonfinite_share
-from .online import silent_share
+from .online import reward_curve, silent_share
 from .zeros import unexplained_zeros
 
 # A fifth of a shorter log is less than one entry: no rule about ends and beginnings can be trusted.
 FEWEST_ENTRIES = 5
 ZERO_GRADIENT_SHARE = 0.9
 FLAT_LOSS_CHANGE = 0.0144  # of the mean: as near as .01 is to ln 2
+FLAT_REWARD_CHANGE = 0.1  # of reward_std: an advantage of that size moves no policy far
 TRANSIENT_SHARE = 0.05
 ZERO_LOSS_SHARE = 0.1
 
@@ -141,31 +142,54 @@ def zero_loss(case: Case) -> Sign | None:
 
 
 def flat(case: Case) -> Sign | None:
-    """The tag of a loss that surely did not move, or None.
+    """The tag of a loss, or of an online run's reward, that surely did not move, or None.
 
-    PB867 flat: the loss of the last third equals that of the first within 1.4%, with 95% confidence.
+    PB867 flat: the loss, or an online run's reward, is in its last third what it was in the first.
 
-    Means: a trend is not merely absent: the change is shown to be small, as small as that by which DPO counts
-    as stuck at ln 2.
+    Means: a trend is not merely absent: the change is shown to be small, with 95% confidence. A loss changed
+    by less than {FLAT_LOSS_CHANGE:.1%}, as small as the change by which DPO counts as stuck at ln 2. The loss
+    of online methods says nothing of what was learned; their reward does: it changed by less than
+    {FLAT_REWARD_CHANGE:g} of its spread within a group (reward_std), the unit in which a reward moves the
+    policy, or without that column by less than the share of a loss.
     Why: the steps had no effect: the learning rate is far too small, or the model already knew the answers.
-    Do: multiply the learning rate by 3 to 10, or check which weights are trained.
+    Do: multiply the learning rate by 3 to 10, or check which weights are trained; online, read completions
+    with their rewards as well: are the tasks solved already, or out of reach?
     Source: two one-sided tests on the means of the first and the last third.
     """
+    if case.method.family == "online":
+        return _flat_reward(case)
     loss = case.curve("loss")
-    k = len(loss) // 3
     # Where the loss of an idle policy is known, `stuck` judges that, and better.
-    judged = case.method.idle is not None or case.method.family == "online" or loss.last_median(5) < ZERO
-    if judged or len(loss) < FEWEST_ENTRIES or k < 2:
+    if case.method.idle is not None or loss.last_median(5) < ZERO:
         return None
-    a, b = loss.values[:k], loss.values[-k:]
+    told = _same(loss, FLAT_LOSS_CHANGE * abs(loss.first(3)))
+    advice = "Raise the learning rate, or check which weights train."
+    return Sign("flat", "PB867", loss.steps[0], told, advice) if told else None
+
+
+def _flat_reward(case: Case) -> Sign | None:
+    reward, spread = reward_curve(case), case.curve("reward_std").values
+    unit = FLAT_REWARD_CHANGE * fmean(spread) if any(spread) else FLAT_LOSS_CHANGE * abs(reward.first(3))
+    told = _same(reward, unit)
+    return Sign("flat", "PB867", reward.steps[0], told, NEXT_FLAT_REWARD) if told else None
+
+
+NEXT_FLAT_REWARD = (
+    "Read ten completions with their rewards: are the tasks solved already, or out of reach? If neither, "
+    "raise the learning rate 3 to 10 times, or check which weights train."
+)
+
+
+def _same(curve: Curve, limit: float) -> str:
+    """In words, that the last third is within `limit` of the first, with 95% confidence; else ""."""
+    k = len(curve) // 3
+    if len(curve) < FEWEST_ENTRIES or k < 2:
+        return ""
+    a, b = curve.values[:k], curve.values[-k:]
     error = math.sqrt((stdev(a) ** 2 + stdev(b) ** 2) / k)
-    change = fmean(b) - fmean(a)
-    if abs(change) + _t95(2 * k - 2) * error > FLAT_LOSS_CHANGE * abs(fmean(a)):
-        return None
-    text = f"mean loss {fmean(a):.4g} in the first third, {fmean(b):.4g} in the last"
-    return Sign(
-        "flat", "PB867", loss.steps[0], text, "Raise the learning rate, or check which weights train."
-    )
+    if abs(fmean(b) - fmean(a)) + _t95(2 * k - 2) * error > limit:
+        return ""
+    return f"mean {curve.name} {fmean(a):.4g} in the first third, {fmean(b):.4g} in the last"
 
 
 def _t95(df: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .names import MEASUREMENT_NAME, canonical, looks_pairwise
+from .names import MEASUREMENT_NAME, OF_A_NAMED_SET, canonical, looks_pairwise
 from .rows import SUMMARY, Raw, as_number, finite_number
 
 
@@ -42,7 +42,7 @@ def _no_number(entry: Mapping[str, Any], *, null: bool) -> bool:
 def _sides(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
     """Columns that are named like rewards or log-probs of the sides, where no rule found any."""
     told = (k.removeprefix("eval_") for row in rows for k, value in row.items() if finite_number(value))
-    if any(name.startswith(("rewards/", "logps/")) for name in told):
+    if any(name.startswith(("rewards/", "logps/")) or OF_A_NAMED_SET.match(f"eval_{name}") for name in told):
         return ""
     keys = dict.fromkeys(str(key) for entry in entries for key in entry)
     names = [key for key in keys if looks_pairwise(canonical(key).name)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from probe import shared_limits
-from probe.probes.autopsy import diverged, rules, stuck
+from probe.probes.autopsy import diverged, heldout, overfit, rules, stuck
 from probe.training.guard_records import GuardLimits
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -24,7 +24,11 @@ STATED = [
     ("commands/autopsy.md", "diverged", f"a gradient {diverged.SPIKE:g} × the median"),
     ("commands/autopsy.md", "stuck", f"within {stuck.IDLE:g} of ln 2"),
     ("commands/autopsy.md", "stuck", f"{shared_limits.LOW:g} to {stuck.HIGH:g}"),
-    ("commands/autopsy.md", "overfit", f"the last ≥ {rules.OVERFIT:g} × the lowest"),
+    ("commands/autopsy.md", "overfit", f"the last ≥ {overfit.OVERFIT:g} × the lowest"),
+    ("commands/autopsy.md", "overfit", f"the second ≥ {overfit.SURELY:g} × the first"),
+    ("commands/autopsy.md", "overfit", f"never above {stuck.HIGH:g} and by {heldout.APART:g} or more"),
+    ("commands/autopsy.md", "overfit", f"never more than {stuck.IDLE:g} under ln 2"),
+    ("commands/autopsy.md", "saturated", f"worse than {shared_limits.TRIVIAL:.0%} right"),
     ("commands/autopsy.md", "saturated", f"median loss < {diverged.ZERO:g}"),
     ("commands/autopsy.md", "saturated", f"accuracy ≥ {shared_limits.SATURATED:g}"),
     ("commands/autopsy.md", "saturated", f"≥ {rules.MARGIN_GROWTH:g} × those"),

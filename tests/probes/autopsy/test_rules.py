@@ -185,9 +185,12 @@ def test_overfit_names_the_best_step_and_the_set() -> None:
     assert found.sign.evidence.startswith("eval_general_loss lowest at step 5: 2, 2.6 at the end (+30%)")
 
 
-def test_two_evaluations_are_too_few_to_call_it_overfit() -> None:
-    rows = [*dpo(), {"step": 100, "eval_loss": 0.5}, {"step": 200, "eval_loss": 0.9}]
-    assert diagnosis(rows).main == "healthy"
+def test_two_evaluations_are_too_few_for_a_small_rise() -> None:
+    """+16% is none of over-fitting and of health; +80% is no noise, and not certain all the same."""
+    small = [*dpo(), {"step": 100, "eval_loss": 0.5}, {"step": 200, "eval_loss": 0.58}]
+    assert (diagnosis(small).main, diagnosis(small).sign.confidence) == ("healthy", "cannot tell")
+    large = [*dpo(), {"step": 100, "eval_loss": 0.5}, {"step": 200, "eval_loss": 0.9}]
+    assert (diagnosis(large).main, diagnosis(large).sign.confidence) == ("overfit", "likely")
 
 
 def test_an_eval_only_log_is_judged_by_its_evaluations() -> None:

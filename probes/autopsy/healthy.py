@@ -1,0 +1,111 @@
+"""The sign of a log in which no rule fired: what it shows, and what it cannot show."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from .case import Case, Confidence, Sign
+from .curve import curve_of
+from .diverged import SPIKE, risen
+from .heldout import held_out_doubts, quoted
+from .log import Log
+from .online import reward_curve
+from .rows import finite_number
+
+NOTHING_TO_MEND = "The curves show nothing that needs to be corrected."
+NEXT_UNSEEN = (
+    "Evaluate on held-out texts three times a run or more: a training loss alone cannot tell learning from "
+    "memorising."
+)
+NEXT_UNREAD = "Look at what the log does not show: it may be what went wrong."
+NEXT_EARLY = (
+    "If the run goes on, read its log again when it is over: over-fitting, saturation and most divergence "
+    "come later. If it was stopped, the steps that are missing cannot be judged."
+)
+NEXT_HELD_OUT = (
+    "The evaluations do not bear out what training shows: take the checkpoint of the best one, and evaluate "
+    "three times a run or more on some hundred held-out examples before trusting the last weights."
+)
+NEXT_REWARD = (
+    "Evaluate the first and the last checkpoint on the same prompts: the training reward does not show that "
+    "the policy got better. A longer run, a higher learning rate or prompts that are solved sometimes may "
+    "help."
+)
+FEW_ENTRIES = 5
+SHORT_OF = 0.9  # of the planned steps: a log that ends before is of a run that was stopped, or still runs
+TOO_EARLY = 0.5  # of the planned steps: before it no curve says what the run comes to
+
+
+def healthy(case: Case) -> Sign:
+    """The sign of a log in which no rule fired: what moved, from where to where, and what it cannot show.
+
+    What the evaluations said is quoted; where it does not bear out the training, the sign cannot tell.
+    """
+    said = "; ".join([_moved(case), *quoted(case)])
+    longest = max(len(case.curve(name)) for name in ("loss", "reward", "rewards/margins", "logps/chosen"))
+    early, held_out = short_of_plan(case.log, TOO_EARLY), "; ".join(held_out_doubts(case))
+    idle = no_gain(case)
+    doubts = [*filter(None, (case.log.unread, early, late_gradient(case), unseen_fit(case), held_out, idle))]
+    if doubts:
+        advice = (
+            (memorises(case), NEXT_UNSEEN), (held_out, NEXT_HELD_OUT), (early, NEXT_EARLY),
+            (idle, NEXT_REWARD),
+        )  # fmt: skip
+        what = next((text for holds, text in advice if holds), NEXT_UNREAD)
+        return Sign("healthy", "", None, f"no rule fired: {'; '.join([said, *doubts])}", what, "cannot tell")
+    sure: Confidence = "likely" if longest >= FEW_ENTRIES else "cannot tell"
+    return Sign("healthy", "", None, f"no rule fired: {said}", NOTHING_TO_MEND, sure)
+
+
+def _moved(case: Case) -> str:
+    moved = [
+        f"{name.removeprefix('rewards/')} {line.first(10):.4g} to {line.last(10):.4g}"
+        for name in ("loss", "rewards/accuracies", "rewards/margins", "reward")
+        if len(line := case.curve(name)) > 1
+    ]
+    return ", ".join(moved) + " (means of the first and the last tenth)" if moved else "too little was logged"
+
+
+def no_gain(case: Case) -> str:
+    """That the reward of an online run did not rise beyond its own noise; else, and without a reward, ""."""
+    reward = reward_curve(case)
+    if case.method.family != "online" or len(reward) < FEW_ENTRIES or risen(reward):
+        return ""
+    return (
+        f"the mean reward of the last tenth, {reward.last(10):.4g}, is not above that of the first, "
+        f"{reward.first(10):.4g}, by more than its noise"
+    )
+
+
+def short_of_plan(log: Log, share: float) -> str:
+    """That the log ends before `share` of the steps, or else the epochs, that its settings name."""
+    name, planned = ("step", log.hints.max_steps) if log.hints.max_steps else ("epoch", log.hints.epochs)
+    last = max((row.get(name, 0.0) for row in log.rows if finite_number(row.get(name))), default=0.0)
+    if not planned or last <= 0.0 or (name == "step" and log.unit != "step") or last >= share * planned:
+        return ""
+    return f"the log ends at {name} {last:,.4g} of {planned:,.4g} that were planned ({last / planned:.0%})"
+
+
+def late_gradient(case: Case) -> str:
+    """That the last gradient was out of all proportion: no later entry says what it did to the weights."""
+    norms = case.curve("grad_norm").values
+    usual = median(norms) if norms else 0.0
+    if len(norms) < FEW_ENTRIES or not norms[-1] > SPIKE * usual > 0.0:
+        return ""
+    return (
+        f"the last gradient norm is {norms[-1] / usual:.3g} times the median, and nothing is logged after it"
+    )
+
+
+def unseen_fit(case: Case) -> str:
+    """That a supervised run may have over-fitted and no evaluation would show it; else ""."""
+    return "no held-out loss, so that over-fitting cannot be told from learning" if memorises(case) else ""
+
+
+def memorises(case: Case) -> bool:
+    """Whether a supervised run may have over-fitted unseen: no evaluation, half the loss gone or epoch 3."""
+    if case.method.family != "supervised" or any(case.log.evals.values()):
+        return False
+    loss = case.curve("loss")
+    epochs = max(curve_of(case.log.train, "epoch").values, default=0.0)
+    return len(loss) > 1 and (loss.last(10) < 0.5 * loss.values[0] or epochs > 3.0)
