@@ -150,6 +150,37 @@ def test_strangers_are_hardly_related(tmp_path: Path) -> None:
     only(findings(check(write(tmp_path / "p.jsonl", moved))), "PB332")
 
 
+LABELS = {
+    "one word": ["Yes", "No"],
+    "letters": ["A", "B", "C", "D"],
+    "classes of some words": [
+        "the review is clearly a positive one",
+        "this text sounds quite negative to me",
+        "nothing here points in either direction",
+        "it cannot be said from these words",
+    ],
+    "many classes": [f"the intent is {a} {b}" for a in WORDS[:8] for b in WORDS[60:66]],
+    "short answers of their own": [],
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_and_short_answers_are_no_strangers(tmp_path: Path, kind: str) -> None:
+    """Answers by a label, or in a few words, share no words with one another, whatever the prompt."""
+    draw = random.Random(9)
+    rows = [
+        {**row, **dict(zip(("chosen", "rejected"), draw.sample(LABELS[kind] or WORDS, 2), strict=True))}
+        for row in clean_rows(500, 9)
+    ]
+    assert "PB332" not in findings(check(write(tmp_path / "p.jsonl", rows)))
+
+
+def test_a_few_stock_answers_on_one_side_are_strangers(tmp_path: Path) -> None:
+    rows = clean_rows(500, 10)
+    stock = [{**row, "rejected": rows[i % 40]["rejected"]} for i, row in enumerate(rows)][40:]
+    assert "PB332" in findings(check(write(tmp_path / "p.jsonl", stock)))
+
+
 def test_few_prompts_and_unequal_groups(tmp_path: Path) -> None:
     rows = clean_rows(300, 4)
     few = [{**row, "prompt": rows[i % 10]["prompt"]} for i, row in enumerate(rows)]
