@@ -57,7 +57,7 @@ DATA_LIMITS: Mapping[str, Limit] = {
     ),
     "largest_prompt": Limit("PB325", 0.1, "largest share of pairs with one and the same prompt"),
     "group_ratio": Limit("PB326", 10.0, "largest group over smallest", units="ratio"),
-    "too_few_pairs": Limit("PB327", 200.0, "least number of pairs", "least", "pairs"),
+    "too_few_pairs": Limit("PB327", 200.0, "least number of independent pairs", "least", "pairs"),
     "length_ratio": Limit("PB330", 1.5, "mean length ratio of the sides in words, either way", units="ratio"),
     "longer_wins": Limit("PB330", 0.65, "accuracy of choosing by length alone, lower bound", "either"),
     "too_alike": Limit("PB331", 0.1, "share of pairs whose sides agree in `alike` of their words"),

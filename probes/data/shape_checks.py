@@ -24,9 +24,7 @@ def length_ratio(lengths: Ints, data: Data, name: str) -> Estimate:
     """
     full = (lengths > 0).all(axis=1)
     logs = np.log(lengths[full, 0] / lengths[full, 1])
-    prompts = data.columns.keys[:, 0].astype(np.int64)
-    rows = np.where(data.columns.has(Flag.NO_PROMPT), np.arange(data.n), prompts)[full]
-    mean = mean_estimate(logs, name=name, units="ratio", clusters=rows)
+    mean = mean_estimate(logs, name=name, units="ratio", clusters=data.prompts[full].astype(np.int64))
     value, low, high = (None if x is None else math.exp(x) for x in (mean.value, mean.low, mean.high))
     return Estimate(name, value, low, high, mean.n, mean.p, f"{mean.method}, of log ratios", "ratio")
 
@@ -178,9 +176,8 @@ def hardly_related(data: Data, limits: DataLimits) -> CheckResult:
 
 def _labelled(data: Data) -> Bools:
     """Pairs of which both sides stand on the same side of a pair with another prompt: Yes and No, classes."""
-    prompt, chosen, rejected = data.columns.keys.T
-    prompt = np.where(data.columns.has(Flag.NO_PROMPT), np.arange(data.n, dtype=np.uint64), prompt)
-    return _answers_several(prompt, chosen) & _answers_several(prompt, rejected)
+    chosen, rejected = data.columns.keys[:, 1], data.columns.keys[:, 2]
+    return _answers_several(data.prompts, chosen) & _answers_several(data.prompts, rejected)
 
 
 def _answers_several(prompts: UInts, answers: UInts) -> Bools:

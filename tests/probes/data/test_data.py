@@ -23,6 +23,7 @@ from probe.probes.data.limits import DATA_LIMITS, data_limits
 from probe.probes.data.run import DataRequest, check_data
 from probe.probes.data.survey import Surveyed, survey
 from probe.records import Finding
+from probe.reports.answer import summary
 
 SHARED = Path(__file__).parents[3].parent / "shared/data"
 WORDS = [
@@ -179,6 +180,58 @@ def test_a_few_stock_answers_on_one_side_are_strangers(tmp_path: Path) -> None:
     rows = clean_rows(500, 10)
     stock = [{**row, "rejected": rows[i % 40]["rejected"]} for i, row in enumerate(rows)][40:]
     assert "PB332" in findings(check(write(tmp_path / "p.jsonl", stock)))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "prompts", "severity", "text"),
+    [
+        (60, 60, "info", "with 60 pairs the tests have 80% power only for a preference that wins 70% of"),
+        (40, 4, "warning", "40 pairs on 4 prompts cannot show a preference, however clear; 6 prompts are"),
+        (400, 4, "warning", "400 pairs on 4 prompts cannot show a preference, however clear; 6 prompts"),
+        (600, 60, "info", "with 600 pairs on 60 prompts, taken for 60 independent ones since nothing is"),
+        (4, 4, "warning", "4 pairs cannot show a preference, however clear; 6 are the least that can"),
+        (600, 300, None, ""),
+    ],
+)
+def test_pairs_that_share_a_prompt_count_as_one(
+    tmp_path: Path, pairs: int, prompts: int, severity: str | None, text: str
+) -> None:
+    rows = clean_rows(pairs, 11)
+    shared = [{**row, "prompt": rows[i % prompts]["prompt"]} for i, row in enumerate(rows)]
+    found = findings(check(write(tmp_path / "p.jsonl", shared))).get("PB327")
+    assert (found.severity if found else None) == severity
+    assert found is None or found.message.startswith(text)
+    assert pairs == 4 or found is None or ("wins 70% of them or more" in found.message) == (prompts == 60)
+
+
+def test_prompts_of_unequal_shares_count_as_fewer(tmp_path: Path) -> None:
+    """One prompt has 61 of 100 pairs: 1/Σ share² is 2.7, and 40 prompts that agree are still a result."""
+    rows = clean_rows(100, 12)
+    shared = [{**row, "prompt": rows[max(i - 60, 0)]["prompt"]} for i, row in enumerate(rows)]
+    found = findings(check(write(tmp_path / "p.jsonl", shared)))["PB327"]
+    assert found.message.startswith("with 100 pairs on 40 prompts, taken for 6 independent ones")
+    alone = [{**row, "prompt": None} for row in rows]
+    told = findings(check(write(tmp_path / "q.jsonl", alone)))["PB327"].message
+    assert told.startswith("with 100 pairs the tests")
+
+
+def test_a_group_of_few_prompts_is_small_however_many_its_pairs(tmp_path: Path) -> None:
+    rows = clean_rows(400, 13)
+    shared = [
+        {**row, "group": "ab"[i % 2], "prompt": rows[i % 10 if i % 2 else i]["prompt"]}
+        for i, row in enumerate(rows)
+    ]
+    found = findings(check(write(tmp_path / "p.jsonl", shared)))["PB326"]
+    assert found.message == 'group "b" has 5 prompts; 6 is the least number that can show anything'
+
+
+def test_the_summary_tells_of_too_few_prompts(tmp_path: Path) -> None:
+    rows = clean_rows(40, 14)
+    shared = [{**row, "prompt": rows[i % 4]["prompt"]} for i, row in enumerate(rows)]
+    told = " ".join(summary(check_data(DataRequest(write(tmp_path / "p.jsonl", shared)))))
+    assert told.count("40 pairs on 4 prompts cannot show a preference") == 1
+    told = " ".join(summary(check_data(DataRequest(write(tmp_path / "q.jsonl", clean_rows(12, 15))))))
+    assert told.count("With 12 pairs the tests have 80% power") == 1
 
 
 def test_few_prompts_and_unequal_groups(tmp_path: Path) -> None:
