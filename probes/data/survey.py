@@ -62,7 +62,7 @@ def survey(
     clock = _Clock(seconds)
     reading = source()
     mapped = reading.fields
-    facts = ColumnReader(sides=(mapped.get("chosen", ""), mapped.get("rejected", "")))
+    facts = ColumnReader(sides=(mapped.get("chosen", "chosen"), mapped.get("rejected", "rejected")))
     with progress("reading", None) as advance:
         columns = facts.read(reading, advance)
     clock.lap("reading and columns")
