@@ -33,6 +33,7 @@ WORDS = [
     for c in ("n", "r", "lt", "mp", "st")
 ]
 Row = dict[str, Any]
+SIDES = ("chosen", "rejected")
 
 
 def clean_rows(n: int, seed: int) -> list[Row]:
@@ -353,6 +354,30 @@ def shared(name: str) -> Path:
     if not (SHARED / name).exists():
         pytest.skip("the shared data is absent")
     return SHARED / name
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+@pytest.mark.parametrize(("form", "place"), [("{}\n", "ends"), ("{}  ", "ends"), (" {}", "begins")])
+def test_white_space_on_one_side_is_told(
+    tmp_path: Path, form: str, place: str, side: str, chat: bool
+) -> None:
+    """At either end, in texts and in messages; on both sides it tells nothing."""
+
+    def put(row: Row, *spaced: str) -> Row:
+        texts = {name: form.format(row[name]) if name in spaced else row[name] for name in SIDES}
+        turn = {name: [{"role": "assistant", "content": text}] for name, text in texts.items()}
+        asked = [{"role": "user", "content": row["prompt"]}] if chat else row["prompt"]
+        return {"prompt": asked, **(turn if chat else texts)}
+
+    def told(*spaced: str) -> dict[str, Finding]:
+        path = write(tmp_path / "p.jsonl", [put(row, *spaced) for row in clean_rows(60, 16)])
+        return {f.code: f for f in check_data(DataRequest(path, templates=True)).findings}
+
+    found = told(side)["PB203"]
+    assert found.message == f"only the {side} side {place} with white space in 60 of 60 pairs"
+    assert "--strip" not in found.remedy  # an option of another command
+    assert "PB203" not in told(*SIDES)
 
 
 def test_published_failure_is_found_out() -> None:
