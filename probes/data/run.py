@@ -62,8 +62,8 @@ def check_data(request: DataRequest, encoder: Encoder | None = None) -> Run:
 
 
 def _templates(pairs: Sequence[Pair]) -> list[Finding]:
-    """What one side alone has, on a sample of the pairs: white space at an end (PB203), templates and marks of
-    form (PB211–PB216)."""
+    """What one side alone has, on a sample: white space at an end (PB203), templates and marks of form
+    (PB211–PB216)."""
     from ..negatives.pattern_findings import check_templates, templates_of
     from ..negatives.triviality import check_white_space
 
