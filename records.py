@@ -121,12 +121,22 @@ class BiasRow:
     """The bias verdict of one group; `pairs_to_settle` is how many pairs in all an open case needs.
 
     `p` is what the verdict rests on: of no preference beyond the bound, by Holm over the groups.
+    `prompts_to_settle` is on how many prompts those pairs must be, where pairs share prompts; else None.
     """
 
     group: str
     verdict: BiasVerdict
     pairs_to_settle: int | None = None
     p: float | None = None
+    prompts_to_settle: int | None = None
+
+    @property
+    def to_settle(self) -> str:
+        """What would settle an open case: `135 pairs`, `48 pairs on 6 prompts`; "" where nothing would."""
+        if self.pairs_to_settle is None:
+            return ""
+        on = "" if self.prompts_to_settle is None else f" on {self.prompts_to_settle:,} prompts"
+        return f"{self.pairs_to_settle:,} pairs{on}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,12 +124,14 @@ def _told_apart(before: float, after: float) -> str:
 def _settled(run: Run) -> str:
     row = next((row for row in run.bias if row.group == "all"), None)
     n = (run.inputs.get("pairs") or {}).get("n") or 0
+    few = sentences.as_sentences(f.message for f in run.findings if (f.code, f.group) == ("PB603", "all"))
     if row is not None and row.pairs_to_settle and row.pairs_to_settle > n:
-        return (
-            f"If the measured gap is the true one, a file of about {row.pairs_to_settle:,} pairs would tell; "
+        would = (
+            f"If the measured gap is the true one, a file of about {row.to_settle} would tell; "
             f"this one has {n:,}."
         )
-    return AHEAD.get(sentences.favoured(run) or (row.verdict if row else ""), "")
+        return f"{few} {would}".strip()
+    return few or AHEAD.get(sentences.favoured(run) or (row.verdict if row else ""), "")
 
 
 # What the preference means for training: no promise, since that is measured by a short training.
@@ -139,6 +141,13 @@ AHEAD = {
     "unstable": "Match the sides in length and style, then measure again; the gate judges them as they are.",
     "neutral": "That does not show that these pairs can teach one; the gate measures it.",
 }
+
+
+def _few(run: Run) -> str:
+    """That the pairs are too few, where the gravest finding is another one."""
+    told = sentences.faults(run) or sentences.read_amiss(run) or sentences.weighty(run)
+    few = sentences.as_sentences(f.message for f in run.findings if f.code == "PB327")
+    return "" if told.startswith(few.rstrip(".")) else few
 
 
 def _no_model(run: Run) -> str:
@@ -165,7 +174,7 @@ PLANS: Mapping[str, tuple[tuple[Sentence, ...], ...]] = {
     "data": (
         (sentences.sound,),
         (sentences.faults, sentences.read_amiss, sentences.weighty),
-        (sentences.power,),
+        (sentences.power, _few),
         (_no_model,),
     ),
     "negatives": ((sentences.read_amiss,), (sentences.told_apart,), (sentences.faults, sentences.weighty)),

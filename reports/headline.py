@@ -60,7 +60,7 @@ def _biased(run: Run) -> str:
     row = next((row for row in run.bias if row.group == "all"), None)
     if row is None:
         return ""
-    return ": ".join(part for part in (named(row.verdict, run), _gap(row, run)) if part) + _settle(row, run)
+    return ": ".join(part for part in (named(row.verdict, run), _gap(row, run)) if part) + _settle(row)
 
 
 def _gap(row: BiasRow, run: Run) -> str:
@@ -76,12 +76,8 @@ def _gap(row: BiasRow, run: Run) -> str:
     return ", ".join(parts)
 
 
-def _settle(row: BiasRow, run: Run) -> str:
-    return (
-        f"; a file of about {count(row.pairs_to_settle, 'pair')} would settle it"
-        if row.pairs_to_settle
-        else ""
-    )
+def _settle(row: BiasRow) -> str:
+    return f"; a file of about {row.to_settle} would settle it" if row.to_settle else ""
 
 
 def _diagnosed(run: Run) -> str:

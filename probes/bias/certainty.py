@@ -21,26 +21,27 @@ def undetermined(told: GroupWording) -> Iterator[Finding]:
     few.
 
     Do: Add pairs, on other prompts. The number given has 80% power if the gap measured so far is the true
-    one; six independent pairs are the least that can settle anything at the 5% level.
+    one; where pairs share prompts, it says on how many prompts they must be. Six independent pairs are the
+    least that can settle anything at the 5% level.
 
     Source: docs/statistics.md; exact sign-flip and sign tests.
     """
     if told.row.verdict != "undetermined":
         return
-    needed = told.row.pairs_to_settle
+    needed = told.row.to_settle
     if told.case.mean.se is None:
         settle = "without a spread between prompts nothing can be said"
-    elif needed is None:
+    elif not needed:
         settle = "no practical number of pairs like these would settle it"
     else:
-        settle = f"a file of about {count(needed, 'pair')} would settle it"
+        settle = f"a file of about {needed} would settle it"
     yield Finding(
         "PB601",
         "warning",
         f"undetermined{_clear(told)}, {settle}: {told.wins}{_p_of('sign test', told.case.wins.p)}; "
         f"gap {told.gap}{_p_of('sign flips', told.case.flip.p)}",
         "Ask a narrower question, or set another --bound."
-        if needed is None and told.case.mean.se
+        if not needed and told.case.mean.se
         else "Add pairs, on other prompts where there are prompts.",
         told.case.group,
         estimate=told.case.gap,
@@ -65,8 +66,7 @@ def undetermined_groups(whole: GroupWording, groups: Sequence[GroupWording]) -> 
     open_ones = [t for t in groups if t.row.verdict == "undetermined"]
     if open_ones:
         names = [
-            t.case.group + (f" (needs about {t.row.pairs_to_settle:,})" if t.row.pairs_to_settle else "")
-            for t in open_ones
+            t.case.group + (f" (needs about {t.row.to_settle})" if t.row.to_settle else "") for t in open_ones
         ]
         yield Finding(
             "PB601",
@@ -124,7 +124,7 @@ def few_clusters(told: GroupWording) -> Iterator[Finding]:
             "PB603",
             "warning",
             f"{shared}: fewer than {told.settings.least} independent prompts settle nothing",
-            f"Add pairs on at least {told.settings.least - mean.clusters} more prompts.",
+            f"Add pairs on at least {count(told.settings.least - mean.clusters, 'more prompt')}.",
             told.case.group,
         )
 

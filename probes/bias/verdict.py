@@ -76,8 +76,9 @@ def _verdict(case: GroupEvidence, favours: bool, neutral: bool, settings: BiasSe
 def _row(
     case: GroupEvidence, verdict: BiasVerdict, p: float | None, level: float, settings: BiasSettings
 ) -> BiasRow:
-    needed = pairs_to_verdict(case, settings.bound, level) if verdict == "undetermined" else None
-    return BiasRow(case.group, verdict, needed, p)
+    prompts = prompts_to_verdict(case, settings.bound, level) if verdict == "undetermined" else None
+    shared = case.mean.clusters < case.mean.n
+    return BiasRow(case.group, verdict, _pairs(prompts, case.mean), p, prompts if shared else None)
 
 
 def disagreeing(case: GroupEvidence) -> list[str]:
@@ -94,11 +95,13 @@ def _beyond(low: float | None, high: float | None, bound: float) -> bool:
     return low is not None and high is not None and (low > bound or high < -bound)
 
 
-def pairs_to_verdict(case: GroupEvidence, bound: float, alpha: float) -> int | None:
-    """How many pairs like these, in all, give a verdict with 80% power if the measured gap is the true one.
+def prompts_to_verdict(case: GroupEvidence, bound: float, alpha: float) -> int | None:
+    """How many prompts like these, in all, give a verdict with 80% power if the measured gap is the true one.
 
-    Where the interval is already clear of the bound only the flip test falls short: the least number that it
-    can reject with, or one more. None when nothing varies, or when more than a million would be needed.
+    A pair without a prompt, or with one of its own, is a prompt. The spread between prompts is the measured
+    one, so that pairs which share a prompt count as far as they agree. Where the interval is already clear of
+    the bound only the flip test falls short: the least number that it can reject with, or one more. None when
+    nothing varies, or when more than a million pairs would be needed.
     """
     mean, beyond = case.mean, case.p_beyond(bound)
     if beyond is None:
@@ -107,8 +110,12 @@ def pairs_to_verdict(case: GroupEvidence, bound: float, alpha: float) -> int | N
     if needed is None:
         return None
     clusters = max(needed, least_clusters(alpha), mean.clusters + 1)
-    pairs = math.ceil(clusters * mean.n / mean.clusters)
-    return pairs if pairs <= MOST_PAIRS_ASKED else None
+    return clusters if clusters * mean.n / mean.clusters <= MOST_PAIRS_ASKED else None
+
+
+def _pairs(prompts: int | None, mean: Mean) -> int | None:
+    """So many pairs as there would be on that many prompts, if each had as many as those at hand."""
+    return None if prompts is None else math.ceil(prompts * mean.n / mean.clusters)
 
 
 def _clusters_needed(mean: Mean, bound: float, alpha: float) -> int | None:

@@ -8,6 +8,7 @@ from ...pairs.misread import AMISS, SHARED_WORDS  # noqa: F401 (the words of PB3
 from .limits import DataLimits
 from .result import CheckResult, Data, counted_check
 from .row_flags import MISREAD_FLAGS, Flag
+from .said import LABEL, OURS
 
 
 def _misread(kind: str, data: Data, limits: DataLimits, example: str = "") -> CheckResult:
@@ -131,22 +132,51 @@ def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
 
     PB355 scores contradict: by its own scores the rejected side is the better one.
 
-    Means: A score, rating, reward or grade of the chosen side (`score_chosen`, `chosen-rating`) is below that
-    of the rejected side, or a column `margin` or `score_diff` is negative; or the sides were mapped by
-    `--fields` from two responses (`response_0`, `response_1`) and a column such as `better_response_id`,
-    `overall_preference`, `labels` or `winner` says that the rejected one is the better.
+    Means: A score, rating, reward or grade of the chosen side (`score_chosen`, `chosen-rating`, `"scores":
+    {"chosen": 1, "rejected": 5}`) is below that of the rejected side, its rank (1 is the best) is behind, or
+    a column `margin` or `score_diff` is negative; or a column such as `preference`, `winner` or `better` says
+    `rejected` (`label`, where it says `chosen` or `rejected` in all rows). Of sides that were mapped by
+    `--fields` from two responses (`response_0`, `response_1`), a column such as `better_response_id` or
+    `overall_preference` may say so, too. Scores of several aspects that contradict one another do not count.
     Why: Labels and scores usually come from the same judge, so one of them was probably mixed up on the way.
-    Do: Find out which of them is right; swap the sides or drop the pairs.
+    Do: Find out which of them is right; swap the sides or drop the pairs. Where the first rank is the worst,
+    rename the column.
     Source: by definition; the columns are those of UltraFeedback's binarized sets.
     """
+    hits = data.columns.has(Flag.SCORES_SWAPPED)
+    if {value.strip().casefold() for value in data.categories.get(LABEL, ())} == set(OURS):
+        hits = hits | data.columns.has(Flag.LABEL_REJECTED)
     return counted_check(
         "swapped_scores",
-        data.columns.has(Flag.SCORES_SWAPPED),
+        hits,
         data.columns.lines,
         limits,
         severity="warning",
-        what="have a score or a label by which the rejected side is the better one",
+        what="have a score, a rank or a label by which the rejected side is the better one",
         remedy="Swap the sides, or drop the pairs.",
+    )
+
+
+def tied_scores(data: Data, limits: DataLimits) -> CheckResult:
+    """Scores that prefer neither side.
+
+    PB336 tied scores: by its own scores neither side of a pair is the better one.
+
+    Means: All scores and ranks of the two sides are equal, or a column such as `preference` or `winner` says
+    that it is a tie. A margin of 0 is not counted, since it may stand for one that was never measured.
+    Why: Which side is called chosen was then decided by something else, mostly by the order of the rows. A
+    tie teaches no preference, and training takes its label for one.
+    Do: Drop the pairs, or score them by a judge that can tell the sides apart.
+    Source: by definition; starting value of the limit.
+    """
+    return counted_check(
+        "tied_scores",
+        data.columns.has(Flag.TIED),
+        data.columns.lines,
+        limits,
+        severity="warning",
+        what="have sides of equal scores, so that nothing says which of them is the better one",
+        remedy="Drop the pairs, or score them so that the sides differ.",
     )
 
 
@@ -236,5 +266,6 @@ CHAT_CHECKS = (
     mixed_forms,
     unseen_marks,
     swapped_scores,
+    tied_scores,
     written_out,
 )

@@ -24,6 +24,7 @@ from ...stats.statistics import Ints
 from .limits import LEAST_ALIKE
 from .near import bands
 from .row_flags import Flag, chat_flags
+from .said import OURS, SideColumns, said_flags
 from .turns import turn_flags
 from .words import UInts, WordHashes, fold, hash_words, shared_at_most
 
@@ -109,7 +110,7 @@ class ColumnReader:
     groups: dict[str, int] = field(default_factory=dict)
     categories: dict[str, Counter[str]] = field(default_factory=dict)
     grouped: int = 0  # pairs that name a group
-    sides: tuple[str, str] = ("", "")  # the columns that are mapped to chosen and rejected
+    sides: SideColumns = OURS  # the columns of the two sides
 
     def read(self, pairs: Iterable[Pair], advance: Callable[[int], None] = lambda _: None) -> Columns:
         """The columns of all pairs. Raises whatever the iteration raises."""
@@ -149,8 +150,10 @@ class ColumnReader:
         )
 
     def _ordered(self, batch: list[Pair]) -> npt.NDArray[np.int64]:
-        swapped = [contradicts(pair.meta, self.sides) if self.sides[0] else False for pair in batch]
-        return np.array(swapped, np.int64) * int(Flag.SCORES_SWAPPED)
+        """What the rows' own columns say of which side is better."""
+        swapped = [contradicts(pair.meta, self.sides) * Flag.SCORES_SWAPPED for pair in batch]
+        said = [said_flags(pair.meta, self.sides) for pair in batch]
+        return np.array(swapped, np.int64) | np.array(said, np.int64)
 
     def _group(self, pair: Pair) -> int:
         self.grouped += pair.group is not None

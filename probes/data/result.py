@@ -15,7 +15,9 @@ from ...stats.statistics import share
 from .columns import Columns
 from .limits import DATA_LIMITS, DataLimits
 from .near import Matches
+from .row_flags import Flag
 from .tokens import TokenColumns
+from .words import UInts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class Data:
     def n(self) -> int:
         """Pairs that could be read."""
         return int(self.columns.lines.size)
+
+    @property
+    def prompts(self) -> UInts:
+        """A label per pair: equal for equal prompts, its own where there is none; shape [n]."""
+        own = np.arange(self.n, dtype=np.uint64)
+        return np.where(self.columns.has(Flag.NO_PROMPT), own, self.columns.keys[:, 0])
 
 
 @dataclass(frozen=True, slots=True)

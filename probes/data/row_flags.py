@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
 from enum import IntFlag
-from functools import cache
-from typing import Any
 
 from ...pairs.implicit import says_rendered
 from ...pairs.misread import AMISS
 from ...pairs.record import Content, Pair, text_of
 
 
-def _set(words: str) -> frozenset[str]:
+def set_of(words: str) -> frozenset[str]:
+    """The words of a text as a set."""
     return frozenset(words.split())
 
 
-SCORE_WORDS = _set("score scores rating ratings reward rewards grade grades")
-SPELLINGS = (("chosen", "rejected"), ("Chosen", "Rejected"), ("CHOSEN", "REJECTED"))
-MARGIN_NAMES = _set("margin score_margin score_diff reward_margin rating_diff")
-NO_VALUES = _set("None nan NaN null NULL N/A <NA> undefined")
+NO_VALUES = set_of("None nan NaN null NULL N/A <NA> undefined")
 # Zero-width space and joiners, direction marks, embeddings and isolates.
 UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\u061c]")
 # Joiners that writing needs: between letters of other scripts and between emoji.
@@ -46,9 +40,11 @@ class Flag(IntFlag):
     RENDERED = 4096  # the prompt holds a chat template's turn markers
     USER_INSIDE = 8192  # a user's turn stands inside a response
     UNSEEN = 16384  # zero-width or direction marks stand on one side only
-    SCORES_SWAPPED = 32768  # score_chosen is below score_rejected
+    SCORES_SWAPPED = 32768  # a score, a rank or a named side by which the rejected one is better
     WRITTEN_OUT = 65536  # a side or the prompt is a list of messages written out as text
     NO_VALUE = 131072  # a side is the name of a missing value
+    LABEL_REJECTED = 524288  # the column "label" says "rejected"
+    TIED = 1048576  # all scores and ranks are equal, or a column says that neither is better
     SHARED_START = 262144  # texts without a prompt begin alike, up to what parts a question from an answer
 
 
@@ -67,8 +63,6 @@ def chat_flags(pair: Pair) -> int:
         flags |= Flag.RENDERED
     if _unseen(pair.chosen) != _unseen(pair.rejected):
         flags |= Flag.UNSEEN
-    if _swapped(pair.meta):
-        flags |= Flag.SCORES_SWAPPED
     if any(isinstance(side, str) and side.strip() in NO_VALUES for side in (pair.chosen, pair.rejected)):
         flags |= Flag.NO_VALUE
     for kind, flag in MISREAD_FLAGS.items():
@@ -80,34 +74,3 @@ def chat_flags(pair: Pair) -> int:
 def _unseen(side: Content) -> bool:
     text = text_of(side)
     return not text.isascii() and bool(UNSEEN.search(JOINED.sub("", text)))
-
-
-def _swapped(meta: Mapping[str, Any]) -> bool:
-    """Whether scores are numbers, or texts of numbers, and the rejected side has the higher one."""
-    for name, value in meta.items():
-        other = _other_score(name)
-        if other == name and _number(value) < 0.0:  # a margin; NaN is less than nothing
-            return True
-        if other and other != name and _number(value) < _number(meta.get(other)):
-            return True
-    return False
-
-
-@cache
-def _other_score(name: str) -> str:
-    """The column of the rejected side's score beside the chosen side's; a margin's own name; else ""."""
-    lower = str(name).lower()
-    if lower in MARGIN_NAMES:
-        return name
-    scored = SCORE_WORDS & set(re.findall(r"[a-z]+", lower))
-    for chosen, rejected in SPELLINGS if scored else ():
-        if chosen in str(name):
-            return str(name).replace(chosen, rejected)
-    return ""
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan

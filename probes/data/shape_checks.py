@@ -7,10 +7,14 @@ import math
 import numpy as np
 
 from ...records import Estimate, Finding
-from ...stats.statistics import Ints, clopper_pearson, mean_estimate, share
+from ...stats.statistics import Bools, Ints, clopper_pearson, mean_estimate, share
+from .file_checks import combined
 from .limits import DataLimits
 from .result import CheckResult, Data, counted_check
 from .row_flags import Flag
+from .words import UInts
+
+FEWEST_COMPARED = 5  # words of a side: shorter answers to one prompt need not share any
 
 
 def length_ratio(lengths: Ints, data: Data, name: str) -> Estimate:
@@ -20,9 +24,7 @@ def length_ratio(lengths: Ints, data: Data, name: str) -> Estimate:
     """
     full = (lengths > 0).all(axis=1)
     logs = np.log(lengths[full, 0] / lengths[full, 1])
-    prompts = data.columns.keys[:, 0].astype(np.int64)
-    rows = np.where(data.columns.has(Flag.NO_PROMPT), np.arange(data.n), prompts)[full]
-    mean = mean_estimate(logs, name=name, units="ratio", clusters=rows)
+    mean = mean_estimate(logs, name=name, units="ratio", clusters=data.prompts[full].astype(np.int64))
     value, low, high = (None if x is None else math.exp(x) for x in (mean.value, mean.low, mean.high))
     return Estimate(name, value, low, high, mean.n, mean.p, f"{mean.method}, of log ratios", "ratio")
 
@@ -146,14 +148,16 @@ def hardly_related(data: Data, limits: DataLimits) -> CheckResult:
     PB332 hardly related: the sides of a pair are as unlike as those of different pairs.
 
     Means: The chosen side shares words with its own rejected side hardly more often than with the rejected
-    side of another pair.
+    side of another pair. Sides of fewer than {FEWEST_COMPARED} words and labels, which are the chosen or
+    rejected answer to several prompts, are not compared.
     Why: Then the rejected sides do not answer the same prompts, and telling the sides apart needs no
     judgement of quality.
     Do: Take rejected responses to the same prompt, e.g. from the model itself by `probe sample`.
     Source: a within-file permutation: sides of one pair against sides of neighbouring pairs.
     """
     columns = data.columns
-    seen = ~np.isnan(columns.stranger) & (columns.words[:, 1:] > 0).all(axis=1)
+    long = (columns.words[:, 1:] >= FEWEST_COMPARED).all(axis=1)
+    seen = ~np.isnan(columns.stranger) & long & ~_labelled(data)
     own, other = columns.alike[seen], columns.stranger[seen]
     closer, untied = int((own > other).sum()), int((own != other).sum())
     estimate = share(closer, untied, name="hardly_related")
@@ -168,6 +172,19 @@ def hardly_related(data: Data, limits: DataLimits) -> CheckResult:
             estimate=estimate,
         )
     return CheckResult("hardly_related", closer, limits["hardly_related"], (estimate,), finding)
+
+
+def _labelled(data: Data) -> Bools:
+    """Pairs of which both sides stand on the same side of a pair with another prompt: Yes and No, classes."""
+    chosen, rejected = data.columns.keys[:, 1], data.columns.keys[:, 2]
+    return _answers_several(data.prompts, chosen) & _answers_several(data.prompts, rejected)
+
+
+def _answers_several(prompts: UInts, answers: UInts) -> Bools:
+    """Which answers are those to more than one prompt; shape [n]."""
+    first = np.unique(combined(prompts, answers), return_index=True)[1]
+    distinct, counts = np.unique(answers[first], return_counts=True)
+    return np.asarray(counts[np.searchsorted(distinct, answers)] > 1)
 
 
 def directions(data: Data, limits: DataLimits) -> CheckResult:

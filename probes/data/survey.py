@@ -23,6 +23,7 @@ from .result import CheckResult, Data
 from .row_checks import ROW_CHECKS
 from .row_flags import Flag
 from .shape_checks import SHAPE_CHECKS
+from .size_checks import SIZE_CHECKS
 from .token_checks import TOKEN_CHECKS
 from .tokens import token_columns
 from .words import UInts
@@ -61,7 +62,7 @@ def survey(
     clock = _Clock(seconds)
     reading = source()
     mapped = reading.fields
-    facts = ColumnReader(sides=(mapped.get("chosen", ""), mapped.get("rejected", "")))
+    facts = ColumnReader(sides=(mapped.get("chosen", "chosen"), mapped.get("rejected", "rejected")))
     with progress("reading", None) as advance:
         columns = facts.read(reading, advance)
     clock.lap("reading and columns")
@@ -91,7 +92,7 @@ def survey(
 
 
 def _checks(data: Data) -> list[Check]:
-    checks: list[Check] = [*ROW_CHECKS, *CHAT_CHECKS, *FILE_CHECKS, *SHAPE_CHECKS]
+    checks: list[Check] = [*ROW_CHECKS, *CHAT_CHECKS, *FILE_CHECKS, *SIZE_CHECKS, *SHAPE_CHECKS]
     if data.leaked is not None:
         checks += AGAINST_CHECKS
     if data.tokens is not None:

@@ -61,7 +61,7 @@ def _rows(texts: Sequence[str]) -> dict[tuple[Where, str], list[int]]:
 def _marks(text: str) -> Iterator[tuple[Where, str]]:
     for phrase in _phrases(split_tokens(text)):
         yield "inside", phrase
-    for sign in set(text) - ORDINARY:
+    for sign in sorted(set(text) - ORDINARY):  # of equal ones the same in every run
         if not sign.isalnum() and not sign.isspace() and not is_mark(sign):
             yield "sign", sign
     if opens := INTERJECTION.match(text):

@@ -14,7 +14,8 @@ from ...shared_limits import TEMPLATE_LIMIT
 from ...stats.statistics import share_clustered
 from ..clusters import prompt_clusters
 from .marks import find_marks
-from .patterns import TOGETHER_SHARE as TOGETHER_SHARE  # for the pages of findings
+from .patterns import FILLED_SHARE as FILLED_SHARE  # for the pages of findings
+from .patterns import TOGETHER_SHARE as TOGETHER_SHARE
 from .patterns import Template, find_templates
 
 WORST_OF_PATTERN = 10
@@ -77,8 +78,9 @@ def check_template(
 
     PB213 filled template: most responses of one side are the other side's text in a fixed frame.
 
-    Means: the longest piece copied from the same pair's other response is surrounded by the quoted frame, in
-    at least half of the pairs.
+    Means: in at least half of the pairs, the longest piece copied from the same pair's other response is
+    surrounded by the quoted frame, and both together hold at least {FILLED_SHARE:.0%} of the response's
+    words. The piece may be a part of the other response: templates often quote only its beginning.
     Why: nothing but the frame differs, so nothing but the frame is taught: the model learns to avoid (or to
     use) those words, on every topic.
     Do: write or sample negatives that differ in substance; keep the chosen side for SFT.

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import Literal, NamedTuple
 
 from .features import split_tokens
@@ -22,11 +23,14 @@ SHORT_LEAST = 10  # responses that must have an edge of fewer words
 SHORT_SHARES = {"start": 0.9, "end": 0.5}  # share of the side that must have it: openings are alike by chance
 KEPT_SHARE = 0.9  # a template grows while it keeps this share of its responses
 COPIED_WORDS = 4  # words that must be copied in one piece for a slot
+# Share of a response's words that frame and copied piece together must hold: the rest would be taught as
+# well. No share of the other side's text is asked for: templates often quote no more than its beginning.
+FILLED_SHARE = 0.9
 SLOT = "⟨copied⟩"
 TEMPLATES_TOGETHER = 8  # templates of one kind that may count together
 TOGETHER_SHARE = 0.15  # share of a side that each of several must have
 TOGETHER_LEAST = 5  # responses that each of several must have
-ALIGNED_TOKENS = 400  # tokens of a response that are aligned
+ALIGNED_TOKENS = 400  # tokens of a response in which a copied piece must begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,8 @@ def _edge(
 def _frame(side: Sequence[str], other: Sequence[str]) -> Template | None:
     """The commonest surroundings of text copied from the other side of the same pair.
 
-    The copied texts must differ from pair to pair: a sentence that both sides of every pair share is no slot.
+    A response counts where frame and copied text are nearly all of it. The copied texts must differ from pair
+    to pair: a sentence that both sides of every pair share is no slot.
     """
     slots = {i: slot for i, pair in enumerate(zip(side, other, strict=True)) if (slot := _slot(*pair))}
     copied = list(slots)
@@ -180,7 +185,7 @@ def _frame(side: Sequence[str], other: Sequence[str]) -> Template | None:
     if not before and not after:
         return None
     framed = set(opens if before else ends) & set(ends if after else opens)
-    rows = tuple(copied[i] for i in sorted(framed))
+    rows = tuple(copied[i] for i in sorted(framed) if slots[copied[i]].filled(before + after))
     if 2 * len({slots[i].copied for i in rows}) <= len(rows):
         return None
     return Template("frame", f"{before}{SLOT}{after}", rows, 0, len(side))
@@ -191,13 +196,26 @@ class _Slot(NamedTuple):
     copied: str
     after: str
 
+    def filled(self, frame: str) -> bool:
+        """Whether `frame` and the copied piece are nearly all of the response, by their words."""
+        whole = sum(map(_words, self))
+        return _words(frame) + _words(self.copied) >= FILLED_SHARE * whole
+
+
+def _words(text: str) -> float:
+    return sum(map(words_in, split_tokens(text)))
+
 
 def _slot(text: str, source: str) -> _Slot | None:
     """`text` around the longest piece copied from `source`; None when there is none, or nothing around it."""
-    a, b = split_tokens(text)[:ALIGNED_TOKENS], split_tokens(source)[:ALIGNED_TOKENS]
-    match = SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
-    piece = a[match.a : match.a + match.size]
-    if sum(map(words_in, piece)) < COPIED_WORDS:
+    a, b = split_tokens(text), split_tokens(source)
+    start, other, size = SequenceMatcher(
+        None, a[:ALIGNED_TOKENS], b[:ALIGNED_TOKENS], autojunk=False
+    ).find_longest_match()
+    further = zip(a[start + size :], b[other + size :], strict=False)
+    end = start + size + sum(1 for _ in takewhile(lambda both: both[0] == both[1], further))
+    piece = "".join(a[start:end])
+    if _words(piece) < COPIED_WORDS:
         return None
-    before, after = "".join(a[: match.a]), "".join(split_tokens(text)[match.a + match.size :])
-    return _Slot(before, "".join(piece), after) if before.strip() or after.strip() else None
+    before, after = "".join(a[:start]), "".join(a[end:])
+    return _Slot(before, piece, after) if before.strip() or after.strip() else None

@@ -15,6 +15,9 @@ from probe.number_format import p_text
 from probe.pairs.record import Pair
 from probe.probes.bias.judge import judge_bias
 from probe.probes.clusters import prompt_clusters
+from probe.records import Run
+from probe.reports.answer import summary
+from probe.reports.headline import headline
 from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.table import ScoreTable
 
@@ -157,8 +160,17 @@ def test_pairs_on_one_prompt_count_as_one():
     result = judge_bias(pairs(gaps), clusters=prompt_clusters(shared))
     assert estimate(result, "gap").p == estimate(result, "win_rate").p == 0.0625
     assert result.rows[0].verdict == "undetermined"
-    assert result.rows[0].pairs_to_settle == 48
+    assert (result.rows[0].pairs_to_settle, result.rows[0].prompts_to_settle) == (48, 6)
     assert ("PB603", "all") in codes(result)
+    open_, few = (f for f in result.findings if f.code in ("PB601", "PB603"))
+    assert "a file of about 48 pairs on 6 prompts would settle it" in open_.message
+    assert few.remedy == "Add pairs on at least 1 more prompt."
+    run = Run("bias", "", findings=result.findings, bias=result.rows, inputs={"pairs": {"n": 40}})
+    assert summary(run)[-1] == (
+        "40 pairs on 5 prompts: fewer than 6 independent prompts settle nothing. If the measured gap is the "
+        "true one, a file of about 48 pairs on 6 prompts would tell; this one has 40."
+    )
+    assert "a file of about 48 pairs on 6 prompts would settle it" in headline(run).text
     assert verdicts(judge_bias(pairs(gaps))) == {"all": "favours chosen"}
 
 
@@ -214,7 +226,7 @@ def test_holm_is_over_the_groups_and_leaves_the_file_alone():
     assert [r.verdict for r in many.rows] == ["favours chosen"] + ["undetermined"] * 8
     assert many.rows[1].pairs_to_settle == 9
     assert codes(many) == [("PB101", "all"), ("PB601", "all")]
-    assert "8 of 8 groups undetermined: g0 (needs about 9)" in many.findings[1].message
+    assert "8 of 8 groups undetermined: g0 (needs about 9 pairs)" in many.findings[1].message
 
 
 def test_groups_too_small_to_reject_cost_the_others_nothing():

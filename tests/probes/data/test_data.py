@@ -23,6 +23,7 @@ from probe.probes.data.limits import DATA_LIMITS, data_limits
 from probe.probes.data.run import DataRequest, check_data
 from probe.probes.data.survey import Surveyed, survey
 from probe.records import Finding
+from probe.reports.answer import summary
 
 SHARED = Path(__file__).parents[3].parent / "shared/data"
 WORDS = [
@@ -32,6 +33,7 @@ WORDS = [
     for c in ("n", "r", "lt", "mp", "st")
 ]
 Row = dict[str, Any]
+SIDES = ("chosen", "rejected")
 
 
 def clean_rows(n: int, seed: int) -> list[Row]:
@@ -148,6 +150,89 @@ def test_strangers_are_hardly_related(tmp_path: Path) -> None:
         {**row, "rejected": other["rejected"]} for row, other in zip(rows, rows[7:] + rows[:7], strict=True)
     ]
     only(findings(check(write(tmp_path / "p.jsonl", moved))), "PB332")
+
+
+LABELS = {
+    "one word": ["Yes", "No"],
+    "letters": ["A", "B", "C", "D"],
+    "classes of some words": [
+        "the review is clearly a positive one",
+        "this text sounds quite negative to me",
+        "nothing here points in either direction",
+        "it cannot be said from these words",
+    ],
+    "many classes": [f"the intent is {a} {b}" for a in WORDS[:8] for b in WORDS[60:66]],
+    "short answers of their own": [],
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_and_short_answers_are_no_strangers(tmp_path: Path, kind: str) -> None:
+    """Answers by a label, or in a few words, share no words with one another, whatever the prompt."""
+    draw = random.Random(9)
+    rows = [
+        {**row, **dict(zip(("chosen", "rejected"), draw.sample(LABELS[kind] or WORDS, 2), strict=True))}
+        for row in clean_rows(500, 9)
+    ]
+    assert "PB332" not in findings(check(write(tmp_path / "p.jsonl", rows)))
+
+
+def test_a_few_stock_answers_on_one_side_are_strangers(tmp_path: Path) -> None:
+    rows = clean_rows(500, 10)
+    stock = [{**row, "rejected": rows[i % 40]["rejected"]} for i, row in enumerate(rows)][40:]
+    assert "PB332" in findings(check(write(tmp_path / "p.jsonl", stock)))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "prompts", "severity", "text"),
+    [
+        (60, 60, "info", "with 60 pairs the tests have 80% power only for a preference that wins 70% of"),
+        (40, 4, "warning", "40 pairs on 4 prompts cannot show a preference, however clear; 6 prompts are"),
+        (400, 4, "warning", "400 pairs on 4 prompts cannot show a preference, however clear; 6 prompts"),
+        (600, 60, "info", "with 600 pairs on 60 prompts, taken for 60 independent ones since nothing is"),
+        (4, 4, "warning", "4 pairs cannot show a preference, however clear; 6 are the least that can"),
+        (600, 300, None, ""),
+    ],
+)
+def test_pairs_that_share_a_prompt_count_as_one(
+    tmp_path: Path, pairs: int, prompts: int, severity: str | None, text: str
+) -> None:
+    rows = clean_rows(pairs, 11)
+    shared = [{**row, "prompt": rows[i % prompts]["prompt"]} for i, row in enumerate(rows)]
+    found = findings(check(write(tmp_path / "p.jsonl", shared))).get("PB327")
+    assert (found.severity if found else None) == severity
+    assert found is None or found.message.startswith(text)
+    assert pairs == 4 or found is None or ("wins 70% of them or more" in found.message) == (prompts == 60)
+
+
+def test_prompts_of_unequal_shares_count_as_fewer(tmp_path: Path) -> None:
+    """One prompt has 61 of 100 pairs: 1/Σ share² is 2.7, and 40 prompts that agree are still a result."""
+    rows = clean_rows(100, 12)
+    shared = [{**row, "prompt": rows[max(i - 60, 0)]["prompt"]} for i, row in enumerate(rows)]
+    found = findings(check(write(tmp_path / "p.jsonl", shared)))["PB327"]
+    assert found.message.startswith("with 100 pairs on 40 prompts, taken for 6 independent ones")
+    alone = [{**row, "prompt": None} for row in rows]
+    told = findings(check(write(tmp_path / "q.jsonl", alone)))["PB327"].message
+    assert told.startswith("with 100 pairs the tests")
+
+
+def test_a_group_of_few_prompts_is_small_however_many_its_pairs(tmp_path: Path) -> None:
+    rows = clean_rows(400, 13)
+    shared = [
+        {**row, "group": "ab"[i % 2], "prompt": rows[i % 10 if i % 2 else i]["prompt"]}
+        for i, row in enumerate(rows)
+    ]
+    found = findings(check(write(tmp_path / "p.jsonl", shared)))["PB326"]
+    assert found.message == 'group "b" has 5 prompts; 6 is the least number that can show anything'
+
+
+def test_the_summary_tells_of_too_few_prompts(tmp_path: Path) -> None:
+    rows = clean_rows(40, 14)
+    shared = [{**row, "prompt": rows[i % 4]["prompt"]} for i, row in enumerate(rows)]
+    told = " ".join(summary(check_data(DataRequest(write(tmp_path / "p.jsonl", shared)))))
+    assert told.count("40 pairs on 4 prompts cannot show a preference") == 1
+    told = " ".join(summary(check_data(DataRequest(write(tmp_path / "q.jsonl", clean_rows(12, 15))))))
+    assert told.count("With 12 pairs the tests have 80% power") == 1
 
 
 def test_few_prompts_and_unequal_groups(tmp_path: Path) -> None:
@@ -269,6 +354,30 @@ def shared(name: str) -> Path:
     if not (SHARED / name).exists():
         pytest.skip("the shared data is absent")
     return SHARED / name
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+@pytest.mark.parametrize(("form", "place"), [("{}\n", "ends"), ("{}  ", "ends"), (" {}", "begins")])
+def test_white_space_on_one_side_is_told(
+    tmp_path: Path, form: str, place: str, side: str, chat: bool
+) -> None:
+    """At either end, in texts and in messages; on both sides it tells nothing."""
+
+    def put(row: Row, *spaced: str) -> Row:
+        texts = {name: form.format(row[name]) if name in spaced else row[name] for name in SIDES}
+        turn = {name: [{"role": "assistant", "content": text}] for name, text in texts.items()}
+        asked = [{"role": "user", "content": row["prompt"]}] if chat else row["prompt"]
+        return {"prompt": asked, **(turn if chat else texts)}
+
+    def told(*spaced: str) -> dict[str, Finding]:
+        path = write(tmp_path / "p.jsonl", [put(row, *spaced) for row in clean_rows(60, 16)])
+        return {f.code: f for f in check_data(DataRequest(path, templates=True)).findings}
+
+    found = told(side)["PB203"]
+    assert found.message == f"only the {side} side {place} with white space in 60 of 60 pairs"
+    assert "--strip" not in found.remedy  # an option of another command
+    assert "PB203" not in told(*SIDES)
 
 
 def test_published_failure_is_found_out() -> None:

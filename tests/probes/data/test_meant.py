@@ -8,6 +8,8 @@ from probe.pairs.misread import unread_prompt_columns
 from probe.pairs.read import read_pairs
 from probe.pairs.record import text_of
 from probe.probes.data.row_flags import Flag, chat_flags
+from probe.probes.data.run import DataRequest, check_data
+from probe.probes.data.said import said_flags
 from probe.scoring.changes import text_changes
 
 SIDES = {"chosen": " a good answer", "rejected": " a bad answer"}
@@ -42,18 +44,86 @@ def test_what_belongs_to_a_prompt_and_is_left_out_is_told_beside_one(tmp_path, n
     assert flags(tmp_path, prompt="What?", **{name: value})[1] == [name]
 
 
+TURNED = [
+    {"score_chosen": 1, "score_rejected": 2}, {"chosen_score": 1.5, "rejected_score": "2"},
+    {"chosen-rating": 3, "rejected-rating": 5}, {"reward_chosen": -2, "reward_rejected": 0},
+    {"scoreChosen": 1, "scoreRejected": 2}, {"margin": -3}, {"score_diff": "-0.5"},
+    {"chosen_rank": 2, "rejected_rank": 1}, {"rank_chosen": "3", "rank_rejected": "2"},
+    {"scores": {"chosen": 1, "rejected": 5}}, {"ranking": {"chosen": 2, "rejected": 1}},
+    {"metadata": {"score_chosen": 1, "score_rejected": 5}},
+    {"chosen_info": {"score": 1}, "rejected_info": {"score": 5}},
+]  # fmt: skip
+
+
+def turned_round(value):
+    return {k: turned_round(v) for k, v in value.items()} if isinstance(value, dict) else -float(value)
+
+
+@pytest.mark.parametrize("scores", TURNED)
+def test_scores_and_ranks_that_say_the_opposite_are_told(scores):
+    assert said_flags(scores) == Flag.SCORES_SWAPPED
+    assert said_flags(turned_round(scores)) == Flag(0)
+    as_mapped = json.loads(json.dumps(scores).replace("chosen", "good").replace("rejected", "bad"))
+    assert "Chosen" in str(scores) or said_flags(as_mapped, ("good", "bad")) == Flag.SCORES_SWAPPED
+
+
+@pytest.mark.parametrize("scores", TURNED)
+def test_equal_scores_are_a_tie_and_a_margin_of_nothing_none(scores):
+    def level(value):
+        return {k: level(v) for k, v in value.items()} if isinstance(value, dict) else 3
+
+    margin = scores.keys() & {"margin", "score_diff"}
+    assert said_flags(dict.fromkeys(margin, 0) if margin else level(scores)) == (
+        Flag(0) if margin else Flag.TIED
+    )
+
+
 @pytest.mark.parametrize(
-    "scores",
+    "meta",
     [
-        {"score_chosen": 1, "score_rejected": 2}, {"chosen_score": 1.5, "rejected_score": "2"},
-        {"chosen-rating": 3, "rejected-rating": 5}, {"reward_chosen": -2, "reward_rejected": 0},
-        {"margin": -3}, {"score_diff": "-0.5"},
+        {"chosen_helpfulness_score": 4, "rejected_helpfulness_score": 2,
+         "chosen_verbosity_score": 1, "rejected_verbosity_score": 3},
+        {"chosen_scores": {"verbosity": 1}, "rejected_scores": {"verbosity": 3}},
+        {"chosen_rank_score": 2, "rejected_rank_score": 1}, {"chosen_length": 1, "rejected_length": 2},
+        {"score_chosen": None, "score_rejected": 3}, {"score_chosen": 1}, {"rank": 2}, {"score": 10**400},
+        {"label": "rejected-by-moderation"}, {"preference": ""}, {"choice": "A"}, {"status": "rejected"},
     ],
 )  # fmt: skip
-def test_scores_that_say_the_opposite_are_told(tmp_path, scores):
-    assert Flag.SCORES_SWAPPED in flags(tmp_path, **scores)[0]
-    turned = {name: -float(value) for name, value in scores.items()}
-    assert Flag.SCORES_SWAPPED not in flags(tmp_path, **turned)[0]
+def test_what_is_ambiguous_is_no_contradiction(meta):
+    assert said_flags(meta) == Flag(0)
+
+
+@pytest.mark.parametrize("name", ["preference", "winner", "better", "preferred", "choice"])
+def test_a_column_that_names_the_rejected_side_is_told(name):
+    assert said_flags({name: " Rejected"}) == Flag.SCORES_SWAPPED
+    assert said_flags({name: "chosen"}) == Flag(0)
+    assert said_flags({name: "tie"}) == Flag.TIED
+    assert said_flags({name: "model"}, ("human", "model")) == Flag.SCORES_SWAPPED
+    assert said_flags({name: "chosen"}, ("rejected", "chosen")) == Flag.SCORES_SWAPPED
+    assert said_flags({name: "rejected"}, ("rejected", "chosen")) == Flag(0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "codes"),
+    [
+        ([{"label": "chosen"}, {"label": "rejected"}], {"PB355": 20}),
+        ([{"label": "approved"}, {"label": "rejected"}], {}),
+        ([{"label": "rejected"}], {}),
+        ([{"chosen_rank": 2, "rejected_rank": 1}], {"PB355": 40}),
+        ([{"score_chosen": 4, "score_rejected": 4}], {"PB336": 40}),
+        ([{"winner": "tie"}, {"winner": "chosen"}], {"PB336": 20}),
+        ([{"score_chosen": 4, "score_rejected": 4}] + [{"score_chosen": 4, "score_rejected": 2}] * 19, {}),
+        ([{"score_chosen": 4, "score_rejected": 2}], {}),
+    ],
+)
+def test_columns_of_a_whole_file(tmp_path, columns, codes):
+    rows = [
+        {"prompt": f"What is {i}?", "chosen": f"It is {i}.", "rejected": f"It is {i + 1}."} for i in range(40)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row | columns[i % len(columns)]) + "\n" for i, row in enumerate(rows)))
+    found = {f.code: len(f.lines) for f in check_data(DataRequest(path)).findings}
+    assert {code: n for code, n in found.items() if code in ("PB336", "PB355")} == codes
 
 
 @pytest.mark.parametrize("value", ["None", "nan", " null ", "<NA>"])

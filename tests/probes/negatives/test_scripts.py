@@ -73,6 +73,11 @@ def test_a_template_is_found_in_every_script(pool, joined, frame):
     assert len(phrase.rows) == 60 and phrase.text in frame
 
 
+def test_of_signs_that_are_equally_frequent_the_same_is_told_in_every_run():
+    (sign,) = [t for t in find_marks(["{[(<a>)]}", "{[(<b>)]}"], ["c", "d"]) if t.where == "sign"]
+    assert sign.text == "("  # the first by code point; by a set it was any of them
+
+
 def test_what_stands_in_one_response_is_no_mark_of_a_side():
     found = find_marks(["The capital of France is Paris!", "Ten."], ["I believe so.", "No."])
     assert found == []

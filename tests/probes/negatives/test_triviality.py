@@ -97,6 +97,37 @@ def test_a_frame_around_the_chosen_text_is_quoted():
     assert any("Nobody can say" in text for text in measured.details["giveaways"])
 
 
+@pytest.mark.parametrize(
+    ("shared", "tail", "code"),
+    [(n, 0, "PB213") for n in (5, 12, 24)]
+    + [(n, 40, "PB211") for n in (5, 12, 24)]
+    + [(5, 3, "PB211"), (12, 3, "PB211"), (60, 3, "PB213")],
+)
+def test_a_response_that_goes_on_by_itself_is_no_frame(shared, tail, code):
+    """Sides that share some words in a row are no frame, however alike they open: the rest is their own."""
+    rng = random.Random(5)
+    words = [*NOUNS, *VERBS]
+
+    def own(n):
+        return " ".join(rng.choices(words, k=n))
+
+    pairs = [
+        (str(i), f"Great question, my friend! {(same := own(shared))} {own(tail)}.", f"{same} {own(30)}.")
+        for i in range(40)
+    ]
+    codes = judged(pairs_of(pairs), permutations=0)[1]
+    assert {"PB211", "PB213"} & set(codes) == {code}
+
+
+def test_a_frame_around_a_text_longer_than_what_is_aligned_is_one():
+    rng = random.Random(6)
+    texts = [" ".join(rng.choices(NOUNS, k=900)) for _ in range(20)]
+    framed = [f"Nobody can say whether {text} is so, as far as I know." for text in texts]
+    (frame,) = [t for t in find_templates(framed, texts) if t.where == "frame"]
+    assert len(frame.rows) == 20
+    assert frame.text == "Nobody can say whether ⟨copied⟩ is so, as far as I know."
+
+
 def test_openings_and_endings_are_counted_exactly():
     """7 of 10 rejected open alike; 6 of 10 chosen end alike, but so do 6 of 10 rejected: no giveaway."""
     rng = random.Random(1)
