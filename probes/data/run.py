@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,12 +65,9 @@ def _templates(pairs: Sequence[Pair]) -> list[Finding]:
     """What one side alone has, on a sample: white space at an end (PB203), templates and marks of form
     (PB211–PB216)."""
     from ..negatives.pattern_findings import check_templates, templates_of
-    from ..negatives.triviality import check_white_space
 
     full = [pair for pair in pairs if text_of(pair.chosen).strip() and text_of(pair.rejected).strip()]
-    spaced = check_white_space(full)
-    found = [replace(spaced, remedy="Strip both sides in the file.")] if spaced else []
-    return [*found, *check_templates(templates_of(full, ("chosen", "rejected")), full, 0.05)]
+    return list(check_templates(templates_of(full, ("chosen", "rejected")), full, 0.05))
 
 
 def _encoder(request: DataRequest) -> Callable[[Iterable[Pair]], Encoder] | None:
