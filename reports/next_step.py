@@ -94,8 +94,9 @@ def _bias(run: Run) -> str | None:
 def _data(run: Run) -> str | None:
     errors = [f.code for f in run.findings if f.severity == "error"]
     if not errors:
-        few = (run.inputs.get("pairs") or {}).get("n") or 0
-        if few < LEAST_TO_JUDGE:
+        told = (f.estimate.value for f in run.findings if f.code == "PB327" and f.estimate)
+        independent = next(told, None)
+        if independent is not None and independent < LEAST_TO_JUDGE:
             return "probe explain PB327"
         if found := mostly_misread(run):
             return f"probe explain {found.code}"

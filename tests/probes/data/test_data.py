@@ -358,7 +358,7 @@ def shared(name: str) -> Path:
 
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("side", ["chosen", "rejected"])
-@pytest.mark.parametrize(("form", "place"), [("{}\n", "ends"), ("{}  ", "ends"), (" {}", "begins")])
+@pytest.mark.parametrize(("form", "place"), [("{}\n", "end"), ("{}  ", "end"), (" {}", "begin")])
 def test_white_space_on_one_side_is_told(
     tmp_path: Path, form: str, place: str, side: str, chat: bool
 ) -> None:
@@ -375,8 +375,9 @@ def test_white_space_on_one_side_is_told(
         return {f.code: f for f in check_data(DataRequest(path, templates=True)).findings}
 
     found = told(side)["PB203"]
-    assert found.message == f"only the {side} side {place} with white space in 60 of 60 pairs"
-    assert "--strip" not in found.remedy  # an option of another command
+    other = next(name for name in SIDES if name != side)
+    assert found.message == f"all 60 {side} responses {place} with white space ({other}: none)"
+    assert "`probe negatives --strip`" in found.remedy  # an option of another command
     assert "PB203" not in told(*SIDES)
 
 

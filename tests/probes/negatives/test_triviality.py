@@ -183,7 +183,7 @@ def test_a_template_of_one_group_stands_beside_one_of_the_whole_set():
 def test_white_space_is_found_as_what_it_is():
     pairs = [Pair(p.id, p.prompt, " " + p.chosen, p.rejected, line=p.line) for p in plain_pairs()]
     measured, codes = judged(pairs)
-    assert codes["PB203"].message == "only the chosen side begins with white space in 60 of 60 pairs"
+    assert codes["PB203"].message == "all 60 chosen responses begin with white space (rejected: none)"
     assert measured.details["giveaways"][0].startswith("100% of chosen start with white space")
 
 
