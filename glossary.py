@@ -186,7 +186,8 @@ TERMS: dict[str, str] = {
     "the chosen kind, by a classifier that was fitted on the training pairs.",
     "trial chosen change": "Change of the chosen responses' log-probability per token in the trial, on "
     "unseen pairs.",
-    "ranking change": "Change of the share of unseen pairs whose chosen response is likelier per token.",
+    "ranking change": "Change of the share of unseen pairs whose chosen response is likelier per token; "
+    "a trial counts its end.",
     "forecast accuracy": "Forecast of the held-out accuracy after the full training.",
     "forecast accuracy clean": "The forecast accuracy on rightly labelled pairs, with the estimated label "
     "noise taken out.",
@@ -203,7 +204,8 @@ TERMS: dict[str, str] = {
     "chosen change": "Change of the log-probability per token of held-out chosen responses from the "
     "reference.",
     "margin up": "Share of unseen pairs whose margin the trial raises.",
-    "ranked right": "Change of the share of unseen pairs whose chosen response is likelier per token.",
+    "ranked right": "Change of the share of unseen pairs whose chosen response, its end counted, is "
+    "likelier per token.",
     "up": "Unseen prompts whose samples moved towards the chosen side.",
     "down": "Unseen prompts whose samples moved towards the rejected side.",
     "same": "Unseen prompts whose samples are the same as before, token for token.",

@@ -79,7 +79,7 @@ def transformers_batches(loaded: Any, pairs: Sequence[Any], batch: int) -> list[
         table = torch.log_softmax(loaded.model(input_ids=ids, attention_mask=mask).logits[:, :-1].float(), -1)
         picked = table.gather(-1, ids[:, 1:, None])[..., 0]
         for i, row, values in zip(order[at : at + 2 * batch], rows, picked, strict=True):
-            sums[i] = float(values[row.start - 1 : len(row.ids) - 1 - row.has_end].sum())
+            sums[i] = float(values[row.start - 1 : len(row.ids) - 1 - row.ends].sum())
     return sums
 
 

@@ -51,4 +51,4 @@ class AnswerReader:
 
 def has_words(side: EncodedSide) -> bool:
     """Whether a token of the answer itself is scored."""
-    return len(side.ids) - side.has_end > side.start
+    return len(side.ids) - side.ends > side.start

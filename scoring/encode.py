@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import ProbeError
 from ..pairs.record import Content, Pair, is_chat, text_of
 from .changes import text_changes
-from .ending import end_of_turn, trained_texts
+from .ending import closing_tokens, end_of_turn, trained_texts
 from .flags import FLAGS, joined_pair, shared_prefix
 from .scores import EncodedPair, EncodedSide
 from .templates import (
@@ -140,11 +140,11 @@ class Encoder:
     ) -> tuple[EncodedSide, set[str]]:
         ids, offsets = tokens
         stop = end_of_turn(self.tokenizer, ids, start)
-        has_end = stop is not None
-        body, last = ids if self.whole else ids[:stop], (len(ids) if stop is None else stop) - has_end
+        ends = 0 if stop is None else closing_tokens(self.tokenizer, ids, start, stop)
+        body, last = ids if self.whole else ids[:stop], (len(ids) if stop is None else stop) - ends
         written = self.written(text, ids, offsets, start, last)
         flags = {change.flag for change in text_changes(written, turns)}
-        apart = has_end and not self.whole
+        apart = 0 if self.whole else ends
         return self._cut(body, start, len(written.encode("utf-8", "surrogatepass")), apart, flags)
 
     def written(
@@ -175,7 +175,7 @@ class Encoder:
         """TRL's rule for text rows: the end token's text behind each side, then the rule of chats."""
         prompt, *made = trained_texts(self.tokenizer, sides[0].before, [side.text for side in sides])
         start = min(shared_prefix(prompt, ids) for ids in made)
-        cut = [self._cut(ids, start, side.bytes, False, set()) for ids, side in zip(made, sides, strict=True)]
+        cut = [self._cut(ids, start, side.bytes, 0, set()) for ids, side in zip(made, sides, strict=True)]
         return joined_pair(pair, *cut)
 
     def tokenise(self, texts: list[str]) -> list[Tokens]:
@@ -199,24 +199,24 @@ class Encoder:
         body = [*ids[:stop], *end]
         lead = self._lead(side, body)
         start, body = start + len(lead), [*lead, *body]
-        return self._cut(body, start, side.bytes, bool(end), flags)
+        return self._cut(body, start, side.bytes, len(end), flags)
 
     def _cut(
-        self, body: Sequence[int], start: int, size: int, end: bool, flags: set[str]
+        self, body: Sequence[int], start: int, size: int, ends: int, flags: set[str]
     ) -> tuple[EncodedSide, set[str]]:
         """The side cut at the maximal length as TRL's `keep_start` does."""
         if start == 0:
             start = 1
             flags = flags | {"first_token_unscored"}
-        n = len(body) - end
+        n = len(body) - ends
         if self.max_length is not None and len(body) > self.max_length:
             flags = flags | ({"truncated"} if n > self.max_length else set())
-            body, end = body[: self.max_length], False
+            body, ends = body[: self.max_length], max(self.max_length - n, 0)
             if start >= self.max_length:
                 flags = flags | {"prompt_fills"}
-        if len(body) - end <= start:
+        if len(body) - ends <= start:
             flags = flags | {"nothing_left"}
-        return EncodedSide(tuple(body), start, size, end), flags
+        return EncodedSide(tuple(body), start, size, ends), flags
 
     def _boundary(
         self, side: SideText, ids: list[int], offsets: list[tuple[int, int]] | None

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
-from .templates import special_ids
+from .templates import closing_ids, special_ids
 
 
 @lru_cache(maxsize=4096)
@@ -25,6 +25,20 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start: i
     while last >= start and is_blank(tokenizer, ids[last]):
         last -= 1
     return last + 1 if last >= start and ids[last] in special_ids(tokenizer) else None
+
+
+def closing_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start: int, stop: int) -> int:
+    """How many of the tokens before `stop` close the response: its last one, and special ones before it.
+
+    Some templates write two (Phi-3 `<|end|>`, a line break and `<|endoftext|>`; Cohere). Added tokens that
+    are not special, such as `</tool_call>`, are words of the response.
+    """
+    special = closing_ids(tokenizer)
+    first = at = stop - 1
+    while at > start and (is_blank(tokenizer, ids[at - 1]) or ids[at - 1] in special):
+        at -= 1
+        first = first if is_blank(tokenizer, ids[at]) else at
+    return stop - first
 
 
 def trained_texts(tokenizer: PreTrainedTokenizerBase, before: str, texts: Sequence[str]) -> list[list[int]]:

@@ -34,4 +34,4 @@ def answered_side(loaded: LoadedModel, context: Sequence[int], answer: SampledId
     """Context and answer as one sequence; `end` closes an answer that the model ended itself."""
     ids = (*context, *answer.ids, *((end,) if answer.ended else ()))
     text = str(loaded.tokenizer.decode(answer.ids, skip_special_tokens=True))
-    return EncodedSide(ids, len(context), len(text.encode()), answer.ended)
+    return EncodedSide(ids, len(context), len(text.encode()), int(answer.ended))

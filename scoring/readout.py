@@ -33,7 +33,7 @@ class Readout:
     `pooled` [layers · 2, hidden]: the mean over the response's tokens and the state at its last one, layer by
     layer. `summed` [hidden]: Σ of the final states from which each scored token is predicted, the end token
     among them. `logps`, `entropies` (nats) and `top` (the token is the model's first choice) are [scored
-    tokens], the end token last when `has_end`.
+    tokens], those that close the response last: `ends` of them.
     """
 
     pooled: LogProbs
@@ -41,12 +41,12 @@ class Readout:
     logps: LogProbs
     entropies: LogProbs
     top: npt.NDArray[np.bool_]
-    has_end: bool
+    ends: int
 
     @property
     def mean_logps(self) -> float:
         """Nats per token without the end token, as in `SideScore`; of the end token where it stands alone."""
-        body = self.logps[:-1] if self.has_end and len(self.logps) > 1 else self.logps
+        body = self.logps[: len(self.logps) - self.ends] if len(self.logps) > self.ends else self.logps
         return float(body.mean(dtype=np.float64))
 
     @property
@@ -155,7 +155,7 @@ def _read(
     made, summed, logps, entropies, top = _arrays(parts)
     if not np.isfinite(logps).all():
         raise CannotMeasure(f"The model gives log-probs that are {NOT_FINITE}")
-    return Readout(made, summed, logps, entropies, top > 0, side.has_end)
+    return Readout(made, summed, logps, entropies, top > 0, side.ends)
 
 
 def _tokens(

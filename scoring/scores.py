@@ -15,14 +15,19 @@ class EncodedSide:
     """One full sequence: context and response, as token ids.
 
     `ids[start:]` are scored, each given everything before it; `start >= 1` because a first token has nothing
-    to be predicted from. The last id is the end token when `has_end`. `bytes` counts the UTF-8 bytes of the
-    response's text.
+    to be predicted from. The last `ends` ids close the response: an end token, of some templates two; 0 where
+    it was cut. `bytes` counts the UTF-8 bytes of the response's text.
     """
 
     ids: tuple[int, ...]
     start: int
     bytes: int
-    has_end: bool = False
+    ends: int = 0
+
+    @property
+    def has_end(self) -> bool:
+        """Whether anything closes the response."""
+        return self.ends > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class EncodedPair:
 
 @dataclass(frozen=True, slots=True)
 class SideScore:
-    """Per-token log-probs (nats, float32) of one response, the end token's kept apart.
+    """Per-token log-probs (nats, float32) of one response; the sum of what closes it is kept apart.
 
     `totals` (logps, tokens) stands in for `token_logps` where those were dropped to save memory.
     """

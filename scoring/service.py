@@ -241,6 +241,7 @@ def open_store(loaded: LoadedModel, path: Path = STORE) -> Store:
 
 
 def side_score(side: EncodedSide, logps: LogProbs) -> SideScore:
-    """Log-probs of all scored tokens as a score, the end token's kept apart."""
-    body, end = (logps[:-1], float(logps[-1])) if side.has_end else (logps, None)
-    return SideScore(body, side.bytes, end)
+    """Log-probs of all scored tokens as a score, what closes the response kept apart."""
+    stop = len(logps) - side.ends
+    end = float(logps[stop:].sum(dtype=np.float64)) if side.ends else None
+    return SideScore(logps[:stop], side.bytes, end)

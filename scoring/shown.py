@@ -89,7 +89,7 @@ def shown_row(encoder: Encoder, pair: Pair) -> dict[str, Any]:
 
 def ids_of(line: int, sides: dict[str, EncodedSide], flags: Iterable[str]) -> dict[str, Any]:
     """A pair as `--format json` has it: context, scored ids, and the end token apart."""
-    stops = {name: len(side.ids) - side.has_end for name, side in sides.items()}
+    stops = {name: len(side.ids) - side.ends for name, side in sides.items()}
     return {
         "line": line,
         "context": {name: list(side.ids[: side.start]) for name, side in sides.items()},
@@ -102,7 +102,7 @@ def ids_of(line: int, sides: dict[str, EncodedSide], flags: Iterable[str]) -> di
 def _side(tokenizer: PreTrainedTokenizerBase, side: EncodedSide) -> dict[str, Any]:
     """Each token as `[text, whether it is special]`: those of the context, those scored, the end token."""
     pieces = pieces_of(tokenizer, side.ids)
-    stop = len(pieces) - side.has_end
+    stop = len(pieces) - side.ends
     return {
         "context": pieces[: side.start],
         "tokens": pieces[side.start : stop],

@@ -86,6 +86,12 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
 
 
 @lru_cache(maxsize=8)
+def closing_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The ids of added tokens that are special: `<|im_end|>` is one, `</tool_call>` is none."""
+    return frozenset(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)
+
+
+@lru_cache(maxsize=8)
 def special_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The tokenizer's special tokens as text, those of one or two characters left out."""
     return [text for text in getattr(tokenizer, "all_special_tokens", []) if len(text) > 2]

@@ -84,7 +84,7 @@ def closing_token(session: Session, codes: Sequence[EncodedPair]) -> int:
     end token. −1 for a model without any, whose answers never end.
     """
     ends, own = end_ids(session.loaded), session.loaded.tokenizer.eos_token_id
-    theirs = [side.ids[-1] for side in both(codes) if side.has_end and side.ids[-1] in ends]
+    theirs = [side.ids[-1] for side in both(codes) if side.ends and side.ids[-1] in ends]
     return next(iter(theirs), min(ends, default=-1) if own is None else own)
 
 

@@ -52,7 +52,7 @@ def _gap(
     scorer: Scorer, sides: Sequence[EncodedSide], answers: Sequence[UnpairedAnswer], options: UnpairedOptions
 ) -> Estimate:
     scored = scorer.side_logps(sides, [answer.line for answer in answers])
-    words = [logps[:-1] if side.has_end else logps for side, logps in zip(sides, scored, strict=True)]
+    words = [logps[: len(logps) - side.ends] for side, logps in zip(sides, scored, strict=True)]
     return group_difference(
         [float(logps.mean()) for logps in words],
         [answer.wanted for answer in answers],

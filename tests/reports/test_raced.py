@@ -34,13 +34,9 @@ def test_a_judge_that_is_not_heard_is_said_to_be(more, said):
 @pytest.mark.parametrize(
     ("ahead", "judged", "said"),
     [
-        (
-            "sft+dpo",
-            False,
-            "and, by the method ahead in the race, changes the share ranked right by +100 perc",
-        ),
-        ("sft+dpo", True, "and changes the share ranked right by +38 [+19, +59] percentage points"),
-        ("", False, "and changes the share ranked right by +38 [+19, +59] percentage points"),
+        ("sft+dpo", False, "and, by the method ahead in the race, changes {what} by +100 perc"),
+        ("sft+dpo", True, "and changes {what} by +38 [+19, +59] percentage points"),
+        ("", False, "and changes {what} by +38 [+19, +59] percentage points"),
     ],
 )
 def test_the_ranking_that_is_told_is_that_which_decided(ahead, judged, said):
@@ -56,7 +52,8 @@ def test_the_ranking_that_is_told_is_that_which_decided(ahead, judged, said):
     )
     race = [{**ROW, "method": m, "won": m == ahead, "judged": judged} for m in ("dpo", "sft+dpo")]
     run = Run("trial", "2026-11-28T10:00:00Z", estimates=estimates, details={"race": race})
-    assert said in would_learn(run)
+    what = "the share ranked right, the ends of responses counted,"
+    assert said.format(what=what) in would_learn(run)
 
 
 @pytest.mark.parametrize(("row", "said"), [(ROW, "of which only 3 of 35 would count as moves up"), ({}, "")])

@@ -1,11 +1,16 @@
 """The boundary between prompt and response, special tokens and truncation: the pitfalls, one by one."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.implicit import says_rendered
 from probe.pairs.record import Pair
 from probe.scoring.encode import lead_of, make_encoder
+from probe.scoring.scores import EncodedSide
+from probe.scoring.service import side_score
 
 
 def pair(prompt, chosen, rejected=" no", **meta):
@@ -19,7 +24,7 @@ def encoded(tokenizer, prompt, chosen, rejected=" no", template="raw", max_lengt
 
 def words(tokenizer, side):
     """The text of the scored tokens, end token aside."""
-    return tokenizer.decode(side.ids[side.start : len(side.ids) - side.has_end], skip_special_tokens=False)
+    return tokenizer.decode(side.ids[side.start : len(side.ids) - side.ends], skip_special_tokens=False)
 
 
 def test_scored_tokens_spell_the_response(any_tokenizer):
@@ -40,7 +45,7 @@ def test_a_boundary_merge_is_counted_and_flagged(make_tokenizer):
     codes = encoded(tokenizer, "The ans", "wer is", " is")
     assert "merged" in codes.flags
     assert "answer" in words(tokenizer, codes.chosen)
-    assert len(codes.chosen.ids) - codes.chosen.has_end > codes.chosen.start
+    assert len(codes.chosen.ids) - codes.chosen.ends > codes.chosen.start
 
 
 def test_a_prompt_that_ends_in_a_space_still_scores_the_response(any_tokenizer):
@@ -69,7 +74,7 @@ def test_an_empty_prompt_scores_from_bos_or_one_token_less(make_tokenizer):
     bare = make_tokenizer("bpe", bos_token=None)
     codes = encoded(bare, None, "The answer is", "The answer")
     whole = bare("The answer is", add_special_tokens=False)["input_ids"]
-    assert len(codes.chosen.ids) - codes.chosen.start - codes.chosen.has_end == len(whole) - 1
+    assert len(codes.chosen.ids) - codes.chosen.start - codes.chosen.ends == len(whole) - 1
     assert codes.flags == ("first_token_unscored",)
 
 
@@ -97,7 +102,7 @@ def test_truncation_is_counted_per_side_and_excludes_what_is_left_empty(make_tok
     codes = encoded(tokenizer, "Why?", long, " no", max_length=20)
     assert codes.flags == ("truncated_chosen",)
     assert len(codes.chosen.ids) == 20
-    assert not codes.chosen.has_end
+    assert not codes.chosen.ends
     assert encoded(tokenizer, "Why?", long, long + " no", max_length=20).flags == (
         "truncated_chosen",
         "truncated_rejected",
@@ -112,7 +117,7 @@ def test_a_limit_that_only_the_end_token_passes_cuts_no_response(make_tokenizer)
     codes = encoded(tokenizer, "Why?", " people eat", " eat", max_length=len(full.chosen.ids) - 1)
     assert codes.flags == ()
     assert codes.chosen.ids == full.chosen.ids[:-1]
-    assert not codes.chosen.has_end
+    assert not codes.chosen.ends
 
 
 def test_an_empty_side_is_nothing_left(any_tokenizer):
@@ -125,7 +130,7 @@ def test_chat_scores_the_answer_and_keeps_the_end_of_turn_apart(make_tokenizer):
     codes = encoded(tokenizer, "Why?", "The answer", "no", template="chat")
     assert words(tokenizer, codes.chosen) == "The answer"
     assert tokenizer.convert_ids_to_tokens(codes.chosen.ids[-1]) == "<|end|>"
-    assert codes.chosen.has_end
+    assert codes.chosen.ends
     messages = Pair(
         "1",
         ({"role": "user", "content": "Why?"},),
@@ -341,7 +346,7 @@ def test_a_length_keeps_the_start_and_says_what_it_cut(make_tokenizer, length, s
     """Five tokens and an end token: at 5 the end token alone is cut, at `start` nothing is left to score."""
     encoder = make_encoder(make_tokenizer("bpe"), [pair("a", "b")], "raw", length)
     side, found = encoder._cut([1, 2, 3, 4, 5, 0], start, 9, True, set())
-    assert side.ids == (1, 2, 3, 4, 5, 0)[:length] and side.has_end is (length >= 6)
+    assert side.ids == (1, 2, 3, 4, 5, 0)[:length] and side.ends == (length >= 6)
     assert found == flags
 
 
@@ -362,3 +367,42 @@ def test_answers_are_generated_from_the_prompt_as_it_is_scored(make_tokenizer):
     codes = encoder.many([chat, text])
     for ids, code in zip(encoder.contexts([chat, text]), codes, strict=True):
         assert ids == code.chosen.ids[: code.chosen.start]
+
+
+TWO_ENDS = (
+    "{% for m in messages %}<|turn|>{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|turn|>{% else %}{{ eos_token }}{% endif %}"
+)
+
+
+@pytest.fixture
+def two_ends(make_tokenizer):
+    """A tokenizer whose template ends a turn as Phi-3's does: its mark, a line break, the end of the text."""
+    tokenizer = make_tokenizer("bpe", chat=True)
+    tokenizer.chat_template = TWO_ENDS
+    tokenizer.add_tokens(["</tool_call>"])
+    return tokenizer
+
+
+@pytest.mark.parametrize("answer", ["The answer", "", "a </tool_call>"])
+def test_all_that_closes_a_response_is_kept_apart(two_ends, answer):
+    """The first of two end tokens counted as a word of the response."""
+    codes = encoded(two_ends, "Why?", answer, "no", template="chat").chosen
+    assert words(two_ends, codes) == answer
+    closing = two_ends.convert_ids_to_tokens(codes.ids[len(codes.ids) - codes.ends :])
+    assert (closing[0], closing[-1], codes.ends) == ("<|end|>", two_ends.eos_token, len(closing))
+
+
+def test_a_length_that_cuts_between_two_end_tokens_keeps_the_first_apart(two_ends):
+    pairs = [pair("Why?", "The answer")]
+    whole = make_encoder(two_ends, pairs, "chat")(pairs[0]).chosen
+    cut = make_encoder(two_ends, pairs, "chat", len(whole.ids) - 1)(pairs[0]).chosen
+    assert (cut.ids, cut.ends) == (whole.ids[:-1], whole.ends - 1)
+    assert words(two_ends, cut) == words(two_ends, whole) == "The answer"
+
+
+def test_the_log_probs_of_all_that_closes_are_one_sum():
+    side = EncodedSide((1, 2, 3, 4, 5), 2, 3, ends=2)
+    score = side_score(side, np.array([-1.0, -2.0, -4.0], np.float32))
+    assert (score.token_logps.tolist(), score.end_logp) == ([-1.0], -6.0)
+    assert side_score(replace(side, ends=0), np.array([-1.0], np.float32)).end_logp is None

@@ -276,7 +276,7 @@ def test_a_long_shared_beginning_is_computed_once():
 
 @torch.no_grad()
 def test_plain_and_packed_name_the_same_tokens(tiny):
-    side = EncodedSide((9, 8, 7, 6, 2), 2, 3, has_end=True)
+    side = EncodedSide((9, 8, 7, 6, 2), 2, 3, ends=1)
     (packed,) = token_logps(tiny, [side])
     torch.testing.assert_close(packed, plain_logps(tiny, side), atol=1e-5, rtol=0)
 

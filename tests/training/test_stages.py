@@ -228,4 +228,4 @@ def test_bad_texts_are_told(tmp_path, content):
 def test_texts_are_encoded_whole(tokenizer, pairs, tmp_path):
     (tmp_path / "a.txt").write_text("one two three\n\nfour five")
     sides = encoded_texts(read_texts(tmp_path / "a.txt"), make_encoder(tokenizer, pairs, "raw"))
-    assert [len(side.ids) - side.start - side.has_end for side in sides] == [3, 2]
+    assert [len(side.ids) - side.start - side.ends for side in sides] == [3, 2]

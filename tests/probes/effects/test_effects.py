@@ -160,7 +160,7 @@ def test_w_is_what_one_sequence_at_a_time_gives_in_float64(session):
     def total(side):
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([side.ids])).logits[0].double()
-        table, stop = torch.log_softmax(logits, -1), len(side.ids) - side.has_end
+        table, stop = torch.log_softmax(logits, -1), len(side.ids) - side.ends
         return sum(table[i - 1, side.ids[i]].item() for i in range(side.start, stop)), stop - side.start
 
     for pair, changed, w in zip(pairs, under, found, strict=True):

@@ -189,7 +189,7 @@ def test_an_answer_is_closed_by_the_token_that_ended_it(tiny, make_tokenizer, lo
     loaded = load(tiny, make_tokenizer("bpe", bos=True))
     tokenizer = loaded.tokenizer
     side = answered_side(loaded, (1, 50), SampledIds((60, 70), True), 2)
-    assert side.ids == (1, 50, 60, 70, 2) and (side.start, side.has_end) == (2, True)
+    assert side.ids == (1, 50, 60, 70, 2) and (side.start, side.ends) == (2, 1)
     assert side.bytes == len(tokenizer.decode([60, 70], skip_special_tokens=True).encode())
     assert answered_side(loaded, (1, 50), SampledIds((60,), False), 2).ids == (1, 50, 60)
     codes = [EncodedPair("a", EncodedSide((1, 50, 7), 1, 1, True), EncodedSide((1, 50), 1, 1))]
