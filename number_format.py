@@ -9,6 +9,7 @@ from typing import Any
 from .records import Estimate
 
 NONE = "–"
+NAMES_SHOWN = 5  # of a list of names in a sentence
 
 
 def number(value: float | None, units: str = "") -> str:
@@ -95,3 +96,9 @@ def spans(numbers: Sequence[int], limit: int) -> str:
     shown = [f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs[:limit]]
     more = sum(len(run) for run in runs[limit:])
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more

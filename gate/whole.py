@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
+from ..number_format import some
 from ..pairs.formats import fingerprint
 from ..pairs.unpaired import refuse_for_answers
 from ..probes.gated import GateRequest
@@ -66,8 +67,6 @@ def check_named_groups(source: Source, groups: Iterable[str]) -> None:
         return
     found = {pair.group for pair in source.pairs() if pair.group is not None}
     if missing := sorted(named - found):
-        from ..probes.bias.wording import some
-
         told = f"its groups are {some(sorted(found))}" if found else "none of its pairs names a group"
         raise ProbeError(
             f"[gate.groups.{missing[0]}]: {source.path} has no pair of this group; {told}. "

@@ -187,7 +187,7 @@ PLANS: Mapping[str, tuple[tuple[Sentence, ...], ...]] = {
         (would_learn, sentences.told_apart),
     ),
     "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),
-    "effects": ((taught_sentence,), (differ_sentence,)),
+    "effects": ((sentences.read_amiss,), (taught_sentence,), (differ_sentence,)),
     "compare": ((_promoted,), (_compared,), (sentences.faults, sentences.weighty)),
     "report": ((gaps_told,), (differences_told,)),
     "autopsy": ((_diagnosed,), (_part("evidence"),), (_part("next"),)),

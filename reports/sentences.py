@@ -211,7 +211,7 @@ def read_amiss(run: Run) -> str:
     found = mostly_misread(run)
     if found is None:
         return ""
-    told = f"{found.message}; every number here is of the pairs so read"
+    told = f"{found.message}; all numbers here are of the pairs as they were read"
     return _advised(dataclasses.replace(found, message=told), run)
 
 

@@ -43,7 +43,7 @@ def _reranks(run: Run) -> str:
         return f" and{by} leaves the share ranked right as it was"
     ends = "" if moved.low is None else f" [{number(moved.low, 'points')}, {number(moved.high, 'points')}]"
     points = f"{number(moved.value, 'points')}{ends} percentage points"
-    return f" and{by} changes the share ranked right, the ends of responses counted, by {points}"
+    return f" and{by} changes the share ranked right (ends of responses counted) by {points}"
 
 
 def _sinks(run: Run) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..pairs.misread import AMISS, MISREAD_CODES, unread_prompt_names
+from ..pairs.misread import AMISS, unread_prompt_names
 from ..pairs.record import Pair
 from ..records import Finding, Severity
 
@@ -163,7 +163,7 @@ def once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(f for f in every if most.get(f.code, f) is f)
 
 
-_CODES = MISREAD_CODES.union(told.code for told in FLAG_WORDINGS.values())
+_CODES = frozenset(told.code for told in FLAG_WORDINGS.values())
 
 
 def encoded_finding(flag: str, lines: Sequence[int], n: int, example: str) -> Finding:

@@ -131,6 +131,8 @@ def train_run(
     # The processes of a run start in different seconds: the first one's place is everyone's.
     directory = exchange(directory, cpu=session.loaded.device.type == "cpu")[0]
     claimed = claim(directory, source.path, recipes, options.loop, resume_identity(session, options))
+    if not rank():
+        write_held_out(source.path, directory, {item.line for item in held_out})
     plain = session.scorer.proof is not None and session.scorer.proof.plain
     watch = _watch(session, options, held_out, plain)
     trained = train_stages(
@@ -140,8 +142,6 @@ def train_run(
         fingerprint=claimed,
     )  # fmt: skip
     before, after = _held_out_scores(session, trained, pairs, scores, held_out)
-    if not rank():
-        write_held_out(source.path, directory, {item.line for item in held_out})
     changed = before_after_rows(before, after, [item.prompt for item in held_out], options.alpha)
     estimates = tuple(_estimates(changed, len(after)))
     moved = watch.after(trained.loaded, train_items, options.alpha) if watch else None

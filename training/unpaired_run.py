@@ -24,6 +24,7 @@ from ..scoring.source import Source
 from ..stats.mean_change import before_after_row, mean_changes
 from ..stats.two_groups import group_difference
 from .checks import check_device, check_options
+from .held_out import write_held_out
 from .methods import stages_of
 from .plan import Material
 from .recipes import Recipe
@@ -75,6 +76,8 @@ def train_unpaired(
     claimed = claim(
         place, path, recipes, options.loop, _fingerprint(options, reader, source, facts["sha256"])
     )
+    if not rank():
+        write_held_out(path, place, {item.line for item in held_out})
     trained = train_stages(
         reader.loaded, recipes, Material(items, held_out, replay, watch), options.loop, place,
         plain=proof is not None and proof.plain, checkpointing=options.checkpointing,

@@ -25,12 +25,19 @@ class TestSplit:
     told: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    prompt: str
+    line: int
+
+
 def test_split(run: Run, pairs: Iterable[Pair], tool: str) -> TestSplit:
     """A test split by prompt: the pairs that the run held out, else a small share drawn by its seed."""
-    from ...training.data import split_by_prompt
-    from ...training.held_out import drawable
+    from ...training.data import prompt_key, split_by_prompt
 
-    items = drawable(run, pairs)
+    scores = run.inputs.get("scores") or {}
+    excluded = {row["line"] for row in scores.get("excluded") or ()}
+    items = [_Drawn(prompt_key(pair), pair.line) for pair in pairs if pair.line not in excluded]
     if (prompts := len({item.prompt for item in items})) < 2:
         return TestSplit(frozenset(), f"{tool} reads a test split: {COPIED}.")
     own = run.config.get("held_out") if run.command == "train" else None

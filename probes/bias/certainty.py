@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...number_format import count, interval, number, p_text
+from ...number_format import count, interval, number, p_text, some
 from ...records import Finding
 from .verdict import disagreeing, leaning
-from .wording import GroupWording, some
+from .wording import GroupWording
 
 
 def undetermined(told: GroupWording) -> Iterator[Finding]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ...number_format import count
+from ...number_format import count, some
 from ...records import BiasRow, Estimate, Finding
 from ...scoring.scores import PairScore
 from . import certainty
 from .evidence import BiasSettings, GroupEvidence
-from .wording import EXAMPLES_SHOWN, GroupWording, some, value_with_unit
+from .wording import EXAMPLES_SHOWN, GroupWording, value_with_unit
 
 
 def bias_findings(

@@ -56,9 +56,3 @@ def value_with_unit(estimate: Estimate) -> str:
     bounds = interval(estimate.low, estimate.high, estimate.units)
     shown = "(no interval)" if bounds == NONE else bounds
     return f"{number(estimate.value, estimate.units)} {shown} {estimate.units}"
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - EXAMPLES_SHOWN} more" if len(names) > EXAMPLES_SHOWN else ""
-    return ", ".join(names[:EXAMPLES_SHOWN]) + more

@@ -52,7 +52,7 @@ def test_the_ranking_that_is_told_is_that_which_decided(ahead, judged, said):
     )
     race = [{**ROW, "method": m, "won": m == ahead, "judged": judged} for m in ("dpo", "sft+dpo")]
     run = Run("trial", "2026-11-28T10:00:00Z", estimates=estimates, details={"race": race})
-    what = "the share ranked right, the ends of responses counted,"
+    what = "the share ranked right (ends of responses counted)"
     assert said.format(what=what) in would_learn(run)
 
 
