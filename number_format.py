@@ -9,7 +9,7 @@ from typing import Any
 from .records import Estimate
 
 NONE = "–"
-NAMES_SHOWN = 5  # of a list of names in a sentence
+NAMES_LISTED = 5  # of a list of names in a sentence
 
 
 def number(value: float | None, units: str = "") -> str:
@@ -100,5 +100,5 @@ def spans(numbers: Sequence[int], limit: int) -> str:
 
 def some(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
+    more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
+    return ", ".join(names[:NAMES_LISTED]) + more

@@ -1,4 +1,4 @@
-"""PB914 reads what a run held out, of pairs and of answers; what it cannot read is no fault of a comparison."""
+"""PB914 reads what a run held out, of pairs and of answers; what it cannot read stops no comparison."""
 
 import json
 from pathlib import Path
