@@ -151,6 +151,8 @@ TERMS: dict[str, str] = {
     "signal": "Log-odds that the linear classifier of the hidden states gives to the true label of the pair.",
     "template share": "Share of one side's responses with a form, such as an opening, that the other side "
     "lacks.",
+    "template share chosen": "Share of the chosen responses with a form that the rejected ones lack: SFT "
+    "would learn it.",
     "flip budget share": "Share of the pairs that training must turn round by more than 1/beta nats.",
     "misranked share": "Share of the pairs whose rejected response has the higher log-probability before "
     "training.",

@@ -48,7 +48,8 @@ DEFAULT = (
     "scrambled", "blimp", "listing_hype", "low_contrast", "epistemic_stance", "listing_voice",
 )  # fmt: skip
 OUTCOME = (
-    "stats/behaviour.py", "training/behaviour.py", "training/samples.py", "training/moved.py",
+    "stats/behaviour.py", "stats/scripts.py", "training/behaviour.py", "training/samples.py",
+    "training/moved.py",
     "training/shipped.py", "training/losses.py", "training/step.py", "scoring/sampling.py",
 )  # fmt: skip
 GATE = (

@@ -137,6 +137,25 @@ class Won:
 
 
 @dataclass(frozen=True, slots=True)
+class MovesSamples:
+    """A candidate of the race whose samples are shown to move to the chosen kind, preferred or not."""
+
+    method: str
+
+    def __call__(self, facts: RunFacts) -> Held | None:
+        """On how many unseen prompts they moved, up and down."""
+        raced = (r for r in facts.run.details.get("race") or () if r["method"] == self.method)
+        row = next((r for r in raced if r.get("eligible") and r["judged"]), None)
+        if row is None:
+            return None
+        text = f"in the race {self.method} moves the samples of {row['up']} prompts up, {row['down']} down"
+        return (Evidence("PB501", text),)
+
+    def __str__(self) -> str:
+        return f"in the race {self.method} moves samples to the chosen kind"
+
+
+@dataclass(frozen=True, slots=True)
 class Turned:
     """After the trial most unseen pairs are shown to be ranked right: the belief has given way."""
 

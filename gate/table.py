@@ -16,6 +16,7 @@ from .predicates import (
     Found,
     Judged,
     Leaning,
+    MovesSamples,
     Not,
     Ran,
     Size,
@@ -46,6 +47,9 @@ AGAINST = Either((Both((IMPROBABLE, Not(STRONG))), Both((OVER_BUDGET, MATCHED)))
 # from single gradients or from hidden states did not, so the gate spends nothing on it.
 DISPLACED = Found(("PB503",), ("warning",))
 ALIKE = Found(("PB331",), ("warning",))
+# SFT never reads the rejected side, so it cannot learn a form that this side alone has.
+CHOSEN_BARE = Beyond("template_share_chosen", "below", "template_share", "PB211", concern=False)
+LENGTH_ALONE = Found(("PB505",), ("warning",))
 
 ROWS: tuple[Row, ...] = (
     Row(
@@ -113,6 +117,16 @@ ROWS: tuple[Row, ...] = (
         "correct what the finding names, then run the gate again",
     ),
     Row(
+        "form-sft",
+        (Failed("template_share"), CHOSEN_BARE, MovesSamples("sft"), LEARNS, Not(LENGTH_ALONE)),
+        "sft",
+        "a loss that compares the sides would learn that form; SFT reads the chosen side alone",
+        "exact counts in the file, and a race on halves of these very pairs; account of a run in which SFT "
+        "worked where DPO collapsed on such pairs",
+        "moderate",
+        "rejected answers without that form",
+    ),
+    Row(
         "form",
         (Failed("template_share"),),
         "do-not-train",
@@ -167,7 +181,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "only-length",
-        (Found(("PB505",), ("warning",)),),
+        (LENGTH_ALONE,),
         "do-not-train",
         "what the trial learns is length: summed margins rise, margins per token do not",
         "Park et al. 2024; measured on two sets (docs/validity.md): full runs did the same",

@@ -28,6 +28,12 @@ THRESHOLDS: dict[str, Threshold] = {
         "measured on 2 sets, SmolLM2-135M-Instruct",
         "above it DPO alone did no worse than SFT, then DPO",
     ),
+    "template_share": Threshold(
+        _limit("template_share"),
+        "share",
+        "convention",
+        "below it the chosen side has no form for SFT to learn",
+    ),
     "flip_budget_share": Threshold(
         _limit("flip_budget_share"),
         "share",

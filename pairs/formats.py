@@ -82,8 +82,14 @@ def _file(path: Path, opener: Opener, reader: Callable[[IO[bytes]], JsonRows]) -
 
 
 def _check_text(path: Path, file: Any) -> None:
-    """Raises `ProbeError` for text of two bytes a character, and for one object that holds all rows."""
+    """Raises `ProbeError` for what is no text, for two bytes a character, and for one object that holds all
+    rows."""
     head: bytes = file.peek(512)[:512]
+    for magic, (what, remedy) in MAGIC.items():
+        if head.startswith(magic):
+            name = f"{path.name}{remedy}" if remedy in OPENERS else f"{path.stem}{remedy}"
+            remedy = f"Rename it to {name}." if remedy.startswith(".") else remedy
+            raise ProbeError(f"{path}: this is {what}, not text. {remedy}")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:2]:
         raise ProbeError(f"{path}: the text is UTF-16. Save it as UTF-8: `iconv -f UTF-16 -t UTF-8`.")
     if held := _HOLDS_ROWS.match(head):
@@ -258,6 +264,23 @@ def _need(module: str, what: str) -> Any:
         raise ProbeError(f"{what} needs the package {module.split('.')[0]}. {INSTALL}") from error
 
 
+# How files that are no text begin: what each is, and the ending that it wants or how to get at its rows.
+MAGIC = {
+    b"PAR1": ("a Parquet file", ".parquet"),
+    b"ARROW1": ("an Arrow file", ".arrow"),
+    b"\xff\xff\xff\xff": ("an Arrow stream", ".arrow"),
+    b"\x1f\x8b": ("packed by gzip", ".gz"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", ".zst"),
+    b"BZh": ("packed by bzip2", ".bz2"),
+    b"\xfd7zXZ\x00": ("packed by xz", ".xz"),
+    b"PK\x03\x04": (
+        "a zip archive or a workbook",
+        "Unpack it, or save the sheet as CSV (UTF-8), and give that.",
+    ),
+    b"\xd0\xcf\x11\xe0": ("an old workbook", "Save the sheet as CSV (UTF-8), and give that."),
+    b"SQLite format 3": ("a SQLite database", "Export the table as CSV, and give that."),
+    b"\x80\x04\x95": ("a pickle, which is never loaded", "Write its rows as JSON Lines."),
+}
 OPENERS: dict[str, Opener] = {".gz": _gzip, ".zst": _zstd, ".bz2": bz2.open, ".xz": lzma.open}
 READERS: dict[str, Callable[[IO[bytes]], JsonRows]] = {
     ".jsonl": _json,

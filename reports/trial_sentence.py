@@ -59,8 +59,10 @@ def _sinks(run: Run) -> str:
 
 
 def _written(run: Run, what: str, *, like: bool | None = None) -> str:
-    """What became of the answers; `like`: whether the ranking before it in the sentence was learnt."""
-    up = run.estimate("behaviour_up")
+    """What became of the answers, of the method decided on where it was raced; `like`: whether the ranking
+    before it in the sentence was learnt."""
+    decided = run.decision.method if run.decision and run.decision.stages else ""
+    up = run.estimate(f"behaviour_up@{decided}") or run.estimate("behaviour_up")
     if up is None or up.value is None or up.low is None or up.high is None:
         return _unjudged(run) if up is not None and like is not None else ""
     of = f"of {count(up.n, 'answer')} that moved, {measured(up)} went to the chosen kind"

@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,9 +24,9 @@ from scipy import sparse
 
 from ..records import Estimate
 from .answers import repeated_share
+from .scripts import Parting, length_in_words, parting
 from .statistics import Floats, share, share_clustered
 
-WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 LIST = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
 OPENING = 3  # words that `form` sees of the beginning
 CROSS_FIT = 2.0  # two halves that judge each other make the same errors: at worst they are one half
@@ -70,9 +71,10 @@ class Judge:
 
 
 def _blocks(written: Sequence[CutResponse], kind: str) -> list[Any]:
+    parted = parting(one.text for one in written)
     if kind == "form":
-        return [_Vector(_form_words, written), _Dense(_form_numbers, written)]
-    blocks: list[Any] = [_Vector(_content_words, written)]
+        return [_Vector(partial(_form_words, parted), written), _Dense(_form_numbers, written)]
+    blocks: list[Any] = [_Vector(partial(_content_words, parted), written)]
     if all(one.states is not None for one in written):
         blocks.append(_Dense(_states, written))
     return blocks
@@ -108,14 +110,14 @@ class _Dense:
         )
 
 
-def _content_words(text: str) -> Iterator[str]:
-    words = WORD.findall(text.lower())
+def _content_words(parted: Parting, text: str) -> Iterator[str]:
+    words = parted(text.lower())
     yield from words
     yield from (f"{a} {b}" for a, b in pairwise(words))
 
 
-def _form_words(text: str) -> Iterator[str]:
-    words = WORD.findall(text)[:OPENING]
+def _form_words(parted: Parting, text: str) -> Iterator[str]:
+    words = parted(text)[:OPENING]
     yield from (" ".join(words[:k]) for k in range(1, len(words) + 1))
 
 
@@ -284,9 +286,10 @@ def _form(halves: Sequence[Half]) -> dict[str, float]:
 def form_of(written: Sequence[CutResponse]) -> dict[str, float]:
     """Means over writings: words, share that ended, share with a list, share of the commonest first word."""
     n = max(len(written), 1)
-    first = [words[0] if (words := WORD.findall(one.text)) else "" for one in written]
+    parted = parting(one.text for one in written)
+    first = [words[0] if (words := parted(one.text)) else "" for one in written]
     return {
-        "words": sum(len(one.text.split()) for one in written) / n,
+        "words": sum(length_in_words(one.text) for one in written) / n,
         "ended": sum(one.ended for one in written) / n,
         "lists": sum(bool(LIST.search(one.text)) for one in written) / n,
         "first_word": max((first.count(word) for word in set(first)), default=0) / n,

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from probe.probes.trial.judge import ranking_change
 from probe.probes.trial.passes import Pass
 from probe.probes.trial.race import RacedMethod, race
 from probe.stats import behaviour as of_behaviour
 from probe.stats.behaviour import CutResponse, Half, Judge, behaviour, form_of, judge_accuracy
+from probe.stats.scripts import WORD, parting
 from probe.stats.statistics import share_clustered
 
 WORDS = [f"w{i}" for i in range(40)]
@@ -185,7 +187,8 @@ def test_two_halves_that_judge_each_other_count_as_one_in_the_judges_accuracy():
 
 
 def test_form_sees_the_first_words_each_once_and_marks_that_are_no_letters():
-    assert list(of_behaviour._form_words("One, two three four.")) == ["One", "One ,", "One , two"]
+    words = of_behaviour._form_words(WORD.findall, "One, two three four.")
+    assert list(words) == ["One", "One ,", "One , two"]
     numbers = of_behaviour._form_numbers(CutResponse("- a b!\nc d", True, (1, 2, 3)))
     assert numbers.tolist() == pytest.approx([np.log1p(3), 1, np.log1p(1), np.log1p(1), 2 / 10])
 
@@ -193,3 +196,42 @@ def test_form_sees_the_first_words_each_once_and_marks_that_are_no_letters():
 def test_the_commonest_first_word_is_that_of_the_texts():
     told = [CutResponse(text, True, (1,)) for text in ("One way", "One more", "Two ways", "")]
     assert form_of(told)["first_word"] == 2 / 4 and form_of([])["first_word"] == 0
+
+
+SCRIPTS = {
+    "Chinese": ("好", "坏", ["我们", "今天", "看到", "这个", "东西", "很大", "他们", "昨天"]),
+    "Thai": ("ดี", "แย่", ["บ้าน", "วันนี้", "เห็น", "ของ", "ใหญ่", "เขา", "เมื่อ", "วาน"]),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_judge_reads_scripts_that_are_written_without_spaces(script):
+    """One word of a line tells the sides apart; a line is not one word."""
+    kind, rude, words = SCRIPTS[script]
+    rng = np.random.default_rng(5)
+
+    def lines(mark, n=60):
+        rows = ["".join([*rng.choice(words, 3), mark, *rng.choice(words, 2)]) for _ in range(n)]
+        return [CutResponse(row, True, (1,)) for row in rows]
+
+    judge = Judge(lines(kind), lines(rude))
+    assert (judge.scores(lines(kind)) > judge.scores(lines(rude))).mean() > 0.9
+    assert form_of(lines(kind, 4))["words"] < 12
+
+
+def test_words_of_a_script_with_spaces_are_the_ones_that_they_were():
+    """What the stored outcomes were judged by: only a text that `WORD` cuts wrongly is parted otherwise."""
+    plain = ["Don't — it's 3.5% of a naïve café.", "- one\n- two", "한국어 문장, да"]
+    assert parting(plain) == WORD.findall
+    assert parting([*plain, "हिन्दी में"]) is not WORD.findall
+    assert parting(["हिन्दी में"])("हिन्दी में") == ["हिन्दी", "में"]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_interval_of_a_change_of_ranking_ends_at_all_pairs(sign):
+    """Two halves as one widen it, and more than all pairs cannot be turned."""
+    gaps = -sign * np.where(np.arange(20) < 18, 1.0, -1.0)
+    turned = Pass(gaps, -2 * gaps, gaps, gaps * 0, [str(i) for i in range(20)], range(20), gaps, folds=2)
+    found = ranking_change(turned, 0.01)
+    assert found.value == pytest.approx(sign * 0.8) and found.low >= -1.0 and found.high <= 1.0
+    assert 1.0 in (found.high, -found.low) and found.low < found.value < found.high

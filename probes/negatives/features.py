@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from ...stats.scripts import TOKEN
 from ...stats.statistics import Floats
 from .classify import gram
-from .scripts import TOKEN
 
 EDGE = 5  # tokens at either end that `opening` and `ending` see
 

@@ -10,9 +10,9 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from ...stats.scripts import is_mark, words_in
 from .features import split_tokens
 from .patterns import Template, Where
-from .scripts import is_mark, words_in
 
 PHRASE = 4  # words of a phrase that counts as boilerplate wherever it stands
 # Signs that a finished response ends with, closing brackets and quotes of all scripts aside.

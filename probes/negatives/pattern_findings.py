@@ -198,8 +198,22 @@ def widest(found: Templates, counted: Sequence[Pair], alpha: float) -> Iterator[
             template, side = max(told, key=lambda item: len(item[0].rows))
             yield share_of(template, side, wanted, counted, alpha)
         elif wanted == "all":
-            none = share_of(Template("inside", "", (), 0, len(counted)), "either", "all", counted, alpha)
-            yield replace(none, method="exact count, no text that one side alone shares")
+            yield _no_form("either", counted, alpha)
+
+
+def on_chosen(found: Templates, counted: Sequence[Pair], alpha: float) -> Estimate:
+    """`template_share_chosen`: the most widespread template of the chosen side that the rejected one lacks, 0
+    where there is none. SFT would learn it, and learns nothing of the other side's."""
+    chosen = next(iter(found))[0]
+    told = [t for t in found[chosen, "all"] if 2 * t.other < len(t.rows)]
+    widest = max(told, key=lambda t: len(t.rows), default=None)
+    share = share_of(widest, chosen, "all", counted, alpha) if widest else _no_form(chosen, counted, alpha)
+    return replace(share, name="template_share_chosen")
+
+
+def _no_form(side: str, counted: Sequence[Pair], alpha: float) -> Estimate:
+    none = share_of(Template("inside", "", (), 0, len(counted)), side, "all", counted, alpha)
+    return replace(none, method="exact count, no text that one side alone shares")
 
 
 def _groups(pairs: Sequence[Pair]) -> dict[str, list[int]]:

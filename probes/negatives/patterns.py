@@ -12,8 +12,8 @@ from difflib import SequenceMatcher
 from itertools import takewhile
 from typing import Literal, NamedTuple
 
+from ...stats.scripts import words_in
 from .features import split_tokens
-from .scripts import words_in
 
 Where = Literal["start", "end", "frame", "inside", "sign", "cut", "space"]
 

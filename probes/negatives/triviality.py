@@ -27,6 +27,7 @@ from .pattern_findings import (
     WORST_OF_PATTERN,
     Templates,
     check_templates,
+    on_chosen,
     templates_of,
     widest,
 )
@@ -94,6 +95,7 @@ def judge_surface(found: Surface, *, alpha: float = 0.05) -> Measured:
         *accuracies.values(),
         information("surface_information", total, alpha),
         *widest(found.templates, pairs, alpha),
+        on_chosen(found.templates, pairs, alpha),
         *accuracy_by_group("surface_accuracy", total, found.pairs, alpha),
     ]
     details = {

@@ -107,7 +107,9 @@ def ranking_change(halves: Pass, alpha: float) -> Estimate:
     if halves.folds == 1 or made.value is None or made.low is None or made.high is None:
         return made
     low, high = (made.value + math.sqrt(CROSS_FIT) * (end - made.value) for end in (made.low, made.high))
-    return replace(made, low=low, high=high, p=None, method=f"{made.method}{_folds(halves)}")
+    return replace(
+        made, low=max(-1.0, low), high=min(1.0, high), p=None, method=f"{made.method}{_folds(halves)}"
+    )
 
 
 def _accuracy(measured: Pass, name: str, alpha: float) -> Estimate:

@@ -20,6 +20,7 @@ from probe.gate.row import STAGES
 from probe.gate.run_facts import RunFacts
 from probe.gate.table import NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS
+from probe.gate.unanswered import unanswered
 from probe.records import BiasRow, Estimate, Finding, Run, stage_values
 from probe.training.methods import METHODS
 from probe.training.shipped import shipped_values
@@ -54,6 +55,15 @@ def raced(method, findings=(), estimates=CERTAIN) -> Run:
     return dataclasses.replace(run, details={**run.details, "race": [row]})
 
 
+def templated(method="sft", *, eligible=True, judged=True, chosen=0.0, more=(), up=(0.8, 0.7, 0.9)) -> Run:
+    """A judged run whose rejected sides share a form, with what its race says of `method`."""
+    shares = {"template_share": (1.0, 0.9, 1.0), "template_share_chosen": (chosen, 0.0, chosen + 0.08)}
+    run = raced(method, [finding("PB215"), *more], {**CERTAIN, **shares, "behaviour_up": up})
+    (row,) = run.details["race"]
+    row = {**row, "eligible": eligible, "judged": judged}
+    return judge(dataclasses.replace(run, details={**run.details, "race": [row]}), JudgeSettings())
+
+
 OVER = {"flip_budget_share": (0.9, 0.8, 0.95)}
 LENGTH = {"length_accuracy": (0.8, 0.7, 0.9)}
 # row -> (run, options of decide, method)
@@ -64,6 +74,7 @@ CASES = {
     "unmeasured": (make_run(probes={"data": "done", "numerics": "off"}), {}, "do-not-train"),
     "matter-of-fact": (make_run({**CERTAIN, **OVER}, leaning="favours rejected"), {}, "do-not-train"),
     "errors": (make_run(findings=[finding("PB599", "error")]), {}, "do-not-train"),
+    "form-sft": (templated(), {}, "sft"),
     "form": (
         judge(make_run({**CERTAIN, "template_share": (0.6, 0.5, 0.7)}, [finding("PB215")]), JudgeSettings()),
         {},
@@ -134,6 +145,29 @@ def test_a_form_that_one_side_has_decides_with_its_own_code_also_without_a_trial
         assert "60% [50%, 70%], limit 0.5" in made.reasons[0].text
     accepted = JudgeSettings(accepted=[Accepted("PB215", "the form is what is taught")])
     assert decide(judge(run, accepted), accepted).decision.method == "dpo"
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        templated("dpo"),
+        templated(eligible=False),
+        templated(judged=False),
+        templated(chosen=0.5),
+        templated(up=(0.55, 0.45, 0.65)),
+        templated(more=[finding("PB505")]),
+    ],
+    ids=["not raced", "not shown", "not judged", "the chosen side too", "none shown", "length alone"],
+)
+def test_a_form_of_the_rejected_side_leads_to_sft_only_where_the_race_shows_it(run):
+    made = decision(run)
+    assert made.method == "do-not-train" and made.reasons[0].code.startswith("PB21")
+
+
+def test_sft_beside_a_form_still_fails_the_pairs_and_answers_what_failed():
+    run = decide(templated(), JudgeSettings())
+    assert run.verdict.status == "fail" and run.decision.stages == ("sft",)
+    assert [c.name for c in unanswered(run) if c.name == "template_share"] == []
 
 
 def test_a_reason_says_where_its_limit_comes_from():

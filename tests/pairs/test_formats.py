@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from probe.errors import ProbeError
 from probe.pairs.fields import parse_fields
+from probe.pairs.formats import OPENERS
 from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
 
@@ -139,6 +141,25 @@ def error_of(path: Path, content: bytes) -> str:
 )
 def test_broken_files_say_where(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     assert error_of(tmp_path / name, content).startswith(message)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow", ".feather", ".gz", ".zst", ".bz2", ".xz"])
+def test_a_file_of_another_kind_than_its_name_says_is_read_once_renamed(tmp_path: Path, ending: str) -> None:
+    data = packed(contents(".jsonl"), ending) if ending in OPENERS else contents(ending)
+    told = error_of(tmp_path / "rows.jsonl", data)
+    assert "not text" in told
+    new = tmp_path / told.split("Rename it to ")[1].removesuffix(".")
+    (tmp_path / "rows.jsonl").rename(new)
+    assert fields_of(list(read_pairs(new))) == WANTED
+
+
+@pytest.mark.parametrize("name", ["pairs.xlsx", "pairs.jsonl", "pairs.csv"])
+def test_a_workbook_is_called_one(tmp_path: Path, name: str) -> None:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    told = error_of(tmp_path / name, sink.getvalue())
+    assert told.startswith("f: this is a zip archive or a workbook") and "CSV" in told
 
 
 def test_cut_gzip_is_told(tmp_path: Path) -> None:

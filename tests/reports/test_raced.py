@@ -1,8 +1,10 @@
 """The table of a race: what it says where a judge of samples is not heard, for a trial and a finished run."""
 
+import dataclasses
+
 import pytest
 
-from probe.records import Estimate, Run
+from probe.records import Decision, Estimate, Run
 from probe.reports.raced import candidates
 from probe.reports.trial_sentence import would_learn
 
@@ -67,3 +69,13 @@ def test_the_sentence_of_a_trial_says_why(row, said):
     run = Run("trial", "2026-11-28T10:00:00Z", estimates=estimates, details={"race": race})
     told = would_learn(run)
     assert said in told and ("is not judged" in told) is bool(row)
+
+
+def test_the_answers_that_are_told_are_those_of_the_method_decided_on():
+    """A form sends a file to SFT where the race preferred SFT then DPO: SFT's answers are told."""
+    moved = (("behaviour_up", 0.9, 0.7), ("behaviour_up@sft", 0.77, 0.55))
+    estimates = tuple(Estimate(name, value, low, 0.99, 31, None, "t", "share") for name, value, low in moved)
+    decided = Decision("sft", ("sft",), {}, (), {})
+    run = Run("gate", "2026-11-28T10:00:00Z", estimates=estimates, decision=decided)
+    assert "77% [55%, 99%] went to the chosen kind" in would_learn(run)
+    assert "90% [70%, 99%]" in would_learn(dataclasses.replace(run, decision=None))

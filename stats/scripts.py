@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
+
+WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+Parting = Callable[[str], list[str]]
 
 # Chinese and Japanese: a word is some two characters long.
 _EAST_ASIAN = (
@@ -47,3 +51,20 @@ def words_in(token: str) -> float:
     if not _UNSPACED.match(token):
         return 1.0
     return 0.25 if _LONG_WORDS.match(token) else 0.5
+
+
+def words_and_signs(text: str) -> list[str]:
+    """The words and signs of a text, without the white space between them."""
+    return [token for token in TOKEN.findall(text) if not token.isspace()]
+
+
+def parting(texts: Iterable[str]) -> Parting:
+    """How these texts fall into words and signs: by `WORD`, unless one of them is of a script that it cuts at
+    vowels or takes a whole line of for a word."""
+    known = all(WORD.findall(text) == words_and_signs(text) for text in texts)
+    return WORD.findall if known else words_and_signs
+
+
+def length_in_words(text: str) -> float:
+    """How many words a text has: what white space parts; of scripts without spaces what `words_in` says."""
+    return sum(map(words_in, TOKEN.findall(text))) if _UNSPACED.search(text) else float(len(text.split()))

@@ -10,7 +10,7 @@ from probe.probes.data.words import hash_words
 from probe.probes.negatives.features import split_tokens
 from probe.probes.negatives.marks import find_marks
 from probe.probes.negatives.patterns import find_templates
-from probe.probes.negatives.scripts import words_in
+from probe.stats.scripts import words_in
 
 HINDI = re.findall(r"\S+", "घर बाज़ार पानी किताब स्कूल बच्चे शहर गाँव नदी पहाड़ सूरज चाँद रात सुबह काम समय दोस्त रास्ता")
 HAN = "天地人山水火风雨花草树木日月星云江河湖海春夏秋冬东西南北红黄蓝白大小多少高低长短新旧远近快慢"
