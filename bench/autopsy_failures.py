@@ -259,6 +259,49 @@ def _short(seed: int) -> list[Entry]:
     return _rows(3, seed, lambda i, rng: _preference(0.1 * i, rng))
 
 
+def _unseen_at_chance(seed: int) -> list[Entry]:
+    """Training learns its pairs; of the held-out ones half stay wrong at every evaluation."""
+    rng = random.Random(seed + 1)
+    rows = _rows(40, seed, lambda i, rng: _preference(_learning(i, 40, rng, 3.0), rng))
+    log = _with_evaluations(rows, lambda i: LN2 + 0.01 + 0.002 * i / 8)
+    unseen = lambda: {  # noqa: E731
+        "eval_rewards/accuracies": round(0.5 + rng.uniform(-0.02, 0.02), 4),
+        "eval_rewards/margins": round(rng.uniform(-0.02, 0.02), 4),
+        "eval_runtime": 20.0,
+        "eval_samples_per_second": 10.0,
+    }
+    return [row | (unseen() if "eval_loss" in row else {}) for row in log]
+
+
+def _grpo(seed: int, last: Callable[[float], Entry]) -> list[Entry]:
+    """An online run whose reward rises; `last` adds what goes wrong, by the share of the run that is over."""
+
+    def row(i: int, rng: random.Random) -> Entry:
+        reward = round(0.2 + 0.5 * i / 40 + rng.uniform(-0.02, 0.02), 4)
+        return {
+            "loss": round(rng.uniform(0.0, 0.02), 4),
+            "num_tokens": 4096.0 * i,
+            "completions/mean_length": 200.0,
+            "completions/clipped_ratio": 0.05,
+            "rewards/correct/mean": reward,
+            "rewards/correct/std": 0.4,
+            "reward": reward,
+            "reward_std": 0.3,
+            "frac_reward_zero_std": 0.1,
+            **last(i / 40),
+        }
+
+    return _rows(40, seed, row)
+
+
+def _far(seed: int) -> list[Entry]:
+    return _grpo(seed, lambda over: {"kl": round(0.01 + 6.0 * over**2, 4), "entropy": 0.6})
+
+
+def _one_text(seed: int) -> list[Entry]:
+    return _grpo(seed, lambda over: {"kl": 0.05, "entropy": round(0.8 * math.exp(-6.0 * over), 4)})
+
+
 def _is(*names: str) -> frozenset[str]:
     return frozenset(names)
 
@@ -365,6 +408,29 @@ FAILURES = (
         "",
         _is("logps/chosen", "rewards/accuracies"),
         _is("healthy"),
+    ),
+    Failure(
+        "held-out pairs at chance",
+        _unseen_at_chance,
+        _is("overfit"),
+        needs=_is("loss", "rewards/accuracies", "eval_rewards/accuracies"),
+        otherwise=_is("healthy", "overfit", "saturated"),
+    ),
+    Failure(
+        "GRPO far from its reference",
+        _far,
+        _is("healthy"),
+        "kl_high",
+        _is("kl", "reward", "reward_std"),
+        _is("healthy", "stuck"),
+    ),
+    Failure(
+        "GRPO with one text a prompt",
+        _one_text,
+        _is("healthy"),
+        "entropy_collapse",
+        _is("entropy", "reward", "reward_std"),
+        _is("healthy", "stuck"),
     ),
     Failure("three entries", _short, _is("healthy", "stuck"), "too_short"),
 )

@@ -11,6 +11,7 @@ from .heldout import held_out_doubts, quoted
 from .log import Log
 from .online import reward_curve
 from .rows import finite_number
+from .rules import low_from_the_start
 
 NOTHING_TO_MEND = "The curves show nothing that needs to be corrected."
 NEXT_UNSEEN = (
@@ -31,6 +32,10 @@ NEXT_REWARD = (
     "the policy got better. A longer run, a higher learning rate or prompts that are solved sometimes may "
     "help."
 )
+NEXT_LOW = (
+    "Log what tells the method and its success: the reward of an online run, an accuracy or a held-out loss; "
+    "and count the tokens that the loss is taken of."
+)
 FEW_ENTRIES = 5
 SHORT_OF = 0.9  # of the planned steps: a log that ends before is of a run that was stopped, or still runs
 TOO_EARLY = 0.5  # of the planned steps: before it no curve says what the run comes to
@@ -44,12 +49,13 @@ def healthy(case: Case) -> Sign:
     said = "; ".join([_moved(case), *quoted(case)])
     longest = max(len(case.curve(name)) for name in ("loss", "reward", "rewards/margins", "logps/chosen"))
     early, held_out = short_of_plan(case.log, TOO_EARLY), "; ".join(held_out_doubts(case))
-    idle = no_gain(case)
-    doubts = [*filter(None, (case.log.unread, early, late_gradient(case), unseen_fit(case), held_out, idle))]
+    idle, low = no_gain(case), low_from_the_start(case)
+    found = (case.log.unread, early, late_gradient(case), unseen_fit(case), held_out, idle, low)
+    doubts = [*filter(None, found)]
     if doubts:
         advice = (
             (memorises(case), NEXT_UNSEEN), (held_out, NEXT_HELD_OUT), (early, NEXT_EARLY),
-            (idle, NEXT_REWARD),
+            (idle, NEXT_REWARD), (low, NEXT_LOW),
         )  # fmt: skip
         what = next((text for holds, text in advice if holds), NEXT_UNREAD)
         return Sign("healthy", "", None, f"no rule fired: {'; '.join([said, *doubts])}", what, "cannot tell")

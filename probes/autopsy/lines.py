@@ -31,6 +31,7 @@ HELD_OUT_LINE = re.compile(
 # Columns beside the measured ones that a rule reads.
 FURTHER = re.compile(
     r"(frac_)?reward(_zero)?_std|completions/\w+|critic/(rewards|score)/(max|min)|log_odds_\w+|nll_loss"
+    r"|response_length/\w+|(actor/)?entropy(_loss)?"
 )
 STAMP = re.compile(r"^\W*\d{4}-\d\d-\d\d[ T][\d:.,]+\S*\s*")
 

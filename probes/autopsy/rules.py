@@ -17,6 +17,7 @@ from .settings import smoothing
 from .zeros import unexplained_zeros
 
 MARGIN_GROWTH = 1.02
+LOW_START = 5 * ZERO  # of a loss of texts that never was higher: what it fell from is not in the log
 
 
 def saturated_sign(case: Case) -> Sign | None:
@@ -39,7 +40,26 @@ def saturated_sign(case: Case) -> Sign | None:
     zeros, rows = unexplained_zeros(case)
     if zeros and rows[0]["loss"] == 0.0 and len(zeros) >= 0.5 * len(rows):
         return None  # 0 from the start is no training
+    if low_from_the_start(case):
+        return None
     return _no_loss(case) or _sure(case) or _at_once(case)
+
+
+def low_from_the_start(case: Case) -> str:
+    """That a loss beside which nothing else is logged was about 0 in the first entry already; else "".
+
+    A loss of texts starts at 1 or more: one that never was higher is that of texts learnt before the log
+    begins, of labels that are nearly all masked, or of an online method, where it lies near 0 by design.
+    """
+    loss = case.curve("loss")
+    if case.method.family != "supervised" or not len(loss) or max(loss.values) >= LOW_START:
+        return ""
+    if loss.last_median(5) >= ZERO or min(loss.values) < 0.0:
+        return ""
+    return (
+        f"the loss is {loss.values[0]:.4g} in the first entry already, where one of texts starts at 1 or "
+        "more: an online method (GRPO), labels nearly all masked, or texts that were learnt before"
+    )
 
 
 def _advice(case: Case) -> str:
