@@ -200,7 +200,7 @@ PROBES: tuple[Probe, ...] = (
                 "convention",
                 exact=True,
                 optional=True,
-                kin=("PB212", "PB213", "PB214", "PB215", "PB216"),
+                kin=("PB212", "PB213", "PB214", "PB215", "PB216", "PB217", "PB203"),
             ),
             Rule(
                 "signal_accuracy",

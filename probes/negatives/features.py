@@ -6,7 +6,7 @@ is as good a giveaway to a model as a phrase is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -30,16 +30,16 @@ def text_grams(chosen: Sequence[str], rejected: Sequence[str]) -> dict[str, Floa
     """The Gram matrix [pairs, pairs] of each feature set; `surface` is the mean of all of them.
 
     `length`: log of the number of characters, and which tenths of all lengths it exceeds. `opening`,
-    `ending`: which one to five tokens stand at that end. `words`: word 1- and 2-grams. `characters`:
-    character 1- to 4-grams. The n-grams are tf-idf weighted, each response scaled to length 1, so that they
-    do not stand in for the length.
+    `ending`: which one to five tokens stand at that end. `words`: word 1- and 2-grams, and white space that
+    is not one space. `characters`: character 1- to 4-grams. The n-grams are tf-idf weighted, each response
+    scaled to length 1, so that they do not stand in for the length.
     """
     grams = {
         "length": _length_gram(chosen, rejected),
         "opening": _sparse_gram(chosen, rejected, analyzer=prefixes),
         "ending": _sparse_gram(chosen, rejected, analyzer=suffixes),
         "words": _sparse_gram(chosen, rejected, analyzer=_word_ngrams),
-        "characters": _sparse_gram(chosen, rejected, analyzer="char", ngram_range=(1, 4)),
+        "characters": _sparse_gram(chosen, rejected, analyzer=_character_ngrams),
     }
     grams["surface"] = np.mean([_unit(g) for g in grams.values()], axis=0)
     return grams
@@ -58,8 +58,14 @@ def suffixes(text: str) -> Iterator[str]:
 
 
 def _word_ngrams(text: str) -> list[str]:
-    words = [token for token in split_tokens(text) if not token.isspace()]
+    words = [token for token in split_tokens(text) if token != " "]
     return words + [f"{a} {b}" for a, b in pairwise(words)]
+
+
+def _character_ngrams(text: str) -> Iterator[str]:
+    """As they stand: scikit-learn's own make one space of every run of white space."""
+    for n in range(1, 5):
+        yield from (text[i : i + n] for i in range(len(text) - n + 1))
 
 
 def _length_gram(chosen: Sequence[str], rejected: Sequence[str]) -> Floats:
@@ -74,15 +80,12 @@ def _sparse_gram(
     chosen: Sequence[str],
     rejected: Sequence[str],
     *,
-    analyzer: str | Callable[[str], object],
-    ngram_range: tuple[int, int] = (1, 1),
+    analyzer: Callable[[str], Iterable[str]],
 ) -> Floats:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     # A feature of a single response cannot carry over to a held-out pair; min_df leaves it out.
-    vectorizer = TfidfVectorizer(
-        analyzer=analyzer, ngram_range=ngram_range, lowercase=False, min_df=2, sublinear_tf=True
-    )
+    vectorizer = TfidfVectorizer(analyzer=analyzer, min_df=2, sublinear_tf=True)
     try:
         vectors = vectorizer.fit_transform([*chosen, *rejected])
     except ValueError:  # no feature occurs twice

@@ -45,8 +45,13 @@ class Giveaway:
         sides = [(len(self.rejected), rejected), (len(self.chosen), chosen)]
         (more, side), (less, other) = sides if self.lead > 0 else sides[::-1]
         quoted = f'"{self.text}"' if self.text.strip() else f"white space ({self.text!r})"
-        quoted = quoted.replace("\n", "\\n")
+        quoted = f"{quoted.replace(chr(10), chr(92) + 'n')}{_code_point(self.text)}"
         return f"{more / self.n:.0%} of {side} {VERBS[self.verb]} {quoted} ({other}: {less / self.n:.0%})"
+
+
+def _code_point(text: str) -> str:
+    """Of a single letter that may look like one of another alphabet, which it is."""
+    return f" (U+{ord(text):04X})" if len(text) == 1 and text.isalpha() and not text.isascii() else ""
 
 
 def find_giveaways(chosen: Sequence[str], rejected: Sequence[str], *, alpha: float = 0.05) -> list[Giveaway]:
@@ -98,6 +103,7 @@ def _features(text: str) -> Iterator[Feature]:
     yield from (("starts", prefix) for prefix in prefixes(text))
     yield from (("ends", suffix) for suffix in suffixes(text))
     pieces = split_tokens(text)
+    yield from (("contains", piece) for piece in pieces if piece.isspace() and piece != " ")
     words = [i for i, piece in enumerate(pieces) if not piece.isspace()]
     for length in (1, 2, 3):
         for first, last in zip(words, words[length - 1 :], strict=False):

@@ -1,4 +1,4 @@
-"""Marks of form that one side's responses carry: a phrase, a sign, an interjection, an end cut short.
+"""Marks of form that one side's responses carry: a phrase, a sign, an interjection, white space, letter case.
 
 Exact counts, like `patterns`: what is counted says nothing of content, and a model learns it first.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from ...stats.scripts import is_mark, words_in
 from .features import split_tokens
-from .patterns import Template, Where
+from .patterns import TEMPLATES_TOGETHER, Template, Where, is_common, together
 
 PHRASE = 4  # words of a phrase that counts as boilerplate wherever it stands
 # Signs that a finished response ends with, closing brackets and quotes of all scripts aside.
@@ -23,26 +23,49 @@ INTERJECTION = re.compile(
     r"\s*([¡¿]?[^\W\d_][\w'’-]*(?: [\w'’-]+)?[,:;!?…—.]+(?=\s+\S)|[^\W\d_]{1,4}[，！：；。、？]+(?=\s*\S))"
 )
 NO_CLOSING_SIGN = "no closing sign"
-SPACE_BEFORE, SPACE_BEHIND = "begin", "end"  # where white space stands
+# White space that tells, by what the responses then do.
+SPACES = {
+    "begin with white space": re.compile(r"\A\s"),
+    "end with white space": re.compile(r"\s\Z"),
+    "have two spaces in a row": re.compile(r"(?<=\S)  +(?=\S)"),
+    "have no-break spaces": re.compile("[\u00a0\u2007\u202f]"),
+    "have carriage returns (\\r)": re.compile("\r"),
+}
+CAPITALS, SMALL = "are all in capitals", "begin with a small letter"
+LEAST_LETTERS = 10  # of a response that can be said to be in capitals
+LETTER = re.compile(r"[^\W\d_]")
+TAG = re.compile(r"</?[A-Za-z][\w-]{0,20}>")
+# Letters that look like Latin ones, inside a word of Latin letters.
+DISGUISED = re.compile("(?<=[A-Za-z])[\u0400-\u04ff]|[\u0400-\u04ff](?=[A-Za-z])")
 
 
 def find_marks(side: Sequence[str], other: Sequence[str]) -> list[Template]:
-    """The most one-sided phrase, sign, interjection, cut end and white space of `side`: by its lead.
-
-    Where the other side opens with interjections of its own ("Yes," against "No,"), they are the answer and
-    no form: each that recurs there counts against this side's.
-    """
+    """The most one-sided phrase, sign, cut end, white space and letter case of `side`, by its lead, and its
+    interjections."""
     best: dict[Where, Template] = {}
     theirs = _rows(other)
+    made = [
+        Template(where, text, tuple(rows), len(theirs.get((where, text), ())), len(side))
+        for (where, text), rows in _rows(side).items()
+        if len(rows) > 1  # what stands in one response is shared with none
+    ]
+    for mark in made:
+        if mark.where != "start" and (mark.where not in best or _lead(mark) > _lead(best[mark.where])):
+            best[mark.where] = mark
     opened = sum(len(rows) for (where, _), rows in theirs.items() if where == "start" and len(rows) > 1)
-    for (where, text), rows in _rows(side).items():
-        if len(rows) < 2:  # what stands in one response is shared with none
-            continue
-        against = opened if where == "start" else len(theirs.get((where, text), ()))
-        made = Template(where, text, tuple(rows), against, len(side))
-        if where not in best or _lead(made) > _lead(best[where]):
-            best[where] = made
-    return list(best.values())
+    return [*best.values(), *_interjections([mark for mark in made if mark.where == "start"], opened)]
+
+
+def _interjections(marks: Sequence[Template], opened: int) -> list[Template]:
+    """The commonest interjection, or those that are each common together.
+
+    Where the other side opens with interjections of its own (`opened` that recur there: "Yes," against
+    "No,"), they are the answer and no form.
+    """
+    marks = sorted(marks, key=lambda mark: -len(mark.rows))
+    several = [mark for mark in marks if is_common(mark, mark.n)][:TEMPLATES_TOGETHER]
+    found = together(several) if several[1:] else next(iter(marks), None)
+    return [found] if found and 2 * opened < len(found.rows) else []
 
 
 def _lead(mark: Template) -> int:
@@ -61,6 +84,7 @@ def _rows(texts: Sequence[str]) -> dict[tuple[Where, str], list[int]]:
 def _marks(text: str) -> Iterator[tuple[Where, str]]:
     for phrase in _phrases(split_tokens(text)):
         yield "inside", phrase
+    yield from (("sign", tag) for tag in dict.fromkeys(TAG.findall(text)))
     for sign in sorted(set(text) - ORDINARY):  # of equal ones the same in every run
         if not sign.isalnum() and not sign.isspace() and not is_mark(sign):
             yield "sign", sign
@@ -68,10 +92,18 @@ def _marks(text: str) -> Iterator[tuple[Where, str]]:
         yield "start", opens[1]
     if text.strip() and not _closes(text.rstrip()[-1]):
         yield "cut", NO_CLOSING_SIGN
-    if text[:1].isspace():
-        yield "space", SPACE_BEFORE
-    if text[-1:].isspace():
-        yield "space", SPACE_BEHIND
+    yield from (("space", told) for told, space in SPACES.items() if space.search(text))
+    yield from (("case", told) for told in _cases(text))
+    for letter in sorted(set(DISGUISED.findall(text))):
+        yield "sign", f"{letter} (U+{ord(letter):04X}, no Latin letter)"
+
+
+def _cases(text: str) -> Iterator[str]:
+    letters = LETTER.findall(text)
+    if len(letters) >= LEAST_LETTERS and text.isupper():
+        yield CAPITALS
+    if letters and text.lstrip()[:1].islower():
+        yield SMALL
 
 
 def _phrases(pieces: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Templates as findings: what one side has and the other lacks. Codes PB203, PB211–PB216."""
+"""Templates as findings: what one side has and the other lacks. Codes PB203, PB211–PB217."""
 
 from __future__ import annotations
 
@@ -110,13 +110,23 @@ def check_template(
     Do: make both sides end alike: raise the limit that cut them, or cut both.
     Source: exact count; a published failed run cut its rejected side at 512 tokens.
 
-    PB203 white space tells: most responses of one side begin, or end, with white space.
+    PB217 letter case tells: most responses of one side are in capitals, or begin with a small letter.
 
-    Means: at least half of the responses of that side start (or end) with white space, and less than half as
-    many of the other side do. Usually the two sides come from two sources or two export scripts.
+    Means: at least half of the responses of that side have no small letter (of ten letters or more), or begin
+    with one, and less than half as many of the other side do.
+    Why: the first token then shows which side it is, whatever is said.
+    Do: write both sides alike.
+    Source: exact count; starting limit one half.
+
+    PB203 white space tells: most responses of one side have white space that the other side lacks.
+
+    Means: at least half of the responses of that side begin or end with white space, or have two spaces in a
+    row, no-break spaces or carriage returns, and less than half as many of the other side do. Usually the
+    two sides come from two sources or two export scripts.
     Why: the first or last token then shows which side it is (" The" and "The" are different tokens). This is
     an artefact of the file: it is learned at once, and it hides how hard the pairs really are.
-    Do: strip both sides in the file; `probe negatives --strip` measures as if that were done.
+    Do: write white space alike on both sides; strip both in the file where it stands at an end (`probe
+    negatives --strip` measures as if that were done).
     Source: found in a public set in which human responses begin with a space and generated ones do not.
     """
     code, verb = {
@@ -127,6 +137,7 @@ def check_template(
         "sign": ("PB215", "contain the sign"),
         "cut": ("PB216", "end on"),
         "space": ("PB203", template.text),
+        "case": ("PB217", template.text),
     }[template.where]
     side, other = sides  # the one that has it, then the one that lacks it
     rows = [pairs[i] for i in template.rows[:WORST_OF_PATTERN]]
@@ -134,7 +145,7 @@ def check_template(
     return Finding(
         code,
         "warning",
-        f"{_how_many(len(template.rows), template.n)} {side} responses{place} {verb} "
+        f"{_how_many(len(template.rows), template.n)} {side} responses{place} {verb}"
         f"{_quotes(template)} ({other}: {_how_many(template.other, template.n)})",
         _remedy(template, on_chosen),
         group=group,
@@ -145,8 +156,10 @@ def check_template(
 
 
 def _remedy(template: Template, on_chosen: bool) -> str:
-    if template.where == "space":
+    if template.where == "space" and "with white space" in template.text:
         return "Strip both sides in the file; `probe negatives --strip` measures as if that were done."
+    if template.where == "space":
+        return "Write it alike on both sides of the file."
     return CHOSEN_REMEDY if on_chosen else REJECTED_REMEDY
 
 
@@ -246,14 +259,14 @@ def _bare(texts: Sequence[str]) -> list[str]:
 
 
 def _quotes(template: Template) -> str:
-    """The template's text in quotes, or each of several; white space is named."""
-    if template.where == "space":
-        return "with white space"
+    """The template's text in quotes behind a space, or each of several; what the verb says is not quoted."""
+    if template.where in ("space", "case"):
+        return ""
     if not template.texts:
-        return f'"{_quoted(template.text, QUOTED_CHARACTERS)}"'
+        return f' "{_quoted(template.text, QUOTED_CHARACTERS)}"'
     shown = [f'"{_quoted(text, QUOTED_CHARACTERS // 2)}"' for text in template.texts[:QUOTED_TEMPLATES]]
     more = len(template.texts) - len(shown)
-    return " or ".join(shown) + (f" or {more} more" if more else "")
+    return " " + " or ".join(shown) + (f" or {more} more" if more else "")
 
 
 def _quoted(text: str, most: int) -> str:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from ...stats.scripts import words_in
 from .features import split_tokens
 
-Where = Literal["start", "end", "frame", "inside", "sign", "cut", "space"]
+Where = Literal["start", "end", "frame", "inside", "sign", "cut", "space", "case"]
 
 # An opening or ending of fewer words must be that of most of one side, and of nearly none of the other.
 LEAST_WORDS = 3
@@ -62,7 +62,7 @@ def find_templates(side: Sequence[str], other: Sequence[str]) -> list[Template]:
     they often had several templates: those of one kind that are each common count together, too.
     """
     kinds = [_kinds(side, other, where) for where in ("frame", "start", "end")]
-    found = [_together(parts) if parts[1:] else parts[0] for parts in kinds if parts]
+    found = [together(parts) if parts[1:] else parts[0] for parts in kinds if parts]
     return sorted(found, key=lambda template: -len(template.rows))
 
 
@@ -73,7 +73,7 @@ def _kinds(side: Sequence[str], other: Sequence[str], where: Where) -> list[Temp
     while len(found) < TEMPLATES_TOGETHER:
         rest = [side[i] for i in left]
         part = _template(rest, other, [other[i] for i in left], where, short=not found)
-        common = part is not None and _common(part, len(side))
+        common = part is not None and is_common(part, len(side))
         if part is None or (found and not common):
             break
         rows = tuple(left[i] for i in part.rows)
@@ -84,12 +84,12 @@ def _kinds(side: Sequence[str], other: Sequence[str], where: Where) -> list[Temp
     return found
 
 
-def _common(part: Template, n: int) -> bool:
+def is_common(part: Template, n: int) -> bool:
     """Whether a template may count with others: common on its side, and nearly absent from the other."""
     return len(part.rows) >= max(TOGETHER_LEAST, TOGETHER_SHARE * n) and 10 * part.other <= len(part.rows)
 
 
-def _together(parts: Sequence[Template]) -> Template:
+def together(parts: Sequence[Template]) -> Template:
     """Several templates of one kind as one."""
     rows = tuple(sorted({i for part in parts for i in part.rows}))
     texts = tuple(part.text for part in parts)

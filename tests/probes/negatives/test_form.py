@@ -30,6 +30,16 @@ KINDS = {
     "PB215": lambda text: text.replace(" ", "! ", 2),
     "PB216": lambda text: text.rstrip("."),
     "PB203": lambda text: f"{text}\n",
+    "PB217": str.upper,
+}
+# Further forms of those kinds, and what the finding says of them.
+SPELLED = {
+    "two spaces": (lambda text: text.replace(" ", "  ", 3), "PB203", "have two spaces in a row"),
+    "no-break spaces": (lambda text: text.replace(" ", "\u00a0", 3), "PB203", "have no-break spaces"),
+    "carriage returns": (lambda text: text.replace(" ", "\r\n", 1), "PB203", "have carriage returns"),
+    "a small letter": (lambda text: text, "PB217", "begin with a small letter"),
+    "letters of two alphabets": (lambda text: text.replace("or", "оr"), "PB215", 'sign "о (U+043E'),
+    "a tag": (lambda text: f"{text} <b>so</b>.", "PB215", 'sign "<b>"'),
 }
 
 
@@ -37,7 +47,7 @@ def made(code, share, side="rejected", both=False, n=40):
     rng = random.Random(3)
     pairs = []
     for i in range(n):
-        own = {name: " ".join(rng.sample(WORDS, 12)) + "." for name in ("chosen", "rejected")}
+        own = {name: " ".join(rng.sample(WORDS, 12)).capitalize() + "." for name in ("chosen", "rejected")}
         other = "chosen" if side == "rejected" else "rejected"
         for name in (side, other) if both else (side,):
             if i < share * n:
@@ -173,7 +183,7 @@ def test_openings_that_both_sides_have_are_no_form_however_many():
 def test_many_rare_openings_are_no_form():
     """A tenth each of ten openings: a side that varies is no template."""
     pairs = [
-        Pair(p.id, p.prompt, p.chosen, f"{'abcdefghij'[i % 10]} comes first {p.rejected}", line=p.line)
+        Pair(p.id, p.prompt, p.chosen, f"{'ABCDEFGHIJ'[i % 10]} comes first {p.rejected}", line=p.line)
         for i, p in enumerate(made("PB211", 0.0, n=100))
     ]
     result, codes = verdict(pairs)
@@ -271,3 +281,48 @@ def test_few_words_that_both_sides_or_few_answers_have_are_no_form(code, place):
     for pairs in (formed(form, other=form), formed(form, 0.3), formed(form, other=own), formed(form, n=8)):
         result, codes = verdict(pairs)
         assert result in ("pass", None, "inconclusive") and code not in codes
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_a_form_is_called_by_its_name(name):
+    form, code, told = SPELLED[name]
+    rng = random.Random(4)
+    rows = [[f"Word {' '.join(rng.sample(WORDS, 12))}." for _ in range(2)] for _ in range(40)]
+    small = name == "a small letter"
+    pairs = [
+        Pair(str(i), f"prompt {i}", chosen, form(other.replace("Word ", "") if small else other), line=i + 1)
+        for i, (chosen, other) in enumerate(rows)
+    ]
+    found = check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05)
+    assert [told in f.message and "(chosen: none)" in f.message for f in found if f.code == code] == [True]
+
+
+@pytest.mark.parametrize(
+    ("openers", "answers", "told"),
+    [
+        (
+            ("Sure", "Certainly"),
+            ("However", "Otherwise"),
+            'start with "Sure," or "Certainly," (rejected: none)',
+        ),
+        (("Sure", "Certainly", "Absolutely", "Well"), (), "or 1 more (rejected: none)"),
+        (("Yes", "Right"), ("No", "Wrong"), ""),
+    ],
+)
+def test_short_openers_count_together_and_only_their_own(openers, answers, told):
+    """The other side's openings count where they are of that kind, never as this text."""
+    rng = random.Random(5)
+    texts = [f"{' '.join(rng.sample(WORDS, 12))}." for _ in range(80)]
+    chosen = [f"{openers[i % len(openers)]}, {text}" for i, text in enumerate(texts[:40])]
+    few = 40 if told == "" else 6
+    rejected = [
+        f"{answers[i % len(answers)]}, {text}" if answers and i < few else text.capitalize()
+        for i, text in enumerate(texts[40:])
+    ]
+    pairs = [
+        Pair(str(i), f"prompt {i}", a, b, line=i + 1)
+        for i, (a, b) in enumerate(zip(chosen, rejected, strict=True))
+    ]
+    found = list(check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05))
+    openings = [f.message for f in found if f.code == "PB211"]
+    assert (len(openings) == 1 and told in openings[0]) if told else openings == []
