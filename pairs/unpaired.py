@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,7 @@ from .record import Content, Pair, is_chat, text_of
 from .rows import BadRow, pair_of
 
 NEEDED = ", ".join(("prompt", *ANSWER_FIELDS))
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 FIRST_ROWS = 100  # of which the first that can be decoded says what the file holds
 # A trainer takes 1 and 0 for true and false, and a table's reader makes either of such cells.
 CELLS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
@@ -98,16 +100,47 @@ def read_unpaired(
     bad: list[BadLine] = []
     cells = CELLS if is_table(path) else {}
     names, label = FieldNames.of_answers(fields or {}), (fields or {}).get("label", "label")
+    marks: set[float] = set()
     for line, row in rows_of(path):
+        marks |= _mark(row, label, bool(cells))
         try:
             answers.append(_answer(row, line, names, label, cells))
         except BadRow as error:
             bad.append(BadLine(line, str(error)))
+    _refuse_scale(path, label, marks)
     if not (skip_bad and answers):
         refuse_bad(path, bad, len(answers))
     if not answers:
         raise ProbeError(f"{path}: holds no answers. Write one object with {NEEDED} per line.")
     return ReadAnswers(path, answers, bad)
+
+
+def _mark(row: Any, label: str, cells: bool) -> set[float]:
+    """The label of a row where it is a number, also a number in a table's cell; of false and true both."""
+    said = row.get(label) if isinstance(row, Mapping) else None
+    if cells and isinstance(said, str) and NUMBER.fullmatch(said.strip()):
+        said = float(said)
+    if isinstance(said, bool):
+        return {0.0, 1.0}
+    return {float(said)} if isinstance(said, int | float) else set()
+
+
+def _refuse_scale(path: Path, label: str, marks: set[float]) -> None:
+    """Raises `ProbeError` for labels that are numbers of a scale: to leave out those that are not 0 or 1
+    would keep one end of it. A single odd one beside 0 or false is an error of its row."""
+    odd = marks - {0.0, 1.0}
+    if not odd or (len(odd) == 1 and 0.0 in marks):
+        return
+    shown = sorted(marks)
+    few = ", ".join(f"{mark:g}" for mark in (shown if len(shown) <= 5 else [*shown[:2], *shown[-2:]]))
+    limit = 0 if len(shown) == 2 else shown[len(shown) // 2]
+    change = f"`jq -c '.{label} = (.{label} > {limit:g})' {path} > answers.jsonl`"
+    remedy = (
+        "Write true where the answer is wanted, else false" if is_table(path) else f"For example {change}"
+    )
+    raise ProbeError(
+        f'{path}: "{label}" is a number of a scale ({few}), and a label says yes or no. {remedy}.'
+    )
 
 
 def _answer(row: Any, line: int, names: FieldNames, label: str, cells: Mapping[str, bool]) -> UnpairedAnswer:

@@ -137,10 +137,11 @@ def swapped_scores(data: Data, limits: DataLimits) -> CheckResult:
     a column `margin` or `score_diff` is negative; or a column such as `preference`, `winner` or `better` says
     `rejected` (`label`, where it says `chosen` or `rejected` in all rows). Of sides that were mapped by
     `--fields` from two responses (`response_0`, `response_1`), a column such as `better_response_id` or
-    `overall_preference` may say so, too. Scores of several aspects that contradict one another do not count.
+    `overall_preference` may say so, too. Scores of several aspects that contradict one another do not count;
+    of toxicity, harm, error, perplexity, loss and the like less is better; letter grades go from A to F.
     Why: Labels and scores usually come from the same judge, so one of them was probably mixed up on the way.
     Do: Find out which of them is right; swap the sides or drop the pairs. Where the first rank is the worst,
-    rename the column.
+    or less of a score is better and its name does not say so, rename the column.
     Source: by definition; the columns are those of UltraFeedback's binarized sets.
     """
     hits = data.columns.has(Flag.SCORES_SWAPPED)

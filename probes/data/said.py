@@ -15,6 +15,12 @@ SideColumns = tuple[str, str]
 OURS: SideColumns = ("chosen", "rejected")
 SCORE_WORDS = set_of("score scores rating ratings reward rewards grade grades")
 RANK_WORDS = set_of("rank ranks ranking rankings")  # the first is the best
+# Of a score with one of these words less is better.
+LESS_WORDS = set_of(
+    "toxicity toxic harm harmful harmfulness error errors perplexity ppl loss nll risk violation violations "
+    "penalty cost hallucination hallucinations unsafe unsafety bias distance wer cer rejection refusal"
+)
+LETTERS = re.compile(r"([A-F])([+-]?)")  # grades, A the best
 SPELLINGS = (OURS, ("Chosen", "Rejected"), ("CHOSEN", "REJECTED"))
 MARGIN_NAMES = set_of("margin score_margin score_diff reward_margin rating_diff")
 TIES = set_of("tie tied equal draw")
@@ -48,6 +54,8 @@ def _signs(meta: Mapping[str, Any], sides: SideColumns) -> Iterator[int]:
     for name, value in flat.items():
         other, direction = _other_score(name, sides)
         lead = _number(value) - (0.0 if other == name else _number(flat.get(other)))
+        if math.isnan(lead) and other != name and direction > 0:
+            lead = _grade(value) - _grade(flat.get(other))
         if other and not math.isnan(lead) and (lead or other != name):  # a margin of 0 may stand for none
             yield direction * ((lead > 0) - (lead < 0))
 
@@ -86,7 +94,7 @@ def _other_score(name: str, sides: SideColumns) -> tuple[str, int]:
     scored, ranked = bool(SCORE_WORDS & _words(name)), bool(RANK_WORDS & _words(name))
     if scored == ranked:
         return "", 0
-    direction = -1 if ranked else 1
+    direction = -1 if ranked or LESS_WORDS & _words(name) else 1
     turned = tuple(side.lower() for side in sides) == OURS[::-1]
     for pair in SPELLINGS:
         chosen, rejected = pair[::-1] if turned else pair
@@ -94,6 +102,12 @@ def _other_score(name: str, sides: SideColumns) -> tuple[str, int]:
             return name.replace(chosen, rejected), direction
     part = re.compile(rf"(?<![^\W_]){re.escape(sides[0])}(?![^\W_])")
     return (part.sub(lambda _: sides[1], name), direction) if part.search(name) else ("", 0)
+
+
+def _grade(value: Any) -> float:
+    """A letter grade as a number, higher is better; NaN for what is none."""
+    found = LETTERS.fullmatch(value.strip().upper()) if isinstance(value, str) else None
+    return -ord(found[1]) + {"+": 0.3, "": 0.0, "-": -0.3}[found[2]] if found else math.nan
 
 
 def _number(value: Any) -> float:

@@ -52,6 +52,9 @@ TURNED = [
     {"scores": {"chosen": 1, "rejected": 5}}, {"ranking": {"chosen": 2, "rejected": 1}},
     {"metadata": {"score_chosen": 1, "score_rejected": 5}},
     {"chosen_info": {"score": 1}, "rejected_info": {"score": 5}},
+    {"chosen_toxicity_score": 0.9, "rejected_toxicity_score": 0.1},
+    {"score_error_chosen": 5, "score_error_rejected": 1},
+    {"chosen_reward_loss": 3, "rejected_reward_loss": 2},
 ]  # fmt: skip
 
 
@@ -91,6 +94,13 @@ def test_equal_scores_are_a_tie_and_a_margin_of_nothing_none(scores):
 )  # fmt: skip
 def test_what_is_ambiguous_is_no_contradiction(meta):
     assert said_flags(meta) == Flag(0)
+
+
+@pytest.mark.parametrize(("one", "other"), [("C", "A"), ("b", "A+"), ("F", "E-")])
+def test_letter_grades_are_scores(one, other):
+    assert said_flags({"chosen_grade": one, "rejected_grade": other}) == Flag.SCORES_SWAPPED
+    assert said_flags({"chosen_grade": other, "rejected_grade": one}) == Flag(0)
+    assert said_flags({"grade_chosen": one, "grade_rejected": one}) == Flag.TIED
 
 
 @pytest.mark.parametrize("name", ["preference", "winner", "better", "preferred", "choice"])

@@ -365,3 +365,15 @@ def test_answers_of_two_forms_make_no_pair(tmp_path):
         {"prompt": "Why?", "completion": "Eh.", "label": False},
     ])  # fmt: skip
     assert [(a.line, b.line) for a, b in pairs_in(rows)] == [(1, 3)]
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3, 4, 5], [-1, 1], [1, 2], [0, 0.5, 1, 0.25]])
+@pytest.mark.parametrize("table", [False, True])
+def test_a_scale_is_no_label_also_where_bad_rows_may_be_left_out(tmp_path, labels, table):
+    """Of ratings from 1 to 5 the rows rated 1 alone had been kept, as wanted ones."""
+    rows = [{"prompt": f"q {i}", "completion": f"a {i}", "label": labels[i % len(labels)]} for i in range(10)]
+    path = tmp_path / ("a.csv" if table else "a.jsonl")
+    lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+    path.write_text("\n".join(lines if table else map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(ProbeError, match=r"is a number of a scale .* a label says yes or no"):
+        read_unpaired(path, skip_bad=True)
