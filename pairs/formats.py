@@ -155,6 +155,9 @@ def _json(file: IO[bytes]) -> JsonRows:
 def _csv(file: IO[bytes], delimiter: str = ",") -> JsonRows:
     """Rows of a table with a header. A record may span lines; its number is that of its first."""
     csv.field_size_limit(MAX_LINE)
+    head: bytes = file.peek(65536).split(b"\n")[0]  # type: ignore[attr-defined]
+    if delimiter == "," and b"," not in head and (b";" in head or b"\t" in head):  # as Excel writes it
+        delimiter = ";" if b";" in head else "\t"
     # Bytes that are no UTF-8 travel as lone surrogates to the row that holds them.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     reader = csv.reader(_text_lines(text), delimiter=delimiter, strict=True)

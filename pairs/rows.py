@@ -144,6 +144,11 @@ def _side(row: JsonRow, name: str, field: str) -> Any:
     raise BadRow(f'no field "{field}" (there: {there}). Map it with --fields {name}=FIELD.')
 
 
+# Under these names stand several responses of a row; of the others one holds the prompt at most.
+LISTS = ("completions", "responses", "answers", "outputs", "candidates", "generations")
+PROMPTS = ("prompt", "question", "instruction", "input", "system", "messages", "conversations", "query")
+
+
 def _refuse_unordered(row: JsonRow) -> None:
     """Raises `BadRow` for responses that stand under other names, in no order or in that of a column."""
     if two := twins(row):
@@ -158,6 +163,17 @@ def _refuse_unordered(row: JsonRow) -> None:
         raise BadRow(
             f'"{ranked}" lists responses with a rank, where chosen and rejected are needed. '
             'Write the best one of each row as "chosen", another as "rejected".'
+        )
+    if listed := next((n for n in LISTS if isinstance(v := row.get(n), list) and len(v) > 1), ""):
+        raise BadRow(
+            f'"{listed}" lists responses, where chosen and rejected are needed. '
+            'Write the best one of each row as "chosen", another as "rejected".'
+        )
+    texts = [n for n, value in row.items() if isinstance(value, str | list) and n not in PROMPTS]
+    if len(texts) == 1 and "rejected" not in row:
+        raise BadRow(
+            f'one response, "{texts[0]}", where two are needed. '
+            'Write the better response to each prompt as "chosen", another as "rejected".'
         )
 
 
@@ -178,12 +194,18 @@ def _content(value: Any, field: str) -> Content:
         raise BadRow(f'"{field}" is {_kind(value)}. Write text or a list of chat messages.')
     if not value:
         raise BadRow(f'"{field}" is an empty list. Write at least one message.')
+    if all(isinstance(item, str) for item in value):
+        raise BadRow(
+            f'"{field}" is a list of {len(value)} text{"s" * (len(value) > 1)}. Write one text, or a list of '
+            "chat messages; of a file of columns one object per pair."
+        )
     return tuple(_message(item, field, i) for i, item in enumerate(value, 1))
 
 
 def _message(item: Any, field: str, i: int) -> Message:
     if not isinstance(item, dict) or not isinstance(item.get("role"), str):
-        raise BadRow(f'message {i} of "{field}" has no role. Write {{"role": "user", "content": "…"}}.')
+        role = "user" if field in PROMPTS else "assistant"
+        raise BadRow(f'message {i} of "{field}" has no role. Write {{"role": "{role}", "content": "…"}}.')
     content = item.get("content")
     if isinstance(content, list):
         _check_parts(content, field, i)

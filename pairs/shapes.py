@@ -13,9 +13,11 @@ def renamed(row: JsonRow) -> tuple[JsonRow, str]:
     """The row with its prompt under `prompt`, and what was taken as what; the row itself and "" otherwise.
 
     Known are `messages` and `conversations` (lists that stop before the answer), `question`, and Alpaca's
-    `instruction` with `input`, the last two with or without a `system` text. Only a row without `prompt` is
-    looked at.
+    `instruction` with `input`, the last two with or without a `system` text; and `messages` that end on the
+    chosen answer beside a rejected one. Only a row without `prompt` is looked at.
     """
+    if found := _answered(row):
+        return found
     for name in ("messages", "conversations"):
         if isinstance(turns := row.get(name), list) and _open(turns, row):
             return _under_system(row, turns, name)
@@ -26,6 +28,24 @@ def renamed(row: JsonRow) -> tuple[JsonRow, str]:
             names = (name, beside) if joined != text else (name,)
             return _with_system(row, joined, names)
     return row, ""
+
+
+def _answered(row: JsonRow) -> tuple[JsonRow, str] | None:
+    """ms-swift's rows: messages with the chosen answer last, and another answer or whole dialogue."""
+    turns, last = row.get("messages"), None
+    if isinstance(turns, list) and turns and isinstance(turns[-1], dict):
+        last = turns[-1]
+    if last is None or last.get("role") != "assistant" or "chosen" in row:
+        return None
+    for name in ("rejected_response", "rejected", "rejected_messages"):
+        other, told = row.get(name), f"the chosen side is the last turn of messages, the other {name}"
+        if isinstance(other, str):
+            sides = {"chosen": [last], "rejected": [{**last, "content": other}]}
+            return {**_taken(row, turns[:-1], ("messages", name)), **sides}, told
+        if isinstance(other, list) and other[:1] == turns[:1]:
+            left = {key: value for key, value in row.items() if key not in ("messages", name)}
+            return {"chosen": turns, "rejected": other, **left}, told
+    return None
 
 
 def with_input(text: str, more: Any) -> str:

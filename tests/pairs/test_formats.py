@@ -242,3 +242,11 @@ def test_arbitrary_bytes_give_pairs_or_one_clear_error(
         assert list(read_pairs(path))
     except ProbeError as error:
         assert str(error).startswith(f"{path}:")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_table_with_another_delimiter_is_read_as_its_header_says(tmp_path: Path, delimiter: str) -> None:
+    """Excel writes semicolons where a comma is the decimal sign."""
+    path = tmp_path / "p.csv"
+    path.write_bytes(table(delimiter))
+    assert fields_of(list(read_pairs(path))) == WANTED

@@ -95,6 +95,14 @@ BAD = [
         "f:1: the prompt is text, the responses are chat messages.",
     ),
     ({**GOOD, "prompt": [user("x")]}, "f:1: the prompt is chat messages, the responses are text."),
+    ({"chosen": ["b"], "rejected": ["c"]}, 'f:1: "chosen" is a list of 1 text. Write one text, or a list'),
+    (
+        {"prompt": ["a", "b"], "chosen": ["c", "d"], "rejected": ["e", "f"]},
+        'f:1: "chosen" is a list of 2 texts.',
+    ),
+    ({"prompt": "a", "response": "b", "score": 3}, 'f:1: one response, "response", where two are needed.'),
+    ({"instruction": "a", "completions": [{"response": "b"}] * 2}, 'f:1: "completions" lists responses,'),
+    ({"prompt": "a", "responses": ["b", "c"], "ranking": [1, 2]}, 'f:1: "responses" lists responses,'),
     ({"chosen": [{"content": "x"}], "rejected": [user("y")]}, 'f:1: message 1 of "chosen" has no role.'),
     (
         {"chosen": [{"role": "user", "content": [{"type": "image"}]}], "rejected": [user("y")]},

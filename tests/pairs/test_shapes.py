@@ -63,7 +63,7 @@ def test_what_was_taken_as_what_is_said(tmp_path, capsys):
 
 def test_a_fault_of_all_rows_is_one_line(tmp_path):
     with pytest.raises(ProbeError, match=r'all 30 rows: no field "chosen"') as told:
-        read(tmp_path, {"text": "x"}, 30)
+        read(tmp_path, {"text": "x", "other": "y"}, 30)
     assert str(told.value).count("\n") == 0
 
 
@@ -117,3 +117,24 @@ def test_an_empty_system_text_is_no_turn(tmp_path):
 def test_a_mapped_field_that_is_missing_is_named(tmp_path, name):
     with pytest.raises(ProbeError, match=r'pairs\.jsonl:1: no field "rule"'):
         read(tmp_path, {"prompt": "Why?", **SIDES}, fields={name: "rule"})
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"rejected_response": "No."},
+        {"rejected": "No."},
+        {
+            "rejected_messages": [
+                {"role": "user", "content": "Is it?"},
+                {"role": "assistant", "content": "No."},
+            ]
+        },
+    ],
+)
+def test_messages_that_end_on_the_chosen_answer_are_read(tmp_path, beside):
+    """ms-swift's rows: the other answer stands in a column of its own."""
+    turns = [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "Yes."}]
+    (pair,) = read(tmp_path, {"messages": turns, **beside})
+    assert pair.prompt == (turns[0],) and pair.chosen == (turns[1],)
+    assert pair.rejected == ({"role": "assistant", "content": "No."},) and not pair.meta
