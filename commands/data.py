@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .. import config
 from ..errors import ProbeError
 from ..records import Run
 from .options import Fields, Format, MaxLength, Out, TemplateOption
@@ -16,6 +18,15 @@ Fix = Annotated[Path | None, typer.Option(help="Write the rows that are not brok
 DataTokenizerOption = Annotated[
     str | None, typer.Option("--model", help="Check its tokens too; no weights are loaded.")
 ]
+
+
+def _accepting(run: Run) -> Run:
+    """The run with the findings marked that the config accepts."""
+    if not (rows := config.section("accept")):
+        return run
+    from ..gate.accept import marked, parse
+
+    return marked(run, parse(rows), date.today())
 
 
 def data(
@@ -44,9 +55,8 @@ def data(
     parse_formats(format)
 
     def checks(path: Path) -> Run:
-        return check_data(
-            DataRequest(path, fields, against, model, template, max_length, fix, templates=True)
-        )
+        request = DataRequest(path, fields, against, model, template, max_length, fix, templates=True)
+        return _accepting(check_data(request))
 
     if check:
         from .data_check import checked

@@ -9,6 +9,7 @@ from ..errors import Exit, ProbeError
 from ..escape import inert, visible
 from ..records import Finding, Run
 from ..reports.next_step import errors_told
+from ..reports.view import reason_accepted
 from ..streams import print_report
 
 
@@ -21,7 +22,9 @@ def checked(paths: Iterable[Path], check: Callable[[Path], Run]) -> int:
     unread: list[ProbeError] = []
     for path in paths:
         try:
-            errors += [(path, f) for f in check(path).findings if f.severity == "error"]
+            run = check(path)
+            found = (f for f in run.findings if f.severity == "error" and not reason_accepted(f, run))
+            errors += [(path, f) for f in found]
         except ProbeError as error:
             unread.append(error)
     lines = [line for path, finding in errors for line in _lines(path, finding)]

@@ -212,7 +212,8 @@ until = 2027-03-31
 
 ## `[[accept]]`
 
-An accepted finding is shown with its reason and no longer fails. One that has lapsed counts again (PB701);
+An accepted finding is shown with its reason and fails neither a gate nor `probe data --check`.
+One that has lapsed counts again (PB701);
 one that matches nothing is reported (PB702).
 
 {accept}

@@ -66,12 +66,7 @@ def check_named_groups(source: Source, groups: Iterable[str]) -> None:
     if not (named := set(groups)):
         return
     found = {pair.group for pair in source.pairs() if pair.group is not None}
-    if missing := sorted(named - found):
-        told = f"its groups are {some(sorted(found))}" if found else "none of its pairs names a group"
-        raise ProbeError(
-            f"[gate.groups.{missing[0]}]: {source.path} has no pair of this group; {told}. "
-            "Correct the name, or take the table out."
-        )
+    _refuse_missing(f"{source.path} has no pair of this group", named, found)
 
 
 def gate_answers(
@@ -140,7 +135,24 @@ def gate_saved(path: Path, judging: GateOptions, levers: Path | None = None) -> 
         if saved.command == "unpaired":
             refuse_tables(path, judging)
             return _judged_answers(saved, judging)
+        _check_saved_groups(path, saved, judging.groups)
         return judged(with_levers(saved, levers) if levers else saved, judging, date.today())
+
+
+def _check_saved_groups(path: Path, run: Run, groups: Iterable[str]) -> None:
+    """Raises `ProbeError` for a group that limits are set for and nothing was measured in."""
+    found = (
+        {e.group for e in run.estimates} | {row.group for row in run.bias} | {f.group for f in run.findings}
+    )
+    _refuse_missing(f"{path} has nothing measured in this group", groups, found - {"all"})
+
+
+def _refuse_missing(what: str, named: Iterable[str], found: set[str]) -> None:
+    if missing := sorted(set(named) - found):
+        told = f"its groups are {some(sorted(found))}" if found else "none of its pairs names a group"
+        raise ProbeError(
+            f"[gate.groups.{missing[0]}]: {what}; {told}. Correct the name, or take the table out."
+        )
 
 
 def with_changed_pairs(run: Run) -> Run:

@@ -32,10 +32,11 @@ def renamed(row: JsonRow) -> tuple[JsonRow, str]:
 
 def _answered(row: JsonRow) -> tuple[JsonRow, str] | None:
     """ms-swift's rows: messages with the chosen answer last, and another answer or whole dialogue."""
-    turns, last = row.get("messages"), None
-    if isinstance(turns, list) and turns and isinstance(turns[-1], dict):
-        last = turns[-1]
-    if last is None or last.get("role") != "assistant" or "chosen" in row:
+    turns = row.get("messages")
+    if "chosen" in row or not isinstance(turns, list) or not turns or not isinstance(turns[-1], dict):
+        return None
+    last = turns[-1]
+    if last.get("role") != "assistant":
         return None
     for name in ("rejected_response", "rejected", "rejected_messages"):
         other, told = row.get(name), f"the chosen side is the last turn of messages, the other {name}"

@@ -45,3 +45,15 @@ def test_a_name_that_promises_another_form_is_refused_before_anything_is_read(pr
         done = probe("data", "b.jsonl", "--fix", name)
         assert done.code == 2 and "Call it x.jsonl." in done.err and not (tmp_path / name).exists()
     assert probe("data", "b.jsonl", "--fix", "x.jsonl").code == 0
+
+
+def test_an_accepted_finding_blocks_nothing_until_its_last_day(probe, tmp_path):
+    write(tmp_path, "a.jsonl", GOOD, EMPTY)
+    for until, code in (("2999-01-01", 0), ("2020-01-01", 1)):
+        entry = f'[[accept]]\ncode = "PB301"\nreason = "empty on purpose"\nuntil = {until}\n'
+        (tmp_path / "probe.toml").write_text(entry)
+        assert probe("data", "--check", "a.jsonl").code == code
+        shown = probe("data", "a.jsonl").out
+        assert ("empty on purpose" in shown) and ("PB701" in shown) is bool(code)
+    (tmp_path / "probe.toml").write_text(entry.replace("PB301", "PB320").replace("2020", "2999"))
+    assert probe("data", "--check", "a.jsonl").code == 1

@@ -16,7 +16,7 @@ from probe.gate import whole
 from probe.gate.accept import Accepted
 from probe.gate.settings import GateOptions
 from probe.probes.gated import GateRequest
-from probe.records import Run
+from probe.records import Estimate, Run
 from probe.scoring.options import ModelOptions
 from probe.scoring.source import Source
 
@@ -152,3 +152,14 @@ def test_limits_for_a_group_that_no_pair_has_stop_a_gate_before_the_model(tmp_pa
         with pytest.raises(ProbeError, match=said):
             whole.gate_pairs(request, judging)
     whole.check_named_groups(request.source, ["advice"])
+
+
+def test_limits_for_a_group_that_a_saved_run_did_not_measure_stop_its_judgement(monkeypatch):
+    measured = (Estimate("gap", 0.1, 0.0, 0.2, 40, None, "t", "nats/token", group="advice"),)
+    monkeypatch.setattr(whole, "saved_run", lambda path: Run("gate", "", estimates=measured))
+    judging = GateOptions(groups={"advise": {"gap": 0.1}})
+    with pytest.raises(
+        ProbeError, match=r"^\[gate.groups.advise\]: run.json has nothing .* are advice\. Correct"
+    ):
+        whole.gate_saved(Path("run.json"), judging)
+    assert whole.gate_saved(Path("run.json"), GateOptions(groups={"advice": {"gap": 0.3}})).verdict.conditions
