@@ -145,8 +145,8 @@ def _side(row: JsonRow, name: str, field: str) -> Any:
 
 
 # Under these names stand several responses of a row; of the others one holds the prompt at most.
-LISTS = ("completions", "responses", "answers", "outputs", "candidates", "generations")
-PROMPTS = ("prompt", "question", "instruction", "input", "system", "messages", "conversations", "query")
+_LISTS = ("completions", "responses", "answers", "outputs", "candidates", "generations")
+_PROMPT_NAMES = ("prompt", "question", "instruction", "input", "system", "messages", "conversations", "query")
 
 
 def _refuse_unordered(row: JsonRow) -> None:
@@ -164,12 +164,12 @@ def _refuse_unordered(row: JsonRow) -> None:
             f'"{ranked}" lists responses with a rank, where chosen and rejected are needed. '
             'Write the best one of each row as "chosen", another as "rejected".'
         )
-    if listed := next((n for n in LISTS if isinstance(v := row.get(n), list) and len(v) > 1), ""):
+    if listed := next((n for n in _LISTS if isinstance(v := row.get(n), list) and len(v) > 1), ""):
         raise BadRow(
             f'"{listed}" lists responses, where chosen and rejected are needed. '
             'Write the best one of each row as "chosen", another as "rejected".'
         )
-    texts = [n for n, value in row.items() if isinstance(value, str | list) and n not in PROMPTS]
+    texts = [n for n, value in row.items() if isinstance(value, str | list) and n not in _PROMPT_NAMES]
     if len(texts) == 1 and "rejected" not in row:
         raise BadRow(
             f'one response, "{texts[0]}", where two are needed. '
@@ -204,7 +204,7 @@ def _content(value: Any, field: str) -> Content:
 
 def _message(item: Any, field: str, i: int) -> Message:
     if not isinstance(item, dict) or not isinstance(item.get("role"), str):
-        role = "user" if field in PROMPTS else "assistant"
+        role = "user" if field in _PROMPT_NAMES else "assistant"
         raise BadRow(f'message {i} of "{field}" has no role. Write {{"role": "{role}", "content": "…"}}.')
     content = item.get("content")
     if isinstance(content, list):

@@ -19,7 +19,7 @@ from .record import Content, Pair, is_chat, text_of
 from .rows import BadRow, pair_of
 
 NEEDED = ", ".join(("prompt", *ANSWER_FIELDS))
-NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 FIRST_ROWS = 100  # of which the first that can be decoded says what the file holds
 # A trainer takes 1 and 0 for true and false, and a table's reader makes either of such cells.
 CELLS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
@@ -118,7 +118,7 @@ def read_unpaired(
 def _mark(row: Any, label: str, cells: bool) -> set[float]:
     """The label of a row where it is a number, also a number in a table's cell; of false and true both."""
     said = row.get(label) if isinstance(row, Mapping) else None
-    if cells and isinstance(said, str) and NUMBER.fullmatch(said.strip()):
+    if cells and isinstance(said, str) and _NUMBER.fullmatch(said.strip()):
         said = float(said)
     if isinstance(said, bool):
         return {0.0, 1.0}

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from ...stats.scripts import is_mark, words_in
 from .features import split_tokens
-from .patterns import TEMPLATES_TOGETHER, Template, Where, is_common, together
+from .patterns import TEMPLATES_TOGETHER, Template, Where, is_common, joined_templates
 
 PHRASE = 4  # words of a phrase that counts as boilerplate wherever it stands
 # Signs that a finished response ends with, closing brackets and quotes of all scripts aside.
@@ -64,7 +64,7 @@ def _interjections(marks: Sequence[Template], opened: int) -> list[Template]:
     """
     marks = sorted(marks, key=lambda mark: -len(mark.rows))
     several = [mark for mark in marks if is_common(mark, mark.n)][:TEMPLATES_TOGETHER]
-    found = together(several) if several[1:] else next(iter(marks), None)
+    found = joined_templates(several) if several[1:] else next(iter(marks), None)
     return [found] if found and 2 * opened < len(found.rows) else []
 
 

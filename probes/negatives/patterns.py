@@ -62,7 +62,7 @@ def find_templates(side: Sequence[str], other: Sequence[str]) -> list[Template]:
     they often had several templates: those of one kind that are each common count together, too.
     """
     kinds = [_kinds(side, other, where) for where in ("frame", "start", "end")]
-    found = [together(parts) if parts[1:] else parts[0] for parts in kinds if parts]
+    found = [joined_templates(parts) if parts[1:] else parts[0] for parts in kinds if parts]
     return sorted(found, key=lambda template: -len(template.rows))
 
 
@@ -89,7 +89,7 @@ def is_common(part: Template, n: int) -> bool:
     return len(part.rows) >= max(TOGETHER_LEAST, TOGETHER_SHARE * n) and 10 * part.other <= len(part.rows)
 
 
-def together(parts: Sequence[Template]) -> Template:
+def joined_templates(parts: Sequence[Template]) -> Template:
     """Several templates of one kind as one."""
     rows = tuple(sorted({i for part in parts for i in part.rows}))
     texts = tuple(part.text for part in parts)
