@@ -157,11 +157,14 @@ class MovesSamples:
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """After the trial most unseen pairs are shown to be ranked right: the belief has given way."""
+    """After the trial most unseen pairs are shown to be ranked right: the belief has given way. Of a race the
+    candidate that is ahead counts, since it is what would be trained."""
 
     def __call__(self, facts: RunFacts) -> Held | None:
         """The share of pairs before, and the trial's change of it."""
-        before, change = facts.run.estimate("win_rate"), facts.run.estimate("ranking_change")
+        ahead = next((r["method"] for r in facts.run.details.get("race") or () if r["won"]), "")
+        raced = facts.run.estimate(f"ranking_change@{ahead}")
+        before, change = facts.run.estimate("win_rate"), raced or facts.run.estimate("ranking_change")
         if before is None or change is None or before.value is None or change.value is None:
             return None
         prompts = facts.run.estimate("effective_prompts")
