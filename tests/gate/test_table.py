@@ -284,7 +284,7 @@ def test_what_the_trial_turns_on_unseen_pairs_is_no_belief_that_forbids(win_rate
 
 @pytest.mark.parametrize("won", ["sft", "dpo"])
 def test_of_a_race_the_candidate_ahead_says_whether_a_belief_was_turned(won):
-    """`swapped`, second seed: DPO turned a third of the unseen pairs and SFT nine tenths; the gate forbade."""
+    """`swapped`, second seed: DPO turned a third of the unseen pairs, SFT nine tenths; it was forbidden."""
     turned = {"ranking_change": (0.31, 0.1, 0.5), "ranking_change@dpo": (0.31, 0.1, 0.5)}
     turned |= {"ranking_change@sft": (0.89, 0.61, 1.0), "win_rate": (0.0, 0.0, 0.05)}
     run = raced(won, estimates={**CERTAIN, **OVER, **turned})
