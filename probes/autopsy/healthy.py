@@ -14,7 +14,7 @@ from .rows import finite_number
 from .rules import low_from_the_start
 
 NOTHING_TO_MEND = "The curves show nothing that needs to be corrected."
-NEXT_FEW = "These entries are too few to judge the run by."
+NEXT_FEW_ENTRIES = "These entries are too few to judge the run by."
 NEXT_UNSEEN = (
     "Evaluate on held-out texts three times a run or more: a training loss alone cannot tell learning from "
     "memorising."
@@ -63,7 +63,9 @@ def healthy(case: Case) -> Sign:
         return Sign("healthy", "", None, f"no rule fired: {'; '.join([said, *doubts])}", what, "cannot tell")
     few = longest < FEW_ENTRIES
     sure: Confidence = "cannot tell" if few else "likely"
-    return Sign("healthy", "", None, f"no rule fired: {said}", NEXT_FEW if few else NOTHING_TO_MEND, sure)
+    return Sign(
+        "healthy", "", None, f"no rule fired: {said}", NEXT_FEW_ENTRIES if few else NOTHING_TO_MEND, sure
+    )
 
 
 def _moved(case: Case) -> str:

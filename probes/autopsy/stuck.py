@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from statistics import fmean
 
-from ...shared_limits import LOW
+from ...shared_limits import CHANCE, LOW
 from ...training.methods import LN2
 from .case import Case, Sign
 from .causes import unexplained
@@ -19,9 +19,8 @@ NEAR_IDLE = IDLE / LN2  # for other losses the same share of their own start
 HIGH = 0.55  # accuracies from `LOW` to here are near chance
 NEVER_TRAINED = 0.9  # share of entries whose loss is 0
 BETTER = 1.1
-CHANCE = 0.5
 CLEARLY = 0.6  # an accuracy that rose beyond it is not chance
-FEWEST = 10  # entries in which a rise is told from noise
+FEWEST_FOR_A_RISE = 10  # entries in which a rise is told from noise
 
 
 def stuck(case: Case) -> Sign | None:
@@ -73,7 +72,7 @@ def _idle(case: Case) -> Sign | None:
     if idle is None or not len(loss) or any(abs(v - idle) > near * idle for v in loss.values):
         return None
     # The scale of other losses says less about what was learned.
-    if learns(case) or (not case.method.sigmoid and case.curve("rewards/accuracies").last(5) > HIGH):
+    if _learns(case) or (not case.method.sigmoid and case.curve("rewards/accuracies").last(5) > HIGH):
         return None
     named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
     derived = ", derived" if case.method.accumulated_batches > 1 else ""
@@ -84,7 +83,7 @@ def _idle(case: Case) -> Sign | None:
     return Sign("stuck", "PB853", loss.steps[0], text, unexplained(case), "certain")
 
 
-def learns(case: Case) -> bool:
+def _learns(case: Case) -> bool:
     """Whether accuracies or margins rise though the loss hardly moves, as under a small β.
 
     The loss falls by β times what a policy learns; an accuracy does not know β.
@@ -93,9 +92,9 @@ def learns(case: Case) -> bool:
     if not loss.last(5) < loss.first(5):
         return False
     accuracy, margin = (curve_of(case.log.train, f"rewards/{name}") for name in ("accuracies", "margins"))
-    rose = len(margin) >= FEWEST and margin.last(5) > 0.0 and risen(margin)
+    rose = len(margin) >= FEWEST_FOR_A_RISE and margin.last(5) > 0.0 and risen(margin)
     # An accuracy may be there from the first update on, and only the margins rise from then.
-    if len(accuracy) >= FEWEST and accuracy.last(5) > CLEARLY and (rose or risen(accuracy)):
+    if len(accuracy) >= FEWEST_FOR_A_RISE and accuracy.last(5) > CLEARLY and (rose or risen(accuracy)):
         return True
     if any(_climbs(held) for _, held in case.evaluations("rewards/accuracies")):
         return True
