@@ -7,7 +7,7 @@ from typing import Any
 
 from ...records import JsonRow
 from .names import MEASUREMENT_NAME, canonical
-from .rows import COUNT, whole
+from .rows import WRITTEN_COUNT, whole
 
 # Numbers that are not finite as C of Windows prints them come first.
 NUMBER = r"[-+]?(?:\d\.#(?:INF|IND|[QS]NAN)\d*|nan\(\w*\)|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
@@ -15,12 +15,13 @@ NUMBERS = re.compile(rf"(?<![\w.+-]){NUMBER}(?=$|[\s,;|)\]}}%]|[.:]\s|[.:]$|[a-z
 # The words before a number, back to the last separator: nothing of a name is searched for twice.
 WORDS_BEFORE = re.compile(r"([A-Za-z_][\w./() -]{0,60}?)\s*[:=]?\s*[\[(]?$")
 STEP_FIELD = re.compile(
-    rf"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*({COUNT})"
-    rf"(?![\d.]*%)(?:\s*/\s*({COUNT}))?",
+    rf"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*({WRITTEN_COUNT})"
+    rf"(?![\d.]*%)(?:\s*/\s*({WRITTEN_COUNT}))?",
     re.IGNORECASE,
 )
 EPOCH_AND_STEP = re.compile(
-    rf"\bepoch\b\W{{0,3}}(\d+)(?:\s*/\s*(\d+))?\W{{1,4}}({COUNT})\s*/\s*({COUNT})\s*[\])]", re.IGNORECASE
+    rf"\bepoch\b\W{{0,3}}(\d+)(?:\s*/\s*(\d+))?\W{{1,4}}({WRITTEN_COUNT})\s*/\s*({WRITTEN_COUNT})\s*[\])]",
+    re.IGNORECASE,
 )
 EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\W*epoch\W{0,3}(\d+)(?:\s*/\s*\d+)?\W*", re.IGNORECASE)

@@ -15,8 +15,8 @@ Raw = dict[str, float | None]
 # Written once at the end of a run: an average over it, no point of a curve.
 SUMMARY = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos")
 FLOAT32 = 3.4028235e38
-COUNT = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"  # a count, with or without its thousands parted
-FRACTION = re.compile(rf"\s*({COUNT})\s*/\s*({COUNT})\s*")
+WRITTEN_COUNT = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"  # a count, with or without its thousands parted
+FRACTION = re.compile(rf"\s*({WRITTEN_COUNT})\s*/\s*({WRITTEN_COUNT})\s*")
 # What C of Windows prints for numbers that are not finite, and what a spreadsheet shows for them.
 NO_NUMBER = re.compile(r"[-+]?(?:nan\(\w*\)|\d\.#(?:IND|[QS]NAN)0*)|#NUM!|#DIV/0!", re.IGNORECASE)
 INFINITE = re.compile(r"([-+]?)\d\.#INF0*", re.IGNORECASE)
@@ -54,7 +54,7 @@ def _fraction(name: str, value: Any) -> Raw:
     if match:
         return {"step": float(whole(match.group(1))), "max_steps": float(whole(match.group(2)))}
     text = str(value).strip()
-    return {name: float(whole(text)) if re.fullmatch(COUNT, text) else as_number(value)}
+    return {name: float(whole(text)) if re.fullmatch(WRITTEN_COUNT, text) else as_number(value)}
 
 
 def whole(text: str) -> int:
