@@ -14,6 +14,7 @@ from .rows import finite_number
 from .rules import low_from_the_start
 
 NOTHING_TO_MEND = "The curves show nothing that needs to be corrected."
+NEXT_FEW_ENTRIES = "These entries are too few to judge the run by."
 NEXT_UNSEEN = (
     "Evaluate on held-out texts three times a run or more: a training loss alone cannot tell learning from "
     "memorising."
@@ -47,7 +48,8 @@ def healthy(case: Case) -> Sign:
     What the evaluations said is quoted; where it does not bear out the training, the sign cannot tell.
     """
     said = "; ".join([_moved(case), *quoted(case)])
-    longest = max(len(case.curve(name)) for name in ("loss", "reward", "rewards/margins", "logps/chosen"))
+    curves = (*map(case.curve, ("loss", "rewards/margins", "logps/chosen")), reward_curve(case))
+    longest = max(map(len, curves))
     early, held_out = short_of_plan(case.log, TOO_EARLY), "; ".join(held_out_doubts(case))
     idle, low = no_gain(case), low_from_the_start(case)
     found = (case.log.unread, early, late_gradient(case), unseen_fit(case), held_out, idle, low)
@@ -59,15 +61,19 @@ def healthy(case: Case) -> Sign:
         )  # fmt: skip
         what = next((text for holds, text in advice if holds), NEXT_UNREAD)
         return Sign("healthy", "", None, f"no rule fired: {'; '.join([said, *doubts])}", what, "cannot tell")
-    sure: Confidence = "likely" if longest >= FEW_ENTRIES else "cannot tell"
-    return Sign("healthy", "", None, f"no rule fired: {said}", NOTHING_TO_MEND, sure)
+    few = longest < FEW_ENTRIES
+    sure: Confidence = "cannot tell" if few else "likely"
+    return Sign(
+        "healthy", "", None, f"no rule fired: {said}", NEXT_FEW_ENTRIES if few else NOTHING_TO_MEND, sure
+    )
 
 
 def _moved(case: Case) -> str:
+    curves = (*map(case.curve, ("loss", "rewards/accuracies", "rewards/margins")), reward_curve(case))
     moved = [
-        f"{name.removeprefix('rewards/')} {line.first(10):.4g} to {line.last(10):.4g}"
-        for name in ("loss", "rewards/accuracies", "rewards/margins", "reward")
-        if len(line := case.curve(name)) > 1
+        f"{line.name.removeprefix('rewards/')} {line.first(10):.4g} to {line.last(10):.4g}"
+        for line in curves
+        if len(line) > 1
     ]
     return ", ".join(moved) + " (means of the first and the last tenth)" if moved else "too little was logged"
 

@@ -20,6 +20,7 @@ ERRORS = 3.0  # standard errors by which training must surpass the evaluations
 APART = 0.2  # accuracy by which it must surpass them at least
 LEARNED = 0.8  # of the loss at the start: a training loss below it has learned its pairs
 GAINED = 0.05  # accuracy above where a set, or training, began: it has learned something
+DROPPED = 0.1  # below its best: a held-out accuracy that fell clearly
 FELL = 0.95  # of the first held-out loss: a later one below it has learned something
 HALF = 0.5
 OVERFIT = 1.1  # times its lowest, or of two evaluations its first: a held-out loss that rose
@@ -69,8 +70,7 @@ def surely_unseen(case: Case, held: EvaluationSet) -> bool:
     train = _until(case, "rewards/accuracies", held.accuracy)
     if not len(train):
         return len(held.loss) >= 3
-    error = math.sqrt(0.25 / (held.pairs or FEWEST_PAIRS))
-    return train.last(5) - held.accuracy.values[-1] >= ERRORS * error
+    return train.last(5) - held.accuracy.values[-1] >= ERRORS * standard_error(held)
 
 
 def _until(case: Case, name: str, held: Curve) -> Curve:
@@ -144,9 +144,39 @@ def held_out_doubts(case: Case) -> Iterator[str]:
     if case.method.family == "online":
         return
     for held in evaluation_sets(case):
-        doubt = nothing_seen(case, held) or _rose(held) or _parted(case, held)
+        doubt = nothing_seen(case, held) or _rose(held) or _fell(case, held) or _parted(case, held)
         if doubt:
             yield doubt
+
+
+def _fell(case: Case, held: EvaluationSet) -> str:
+    """A held-out accuracy that fell clearly, less than noise of so few pairs is sure not to."""
+    if accuracy_fall(case, held) < max(DROPPED, 2.0 * standard_error(held) if held.pairs else 0.0):
+        return ""
+    accuracy = held.accuracy
+    return (
+        f"{held.prefix}rewards/accuracies {max(accuracy.values):.4g} at best and {accuracy.values[-1]:.4g} "
+        "at the end, while training rose: over-fitting, or noise"
+    )
+
+
+def accuracy_fall(case: Case, held: EvaluationSet) -> float:
+    """By how much a held-out accuracy of pairs ended below its best while that of training rose; else 0."""
+    train = _until(case, "rewards/accuracies", held.accuracy)
+    rose = not len(train) or train.last(5) > train.first(10) + GAINED
+    if not case.method.pairwise or len(held.accuracy) < 2 or not rose:
+        return 0.0
+    return max(held.accuracy.values) - held.accuracy.values[-1]
+
+
+def surely_fell(case: Case, held: EvaluationSet) -> bool:
+    """Whether that is beyond `ERRORS` standard errors, and no hair's breadth in a large set."""
+    return accuracy_fall(case, held) >= max(GAINED, ERRORS * standard_error(held))
+
+
+def standard_error(held: EvaluationSet) -> float:
+    """That of an accuracy near one half, of as many pairs as the set has."""
+    return math.sqrt(0.25 / (held.pairs or FEWEST_PAIRS))
 
 
 def _rose(held: EvaluationSet) -> str:

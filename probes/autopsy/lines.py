@@ -7,18 +7,21 @@ from typing import Any
 
 from ...records import JsonRow
 from .names import MEASUREMENT_NAME, canonical
+from .rows import WRITTEN_COUNT, whole
 
-NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
+# Numbers that are not finite as C of Windows prints them come first.
+NUMBER = r"[-+]?(?:\d\.#(?:INF|IND|[QS]NAN)\d*|nan\(\w*\)|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
 NUMBERS = re.compile(rf"(?<![\w.+-]){NUMBER}(?=$|[\s,;|)\]}}%]|[.:]\s|[.:]$|[a-z]+\b)", re.IGNORECASE)
 # The words before a number, back to the last separator: nothing of a name is searched for twice.
 WORDS_BEFORE = re.compile(r"([A-Za-z_][\w./() -]{0,60}?)\s*[:=]?\s*[\[(]?$")
 STEP_FIELD = re.compile(
-    r"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*(\d+)"
-    r"(?![\d.]*%)(?:\s*/\s*(\d+))?",
+    rf"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*({WRITTEN_COUNT})"
+    rf"(?![\d.]*%)(?:\s*/\s*({WRITTEN_COUNT}))?",
     re.IGNORECASE,
 )
 EPOCH_AND_STEP = re.compile(
-    r"\bepoch\b\W{0,3}(\d+)(?:\s*/\s*(\d+))?\W{1,4}(\d+)\s*/\s*(\d+)\s*[\])]", re.IGNORECASE
+    rf"\bepoch\b\W{{0,3}}(\d+)(?:\s*/\s*(\d+))?\W{{1,4}}({WRITTEN_COUNT})\s*/\s*({WRITTEN_COUNT})\s*[\])]",
+    re.IGNORECASE,
 )
 EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\W*epoch\W{0,3}(\d+)(?:\s*/\s*\d+)?\W*", re.IGNORECASE)
@@ -104,8 +107,8 @@ def _place(line: str) -> dict[str, Any]:
     place: dict[str, Any] = {}
     both = EPOCH_AND_STEP.search(line)
     if both:
-        per_epoch = int(both.group(4))
-        done = int(both.group(3)) / max(1, per_epoch)
+        per_epoch = whole(both.group(4))
+        done = whole(both.group(3)) / max(1, per_epoch)
         return {"epoch": int(both.group(1)) - 1 + done, "step": both.group(3)}
     if epoch := EPOCH.search(line):
         place["epoch"] = epoch.group(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median, pstdev
+from statistics import fmean, median, pstdev
 from typing import Literal
 
 from ...training.methods import LN2
@@ -42,6 +42,7 @@ SFT = RecognisedMethod("SFT", "supervised", None, False, "a loss and no rewards"
 # Of a supervised run's logs alone: TRL's metrics of tokens.
 OF_TOKENS = ("mean_token_accuracy", "num_tokens", "entropy", "perplexity")
 NEAR_LN2 = 0.03
+FIRST_ENTRIES = 4  # whose losses must show the same sum
 UNKNOWN = RecognisedMethod(
     "method not recognised", "supervised", None, False, "a loss alone, which starts near ln 2 as DPO's does"
 )
@@ -176,7 +177,8 @@ def _from_start(log: Log, loss: float, margin: float) -> RecognisedMethod:
         return _variant(None, "losses that −log σ of their margins cannot give")
     if loss < LN2 and not _steady(loss, log):
         return RecognisedMethod("DPO", "reference", LN2, True, "rewards against a reference")
-    times, beta = accumulated_batches(loss, margin), abs(0.5 - margin) / math.sqrt(loss)
+    times = accumulated_batches(loss, margin) or _summed_with_margins(log)
+    beta = abs(0.5 - margin) / math.sqrt(loss)
     ipo = _written(beta) and (loss > 3.0 or times is not None or _per_token(log.rows))
     lasting = median(curve_of(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a sum
     if times and lasting and not (ipo and _squares(log, times, beta)):
@@ -215,6 +217,33 @@ def accumulated_batches(loss: float, margin: float) -> int | None:
     times = round(ratio)
     near = 0.05 if times.bit_count() == 1 else 0.02  # accumulations are mostly powers of two
     return times if abs(ratio - times) < min(near, 0.01 * times) and 2 <= times <= 64 else None
+
+
+def _summed_with_margins(log: Log) -> int | None:
+    """How many terms −log σ(margin) the losses add up, where the policy has moved within the first entry.
+
+    The spread of margins adds to the loss, so the ratio lies a little above k. An SFT term that is mixed in
+    has such a ratio at the start as well, but then the loss falls by one term as the margin grows, not by k.
+    """
+    rows = [row for row in log.train if _has_both(row)]
+    points = [(row["loss"], least_loss(row["rewards/margins"])) for row in rows]
+    if len(points) < 2 * FIRST_ENTRIES:
+        return None
+    ratios = [loss / one for loss, one in points[:FIRST_ENTRIES]]
+    # Accumulations beyond 8 are powers of two; other integers lie within the noise of each other.
+    times = round(ratios[0]) if ratios[0] < 9.0 else 1 << round(math.log2(ratios[0]))
+    near = all(0.97 * times < ratio < 1.1 * times for ratio in ratios) and ratios[0] < 1.025 * times
+    if not near or not 2 <= times <= 64:
+        return None
+    (loss, one), (last_loss, last_one) = (
+        tuple(map(fmean, zip(*part, strict=True)))
+        for part in (points[:FIRST_ENTRIES], points[-FIRST_ENTRIES:])
+    )
+    return times if one - last_one > 0.05 and loss - last_loss > 0.65 * times * (one - last_one) else None
+
+
+def _has_both(row: LogRow) -> bool:
+    return all(math.isfinite(row.get(name, math.nan)) for name in ("loss", "rewards/margins"))
 
 
 def _squares(log: Log, times: int, beta: float) -> bool:

@@ -20,6 +20,9 @@ STEP_NAMES = (
     "step", "global_step", "trainer/global_step", "current_steps", "current_step", "iteration", "iter",
     "iterations", "iters", "update", "updates", "num_updates", "steps", "optimizer_step",
 )  # fmt: skip
+EXAMPLES = ("counters/examples", "examples", "consumed_samples", "consumed_examples", "num_examples")
+# Columns of whole numbers, in which a comma can only part thousands.
+COUNTS = frozenset((*STEP_NAMES, *EXAMPLES, "_step", "max_steps", "total_steps"))
 # What says that a row is about training (or, after `eval_`, about an evaluation) and not only bookkeeping.
 MEASUREMENT_NAME = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^objective/")
 # What a verdict can be built on: a curve of one of these.

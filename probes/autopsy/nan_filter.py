@@ -20,7 +20,7 @@ def failing_step(case: Case, first: int) -> str:
     before: Mapping[str, float] = case.log.train[first - 1] if first else {"step": 0.0}
     usual = before.get("loss", case.method.idle or math.nan)
     named = "ln 2" if not first and usual == LN2 else ""
-    if not math.isfinite(logged):
+    if not math.isfinite(logged) or not _filtered_after(case, first):
         return ""
     if case.log.unit != "step":
         return _without_steps(case, logged, usual, named)
@@ -33,6 +33,11 @@ def failing_step(case: Case, first: int) -> str:
     if not (math.isfinite(usual) and usual > 0.0):
         return ""
     return _finite_steps(logged, usual, k, before["step"], named, case.log.hints.accumulation or 1)
+
+
+def _filtered_after(case: Case, first: int) -> bool:
+    """Whether every later loss is 0.0, as the filter leaves it once the weights are NaN."""
+    return all(row.get("loss", 0.0) == 0.0 for row in case.log.train[first + 1 :])
 
 
 def _without_steps(case: Case, logged: float, usual: float, named: str) -> str:

@@ -7,7 +7,15 @@ from dataclasses import replace
 from .case import Case, Sign
 from .curve import Curve, curve_of
 from .diverged import ZERO
-from .heldout import OVERFIT, EvaluationSet, evaluation_sets, nothing_seen, ranks_something, surely_unseen
+from .heldout import (
+    OVERFIT,
+    EvaluationSet,
+    evaluation_sets,
+    nothing_seen,
+    ranks_something,
+    surely_fell,
+    surely_unseen,
+)
 
 SURELY = 1.3  # times the lowest
 
@@ -15,10 +23,12 @@ SURELY = 1.3  # times the lowest
 def overfit_sign(case: Case) -> Sign | None:
     """The sign of training that the held-out data do not follow, or None.
 
-    PB854 over-fitted: the held-out loss ended well above its best value, or never showed any learning.
+    PB854 over-fitted: held-out loss or accuracy ended well worse than its best, or never showed any learning.
 
     Means: of three or more evaluations the last is at least {OVERFIT} times the lowest, or of two the second
     is {SURELY} times the first, and the training loss is lower than at the start: the run went on memorising.
+    Or the held-out accuracy of pairs ended below its best by three standard errors of the evaluation's size
+    while that of training rose.
     Or no evaluation shows what training does, beyond what few held-out pairs would do by chance: the held-out
     accuracy of pairs stays near one half, or the held-out loss never falls below that of an untrained policy
     (ln 2 for DPO), while training leaves both far behind.
@@ -37,7 +47,9 @@ def overfit_sign(case: Case) -> Sign | None:
     passed = next((sign for sign in found if sign), None)
     unseen = _unseen(case)
     # A best checkpoint that is no better than an untrained one is no advice.
-    return replace(unseen, confidence=passed.confidence) if unseen and passed else unseen or passed
+    if unseen and passed:
+        return replace(unseen, confidence=passed.confidence)
+    return unseen or passed or _accuracy_fell(case)
 
 
 def _passed_best(case: Case, name: str, held_out: Curve, train: Curve) -> Sign | None:
@@ -58,6 +70,22 @@ def _passed_best(case: Case, name: str, held_out: Curve, train: Curve) -> Sign |
         advice += " Evaluate three times a run or more: two evaluations do not show where it turned."
     sure = last >= SURELY * best and not two
     return Sign("overfit", "PB854", step, text, advice, "certain" if sure else "likely")
+
+
+def _accuracy_fell(case: Case) -> Sign | None:
+    """A held-out accuracy that ended surely below its best while training rose: its loss need not rise."""
+    held = next((held for held in evaluation_sets(case) if surely_fell(case, held)), None)
+    if held is None:
+        return None
+    accuracy, train = held.accuracy, curve_of(case.log.train, "rewards/accuracies")
+    best, last = max(accuracy.values), accuracy.values[-1]
+    step = accuracy.steps[accuracy.values.index(best)]
+    text = f"{held.prefix}rewards/accuracies highest at {case.at(step)}: {best:.4g}, {last:.4g} at the end"
+    if len(train):
+        text += f", mean training accuracy {train.first(10):.3g} in the first tenth to {train.last(10):.3g}"
+        text += " in the last"
+    advice = f"Take the checkpoint nearest {case.at(step)}; stop early or train fewer epochs next time."
+    return Sign("overfit", "PB854", step, text, advice)
 
 
 def _unseen(case: Case) -> Sign | None:

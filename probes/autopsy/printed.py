@@ -16,7 +16,9 @@ from .names import MEASUREMENT_NAME, STEP_NAMES, canonical
 FLAT = re.compile(r"\{[^{}]{3,20000}\}")
 # Values as libraries print them: np.float64(0.69), tensor(0.69, device='cuda:0').
 WRAPPED = re.compile(r"(?:\b[\w.]+\.)?\b(?:float\d+|tensor|array|int\d+)\(\s*([-+\w.]+)\s*(?:,[^()]*)?\)")
-BARE = re.compile(r"(?<![\w'\"])([-+]?(?:nan|inf|NaN|Infinity))(?![\w'\"])")
+BARE = re.compile(
+    r"(?<![\w'\"])([-+]?(?:nan(?:\(\w*\))?|inf|NaN|Infinity|\d\.#(?:INF|IND|[QS]NAN)\d*))(?![\w'\"])"
+)
 PAIR = re.compile(r"""['"]([\w/ ().-]+)['"]\s*:\s*['"]?([-+\w.%/]+)['"]?""")
 
 

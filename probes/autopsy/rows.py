@@ -9,13 +9,17 @@ from typing import Any
 
 from .curve import LogRow
 from .hints import LOSS_TYPES
-from .names import MEASUREMENT_NAME, STEP_NAMES, canonical
+from .names import COUNTS, MEASUREMENT_NAME, canonical
 
 Raw = dict[str, float | None]
 # Written once at the end of a run: an average over it, no point of a curve.
 SUMMARY = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos")
 FLOAT32 = 3.4028235e38
-FRACTION = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s*")
+WRITTEN_COUNT = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"  # a count, with or without its thousands parted
+FRACTION = re.compile(rf"\s*({WRITTEN_COUNT})\s*/\s*({WRITTEN_COUNT})\s*")
+# What C of Windows prints for numbers that are not finite, and what a spreadsheet shows for them.
+NO_NUMBER = re.compile(r"[-+]?(?:nan\(\w*\)|\d\.#(?:IND|[QS]NAN)0*)|#NUM!|#DIV/0!", re.IGNORECASE)
+INFINITE = re.compile(r"([-+]?)\d\.#INF0*", re.IGNORECASE)
 PARTS_OF_LOSS = {"nll", "sft", "odds_ratio", "aux", "policy", "value", "actor", "critic"}
 
 
@@ -33,7 +37,7 @@ def _canonical(entry: Mapping[str, Any]) -> Raw:
         name = canonical(str(key)).name
         if summary and name == "loss" and key != "loss":
             continue  # the average over the run, no entry of it
-        if name == "global_step/max_steps" or (isinstance(value, str) and name in STEP_NAMES):
+        if name == "global_step/max_steps" or (isinstance(value, str) and name in COUNTS):
             row |= _fraction(name, value)
             continue
         number = as_number(value)
@@ -48,8 +52,14 @@ def _fraction(name: str, value: Any) -> Raw:
     """`100/438` as a step and the number of steps."""
     match = FRACTION.fullmatch(str(value))
     if match:
-        return {"step": float(match.group(1)), "max_steps": float(match.group(2))}
-    return {name: as_number(value)}
+        return {"step": float(whole(match.group(1))), "max_steps": float(whole(match.group(2)))}
+    text = str(value).strip()
+    return {name: float(whole(text)) if re.fullmatch(WRITTEN_COUNT, text) else as_number(value)}
+
+
+def whole(text: str) -> int:
+    """A count as it is written, be its thousands parted by commas or not."""
+    return int(text.replace(",", ""))
 
 
 def as_number(value: Any) -> float | None:
@@ -73,6 +83,10 @@ def _in_range(value: float) -> float:
 def _parsed(text: str) -> float | None:
     inner = re.match(r"(?:[\w.]*\.)?(?:tensor|float\d+|array)\(\s*([^,)\s]+)", text.strip())
     body = inner.group(1) if inner else text.strip().removesuffix("%")
+    if NO_NUMBER.fullmatch(body):
+        return math.nan
+    if infinite := INFINITE.fullmatch(body):
+        return -math.inf if infinite.group(1) == "-" else math.inf
     try:
         return _in_range(float(body))
     except ValueError:

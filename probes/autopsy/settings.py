@@ -86,7 +86,8 @@ def summed_loss(case: Case) -> Sign | None:
     PB870 summed loss: the first loss is k·ln 2, the sum over k micro-batches of an untrained DPO policy.
 
     Means: the trainer adds the losses of gradient accumulation and does not divide; lower rows at the end of
-    an epoch are accumulations that were not full.
+    an epoch are accumulations that were not full. Where the policy moved within the first entry, its loss and
+    the next ones are about k·(−log σ(margin)).
     Why: such a log is misread twice: 2.77 looks like a bad start, and the last rows look like learning.
     Do: divide by the accumulation before comparing with ln 2; update transformers and TRL, which divide.
     Source: transformers issue 34242 on losses under gradient accumulation.

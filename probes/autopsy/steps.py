@@ -8,10 +8,8 @@ from itertools import accumulate, pairwise
 
 from .curve import LogRow
 from .hints import Hints
-from .names import STEP_NAMES
+from .names import EXAMPLES, STEP_NAMES
 from .rows import Raw
-
-EXAMPLES = ("counters/examples", "examples", "consumed_samples", "consumed_examples", "num_examples")
 
 DISORDER = 0.3  # of the entries that lie before the one that they follow
 COPIES = range(8, 1, -1)  # how often a console, a logger and several ranks may print one entry

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import fmean
 
-from ...shared_limits import LOW
+from ...shared_limits import CHANCE, LOW
 from ...training.methods import LN2
 from .case import Case, Sign
 from .causes import unexplained
-from .curve import Curve
-from .diverged import ZERO
+from .curve import Curve, curve_of
+from .diverged import ZERO, risen
 from .online import idle_groups
 from .zeros import unexplained_zeros
 
@@ -18,6 +19,8 @@ NEAR_IDLE = IDLE / LN2  # for other losses the same share of their own start
 HIGH = 0.55  # accuracies from `LOW` to here are near chance
 NEVER_TRAINED = 0.9  # share of entries whose loss is 0
 BETTER = 1.1
+CLEARLY = 0.6  # an accuracy that rose beyond it is not chance
+FEWEST_FOR_A_RISE = 10  # entries in which a rise is told from noise
 
 
 def stuck(case: Case) -> Sign | None:
@@ -26,7 +29,8 @@ def stuck(case: Case) -> Sign | None:
     PB853 stuck: the loss is that of a policy that learns nothing, or the accuracy is at chance or below.
 
     Means: every loss lies within {IDLE} of ln 2 (for another loss function: as near to its own start, and the
-    accuracy has not risen); or the mean accuracy of the last fifth is between {LOW} and {HIGH} while the loss
+    accuracy has not risen), and neither accuracies nor margins rise, as they do under a small β whose loss
+    hardly moves; or the mean accuracy of the last fifth is between {LOW} and {HIGH} while the loss
     is no better than guessing gives; or against a reference the run was below chance from beginning to end;
     or the loss is 0 from the first entry, which is no training. Online: no group of completions with
     variance. Where an SFT term is mixed in (ORPO, MPO), the loss may fall meanwhile.
@@ -67,9 +71,8 @@ def _idle(case: Case) -> Sign | None:
     )  # a sum is logged to fewer digits
     if idle is None or not len(loss) or any(abs(v - idle) > near * idle for v in loss.values):
         return None
-    accuracy = case.curve("rewards/accuracies")
     # The scale of other losses says less about what was learned.
-    if not case.method.sigmoid and accuracy.last(5) > HIGH:
+    if _learns(case) or (not case.method.sigmoid and case.curve("rewards/accuracies").last(5) > HIGH):
         return None
     named = "ln 2" if idle == LN2 else f"{idle:.4g}, its value at margin 0"
     derived = ", derived" if case.method.accumulated_batches > 1 else ""
@@ -78,6 +81,30 @@ def _idle(case: Case) -> Sign | None:
     )
     text = f"all {len(loss)} losses{divided} within {near * idle:.2g} of {named} ({_span(loss)}{derived})"
     return Sign("stuck", "PB853", loss.steps[0], text, unexplained(case), "certain")
+
+
+def _learns(case: Case) -> bool:
+    """Whether accuracies or margins rise though the loss hardly moves, as under a small β.
+
+    The loss falls by β times what a policy learns; an accuracy does not know β.
+    """
+    loss = case.curve("loss")
+    if not loss.last(5) < loss.first(5):
+        return False
+    accuracy, margin = (curve_of(case.log.train, f"rewards/{name}") for name in ("accuracies", "margins"))
+    rose = len(margin) >= FEWEST_FOR_A_RISE and margin.last(5) > 0.0 and risen(margin)
+    # An accuracy may be there from the first update on, and only the margins rise from then.
+    if len(accuracy) >= FEWEST_FOR_A_RISE and accuracy.last(5) > CLEARLY and (rose or risen(accuracy)):
+        return True
+    if any(_climbs(held) for _, held in case.evaluations("rewards/accuracies")):
+        return True
+    return rose and not len(accuracy)
+
+
+def _climbs(held: Curve) -> bool:
+    """Whether a held-out accuracy rose from evaluation to evaluation, to clearly above chance."""
+    v = held.values
+    return len(v) >= 3 and all(a <= b for a, b in pairwise(v)) and v[-1] > CLEARLY and v[-1] - v[0] >= 0.05
 
 
 def _span(curve: Curve) -> str:
@@ -112,7 +139,8 @@ def _worse(case: Case) -> Sign | None:
     wrong = len(accuracy) > 4 and max(accuracy.first(3), accuracy.last(3)) < LOW
     idle = case.method.idle
     unmoved = end > idle if idle else end > start / BETTER
-    if not (bad and accuracy.last(3) < 0.7) and not (wrong and unmoved and end > ZERO):
+    below = max(accuracy.first(3), accuracy.last(3)) <= CHANCE
+    if not (bad and below) and not (wrong and unmoved and end > ZERO):
         return None
     text = f"below chance throughout: mean loss {start:.4g} in the first third, {end:.4g} in the last"
     text += f"; mean accuracy {accuracy.first(3):.2f} and {accuracy.last(3):.2f}" if len(accuracy) else ""

@@ -10,12 +10,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 from ...records import JsonRow
-from .names import MEASUREMENT_NAME, canonical
+from .names import COUNTS, MEASUREMENT_NAME, canonical
 
 # In the tables that transformers draws, everything beside these is of the evaluation.
 OF_TRAINING = re.compile(r"^(step|epoch|training loss|learning rate|grad norm|)$", re.IGNORECASE)
 ENVELOPE = ("__MIN", "__MAX")
 METRIC_NAMES = ("key", "metric", "metric_name", "name", "tag")
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
 NOTHING = {"", "-", "No log", "No Log", "None", "null", "N/A"}
 
 
@@ -36,9 +38,49 @@ def of_csv(text: str, name: str = "") -> list[JsonRow]:
         table = list(csv.reader(io.StringIO("\n".join(lines[start:])), delimiter=delimiter))
     except csv.Error:
         return []
-    if delimiter == ";":  # and so the comma may be that of a decimal fraction
-        table = [[re.sub(r"^\s*(-?\d+),(\d+)\s*$", r"\1.\2", cell) for cell in row] for row in table]
+    table = _with_points(_rejoined(table), delimiter == ";")
     return _rows([cell.strip() for cell in table[0]], table[1:], name)
+
+
+def _rejoined(table: list[list[str]]) -> list[list[str]]:
+    """The cells of a table whose decimal commas are not quoted: behind a step every number stands in two."""
+    heading, *rows = table
+    n = 2 * len(heading) - 1
+    split = [row for row in rows if len(row) == n and all(re.fullmatch(r"\s*-?\d+\s*", cell) for cell in row)]
+    if len(heading) < 2 or not rows or len(split) < len(rows) or canonical(heading[0]).name not in COUNTS:
+        return table
+    return [heading, *([row[0], *map(".".join, zip(row[1::2], row[2::2], strict=True))] for row in rows)]
+
+
+def _with_points(table: list[list[str]], commas: bool) -> list[list[str]]:
+    """The cells below a heading with decimal points, where the table has decimal commas in their place.
+
+    It has if it is parted by semicolons (`commas`), or holds a comma that cannot part thousands and no
+    point. The comma of a count (a step) is one of thousands, unless nothing but 0 follows it in every row.
+    """
+    counts = [canonical(name).name in COUNTS for name in table[0]]
+    cells = [cell.strip() for row in table[1:] for cell, count in zip(row, counts, strict=False) if not count]
+    pointed = any(re.fullmatch(r"[-+]?\d+\.\d+([eE][-+]?\d+)?", cell) for cell in cells)
+    parted = any(DECIMAL_COMMA.fullmatch(cell) and not THOUSANDS.fullmatch(cell) for cell in cells)
+    if not commas and (pointed or not parted):
+        return table
+    whole = [count and not _all_fractions(table[1:], i) for i, count in enumerate(counts)]
+    return [
+        table[0],
+        *(
+            [cell if i < len(whole) and whole[i] else _point(cell) for i, cell in enumerate(row)]
+            for row in table[1:]
+        ),
+    ]
+
+
+def _all_fractions(rows: Sequence[Sequence[str]], column: int) -> bool:
+    cells = [row[column].strip() for row in rows if len(row) > column]
+    return all(re.fullmatch(r"\d+,0+", cell) for cell in cells if cell)
+
+
+def _point(cell: str) -> str:
+    return cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell.strip()) else cell
 
 
 def _is_heading(line: str, name: str) -> bool:
@@ -120,18 +162,25 @@ def pivoted(rows: list[JsonRow]) -> list[JsonRow]:
 
 def of_markdown(text: str, name: str = "") -> list[JsonRow]:
     """The longest Markdown table with a metric in its heading, as the Trainer writes into model cards."""
-    tables: list[list[JsonRow]] = [[]]
-    heading: list[str] | None = None
+    tables: list[list[list[str]]] = []
+    inside = False
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if "|" in line else []
         if len(cells) < 2:
-            heading = None
-        elif heading is None:
-            heading = cells
-            tables.append([])
+            inside = False
+        elif not inside:
+            inside = True
+            tables.append([cells])
         elif not all(re.fullmatch(r":?-{1,}:?", cell) for cell in cells):
-            tables[-1].append(_drawn(heading, cells))
-    return max((t for t in tables if _measured(t)), key=len, default=[])
+            tables[-1].append(cells)
+    return _longest(tables)
+
+
+def _longest(tables: Iterable[list[list[str]]]) -> list[JsonRow]:
+    """The rows of the longest table, its heading first, that measures anything."""
+    pointed = (_with_points(table, False) for table in tables if len(table) > 1)
+    found = [[_drawn(table[0], row) for row in table[1:]] for table in pointed]
+    return max((t for t in found if _measured(t)), key=len, default=[])
 
 
 def _measured(table: Sequence[JsonRow]) -> bool:
@@ -156,8 +205,7 @@ def of_html(text: str) -> list[JsonRow]:
         return []
     reader = _Tables()
     reader.feed(text)
-    found = [[_drawn(t[0], row) for row in t[1:]] for t in reader.tables if len(t) > 1]
-    return max((t for t in found if _measured(t)), key=len, default=[])
+    return _longest(reader.tables)
 
 
 class _Tables(HTMLParser):

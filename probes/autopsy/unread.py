@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .names import MEASUREMENT_NAME, OF_A_NAMED_SET, canonical, looks_pairwise
+from .names import COUNTS, MEASUREMENT_NAME, OF_A_NAMED_SET, canonical, looks_pairwise
 from .rows import SUMMARY, Raw, as_number, finite_number
+from .tables import NOTHING
 
 
 def unread_columns(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
@@ -26,7 +27,14 @@ def _trains(entry: Mapping[str, Any], row: Raw) -> bool:
     """Whether an entry has a column of the loss and measures training, not an evaluation or the whole run."""
     told = [k for k, v in row.items() if finite_number(v)]
     apart = any(k.startswith("eval_") or k in SUMMARY for k in told)
-    return not apart and bool(_loss_of(entry)) and any(MEASUREMENT_NAME.search(k) for k in told)
+    measured = any(MEASUREMENT_NAME.search(k) for k in told) or _broken_text(entry, told)
+    return not apart and bool(_loss_of(entry)) and measured
+
+
+def _broken_text(entry: Mapping[str, Any], told: Sequence[str]) -> bool:
+    """Whether a row that has a step has text for a loss, though no other number shows what it is of."""
+    text = [v for v in _loss_of(entry) if isinstance(v, str) and v.strip() not in NOTHING]
+    return bool(text) and not COUNTS.isdisjoint(told)
 
 
 def _loss_of(entry: Mapping[str, Any]) -> list[Any]:

@@ -163,6 +163,48 @@ def test_a_healthy_report_quotes_the_evaluations(kind: str) -> None:
         assert column is None or f"{name} {column[0]:.4g} to {column[-1]:.4g}" in it.sign.evidence
 
 
+FALLS = {
+    "1000 pairs": (dpo(), (0.62, 0.62, 0.63, 0.64), (0.8, 0.74, 0.66, 0.58), {"eval_samples": 1000}),
+    "two evaluations": (dpo(), (0.62, 0.62), (0.8, 0.66), {"eval_samples": 500}),
+    "best in the middle": (dpo(), (0.62, 0.6, 0.6), (0.7, 0.8, 0.66), {"eval_samples": 1000}),
+    "accuracy alone": (dpo(), None, (0.8, 0.74, 0.58), {"eval_samples": 1000}),
+    "unknown number of pairs": (dpo(), (0.62, 0.62, 0.62), (0.95, 0.8, 0.6), {}),
+    "SimPO": (simpo(), (1.2, 1.2, 1.2), (0.8, 0.7, 0.6), {"eval_samples": 1000}),
+    "IPO": (ipo(), (20.0, 20.0, 20.0), (0.8, 0.7, 0.6), {"eval_samples": 1000}),
+    "reward model": (reward_model(), (0.6, 0.6, 0.6), (0.8, 0.7, 0.6), {"eval_samples": 1000}),
+}
+
+
+@pytest.mark.parametrize("kind", FALLS)
+def test_a_held_out_accuracy_that_falls_while_training_rises_is_over_fitted(kind: str) -> None:
+    rows, losses, accuracies, size = FALLS[kind]
+    it = found(evaluated(rows, losses, accuracies, **size))
+    best = accuracies.index(max(accuracies)) + 1
+    assert (it.main, it.sign.code, it.sign.confidence) == ("overfit", "PB854", "likely")
+    assert it.sign.since_step == pytest.approx(EVERY * N * best / len(accuracies), abs=EVERY)
+    assert (
+        f"eval_rewards/accuracies highest at step {it.sign.since_step:g}: {max(accuracies)}"
+        in it.sign.evidence
+    )
+    assert f"checkpoint nearest step {it.sign.since_step:g}" in it.sign.next
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "size", "confidence"),
+    [
+        ((0.72, 0.66, 0.57), {}, "cannot tell"),
+        ((0.72, 0.66, 0.57), {"eval_samples": 80}, "cannot tell"),
+        ((0.72, 0.7, 0.68), {}, "likely"),
+        ((0.72, 0.7, 0.69), {"eval_samples": 5000}, "likely"),
+        ((0.6, 0.72, 0.7), {"eval_samples": 300}, "likely"),
+    ],
+)
+def test_a_held_out_accuracy_that_falls_less_is_open_or_noise(accuracies, size, confidence) -> None:
+    it = found(evaluated(dpo(), (0.62, 0.62, 0.61), accuracies, **size))
+    assert (it.main, it.sign.confidence) == ("healthy", confidence)
+    assert ("at best and" in it.sign.evidence) == (confidence == "cannot tell")
+
+
 def test_few_held_out_pairs_may_be_at_chance_by_chance() -> None:
     """Training at .76, evaluations at .5: of 20 pairs that is 2.3 standard errors, of 300 it is nine."""
     rows = dpo(top=0.35)
