@@ -157,15 +157,18 @@ class MovesSamples:
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """After the trial most unseen pairs are shown to be ranked right: the belief has given way. Of a race the
-    candidate that is ahead counts, since it is what would be trained."""
+    """After the trial most unseen pairs are shown to be ranked right: the belief has given way to one of the
+    candidates, each with an interval that allows for their number."""
 
     def __call__(self, facts: RunFacts) -> Held | None:
         """The share of pairs before, and the trial's change of it."""
-        ahead = next((r["method"] for r in facts.run.details.get("race") or () if r["won"]), "")
-        raced = facts.run.estimate(f"ranking_change@{ahead}")
-        before, change = facts.run.estimate("win_rate"), raced or facts.run.estimate("ranking_change")
-        if before is None or change is None or before.value is None or change.value is None:
+        raced = (f"@{row['method']}" for row in facts.run.details.get("race") or ())
+        changes = (facts.run.estimate(f"ranking_change{name}") for name in ("", *raced))
+        return next((held for change in changes if change and (held := self._by(change, facts))), None)
+
+    def _by(self, change: Estimate, facts: RunFacts) -> Held | None:
+        before = facts.run.estimate("win_rate")
+        if before is None or before.value is None or change.value is None:
             return None
         prompts = facts.run.estimate("effective_prompts")
         n = min(change.n, (prompts and prompts.value) or change.n)

@@ -283,13 +283,18 @@ def test_what_the_trial_turns_on_unseen_pairs_is_no_belief_that_forbids(win_rate
 
 
 @pytest.mark.parametrize("won", ["sft", "dpo"])
-def test_of_a_race_the_candidate_ahead_says_whether_a_belief_was_turned(won):
+@pytest.mark.parametrize("sure", ["sft", "dpo", ""])
+def test_a_belief_has_given_way_where_any_candidate_turned_it(won, sure):
     """`swapped`, second seed: DPO turned a third of the unseen pairs, SFT nine tenths; it was forbidden."""
-    turned = {"ranking_change": (0.31, 0.1, 0.5), "ranking_change@dpo": (0.31, 0.1, 0.5)}
-    turned |= {"ranking_change@sft": (0.89, 0.61, 1.0), "win_rate": (0.0, 0.0, 0.05)}
+    change = {m: (0.89, 0.61, 1.0) if m == sure else (0.31, 0.1, 0.5) for m in ("dpo", "sft")}
+    turned = {f"ranking_change@{m}": interval for m, interval in change.items()}
+    turned |= {"ranking_change": change["dpo"], "win_rate": (0.0, 0.0, 0.05)}
     run = raced(won, estimates={**CERTAIN, **OVER, **turned})
-    run = dataclasses.replace(run, bias=(BiasRow("all", "favours rejected"),))
-    assert decision(run).method == ("sft" if won == "sft" else "do-not-train")
+    rows = [{**run.details["race"][0], "method": m, "won": m == won} for m in ("dpo", "sft")]
+    run = dataclasses.replace(
+        run, bias=(BiasRow("all", "favours rejected"),), details={**run.details, "race": rows}
+    )
+    assert decision(run).method == (won if sure else "do-not-train")
 
 
 def test_unmatched_sides_are_no_matter_of_fact_unless_said():
