@@ -49,8 +49,8 @@ DEFAULT = (
 )  # fmt: skip
 OUTCOME = (
     "stats/behaviour.py", "stats/scripts.py", "training/behaviour.py", "training/samples.py",
-    "training/moved.py",
-    "training/shipped.py", "training/losses.py", "training/step.py", "scoring/sampling.py",
+    "training/moved.py", "training/shipped.py", "training/losses.py", "training/step.py",
+    "scoring/sampling.py",
 )  # fmt: skip
 GATE = (
     *OUTCOME,

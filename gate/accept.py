@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from ..errors import ProbeError
-from ..records import Condition, Finding, Run
+from ..records import Condition, Finding
 from .conditions import RULES, good_side
 
 FINDING_CODE = re.compile(r"PB\d{3}")
@@ -68,20 +68,6 @@ def tolerates(entry: Accepted, finding: Finding) -> bool:
         if rule and rule.sense != "clean"
         else measured.value <= entry.limit
     )
-
-
-def marked(run: Run, entries: Sequence[Accepted], today: date) -> Run:
-    """An unjudged run whose accepted findings are marked as such; entries for others are left unsaid, since
-    they may be the gate's."""
-    active = [entry for entry in entries if not entry.lapsed(today)]
-    used = [entry for entry in active if any(tolerates(entry, f) for f in run.findings)]
-    past = [
-        {"code": f.code, "group": f.group, "message": f.message}
-        for f in run.findings
-        if not any(tolerates(entry, f) for entry in active)
-    ]
-    details = {**run.details, "accepted": [entry.row() for entry in used], "past_limit": past}
-    return replace(run, findings=(*run.findings, *lapsed(entries, today)), details=details)
 
 
 def lapsed(entries: Sequence[Accepted], today: date) -> list[Finding]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Any
 
 from ..errors import ProbeError
 from ..records import ConditionResult, Finding, Run
-from .accept import Accepted, tolerates
+from .accept import Accepted, lapsed, tolerates
 from .judge import JudgeSettings, verdict_of
 
 JudgedBy = Callable[[JudgeSettings], Run]
@@ -74,9 +75,18 @@ def _accepted(finding: Finding, active: Sequence[Accepted]) -> bool:
     return any(tolerates(entry, finding) for entry in active)
 
 
-def with_past(run: Run, settings: JudgeSettings) -> Run:
+def marked(run: Run, entries: Sequence[Accepted], today: date) -> Run:
+    """An unjudged run whose accepted findings are marked as such; entries for others are left unsaid, since
+    they may be the gate's."""
+    used = [e for e in entries if not e.lapsed(today) and any(tolerates(e, f) for f in run.findings)]
+    details = {**run.details, "accepted": [entry.row() for entry in used]}
+    run = dataclasses.replace(run, findings=(*run.findings, *lapsed(entries, today)), details=details)
+    return with_past(run, entries, today)
+
+
+def with_past(run: Run, entries: Sequence[Accepted], today: date) -> Run:
     """The run with a note of what is named in an entry and not accepted by it."""
-    active = [entry for entry in settings.accepted if not entry.lapsed(settings.today)]
+    active = [entry for entry in entries if not entry.lapsed(today)]
     rows = past_their_limits(run, active)
     details = {key: value for key, value in run.details.items() if key != "past_limit"}
     return dataclasses.replace(run, details={**details, "past_limit": rows} if rows else details)

@@ -123,7 +123,7 @@ def _decided(run: Run, settings: JudgeSettings, compared: Compared | None, **wan
     def judge_by(own: JudgeSettings) -> Run:
         return decide(judge(run, own, compared), own, **wanted)
 
-    return with_past(no_harsher(judge_by(settings), settings, judge_by), settings)
+    return with_past(no_harsher(judge_by(settings), settings, judge_by), settings.accepted, settings.today)
 
 
 def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:

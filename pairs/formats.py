@@ -87,8 +87,7 @@ def _check_text(path: Path, file: Any) -> None:
     head: bytes = file.peek(512)[:512]
     for magic, (what, remedy) in MAGIC.items():
         if head.startswith(magic):
-            name = f"{path.name}{remedy}" if remedy in OPENERS else f"{path.stem}{remedy}"
-            remedy = f"Rename it to {name}." if remedy.startswith(".") else remedy
+            remedy = _renaming(path, remedy) if remedy.startswith(".") else remedy
             raise ProbeError(f"{path}: this is {what}, not text. {remedy}")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:2]:
         raise ProbeError(f"{path}: the text is UTF-16. Save it as UTF-8: `iconv -f UTF-16 -t UTF-8`.")
@@ -98,6 +97,14 @@ def _check_text(path: Path, file: Any) -> None:
             f'{path}: one object that holds the rows under "{name}". Write them one per line: '
             f"`jq -c '.{name}[]' {path} > pairs.jsonl`."
         )
+
+
+def _renaming(path: Path, ending: str) -> str:
+    """The name by which a file is read as what it is; a packed one keeps the ending that says so."""
+    packed, _ = _form(path)
+    if ending in OPENERS:
+        return "Unpack it once." if packed else f"Rename it to {path.name}{ending}."
+    return f"Rename it to {Path(path.stem if packed else path.name).stem}{ending}{packed}."
 
 
 def _plain(path: Path) -> IO[bytes]:
@@ -276,10 +283,7 @@ MAGIC = {
     b"\x28\xb5\x2f\xfd": ("packed by zstd", ".zst"),
     b"BZh": ("packed by bzip2", ".bz2"),
     b"\xfd7zXZ\x00": ("packed by xz", ".xz"),
-    b"PK\x03\x04": (
-        "a zip archive or a workbook",
-        "Unpack it, or save the sheet as CSV (UTF-8), and give that.",
-    ),
+    b"PK\x03\x04": ("a zip archive or a workbook", "Unpack it, or save the sheet as CSV, and give that."),
     b"\xd0\xcf\x11\xe0": ("an old workbook", "Save the sheet as CSV (UTF-8), and give that."),
     b"SQLite format 3": ("a SQLite database", "Export the table as CSV, and give that."),
     b"\x80\x04\x95": ("a pickle, which is never loaded", "Write its rows as JSON Lines."),

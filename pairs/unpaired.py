@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -133,14 +135,19 @@ def _refuse_scale(path: Path, label: str, marks: set[float]) -> None:
         return
     shown = sorted(marks)
     few = ", ".join(f"{mark:g}" for mark in (shown if len(shown) <= 5 else [*shown[:2], *shown[-2:]]))
-    limit = 0 if len(shown) == 2 else shown[len(shown) // 2]
-    change = f"`jq -c '.{label} = (.{label} > {limit:g})' {path} > answers.jsonl`"
-    remedy = (
-        "Write true where the answer is wanted, else false" if is_table(path) else f"For example {change}"
-    )
     raise ProbeError(
-        f'{path}: "{label}" is a number of a scale ({few}), and a label says yes or no. {remedy}.'
+        f'{path}: "{label}" is a number of a scale ({few}), and a label says yes or no. '
+        f"{_parted(path, label, shown)}."
     )
+
+
+def _parted(path: Path, label: str, shown: Sequence[float]) -> str:
+    """How the numbers of a scale become labels: those above the middle one are wanted."""
+    if is_table(path):
+        return "Write true where the answer is wanted, else false"
+    key = f".{label}" if label.isidentifier() else f".[{json.dumps(label)}]"
+    limit = shown[(len(shown) - 1) // 2]
+    return f"For example `jq -c '{key} = ({key} > {limit:g})' {shlex.quote(str(path))} > answers.jsonl`"
 
 
 def _answer(row: Any, line: int, names: FieldNames, label: str, cells: Mapping[str, bool]) -> UnpairedAnswer:

@@ -13,7 +13,7 @@ from ..number_format import measured
 from ..records import Condition, Decision, Run
 from ..shared_limits import CHANCE
 from .advice import in_words, lowered, methods, own
-from .next_step import failing, trains, why_unmeasured
+from .next_step import FORM_CODES, failing, trains, why_unmeasured
 from .sentences import SEPARABLE, apart_told, deciding_fault
 from .view import condition_name as name
 from .view import unit
@@ -88,6 +88,8 @@ def _although(run: Run, decision: Decision) -> str:
     if not standing or not decision.stages or not trains(run):
         return ""
     excuse = "an open question only warns here" if run.verdict.exit_code == 0 else "the method answers that"
+    if decision.stages == ("sft",) and any(c.code.startswith(FORM_CODES) for c in failing(run)):
+        excuse = "SFT does not read the rejected side, which alone has that form"
     return f", although {standing}: {excuse}"
 
 

@@ -18,7 +18,7 @@ RANK_WORDS = set_of("rank ranks ranking rankings")  # the first is the best
 # Of a score with one of these words less is better.
 LESS_WORDS = set_of(
     "toxicity toxic harm harmful harmfulness error errors perplexity ppl loss nll risk violation violations "
-    "penalty cost hallucination hallucinations unsafe unsafety bias distance wer cer rejection refusal"
+    "penalty cost hallucination hallucinations unsafe unsafety wer cer"
 )
 LETTERS = re.compile(r"([A-F])([+-]?)")  # grades, A the best
 SPELLINGS = (OURS, ("Chosen", "Rejected"), ("CHOSEN", "REJECTED"))

@@ -27,7 +27,9 @@ NO_CLOSING_SIGN = "no closing sign"
 SPACES = {
     "begin with white space": re.compile(r"\A\s"),
     "end with white space": re.compile(r"\s\Z"),
-    "have two spaces in a row": re.compile(r"(?<=\S)  +(?=\S)"),
+    "have two spaces in a row": re.compile(
+        r"(?<=[\w.!?,;:])  (?=\w)"
+    ),  # of prose: code and tables are aligned
     "have no-break spaces": re.compile("[\u00a0\u2007\u202f]"),
     "have carriage returns (\\r)": re.compile("\r"),
 }

@@ -90,6 +90,27 @@ def test_the_first_paragraph_of_the_page_is_true_of_the_cells():
         assert told in page.partition("##")[0], told
 
 
+def test_what_the_page_says_of_forms_is_true_of_the_cells():
+    """What SFT beside a form adds, and how many of the cells that paid a form keeps from a pass."""
+    complete = [tables.JudgedCell(*cell) for cell in tables.cells(validity.load())]
+    failed = {"template_share", "length_accuracy"}
+    kept = [c for c in complete if c.good and any(c.gate["conditions"].get(n) == "fail" for n in failed)]
+    free = [c for c in complete if c.good and c not in kept]
+    by_rule = [
+        c for c in complete if c.gate["conditions"].get("template_share") == "fail" and c.picked == "sft"
+    ]
+    lost = sum(c.right("gate") is True and c.right("never") is not True for c in by_rule)
+    right = sum(c.right("gate") is True for c in complete)
+    page = " ".join((BENCH.parent / "docs" / "validity.md").read_text(encoding="utf-8").split())
+    for told in (
+        f"of the {len(free)} that no form fails, {sum(c.gate['status'] == 'pass' for c in free)})",
+        f"right on {right - lost} of {len(complete)}.",
+        f"second seeds on half of the cells ({sum(c.gate['seed'] == 1 for c in complete)} of",
+    ):
+        assert told in page, told
+    assert len(kept) == 10 and "Ten of the cells that paid fail by form or length" in page
+
+
 def test_every_outcome_names_its_recipe():
     for row in validity.load():
         if row["method"] != "gate":

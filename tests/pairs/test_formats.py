@@ -153,6 +153,16 @@ def test_a_file_of_another_kind_than_its_name_says_is_read_once_renamed(tmp_path
     assert fields_of(list(read_pairs(new))) == WANTED
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".feather"])
+def test_such_a_file_that_is_packed_is_read_once_renamed(tmp_path: Path, ending: str) -> None:
+    told = error_of(tmp_path / "rows.jsonl.gz", packed(contents(ending), ".gz"))
+    new = tmp_path / told.split("Rename it to ")[1].removesuffix(".")
+    (tmp_path / "rows.jsonl.gz").rename(new)
+    assert fields_of(list(read_pairs(new))) == WANTED
+    twice = packed(packed(contents(".jsonl"), ".gz"), ".gz")
+    assert error_of(tmp_path / "rows.jsonl.gz", twice).endswith("packed by gzip, not text. Unpack it once.")
+
+
 @pytest.mark.parametrize("name", ["pairs.xlsx", "pairs.jsonl", "pairs.csv"])
 def test_a_workbook_is_called_one(tmp_path: Path, name: str) -> None:
     sink = io.BytesIO()

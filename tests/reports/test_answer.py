@@ -168,6 +168,18 @@ def test_a_paragraph_says_how_verdict_and_decision_go_together(run):
         assert "although" in said
 
 
+def test_sft_beside_a_form_says_why_the_form_is_no_matter():
+    judged = (Condition("template_share", "all", None, 0.5, "fail", "PB215"),)
+    form = Finding("PB215", "warning", "all 9 rejected responses contain a sign", "Vary it.")
+    decision = Decision("sft", ("sft",), {}, (Reason("PB215", "why", "x"),), {"method": "do-not-train"})
+    run = Run("gate", "now", verdict=verdict_of(judged, "fail"), decision=decision, findings=(form,))
+    run = dataclasses.replace(run, details={"unanswered": []}, inputs={"pairs": {"path": "a.jsonl", "n": 9}})
+    assert answered(run).summary[0] == (
+        "Train by SFT on the chosen side, because all 9 rejected responses contain a sign, although template "
+        "share fails: SFT does not read the rejected side, which alone has that form."
+    )
+
+
 def test_a_failure_that_the_decision_does_not_rest_on_is_the_reason_and_its_remedy_the_advice():
     form = Finding("PB215", "warning", "all contain a sign", "Vary the template.")
     judged = (

@@ -326,3 +326,12 @@ def test_short_openers_count_together_and_only_their_own(openers, answers, told)
     found = list(check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05))
     openings = [f.message for f in found if f.code == "PB211"]
     assert (len(openings) == 1 and told in openings[0]) if told else openings == []
+
+
+@pytest.mark.parametrize("answer", ["x = 1  # the first", "| a   | b   |", "name    value"])
+def test_aligned_code_and_tables_are_no_double_spaces(answer):
+    rng = random.Random(6)
+    words = [" ".join(rng.sample(WORDS, 6)) for _ in range(40)]
+    pairs = [Pair(str(i), f"p {i}", f"{text}\n{answer}", f"{text[::-1]}.") for i, text in enumerate(words)]
+    found = check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05)
+    assert "PB203" not in {f.code for f in found}

@@ -375,5 +375,8 @@ def test_a_scale_is_no_label_also_where_bad_rows_may_be_left_out(tmp_path, label
     path = tmp_path / ("a.csv" if table else "a.jsonl")
     lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
     path.write_text("\n".join(lines if table else map(json.dumps, rows)), encoding="utf-8")
-    with pytest.raises(ProbeError, match=r"is a number of a scale .* a label says yes or no"):
+    with pytest.raises(ProbeError, match=r"is a number of a scale .* a label says yes or no") as told:
         read_unpaired(path, skip_bad=True)
+    if not table:  # the example parts the scale: some answers are wanted, others are not
+        limit = float(str(told.value).split(" > ")[1].split(")")[0])
+        assert {label > limit for label in labels} == {True, False}
