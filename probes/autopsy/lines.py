@@ -7,7 +7,7 @@ from typing import Any
 
 from ...records import JsonRow
 from .names import MEASUREMENT_NAME, canonical
-from .rows import WRITTEN_COUNT, whole
+from .rows import WRITTEN_COUNT, unparted, whole
 
 # Numbers that are not finite as C of Windows prints them come first.
 NUMBER = r"[-+]?(?:\d\.#(?:INF|IND|[QS]NAN)\d*|nan\(\w*\)|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
@@ -43,7 +43,7 @@ def of_key_values(text: str, name: str = "") -> list[JsonRow]:
     """The entries of lines that hold a metric; a line without a step of its own belongs to the one before."""
     found: list[dict[str, Any]] = []
     epoch: str | None = None
-    for line in re.split(r"[\r\n]+", text):
+    for line in re.split(r"[\r\n]+", unparted(text)):
         entry = _entry(line) if len(line) < 2000 else None
         if heading := EPOCH_ALONE.fullmatch(line):
             epoch = heading.group(1)

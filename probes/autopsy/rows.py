@@ -16,6 +16,7 @@ Raw = dict[str, float | None]
 SUMMARY = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos")
 FLOAT32 = 3.4028235e38
 WRITTEN_COUNT = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"  # a count, with or without its thousands parted
+PARTING = re.compile(r"(?<=\d)['’_\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 FRACTION = re.compile(rf"\s*({WRITTEN_COUNT})\s*/\s*({WRITTEN_COUNT})\s*")
 # What C of Windows prints for numbers that are not finite, and what a spreadsheet shows for them.
 NO_NUMBER = re.compile(r"[-+]?(?:nan\(\w*\)|\d\.#(?:IND|[QS]NAN)0*)|#NUM!|#DIV/0!", re.IGNORECASE)
@@ -53,8 +54,13 @@ def _fraction(name: str, value: Any) -> Raw:
     match = FRACTION.fullmatch(str(value))
     if match:
         return {"step": float(whole(match.group(1))), "max_steps": float(whole(match.group(2)))}
-    text = str(value).strip()
+    text = unparted(str(value).strip())
     return {name: float(whole(text)) if re.fullmatch(WRITTEN_COUNT, text) else as_number(value)}
+
+
+def unparted(text: str) -> str:
+    """The text without the signs that can only part thousands: `1'200`, `1_200`, narrow spaces."""
+    return PARTING.sub("", text)
 
 
 def whole(text: str) -> int:

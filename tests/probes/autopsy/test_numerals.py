@@ -132,3 +132,19 @@ def test_thousands_beside_decimal_points_stay_thousands(tmp_path):
         f'"{i}","{2 - i / 100:.2f}","0,{i:03d}"\n' for i in range(1, 30)
     )
     assert "tokens" not in log_of(tmp_path, "x.csv", text).train[0]
+
+
+@pytest.mark.parametrize("sign", ["'", "’", "_", "\u00a0", "\u202f"])
+@pytest.mark.parametrize("form", ["csv", "log"])
+def test_other_signs_that_part_thousands_lose_no_step(tmp_path, sign, form):
+    """Nine entries of forty had been left, and a run that diverged later was healthy."""
+    rows = [
+        (f"{100 * i:,}".replace(",", sign), 2 - 0.01 * i if i < 21 else 9 + 0.01 * i) for i in range(1, 41)
+    ]
+    told = "step,loss\n" + "".join(f"{step},{loss:.3f}\n" for step, loss in rows)
+    if form == "log":
+        told = "".join(f"step: {step} loss: {loss:.3f}\n" for step, loss in rows)
+    path = tmp_path / f"a.{form}"
+    path.write_text(told, encoding="utf-8")
+    log = read_log(path)
+    assert len(log.train) == 40 and log.train[-1]["step"] == 4000 and diagnose(log).main == "diverged"
