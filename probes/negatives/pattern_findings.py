@@ -113,8 +113,8 @@ def check_template(
 
     PB217 letter case tells: most responses of one side are in capitals, or begin with a small letter.
 
-    Means: at least half of the responses of that side have no small letter (of {LEAST_LETTERS} letters or more), or
-    begin with one, and less than half as many of the other side do.
+    Means: at least half of the responses of that side have no small letter (of {LEAST_LETTERS} letters or
+    more), or begin with one, and less than half as many of the other side do.
     Why: the first token then shows which side it is, whatever is said.
     Do: write both sides alike.
     Source: exact count; starting limit one half.
