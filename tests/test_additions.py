@@ -86,7 +86,7 @@ READER = """def _pipes(file: IO[bytes]) -> JsonRows:
     return _csv(file, "|")
 
 
-OPENERS:"""
+OPENERS: """
 
 
 RENDERER = '''"""Findings as lines."""
@@ -216,7 +216,7 @@ def test_a_loss(house):
 
 def test_a_format_of_pairs(house):
     """A reader and its suffix, in one file."""
-    house.edit("pairs/formats.py", "OPENERS:", READER)
+    house.edit("pairs/formats.py", "OPENERS: ", READER)
     house.edit("pairs/formats.py", '    ".csv": _csv,', '    ".csv": _csv,\n    ".psv": _pipes,')
     assert len(house.touched) <= 2
     rows = "".join(f"{r['prompt']}|{r['chosen']}|{r['rejected']}\n" for r in PAIRS)

@@ -67,6 +67,19 @@ def test_a_tampered_run_is_shown_or_refused_in_one_line(
     assert codes == {0, 1, 2} or name == "bias_run"
 
 
+@pytest.mark.parametrize("shape", FORMATS)
+def test_a_run_without_one_key_of_its_inputs_is_shown_or_refused(
+    shape, bias_run, tmp_path, monkeypatch, capsys
+):
+    """Each key alone: a run of an older version, or of another tool, says less of its inputs."""
+    path = tmp_path / "run.json"
+    data = run_to_json(bias_run)
+    for at in (at for at in places(data["inputs"]) if at):
+        path.write_text(json.dumps(changed(data, ("inputs", *at), KeyError)))
+        monkeypatch.setattr(sys, "argv", ["probe", "report", str(path), "--format", shape])
+        assert main() in (0, 1, 2), (at, capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"schema_version": 1, "created": NaN}', "1e999", "[1e999]", "null", '"a"', ""]
 )
