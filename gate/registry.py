@@ -196,11 +196,11 @@ PROBES: tuple[Probe, ...] = (
                 "PB211",
                 "negatives",
                 "Share of one side's responses with a form that the other lacks: "
-                "opening, ending, frame, phrase, sign, cut end.",
+                "opening, ending, frame, phrase, sign, cut end, layout.",
                 "convention",
                 exact=True,
                 optional=True,
-                kin=("PB212", "PB213", "PB214", "PB215", "PB216", "PB217", "PB203"),
+                kin=("PB212", "PB213", "PB214", "PB215", "PB216", "PB217", "PB218", "PB203"),
             ),
             Rule(
                 "signal_accuracy",

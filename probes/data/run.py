@@ -63,7 +63,7 @@ def check_data(request: DataRequest, encoder: Encoder | None = None) -> Run:
 
 def _templates(pairs: Sequence[Pair]) -> list[Finding]:
     """What one side alone has, on a sample: white space at an end (PB203), templates and marks of form
-    (PB211–PB217)."""
+    (PB211–PB218)."""
     from ..negatives.pattern_findings import check_templates, templates_of
 
     full = [pair for pair in pairs if text_of(pair.chosen).strip() and text_of(pair.rejected).strip()]

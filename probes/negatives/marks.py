@@ -1,4 +1,5 @@
-"""Marks of form that one side's responses carry: a phrase, a sign, an interjection, white space, letter case.
+"""Marks of form that one side's responses carry: a phrase, a sign, an interjection, white space, letter case,
+layout.
 
 Exact counts, like `patterns`: what is counted says nothing of content, and a model learns it first.
 """
@@ -33,6 +34,12 @@ SPACES = {
     "have no-break spaces": re.compile("[\u00a0\u2007\u202f]"),
     "have carriage returns (\\r)": re.compile("\r"),
 }
+# How a response is laid out; bullets and headings are told by their signs.
+LAYOUTS = {
+    "have numbered lists": re.compile(r"(?s)(?:\A|\n)[^\S\n]*1[.)]\s.*\n[^\S\n]*2[.)]\s"),
+    "have several paragraphs": re.compile(r"\S[^\S\n]*\n[^\S\n]*\n\s*\S"),
+    "have several lines": re.compile(r"\S[^\S\n]*\n\s*\S"),
+}
 CAPITALS, SMALL = "are all in capitals", "begin with a small letter"
 LEAST_LETTERS = 10  # of a response that can be said to be in capitals
 LETTER = re.compile(r"[^\W\d_]")
@@ -42,8 +49,8 @@ DISGUISED = re.compile("(?<=[A-Za-z])[\u0400-\u04ff]|[\u0400-\u04ff](?=[A-Za-z])
 
 
 def find_marks(side: Sequence[str], other: Sequence[str]) -> list[Template]:
-    """The most one-sided phrase, sign, cut end, white space and letter case of `side`, by its lead, and its
-    interjections."""
+    """The most one-sided phrase, sign, cut end, white space, letter case and layout of `side`, by its lead,
+    and its interjections."""
     best: dict[Where, Template] = {}
     theirs = _rows(other)
     made = [
@@ -96,6 +103,7 @@ def _marks(text: str) -> Iterator[tuple[Where, str]]:
         yield "cut", NO_CLOSING_SIGN
     yield from (("space", told) for told, space in SPACES.items() if space.search(text))
     yield from (("case", told) for told in _cases(text))
+    yield from (("layout", told) for told, layout in LAYOUTS.items() if layout.search(text))
     for letter in sorted(set(DISGUISED.findall(text))):
         yield "sign", f"{letter} (U+{ord(letter):04X}, no Latin letter)"
 

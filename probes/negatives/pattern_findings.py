@@ -1,4 +1,4 @@
-"""Templates as findings: what one side has and the other lacks. Codes PB203, PB211–PB217."""
+"""Templates as findings: what one side has and the other lacks. Codes PB203, PB211–PB218."""
 
 from __future__ import annotations
 
@@ -119,6 +119,14 @@ def check_template(
     Do: write both sides alike.
     Source: exact count; starting limit one half.
 
+    PB218 layout tells: most responses of one side are laid out as the other side is not.
+
+    Means: at least half of the responses of that side have a numbered list, several paragraphs or several
+    lines, and less than half as many of the other side do. Bullets and headings are PB215.
+    Why: the first line break or number shows which side it is, whatever is said; the model learns the layout.
+    Do: lay both sides out alike, or compare answers from one source.
+    Source: exact count; starting limit one half.
+
     PB203 white space tells: most responses of one side have white space that the other side lacks.
 
     Means: at least half of the responses of that side begin or end with white space, or have two spaces in a
@@ -139,6 +147,7 @@ def check_template(
         "cut": ("PB216", "end on"),
         "space": ("PB203", template.text),
         "case": ("PB217", template.text),
+        "layout": ("PB218", template.text),
     }[template.where]
     side, other = sides  # the one that has it, then the one that lacks it
     rows = [pairs[i] for i in template.rows[:WORST_OF_PATTERN]]

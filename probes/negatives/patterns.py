@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from ...stats.scripts import words_in
 from .features import split_tokens
 
-Where = Literal["start", "end", "frame", "inside", "sign", "cut", "space", "case"]
+Where = Literal["start", "end", "frame", "inside", "sign", "cut", "space", "case", "layout"]
 
 # An opening or ending of fewer words must be that of most of one side, and of nearly none of the other.
 LEAST_WORDS = 3

@@ -44,7 +44,7 @@ from .select import (
 
 ANSWER_ROOM = 1.5  # answers may be so much longer than the longest chosen one, for a sentence end to fall in
 LONGEST_ANSWER = 256  # tokens of an answer where there is no chosen one to go by
-TRIVIALITY = ("PB201", "PB202", "PB204", "PB211", "PB212", "PB213", "PB214", "PB215", "PB216", "PB217")
+TRIVIALITY = ("PB201", "PB202", "PB204", *(f"PB21{k}" for k in range(1, 9)))
 
 
 @dataclass(frozen=True, slots=True)

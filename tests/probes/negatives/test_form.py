@@ -31,6 +31,7 @@ KINDS = {
     "PB216": lambda text: text.rstrip("."),
     "PB203": lambda text: f"{text}\n",
     "PB217": str.upper,
+    "PB218": lambda text: text.replace(" ", "\n", 1),
 }
 # Further forms of those kinds, and what the finding says of them.
 SPELLED = {
@@ -39,6 +40,8 @@ SPELLED = {
     "carriage returns": (lambda text: text.replace(" ", "\r\n", 1), "PB203", "have carriage returns"),
     "a small letter": (lambda text: text, "PB217", "begin with a small letter"),
     "letters of two alphabets": (lambda text: text.replace("or", "оr"), "PB215", 'sign "о (U+043E'),
+    "a numbered list": (lambda t: f"Here:\n1. {t}\n2) {t}", "PB218", "have numbered lists"),
+    "paragraphs": (lambda text: text.replace(" ", "\n\n", 1), "PB218", "have several paragraphs"),
     "a tag": (lambda text: f"{text} <b>so</b>.", "PB215", 'sign "<b>"'),
 }
 
