@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -188,20 +189,29 @@ def _margin(chosen: float, rejected: float) -> float:
     return chosen - rejected
 
 
-def run(names: list[str], model: str | None, seeds: list[int], until: str, methods: list[str]) -> None:
-    """Measure cell after cell what is missing, and append it."""
+def run(
+    names: list[str], model: str | None, seeds: list[int], until: datetime | None, methods: list[str]
+) -> None:
+    """Measure cell after cell what is missing, and append it; start nothing after `until`."""
     for seed in seeds:
         for name in names:
             for what in methods:
                 key = f"{model_name(model)}/{name}/{what}/{seed}"
                 if any(row["key"] == key and row["code"] == code_hash(what) for row in load()):
                     continue
-                if until and time.strftime("%H:%M") >= until:
+                if until and datetime.now() >= until:
                     return
                 print(f"=== {key}", file=sys.stderr, flush=True)
                 row = {"key": key, "model": model_name(model), "set": name, "method": what, "seed": seed,
                        "code": code_hash(what), **measured(name, what, model, seed)}  # fmt: skip
                 append(STORE, row)
+
+
+def next_at(clock: str) -> datetime:
+    """The next time that a clock shows "HH:MM", which may be tomorrow."""
+    now = datetime.now()
+    today = datetime.combine(now.date(), datetime.strptime(clock, "%H:%M").time())
+    return today if today > now else today + timedelta(days=1)
 
 
 def measured(name: str, what: str, model: str | None, seed: int) -> Row:
@@ -231,42 +241,6 @@ def confirm(keys: list[str], model: str | None) -> int:
     rewrite(STORE, rows)
     print(f"{len(keys)} rows came out the same.")
     return 0
-
-
-def recheck(model: str | None, until: str) -> None:
-    """Take over rows from before the judge was held against the chosen sides. Where it was not heard nothing
-    changes, nor where it would be heard still; an outcome is not judged where it would not be. A gate that
-    would decide by ranking instead is named, to be measured again."""
-    from validity_control import gate_control, outcome_control
-
-    known: dict[tuple[str, str, int], Row] = {}
-    for row in load():
-        if row["model"] != model_name(model) or row["code"] == code_hash(row["method"]):
-            continue
-        if until and time.strftime("%H:%M") >= until:
-            return
-        parts = (row["race"] or []) if row["method"] == "gate" else [row["behaviour"]]
-        if any(part.get("judged") for part in parts):
-            name, seed, gate = row["set"], row["seed"], row["method"] == "gate"
-            with tempfile.TemporaryDirectory() as place:
-                whole, train = split(name, seed, Path(place))
-                key = (name, row["method"] if gate else "", seed)
-                if key not in known:
-                    known[key] = (
-                        gate_control(train, model, seed, parts[0]["prompts"])
-                        if gate
-                        else outcome_control(whole, model, seed, SHARE)
-                    )
-            found = known[key]
-            for part in parts:
-                part.update(found)
-            heard = found["chosen_up"] > found["chosen_down"]
-            print(f"{row['key']}: {found}: {'' if heard else 'not '}heard", flush=True)
-            if not heard and gate:
-                continue
-            parts[0]["judged"] = heard
-        new = {**row, "code": code_hash(row["method"])}
-        rewrite(STORE, [new if one["key"] == row["key"] else one for one in load()])
 
 
 def read_of(row: Row) -> Row:
@@ -312,8 +286,9 @@ def main() -> int:
     parser.add_argument("--model")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--confirm", help="keys of outcomes to measure again after a change of code")
-    parser.add_argument("--recheck", action="store_true", help="hold stored judges against the chosen sides")
-    parser.add_argument("--until", default="", help="start nothing after this time of day, HH:MM")
+    parser.add_argument(
+        "--until", default="", help="start nothing after this time of day, HH:MM, today or tomorrow"
+    )
     options = parser.parse_args()
     FOLDERS.extend([options.folder] if options.folder else [])
     if options.against:
@@ -326,9 +301,6 @@ def main() -> int:
             write_block(ROOT / "docs/validity-appendix.md", "cells", outcomes(load()))
             FIGURE.write_text(figure(load()), encoding="utf-8")
         return 0
-    if options.recheck:
-        recheck(options.model, options.until)
-        return 0
     if options.confirm:
         return confirm(options.confirm.split(","), options.model)
     seeds = [int(seed) for seed in options.seeds.split(",")]
@@ -336,7 +308,7 @@ def main() -> int:
         options.sets.split(","),
         options.model,
         seeds,
-        options.until,
+        next_at(options.until) if options.until else None,
         options.methods.split(","),
     )
     return 0

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ tables = sys.modules["validity_report"]
 def test_no_stored_row_is_stale():
     stale = [row["key"] for row in validity.load() if row["code"] != validity.code_hash(row["method"])]
     assert not stale, f"measured by other code; run bench/validity.py again: {stale}"
+
+
+def test_an_hour_that_is_past_today_is_that_of_tomorrow():
+    now = datetime.now()
+    for minutes in (-2, 2, 700, -700):
+        then = now + timedelta(minutes=minutes)
+        wait = validity.next_at(then.strftime("%H:%M")) - now
+        assert timedelta(0) < wait <= timedelta(days=1)
+        assert abs(wait - timedelta(minutes=minutes % 1440)) <= timedelta(minutes=1)
 
 
 def test_a_sentence_is_not_what_measures_and_a_number_is():
