@@ -130,7 +130,7 @@ def _stopping(rows: Sequence[Row]) -> str:
             mark = "" if not row["gates"] or holds(row) else " ✗"
             lines.append(f"| {row['test']} | {_percent(row)}{mark} | {100 * row['mc_error']:.1f} |")
     stops = [row for row in rows if row["kind"] == "median stop"]
-    text = ", ".join(f"{row['hits']} ({row['population'].removeprefix('rate ')})" for row in stops)
+    text = ", ".join(f"{row['n']} ({row['population'].removeprefix('rate ')})" for row in stops)
     return "\n".join(lines) + f"\n\nMedian number of pairs until it stops, by the true win rate: {text}."
 
 

@@ -83,8 +83,9 @@ def _options(command: typer.core.TyperCommand) -> str:
 def _row(parameter: typer.core.TyperOption | typer.core.TyperArgument) -> str:
     names = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
     value = parameter.default
-    default = "" if value is None or value is False else "on" if value is True else f"`{value}`"
-    names += getattr(parameter, "secondary_opts", [])
+    default = "" if value is None or isinstance(value, bool) else f"`{value}`"
+    if negations := getattr(parameter, "secondary_opts", []):  # its help is that of the name to be typed
+        names = negations if value is True else names
     return f"| {', '.join(f'`{name}`' for name in names)} | {escaped(parameter.help or '')} | {default} |"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from probe.config import ACCEPT_KEYS, NEVER_IN_FILE, Key
 from probe.gate.conditions import CONDITIONS, LIMIT_KEYS
-from probe.gate.table import NOTES, ROWS
+from probe.gate.table import AGAINST, LEARNS, NOTES, ROWS
 from probe.gate.thresholds import THRESHOLDS
 from probe.glossary import TERMS
 from probe.training.methods import METHODS
@@ -31,12 +31,27 @@ def cell(value: object) -> str:
     return "" if value is None else str(value).replace("|", "\\|").replace("<", "&lt;")
 
 
+# What stands in many rows, and the words for it that the page explains above the table.
+SPOKEN = {
+    str(LEARNS): "the trial learns",
+    "not (the trial learns)": "the trial does not learn",
+    str(AGAINST): "the chosen side is off-policy",
+}
+
+
+def spoken(when: str) -> str:
+    """Conditions in the words that the page explains."""
+    for long, short in SPOKEN.items():
+        when = when.replace(long, short)
+    return when
+
+
 def decision_table() -> str:
     """The page of the decision table."""
     rows = (
         (
             f"**{row.key}**",
-            "; ".join(map(str, row.when)),
+            spoken("; ".join(map(str, row.when))),
             f"`{row.method}`" + (f" (loss `{row.loss}`)" if row.loss else ""),
             row.why,
             f"{row.source}. *{row.strength}*",
@@ -65,6 +80,8 @@ def decision_table() -> str:
         for note in NOTES
     )
     return TEMPLATE.format(
+        learns=cell(LEARNS),
+        off_policy=cell(AGAINST),
         rows=table(
             ("row", "when", "decision", "because", "source, evidence", "instead, or what changes it"), rows
         ),
@@ -140,6 +157,10 @@ The first row that holds decides. What forbids training stands above what recomm
 recommend it rest on measured estimates or warnings, never on errors: adding an error finding cannot lead to
 more training, and a property test holds that for generated runs. *Above* and *below* mean that the whole
 interval is.
+
+In the table *the trial learns* means: {learns}. In other words, samples moved to the chosen kind beyond
+chance or, where no judge of samples is sure enough, margins rose beyond chance. *The chosen side is
+off-policy* means: {off_policy}.
 
 {rows}
 

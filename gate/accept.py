@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import ProbeError
 from ..records import Condition, Finding
 from .conditions import RULES, good_side
+from .registry import Rule
 
 FINDING_CODE = re.compile(r"PB\d{3}")
 
@@ -68,6 +69,21 @@ def tolerates(entry: Accepted, finding: Finding) -> bool:
         if rule and rule.sense != "clean"
         else measured.value <= entry.limit
     )
+
+
+def codes_of(
+    rule: Rule, condition: Condition, findings: Sequence[Finding], active: Sequence[Accepted]
+) -> tuple[tuple[str, ...], list[str]]:
+    """The codes by which a condition can be accepted, and those that keep it from being so.
+
+    A condition that findings of several codes may fail (`kin`) measures the gravest of them alone: where some
+    are accepted and some are not, the rest stands.
+    """
+    own = (rule.code, *rule.kin) if rule.kin else ()
+    kin = [f for f in findings if f.code in own and f.group == condition.group]
+    left = [f.code for f in kin if not any(tolerates(entry, f) for entry in active)]
+    codes = tuple(f.code for f in kin) or (condition.code, rule.code)
+    return codes, left if len(left) < len(kin) else []
 
 
 def lapsed(entries: Sequence[Accepted], today: date) -> list[Finding]:

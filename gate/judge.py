@@ -163,7 +163,7 @@ def _conditions(
         _judged(claim, sure, at_level, settings, n)
         for claim, sure, at_level, n in zip(claims, *shown, tests, strict=True)
     ]
-    excused = [_excused(c, claim, settings, active) for c, claim in zip(judged, claims, strict=True)]
+    excused = [_excused(c, claim, settings, active, run) for c, claim in zip(judged, claims, strict=True)]
     spoken = [e for e in active if any(accept.tolerates(e, f) for f in run.findings)]
     used = dict.fromkeys([*spoken, *(entry for _, entry in excused if entry)])
     estimated = [condition for condition, _ in excused]
@@ -229,8 +229,7 @@ def _judged(claim: Claim, sure: bool, at_level: bool, settings: JudgeSettings, t
         elif sure or (rule.exact and estimate.n >= settings.minimum_n):
             result = "pass" if good else "fail"
     message = _message(claim, result, settings, tests)
-    if result == "inconclusive" and _only_passed_over(claim, settings):
-        assert estimate is not None
+    if result == "inconclusive" and _only_passed_over(claim, settings) and estimate is not None:
         message = f"{not_followed(estimate)}; {message}"
     return Condition(
         rule.name, claim.group, estimate, claim.limit, result, claim.code, message, rule.gates, rule.sense
@@ -267,16 +266,17 @@ def _message(claim: Claim, result: ConditionResult, settings: JudgeSettings, tes
 
 
 def _excused(
-    condition: Condition, claim: Claim, settings: JudgeSettings, active: Sequence[Accepted]
+    condition: Condition, claim: Claim, settings: JudgeSettings, active: Sequence[Accepted], run: Run
 ) -> tuple[Condition, Accepted | None]:
-    """`condition` as accepted, where an entry covers it and its limit, if it has one, is shown to hold."""
-    codes = (condition.code, claim.rule.code)
+    """`condition` as accepted, where entries cover it and its limit, if it has one, is shown to hold."""
+    codes, left = accept.codes_of(claim.rule, condition, run.findings, active)
     entry = next((e for e in active if any(e.covers(code, condition.group) for code in codes)), None)
     if condition.result == "pass" or claim.estimate is None or entry is None:
         return condition, None
+    if left:
+        return dataclasses.replace(condition, message=f"not accepted: {', '.join(left)}"), None
     if entry.limit is not None:
-        wider = dataclasses.replace(claim, limit=entry.limit)
-        p = _p(wider, settings)
+        p = _p(wider := dataclasses.replace(claim, limit=entry.limit), settings)
         known = [p is not None and p <= alpha for alpha in (settings.alpha, settings.level)]
         if _judged(wider, known[0], known[1], settings, 1).result != "pass":
             return condition, None

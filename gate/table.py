@@ -70,7 +70,7 @@ ROWS: tuple[Row, ...] = (
         "exact counts in the file",
         "certain",
         "the file without the lines that the finding names",
-        "correct the lines that the finding names: `probe data PAIRS --fix`",
+        "correct the lines that the finding names: `probe data PAIRS --fix OUT.jsonl`",
     ),
     Row(
         "labels",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import csv
 import gzip
 import io
 import lzma
@@ -17,8 +16,9 @@ from typing import IO, Any
 
 from ..errors import ProbeError
 from ..files import sha256_file
-from .jsonl import MAX_LINE, JsonRows, json_array, json_lines
-from .rows import BadRow, short
+from .delimited import csv_rows
+from .jsonl import JsonRows, json_array, json_lines
+from .rows import RestUnread, short
 
 INSTALL = "Install it with `pip install 'prefprobe[datasets]'`."
 Opener = Callable[[Path], AbstractContextManager[Any]]
@@ -43,7 +43,15 @@ def rows_of(path: Path) -> JsonRows:
         return _dataset(path)
     if path.exists() and not path.is_file():
         raise ProbeError(f"{path}: a pipe or device, and pairs are read twice. Write it to a file first.")
-    return _file(path, OPENERS.get(packed, _plain), READERS.get(kind, _json))
+    return _whole(path, _file(path, OPENERS.get(packed, _plain), READERS.get(kind, _json)))
+
+
+def _whole(path: Path, rows: JsonRows) -> JsonRows:
+    """The rows. Raises `ProbeError` at one behind which no other can be read."""
+    for line, row in rows:
+        if isinstance(row, RestUnread):
+            raise ProbeError(f"{path}:{line}: {row}")
+        yield line, row
 
 
 def _form(path: Path) -> tuple[str, str]:
@@ -72,7 +80,7 @@ def fingerprint(path: Path) -> str | None:
 def _file(path: Path, opener: Opener, reader: Callable[[IO[bytes]], JsonRows]) -> JsonRows:
     try:
         with opener(path) as file:
-            if reader in (_json, _csv, _tsv):
+            if reader in (_json, csv_rows, _tsv):
                 _check_text(path, file)
             yield from reader(file)
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
@@ -159,56 +167,8 @@ def _json(file: IO[bytes]) -> JsonRows:
     return json_array(file) if head.startswith(b"[") else json_lines(file)
 
 
-def _csv(file: IO[bytes], delimiter: str = ",") -> JsonRows:
-    """Rows of a table with a header. A record may span lines; its number is that of its first."""
-    csv.field_size_limit(MAX_LINE)
-    head: bytes = file.peek(65536).split(b"\n")[0]  # type: ignore[attr-defined]
-    if delimiter == "," and b"," not in head and (b";" in head or b"\t" in head):  # as Excel writes it
-        delimiter = ";" if b";" in head else "\t"
-    # Bytes that are no UTF-8 travel as lone surrogates to the row that holds them.
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(_text_lines(text), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            # Past a broken quote, rows cannot be told apart.
-            yield line, BadRow(f"not CSV ({error}). Quote the field and double the quotes in it.")
-            return
-        if cells is None:
-            return
-        if header is None:
-            header = cells
-        elif cells:
-            yield line, _record(header, cells)
-
-
-def _text_lines(text: IO[str]) -> Iterator[str]:
-    """The lines of a text. Raises `csv.Error` for one that is no line of pairs, before it is read whole."""
-    while line := text.readline(MAX_LINE + 1):
-        if len(line) > MAX_LINE:
-            raise csv.Error(f"a line longer than {MAX_LINE // 2**20} MiB")
-        yield line
-
-
 def _tsv(file: IO[bytes]) -> JsonRows:
-    return _csv(file, "\t")
-
-
-def _record(header: list[str], cells: list[str]) -> dict[str, str] | BadRow:
-    if len(cells) != len(header):
-        return BadRow(f"{len(cells)} fields under a header of {len(header)}. Quote fields with a separator.")
-    row = dict(zip(header, cells, strict=True))
-    if len(row) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        return BadRow(f'the header names "{short(twice)}" twice. Rename one column.')
-    try:
-        "".join([*row, *cells]).encode()
-    except UnicodeEncodeError:
-        return BadRow("holds bytes that are not UTF-8. Save the file as UTF-8.")
-    return row
+    return csv_rows(file, "\t")
 
 
 def _parquet(file: IO[bytes]) -> JsonRows:
@@ -292,7 +252,7 @@ OPENERS: dict[str, Opener] = {".gz": _gzip, ".zst": _zstd, ".bz2": bz2.open, ".x
 READERS: dict[str, Callable[[IO[bytes]], JsonRows]] = {
     ".jsonl": _json,
     ".json": _json,
-    ".csv": _csv,
+    ".csv": csv_rows,
     ".tsv": _tsv,
     ".parquet": _parquet,
     ".arrow": _arrow,

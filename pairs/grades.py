@@ -150,9 +150,12 @@ def _grade(value: Any) -> Grade:
             value = float(letter)
         except ValueError:
             raise _no_grade(value) from None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _no_grade(value)
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number beyond every float
+        pass
+    raise _no_grade(value)
 
 
 def _no_grade(value: Any) -> BadRow:

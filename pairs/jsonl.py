@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import jsonlines
 
-from .rows import BadRow, short
+from .rows import HALF_CHARACTER, BadRow, RestUnread, short
 
 MAX_LINE = 64 * 2**20  # bytes; beyond that it is no line of pairs
 MAX_ARRAY = 2 * 2**30  # bytes; of an array, and of a line that is passed over
@@ -37,7 +37,7 @@ def json_lines(file: IO[bytes]) -> JsonRows:
 
 
 def json_array(file: IO[bytes]) -> JsonRows:
-    """The rows of one JSON array, which is read whole. Behind a broken row nothing can be told apart.
+    """The rows of one JSON array, which is read whole. Behind a row whose end is not told, none is.
 
     Where several rows share a line, rows are numbered instead of lines.
     """
@@ -49,25 +49,37 @@ def json_array(file: IO[bytes]) -> JsonRows:
     try:
         rows = list(_elements(data.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
-        rows = [(1 + data.count(b"\n", 0, error.start), _reason(error))]
-    lines = [line for line, row in rows if not isinstance(row, BadRow)]
+        rows = [(1 + data.count(b"\n", 0, error.start), RestUnread(str(_reason(error))))]
+    lines = [line for line, row in rows if not isinstance(row, RestUnread)]
     distinct = all(a < b for a, b in pairwise(lines))
     return iter(rows if distinct else [(i, row) for i, (_, row) in enumerate(rows, 1)])
 
 
 def _elements(text: str) -> JsonRows:
-    """(line, row) of the array's elements; ends at the first that is broken."""
+    """(line, row) of the array's elements; ends at the first whose end cannot be told."""
     line, seen, at = 1, 0, _skip(text, text.index("[") + 1)
     try:
         while text[at : at + 1] != "]":
             line, seen = line + text.count("\n", seen, at), at
-            row, stop = _decoded(text, at)
+            row, stop = _element(text, at)
             yield line, row
             at = _next(text, stop)
         if text[at + 1 :].strip():
-            raise BadRow("something follows the array. Write one array, or one JSON object per line.")
+            raise RestUnread("something follows the array. Write one array, or one JSON object per line.")
     except ValueError as error:
-        yield line + text.count("\n", seen, at), _reason(error)
+        reason = error if isinstance(error, BadRow) else RestUnread(str(_reason(error)))
+        yield line + text.count("\n", seen, at), reason
+
+
+def _element(text: str, at: int) -> tuple[Any, int]:
+    """The element that starts at `at`, or why it is none, and where it stops. Raises where nothing tells."""
+    try:
+        return _decoded(text, at)
+    except BadRow as error:  # of what it holds, not of how it is written
+        try:
+            return error, _PLAIN.raw_decode(text, at)[1]
+        except RecursionError:
+            raise RestUnread(str(error)) from error
 
 
 _WHITE = re.compile(r"[ \t\r\n]*")
@@ -85,7 +97,7 @@ def _next(text: str, at: int) -> int:
         if text[at : at + 1] == "]":
             raise BadRow("a comma ends the array. Remove it.")
     elif text[at : at + 1] != "]":
-        raise BadRow("the array goes on without a comma, or is cut off. Correct the file here.")
+        raise RestUnread("the array goes on without a comma, or is cut off. Correct the file here.")
     return at
 
 
@@ -137,7 +149,7 @@ def _decoded(text: str, at: int) -> tuple[Any, int]:
     except RecursionError as error:
         raise BadRow("nested too deeply. Keep the fields flat.") from error
     except UnicodeEncodeError as error:
-        raise BadRow(r"holds half of a surrogate pair (\ud800–\udfff). Write whole characters.") from error
+        raise BadRow(HALF_CHARACTER) from error
     return value, stop
 
 
@@ -155,6 +167,7 @@ def _constant(name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+_PLAIN = json.JSONDecoder()
 
 
 def _reason(error: BaseException | None) -> BadRow:

@@ -12,9 +12,18 @@ from .ordered import ordering, ranked_list, twins
 from .record import Content, Message, Pair, text_of
 from .shapes import renamed, repeats_prompt, retold, under_system, with_input
 
+HALF_CHARACTER = r"holds half of a surrogate pair (\ud800–\udfff). Write whole characters."
+
 
 class BadRow(ValueError):
     """Why a row holds no pair, as `fact. remedy`; the reader puts `file:line:` before it."""
+
+
+class RestUnread(BadRow):
+    """A row behind which no other can be told apart: to leave it out would lose all that follow."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason} Nothing behind it was read.")
 
 
 def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) -> Pair:
@@ -49,7 +58,10 @@ def read_as(row: Any, names: FieldNames) -> tuple[Any, str]:
     if not isinstance(row, dict):
         return row, ""
     sides = (names.chosen, names.rejected)
-    row, told = retold(row, [f for f in (names.prompt, *sides) if f and (f in row or f in sides)])
+    try:
+        row, told = retold(row, [f for f in (names.prompt, *sides) if f and (f in row or f in sides)])
+    except UnicodeEncodeError as error:
+        raise BadRow(HALF_CHARACTER) from error
     if names.prompt in row:
         prompt, both = row[names.prompt], [row.get(side) for side in sides]
         if isinstance(prompt, str) and all(isinstance(s, list) and repeats_prompt(prompt, s) for s in both):
@@ -231,7 +243,9 @@ def _label(row: JsonRow, name: str, field: str, names: FieldNames) -> str | None
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadRow(f'"{field}" is {_kind(value)}. Write text or a number as {name}.')
-    return str(value).strip() or None
+    text = str(value).strip()
+    # `all` is what reports call the whole file.
+    return "group all" if name == "group" and text == "all" else text or None
 
 
 def _require_words(content: Content, field: str) -> None:

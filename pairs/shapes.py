@@ -138,13 +138,14 @@ def _turned(value: Any) -> list[dict[str, Any]]:
 
 
 def as_messages(value: Any) -> list[Any] | None:
-    """The messages that a text holds as JSON, or None."""
+    """The messages that a text holds as JSON, or None. Raises `UnicodeEncodeError` for half a character."""
     if not (isinstance(value, str) and value.lstrip().startswith("[") and "role" in value):
         return None
     try:
         found = json.loads(value)
     except (ValueError, RecursionError):
         return None
+    json.dumps(found, ensure_ascii=False).encode()
     turns = isinstance(found, list) and found
     return found if turns and all(isinstance(t, dict) and "role" in t for t in found) else None
 

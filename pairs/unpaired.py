@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from .formats import fingerprint, is_table, rows_of
 from .identity import handed_options, prompt_identity
 from .read import BadLine, refuse_bad
 from .record import Content, Pair, is_chat, text_of
-from .rows import BadRow, pair_of
+from .rows import BadRow, pair_of, short
 
 NEEDED = ", ".join(("prompt", *ANSWER_FIELDS))
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
@@ -124,7 +125,10 @@ def _mark(row: Any, label: str, cells: bool) -> set[float]:
         said = float(said)
     if isinstance(said, bool):
         return {0.0, 1.0}
-    return {float(said)} if isinstance(said, int | float) else set()
+    try:
+        return {float(said)} if isinstance(said, int | float) else set()
+    except OverflowError:  # a whole number beyond every float
+        return {math.inf}
 
 
 def _refuse_scale(path: Path, label: str, marks: set[float]) -> None:
@@ -177,7 +181,9 @@ def _wanted(label: Any, field: str, cells: Mapping[str, bool]) -> bool:
     wanted = cells.get(label.lower()) if isinstance(label, str) else label
     if not isinstance(wanted, int | float) or wanted not in (0, 1):
         marks = "" if cells else ", without quotes"
-        raise BadRow(f'"{field}" is {label!r}. Write true for a wanted answer, false for another{marks}.')
+        raise BadRow(
+            f'"{field}" is {short(repr(label))}. Write true for a wanted answer, false for another{marks}.'
+        )
     return bool(wanted)
 
 

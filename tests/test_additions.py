@@ -83,7 +83,7 @@ assert given.loss.tolist() == [0.5, 0.5] and given.chosen_rewards.tolist() == [0
 assert shipped_values("hinge", parameters=None, n=64)["beta"] == 0.1 and stages_of("sft+hinge")
 """
 READER = """def _pipes(file: IO[bytes]) -> JsonRows:
-    return _csv(file, "|")
+    return csv_rows(file, "|")
 
 
 OPENERS: """
@@ -217,7 +217,7 @@ def test_a_loss(house):
 def test_a_format_of_pairs(house):
     """A reader and its suffix, in one file."""
     house.edit("pairs/formats.py", "OPENERS: ", READER)
-    house.edit("pairs/formats.py", '    ".csv": _csv,', '    ".csv": _csv,\n    ".psv": _pipes,')
+    house.edit("pairs/formats.py", '    ".csv": csv_rows,', '    ".csv": csv_rows,\n    ".psv": _pipes,')
     assert len(house.touched) <= 2
     rows = "".join(f"{r['prompt']}|{r['chosen']}|{r['rejected']}\n" for r in PAIRS)
     (house.place / "pairs.psv").write_text("prompt|chosen|rejected\n" + rows)

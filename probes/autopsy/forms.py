@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from ...records import JsonRow
 from .lines import of_key_values
-from .names import MEASUREMENT_NAME, canonical
+from .names import HELD_OUT_WORDS, MEASUREMENT_NAME, canonical
 from .printed import json_document, literal, of_dictionaries
-from .rows import as_number
+from .rows import as_number, held_out_entry
 from .tables import is_long, of_csv, of_html, of_markdown, pivoted, tag_of
 
 # The deepest nesting looked into: run.json holds its log at details > training > log_history.
@@ -137,8 +137,15 @@ def _search(value: Any, depth: int) -> list[JsonRow]:
     if found := _columns(value):
         return found
     named = _search(value.get("log_history"), depth - 1)
-    lists = [_search(v, depth - 1) for v in value.values()]
-    return named or max(lists, key=len, default=[]) or _series(value) or _single(value)
+    return named or _lists(value, depth - 1) or _series(value) or _single(value)
+
+
+def _lists(value: JsonRow, depth: int) -> list[JsonRow]:
+    """The longest list of entries under a key, and those under keys that say that they are held out."""
+    found = {str(key): _search(inner, depth) for key, inner in value.items()}
+    held = {key for key in found if not HELD_OUT_WORDS.isdisjoint(re.split(r"[^a-z]+", key.lower()))}
+    longest = max((rows for key, rows in found.items() if key not in held), key=len, default=[])
+    return longest + [held_out_entry(row) for key in found if key in held for row in found[key]]
 
 
 def _columns(value: JsonRow) -> list[JsonRow]:

@@ -27,9 +27,9 @@ EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\W*epoch\W{0,3}(\d+)(?:\s*/\s*\d+)?\W*", re.IGNORECASE)
 BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[\s*\d+:\d")
 RANK_FIELD = re.compile(r"\brank\b\s*[:=]?\s*(\d+)", re.IGNORECASE)
-# A line about an evaluation as a whole: "validation loss at iteration 80 | lm loss value: 1.2".
+# A line about an evaluation as a whole: "validation loss at iteration 80 | lm loss value: 1.2", "[EVAL] …".
 HELD_OUT_LINE = re.compile(
-    r"\W*(?:validation|evaluation|eval|val|valid)\b[\w ]*\b(?:at|after|on)\b", re.IGNORECASE
+    r"\W*(?:validation|evaluation|eval|val|valid)(?:\b[\w ]*\b(?:at|after|on)\b|\s*[\]:|])", re.IGNORECASE
 )
 # Columns beside the measured ones that a rule reads.
 FURTHER = re.compile(

@@ -142,12 +142,13 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     shared = any(shares(row) for row in rows)
     train = [part for row in rows if (part := train_part(row, shared))]
     train, resumed = latest_pass(train, unit)
-    percent = _from_percent(train)
+    held_out = {name: latest_pass(part, unit)[0] for name, part in eval_sets(rows).items()}
+    percent = sum(_from_percent(part) for part in (train, *held_out.values())) > 0
     subtracted = sum(_subtract(row) for row in train)
     return Log(
         source,
         tuple(train),
-        {name: tuple(latest_pass(part, unit)[0]) for name, part in eval_sets(rows).items()},
+        {name: tuple(part) for name, part in held_out.items()},
         tuple(
             note
             for note in (order, echoes, resumed, MARGINS if subtracted else "", PERCENT if percent else "")

@@ -9,7 +9,7 @@ from typing import Any
 
 from .curve import LogRow
 from .hints import LOSS_TYPES
-from .names import COUNTS, MEASUREMENT_NAME, canonical
+from .names import COUNTS, HELD_OUT_WORDS, MEASUREMENT_NAME, canonical
 
 Raw = dict[str, float | None]
 # Written once at the end of a run: an average over it, no point of a curve.
@@ -21,7 +21,13 @@ FRACTION = re.compile(rf"\s*({WRITTEN_COUNT})\s*/\s*({WRITTEN_COUNT})\s*")
 # What C of Windows prints for numbers that are not finite, and what a spreadsheet shows for them.
 NO_NUMBER = re.compile(r"[-+]?(?:nan\(\w*\)|\d\.#(?:IND|[QS]NAN)0*)|#NUM!|#DIV/0!", re.IGNORECASE)
 INFINITE = re.compile(r"([-+]?)\d\.#INF0*", re.IGNORECASE)
-PARTS_OF_LOSS = {"nll", "sft", "odds_ratio", "aux", "policy", "value", "actor", "critic"}
+PARTS_OF_LOSS = {
+    "nll", "sft", "odds_ratio", "aux", "policy", "value", "actor", "critic", "kl", "ce", "lm", "dpo",
+    "entropy", "total", "preference", "pref", "reg", "router", "z", "mtp", "load_balancing", "cross_entropy",
+    "ptx",
+}  # fmt: skip
+PLACES = frozenset((*COUNTS, "epoch", *SUMMARY))  # what places an entry, and measures nothing
+PARTS = ("split", "mode", "phase", "set", "subset", "type")  # columns that say what a row was measured on
 
 
 def to_rows(entries: Iterable[Mapping[str, Any]]) -> list[Raw]:
@@ -33,6 +39,8 @@ def to_rows(entries: Iterable[Mapping[str, Any]]) -> list[Raw]:
 
 def _canonical(entry: Mapping[str, Any]) -> Raw:
     row: Raw = {}
+    if any(str(entry.get(part)).strip().lower() in HELD_OUT_WORDS for part in PARTS):
+        entry = held_out_entry(entry)
     summary = any(name in entry for name in SUMMARY[:2])
     for key, value in sorted(entry.items(), key=lambda item: canonical(str(item[0])).distance):
         name = canonical(str(key)).name
@@ -43,10 +51,21 @@ def _canonical(entry: Mapping[str, Any]) -> Raw:
             continue
         number = as_number(value)
         if number is not None or value is None or value == "":
-            row.setdefault(name, number)
+            if row.get(name) is None:  # of two columns of a name, one may be empty where the other is filled
+                row[name] = number
             if name == "loss" and (own := str(key).strip().lower()).removesuffix("_loss") in LOSS_TYPES:
                 row.setdefault(own, number)  # its name says the method
     return row
+
+
+def held_out_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry with `eval_` before what it measured: what says so stands elsewhere."""
+    return {
+        key
+        if (name := canonical(str(key)).name) in PLACES or name.startswith("eval_")
+        else f"eval {key}": value
+        for key, value in entry.items()
+    }
 
 
 def _fraction(name: str, value: Any) -> Raw:
@@ -173,4 +192,4 @@ def _set_names(keys: set[str]) -> set[str]:
     """Names of evaluation sets: a trainer times each, so `eval_NAME_runtime` shows them."""
     timed = {m.group(1) for k in keys if (m := re.match(r"eval_(.+)_runtime$", k))}
     lossy = {m.group(1) for k in keys if (m := re.match(r"eval_(.+)_loss$", k))} - PARTS_OF_LOSS
-    return timed or (lossy if "eval_loss" not in keys else set()) or {""}
+    return timed or lossy or {""}

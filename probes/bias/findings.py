@@ -97,7 +97,7 @@ def neutral(told: GroupWording) -> Iterator[Finding]:
 def likelier_anyway(told: GroupWording) -> Iterator[Finding]:
     """PB103 preferred without the prompt: the preference is not shown to depend on the prompt.
 
-    Means: Subtracting each pair's gap under a neutral premise leaves an interval that does not lie on the
+    Means: Subtracting each pair's gap under an empty prompt leaves an interval that does not lie on the
     preferred side. The model may only find those strings likelier: commoner words, a plainer style.
 
     Why: A likelier string is no opinion about the question. Tuning on such pairs teaches style first.

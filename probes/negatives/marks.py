@@ -11,6 +11,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from ...shared_limits import TEMPLATE_LIMIT
 from ...stats.scripts import is_mark, words_in
 from .features import split_tokens
 from .patterns import TEMPLATES_TOGETHER, Template, Where, is_common, joined_templates
@@ -59,7 +60,7 @@ def find_marks(side: Sequence[str], other: Sequence[str]) -> list[Template]:
         if len(rows) > 1  # what stands in one response is shared with none
     ]
     for mark in made:
-        if mark.where != "start" and (mark.where not in best or _lead(mark) > _lead(best[mark.where])):
+        if mark.where != "start" and (mark.where not in best or _weight(mark) > _weight(best[mark.where])):
             best[mark.where] = mark
     opened = sum(len(rows) for (where, _), rows in theirs.items() if where == "start" and len(rows) > 1)
     return [*best.values(), *_interjections([mark for mark in made if mark.where == "start"], opened)]
@@ -77,8 +78,10 @@ def _interjections(marks: Sequence[Template], opened: int) -> list[Template]:
     return [found] if found and 2 * opened < len(found.rows) else []
 
 
-def _lead(mark: Template) -> int:
-    return len(mark.rows) - mark.other
+def _weight(mark: Template) -> tuple[bool, bool, int]:
+    """Which mark tells most: one that the other side lacks and most of this one has, then by the lead."""
+    rows = len(mark.rows)
+    return 2 * mark.other < rows, rows >= TEMPLATE_LIMIT * mark.n, rows - mark.other
 
 
 def _rows(texts: Sequence[str]) -> dict[tuple[Where, str], list[int]]:
@@ -110,7 +113,8 @@ def _marks(text: str) -> Iterator[tuple[Where, str]]:
 
 def _cases(text: str) -> Iterator[str]:
     letters = LETTER.findall(text)
-    if len(letters) >= LEAST_LETTERS and text.isupper():
+    cased = sum(letter.isupper() or letter.islower() for letter in letters)  # most scripts have no case
+    if cased >= LEAST_LETTERS and 2 * cased > len(letters) and text.isupper():
         yield CAPITALS
     if letters and text.lstrip()[:1].islower():
         yield SMALL

@@ -270,7 +270,7 @@ def _bare(texts: Sequence[str]) -> list[str]:
 
 def _quotes(template: Template) -> str:
     """The template's text in quotes behind a space, or each of several; what the verb says is not quoted."""
-    if template.where in ("space", "case"):
+    if template.where in ("space", "case", "layout"):
         return ""
     if not template.texts:
         return f' "{_quoted(template.text, QUOTED_CHARACTERS)}"'

@@ -112,9 +112,18 @@ def test_a_condition_bears_the_code_of_what_was_found(code):
     run = make_run([other, found], template_share=0.8)
     condition = next(c for c in judge(run, JudgeSettings()).verdict.conditions if c.name == "template_share")
     assert (condition.result, condition.code) == ("fail", code)
-    for named in (code, "PB211"):
-        settings = JudgeSettings(today=TODAY, accepted=(Accepted(named, "meant so"),))
-        assert results(judge(run, settings))["template_share"] == "accepted"
+    for names, left in (((code, "PB214"), ""), ((code,), "PB214"), (("PB214",), code), (("PB216",), None)):
+        settings = JudgeSettings(today=TODAY, accepted=tuple(Accepted(name, "meant so") for name in names))
+        conditions = judge(run, settings).verdict.conditions
+        condition = next(c for c in conditions if c.name == "template_share")
+        assert condition.result == ("accepted" if left == "" else "fail")
+        told = (
+            "limit: convention" if left is None else f"not accepted: {left}" if left else "accepted: meant so"
+        )
+        assert condition.message == told
+    alone = make_run(template_share=0.8)  # of a run whose findings are not there, the rule's own code counts
+    settings = JudgeSettings(today=TODAY, accepted=(Accepted("PB211", "meant so"),))
+    assert results(judge(alone, settings))["template_share"] == "accepted"
 
 
 def test_what_is_open_only_beside_others_says_so():

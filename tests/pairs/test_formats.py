@@ -260,3 +260,79 @@ def test_a_table_with_another_delimiter_is_read_as_its_header_says(tmp_path: Pat
     path = tmp_path / "p.csv"
     path.write_bytes(table(delimiter))
     assert fields_of(list(read_pairs(path))) == WANTED
+
+
+def skipping(path: Path) -> list[str]:
+    return [str(pair.prompt) for pair in read_pairs(path, skip_bad=True)]
+
+
+def numbered(n: int) -> list[dict[str, str]]:
+    return [{"prompt": f"q{i}", "chosen": f"yes {i}.", "rejected": f"no {i}."} for i in range(n)]
+
+
+@pytest.mark.parametrize("broken", ['{"prompt": NaN}', '{"a": 1, "a": 2}', r'{"prompt": "\ud800"}'])
+@pytest.mark.parametrize("between", [",\n", ", "])
+def test_a_row_of_an_array_that_holds_no_json_costs_that_row_alone(
+    tmp_path: Path, broken: str, between: str
+) -> None:
+    rows = [json.dumps(row) for row in numbered(6)]
+    path = tmp_path / "a.json"
+    path.write_text("[" + between.join([*rows[:2], broken, *rows[2:]]) + "]")
+    assert skipping(path) == [f"q{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '[{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "d" "e"}, {"prompt": "f"}]'),
+        ("a.json", '[{"prompt": "a", "chosen": "b", "rejected": "c"} {"prompt": "d"}]'),
+        ("a.csv", 'prompt,chosen,rejected\na,b,c\nd,"e" x,f\ng,h,i\n'),
+    ],
+)
+def test_rows_behind_one_whose_end_is_not_told_are_not_left_out_in_silence(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ProbeError, match=r"Nothing behind it was read\.$"):
+        skipping(path)
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_a_quote_that_takes_in_rows_is_told(tmp_path: Path, name: str, delimiter: str) -> None:
+    """A cell begins with a quote that nothing closes, and forty rows on another one ends with one."""
+    rows = [list(row.values()) for row in numbered(60)]
+    rows[2][1], rows[42][2] = '"yes, as he says', 'no, he has 15"'
+    path = tmp_path / name
+    text = "\n".join(delimiter.join(row) for row in [["prompt", "chosen", "rejected"], *rows])
+    path.write_text(
+        text if delimiter == "\t" else text.replace("yes, as", "yes as").replace("no, he", "no he")
+    )
+    with pytest.raises(ProbeError, match=r"a.[ct]sv:4: a quote that opens here takes in 39 rows as its text"):
+        skipping(path)
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_a_cell_of_many_lines_is_a_cell(tmp_path: Path, name: str, delimiter: str) -> None:
+    """Prose, lists and code over several lines, with commas and quotes."""
+    said = 'First, look, "so".\nThen, well, go.\n1, 2\n\n- a, b, c\nif x:\n    f(a, b, c)\nend'
+    with (path := tmp_path / name).open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerows([["prompt", "chosen", "rejected"], ["q", said, "no"], ["r", "yes", said]])
+    assert [(pair.chosen, pair.rejected) for pair in read_pairs(path)] == [(said, "no"), ("yes", said)]
+
+
+def test_a_group_named_all_is_not_the_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{**row, "group": group} for row, group in zip(numbered(2), ("all", "b"), strict=True)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert [pair.group for pair in read_pairs(path)] == ["group all", "b"]
+
+
+def test_messages_as_json_text_hold_whole_characters(tmp_path: Path) -> None:
+    turns = [json.dumps([{"role": "assistant", "content": said}]) for said in ("\ud83d", "fine")]
+    path = tmp_path / "a.jsonl"
+    rows = [{"prompt": "q", "chosen": turns[k], "rejected": turns[1]} for k in range(2)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ProbeError, match="holds half of a surrogate pair"):
+        list(read_pairs(path))

@@ -102,6 +102,7 @@ def test_several_grades_of_one_answer_are_averaged_and_lone_ones_counted(tmp_pat
     [
         ({"id": "q", "base": "G", "tuned": "A"}, "is not a grade"),
         ({"id": "q", "base": True, "tuned": 1}, "is not a grade"),
+        ({"id": "q", "base": 10**400, "tuned": 1}, "is not a grade"),
         ({"id": "q", "model": "other", "grade": 1}, '"model" is'),
         ({"base": 1, "tuned": 1}, 'no "id"'),
         ({"id": "q", "base": 1}, 'no "tuned", only id, base'),

@@ -338,3 +338,26 @@ def test_aligned_code_and_tables_are_no_double_spaces(answer):
     pairs = [Pair(str(i), f"p {i}", f"{text}\n{answer}", f"{text[::-1]}.") for i, text in enumerate(words)]
     found = check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05)
     assert "PB203" not in {f.code for f in found}
+
+
+def test_a_form_is_not_hidden_by_one_that_both_sides_have():
+    """All chosen responses have lines, as 60 of 100 rejected ones; numbered lists tell the sides apart."""
+    pairs = []
+    for i, pair in enumerate(made("PB211", 0.0, n=100)):
+        chosen = f"1. {pair.chosen}\n2. So." if i < 55 else f"{pair.chosen}\nSo."
+        rejected = f"1. {pair.rejected}\n2. So." if i < 20 else pair.rejected
+        rejected = f"{pair.rejected}\nSo." if 20 <= i < 60 else rejected
+        pairs.append(dataclasses.replace(pair, chosen=chosen, rejected=rejected))
+    found = templates_of(pairs, ("chosen", "rejected"))
+    told = [f.message for f in check_templates(found, pairs, 0.05) if f.code == "PB218"]
+    assert told == ["55 of 100 (55%) chosen responses have numbered lists (rejected: 20 of 100 (20%))"]
+    assert next(widest(found, pairs, 0.05)).value == 0.55
+
+
+@pytest.mark.parametrize(
+    ("text", "capitals"), [("检测 DNA 的结果很好，请看", False), ("THE RESULT IS GOOD", True)]
+)
+def test_a_script_without_case_is_not_in_capitals(text, capitals):
+    pairs = [dataclasses.replace(pair, chosen=f"{text}{i}") for i, pair in enumerate(made("PB211", 0.0))]
+    codes = {f.code for f in check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05)}
+    assert ("PB217" in codes) is capitals

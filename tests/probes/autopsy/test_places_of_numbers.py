@@ -1,0 +1,107 @@
+"""Numbers of held-out pairs are read as such wherever a log says so; an empty cell hides no filled one."""
+
+import json
+
+import pytest
+
+from probe.probes.autopsy.diagnose import diagnose
+from probe.probes.autopsy.read import read_log
+
+STEPS = range(10, 1010, 10)
+TRAIN = [{"step": s, "loss": round(0.69 - 0.00035 * s + 0.004 * (s % 7), 4)} for s in STEPS]
+RISING = [0.69, 0.64, 0.59, 0.55, 0.63, 0.71, 0.79, 0.87, 0.95]
+FALLING = [0.69 - 0.02 * k for k in range(9)]
+
+
+def held_out(values, name="eval_loss"):
+    return [{"step": 100 * (k + 1), name: value} for k, value in enumerate(values)]
+
+
+def lines(rows):
+    return "\n".join(json.dumps(row) for row in sorted(rows, key=lambda row: row["step"]))
+
+
+def marked(column):
+    return lines(
+        [{column: "train", **row} for row in TRAIN]
+        + [{column: "val", **row} for row in held_out(RISING, "loss")]
+    )
+
+
+def told(pattern):
+    rows = sorted([*TRAIN, *held_out(RISING)], key=lambda row: row["step"])
+    return "\n".join(
+        f"step {row['step']} loss {row['loss']}"
+        if "loss" in row
+        else pattern.format(row["step"], row["eval_loss"])
+        for row in rows
+    )
+
+
+WRITTEN = {
+    "lists under train and eval": ("a.json", json.dumps({"train": TRAIN, "eval": held_out(RISING, "loss")})),
+    "lists of two logs": ("a.json", json.dumps({"train_log": TRAIN, "eval_log": held_out(RISING)})),
+    **{f"a column {name}": ("a.jsonl", marked(name)) for name in ("split", "mode", "phase", "subset")},
+    "a column of a table": (
+        "a.csv",
+        "mode,step,loss\n"
+        + "".join(f"train,{r['step']},{r['loss']}\n" for r in TRAIN)
+        + "".join(f"valid,{r['step']},{r['loss']}\n" for r in held_out(RISING, "loss")),
+    ),
+    "a tag before the line": ("a.log", told("[EVAL] step {} loss {}")),
+    "a word and a colon": ("a.log", told("Eval: step={} loss={}")),
+    "a named set beside eval_loss": (
+        "a.jsonl",
+        lines(
+            TRAIN
+            + [{**a, **b} for a, b in zip(held_out(FALLING), held_out(RISING, "eval_ood_loss"), strict=True)]
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_held_out_loss_that_turns_is_seen(written, tmp_path):
+    name, text = WRITTEN[written]
+    path = tmp_path / name
+    path.write_text(text)
+    log = read_log(path)
+    assert len(log.train) == len(TRAIN) and [row["loss"] for row in log.train] == [r["loss"] for r in TRAIN]
+    assert diagnose(log).main == "overfit"
+
+
+def test_accuracies_in_percent_are_shares_on_held_out_pairs_too(tmp_path):
+    rows = [{**row, "eval_rewards/accuracies": 52.0 + k} for k, row in enumerate(held_out(FALLING))]
+    path = tmp_path / "a.jsonl"
+    path.write_text(lines(TRAIN + rows))
+    log = read_log(path)
+    assert [row["rewards/accuracies"] for row in log.evals[""]] == pytest.approx(
+        [0.52 + k / 100 for k in range(9)]
+    )
+    assert diagnose(log).main == "healthy"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_columns_of_a_name_the_filled_one_counts(turned, tmp_path):
+    half = len(TRAIN) // 2
+    names = ("train_loss", "loss") if turned else ("loss", "train_loss")
+    rows = [
+        {
+            "step": r["step"],
+            names[0]: r["loss"] if i < half else None,
+            names[1]: None if i < half else r["loss"],
+        }
+        for i, r in enumerate(TRAIN)
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text(lines(rows))
+    log = read_log(path)
+    assert [row["loss"] for row in log.train] == [r["loss"] for r in TRAIN]
+    assert diagnose(log).main == "healthy"
+
+
+def test_a_part_of_the_loss_is_no_set_of_its_own(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{**row, "eval_kl_loss": 0.1 * k} for k, row in enumerate(held_out(FALLING))]
+    path.write_text(lines(TRAIN + rows))
+    assert set(read_log(path).evals) == {""}
