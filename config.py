@@ -214,7 +214,11 @@ def _own(
 def check_keys(table: Iterable[str], known: Iterable[str], where: str) -> None:
     """Raises `ProbeError` on the first key of `table` that is not known, with the nearest that is."""
     names = {_name(key): key.replace("_", "-") for key in known}
+    seen: set[str] = set()
     for key in table:
+        if _name(key) in seen:
+            raise ProbeError(f'{where}: "{key}" is given twice, with "-" and with "_". Keep one.')
+        seen.add(_name(key))
         if _name(key) in names:
             continue
         if _name(key) in NEVER_IN_FILE:
@@ -243,8 +247,16 @@ def _check_accepted(file: ConfigFile) -> None:
         check_types(row, ACCEPT_KEYS, where)
         if missing := [name for name in ("code", "reason") if not row.get(name)]:
             raise ProbeError(f'{where}: "{missing[0]}" is missing. Say what is accepted and why.')
-        if not math.isfinite(row.get("limit") or 0):
+        if not finite(row.get("limit") or 0):
             raise ProbeError(f'{where}: "limit" is {row["limit"]}. Give a finite number.')
+
+
+def finite(number: float) -> bool:
+    """Whether a number is one that a float can hold."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def config_text(config: Config) -> str:

@@ -11,6 +11,14 @@ from ..scoring.options import ModelOptions
 from ..shared_limits import BOUND
 from . import bundles, options
 
+# Options that say how to judge and what to show; all others say how to measure.
+JUDGES_SAVED = frozenset(
+    (
+        "path", "inconclusive", "minimum_n", "goal", "one_stage", "full", "baseline", "levers", "alpha",
+        "bound", "format", "out", "everything",
+    )
+)  # fmt: skip
+
 if TYPE_CHECKING:
     from ..gate.settings import GateOptions
     from ..probes.gated import GateRequest
@@ -78,6 +86,7 @@ def gate(
         one_stage=one_stage, full=full, baseline=baseline,
     )  # fmt: skip
     if is_run(path):
+        _refuse_measuring(path)
         return _judged_again(path, judging, levers, format, out, everything)
     if is_unpaired(path, parse_fields(fields)):
         given = {
@@ -101,6 +110,21 @@ def gate(
     run, rows = gate_pairs(request, judging, budget=budget, device_memory=device_memory, levers=levers)
     emit(run, format, out, rows=rows, everything=everything)
     return run.verdict.exit_code
+
+
+def _refuse_measuring(path: Path) -> None:
+    """Raises `ProbeError` for a typed option that says how to measure: a saved run is measured already."""
+    from .. import config
+    from ..errors import ProbeError
+
+    known = config.current()
+    for name, origin in known.get("origins", {}).items():
+        if origin == config.FLAG and name not in JUDGES_SAVED:
+            typed = f"--{'no-' * (known[name] is False)}{name.replace('_', '-')}"
+            raise ProbeError(
+                f"{path}: a saved run, which is judged as it was measured: {typed} does nothing. "
+                "Leave it out, or give the pair file."
+            )
 
 
 def _judged_again(

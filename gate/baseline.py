@@ -163,7 +163,15 @@ def why_incomparable(run: Run, baseline: Run) -> str:
     then, now = _sha256(baseline), _sha256(run)
     if then != now:
         return f"the pair file's sha256 was {then}, is {now}"
-    return _why_unlike(run, baseline) or _why_others(run, baseline)
+    return _why_unlike(run, baseline) or _why_others(run, baseline) or _why_reread(run, baseline)
+
+
+def _why_reread(run: Run, baseline: Run) -> str:
+    """Whether pairs of an id have other texts, as two readings of one file give them, or ""."""
+    before = _rows(baseline)
+    texts = [(row.get("text"), before[i].get("text")) for i, row in _rows(run).items() if i in before]
+    other = sum(None not in both and both[0] != both[1] for both in texts)
+    return f"{other} pairs have another text (the file was read by other --fields)" if other else ""
 
 
 def _why_unlike(run: Run, baseline: Run) -> str:

@@ -64,7 +64,7 @@ def cut_short(expected: float, asked: GateRequest, given: GateRequest) -> Findin
     """PB611 within a budget: the gate looked at less than it would have without `--budget`.
 
     Means: the bill of the whole gate was above the time allowed, so that the trial took fewer pairs, fewer
-    states were read, or no training step was made, as the message says.
+    pairs were scored or states read, or no training step was made, as the message says.
 
     Why: fewer pairs widen every interval, and a probe that did not run leaves its conditions open; a verdict
     that is given is no less valid for either.
@@ -85,5 +85,7 @@ def _less(asked: GateRequest, given: GateRequest) -> Iterator[str]:
         yield "no training steps were made"
     elif given.trial_pairs != asked.trial_pairs:
         yield f"the trial takes {given.trial_pairs} pairs instead of {asked.effort.trial * asked.trial_pairs}"
+    if given.effort.looks != asked.effort.looks and given.effort.looks:
+        yield f"at most {given.effort.looks[-1]} pairs were scored for the preference"
     if given.effort.states != asked.effort.states:
         yield f"states of {given.effort.states} pairs were read instead of {asked.effort.states}"

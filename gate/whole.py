@@ -134,6 +134,11 @@ def gate_saved(path: Path, judging: GateOptions, levers: Path | None = None) -> 
     with read_from(path):
         if saved.command == "unpaired":
             refuse_tables(path, judging)
+            asked = {
+                "baseline": judging.baseline, "levers": levers, "goal": judging.goal,
+                "one_stage": judging.one_stage, "full": judging.full, "bound": judging.bound,
+            }  # fmt: skip
+            refuse_for_answers(path, asked, GATES_PAIRS)
             return _judged_answers(saved, judging)
         _check_saved_groups(path, saved, judging.groups)
         return judged(with_levers(saved, levers) if levers else saved, judging, date.today())

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import ProbeError
 from .formats import fingerprint, rows_of
-from .rows import BadRow, short
+from .rows import BadRow, not_all, short
 
 MODELS = ("base", "tuned")
 WITH_E, WITHOUT_E = "FEDCBA", "FDCBA"  # where nobody gives an E, F is the grade below D
@@ -115,7 +115,7 @@ def _graded(row: Any, owner: str | None, called: Mapping[str, str]) -> Iterator[
         raise row
     if not isinstance(row, dict) or row.get("id") in (None, ""):
         raise BadRow('no "id". Give each graded answer the id of its question.')
-    group = None if row.get("group") is None else str(row["group"])
+    group = None if row.get("group") is None else not_all(str(row["group"]))
     if "grade" not in row:
         for model in MODELS:
             if model not in row:

@@ -244,8 +244,12 @@ def _label(row: JsonRow, name: str, field: str, names: FieldNames) -> str | None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadRow(f'"{field}" is {_kind(value)}. Write text or a number as {name}.')
     text = str(value).strip()
-    # `all` is what reports call the whole file.
-    return "group all" if name == "group" and text == "all" else text or None
+    return (not_all(text) if name == "group" else text) or None
+
+
+def not_all(group: str) -> str:
+    """The name of a group as it is told: `all` is what reports call the whole file."""
+    return "group all" if group == "all" else group
 
 
 def _require_words(content: Content, field: str) -> None:

@@ -90,13 +90,22 @@ def matched_rows(first: Run, second: Run) -> tuple[list[tuple[JsonRow, JsonRow]]
     """The pairs of both runs, matched, and a sentence on what was matched."""
     before, after = _rows(first), _rows(second)
     same = _sha256(first) == _sha256(second)
-    ids = [i for i in before if i in after and (same or i != str(before[i].get("line")))]
+    shared = [i for i in before if i in after and (same or i != str(before[i].get("line")))]
+    ids = [i for i in shared if _same_text(before[i], after[i])]
     versions = "the same pair file" if same else "two versions of the pair file, matched by id"
     if not ids:
-        return [], "no pair is known to be in both runs; only their own numbers can be compared"
+        why = "no pair has the same text in both runs" if shared else "no pair is known to be in both runs"
+        return [], f"{why}; only their own numbers can be compared"
     left_out = len(before.keys() | after.keys()) - len(ids)
+    left_out -= (others := len(shared) - len(ids))
     note = f"{len(ids):,} pairs of {versions}" + (f", {left_out:,} in one run only" if left_out else "")
+    note += f", {others:,} with other texts left out" if others else ""
     return [(before[i], after[i]) for i in ids], note
+
+
+def _same_text(before: JsonRow, after: JsonRow) -> bool:
+    """Whether both rows are of one text, as far as both say."""
+    return None in (before.get("text"), after.get("text")) or before["text"] == after["text"]
 
 
 def differences(pairs: Sequence[tuple[JsonRow, JsonRow]], alpha: float) -> list[Estimate]:

@@ -116,6 +116,9 @@ def test_show_config_names_value_and_origin(run):
         ("[accept]\ncode = 'PB1'", ["[[…accept]]"]),
         ("[tool.probe]\nalpha = 1", ['"tool"']),
         ("alpha = ", ["probe.toml", "TOML"]),
+        ("max-length = 1\nmax_length = 2", ['"max_length" is given twice', "Keep one"]),
+        ("[gate.limits]\nsurface-accuracy = 0.8\nsurface_accuracy = 0.9", ["[gate.limits]", "given twice"]),
+        (f"[[accept]]\ncode = 'PB202'\nreason = 'r'\nlimit = 1{'0' * 400}", ["entry 1", "a finite number"]),
     ],
 )
 def test_a_wrong_file_is_told_by_place_and_key(run, toml, words):

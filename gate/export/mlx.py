@@ -62,7 +62,7 @@ def _fuse(job: Job) -> str:
 
 def _updates(job: Job) -> int:
     """Optimizer steps: a batch that is not full is left out there, and counted here as one."""
-    return math.ceil(job.pairs / int(job.values["batch"])) * int(job.values["epochs"])
+    return max(1, math.ceil(math.ceil(job.pairs / int(job.values["batch"])) * float(job.values["epochs"])))
 
 
 def _schedule(job: Job) -> dict[str, Any] | None:

@@ -210,7 +210,12 @@ def _factory_info(job: Job) -> dict[str, Any]:
 
 def openai(job: Job) -> Exported:
     """The request of a hosted fine-tuning job; upload the data file and put its id in."""
-    given: dict[str, Any] = {"n_epochs": int(job.values["epochs"]), "batch_size": int(job.values["batch"])}
+    epochs = float(job.values["epochs"])
+    if not epochs.is_integer():
+        raise ProbeError(
+            f"--to openai: the service trains whole epochs, and this is {epochs:g}. Use --to trl."
+        )
+    given: dict[str, Any] = {"n_epochs": int(epochs), "batch_size": int(job.values["batch"])}
     kind = "supervised" if job.stage == "sft" else "dpo"
     if kind == "dpo":
         given["beta"] = job.values["beta"]

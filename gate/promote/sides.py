@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,11 +145,28 @@ def saved(path: Path) -> SideMeasurement:
     """A saved run with its scores. Raises `ProbeError` when it is no run, or holds no scores of pairs."""
     run = saved_run(path)
     scores = (path if path.is_dir() else path.parent) / "scores.jsonl"
-    rows = _rows(scores) if scores.is_file() else run.details.get("pairs") or ()
-    known = by_id(rows)
+    own = scores.is_file() and (path.is_dir() or path.name == "run.json")  # beside another name: of any run
+    kept = run.details.get("pairs") or ()
+    known = by_id(_rows(scores) if own else kept)
+    if own and (other := _of_another_run(known, kept)):
+        raise ProbeError(
+            f"{scores}: not the scores of {path.name}, by pair {other}. Give the folder that its run wrote."
+        )
     if not known:
         raise ProbeError(f"{path}: holds no scores by pair. Give a run of `probe bias` or `probe gate`.")
     return SideMeasurement(run, known)
+
+
+def _of_another_run(rows: Mapping[str, JsonRow], kept: Iterable[JsonRow]) -> str:
+    """The id of the first pair whose scores give another gap than their run has; "" for none."""
+    for row in kept:
+        sides = [(rows.get(str(row["id"])) or {}).get(side) or {} for side in ("chosen", "rejected")]
+        chosen, rejected = (side.get("mean_logps") for side in sides)
+        if chosen is None or rejected is None or row.get("gap") is None:
+            continue
+        if not math.isclose(chosen - rejected, row["gap"], rel_tol=1e-3, abs_tol=1e-3):
+            return str(row["id"])
+    return ""
 
 
 def by_id(rows: Iterable[JsonRow]) -> dict[str, JsonRow]:

@@ -26,7 +26,9 @@ def read_journal(path: Path, head: Mapping[str, Any]) -> list[SampledResponse]:
         return []
     whole = _without_torn_line(path)
     try:
-        first, *rows = [json.loads(line) for line in whole.splitlines()] or [head]
+        first, *rows = [json.loads(line) for line in whole.split("\n")[:-1]] or [head]
+        if not isinstance(first, dict):
+            raise TypeError("no settings in its first line")
         found = [SampledResponse(**row) for row in rows]
     except (ValueError, TypeError) as error:
         raise ProbeError(f"{path}: not candidates of `probe sample` ({error}). Move it away.") from error

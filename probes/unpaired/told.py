@@ -54,8 +54,11 @@ def label_accuracy(
     units = "share"
     wanted = np.array([a.wanted for a in answers])
     keys = np.array([a.key for a in answers])
-    if min(wanted.sum(), (~wanted).sum()) < LEAST_ANSWERS or len(np.unique(keys)) < 2 * PROMPT_FOLDS:
+    prompts = min(len(np.unique(keys[label])) for label in (wanted, ~wanted))
+    few = min(wanted.sum(), (~wanted).sum()) < LEAST_ANSWERS or len(np.unique(keys)) < 2 * PROMPT_FOLDS
+    if few or prompts < 2:
         why = f"not measured: fewer than {LEAST_ANSWERS} answers of a label, or {2 * PROMPT_FOLDS} prompts"
+        why = why if few else "not measured: all answers of a label are to one prompt"
         return Estimate(name, None, None, None, len(answers), None, why, units)
     hits = hits_of(wanted, keys)
     # recall₁ − (1 − recall₀) = 2·balanced accuracy − 1, which is a difference of two groups' means.

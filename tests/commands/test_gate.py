@@ -11,6 +11,7 @@ from datetime import date
 
 import pytest
 
+from probe.__main__ import main
 from probe.gate.registry import PROBE_NAMES
 from probe.gate.settings import GateOptions, judged
 from probe.records import BiasRow, Estimate, Finding, Run, run_from_json
@@ -153,3 +154,19 @@ def test_a_baseline_of_the_same_run_passes_and_of_another_file_fails(probe, tmp_
     save_run(large_run(90), tmp_path / "then")
     other = probe("gate", "now", "--baseline", "then")
     assert other.code == 1 and "PB703" in other.out
+
+
+@pytest.mark.parametrize(
+    "typed", [["--model", "org/other"], ["--no-trial"], ["--beta", "0.9"], ["--budget", "5s"], ["--plan"]]
+)
+def test_a_saved_run_is_not_measured_again_by_options(typed, tmp_path, monkeypatch, capsys):
+    """It would be read as the verdict on the model that was named."""
+    run, _ = generated(1)
+    save_run(run, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["probe", "gate", "run.json", *typed])
+    assert main() == 2
+    assert f"{typed[0]} does nothing. Leave it out, or give the pair file." in capsys.readouterr().err
+    (tmp_path / "probe.toml").write_text("[gate]\nbeta = 0.9\n")  # a file is for all commands
+    monkeypatch.setattr(sys, "argv", ["probe", "gate", "run.json", "--alpha", "0.1"])
+    assert main() in (0, 1)

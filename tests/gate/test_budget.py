@@ -81,3 +81,10 @@ def test_less_than_the_least_is_refused_before_anything_is_measured():
     cheapest = list(budget.rungs(request()))[-1]
     with pytest.raises(ProbeError, match="Allow more, or switch probes off"):
         budget.within(total(cheapest) - 1, request(), spent)
+
+
+def test_fewer_scored_pairs_are_said():
+    asked = request(effort=Effort((), 1500, 4), off=frozenset({"trial"}))
+    found = budget.cut_short(10.0, asked, request(effort=budget.SMALL_EFFORT, off=frozenset({"trial"})))
+    assert found is not None and "at most 256 pairs were scored for the preference" in found.message
+    assert budget.cut_short(10.0, asked, asked) is None

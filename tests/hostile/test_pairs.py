@@ -8,7 +8,7 @@ import struct
 import pytest
 from in_process import PAIRS
 
-from probe.pairs import formats, jsonl
+from probe.pairs import delimited, jsonl
 
 ROW = json.dumps(PAIRS[0])
 TEXTS = [
@@ -103,7 +103,7 @@ def test_texts_with_controls_go_through_every_report(probe, tmp_path, tiny_model
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.json"])
 def test_a_line_without_end_ends_at_a_limit(probe, tmp_path, monkeypatch, name):
     """A small packed file can unpack to a line of any length: it is not read to its end, nor kept."""
-    for module in (jsonl, formats):
+    for module in (jsonl, delimited):
         monkeypatch.setattr(module, "MAX_LINE", 1 << 20)
     monkeypatch.setattr(jsonl, "MAX_ARRAY", 1 << 22)
     data = b"[" * (name == "a.json") + b"a" * (1 << 24)

@@ -150,3 +150,26 @@ def test_intervals_of_win_rates_hold_all_together(bias_run):
     alone = [({**a, "group": None}, {**b, "group": None}) for a, b in pairs]
     expected = {e.name: (e.low, e.high) for e in differences(alone, 0.05 / 3)}
     assert ends == {name: pytest.approx(both) for name, both in expected.items()}
+
+
+def test_pairs_of_other_texts_are_left_out_and_counted(bias_run):
+    rows = bias_run.details["pairs"]
+    before, after = (
+        dataclasses.replace(
+            bias_run,
+            details={
+                **bias_run.details,
+                "pairs": [{**row, "text": f"{row['id']}{k * (i < 3)}"} for i, row in enumerate(rows)],
+            },
+        )
+        for k in (1, 2)
+    )
+    pairs, note = matched_rows(before, after)
+    assert len(pairs) == len(rows) - 3 and note.endswith("3 with other texts left out")
+    assert "in one run only" not in note
+    none = dataclasses.replace(
+        after, details={**after.details, "pairs": [{**row, "text": "other"} for row in rows]}
+    )
+    assert matched_rows(before, none) == (
+        [], "no pair has the same text in both runs; only their own numbers can be compared"
+    )  # fmt: skip

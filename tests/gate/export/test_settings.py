@@ -202,3 +202,16 @@ def test_a_gguf_file_is_converted_from_where_it_lies(tmp_path, monkeypatch):
     for name in ("~/x.gguf", f"SmolLM2 {EMBEDDED_MARK}"):
         model_reference({"name": name}, tmp_path, copy=False)
     assert asked == [Path("~/x.gguf").expanduser(), tmp_path / "own.gguf"]
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(3, 9), (0.8, 3), (1.6, 5), (0.1, 1)])
+def test_a_part_of_an_epoch_is_trained_or_refused(epochs, steps):
+    """21 pairs in batches of 8: three updates an epoch."""
+    made = job(values={"epochs": epochs})
+    assert mlx_lm_lora(made).settings["iters"] == steps * made.accumulation
+    if epochs == 3:
+        hyper = openai(made).settings["method"]["dpo"]["hyperparameters"]
+        assert hyper["n_epochs"] == 3
+    else:
+        with pytest.raises(ProbeError, match="the service trains whole epochs, and this is"):
+            openai(made)

@@ -16,11 +16,11 @@ from probe.gate.promote import run as run_of_compare
 from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
 from probe.gate.promote.claims import allowances, claims_of, judge_claims
 from probe.gate.promote.judge import PromotionSettings, because, with_comparison
-from probe.gate.promote.sides import SideMeasurement, compared_models
+from probe.gate.promote.sides import SideMeasurement, compared_models, saved
 from probe.pairs.formats import fingerprint
 from probe.pairs.grades import read_grades
 from probe.records import Condition, Estimate, Run, Verdict
-from probe.runs import load_run
+from probe.runs import load_run, save_run
 from probe.stats.answers import distinct, distinct_change, repeated_share
 
 CREATED = "2026-11-21T12:00:00Z"
@@ -297,6 +297,53 @@ def test_runs_of_other_files_or_vocabularies_are_refused(bias_run):
         with pytest.raises(ProbeError, match="cannot be compared"):
             with_comparison(Run("compare", CREATED), (side(bias_run), side(other)), None, {}, settings)
     assert why_incomparable(bias_run, bias_run) == ""
+
+
+def reread(run, text):
+    rows = [{**row, "text": text(row)} for row in run.details["pairs"]]
+    return dataclasses.replace(run, details={**run.details, "pairs": rows})
+
+
+def test_two_readings_of_one_file_are_no_two_models(bias_run):
+    """The same file, ids and sha256, with the sides taken the other way round: other texts by pair."""
+    one, other = (reread(bias_run, lambda row, k=k: f"{row['id']}/{k}") for k in (0, 1))
+    assert why_incomparable(one, one) == why_incomparable(bias_run, one) == ""
+    n = len(bias_run.details["pairs"])
+    assert why_incomparable(one, other).startswith(f"{n} pairs have another text")
+
+
+def kept_with_scores(run, folder, by=0.0, name="run.json"):
+    folder.mkdir(exist_ok=True)
+    save_run(run, folder)
+    (folder / "run.json").rename(folder / name)
+    rows = [
+        {"id": r["id"], "chosen": {"mean_logps": r["gap"] + by}, "rejected": {"mean_logps": 0.0}}
+        for r in run.details["pairs"]
+    ]
+    (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_scores_are_those_of_their_run(bias_run, tmp_path):
+    """`gate RUN --out DIR` keeps the scores that DIR had, and folders of artifacts hold several runs."""
+    own = kept_with_scores(bias_run, tmp_path / "own")
+    assert saved(own).rows == saved(own / "run.json").rows and "chosen" in next(
+        iter(saved(own).rows.values())
+    )
+    with pytest.raises(ProbeError, match="not the scores of stale"):
+        saved(kept_with_scores(bias_run, tmp_path / "stale", by=-1.0))
+    beside = kept_with_scores(bias_run, tmp_path / "beside", by=-1.0, name="tuned.json")
+    assert [row["gap"] for row in saved(beside / "tuned.json").rows.values()] == [
+        row["gap"] for row in bias_run.details["pairs"]
+    ]
+
+
+def test_a_group_of_grades_named_all_is_judged(tmp_path):
+    rows = [{"id": str(i), "group": "all" if i < 5 else "b", "base": 1, "tuned": 1} for i in range(9)]
+    assert {item.group for item in read_grades([jsonl(tmp_path / "g.jsonl", rows)]).items} == {
+        "group all",
+        "b",
+    }
 
 
 def test_what_is_under_an_adapter(tmp_path):

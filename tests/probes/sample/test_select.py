@@ -8,6 +8,7 @@ import pytest
 
 from probe.errors import ProbeError
 from probe.pairs.prompts import in_form_of, read_prompts
+from probe.probes.sample.journal import append, read_journal
 from probe.probes.sample.select import (
     SampledResponse,
     Selection,
@@ -141,3 +142,17 @@ def test_the_advice_is_of_the_reason_that_dropped_most(most, advice):
     dropped = Counter({most: 9, "not gap<=0.1": 2})
     assert advice in without_pair([3], 4, dropped).remedy
     assert advice in mostly_dropped(Selection({}, dropped)).remedy
+
+
+def test_a_journal_gives_back_what_was_written(tmp_path):
+    """Signs that end a line for Python and not for JSON are part of an answer."""
+    path, head = tmp_path / "a.candidates.jsonl", {"model": "m"}
+    drawn = [
+        SampledResponse(1, f"one{sign}two", 0.1, k, 3, True)
+        for k, sign in enumerate("\u2028\u2029\x85\x0b\r\n")
+    ]
+    append(path, drawn, head)
+    assert read_journal(path, head) == drawn
+    path.write_text("[1]\n")
+    with pytest.raises(ProbeError, match="not candidates of `probe sample`"):
+        read_journal(path, head)

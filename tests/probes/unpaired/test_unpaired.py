@@ -380,3 +380,20 @@ def test_a_scale_is_no_label_also_where_bad_rows_may_be_left_out(tmp_path, label
     if not table:  # the example parts the scale: some answers are wanted, others are not
         limit = float(str(told.value).split(" > ")[1].split(")")[0])
         assert {label > limit for label in labels} == {True, False}
+
+
+def test_one_label_under_one_prompt_is_not_measured(file):
+    rows = [{"prompt": f"p {i}", "completion": f"yes {i}", "label": True} for i in range(30)]
+    rows += [{"prompt": "q", "completion": f"no {i}", "label": False} for i in range(25)]
+    run = measure_unpaired(
+        Source.of(file(rows), None, None, False), ModelOptions(), UnpairedOptions(model=False)
+    )
+    told = run.estimate("surface_accuracy")
+    assert told.value is None and told.method == "not measured: all answers of a label are to one prompt"
+
+
+def test_a_label_beyond_every_float_is_one_line(file):
+    rows = [*answers(1), {"prompt": "a", "completion": "b", "label": 10**400}]
+    with pytest.raises(ProbeError, match=r'"label" is 1000') as told:
+        read_unpaired(file(rows))
+    assert len(str(told.value)) < 400
