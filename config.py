@@ -247,11 +247,11 @@ def _check_accepted(file: ConfigFile) -> None:
         check_types(row, ACCEPT_KEYS, where)
         if missing := [name for name in ("code", "reason") if not row.get(name)]:
             raise ProbeError(f'{where}: "{missing[0]}" is missing. Say what is accepted and why.')
-        if not finite(row.get("limit") or 0):
+        if not _finite(row.get("limit") or 0):
             raise ProbeError(f'{where}: "limit" is {row["limit"]}. Give a finite number.')
 
 
-def finite(number: float) -> bool:
+def _finite(number: float) -> bool:
     """Whether a number is one that a float can hold."""
     try:
         return math.isfinite(number)

@@ -46,6 +46,13 @@ def text_of(content: Content | None) -> str:
     return "\n".join(map(_said, content))
 
 
+def exact_text(content: Content | None) -> str:
+    """As `text_of`, with the role of each turn where there are several: who says it is part of it."""
+    if content is None or isinstance(content, str) or len(content) < 2:
+        return text_of(content)
+    return "\n".join(f"{turn.get('role')}\0{_said(turn)}" for turn in content)
+
+
 def reasoning_of(message: Message) -> str:
     """What a message says of its reasoning, under any name that templates know; "" for none."""
     found = (message[name] for name in REASONING_NAMES if message.get(name) is not None)

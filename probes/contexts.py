@@ -10,8 +10,9 @@ from ..errors import ProbeError
 from ..pairs.prompts import has_parts, parts_of
 from ..pairs.record import Message, Pair, text_of
 from ..scoring.encode import Encoder
-from ..scoring.templates import QA, messages
+from ..scoring.templates import QA, Chat, messages
 
+TRIED = "Answer in verse, please."  # what no template writes by itself
 BLANK_LINE = "\n\n"  # between a text that is put in front and what it stands before
 
 Place = Callable[[Pair, str], Pair]  # the pair with a text put in front of its prompt
@@ -20,14 +21,17 @@ Place = Callable[[Pair, str], Pair]  # the pair with a text put in front of its 
 def place_of_system(encoder: Encoder, pairs: Sequence[Pair]) -> tuple[Place, str]:
     """How a system text is given under this template, and that in words.
 
-    A chat template has a system turn, unless it refuses the role (some do): then, and without a chat
-    template, the text stands before the prompt.
+    A chat template has a system turn, unless it refuses the role or writes nothing of it (some do): then, and
+    without a chat template, the text stands before the prompt.
     """
     if encoder.template == "chat" and pairs:
         try:
-            encoder(with_system(pairs[0], "Answer."))
+            asked = with_system(pairs[0], TRIED)
+            encoder(asked)
         except ProbeError:
             return with_passage, "before the prompt: the chat template takes no system turn"
+        if isinstance(row := encoder.texts(asked), Chat) and TRIED not in row.prompt:
+            return with_passage, "before the prompt: the chat template leaves system turns out"
         return with_system, "as the system turn"
     return with_passage, "before the prompt"
 

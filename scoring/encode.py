@@ -212,6 +212,8 @@ class Encoder:
         if self.max_length is not None and len(body) > self.max_length:
             flags = flags | ({"truncated"} if n > self.max_length else set())
             body, ends = body[: self.max_length], max(self.max_length - n, 0)
+            if n > self.max_length:  # the bytes of what is scored
+                size = len(str(self.tokenizer.decode(body[start:])).encode("utf-8", "surrogatepass"))
             if start >= self.max_length:
                 flags = flags | {"prompt_fills"}
         if len(body) - ends <= start:

@@ -19,7 +19,7 @@ from rapidfuzz.distance import Indel
 
 from ...pairs.identity import options_key
 from ...pairs.ordered import contradicts
-from ...pairs.record import Pair, text_of
+from ...pairs.record import Pair, exact_text, text_of
 from ...stats.statistics import Ints
 from .limits import LEAST_ALIKE
 from .near import bands
@@ -131,7 +131,8 @@ class ColumnReader:
         prompts = np.where(counts[:, 0] > 0, keys[:, 0], np.arange(len(batch), dtype=np.uint64))
         alike, stranger = contrasts(words, prompts, stride)
         echo = _echoes(words, counts, keys)
-        exact = _hashes(text.strip() for text in texts).view(np.uint64).reshape(-1, 3)
+        sides = (side for pair in batch for side in (pair.prompt, pair.chosen, pair.rejected))
+        exact = _hashes(exact_text(side).strip() for side in sides).view(np.uint64).reshape(-1, 3)
         near = bands(WordHashes(words.hashes, words.offsets[::3]))
         _tell_apart(batch, keys, exact, near)
         return Columns(

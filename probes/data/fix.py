@@ -29,9 +29,10 @@ def certainly_broken(data: Data) -> dict[int, str]:
     """The lines that no decision can save, each with the code of the first reason."""
     columns = data.columns
     empty = (columns.words[:, 1:] == 0).any(axis=1)
+    unread = columns.has(Flag.UNREAD)  # what is not read may tell such rows apart
     found = {
-        "PB321": duplicated(data),
-        "PB320": contradictions(data),
+        "PB321": duplicated(data) & ~unread,
+        "PB320": contradictions(data) & ~unread,
         "PB302": columns.has(Flag.IDENTICAL),
         "PB301": empty,
     }

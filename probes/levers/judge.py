@@ -115,28 +115,38 @@ def sentence(rows: Sequence[dict[str, Any]]) -> str:
         return "the model ranks every pair right already: there is nothing to turn"
     prompts = [row for row in rows if row["lever"] != "trial"]
     trial = next((row for row in rows if row["lever"] == "trial"), None)
-    best = max(prompts, key=lambda row: row["turned"], default=None)
-    told = f"{as_subject(best['lever'])} turns {best['turned']} of {wrong}" if best else ""
+    best = max(prompts, key=_gained, default=None)
+    told = f"{as_subject(best['lever'])} turns {_turns(best)}" if best else ""
     if trial is None:
         return f"{told} pairs that the model ranks wrong" + (
-            "" if best and best["turned"] else ": nothing works"
+            "" if best and _gained(best) > 0 else ": nothing works"
         )
-    against = f"the trial {trial['turned']} of {wrong}"
+    against = f"the trial {_turns(trial)}"
     if best is None:
         return f"{against} pairs that the model ranks wrong"
-    return f"{told}, {against}: {_compared(prompts, trial['turned'])}"
+    return f"{told}, {against}: {_compared(prompts, _gained(trial))}"
+
+
+def _gained(row: dict[str, Any]) -> int:
+    """Pairs turned right less pairs turned wrong."""
+    return int(row["turned"] - row["lost"])
+
+
+def _turns(row: dict[str, Any]) -> str:
+    lost = f" and loses {row['lost']} of {row['right']}" if row["lost"] else ""
+    return f"{row['turned']} of {row['wrong']}{lost}"
 
 
 def _compared(levers: Sequence[dict[str, Any]], trial: int) -> str:
-    """How the levers stand to the pairs that the trial turned; rows the cheapest first."""
-    best = max(levers, key=lambda row: row["turned"])
-    if not max(best["turned"], trial):
+    """How the levers stand to the pairs that the trial gained; rows the cheapest first."""
+    best = max(levers, key=_gained)
+    if max(_gained(best), trial) <= 0:
         return "nothing tried works"
-    if trial > best["turned"]:
+    if trial > _gained(best):
         return "training does more than anything tried"
-    if not trial:
+    if trial <= 0:
         return f"{as_subject(best['lever'])} does more than the trial, without training"
-    first = next(row["lever"] for row in levers if row["turned"] >= trial)
+    first = next(row["lever"] for row in levers if _gained(row) >= trial)
     return f"{as_subject(first)} does as much as the trial, without training"
 
 

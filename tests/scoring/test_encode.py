@@ -406,3 +406,17 @@ def test_the_log_probs_of_all_that_closes_are_one_sum():
     score = side_score(side, np.array([-1.0, -2.0, -4.0], np.float32))
     assert (score.token_logps.tolist(), score.end_logp) == ([-1.0], -6.0)
     assert side_score(replace(side, ends=0), np.array([-1.0], np.float32)).end_logp is None
+
+
+@pytest.mark.parametrize("template", ["raw", "qa"])
+def test_a_cut_response_counts_the_bytes_that_are_scored(make_tokenizer, template):
+    """Gaps by byte divided the log-probs of what was kept by the bytes of what was not."""
+    tokenizer = make_tokenizer("bpe")
+    long = " people" * 50
+    whole = encoded(tokenizer, "Why?", long, " no", template=template)
+    cut = encoded(tokenizer, "Why?", long, " no", template=template, max_length=20)
+    kept = len(cut.chosen.ids) - cut.chosen.start
+    assert "truncated_chosen" in cut.flags and cut.rejected.bytes == whole.rejected.bytes
+    assert cut.chosen.bytes == len(tokenizer.decode(cut.chosen.ids[cut.chosen.start :]).encode())
+    share = kept / (len(whole.chosen.ids) - whole.chosen.start)
+    assert cut.chosen.bytes == pytest.approx(share * whole.chosen.bytes, rel=0.1)

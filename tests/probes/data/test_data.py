@@ -508,3 +508,30 @@ def test_an_echo_is_counted_among_the_prompts_that_are_long_enough(tmp_path: Pat
     assert told.lines == (1, 2)
     path.write_text(json.dumps(rows[2]))
     assert "PB308" not in {f.code for f in check_data(DataRequest(path)).findings}
+
+
+def test_who_says_it_is_part_of_what_is_said(tmp_path: Path) -> None:
+    """A system turn and a user's first line are not one prompt, so opposite labels are no contradiction."""
+    sides = ({"role": "assistant", "content": "One."}, {"role": "assistant", "content": "Two."})
+    prompts = (
+        [{"role": "system", "content": "Be rude."}, {"role": "user", "content": "Hello there"}],
+        [{"role": "user", "content": "Be rude.\nHello there"}],
+    )
+    rows: list[Row | str] = list(clean_rows(20, 8))
+    for k, prompt in enumerate(prompts):
+        rows.append({"prompt": prompt, "chosen": [sides[k]], "rejected": [sides[1 - k]]})  # type: ignore[dict-item]
+    checked = check(write(tmp_path / "p.jsonl", rows))
+    assert findings(checked)["PB320"].severity == "warning"  # alike but for who says it
+    assert certainly_broken(checked.data) == {}
+    rows[-1] = {"prompt": prompts[0], "chosen": [sides[1]], "rejected": [sides[0]]}  # type: ignore[dict-item]
+    assert findings(check(write(tmp_path / "q.jsonl", rows)))["PB320"].severity == "error"
+
+
+def test_fix_keeps_rows_that_a_column_tells_apart_which_is_not_read(tmp_path: Path) -> None:
+    rows: list[Row | str] = list(clean_rows(20, 8))
+    for k, said in enumerate((("A cat.", "A dog."), ("A dog.", "A cat."))):
+        rows.append({"prompt": "What is in it?", "image": f"{k}.png", "chosen": said[0], "rejected": said[1]})
+    path = write(tmp_path / "p.jsonl", rows)
+    found = findings(check(path))
+    assert {"PB320", "PB350"} <= found.keys()
+    assert certainly_broken(check(path).data) == {}

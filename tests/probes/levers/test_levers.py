@@ -9,7 +9,7 @@ import pytest
 from probe.errors import ProbeError
 from probe.explain import explanations
 from probe.pairs.record import Pair
-from probe.probes.contexts import with_passage, with_shots, with_system
+from probe.probes.contexts import place_of_system, with_passage, with_shots, with_system
 from probe.probes.levers.judge import Base, Lever, judge_levers
 from probe.probes.levers.run import LeversOptions, measure_levers, shots_for, text_of_option
 from probe.reports.renderers import RENDERERS
@@ -252,3 +252,40 @@ def test_texts_of_our_own_take_the_form_that_a_template_of_parts_reads(make_toke
         own.prompt in text and own.chosen in text for own, text in zip(NEUTRAL_PAIRS, texts, strict=True)
     )
     assert neutral_pairs(make_encoder(make_tokenizer("bpe", chat=True), [pair])) == NEUTRAL_PAIRS
+
+
+def test_a_lever_that_ruins_what_it_turns_does_not_do_as_much_as_a_trial():
+    """Noise turns half of the pairs that are wrong and ruins half of those that are right."""
+    base = Base(np.r_[-np.ones(20), np.ones(20)], np.arange(40), 10.0)
+    noise = Lever("system", np.tile([1.0, -1.0], 20), 9, None, None, "")
+    trial = Lever("trial", np.r_[np.ones(6), -np.ones(14), np.ones(20)], 0, 5.0, None, "")
+    told = judge_levers(base, [noise, trial]).details["levers_told"]
+    assert told == (
+        "the system text turns 10 of 20 and loses 10 of 20, the trial 6 of 20: "
+        "training does more than anything tried"
+    )
+    alone = judge_levers(base, [noise]).details["levers_told"]
+    assert alone.endswith("pairs that the model ranks wrong: nothing works")
+
+
+TURN = "{{ m['role'] }}: {{ m['content'] }}\n"
+
+
+@pytest.mark.parametrize(
+    ("turn", "place"),
+    [
+        (TURN, "as the system turn"),
+        ("{% if m['role'] != 'system' %}" + TURN + "{% endif %}", "leaves system turns out"),
+    ],
+)
+def test_a_system_text_stands_where_the_model_reads_it(make_tokenizer, turn, place):
+    """A template may pass over system turns without a word: the text would be judged and never read."""
+    tokenizer = make_tokenizer("bpe")
+    tokenizer.chat_template = (
+        "{% for m in messages %}" + turn + "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    pair = Pair("1", "Why?", "So.", "No.", line=1)
+    encoder = make_encoder(tokenizer, [pair], "chat", None)
+    put, told = place_of_system(encoder, [pair])
+    assert told.endswith(place)
+    assert "Be brief." in encoder.texts(put(pair, "Be brief.")).prompt

@@ -263,7 +263,8 @@ def test_the_gate_takes_such_a_file(file, tiny_model_dir, tmp_path, monkeypatch)
     assert (tmp_path / ".probe/last.json").exists()  # what `probe train --method auto` goes by
 
 
-def test_group_difference_is_the_regression_on_a_dummy():
+def test_group_difference_is_the_coefficient_of_a_dummy():
+    """The value exactly; its jackknife error is a little above that of the sandwich, which is too small."""
     sm = pytest.importorskip("statsmodels.api")
     rng = np.random.default_rng(3)
     marked, clusters = rng.random(80) < 0.4, rng.integers(0, 17, 80)
@@ -272,12 +273,11 @@ def test_group_difference_is_the_regression_on_a_dummy():
     fit = sm.OLS(values, sm.add_constant(marked.astype(float))).fit(
         cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": False}
     )
-    count = len(set(clusters))
-    assert ours.value == pytest.approx(fit.params[1])
-    half = (ours.high - ours.low) / 2
     from scipy.stats import t
 
-    assert half / t.ppf(0.975, count - 1) == pytest.approx(fit.bse[1] * np.sqrt(count / (count - 1)))
+    fewest = min(len(set(clusters[marked])), len(set(clusters[~marked])))
+    error = (ours.high - ours.low) / 2 / t.ppf(0.975, fewest - 1)
+    assert ours.value == pytest.approx(fit.params[1]) and 1.0 < error / fit.bse[1] < 1.15
 
 
 def test_empty_groups_give_no_interval():
