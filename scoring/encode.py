@@ -90,11 +90,8 @@ class Encoder:
 
     def neutral(self, pair: Pair, premise: str = "") -> Pair:
         """The pair under a premise that says nothing, for the prompt-corrected gap."""
-        return (
-            replace(pair, prompt=premise)
-            if isinstance(pair.prompt, str | None)
-            else replace(pair, prompt=({"role": "user", "content": premise},))
-        )
+        text = isinstance(pair.prompt, str | None)
+        return replace(pair, prompt=premise if text else ({"role": "user", "content": premise},))
 
     def _is_chat(self, pair: Pair) -> bool:
         """Whether the row goes through the chat template."""
@@ -210,10 +207,10 @@ class Encoder:
             flags = flags | {"first_token_unscored"}
         n = len(body) - ends
         if self.max_length is not None and len(body) > self.max_length:
-            flags = flags | ({"truncated"} if n > self.max_length else set())
             body, ends = body[: self.max_length], max(self.max_length - n, 0)
             if n > self.max_length:  # the bytes of what is scored
                 size = len(str(self.tokenizer.decode(body[start:])).encode("utf-8", "surrogatepass"))
+                flags = flags | {"truncated"}
             if start >= self.max_length:
                 flags = flags | {"prompt_fills"}
         if len(body) - ends <= start:
