@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -19,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import ProbeError
 from ..pairs.record import Content, Pair, is_chat, text_of
 from .changes import text_changes
-from .ending import closing_tokens, end_of_turn, trained_texts
+from .ending import closing_tokens, end_of_turn, lead_of, trained_texts
 from .flags import FLAGS, joined_pair, shared_prefix
 from .scores import EncodedPair, EncodedSide
 from .templates import (
@@ -75,18 +74,25 @@ class Encoder:
 
     def contexts(self, pairs: Sequence[Pair]) -> list[tuple[int, ...]]:
         """The token ids that an answer to each prompt is generated from."""
-        chats = [self._is_chat(pair) for pair in pairs]
         sides = [
             ("x" if isinstance(p.chosen, str) else ({"role": "assistant", "content": "x"},)) for p in pairs
         ]
         asked = [replace(p, chosen=side, rejected=side) for p, side in zip(pairs, sides, strict=True)]
-        rendered = [self.texts(pair) for pair in asked]
-        prompts = self.tokenise([row.prompt if isinstance(row, Chat) else "" for row in rendered])
-        codes = self.many(asked)
+        rows = [self.texts(pair) for pair in asked]
+        prompts = self.tokenise([row.prompt if isinstance(row, Chat) else row[0].before for row in rows])
         return [
-            tuple(prompt[0]) if chat else code.chosen.ids[: code.chosen.start]
-            for chat, prompt, code in zip(chats, prompts, codes, strict=True)
+            self._context(row, prompt[0], code)
+            for row, prompt, code in zip(rows, prompts, self.many(asked), strict=True)
         ]
+
+    def _context(
+        self, row: Chat | tuple[SideText, SideText], prompt: list[int], code: EncodedPair
+    ) -> tuple[int, ...]:
+        if isinstance(row, Chat):
+            return tuple(prompt)
+        if "merged" in code.flags:  # with the "x" behind it, the prompt's last word would be left out
+            return (*self._lead(row[0], prompt), *prompt)
+        return code.chosen.ids[: code.chosen.start]
 
     def neutral(self, pair: Pair, premise: str = "") -> Pair:
         """The pair under a premise that says nothing, for the prompt-corrected gap."""
@@ -274,18 +280,6 @@ def make_encoder(
     sample = [pair for pair, _ in zip(pairs, range(AUTO_SAMPLE), strict=False)]
     name = resolve_template(template, tokenizer, sample)
     return Encoder(tokenizer, name, max_length, lead_of(tokenizer), template in ("auto", "chat"))
-
-
-def lead_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The ids that this tokenizer puts before a text by itself.
-
-    Where its ids of a letter are not among those with what it adds, they are the special ones at the front.
-    """
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
-    found = (at for at in range(len(full)) if full[at : at + len(bare)] == bare)
-    ordinary = (at for at, token in enumerate(full) if token not in tokenizer.all_special_ids)
-    return tuple(full[: next(chain(found, ordinary), 0)])
 
 
 def _side(before: str, content: Content) -> SideText:

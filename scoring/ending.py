@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 
 from transformers import PreTrainedTokenizerBase
 
@@ -49,3 +50,15 @@ def trained_texts(tokenizer: PreTrainedTokenizerBase, before: str, texts: Sequen
     end = tokenizer.eos_token or ""
     closed = [text if text.endswith(end) else text + end for text in texts]
     return [list(tokenizer(text)["input_ids"]) for text in (before, *closed)]
+
+
+def lead_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The ids that this tokenizer puts before a text by itself.
+
+    Where its ids of a letter are not among those with what it adds, they are the special ones at the front.
+    """
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    found = (at for at in range(len(full)) if full[at : at + len(bare)] == bare)
+    ordinary = (at for at, token in enumerate(full) if token not in tokenizer.all_special_ids)
+    return tuple(full[: next(chain(found, ordinary), 0)])

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from probe.errors import ProbeError
 from probe.pairs.implicit import says_rendered
 from probe.pairs.record import Pair
-from probe.scoring.encode import lead_of, make_encoder
+from probe.scoring.encode import make_encoder
+from probe.scoring.ending import lead_of
 from probe.scoring.scores import EncodedSide
 from probe.scoring.service import side_score
 
@@ -420,3 +423,23 @@ def test_a_cut_response_counts_the_bytes_that_are_scored(make_tokenizer, templat
     assert cut.chosen.bytes == len(tokenizer.decode(cut.chosen.ids[cut.chosen.start :]).encode())
     share = kept / (len(whole.chosen.ids) - whole.chosen.start)
     assert cut.chosen.bytes == pytest.approx(share * whole.chosen.bytes, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Is this a", "He is in a bo", "Where did she fi", "fi", "Why?", "Is it so "]
+)
+def test_a_prompt_that_would_join_the_answer_is_generated_from_whole(prompt):
+    """Behind "a" the letter that stands for an answer makes " ax", one token: the word had been left out."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<s>"], initial_alphabet=letters, show_progress=False
+    )
+    backend.train_from_iterator(["an ax in a box", "fix a max box", "a fix of an ax"] * 20, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="<s>")
+    assert len(tokenizer(" ax")["input_ids"]) == len(tokenizer(" fix")["input_ids"]) == 1
+    encoder = make_encoder(tokenizer, [pair(prompt, " so")], "raw")
+    told = tokenizer.decode(encoder.contexts([pair(prompt, " so")])[0], skip_special_tokens=True)
+    assert told.rstrip() == prompt.rstrip()
