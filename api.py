@@ -232,7 +232,7 @@ def gate(
     """
     from .gate.beforehand import check_asked
     from .gate.settings import GateOptions, is_run, named_limits
-    from .gate.whole import gate_answers, gate_pairs, gate_saved
+    from .gate.whole import gate_answers, gate_pairs, gate_saved, refuse_measuring
     from .pairs.unpaired import is_unpaired
     from .probes.gated import GateRequest, extent
 
@@ -244,6 +244,11 @@ def gate(
     measured = Path(levers) if levers else None
     with pair_file(pairs) as path:
         if is_run(path):
+            typed = {
+                "model": model, "off": left_out, "thorough": thorough, "budget": budget,
+                "device_memory": device_memory, **how,
+            }  # fmt: skip
+            refuse_measuring(path, (f"{name}=" for name, value in typed.items() if value))
             return result_of(gate_saved(path, judging, measured), out, pairs)
         with model_at_hand(model, tokenizer, how) as loaded:
             asked = model_options(model, how, tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +72,7 @@ def gate(
     """
     from ..gate.beforehand import check_asked
     from ..gate.settings import from_config, is_run
-    from ..gate.whole import gate_answers, gate_pairs
+    from ..gate.whole import gate_answers, gate_pairs, refuse_measuring
     from ..pairs.fields import parse_fields
     from ..pairs.read import read_pairs
     from ..pairs.unpaired import is_unpaired
@@ -86,7 +87,7 @@ def gate(
         one_stage=one_stage, full=full, baseline=baseline,
     )  # fmt: skip
     if is_run(path):
-        _refuse_measuring(path)
+        refuse_measuring(path, _measuring())
         return _judged_again(path, judging, levers, format, out, everything)
     if is_unpaired(path, parse_fields(fields)):
         given = {
@@ -112,19 +113,14 @@ def gate(
     return run.verdict.exit_code
 
 
-def _refuse_measuring(path: Path) -> None:
-    """Raises `ProbeError` for a typed option that says how to measure: a saved run is measured already."""
+def _measuring() -> Iterator[str]:
+    """The options as typed that say how to measure."""
     from .. import config
-    from ..errors import ProbeError
 
     known = config.current()
     for name, origin in known.get("origins", {}).items():
         if origin == config.FLAG and name not in JUDGES_SAVED:
-            typed = f"--{'no-' * (known[name] is False)}{name.replace('_', '-')}"
-            raise ProbeError(
-                f"{path}: a saved run, which is judged as it was measured: {typed} does nothing. "
-                "Leave it out, or give the pair file."
-            )
+            yield f"--{'no-' * (known[name] is False)}{name.replace('_', '-')}"
 
 
 def _judged_again(

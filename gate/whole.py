@@ -128,6 +128,15 @@ def answers_decided(
     return replace(run, decision=judged_unpaired(run).decision)
 
 
+def refuse_measuring(path: Path, typed: Iterable[str]) -> None:
+    """Raises `ProbeError` for the first typed option that says how to measure: a saved run is measured."""
+    if first := next(iter(typed), None):
+        raise ProbeError(
+            f"{path}: a saved run, which is judged as it was measured: {first} does nothing. "
+            "Leave it out, or give the pair file."
+        )
+
+
 def gate_saved(path: Path, judging: GateOptions, levers: Path | None = None) -> Run:
     """A saved run, judged again without the model."""
     saved = with_changed_pairs(saved_run(path))

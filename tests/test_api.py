@@ -14,6 +14,7 @@ from probe import api
 from probe.api_inputs import Loading
 from probe.commands.configured import OUTPUTS
 from probe.errors import ProbeError
+from probe.runs import save_run
 
 torch = pytest.importorskip("torch")
 
@@ -310,3 +311,10 @@ def test_importing_probe_is_quick_and_loads_nothing_heavy():
     seconds, loaded = zip(*(line.strip("\n").split(" ") for line in done), strict=True)
     assert set(loaded) == {""}
     assert min(map(float, seconds)) < 0.1
+
+
+def test_a_saved_run_is_not_measured_again_by_arguments(bias_run, tmp_path):
+    save_run(bias_run, tmp_path)
+    for given in ({"model": "org/other"}, {"off": ("trial",)}, {"budget": "5s"}, {"max_length": 64}):
+        with pytest.raises(ProbeError, match=f"{next(iter(given))}= does nothing"):
+            probe.gate(tmp_path / "run.json", **given)

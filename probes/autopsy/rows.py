@@ -39,7 +39,8 @@ def to_rows(entries: Iterable[Mapping[str, Any]]) -> list[Raw]:
 
 def _canonical(entry: Mapping[str, Any]) -> Raw:
     row: Raw = {}
-    if any(str(entry.get(part)).strip().lower() in HELD_OUT_WORDS for part in PARTS):
+    told = (str(value).strip().lower() for key, value in entry.items() if str(key).strip().lower() in PARTS)
+    if not HELD_OUT_WORDS.isdisjoint(told):
         entry = held_out_entry(entry)
     summary = any(name in entry for name in SUMMARY[:2])
     for key, value in sorted(entry.items(), key=lambda item: canonical(str(item[0])).distance):

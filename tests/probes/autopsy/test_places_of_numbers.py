@@ -41,7 +41,10 @@ def told(pattern):
 WRITTEN = {
     "lists under train and eval": ("a.json", json.dumps({"train": TRAIN, "eval": held_out(RISING, "loss")})),
     "lists of two logs": ("a.json", json.dumps({"train_log": TRAIN, "eval_log": held_out(RISING)})),
-    **{f"a column {name}": ("a.jsonl", marked(name)) for name in ("split", "mode", "phase", "subset")},
+    **{
+        f"a column {name}": ("a.jsonl", marked(name))
+        for name in ("split", "mode", "phase", "subset", "Split")
+    },
     "a column of a table": (
         "a.csv",
         "mode,step,loss\n"
