@@ -8,18 +8,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any, Literal
 
+import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .api import Result, autopsy, gate
 from .api_inputs import listed
 from .errors import ProbeError
 from .gate.registry import PROBES
-from .gate.settings import named_limits
+from .gate.settings import GateOptions, judged, named_limits
+from .gate.states import DONE
 from .probes.trainer.checks import Setup, judge_setup
 from .probes.trainer.read import IDS, read_setup, trainer_method
-from .records import Finding
+from .probes.trainer.step import step_of
+from .records import Finding, Measured
+from .reports.answer import answered
 from .reports.view import called
 from .scoring.given import untouched
 from .training.callback import GuardCallback
@@ -39,7 +44,8 @@ class PreflightFailed(ProbeError):
 
 
 class Preflight(TrainerCallback):  # type: ignore[misc]
-    """Looks at the trainer's own model, reference, batches and arguments, then gates its pairs.
+    """Looks at the trainer's own model, reference, batches and arguments, tries its first step, then gates
+    its pairs.
 
     For TRL's DPO, ORPO, CPO, KTO, SFT and Reward trainers. A set-up that cannot train is refused in seconds:
     a reference that is not the starting policy, an adapter that is frozen, labels all masked, float16 weights
@@ -81,9 +87,11 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
         if state.global_step == 0:  # a resumed run was judged when it started
             with untouched(trainer.model):
                 self.setup = read_setup(trainer)
-            self.findings = judge_setup(self.setup)
+                step = try_step(trainer) if self.setup.trainable else None
+            self.findings = _together(judge_setup(self.setup), step)
             self._decide([f for f in self.findings if f.severity == "error"], None)
-            self._gate(trainer)
+            if not (step and any(f.severity == "error" for f in step.findings)):
+                self._gate(trainer, step)  # on numbers that are finite
         if self.stored_reference:
             take_stored_reference(trainer)
         if self.guard is not None:
@@ -106,29 +114,40 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero and (told := _diagnosis(state.log_history)):
             print(f"probe autopsy: {told}", file=sys.stderr)
 
-    def _gate(self, trainer: Any) -> None:
+    def _gate(self, trainer: Any, step: Measured | None) -> None:
         rows = text_rows(trainer)
         if not rows:
             return
-        off = {*self.off, "numerics"}  # the set-up's own numbers were judged already
+        off = {*self.off, "numerics"}  # on the trainer's own weights: `step`
         beta: dict[str, Any] = {"beta": float(getattr(trainer.args, "beta", None) or 0.1)}
         if "label" in rows[0]:  # of answers with a label each, only the trial can be left out
             off, beta = off & {"trial"}, {}
         if "Reward" in type(trainer).__name__:
             off |= {probe.name for probe in PROBES if probe.model}  # no language model is trained
         length = getattr(trainer.args, "max_length", None)
-        self.result = _with_findings(
+        self.result = self._judged(
             gate(
                 rows, trainer.model, trainer.processing_class, off=sorted(off), limits=self.limits,
                 seed=self.seed, max_length=length, **beta,
             ),
-            self.findings,
+            step,
         )  # fmt: skip
         _track(trainer, self.result)
         if self.result.verdict.status == "fail":
             self._decide(_reasons(self.result), self.result)
         elif trainer.state.is_world_process_zero:
             print(f"probe preflight: {self.result.verdict.status}; training starts.", file=sys.stderr)
+
+    def _judged(self, result: Result, step: Measured | None) -> Result:
+        """The gate's result with the trainer's set-up and, in a gate of pairs, its first step."""
+        told = replace(result, findings=(*self.findings, *result.findings))
+        if step is None or result.command != "gate":
+            return told
+        probes = {**told.details["probes"], "numerics": DONE}
+        run = replace(
+            told, estimates=(*step.estimates, *told.estimates), details={**told.details, "probes": probes}
+        )
+        return replace(answered(judged(run, GateOptions(limits=self.limits), date.today())), next=None)
 
     def _decide(self, findings: Sequence[Finding], result: Result | None) -> None:
         if not findings and result is None:
@@ -140,6 +159,27 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
         if self.on_fail == "stop":
             raise PreflightFailed(message, findings, result)
         print(f"probe {message}", file=sys.stderr)
+
+
+def try_step(trainer: Any) -> Measured | None:
+    """What the first step of the run shows (`step_of`); None, and a line that says why, where it takes more
+    memory than there is or the weights are shared out among processes."""
+    if getattr(trainer, "is_deepspeed_enabled", False) or getattr(trainer, "is_fsdp_enabled", False):
+        why = "the weights are shared out among processes"
+    else:
+        try:
+            return step_of(trainer)
+        except torch.OutOfMemoryError:
+            why = "it does not fit beside what is in memory"
+    print(f"probe preflight: the first step was not tried: {why}.", file=sys.stderr)
+    return None
+
+
+def _together(setup: tuple[Finding, ...], step: Measured | None) -> tuple[Finding, ...]:
+    """The findings of the step and those of the set-up that it does not have, errors first."""
+    seen = step.findings if step else ()
+    found = (*(f for f in setup if f.code not in {s.code for s in seen}), *seen)
+    return tuple(sorted(found, key=lambda f: f.severity != "error"))
 
 
 def calling_trainer() -> Any:
@@ -225,10 +265,6 @@ def _reasons(result: Result) -> list[Finding]:
     failed = {c.code for c in result.verdict.conditions if c.result == "fail" and c.gates}
     found = [f for f in result.findings if f.code in failed or f.severity == "error"]
     return sorted(found, key=lambda f: f.severity != "error")
-
-
-def _with_findings(result: Result, findings: Sequence[Finding]) -> Result:
-    return replace(result, findings=(*findings, *result.findings))
 
 
 def _track(trainer: Any, result: Result) -> None:

@@ -22,7 +22,7 @@ LIGHT = ("pairs", "stats", "gate", "reports", "probes", "commands")
 # A probe's `run.py` always does; these are the others.
 HEAVY = {
     *("probes/contexts.py", "probes/negatives/read.py", "probes/negatives/states.py"),
-    *("probes/numerics/first_step.py", "probes/trainer/read.py"),
+    *("probes/numerics/first_step.py", "probes/trainer/read.py", "probes/trainer/step.py"),
     *("probes/trial/bench.py", "probes/trial/course.py", "probes/trial/options.py", "probes/trial/asked.py"),
     "probes/trial/arithmetic.py",
     *("probes/bias/again.py", "probes/bias/looks.py", "probes/unpaired/model.py", "probes/unpaired/trial.py"),

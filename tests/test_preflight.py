@@ -1,5 +1,7 @@
 """`probe.Preflight` in a TRL script: what cannot train is stopped, the rest is left as it is."""
 
+import math
+
 import pytest
 
 import probe
@@ -82,6 +84,10 @@ def quick(**options):
     return probe.Preflight(off=("negatives", "trial"), **options)
 
 
+def conditions(callback):
+    return {c.name: c.result for c in callback.result.verdict.conditions}
+
+
 def test_a_good_run_goes_on_bit_for_bit_as_without_it(trainer_of):
     losses = []
     for callback in (None, quick()):
@@ -90,6 +96,10 @@ def test_a_good_run_goes_on_bit_for_bit_as_without_it(trainer_of):
         losses.append([row["loss"] for row in trainer.state.log_history if "loss" in row])
     assert losses[0] == losses[1]
     assert callback.result.verdict.status != "fail" and callback.setup.reference_gap == 0
+    assert conditions(callback)["numerics"] == "pass"
+    loss = callback.result.estimate("initial_loss")
+    assert loss.n == 8 and loss.value == pytest.approx(math.log(2), abs=1e-6)
+    assert callback.result.estimate("weights_moved").value > 0.9
 
 
 def test_the_trial_leaves_no_trace_either(trainer_of):
@@ -121,6 +131,51 @@ def test_a_set_up_that_cannot_train_is_stopped(trainer_of, parts, kind, code):
     with pytest.raises(probe.PreflightFailed, match=code):
         trainer.train()
     assert trainer.state.global_step == 0
+
+
+def test_a_first_step_that_changes_nothing_is_stopped_before_it(trainer_of, parts):
+    model = parts[0]
+    options = {"policy": model(dtype=torch.bfloat16), "reference": model(dtype=torch.bfloat16)}
+    before = {name: p.clone() for name, p in options["policy"].named_parameters()}
+    trainer = trainer_of(taste(), quick(), learning_rate=1e-7, optim="adamw_torch", **options)
+    with pytest.raises(probe.PreflightFailed, match=r"PB003 .* of the weights moved in a step of 1e-07"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+    assert all(torch.equal(p, before[name]) for name, p in trainer.model.named_parameters())
+
+
+def test_where_the_first_step_fails_and_may_not_stop_no_gate_runs_on_its_numbers(trainer_of, parts, capsys):
+    policy = parts[0]()
+    policy.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
+    callback = quick(on_fail="warn", guard=False)
+    trainer_of(taste(), callback, policy=policy).train()
+    assert "PB009" in {f.code for f in callback.findings} and callback.result is None
+    assert "not finite in the forward pass" in capsys.readouterr().err
+
+
+def test_a_first_step_that_takes_too_much_memory_is_told_and_not_held_against_the_run(
+    trainer_of, monkeypatch, capsys
+):
+    def full(*_):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr("probe.preflight.step_of", full)
+    callback = quick()
+    trainer_of(taste(), callback).train()
+    assert conditions(callback)["numerics"] == "inconclusive"
+    assert "the first step was not tried: it does not fit" in capsys.readouterr().err
+
+
+def test_a_pair_by_labels_starts_where_they_do():
+    from probe.probes.trainer.step import _pair
+
+    row = {
+        "chosen_input_ids": [5, 6, 7, 8, 0], "chosen_labels": [-100, -100, 7, 8, -100],
+        "rejected_input_ids": [5, 6, 9], "rejected_labels": [-100, -100, -100],
+    }  # fmt: skip
+    pair = _pair(0, row, None)
+    assert (pair.chosen.ids, pair.chosen.start) == ((5, 6, 7, 8), 2)
+    assert len(pair.rejected.ids) == pair.rejected.start == 3  # nothing is scored: PB004
 
 
 def test_an_sft_adapter_without_its_reference_is_named(trainer_of, parts):
@@ -182,9 +237,11 @@ def test_other_trainers_are_read_and_let_go(parts, tmp_path, kind):
     assert callback.setup.looked_at == (0 if kind == "Reward" else 8) and callback.setup.unlabelled == 0
     assert (callback.result is None) == (kind == "SFT")
     if kind == "KTO":
-        told = {c.name: c.result for c in callback.result.verdict.conditions}
+        told = conditions(callback)
         assert callback.result.command == "unpaired" and callback.result.estimate("gap").n == len(rows)
         assert told["labels"] == "pass" and told["trial_gap_change"] == "inconclusive"  # left out by `quick`
+    if kind in ("ORPO", "CPO"):  # CPO's loss is none of `training.methods`
+        assert conditions(callback)["numerics"] == ("pass" if kind == "ORPO" else "inconclusive")
     unjudged = kind in ("Reward", "KTO", "CPO")  # methods without recipes: said, not taken for another
     assert ("PB015" in {f.code for f in callback.findings}) == unjudged
     assert callback.setup.reference_gap == (0 if kind == "KTO" else None)

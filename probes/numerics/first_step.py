@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -20,6 +21,8 @@ from ...training.methods import LossConstants
 from .judge import STEP_PAIRS, Plan
 from .taken import FirstStep
 
+Arithmetic = Callable[[], AbstractContextManager[Any]]  # of a forward, as mixed precision sets it
+
 
 def first_step(model: torch.nn.Module, pairs: Sequence[EncodedPair], plan: Plan) -> FirstStep:
     """Try the plan on the first `STEP_PAIRS` pairs that can be scored and whose sides differ, on a copy of
@@ -29,32 +32,85 @@ def first_step(model: torch.nn.Module, pairs: Sequence[EncodedPair], plan: Plan)
     in another way and may stay finite where the model's does not. Dropout is off, as in DPO. Memory: the
     weights a second time, and AdamW's state for those that are trained.
     """
+    some, so_far = steppable(pairs)
+    if not some:
+        return so_far
+    torch.manual_seed(0)
+    return tried(_planned(model, plan), some, plan, so_far, original=model)
+
+
+def first_step_in_place(
+    model: torch.nn.Module,
+    pairs: Sequence[EncodedPair],
+    plan: Plan,
+    arithmetic: Arithmetic = nullcontext,
+) -> FirstStep:
+    """As `first_step`, on the model's own trainable weights, which are changed by it and have gradients after
+    it: for a model that the caller puts back (`scoring.given.untouched`).
+
+    `arithmetic` is the context of each forward, as mixed precision sets it. Memory: the gradient and AdamW's
+    state of the trained weights, which the training itself takes too, and a copy of these weights.
+    """
+    some, so_far = steppable(pairs)
+    return tried(model, some, plan, so_far, original=model, arithmetic=arithmetic) if some else so_far
+
+
+def steppable(pairs: Sequence[EncodedPair]) -> tuple[list[EncodedPair], FirstStep]:
+    """The pairs that the step is made on, and what is known before it: how many were looked at, which are
+    empty, and, where none is left, how many have the same tokens on both sides."""
     empty = tuple(p.id for p in pairs if "nothing_left" in p.flags or _empty(p.chosen) or _empty(p.rejected))
     some = [p for p in pairs if p.id not in empty and not _alike(p)][:STEP_PAIRS]
-    if not some:
-        return FirstStep(len(pairs), empty, alike=sum(map(_alike, pairs)))
-    torch.manual_seed(0)
-    tuned = _planned(model, plan)
+    return some, FirstStep(len(pairs), empty, alike=0 if some else sum(map(_alike, pairs)))
+
+
+def tried(
+    model: torch.nn.Module,
+    pairs: Sequence[EncodedPair],
+    plan: Plan,
+    so_far: FirstStep,
+    *,
+    original: torch.nn.Module,
+    arithmetic: Arithmetic = nullcontext,
+) -> FirstStep:
+    """One update of `model` on `pairs`, or the module of its first forward that is not finite, and whether
+    the weights of `original` are finite there in float32."""
     with torch.enable_grad():
-        logps = _logps(tuned, some)
-        if _finite(logps):
-            return _step(tuned, some, logps, plan, FirstStep(len(pairs), empty))
-    bad, fine = _first_bad(tuned, some), _fine_in_float32(model, some)
-    return FirstStep(len(pairs), empty, bad_module=bad, fine_in_float32=fine)
+        loss = _backward(model, pairs, plan, arithmetic)
+    if loss is None:
+        bad, fine = _first_bad(model, pairs, arithmetic), _fine_in_float32(original, pairs)
+        return replace(so_far, bad_module=bad, fine_in_float32=fine)
+    return _step(model, pairs, plan, replace(so_far, loss=loss), arithmetic)
+
+
+def _backward(
+    model: torch.nn.Module, pairs: Sequence[EncodedPair], plan: Plan, arithmetic: Arithmetic
+) -> float | None:
+    """The mean loss, its gradient left in the weights; None where a log-prob is not finite.
+
+    Pair by pair, so that one pair's activations are held at a time.
+    """
+    total = 0.0
+    for pair in pairs:
+        with arithmetic():
+            logps = _logps(model, [pair])
+        if not _finite(logps):
+            return None
+        loss = _loss(logps, plan) / len(pairs)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    return total
 
 
 def _step(
     model: torch.nn.Module,
     pairs: Sequence[EncodedPair],
-    logps: Logps,
     plan: Plan,
     so_far: FirstStep,
+    arithmetic: Arithmetic,
 ) -> FirstStep:
-    """From finite log-probs to the log-probs after one update."""
-    loss = _loss(logps, plan)
+    """From the gradient to the log-probs after one update."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    loss.backward()  # type: ignore[no-untyped-call]
-    so_far = replace(so_far, loss=float(loss.detach()), gradients_finite=_all_finite(p.grad for p in trained))
+    so_far = replace(so_far, gradients_finite=_all_finite(p.grad for p in trained))
     if not so_far.gradients_finite:
         return so_far
     live = [p.grad != 0 if p.grad is not None else torch.zeros_like(p, dtype=torch.bool) for p in trained]
@@ -63,7 +119,7 @@ def _step(
     moved = sum(int((p != old)[mask].sum()) for p, old, mask in zip(trained, before, live, strict=True))
     alive, weights = sum(int(mask.sum()) for mask in live), sum(p.numel() for p in trained)
     after = _all_finite(trained)
-    with torch.no_grad():
+    with torch.no_grad(), arithmetic():
         again = after and _finite(_logps(model, pairs))
     return replace(
         so_far,
@@ -101,9 +157,11 @@ def _loss(logps: Logps, plan: Plan) -> torch.Tensor:
     return outcome(plan.method, logps, reference, LossConstants(beta=plan.beta)).loss.mean()
 
 
-def _first_bad(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> str:
+def _first_bad(model: torch.nn.Module, pairs: Sequence[EncodedPair], arithmetic: Arithmetic) -> str:
     """The module in which the forward pass leaves the finite numbers."""
-    names = [first_bad_module(causal_lm(model), s) for pair in pairs for s in (pair.chosen, pair.rejected)]
+    sides = [side for pair in pairs for side in (pair.chosen, pair.rejected)]
+    with arithmetic():
+        names = [first_bad_module(causal_lm(model), side) for side in sides]
     return next((name for name in names if not name.startswith("the logits")), "the logits")
 
 
