@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -147,7 +147,8 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
         run = replace(
             told, estimates=(*step.estimates, *told.estimates), details={**told.details, "probes": probes}
         )
-        return replace(answered(judged(run, GateOptions(limits=self.limits), date.today())), next=None)
+        again = judged(run, GateOptions(limits=self.limits), date.today())
+        return replace(cast(Result, answered(again)), next=None)
 
     def _decide(self, findings: Sequence[Finding], result: Result | None) -> None:
         if not findings and result is None:

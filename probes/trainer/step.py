@@ -39,7 +39,8 @@ def _pair(index: int, row: Mapping[str, Any], max_length: int | None) -> Encoded
         sides = response_sides(row, max_length)
     else:
         return None
-    return EncodedPair(f"row-{index + 1}", *sides)
+    chosen, rejected = sides
+    return EncodedPair(f"row-{index + 1}", chosen, rejected)
 
 
 def _labelled(ids: list[int], labels: list[int]) -> EncodedSide:
