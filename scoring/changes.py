@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..pairs.record import Content, Pair, reasoning_of, words_of
 from .ending import end_of_turn
 from .flags import shared_prefix
-from .templates import Chat, messages
+from .templates import Chat, chat_options, messages, squeezed
 
 if TYPE_CHECKING:
     from .encode import Encoder, Tokens
@@ -44,6 +44,31 @@ def text_changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextC
     return found
 
 
+def prompt_losses(chat: Chat, pair: Pair) -> list[TextChange]:
+    """The words of the prompt's messages, and the names of the tools that it offers or calls, that the
+    rendered prompt lacks.
+
+    Reasoning of earlier turns does not count: templates of reasoning models leave it out on purpose, in use
+    as in training.
+    """
+    turns = messages(pair.prompt, "user")
+    said = [words for turn in turns for words in (_spoken(turn), *tool_names(turn.get("tool_calls")))]
+    said += tool_names(chat_options(pair.meta).get("tools"))
+    lost = [words for words in said if words.strip() not in chat.prompt]
+    if not lost:
+        return []
+    rendered = squeezed(chat.prompt)
+    return [TextChange("prompt_dropped", words) for words in lost if squeezed(words) not in rendered]
+
+
+def _spoken(turn: Mapping[str, Any]) -> str:
+    """A turn's words without reasoning between marks."""
+    return _REASONING.sub("", words_of(turn.get("content")))
+
+
+_REASONING = re.compile(r"<(think|thinking|thought|reasoning)>.*?</\1>", re.DOTALL)
+
+
 def _added(before: str, turn: Mapping[str, Any]) -> bool:
     """Whether a template's own words stand before a turn's content; what surrounds its reasoning is none."""
     reasoning = reasoning_of(turn).strip()
@@ -54,11 +79,18 @@ def _beside_content(turn: Mapping[str, Any]) -> Iterator[str]:
     """What a turn says outside of its content: its reasoning, and the names of the tools that it calls."""
     if reasoning := reasoning_of(turn):
         yield reasoning
-    calls = turn.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function", call) if isinstance(call, Mapping) else None
-        if isinstance(function, Mapping) and isinstance(function.get("name"), str):
-            yield function["name"]
+    yield from tool_names(turn.get("tool_calls"))
+
+
+def tool_names(tools: Any) -> list[str]:
+    """The names of tools or of calls of them, as OpenAI's form writes both."""
+    functions = [
+        tool.get("function", tool)
+        for tool in (tools if isinstance(tools, list) else ())
+        if isinstance(tool, Mapping)
+    ]
+    named = [function.get("name") for function in functions if isinstance(function, Mapping)]
+    return [name for name in named if isinstance(name, str)]
 
 
 def lost_words(words: str, written: str) -> str:
@@ -74,16 +106,17 @@ LONGEST_COMPARED = 4000  # characters of a side that are compared word by word
 
 
 def changed(encoder: Encoder, pair: Pair) -> dict[str, list[TextChange]]:
-    """What the chat template made of each side, with the words and no more; nothing for text rows.
+    """What the chat template made of prompt and sides, with the words and no more; nothing for text rows.
 
     Raises `ProbeError` where the template refuses the row.
     """
     row = encoder.texts(pair)
     if not isinstance(row, Chat):
-        return {"chosen": [], "rejected": []}
+        return {"prompt": [], "chosen": [], "rejected": []}
     prompt, chosen, rejected = encoder.tokenise([row.prompt, row.chosen, row.rejected])
     start = min(shared_prefix(prompt[0], side[0]) for side in (chosen, rejected))
     return {
+        "prompt": prompt_losses(row, pair),
         "chosen": _side(encoder, row.chosen, chosen, start, pair.chosen),
         "rejected": _side(encoder, row.rejected, rejected, start, pair.rejected),
     }

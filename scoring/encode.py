@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
 from ..pairs.record import Content, Pair, is_chat, text_of
-from .changes import text_changes
+from .changes import prompt_losses, text_changes
 from .ending import closing_tokens, end_of_turn, lead_of, trained_texts
 from .flags import FLAGS, joined_pair, shared_prefix
 from .scores import EncodedPair, EncodedSide
@@ -132,7 +132,7 @@ class Encoder:
             )
         ]
         joined = joined_pair(pair, *sides)
-        flags = set(joined.flags) | self._typed(pair)
+        flags = set(joined.flags) | self._typed(pair) | {change.flag for change in prompt_losses(chat, pair)}
         cut = {"truncated_chosen", "truncated_rejected", "nothing_left", "prompt_fills"} & flags
         if "identical" in flags and not cut and pair.chosen != pair.rejected:
             flags.add("same_under_template")

@@ -21,6 +21,7 @@ FLAGS = {
     "first_token_unscored": "no prompt and no BOS token: the first token has nothing to be predicted from",
     "rendered": "the prompt is rendered by a chat template already and is taken raw",
     "typed_special": "a special token is typed inside a side",
+    "prompt_dropped": "the chat template leaves out words or tools of the prompt",
     "template_dropped": "the chat template leaves out words of a side",
     "template_added": "the chat template writes words of its own at the start of a response",
     "template_changed": "the chat template trims or changes the words of a side",

@@ -175,7 +175,7 @@ def _whole(turns: Sequence[Message], text: str) -> None:
     for turn in turns:
         words = words_of(turn.get("content")).strip()
         lost = turn.get("role") == "user" and words not in text  # "" stands in every text
-        if lost and _squeezed(words) not in _squeezed(text):
+        if lost and squeezed(words) not in squeezed(text):
             wants = (
                 " It may want content parts: write them as" if not parts else " Write content as text, or as"
             )
@@ -185,7 +185,8 @@ def _whole(turns: Sequence[Message], text: str) -> None:
             )
 
 
-def _squeezed(text: str) -> str:
+def squeezed(text: str) -> str:
+    """A text without white space."""
     return "".join(text.split())
 
 

@@ -36,6 +36,10 @@ FLAG_WORDINGS: Mapping[str, FlagWording] = {
         "PB345", "warning", "have a special token of this tokenizer typed inside a side",
         "Take the markers out of the sides; the template or the trainer writes its own.",
     ),
+    "prompt_dropped": FlagWording(
+        "PB337", "warning", "lose words or tools of the prompt to the chat template",
+        "Use a template that writes them, or put them into the user's turn.",
+    ),
     "template_dropped": FlagWording(
         "PB346", "warning", "lose words of a side to the chat template",
         "Use a template that keeps them, or take them out of the pairs.",
@@ -75,6 +79,17 @@ def encoded_findings(
     model learns to write it.
     Do: Take the markers out of the sides.
     Source: the tokenizer's own list of special tokens.
+
+    PB337 prompt words dropped: the chat template leaves out words or tools of the prompt.
+
+    Means: A system text, a message of an earlier turn, or the name of a tool that the row offers or that was
+    called does not stand in the prompt as the template renders it. What a trainer trains on lacks it too. The
+    reasoning of earlier turns does not count: templates leave it out on purpose.
+    Why: Answers that follow the system text, or that call a tool, are then measured and trained without what
+    they follow: the model learns to write them unasked.
+    Do: Use a template that writes them (many base models come with one that knows no system turn or no
+    tools), or put the words into the user's turn.
+    Source: the rendered prompt.
 
     PB346 words dropped: the chat template leaves out words of a side.
 
@@ -181,7 +196,7 @@ def example_of(flag: str, encoder: Encoder, pair: Pair) -> str:
     """What the template did in one pair: the line, how many tokens, and the words; "" for other flags."""
     from .changes import changed
 
-    if not flag.startswith("template_"):
+    if not flag.startswith(("template_", "prompt_dropped")):
         return ""
     found = [(side, c) for side, cs in changed(encoder, pair).items() for c in cs if c.flag == flag]
     if not found:

@@ -83,6 +83,7 @@ DATA_LIMITS: Mapping[str, Limit] = {
     "written_out": Limit("PB356", 0.0, "share of pairs with messages written out as text"),
     "prompt_fills": Limit("PB344", 0.0, "share of pairs whose prompt fills --max-length"),
     "typed_special": Limit("PB345", 0.0, "share of pairs with a special token typed inside a side"),
+    "prompt_dropped": Limit("PB337", 0.0, "share of pairs of whose prompt the template leaves words out"),
     "template_dropped": Limit("PB346", 0.0, "share of pairs of which the template leaves words out"),
     "template_added": Limit("PB347", 0.0, "share of pairs to which the template adds words"),
     "template_changed": Limit("PB348", 0.0, "share of pairs whose words the template changes"),

@@ -6,11 +6,13 @@ import pytest
 
 from probe.pairs.misread import unread_prompt_columns
 from probe.pairs.read import read_pairs
-from probe.pairs.record import text_of
+from probe.pairs.record import Pair, text_of
 from probe.probes.data.row_flags import Flag, chat_flags
 from probe.probes.data.run import DataRequest, check_data
 from probe.probes.data.said import said_flags
-from probe.scoring.changes import text_changes
+from probe.scoring.changes import changed, text_changes
+from probe.scoring.encode import make_encoder
+from probe.scoring.told import example_of
 
 SIDES = {"chosen": " a good answer", "rejected": " a bad answer"}
 
@@ -200,6 +202,51 @@ def test_reasoning_and_calls_that_a_template_leaves_out_are_told(name):
     assert (added.flag, added.words) == ("template_added", "<think></think>")
     assert [(c.flag, c.words) for c in text_changes("So:", [call])] == [("template_dropped", "multiply")]
     assert text_changes('So:{"name": "multiply"}', [call]) == []
+
+
+SAYS = (
+    "{% for m in messages if m.role != 'system' %}<|turn|>"
+    "{{ m.content.split('</think>')[-1] }}<|end|>{% endfor %}"
+)
+WRITES = (
+    "{% for m in messages %}<|turn|>{{ m.role }} {{ m.content }}"
+    "{% for c in m.tool_calls or [] %}{{ c }}{% endfor %}{% endfor %}"
+)
+TOOLS = "{% for t in tools or [] %}{{ t.function.name }}{% endfor %}"
+OFFERED = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
+ASKED = {"role": "user", "content": "Rain?"}
+CALLED = {"role": "assistant", "content": "", "tool_calls": OFFERED}
+THOUGHT = {"role": "assistant", "content": "<think>hm</think>No."}  # which templates leave out on purpose
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt", "tools", "lost"),
+    [
+        (SAYS, [{"role": "system", "content": "Speak  French."}, ASKED], None, ["Speak  French."]),
+        (WRITES, [{"role": "system", "content": "Speak  French."}, ASKED], None, []),
+        ("{{ messages | map(attribute='content') | join(' ') | replace('  ', ' ') }}",
+         [{"role": "system", "content": "Speak  French."}, ASKED], None, []),  # white space alone
+        (WRITES, [ASKED], OFFERED, ["weather"]),
+        (WRITES, [ASKED], json.dumps(OFFERED), ["weather"]),
+        (TOOLS + WRITES, [ASKED], OFFERED, []),
+        (SAYS, [ASKED, CALLED, ASKED], None, ["weather"]),
+        (WRITES, [ASKED, CALLED, ASKED], None, []),
+        (SAYS, [ASKED, THOUGHT, ASKED], None, []),
+        (SAYS, "Rain?", None, []),
+    ],
+)  # fmt: skip
+def test_what_a_template_leaves_out_of_the_prompt_is_told(make_tokenizer, template, prompt, tools, lost):
+    """A base model's template without system turns or tools trained the answers unasked, in silence."""
+    tokenizer = make_tokenizer("bpe")
+    tokenizer.chat_template = template
+    say = lambda words: ({"role": "assistant", "content": words},)  # noqa: E731
+    pair = Pair("1", prompt if isinstance(prompt, str) else tuple(prompt), say("Yes."), say("No."), line=1,
+                meta={"tools": tools} if tools else {})  # fmt: skip
+    encoder = make_encoder(tokenizer, [pair], "chat")
+    assert [change.words for change in changed(encoder, pair)["prompt"]] == lost
+    assert ("prompt_dropped" in encoder(pair).flags) == bool(lost)
+    if lost:
+        assert lost[0].split()[0] in example_of("prompt_dropped", encoder, pair)
 
 
 def test_every_unread_column_is_named(tmp_path):
