@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any
 
 from ..records import Severity
+from ..stats.scripts import length_in_words
 from .implicit import USER
 from .record import Content, Pair
 
@@ -65,7 +66,7 @@ def starts_alike(pair: Pair) -> bool:
     letters = zip(pair.chosen.strip(), pair.rejected.strip(), strict=False)
     shared = "".join(a for a, _ in takewhile(lambda both: both[0] == both[1], letters))
     parted = max((mark.end() for mark in PARTED.finditer(shared)), default=0)
-    return pair.chosen != pair.rejected and len(shared[:parted].split()) >= SHARED_WORDS
+    return pair.chosen != pair.rejected and length_in_words(shared[:parted]) >= SHARED_WORDS
 
 
 def user_inside(pair: Pair) -> bool:

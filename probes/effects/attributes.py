@@ -6,24 +6,33 @@ A rate is per 100 words, so that a longer response does not score higher for its
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ...stats.scripts import TOKEN, is_mark, words_in
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 WORD_OF_TEXT = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
-SENTENCE = re.compile(r"[.!?。！？]+(?=\s|$)")
+SENTENCE = re.compile(r"[.!?]+(?=\s|$)|[。！？｡]+")
+UNSPACED_SHARE = 0.5  # of a text's words from which no reading level is given
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseWords:
-    """A response taken apart once: its text, its words in lower case, its sentences (at least 1 if any)."""
+    """A response taken apart once: its text, its words in lower case, its sentences (at least 1 if any).
+
+    `length` is the number of words: of a script without spaces each character is one of `words`, and counts
+    as a part of one (`scripts.words_in`).
+    """
 
     text: str
     words: tuple[str, ...]
+    length: float
     sentences: int
 
 
@@ -42,8 +51,18 @@ class Attribute:
 
 def taken_apart(text: str) -> ResponseWords:
     """The text as the rules read it."""
-    words = tuple(word.lower().replace("’", "'") for word in WORD_OF_TEXT.findall(text))
-    return ResponseWords(text, words, max(len(SENTENCE.findall(text.strip())), 1) if words else 0)
+    words = tuple(word.lower().replace("’", "'") for word in _words(text))
+    sentences = max(len(SENTENCE.findall(text.strip())), 1) if words else 0
+    return ResponseWords(text, words, sum(map(words_in, words)), sentences)
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text; in scripts of marks and without spaces by the rules of `scripts.TOKEN`."""
+    if text.isascii():
+        return WORD_OF_TEXT.findall(text)
+    tokens = [token for token in TOKEN.findall(text) if words_in(token)]
+    other = any(words_in(token) < 1 or any(map(is_mark, token)) for token in tokens)
+    return tokens if other else WORD_OF_TEXT.findall(text)
 
 
 def estimate_name(kind: str, name: str) -> str:
@@ -78,7 +97,7 @@ def _rate(name: str, listed: str) -> Attribute:
 
 def per_hundred(words: ResponseWords, found: float) -> float:
     """A number of words as a rate per 100 words; 0 where there are none."""
-    return 100 * found / len(words.words) if words.words else 0.0
+    return 100 * found / words.length if words.length else 0.0
 
 
 CONTRACTION = re.compile(r"'(?:s|re|ve|ll|d|m|t)$")
@@ -96,16 +115,22 @@ def _formality(w: ResponseWords) -> float:
 
 
 def _reading_level(w: ResponseWords) -> float:
-    """The automated readability index (Senter and Smith 1967), a school grade; 0 without words."""
-    if not w.words:
+    """The automated readability index (Senter and Smith 1967), a school grade; 0 without words, and where
+    most of them are of scripts without spaces, of which it says nothing."""
+    if not w.words or sum(words_in(word) < 1 for word in w.words) > UNSPACED_SHARE * len(w.words):
         return 0.0
     letters = sum(map(len, w.words))
-    return 4.71 * letters / len(w.words) + 0.5 * len(w.words) / w.sentences - 21.43
+    return 4.71 * letters / w.length + 0.5 * w.length / w.sentences - 21.43
 
 
 def _other_script(w: ResponseWords) -> float:
     letters = [c for c in w.text if c.isalpha()]
-    return sum(ord(c) > 0x24F for c in letters) / len(letters) if letters else 0.0
+    return sum(map(_beyond_latin, letters)) / len(letters) if letters else 0.0
+
+
+def _beyond_latin(letter: str) -> bool:
+    """Whether a letter is none of the Latin alphabets, those of Vietnamese and of phonetics among them."""
+    return ord(letter) > 0x24F and not unicodedata.name(letter, "").startswith(("LATIN", "FULLWIDTH LATIN"))
 
 
 FUNCTION_WORDS = (
@@ -141,7 +166,7 @@ APOLOGY = r"\b(?:sorry|apologi[sz]e|apologies|forgive me)\b"
 EMOJI = "[\U0001f300-\U0001faff\u2600-\u27bf]"
 
 ATTRIBUTES: tuple[Attribute, ...] = (
-    Attribute("length", "words", "words", lambda w: float(len(w.words))),
+    Attribute("length", "words", "words", lambda w: w.length),
     Attribute(
         "sentences", "count", "full stops, question and exclamation marks", lambda w: float(w.sentences)
     ),
@@ -152,8 +177,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     _pattern("table rows", r"^[ \t]*\|.+\|[ \t]*$", "lines between | and |"),
     _pattern("links", r"https?://\S+|www\.\S+", "http…, www…"),
     _pattern("numbers", r"\d+(?:[.,]\d+)*", "runs of digits"),
-    _pattern("questions", r"\?", "question marks"),
-    _pattern("exclamations", r"!(?!\[)", "exclamation marks"),
+    _pattern("questions", r"[?？؟]", "question marks"),
+    _pattern("exclamations", r"[!！](?!\[)", "exclamation marks"),
     _pattern("emoji", EMOJI, "emoji and dingbats"),
     _rate("hedging", HEDGES),
     _rate("certainty", CERTAIN_WORDS),

@@ -14,7 +14,7 @@ from ...number_format import count
 from ...records import Measured, together
 from ..gated import Cost, Effort, GateRequest, Work
 from .attributes import ATTRIBUTES, Attribute, estimate_name
-from .traits import TRAITS, Trait, controls
+from .traits import TRAITS, Trait, controls, words_of_trait
 
 BOUNDED: dict[str, Attribute | Trait] = {
     **{estimate_name("attribute", a.name): a for a in ATTRIBUTES},
@@ -49,7 +49,7 @@ def forwards(n: int, limits: Mapping[str, float | bool]) -> int:
     from .run import EffectsOptions
 
     traits = _traits(bounded(limits).values())
-    passes = 1 + len(traits) + len({c.text for t in traits for c in controls(len(t.text.split()))})
+    passes = 1 + len(traits) + len({c.text for t in traits for c in controls(words_of_trait(t.text))})
     return passes * min(n, EffectsOptions().most) if traits else 0
 
 

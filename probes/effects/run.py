@@ -26,7 +26,7 @@ from ..cost import added, clocked
 from ..negatives.triviality import sample_of
 from .attributes import ATTRIBUTE_NAMES
 from .differ import count_attributes, judge_attributes
-from .traits import Trait, check_intended, controls, traits_to_measure
+from .traits import Trait, check_intended, controls, traits_to_measure, words_of_trait
 from .weights import judge_weights, measured_effects, trait_weights
 
 CUT_FLAGS = frozenset({"truncated_chosen", "truncated_rejected"})
@@ -120,11 +120,11 @@ def _judged(
 
 
 def _stacked(weights: dict[str, Floats], text: str) -> Floats:
-    return np.stack([weights[control.text] for control in controls(len(text.split()))])
+    return np.stack([weights[control.text] for control in controls(words_of_trait(text))])
 
 
 def _controls(traits: Iterable[Trait]) -> list[Trait]:
-    lengths = sorted({len(trait.text.split()) for trait in traits})
+    lengths = sorted({words_of_trait(trait.text) for trait in traits})
     return [control for words in lengths for control in controls(words)]
 
 

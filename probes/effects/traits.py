@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ProbeError
+from ...stats.scripts import length_in_words
 
 TRAIT_WORDS = 20  # of every built-in text, so that one set of controls serves all
 
@@ -60,6 +61,11 @@ NEUTRAL_SCENES = (
     "Both parts have the same colour and the same size. The page can be moved up and down, and it is closed "
     "when the person has read it to the end.",
 )
+
+
+def words_of_trait(trait: str) -> int:
+    """How many words a trait's text has, at least 1: its controls have as many."""
+    return max(1, round(length_in_words(trait)))
 
 
 def controls(words: int) -> tuple[Trait, ...]:

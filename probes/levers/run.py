@@ -20,6 +20,7 @@ from ...runs import environment, now
 from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings
+from ...stats.scripts import length_in_words
 from ...stats.statistics import Floats
 from ...training.neutral import neutral_pairs
 from ..clusters import prompt_clusters
@@ -162,7 +163,7 @@ def system(session: Session, pairs: Sequence[Pair], options: LeversOptions) -> T
         return None
     text = options.system
     place, how = place_of_system(session.encoder, pairs)
-    told = f"{count(len(text.split()), 'word')}, {how}"
+    told = f"{count(round(length_in_words(text)), 'word')}, {how}"
     return Texts(
         "system",
         ([place(p, text) for p in pairs],),
@@ -176,7 +177,7 @@ def passage_texts(session: Session, pairs: Sequence[Pair], options: LeversOption
     if options.context is None and options.context_field is None:
         return None
     passages = [_passage(pair, options) for pair in pairs]
-    words = round(sum(len(text.split()) for text in passages) / max(len(passages), 1))
+    words = round(sum(map(length_in_words, passages)) / max(len(passages), 1))
     changed = [with_passage(pair, text) for pair, text in zip(pairs, passages, strict=True)]
     plain = neutral_pairs(session.encoder)
     neutral = [with_passage(pair, passages[i % len(passages)]) for i, pair in enumerate(plain)]

@@ -120,21 +120,20 @@ def common_edge(
     """
     step = 1 if where == "start" else -1
     sides = [split_tokens(text)[::step] for text in texts]
-    heads = Counter(head for side in sides if (head := _head(side, least)))
+    known = [_head(side, least) for side in sides]
+    heads = Counter(head for head in known if head)
     if not heads or heads.most_common(1)[0][1] < 2:
         return "", ()
     best, count = heads.most_common(1)[0]
-    while True:
-        longer = Counter(
-            tuple(side[: len(best) + 1])
-            for side in sides
-            if len(side) > len(best) and tuple(side[: len(best)]) == best
-        )
-        if not longer or longer.most_common(1)[0][1] < KEPT_SHARE * count:
+    rows = [i for i, head in enumerate(known) if head == best]
+    edge = list(best)
+    while longer := Counter(sides[i][len(edge)] for i in rows if len(sides[i]) > len(edge)):
+        token, have = longer.most_common(1)[0]
+        if have < KEPT_SHARE * count:
             break
-        best = longer.most_common(1)[0][0]
-    rows = tuple(i for i, side in enumerate(sides) if tuple(side[: len(best)]) == best)
-    return "".join(best[::step]), rows
+        rows = [i for i in rows if len(sides[i]) > len(edge) and sides[i][len(edge)] == token]
+        edge.append(token)
+    return "".join(edge[::step]), tuple(rows)
 
 
 def _head(side: Sequence[str], least: int) -> tuple[str, ...] | None:

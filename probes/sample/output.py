@@ -13,6 +13,7 @@ from ...pairs.prompts import in_form_of, plain_text
 from ...pairs.record import Pair
 from ...records import Measured
 from ...runs import save_rows
+from ...stats.scripts import length_in_words
 from .select import SampledResponse, Selection
 
 
@@ -65,7 +66,7 @@ def outcome_counts(
 ) -> list[dict[str, Any]]:
     """How many candidates were drawn, dropped by reason, kept, and made pairs: rows of `details["data"]`."""
     total = len(candidates)
-    words = [len(c.text.split()) for c in candidates]
+    words = [length_in_words(c.text) for c in candidates]
     counted = {"candidates": total, **{f"dropped: {why}": n for why, n in kept.dropped.most_common()}}
     counted["kept"] = sum(map(len, kept.by_line.values()))
     counted["sampled pairs written"] = sum(map(len, picks.values()))

@@ -26,6 +26,7 @@ from ...scoring.model import LoadedModel, load_model
 from ...scoring.sampling import Draw, draw_samples
 from ...scoring.service import Scorer, open_store
 from ...scoring.session import ModelOptions
+from ...stats.scripts import length_in_words
 from ..negatives.triviality import judge_surface, surface
 from .journal import append, read_journal
 from .output import ladder_rows, outcome_counts, rows_of_pair, write_new
@@ -254,7 +255,7 @@ def _kept(
     chosen = {line: text_of(pair.chosen) for line, pair in by_line.items()}
     ready = [c for c in candidates if chosen[c.line].strip()]
     if options.match_length:
-        ready = [cut_to(c, len(chosen[c.line].split())) for c in ready]
+        ready = [cut_to(c, length_in_words(chosen[c.line])) for c in ready]
     else:
         ready = [c if c.ended else replace(c, text="") for c in ready]
     if any(rule.measure == "gap" for rule in options.rules):

@@ -17,13 +17,15 @@ from rapidfuzz.distance import Indel
 from ...errors import ProbeError
 from ...records import Estimate, Finding
 from ...shared_limits import TRIVIAL
+from ...stats.parted import parted_words
+from ...stats.scripts import length_in_words
 
 Pick = Literal["default", "worst", "all"]
 # Why a candidate is dropped, beside the rules.
 UNFINISHED, REPEATED = "no finished sentence", "near-duplicate"
 NEAR_CONTRAST = 0.1  # candidates of one prompt that differ in less of their words are near-duplicates
 DEFAULT_RULES = ("contrast>=0.2", "length-ratio<=2")
-SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’)\]]*(?=\s|$)|\n""")
+SENTENCE_END = re.compile(r"""[.!?…]["'”’)\]]*(?=\s|$)|[。！？]["'”’)\]」』）]*|\n""")
 MEASURES = {"contrast", "length-ratio", "gap"}
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -79,7 +81,7 @@ def _rule(text: str) -> SampleRule:
 
 def contrast(one: str, other: str) -> float:
     """1 − the share of words that two texts have in common and in order: 0 for the same words, 1 for none."""
-    return 1 - Indel.normalized_similarity(one.casefold().split(), other.casefold().split())
+    return 1 - Indel.normalized_similarity(parted_words(one.casefold()), parted_words(other.casefold()))
 
 
 def candidate_measure(measure: str, candidate: SampledResponse, chosen: str) -> float:
@@ -87,21 +89,21 @@ def candidate_measure(measure: str, candidate: SampledResponse, chosen: str) -> 
     if measure == "contrast":
         return contrast(candidate.text, chosen)
     if measure == "length-ratio":
-        words = sorted(len(text.split()) for text in (candidate.text, chosen))
-        return words[1] / max(words[0], 1)
+        words = sorted(length_in_words(text) for text in (candidate.text, chosen))
+        return words[1] / max(words[0], 1.0)
     if candidate.gap is None:
         raise ValueError("the candidate's gap was not measured")
     return candidate.gap
 
 
-def cut_to(candidate: SampledResponse, words: int) -> SampledResponse:
+def cut_to(candidate: SampledResponse, words: float) -> SampledResponse:
     """The candidate up to the end of the sentence or line that brings it nearest to `words` words.
 
-    An answer that was not ended by the model and has no such end comes back empty.
+    Words are counted by `scripts.length_in_words`. An answer that was not ended by the model and has no such end comes back empty.
     """
     ends = [match.end() for match in SENTENCE_END.finditer(candidate.text)]
     ends += [len(candidate.text)] if candidate.ended else []
-    best = min(ends, key=lambda end: abs(len(candidate.text[:end].split()) - words), default=0)
+    best = min(ends, key=lambda end: abs(length_in_words(candidate.text[:end]) - words), default=0)
     text = candidate.text[:best].rstrip()
     return replace(candidate, text=text, cut=text != candidate.text.rstrip())
 

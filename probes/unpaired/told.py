@@ -11,6 +11,7 @@ import numpy as np
 from ...pairs.record import text_of
 from ...pairs.unpaired import UnpairedAnswer
 from ...records import Estimate
+from ...stats.parted import parted_words
 from ...stats.two_groups import group_difference
 
 PROMPT_FOLDS = 5
@@ -89,7 +90,9 @@ def _by_words(texts: Sequence[str], wanted: Any, keys: Any, seed: int) -> Any:
     hits = np.zeros(len(texts), dtype=bool)
     lengths = np.log1p([[len(text)] for text in texts])
     for train, test in folds_of(wanted, keys, seed):
-        grams = TfidfVectorizer(lowercase=False, token_pattern=r"\S+", ngram_range=(1, 2))
+        grams = TfidfVectorizer(
+            lowercase=False, tokenizer=parted_words, token_pattern=None, ngram_range=(1, 2)
+        )
         fitted = grams.fit_transform([texts[i] for i in train])
         scale = lengths[train].std() or 1.0
         model = LogisticRegression(class_weight="balanced", max_iter=1000)

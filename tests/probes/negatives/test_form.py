@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import time
 from datetime import date
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from probe.probes.negatives.pattern_findings import (
     templates_of,
     widest,
 )
+from probe.probes.negatives.patterns import common_edge
 from probe.records import Condition, Decision, Reason, Run
 from probe.reports.next_step import next_command
 
@@ -361,3 +363,12 @@ def test_a_script_without_case_is_not_in_capitals(text, capitals):
     pairs = [dataclasses.replace(pair, chosen=f"{text}{i}") for i, pair in enumerate(made("PB211", 0.0))]
     codes = {f.code for f in check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05)}
     assert ("PB217" in codes) is capitals
+
+
+def test_a_long_shared_opening_is_found_in_one_pass_over_it():
+    """It was cut out of every response anew for each token: two equal answers of 2,000 words took minutes."""
+    opening = " ".join(f"w{i}" for i in range(20_000))
+    before = time.perf_counter()
+    text, rows = common_edge([f"{opening} {i}" for i in range(8)] + ["else"], "start")
+    assert text.strip() == opening and rows == tuple(range(8))
+    assert time.perf_counter() - before < 10
