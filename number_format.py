@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,22 +10,43 @@ from typing import Any
 from .records import Estimate
 
 NONE = "–"
+WHOLE = 1000  # from which a number of no units is written without a fraction
 NAMES_LISTED = 5  # of a list of names in a sentence
 
 
 def number(value: float | None, units: str = "") -> str:
-    """A value by its units: shares in per cent, nats and percentage points signed, else four digits."""
+    """A value by its units: shares in per cent, nats and percentage points signed, else four digits.
+
+    Only what is nothing or all is written as 0, 0% or 100%.
+    """
     if value is None:
         return NONE
     if units == "share":
-        text = f"{100 * value:.0f}%" if abs(value) >= 0.1 or value == 0 else f"{100 * value:.2g}%"
-        return text.replace("-", "−")
+        return f"{_per_cent(100 * value)}%".replace("-", "−")
     if units == "points":
-        return f"{100 * value:+.0f}".replace("-", "−")
+        return _points(100 * value).replace("-", "−")
     if "nats" in units:
         digits = 2 if abs(value) >= 0.005 or abs(value) < 0.00005 else 4
         return f"{value if abs(value) >= 0.00005 else 0:+.{digits}f}".replace("-", "−")
-    return f"{value:,.4g}".replace("-", "−")
+    return (f"{value:,.0f}" if abs(value) >= WHOLE else f"{value:,.4g}").replace("-", "−")
+
+
+def _per_cent(value: float) -> str:
+    if 99.5 <= value < 100:
+        return f"{math.floor(10 * value) / 10:.1f}"
+    return f"{value:.0f}" if abs(value) >= 10 or value == 0 else f"{value:.2g}"
+
+
+def _points(value: float) -> str:
+    """Whole points from one on, a digit behind the point below it."""
+    if abs(value) >= 0.95 or abs(value) < 0.005:
+        return f"{round(value) or 0:+.0f}"
+    return f"{value:+.{1 if abs(value) >= 0.095 else 2}f}"
+
+
+def limit_text(value: float, units: str = "") -> str:
+    """A limit as it was set: no digit of it is rounded away."""
+    return f"{100 * value:.6g}%" if units == "share" else number(value, units).removeprefix("+")
 
 
 def interval(low: float | None, high: float | None, units: str = "") -> str:
@@ -45,12 +67,24 @@ def change_interval(low: float | None, high: float | None, units: str) -> str:
     return interval(low, high, "points" if units == "share" else units)
 
 
-def measured(estimate: Estimate | None) -> str:
-    """Value and interval of an estimate."""
+def measured(estimate: Estimate | None, limit: float | None = None) -> str:
+    """Value and interval of an estimate; a share beside a `limit` has as many digits as tell them apart."""
     if estimate is None:
         return NONE
+    if estimate.units == "share" and (digits := _digits_beside(estimate.value, limit)):
+        known = [x for x in (estimate.value, estimate.low, estimate.high) if x is not None]
+        ends = [f"{100 * x:.{digits}f}%" for x in known]
+        return ends[0] + (f" [{', '.join(ends[1:])}]" if len(ends) == 3 else "")
     bounds = interval(estimate.low, estimate.high, estimate.units)
     return number(estimate.value, estimate.units) + (f" {bounds}" if bounds != NONE else "")
+
+
+def _digits_beside(value: float | None, limit: float | None) -> int:
+    """Digits behind the per cent that tell `value` from `limit`; 0 where none are needed, or do not help."""
+    if value is None or limit is None or value == limit or number(value, "share") != number(limit, "share"):
+        return 0
+    told = (n for n in (1, 2, 3) if f"{100 * value:.{n}f}" != f"{100 * limit:.{n}f}")
+    return next(told, 0)
 
 
 def p_value(p: float | None) -> str:

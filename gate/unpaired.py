@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..number_format import limit_text
+from ..number_format import measured as shown
 from ..records import Condition, ConditionResult, Decision, Estimate, Reason, Run, Verdict
 from ..shared_limits import LEARNABLE, TRIVIAL
 from . import restated
@@ -137,8 +139,9 @@ def moved_the_wrong_way(failed: Condition) -> Decision:
 
 def _told(failed: Condition) -> str:
     """The measured share beside its limit."""
-    assert failed.measured is not None
-    return f"in {failed.measured.value:.0%}, {'over' if failed.sense == '<=' else 'below'} {failed.limit:.0%}"
+    assert failed.measured is not None and failed.limit is not None
+    side = "over" if failed.sense == "<=" else "below"
+    return f"in {shown(failed.measured, failed.limit)}, {side} {limit_text(failed.limit, 'share')}"
 
 
 def _decision(method: str, code: str, text: str) -> Decision:

@@ -26,6 +26,9 @@ FORM_CODES = ("PB203", "PB21")  # what one side has and the other lacks
 READING = ("fields", "sides", "skip_bad")
 ENCODING = ("model", *READING, "template", "max_length", "revision", "trust_remote_code")
 CARRIED = (*ENCODING, "adapter", "quantize")
+# What `probe sample` and `probe label` take of them.
+SAMPLED = ("model", "fields", "template", "revision", "trust_remote_code", "adapter", "quantize")
+LABELLED = ("fields", "skip_bad")
 # Of a gate that is made again: all that says how is measured and judged.
 GATED = (
     *CARRIED, "tokenizer", "device", "dtype", "no_cache", "thorough", "trial_pairs", "seed", "device_memory",
@@ -112,7 +115,13 @@ def _negatives(run: Run) -> str | None:
     if form is not None:
         return _without_form(run, form.code, form.estimate)
     trivial = any(_has(run, "PB20", severity=s) for s in ("error", "warning"))
-    return _line(run, "sample", carried=("model", "fields")) if trivial else _line(run, "trial")
+    return _sample(run) if trivial else _line(run, "trial")
+
+
+def _sample(run: Run) -> str | None:
+    """New negatives from the same model, read in the same way. A file with broken rows is mended first, since
+    sampling reads every row."""
+    return _mended(run) if run.config.get("skip_bad") else _line(run, "sample", carried=SAMPLED)
 
 
 def _form(run: Run) -> Finding | None:
@@ -127,7 +136,7 @@ def _without_form(run: Run, code: str, share: Estimate | None) -> str | None:
     if share is not None and share.method.startswith("exact count, space of"):
         return "probe explain PB203"
     on_chosen = share is not None and f" of {sides(run)[0]};" in share.method
-    return f"probe explain {code}" if on_chosen else _line(run, "sample", carried=("model", "fields"))
+    return f"probe explain {code}" if on_chosen else _sample(run)
 
 
 def _gate(run: Run) -> str | None:
@@ -141,7 +150,7 @@ def _gate(run: Run) -> str | None:
     if decision.stages:
         return _line(run, "train", "--method", "auto") if trains(run) else _first_standing(run)
     if any(code.startswith("PB31") for code in codes):
-        return _line(run, "label", carried=("fields",))
+        return _line(run, "label", carried=LABELLED)
     if any(code.startswith("PB3") for code in codes):
         return _mended(run) if codes[0] in FIXABLE else f"probe explain {codes[0]}"
     if codes[:1] == ("PB120",):
@@ -149,7 +158,7 @@ def _gate(run: Run) -> str | None:
     if form := next((c for c in failing(run) if c.name == "template_share"), None):
         return _without_form(run, form.code, form.measured)
     if any(code.startswith(TRIVIAL_CODES) for code in (*codes, *(c.code for c in failing(run)))):
-        return _line(run, "sample", carried=("model", "fields"))
+        return _sample(run)
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
     if missing:
         return _measuring(run, missing)
@@ -198,7 +207,7 @@ def _first_standing(run: Run) -> str | None:
     if standing.name == "template_share" and standing.result == "fail":
         return _without_form(run, standing.code, standing.measured)
     if standing.result == "fail" and standing.code.startswith(TRIVIAL_CODES):
-        return _line(run, "sample", carried=("model", "fields"))
+        return _sample(run)
     return f"probe explain {standing.code}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
-from ..number_format import count, measured, number
+from ..number_format import NONE, count, limit_text, measured
 from ..records import Condition, Finding, Run
 
 Tone = Literal["good", "bad", "unsure", "plain"]
@@ -182,7 +182,7 @@ def condition_code(condition: Condition) -> str:
 
 def value(condition: Condition) -> str:
     """What was measured, with its interval; of the decision, that there is no method."""
-    return "none" if condition.name == "decision" else measured(condition.measured)
+    return "none" if condition.name == "decision" else measured(condition.measured, condition.limit)
 
 
 def limit(condition: Condition) -> str:
@@ -191,7 +191,7 @@ def limit(condition: Condition) -> str:
         return "some method"
     share = condition.name.endswith(("_accuracy", "_share"))  # in per cent where it was not measured, too
     units = condition.measured.units if condition.measured else "share" if share else ""
-    value = number(condition.limit, units).removeprefix("+")
+    value = NONE if condition.limit is None else limit_text(condition.limit, units)
     return {"clean": "no error", "within": f"± {value}", ">=": f"≥ {value}"}.get(
         condition.sense, f"≤ {value}"
     )
@@ -205,7 +205,7 @@ def fails(condition: Condition, run: Run) -> bool:
 
 def fact(condition: Condition) -> str:
     """What was measured against what was asked."""
-    against = f"{measured(condition.measured)}, limit {limit(condition)}"
+    against = f"{measured(condition.measured, condition.limit)}, limit {limit(condition)}"
     return f"{condition.message}: {against}" if condition.message else against
 
 

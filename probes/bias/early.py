@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...number_format import limit_text
 from ...records import BiasRow, BiasVerdict, Estimate, Finding
 from ...scoring.table import ScoreTable
 from ...stats.sequential import SignSequence, sign_sequence
@@ -88,7 +89,8 @@ def answered_early(
     return Finding(
         "PB607",
         "info",
-        f"{words}: answered after {looked:,} of {total:,} pairs, error at most {alpha:.0%} whenever stopped",
+        f"{words}: answered after {looked:,} of {total:,} pairs, error at most {limit_text(alpha, 'share')} "
+        "whenever stopped",
         "Run without --stop-early for the size of the gap and its interval.",
         estimate=rate,
     )

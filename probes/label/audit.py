@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...number_format import limit_text
 from ...pairs.audit import Label, LabelAnswer, uniform_draw
 from ...pairs.identity import content_digest
 from ...pairs.record import Pair
@@ -173,8 +174,9 @@ def reasoning(n: int, total: int, limit: float, alpha: float, expected: float) -
     chance = share_above_power(n, expected, limit, alpha)
     others = (r for r in (0.95, 0.9, 0.875, 0.85) if r > limit and r != expected)
     needs = ", ".join(f"{share_above_trials(r, limit, alpha=alpha)} if it is {r:.1%}" for r in others)
+    level, asked = limit_text(alpha, "share"), limit_text(limit, "share")
     return (
-        f"{n} of {total} pairs: an exact test at {alpha:.0%} then shows agreement above {limit:.0%} with "
+        f"{n} of {total} pairs: an exact test at {level} then shows agreement above {asked} with "
         f"{chance:.0%} probability if the truth is {expected:.1%} (for 80%: "
         f"{share_above_trials(expected, limit, alpha=alpha)} pairs; {needs})."
     ).replace(".0%", "%")

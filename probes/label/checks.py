@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...number_format import count, limit_text
 from ...number_format import measured as shown
 from ...pairs.record import Pair
 from ...records import Condition, Estimate, Finding, Measured
@@ -58,7 +59,8 @@ def check_agreement(
 
     PB311 agreement open: too few labels to tell whether people agree with the file.
 
-    Means: neither "at most the limit" nor "at least the limit" is rejected by the exact test.
+    Means: neither "at most the limit" nor "at least the limit" is rejected by the exact test; or every answer
+    is a tie or a skip, so that there is nothing to test.
     Why: 21 of 26 is 81% and looks like a pass; its interval runs from 61% to 93%.
     Do: label as many more pairs as the message says, with `--n`; the sample grows, answers are kept.
     Source: exact binomial power; docs/commands/label.md.
@@ -72,13 +74,19 @@ def check_agreement(
         return Finding(
             "PB310",
             "error",
-            f"people preferred the chosen side in {_told(estimate)}, below {limit:.0%}",
+            f"people preferred the chosen side in {_told(estimate)}, below {limit_text(limit, 'share')}",
             "Read the pairs named and label the file again.",
             lines=lines,
             estimate=estimate,
             worst_pairs=ids,
         )
-    message = f"{_told(estimate)} agree: neither above nor below {limit:.0%}"
+    if estimate.value is None:
+        text = (
+            f"no answer to {count(len(audited), 'pair')} names the better side, so agreement was not measured"
+        )
+        remedy = "Ask somebody who can tell the sides apart; where nobody can, the pairs teach no preference."
+        return Finding("PB311", "warning", text, remedy, estimate=estimate)
+    message = f"{_told(estimate)} agree: neither above nor below {limit_text(limit, 'share')}"
     remedy = f"Label {more} more, with a larger --n." if more else "Label more pairs, with a larger --n."
     return Finding("PB311", "warning", message, remedy, lines=lines, estimate=estimate, worst_pairs=ids)
 
@@ -162,7 +170,7 @@ def check_groups(audited: Sequence[Audited], limit: float, alpha: float) -> list
         Finding(
             "PB315",
             "warning",
-            f"{e.group}: people preferred the chosen side in {_told(e)}, below {limit:.0%}",
+            f"{e.group}: people preferred the chosen side in {_told(e)}, below {limit_text(limit, 'share')}",
             "Label this group again, or leave it out.",
             group=e.group,
             estimate=e,
@@ -172,6 +180,5 @@ def check_groups(audited: Sequence[Audited], limit: float, alpha: float) -> list
 
 
 def _told(e: Estimate) -> str:
-    if e.value is None or e.low is None or e.high is None:
-        return "no pair"
+    assert e.value is not None
     return f"{round(e.value * e.n)} of {e.n} labels ({shown(e)})"

@@ -99,7 +99,8 @@ def candidate_measure(measure: str, candidate: SampledResponse, chosen: str) -> 
 def cut_to(candidate: SampledResponse, words: float) -> SampledResponse:
     """The candidate up to the end of the sentence or line that brings it nearest to `words` words.
 
-    Words are counted by `scripts.length_in_words`. An answer that was not ended by the model and has no such end comes back empty.
+    Words are counted by `scripts.length_in_words`. An answer that was not ended by the model and has no such
+    end comes back empty.
     """
     ends = [match.end() for match in SENTENCE_END.finditer(candidate.text)]
     ends += [len(candidate.text)] if candidate.ended else []

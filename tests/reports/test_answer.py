@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.main import get_command
 
+from probe.cli import app
 from probe.commands.gate import gate
 from probe.gate.judge import verdict_of
 from probe.gate.registry import PROBE_NAMES
@@ -33,7 +35,15 @@ from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
 from probe.reports.advice import advised_findings as advised
 from probe.reports.answer import PLANS, _after, answered, summary
 from probe.reports.decided import _because, decided
-from probe.reports.next_step import GATED, NOT_CARRIED, next_command, next_told
+from probe.reports.next_step import (
+    CARRIED,
+    GATED,
+    LABELLED,
+    NOT_CARRIED,
+    SAMPLED,
+    next_command,
+    next_told,
+)
 from probe.reports.renderers import RENDERERS
 from probe.reports.sentences import deciding_fault, given_prompt
 from probe.reports.text import render
@@ -559,3 +569,34 @@ def test_a_preference_that_the_prompt_alone_makes_is_the_other_way_round_without
     told = given_prompt(run)
     assert f"the preference is {added:.2f}" in told
     assert told.endswith("smaller, which is the other way round.") is round_
+
+
+@pytest.mark.parametrize(("command", "code"), [("negatives", "PB201"), ("gate", "PB201")])
+def test_new_negatives_come_from_the_model_that_was_measured(command, code):
+    """NEXT named the model alone: `sample` then asked the base, at another revision and template."""
+    typed = {
+        "model": "m", "adapter": "a", "revision": "v2", "template": "raw", "quantize": "nf4", "fields": "a=b",
+        "trust_remote_code": True, "max_length": 9, "device": "cpu",
+    }  # fmt: skip
+    trivial = Condition("surface_accuracy", "all", None, 0.9, "fail", code, "limit")
+    decision = Decision("do-not-train", (), {}, (Reason(code, "", ""),))
+    run = Run(
+        command, "now", Verdict("fail", 1, (trivial,)), decision,
+        findings=(Finding(code, "error", "m", "r"),), inputs={"pairs": {"path": "p.jsonl", "n": 9}},
+        config={**typed, "origins": dict.fromkeys(typed, "flag")},
+    )  # fmt: skip
+    words = shlex.split(next_command(run))
+    options = {w for w in words if w.startswith("--")}
+    assert words[1] == "sample" and options == {f"--{name.replace('_', '-')}" for name in SAMPLED}
+    assert options <= {name for p in get_command(app).commands["sample"].params for name in p.opts}
+    broken = dataclasses.replace(run, config={"skip_bad": True, "origins": {"skip_bad": "flag"}})
+    assert shlex.split(next_command(broken))[:2] == ["probe", "data"]  # `sample` reads every row
+
+
+def test_what_next_carries_its_command_takes():
+    takes = {
+        name: {option for p in command.params for option in p.opts}
+        for name, command in get_command(app).commands.items()
+    }
+    for command, carried in (("label", LABELLED), ("sample", SAMPLED), ("levers", CARRIED), ("gate", GATED)):
+        assert {f"--{name.replace('_', '-')}" for name in carried} <= takes[command], command

@@ -184,7 +184,8 @@ class TestVerdict:
         pairs = pairs_of(4)
         measured, condition = judge_labels(pairs, {"ann": given(pairs, ["tie", "skip", "skip", "skip"])})
         assert condition.result == "inconclusive" and condition.measured.value is None
-        assert [f.code for f in measured.findings] == ["PB311"]
+        (finding,) = measured.findings
+        assert finding.code == "PB311" and "no answer to 4 pairs names the better side" in finding.message
 
     @pytest.mark.parametrize(("rate", "needed"), [(0.95, 30), (0.9, 82), (0.875, 158), (0.85, 365)])
     def test_pairs_needed(self, rate: float, needed: int) -> None:
