@@ -10,7 +10,7 @@ from typing import Any
 from .records import Estimate
 
 NONE = "–"
-WHOLE = 1000  # from which a number of no units is written without a fraction
+WRITTEN_WHOLE = 1000  # from which a number of no units is written without a fraction
 NAMES_LISTED = 5  # of a list of names in a sentence
 
 
@@ -28,7 +28,7 @@ def number(value: float | None, units: str = "") -> str:
     if "nats" in units:
         digits = 2 if abs(value) >= 0.005 or abs(value) < 0.00005 else 4
         return f"{value if abs(value) >= 0.00005 else 0:+.{digits}f}".replace("-", "−")
-    return (f"{value:,.0f}" if abs(value) >= WHOLE else f"{value:,.4g}").replace("-", "−")
+    return (f"{value:,.0f}" if abs(value) >= WRITTEN_WHOLE else f"{value:,.4g}").replace("-", "−")
 
 
 def _per_cent(value: float) -> str:

@@ -166,6 +166,7 @@ class Session:
                 "new": self.scorer.new + (copy.new if copy else 0),
                 "stored": self.scorer.cached + (copy.cached if copy else 0),
                 "excluded": [{"line": line, "why": why} for line, why in excluded[:100]],
+                "excluded_lines": [line for line, _ in excluded],
                 "excluded_count": len(excluded),
                 "excluded_why": dict(Counter(FLAGS[why] for _, why in excluded)),
                 "max_length": self.encoder.max_length,

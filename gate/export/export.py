@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +13,7 @@ import yaml
 
 from ...errors import ProbeError
 from ...files import sha256_file, write_text
+from ...number_format import count
 from ...pairs.fields import parse_fields
 from ...pairs.read import Reading, read_pairs
 from ...pairs.record import Pair
@@ -21,7 +22,7 @@ from ...runs import save_rows
 from .job import Exported, Job, data_name
 from .reference import Reference, model_reference
 from .rows import MakeRow, Rendering, handed, with_options
-from .split import TestSplit, test_split
+from .split import TestSplit, test_split, unscored
 from .tools import ABLE, SPLITTING, TOOLS, lacking
 
 
@@ -63,9 +64,15 @@ def _pairs(run: Run, source: Path) -> Reading:
     return read_pairs(source, fields=fields, skip_bad=bool(run.config.get("skip_bad")))
 
 
+def _kept(run: Run, source: Path) -> Iterator[Pair]:
+    """The pairs that are trained on: all but those that could not be scored."""
+    left_out = unscored(run)
+    return (pair for pair in _pairs(run, source) if pair.line not in left_out)
+
+
 def _options(run: Run, source: Path, tool: str) -> frozenset[str]:
     """What any row hands to the chat template; nothing where no chat template is used."""
-    return frozenset(name for pair in _pairs(run, source) for name in handed(pair, tool))
+    return frozenset(name for pair in _kept(run, source) for name in handed(pair, tool))
 
 
 def _rendering(run: Run) -> Rendering:
@@ -115,7 +122,7 @@ def _jobs(run: Run, decision: Decision, named: Reference, tools: bool, tested: i
     model: Mapping[str, Any] = run.inputs.get("model") or {}
     template = _template(run)
     length = run.config.get("max_length") or (run.inputs.get("scores") or {}).get("max_length")
-    n = int((run.inputs.get("pairs") or {}).get("n") or 0) - tested
+    n = int((run.inputs.get("pairs") or {}).get("n") or 0) - tested - len(unscored(run))
     start, revision, adapter = named.name, named.revision, named.adapter
     jobs: list[Job] = []
     for stage in decision.stages:
@@ -149,14 +156,15 @@ def _write(
     """One config and its data: a file of all pairs, or one a split."""
     tested = parts.test if parts else frozenset()
     for name, wanted in (("train", False), ("test", bool(tested)))[: 2 if parts else 1]:
-        kept = (pair for pair in _pairs(run, source) if (pair.line in tested) is wanted)
+        kept = (pair for pair in _kept(run, source) if (pair.line in tested) is wanted)
         save_rows((made.row(pair, job.template) for pair in kept), directory / data_name(job, name))
     hosted = "training_file" in made.settings
     path = directory / f"{job.stage}.{'json' if hosted else 'yaml'}"
     if hosted:  # JSON has no comments: the request must be sent as it stands
         write_text(path, json.dumps(made.settings, indent=2) + "\n")
     else:
-        write_text(path, as_yaml(made.settings, _comments(job, made, run, decision, parts)))
+        head = _comments(job, made, run, decision, parts)
+        write_text(path, as_yaml(made.settings, head, made.nulls))
     return path
 
 
@@ -167,12 +175,29 @@ def _comments(job: Job, made: Exported, run: Run, decision: Decision, parts: Tes
         *(f"{reason.code}: {reason.text}" for reason in decision.reasons),
         f"Values: {str(job.values.get('source', '')).replace(BEST_KEPT, LAST_KEPT)}.",
         *made.notes,
+        *_left_out(run),
+        *([UNCUT] if job.max_length is None and not made.nulls else []),
         *([parts.told] if parts else []),
         *([NO_END] if made.settings.get("template") == "empty" else []),
         *_merging(job, made),
         f"Run in this directory: {made.command}",
     ]
 
+
+def _left_out(run: Run) -> list[str]:
+    """How many pairs are not in the data, and why."""
+    whys: Mapping[str, int] = (run.inputs.get("scores") or {}).get("excluded_why") or {}
+    told = "; ".join(f"{why} ({n:,})" for why, n in whys.items())
+    n = len(unscored(run))
+    return (
+        [f"{count(n, 'pair')} that could not be scored left out, as `probe train` does: {told}."] if n else []
+    )
+
+
+UNCUT = (
+    "No response was cut when this was measured, and this tool cuts at a length of its own where none is "
+    "set: set one that holds the longest."
+)
 
 # A recipe's source speaks of `probe train`; no config that is written here evaluates or chooses an epoch.
 BEST_KEPT = "best epoch kept"
@@ -200,12 +225,12 @@ def _origin(run: Run) -> str:
     return "decided by probe gate" if run.command == "gate" else f"as run by probe {run.command}"
 
 
-def as_yaml(values: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
-    """`values` as YAML in their order, None left out, after `comments`.
+def as_yaml(values: Mapping[str, Any], comments: Sequence[str] = (), nulls: Sequence[str] = ()) -> str:
+    """`values` as YAML in their order, None left out but of those named in `nulls`, after `comments`.
 
     All is ASCII: PyYAML does not read back some characters that it writes as they are (U+0085 in a key).
     """
     head = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines()]
-    given = {key: value for key, value in values.items() if value is not None}
+    given = {key: value for key, value in values.items() if value is not None or key in nulls}
     body = yaml.safe_dump(given, sort_keys=False, default_flow_style=None, width=1000)
     return "\n".join([*head, body])

@@ -75,7 +75,8 @@ def merge_with_peft(job: Job) -> str:
 class Exported:
     """Settings, the form of the data's rows, the command that runs it, and files that go beside it.
 
-    `merge` makes the command that merges a stage's adapter into its model.
+    `merge` makes the command that merges a stage's adapter into its model. `nulls` are settings whose null
+    says something to the tool: TRL cuts nothing where `max_length` is null, and at its default without it.
     """
 
     settings: Mapping[str, Any]
@@ -84,6 +85,7 @@ class Exported:
     beside: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # for the head of the config
     merge: Callable[[Job], str] = merge_with_peft
+    nulls: tuple[str, ...] = ()
 
 
 def data_name(job: Job, split: str = "train") -> str:

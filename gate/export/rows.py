@@ -48,12 +48,12 @@ class Rendering:
 
     def check(self, pair: Pair, tool: str) -> None:
         """Raises `ProbeError` for a row that the tool would render otherwise than it was measured."""
-        if self.template == "chat":
+        if self.template == "chat" or tool == "openai":
             if why := self._raw(pair):
+                other = "export to trl" if tool == "openai" else "gate with --template raw"
                 raise ProbeError(
                     f"line {pair.line}: {why}, so it was measured raw, and {tool} would put the chat "
-                    "template around it. Write the row as chat messages, use `probe train`, or gate with "
-                    "--template raw."
+                    f"template around it. Write the row as chat messages, use `probe train`, or {other}."
                 )
         elif self.chat and is_chat(pair):
             raise ProbeError(

@@ -25,6 +25,13 @@ class TestSplit:
     told: str
 
 
+def unscored(run: Run) -> frozenset[int]:
+    """The lines of pairs that were read and could not be scored, which `probe train` leaves out too."""
+    scores = run.inputs.get("scores") or {}
+    known = scores.get("excluded_lines")  # runs of before have the first hundred alone
+    return frozenset([row["line"] for row in scores.get("excluded") or ()] if known is None else known)
+
+
 @dataclass(frozen=True, slots=True)
 class _Drawn:
     prompt: str
@@ -35,9 +42,8 @@ def test_split(run: Run, pairs: Iterable[Pair], tool: str) -> TestSplit:
     """A test split by prompt: the pairs that the run held out, else a small share drawn by its seed."""
     from ...training.data import prompt_key, split_by_prompt
 
-    scores = run.inputs.get("scores") or {}
-    excluded = {row["line"] for row in scores.get("excluded") or ()}
-    items = [_Drawn(prompt_key(pair), pair.line) for pair in pairs if pair.line not in excluded]
+    left_out = unscored(run)
+    items = [_Drawn(prompt_key(pair), pair.line) for pair in pairs if pair.line not in left_out]
     if (prompts := len({item.prompt for item in items})) < 2:
         return TestSplit(frozenset(), f"{tool} reads a test split: {COPIED}.")
     own = run.config.get("held_out") if run.command == "train" else None

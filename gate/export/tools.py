@@ -57,7 +57,8 @@ def trl(job: Job) -> Exported:
         **({"use_peft": True, **_lora(job), "lora_target_modules": ["all-linear"]} if job.lora else {}),
     }
     row = rows.completion if sft else rows.preference_row
-    return Exported(settings, row, f"trl {'sft' if sft else 'dpo'} --config {job.stage}.yaml")
+    command = f"trl {'sft' if sft else 'dpo'} --config {job.stage}.yaml"
+    return Exported(settings, row, command, nulls=("max_length",))
 
 
 HANDBOOK_VERSION = (
@@ -120,7 +121,14 @@ def axolotl(job: Job) -> Exported:
         "output_dir": job.output,
     }
     row = _axolotl_row(job.stage, chat)
-    return Exported(settings, row, f"axolotl train {job.stage}.yaml")
+    notes = (OWN_REFERENCE,) if job.adapter and job.stage != "sft" else ()
+    return Exported(settings, row, f"axolotl train {job.stage}.yaml", notes=notes)
+
+
+OWN_REFERENCE = (
+    "Check that the loss starts at 0.6931: some versions take the model without the adapter as reference. "
+    "Then merge the adapter into the model and gate that."
+)
 
 
 def _axolotl_loss(job: Job) -> dict[str, Any]:
@@ -167,7 +175,8 @@ def llamafactory(job: Job) -> Exported:
     settings = {
         "model_name_or_path": job.model,
         "model_revision": job.revision,
-        "adapter_name_or_path": job.adapter,
+        # Merged first: else its reference would be the model without the adapter, and no new one is trained.
+        **({"adapter_name_or_path": job.adapter, "create_new_adapter": True} if job.adapter else {}),
         "stage": "sft" if sft else "dpo",
         "do_train": True,
         "dataset": _factory_name(job),
@@ -210,6 +219,11 @@ def _factory_info(job: Job) -> dict[str, Any]:
 
 def openai(job: Job) -> Exported:
     """The request of a hosted fine-tuning job; upload the data file and put its id in."""
+    if job.template not in ("chat", "raw"):
+        raise ProbeError(
+            f"--to openai: the service renders chat messages, and this run was measured under "
+            f"{job.template!r}. Export to trl, or measure again with --template chat."
+        )
     epochs = float(job.values["epochs"])
     if not epochs.is_integer():
         raise ProbeError(

@@ -330,6 +330,52 @@ def test_of_one_prompt_the_handbook_gets_a_copy_and_is_told(gated, tmp_path):
     assert texts[0] == texts[1] and len(rows_of(path)) == len(PAIRS)
 
 
+WHY = {"excluded_why": {"the prompt fills --max-length": 2}}
+LINES = {"excluded_lines": [3, 4]}
+OLD = {"excluded": [{"line": 3, "why": "x"}, {"line": 4, "why": "x"}]}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("scores", [LINES, OLD], ids=["now", "before"])
+def test_pairs_that_could_not_be_scored_are_left_out_as_in_training(tool, scores, gated, tmp_path):
+    """They stood in the data of every tool, where `probe train` leaves them out."""
+    run = gated("dpo", "chat")
+    run = dataclasses.replace(run, inputs={**run.inputs, "scores": {"max_length": 64, **WHY, **scores}})
+    (path,) = write_configs(run, tool, tmp_path)
+    files = sorted(tmp_path.glob("data-dpo/*.jsonl"))
+    rows = [line for file in files for line in file.read_text().splitlines()]
+    assert len(rows) == len(PAIRS) - 2
+    assert not [row for row in rows if "2 times" in row or "3 times" in row]
+    assert tool == "openai" or "2 pairs that could not be scored left out" in path.read_text()
+
+
+@pytest.mark.parametrize("tool", sorted(set(TOOLS) - {"openai"}))
+def test_a_run_that_cut_nothing_does_not_take_a_tool_s_own_length(tool, gated, tmp_path):
+    run = gated("dpo", "chat")
+    run = dataclasses.replace(run, inputs={**run.inputs, "scores": {"max_length": None}})
+    (path,) = write_configs(run, tool, tmp_path)
+    told = settings_of(path)
+    if tool == "trl":
+        assert told["max_length"] is None
+    else:
+        assert "set one that holds the longest" in path.read_text()
+
+
+def test_llamafactory_merges_an_adapter_before_it_trains_a_new_one(chatted, tmp_path):
+    """Else its reference is the model without the adapter, and the loss does not start at ln 2."""
+    told = settings_of(write_configs(chatted(CHATS[:1], adapter="org/ad"), "llamafactory", tmp_path)[0])
+    assert told["adapter_name_or_path"] == "org/ad" and told["create_new_adapter"] is True
+    (path,) = write_configs(chatted(CHATS[:1], adapter="org/ad"), "axolotl", tmp_path / "a")
+    assert "loss starts at 0.6931" in path.read_text()
+
+
+def test_the_hosted_form_takes_no_rendered_prompt(chatted, tmp_path):
+    prompt = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    rendered = {"prompt": prompt, "chosen": "a", "rejected": "b"}
+    with pytest.raises(ProbeError, match="line 1: this prompt is rendered already"):
+        write_configs(chatted([rendered], template="raw"), "openai", tmp_path)
+
+
 # --- refusals -------------------------------------------------------------------------------------------
 
 
@@ -341,6 +387,7 @@ def test_of_one_prompt_the_handbook_gets_a_copy_and_is_told(gated, tmp_path):
         ("openai", "dpo+nll", "chat", "trl"),
         ("alignment-handbook", "dpo", "raw", "chat template"),
         ("axolotl", "orpo", "raw", "chat messages"),
+        ("openai", "dpo", "Q: {prompt} A:", "renders chat messages"),
         ("axoltl", "dpo", "raw", "Did you mean axolotl"),
         ("trl", "do-not-train", "raw", "nothing to export"),
     ],
