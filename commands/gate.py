@@ -97,7 +97,7 @@ def gate(
             "thorough": thorough,
         }  # fmt: skip
         run = gate_answers(Source.of(path, fields, sides, skip_bad), how, judging, given, seed=seed, off=off)
-        emit(run, format, out)
+        emit(run, format, out, everything=everything)
         return run.verdict.exit_code
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)

@@ -28,6 +28,7 @@ def unpaired(
     seed: options.Seed = 0,
     format: options.Format = None,
     out: options.Out = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every row and finding.")] = False,
 ) -> None:
     """Check answers with labels, as for KTO, and make pairs of them.
 
@@ -45,7 +46,7 @@ def unpaired(
     run = answers_decided(source, how, UnpairedOptions(not read_only, alpha, seed, trial_steps))
     if to is not None:
         _write_pairs(source, to)
-    emit(run, format, out)
+    emit(run, format, out, everything=everything)
 
 
 def _write_pairs(source: Source, to: Path) -> None:

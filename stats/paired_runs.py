@@ -18,13 +18,19 @@ from .mean_change import MeanChange, mean_changes, share_changes
 MODEL_FACTS = ("name", "revision", "adapter", "template", "dtype", "weights_sha256")
 
 
+def run_name(index: int) -> str:
+    """A, B, …, Z, AA, AB, …: as columns of a sheet are named."""
+    letter = chr(ord("A") + index % 26)
+    return letter if index < 26 else run_name(index // 26 - 1) + letter
+
+
 def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> Run:
     """A run that sets `runs` beside each other, each after the first compared with the first.
 
     `details["runs"]` has a row per run, named A, B, …; `details["differences"]` a row per group and quantity,
     with intervals that hold together over the groups (Bonferroni); `details["notes"]` says what was paired.
     """
-    names = [chr(ord("A") + i) for i in range(len(runs))]
+    names = [run_name(i) for i in range(len(runs))]
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for name, run in zip(names[1:], runs[1:], strict=True):

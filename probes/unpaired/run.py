@@ -87,7 +87,7 @@ def check_conflicts(answers: Sequence[UnpairedAnswer]) -> Finding | None:
     Means: prompt and completion are equal, character by character, and the labels differ.
     Why: the two rows cancel in every loss, and where there are many the raters did not agree.
     Do: decide on one label, or drop both rows.
-    Source: exact count; over 5% of the answers is an error, as for pairs (PB302).
+    Source: exact count; over 5% of the answers is an error.
     """
     by_text: dict[tuple[str, str], list[UnpairedAnswer]] = defaultdict(list)
     for answer in answers:

@@ -8,7 +8,7 @@ import pytest
 
 from probe.__main__ import main
 from probe.runs import save_run
-from probe.stats.paired_runs import differences, distinctions, matched_rows, side_by_side
+from probe.stats.paired_runs import differences, distinctions, matched_rows, run_name, side_by_side
 
 CREATED = "2026-11-21T12:00:00Z"
 
@@ -173,3 +173,7 @@ def test_pairs_of_other_texts_are_left_out_and_counted(bias_run):
     assert matched_rows(before, none) == (
         [], "no pair has the same text in both runs; only their own numbers can be compared"
     )  # fmt: skip
+
+
+def test_runs_are_named_by_letters_however_many_there_are():
+    assert [run_name(i) for i in (0, 25, 26, 51, 52, 701, 702)] == ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]
