@@ -165,6 +165,12 @@ class Run:
         return next((e for e in self.estimates if e.name == name and e.group == group), None)
 
 
+def same_pairs(first: Run, second: Run) -> bool:
+    """Whether both runs read the same content. One that does not tell the hash of its pairs is like none."""
+    one, other = ((run.inputs.get("pairs") or {}).get("sha256") for run in (first, second))
+    return one is not None and one == other
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """The part of a `Run` that one probe contributes; `details` are sections as the renderers read them."""

@@ -12,9 +12,9 @@ from typing import Any
 
 from ..config import current
 from ..errors import Exit, ProbeError
-from ..files import sha256_file
 from ..pairs.audit import AnswerLog, AuditSample, all_logs, log_path, questions, stratified_sample
 from ..pairs.fields import parse_fields
+from ..pairs.formats import fingerprint
 from ..pairs.identity import content_digest
 from ..pairs.read import read_pairs
 from ..probes.label.audit import Answers, audit, audit_row, reasoning
@@ -63,7 +63,7 @@ class Audit:
         sample = stratified_sample(reading, needed, options.seed)
         facts = {
             "path": str(options.pairs),
-            "sha256": sha256_file(options.pairs) if options.pairs.is_file() else None,
+            "sha256": fingerprint(options.pairs),
             "n": reading.n,
             "dropped": len(reading.bad),
         }

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import NATS_PER_TOKEN, Condition, ConditionResult, Estimate, Finding, JsonRow, Run, to_json
+from ..records import (
+    NATS_PER_TOKEN,
+    Condition,
+    ConditionResult,
+    Estimate,
+    Finding,
+    JsonRow,
+    Run,
+    same_pairs,
+    to_json,
+)
 
 PairKey = tuple[str, str, int]  # id, digest of the text, how many of the same came before
 UNCHANGED = "every pair scored as before"
@@ -160,8 +170,8 @@ def worse(condition: Condition) -> Finding:
 
 def why_incomparable(run: Run, baseline: Run) -> str:
     """The first fact that forbids comparing the two pair by pair, or ""."""
-    then, now = _sha256(baseline), _sha256(run)
-    if then != now:
+    if not same_pairs(run, baseline):
+        then, now = ((one.inputs.get("pairs") or {}).get("sha256") or "not told" for one in (baseline, run))
         return f"the pair file's sha256 was {then}, is {now}"
     return _why_unlike(run, baseline) or _why_others(run, baseline) or _why_reread(run, baseline)
 
@@ -195,7 +205,7 @@ def _why_unmatched(run: Run, baseline: Run) -> str:
     """Why pairs cannot be told to be the same: older runs do not hold the digests of their texts."""
     if all(row.get("text") for one in (run, baseline) for row in _listed(one)):
         return ""
-    if _sha256(run) != _sha256(baseline):
+    if not same_pairs(run, baseline):
         return "it was measured on another file, by an older probe that did not save which text each pair had"
     return _why_others(run, baseline)
 
@@ -213,10 +223,6 @@ FACTS: dict[str, Callable[[Run], Any]] = {
     "the template": lambda run: _model(run).get("template") or run.config.get("template"),
     "max-length": lambda run: run.config.get("max_length"),
 }
-
-
-def _sha256(run: Run) -> Any:
-    return (run.inputs.get("pairs") or {}).get("sha256")
 
 
 def _listed(run: Run) -> list[JsonRow]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import config
 from ..errors import ProbeError
-from ..files import sha256_file
+from ..pairs.formats import is_still
 from ..records import Run
 from ..runs import LAST, stale
 from ..training.saved import saved_run
@@ -46,7 +46,7 @@ def last_gate(pairs: Path | None) -> Run:
     run = _last()
     gated = run.inputs.get("pairs") or {}
     path = pairs or Path(str(gated.get("path")))
-    if not path.exists() or sha256_file(path) != gated.get("sha256"):
+    if not is_still(path, gated.get("sha256")):
         raise stale(f"{path} is not the file that was gated, or has changed since")
     _check_same(run)
     _check_judging(run)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError
-from ..records import Run
+from ..records import Run, same_pairs
 from ..training.saved import saved_run
 
 
@@ -21,7 +21,8 @@ def with_levers(run: Run, path: Path) -> Run:
     if measured.command != "levers":
         raise ProbeError(f"{path}: a run of probe {measured.command}. Give one of probe levers.")
     ours, theirs = _identity(run), _identity(measured)
-    if apart := [name for name, value in ours.items() if theirs[name] != value]:
+    apart = [] if same_pairs(run, measured) else ["pair file"]
+    if apart := apart + [name for name, value in ours.items() if theirs[name] != value]:
         raise ProbeError(
             f"{path}: measured with another {' and '.join(apart)}. Run probe levers on what is gated."
         )
@@ -35,10 +36,9 @@ def with_levers(run: Run, path: Path) -> Run:
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """All that must be the same for the levers to speak of these pairs and this model."""
-    model, pairs = run.inputs.get("model") or {}, run.inputs.get("pairs") or {}
+    """All that must be the same, beside the pairs, for the levers to speak of them and of this model."""
+    model = run.inputs.get("model") or {}
     return {
-        "pair file": pairs.get("sha256"),
         "model": [model.get(key) for key in ("weights_sha256", "adapter_sha256")],
         "template": model.get("template"),
         "reading of the fields (--fields)": run.config.get("fields"),

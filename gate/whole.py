@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
 from ..number_format import some
-from ..pairs.formats import fingerprint
+from ..pairs.formats import is_still
 from ..pairs.unpaired import refuse_for_answers
 from ..probes.gated import GateRequest
 from ..records import Finding, Run
@@ -178,13 +178,16 @@ def with_changed_pairs(run: Run) -> Run:
 def changed_pairs(facts: Mapping[str, Any]) -> Finding | None:
     """PB708 pairs have changed: the file is not the one that was measured.
 
-    Means: the file of pairs or answers that the run names is there, and its content is another than then.
+    Means: the file or folder of pairs or answers that the run names is there, and its content is another
+    than then.
     Why: a saved run is judged by what was measured then. It says nothing of the file as it is now.
     Do: measure again: `probe gate PAIRS`.
-    Source: SHA-256 of the file, then and now.
+    Source: SHA-256 of the file, or of a dataset folder's rows, then and now.
     """
     path, then = facts.get("path"), facts.get("sha256")
-    if not isinstance(path, str) or not isinstance(then, str) or fingerprint(Path(path)) in (None, then):
+    if not isinstance(path, str) or not isinstance(then, str):
+        return None
+    if not Path(path).exists() or is_still(Path(path), then):
         return None
     text = f"{path} has changed since it was measured: this judges what it held then"
     return Finding("PB708", "warning", text, "Measure again: `probe gate PAIRS`.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
+import json
 import lzma
 import re
 import zlib
@@ -72,9 +74,31 @@ def is_table(path: Path) -> bool:
     return _form(path)[1] in (".csv", ".tsv")
 
 
-def fingerprint(path: Path) -> str | None:
-    """The SHA-256 of a file; None for dataset folders and hub datasets, which have their own versions."""
-    return sha256_file(path) if path.is_file() else None
+def fingerprint(path: Path) -> str:
+    """The hexadecimal SHA-256 of what `rows_of` reads: of a file its bytes, else the rows of the dataset.
+
+    Raises `ProbeError` as `rows_of` does. A dataset's own name or version would not do: a folder is saved
+    again under the same name, and what is kept of one would be told as the other's.
+    """
+    if path.is_file():
+        return sha256_file(path)
+    digest = hashlib.sha256()
+    for _, row in rows_of(path):
+        digest.update(json.dumps(row, default=_exactly).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _exactly(value: Any) -> str:
+    """A value that JSON has no form for (a time, bytes, an image) as text that only its equal has."""
+    return value.tobytes().hex() if hasattr(value, "tobytes") else repr(value)
+
+
+def is_still(path: Path, sha256: Any) -> bool:
+    """Whether `path` holds what had this `fingerprint`; False where nothing can be read, or none is known."""
+    try:
+        return isinstance(sha256, str) and fingerprint(path) == sha256
+    except (ProbeError, OSError):
+        return False
 
 
 def _file(path: Path, opener: Opener, reader: Callable[[IO[bytes]], JsonRows]) -> JsonRows:

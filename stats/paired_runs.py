@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError
-from ..records import Estimate, JsonRow, Run, to_json
+from ..records import Estimate, JsonRow, Run, same_pairs, to_json
 from .mean_change import MeanChange, mean_changes, share_changes
 
 MODEL_FACTS = ("name", "revision", "adapter", "template", "dtype", "weights_sha256")
@@ -95,7 +95,7 @@ def distinctions(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def matched_rows(first: Run, second: Run) -> tuple[list[tuple[JsonRow, JsonRow]], str]:
     """The pairs of both runs, matched, and a sentence on what was matched."""
     before, after = _rows(first), _rows(second)
-    same = _sha256(first) == _sha256(second)
+    same = same_pairs(first, second)
     shared = [i for i in before if i in after and (same or i != str(before[i].get("line")))]
     ids = [i for i in shared if _same_text(before[i], after[i])]
     versions = "the same pair file" if same else "two versions of the pair file, matched by id"
@@ -143,10 +143,6 @@ def _clusters(pairs: Sequence[tuple[JsonRow, JsonRow]]) -> list[str]:
 
 def _rows(run: Run) -> dict[str, JsonRow]:
     return {str(row["id"]): row for row in run.details.get("pairs") or () if row.get("gap") is not None}
-
-
-def _sha256(run: Run) -> Any:
-    return (run.inputs.get("pairs") or {}).get("sha256")
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from ...errors import ProbeError
-from ...files import sha256_file, write_text
+from ...files import write_text
 from ...number_format import count
 from ...pairs.fields import parse_fields
+from ...pairs.formats import is_still
 from ...pairs.read import Reading, read_pairs
 from ...pairs.record import Pair
 from ...records import Decision, Run, stage_values
@@ -110,11 +111,11 @@ def _trainable(run: Run) -> Decision:
 def _unchanged(run: Run, moved: Path | None) -> Path:
     gated = run.inputs.get("pairs") or {}
     path = moved or Path(str(gated.get("path")))
+    if is_still(path, gated.get("sha256")):
+        return path
     if not path.exists():
         raise ProbeError(f"{path}: not there. Name the gated pair file with --pairs.")
-    if sha256_file(path) != gated.get("sha256"):
-        raise ProbeError(f"{path}: changed since it was gated. Run `probe gate` again.")
-    return path
+    raise ProbeError(f"{path}: changed since it was gated. Run `probe gate` again.")
 
 
 def _jobs(run: Run, decision: Decision, named: Reference, tools: bool, tested: int) -> list[Job]:

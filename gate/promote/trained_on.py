@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import ProbeError
 from ...pairs.fields import parse_fields
-from ...pairs.formats import fingerprint
+from ...pairs.formats import is_still
 from ...pairs.identity import digest, prompt_identity
 from ...pairs.read import read_pairs
 from ...pairs.record import Pair
@@ -21,7 +21,7 @@ def pairs_of(run: Run) -> list[Pair]:
     """The pairs that a run read, or answers as pairs; none where its file is not as it was."""
     facts = run.inputs.get("pairs") or {}
     path = Path(str(facts.get("path")))
-    if not path.is_file() or fingerprint(path) != facts.get("sha256"):
+    if not is_still(path, facts.get("sha256")):
         return []
     return _read(path, run)
 

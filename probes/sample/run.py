@@ -14,7 +14,7 @@ from typing import Any
 
 from ... import __version__, config
 from ...errors import CannotMeasure, ProbeError
-from ...pairs.formats import fingerprint
+from ...pairs.formats import fingerprint, is_still
 from ...pairs.prompts import in_form_of, read_prompts
 from ...pairs.record import Pair, text_of
 from ...progress import progress
@@ -153,7 +153,7 @@ def _trivial(path: Path, pairs: Sequence[Pair], options: SampleOptions) -> tuple
     run = options.replace_trivial
     if run is None:
         return Measured(), {pair.line for pair in pairs}
-    if (run.inputs.get("pairs") or {}).get("sha256") != fingerprint(path):
+    if not is_still(path, (run.inputs.get("pairs") or {}).get("sha256")):
         raise ProbeError(f"{path}: not the file that the run measured. Run `probe negatives` on it again.")
     if not any(finding.code in TRIVIALITY for finding in run.findings):
         raise ProbeError(f"{path}: the run calls no negatives trivial ({', '.join(TRIVIALITY)}). Keep them.")
