@@ -5,6 +5,8 @@ Reading a GGUF through transformers takes tens of seconds; its conversion loads 
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -12,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from ..errors import CannotMeasure, ProbeError
@@ -66,17 +69,29 @@ def plain_source(path: Path) -> Path:
 
 
 def converted(gguf: Path) -> Path:
-    """A directory with the model of `gguf` as safetensors; made on first use, then found by the file's hash.
+    """A directory with the model of `gguf` as safetensors; made on first use, then found by the file's hash
+    and the converter's.
 
-    Raises `ProbeError` for a file that transformers cannot read, `CannotMeasure` when the cache is not
-    writable or full.
+    Raises `ProbeError` for a file that transformers cannot read or loses a part of, `CannotMeasure` when the
+    cache is not writable or full.
     """
     return _kept(f"{gguf.stem}-{sha256_file(gguf)[:16]}", lambda making: _convert(gguf, making))
 
 
+@cache
+def _converter() -> str:
+    """What a conversion depends on beside its file: these modules and transformers, as 8 hex digits."""
+    digest = hashlib.sha256(importlib.metadata.version("transformers").encode())
+    for name in ("embedded", "gguf_header", "gguf_positions", "mlx"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:8]
+
+
 def _kept(name: str, write: Callable[[Path], None]) -> Path:
-    """The directory `name` in the cache of models; `write` fills it on first use, and it appears at once."""
-    home = cache_dir() / "models" / name
+    """The directory of that name and this converter in the cache of models; `write` fills it on first use,
+    and it appears at once.
+    """
+    home = cache_dir() / "models" / f"{name}-{_converter()}"
     try:
         if home.exists():
             return home
@@ -103,6 +118,8 @@ def _convert(gguf: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from .gguf_header import read_header
+    from .gguf_positions import settle_positions
     from .loaded import check_weights, reading
 
     size, started = gguf.stat().st_size, time.monotonic()
@@ -113,6 +130,7 @@ def _convert(gguf: Path, target: Path) -> None:
     more = {"dtype": torch.float32, "output_loading_info": True}
     model, info = reading(*how, lambda: AutoModelForCausalLM.from_pretrained(**source, **more))
     check_weights(str(gguf), info, model)
+    settle_positions(str(gguf), model, reading(*how, lambda: read_header(gguf)))
     # transformers refuses to save what it calls quantized; the weights are plain float32 by now.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
