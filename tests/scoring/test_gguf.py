@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_gguf import BASE, HEADS, WIDTH, llama, vocabulary, write_gguf
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -26,6 +27,7 @@ from probe.scoring import embedded
 from probe.scoring.gguf_header import GgufHeader, read_header
 from probe.scoring.gguf_positions import settle_positions
 from probe.scoring.model import load_model
+from probe.scoring.tokenizer import load_tokenizer
 
 LLAMA3 = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -98,6 +100,7 @@ def window(w: gguf.GGUFWriter) -> None:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "cache"))
+    embedded._tell.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -185,3 +188,43 @@ def test_the_embedded_model_scales_nothing() -> None:
     except ProbeError as error:
         pytest.skip(str(error))
     assert not header.tensors and not [key for key in header.values if "scaling" in key or "sliding" in key]
+    assert header.values["tokenizer.ggml.pre"] == "smollm"
+
+
+# --- how text is split ------------------------------------------------------------------------------------
+
+BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
+SINGLE = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), BYTES])
+TEXTS = ["the\n\n1. cat", "on   23 mats", "\n\n\n1", "   1", "the cat sat", "x =\t3½"]
+
+
+def as_trained(splitting: Any) -> Tokenizer:
+    tokens, merges = vocabulary()
+    pairs = [tuple(merge.split(" ")) for merge in merges]
+    made = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, pairs))
+    made.pre_tokenizer = splitting
+    return made
+
+
+@pytest.mark.parametrize(
+    ("pre", "splitting", "told"),
+    [("smollm", SINGLE, ""), ("starcoder", SINGLE, ""), ("command-r", SINGLE, ""), ("gpt-2", BYTES, ""),
+     ("llama-bpe", None, ""), ("qwen2", None, ""), ("falcon", BYTES, 'as "falcon"'),
+     ("default", BYTES, 'as "default"'), (None, BYTES, "does not say")],
+)  # fmt: skip
+def test_text_is_split_as_the_file_names_it_or_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pre: str | None, splitting: Any, told: str
+) -> None:
+    """Each time that the model is used, also by the conversion that was kept."""
+    file = str(write_gguf(tmp_path / "tiny.gguf", llama(DEFAULT, len(vocabulary()[0])), pre))
+    for _ in range(2):
+        embedded._tell.cache_clear()
+        capsys.readouterr()
+        tokenizer = load_tokenizer(file)
+        load_tokenizer(file)
+        said = capsys.readouterr().err
+        assert said.count("not known here") == (1 if told else 0) and told in said
+        for text in TEXTS if splitting else ():
+            wanted = as_trained(splitting).encode(text).ids
+            assert tokenizer(text, add_special_tokens=False)["input_ids"] == wanted
+    assert as_trained(SINGLE).encode(TEXTS[0]).ids != as_trained(BYTES).encode(TEXTS[0]).ids
