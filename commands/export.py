@@ -10,9 +10,7 @@ import typer
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run.json of a gate, or its directory.")],
-    to: Annotated[
-        str, typer.Option(help="trl, axolotl, llamafactory, mlx-lm-lora, openai, …")
-    ],
+    to: Annotated[str, typer.Option(help="trl, axolotl, llamafactory, mlx-lm-lora, openai, …")],
     pairs: Annotated[Path | None, typer.Option(help="The gated pair file, if it has moved.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory to write. Default: export-TOOL.")] = None,
     with_model: Annotated[

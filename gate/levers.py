@@ -38,8 +38,10 @@ def with_levers(run: Run, path: Path) -> Run:
 def _identity(run: Run) -> dict[str, Any]:
     """All that must be the same, beside the pairs, for the levers to speak of them and of this model."""
     model = run.inputs.get("model") or {}
+    known = model.get("weights_sha256") is not None  # a server's, or one in memory, has its name alone
     return {
-        "model": [model.get(key) for key in ("weights_sha256", "adapter_sha256")],
+        "model": [model.get(key) for key in ("weights_sha256", "adapter_sha256") if known]
+        or model.get("name"),
         "template": model.get("template"),
         "reading of the fields (--fields)": run.config.get("fields"),
     }
