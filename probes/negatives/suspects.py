@@ -64,7 +64,8 @@ def unread_labels(share: Estimate) -> Finding:
     """PB231 labels not read: whether labels are the wrong way round cannot be told from these pairs.
 
     Means: no classifier of the text tells the sides of unseen pairs apart so well that its contradictions
-    would show reversed labels.
+    would show reversed labels; or responses are the same few, and a rarer right one looks like a reversed
+    label; or as many labels may be reversed as are not.
     Why: it is no sign that the labels are right: with 30% of them reversed such a file looks the same.
     Do: have a sample labelled blind (`probe label`); more pairs may settle it.
     Source: the mixture model of PB230.

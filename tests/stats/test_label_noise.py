@@ -7,6 +7,7 @@ from scipy import optimize, stats
 from probe.pairs.record import Pair
 from probe.probes.negatives.classify import Separation
 from probe.probes.negatives.suspects import judge_suspects
+from probe.probes.negatives.triviality import surface
 from probe.stats import label_noise as label_noises
 from probe.stats.label_noise import LEAST_SEPARATION, Mixture, fitted, label_noise
 
@@ -214,3 +215,69 @@ def test_a_stricter_alpha_has_a_wider_interval():
     values = margins(0.25, n=80)[0]
     wide, usual = (label_noise(values, np.arange(80), alpha=alpha)[0] for alpha in (0.01, 0.2))
     assert wide.low < usual.low < usual.value < usual.high < wide.high
+
+
+def answered(prompts, sides):
+    return [
+        Pair(str(i), prompt, chosen, rejected, line=i + 1)
+        for i, (prompt, (chosen, rejected)) in enumerate(zip(prompts, sides, strict=True))
+    ]
+
+
+def few_answers(words, share, n=80, seed=0):
+    """Correct labels of questions whose answer is one of a few words, the first of them on `share`."""
+    rng = np.random.default_rng(seed)
+    right = np.where(rng.random(n) < share, 0, rng.integers(1, len(words), n))
+    wrong = (right + rng.integers(1, len(words), n)) % len(words)
+    return answered(
+        [f"Question {i}?" for i in range(n)],
+        [(words[a], words[b]) for a, b in zip(right, wrong, strict=True)],
+    )
+
+
+def opposed(prompts, each):
+    """Every other prompt wants the long answer, the rest the short one."""
+    rng, words = (
+        np.random.default_rng(0),
+        ["apple", "river", "stone", "cloud", "table", "green", "window", "music"],
+    )
+    text = lambda k: " ".join(rng.choice(words, k)) + "."  # noqa: E731
+    pairs = [(text(30), text(6))[:: 1 if p % 2 else -1] for p in range(prompts) for _ in range(each)]
+    return answered([f"Question {p}?" for p in range(prompts) for _ in range(each)], pairs)
+
+
+RIGHT_LABELS = {
+    **{f"yes-no {share} {seed}": few_answers(("Yes.", "No."), share, seed=seed)
+       for share in (0.5, 0.6, 0.9) for seed in range(2)},
+    **{f"choices {share}": few_answers("ABCD", share) for share in (0.25, 0.7)},
+    **{f"opposed {k}": opposed(k, 12) for k in (2, 4)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RIGHT_LABELS)
+def test_correct_labels_are_never_called_reversed(name):
+    """Margins of a few sizes look like two clear humps; none of these files has a wrong label."""
+    found = surface(RIGHT_LABELS[name], permutations=0)
+    measured, wrong = judge_suspects(found.separations["surface"], found.pairs, 0.05, 0)
+    assert [f.code for f in measured.findings] in (["PB231"], []) and not wrong.any()
+
+
+@pytest.mark.parametrize("kind", ["one size", "uniform", "far humps"])
+def test_signs_that_are_chance_tell_a_share_as_rarely_as_alpha_says(kind):
+    told = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        values = {
+            "one size": rng.choice([-1.0, 1.0], 120),
+            "uniform": rng.uniform(-1, 1, 120),
+            "far humps": rng.choice([-1, 1], 120) * rng.normal(3, 1, 120),
+        }[kind]
+        told += label_noise(values, np.arange(120))[0].value is not None
+    assert told <= 2
+
+
+@pytest.mark.parametrize(("wrong", "told"), [(120, True), (140, False), (160, False)])
+def test_an_interval_that_reaches_one_half_tells_no_share(wrong, told):
+    """Of 300 margins in two clear humps: 40%, 47% and 53% on the wrong side."""
+    values = np.where(np.arange(300) < wrong, -1, 1) * margins(0.0, mean=5.0)[0]
+    assert (label_noise(values, np.arange(300))[0].value is not None) is told
