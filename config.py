@@ -53,7 +53,12 @@ ACCEPT_KEYS = (
     Key("code", (str,), None, "The finding that is accepted, e.g. PB203. Required."),
     Key("reason", (str,), None, "Why it is accepted; printed in every report. Required."),
     Key("group", (str,), "every group", "Accept it in this group only."),
-    Key("limit", (int, float), None, "Accept it up to this measured value; worse still fails."),
+    Key(
+        "limit",
+        (int, float),
+        None,
+        "Accept it up to this measured value; worse still fails (lower, where a low number is the bad one).",
+    ),
     Key("until", (date,), None, "Last day on which it is accepted, e.g. 2027-03-31."),
 )
 # One-off acts and what they write are said each time, never by a file.

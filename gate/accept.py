@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,21 @@ from datetime import date
 from typing import Any
 
 from ..errors import ProbeError
-from ..records import Condition, Finding
-from .conditions import RULES, good_side
+from ..records import Condition, Estimate, Finding
 from .registry import Rule
 
 FINDING_CODE = re.compile(r"PB\d{3}")
+# The end at which a finding's number is the worse one belongs to the finding, not to the estimate: a trial's
+# accuracy is bad when low (PB501) and when very high (PB502). Of any other code a high number is.
+WORSE_LOW = frozenset((
+    "PB221", "PB223", "PB240", "PB310", "PB311", "PB314", "PB315", "PB327", "PB332",
+    "PB501", "PB503", "PB505", "PB510", "PB511", "PB704", "PB904",
+))  # fmt: skip
+WORSE_FAR = frozenset((  # on either side of no difference
+    "PB101", "PB102", "PB205", "PB251", "PB313", "PB330", "PB334", "PB342",
+    "PB601", "PB602", "PB607", "PB608",
+))  # fmt: skip
+NO_WORSE_END = frozenset(("PB103", "PB333", "PB530", "PB531", "PB901", "PB903"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +71,27 @@ def tolerates(entry: Accepted, finding: Finding) -> bool:
         return False
     if entry.limit is None:
         return True
-    measured = finding.estimate
-    if measured is None or measured.value is None:
-        return False  # a limit was asked for, and there is nothing to hold against it
-    rule = RULES.get(measured.name)
-    return (
-        good_side(rule, measured.value, entry.limit)
-        if rule and rule.sense != "clean"
-        else measured.value <= entry.limit
-    )
+    return finding.estimate is not None and no_worse(finding.code, finding.estimate, entry.limit)
+
+
+def no_worse(code: str, measured: Estimate, limit: float) -> bool:
+    """Whether what was measured of a finding is at most as bad as `limit`, by the end at which its code is
+    worse; nothing is of a code whose number has no worse end, or that has no value."""
+    value = measured.value
+    if value is None or code in NO_WORSE_END:
+        return False
+    if code in WORSE_FAR:
+        return _distance(value, measured.units) <= _distance(limit, measured.units)
+    return value >= limit if code in WORSE_LOW else value <= limit
+
+
+def _distance(value: float, units: str) -> float:
+    """How far from no difference: a share from one half, a ratio from one, anything else from zero."""
+    if units == "share":
+        return abs(value - 0.5)
+    if units == "ratio":
+        return abs(math.log(value)) if value > 0 else math.inf
+    return abs(value)
 
 
 def codes_of(
@@ -142,4 +165,4 @@ def _unused(entry: Accepted, found: Sequence[Finding | Condition]) -> Finding:
 
 def _number(found: Finding | Condition) -> float | None:
     measured = found.estimate if isinstance(found, Finding) else found.measured
-    return measured.value if measured else None
+    return measured.value if measured and found.code not in NO_WORSE_END else None
