@@ -32,7 +32,7 @@ from .conditions import (
 )  # fmt: skip
 from .registry import Rule
 from .restated import followed, level_of, restates
-from .states import not_measured, probes_run, reads, states
+from .states import may_be_none, not_measured, probes_run, reads, states
 
 # Codes that a condition measures.
 ESTIMATED_CODES = {rule.code for rule in CONDITIONS if rule.sense != "clean"}
@@ -119,14 +119,14 @@ def _claims(run: Run, settings: JudgeSettings) -> Iterator[Claim]:
 
 
 def _claim(rule: Rule, group: str, limits: Mapping[str, float | bool], run: Run) -> Claim | None:
-    """The claim of one rule, or None where it is off, or optional and not measured."""
+    """The claim of one rule, or None where it is off, or optional and there is none of what it measures."""
     limit = limits.get(rule.name, rule.limit)
     if limit is None or limit is False:
         return None
     if rule.name in limits:  # whoever sets a limit wants it held, also where the shipped one only describes
         rule = dataclasses.replace(rule, gates=True)
     estimate = run.estimate(rule.name, group)
-    if estimate is None and rule.optional and rule.name not in limits:
+    if estimate is None and rule.optional and rule.name not in limits and may_be_none(rule, run):
         return None
     others = [e for name in rule.also if (e := run.estimate(name, group)) and e.value is not None]
     if estimate is None or not others:

@@ -25,14 +25,12 @@ from . import cache, plan
 from .clean import on_clean_labels
 from .registry import PROBE_NAMES, PROBES, Probe
 from .schedule import Schedule, part_name, schedule_probes
-from .states import DONE
+from .states import DONE, MEASURED_STATES, TEXT_ALONE
 
 if TYPE_CHECKING:
     from ..scoring.session import Session
 
 NO_WEIGHTS = "not measured: it needs the weights, and an endpoint gives log-probs"
-TEXT_ALONE = "only the text: the rest needs the weights, and an endpoint gives log-probs"
-MEASURED_STATES = frozenset({DONE, TEXT_ALONE})
 
 
 def run_probes(

@@ -32,7 +32,8 @@ class Rule:
     """One condition. `name` is an estimate's name, or a probe's for sense `clean` (no error finding).
 
     `code` is the finding that says the same (a prefix for `clean`). `limit` None: off until configured.
-    `exact`: a count of this very file, compared without an interval. `optional`: judged only when measured.
+    `exact`: a count of this very file, compared without an interval. `optional`: not judged where its probe
+    ran and there is none of it; of a probe that is no part of the gate, judged only when measured.
     `forbids`: fails where it is shown to be past its limit, and passes where enough pairs do not show it.
     `also`: estimates with the same limit that show the same; one of them is enough, and each is tested at a
     level corrected for their number. `decisive`: one of those that, where it has a value, is judged alone.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..records import Run
-from .registry import Rule
+from .registry import PROBE_NAMES, Rule
 
-DONE = "done"  # in `details.probes`; any other state says why a probe has no result
+DONE = "done"  # in `details.probes`; any other state but the next says why a probe has no result
+TEXT_ALONE = "only the text: the rest needs the weights, and an endpoint gives log-probs"
+MEASURED_STATES = frozenset({DONE, TEXT_ALONE})
 
 
 def states(run: Run) -> Mapping[str, str]:
@@ -25,6 +27,14 @@ def reads(run: Run) -> Mapping[str, int]:
 def probes_run(run: Run) -> set[str]:
     """The probes whose results `run` holds."""
     return {name for name, state in states(run).items() if state == DONE}
+
+
+def may_be_none(rule: Rule, run: Run) -> bool:
+    """Whether an optional rule without a number says that there is none: its probe ran, or no gate runs it.
+
+    A probe that failed or was switched off has looked for nothing, so that nothing is known.
+    """
+    return rule.probe not in PROBE_NAMES or states(run).get(rule.probe) in MEASURED_STATES
 
 
 def not_measured(rule: Rule, noted: Mapping[str, str], group: str = "all") -> str:

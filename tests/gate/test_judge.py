@@ -19,6 +19,7 @@ from probe.gate.accept import Accepted, parse, tolerates
 from probe.gate.conditions import CONDITIONS, RULES, holm_rejects, p_against, pairs_to_settle
 from probe.gate.judge import JudgeSettings, judge
 from probe.gate.registry import PROBE_NAMES
+from probe.gate.states import TEXT_ALONE
 from probe.records import Estimate, Finding, Run
 from probe.stats.statistics import share_clustered
 
@@ -565,3 +566,25 @@ def test_gaps_of_other_tokenizers_are_no_unit_where_both_are_known(now, then, di
 def test_a_change_is_held_against_the_bound_by_its_whole_interval(low, high, result):
     change = Estimate("gap_change", -0.05, low, high, 40, None, "t", "nats/token")
     assert baseline._condition(change, 0.1).result == result
+
+
+OPTIONAL = [rule.name for rule in CONDITIONS if rule.optional]
+
+
+@pytest.mark.parametrize("state", ["done", TEXT_ALONE, "off", "could not measure: out of memory", None])
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_optional_condition_is_left_out_only_where_its_probe_has_looked(name, state):
+    """That there is none of something is known where it was looked for; else the gate cannot pass."""
+    rule = RULES[name]
+    noted = {k: v for k, v in DONE["probes"].items() if k != rule.probe} | (
+        {rule.probe: state} if state else {}
+    )
+    kept = {e.name: e.value for e in make_run().estimates if RULES[e.name].probe != rule.probe}
+    run = Run("gate", "now", estimates=tuple(share(k, v) for k, v in kept.items()), details={"probes": noted})
+    others = {
+        r.name: False for r in CONDITIONS if r.probe == rule.probe and r.sense != "clean" and r is not rule
+    }
+    judged = judge(run, JudgeSettings(limits=others, today=TODAY))
+    looked = state in ("done", TEXT_ALONE) or rule.probe not in PROBE_NAMES
+    assert results(judged).get(name) == (None if looked else "inconclusive")
+    assert judged.verdict.status == ("pass" if looked or not rule.gates else "inconclusive")
