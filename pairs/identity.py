@@ -44,6 +44,13 @@ def prompt_identity(pair: Pair) -> str:
     return f"{words}\0{options}" if options else words
 
 
+def cluster_key(pair: Pair) -> str:
+    """What pairs that depend on each other share: the prompt, or where there is none the two texts of the
+    sides, whichever of them is chosen. Never ""."""
+    sides = "\0".join(sorted((text_of(pair.chosen), text_of(pair.rejected))))
+    return prompt_identity(pair) or f"\0{sides}"
+
+
 def digest(pair: Pair) -> str:
     """16 hex digits of prompt, options and both sides as the file says them: equal for equal pairs only."""
     whole = json.dumps(_whole(pair), sort_keys=True, default=str)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from ..pairs.identity import prompt_identity
-from ..pairs.record import Pair, text_of
+from ..pairs.identity import cluster_key
+from ..pairs.record import Pair
 
 
 def by_prompt(pairs: Iterable[Pair], seed: int) -> list[Pair]:
-    """All pairs, those of one prompt side by side in the file's order. A pair without prompt stands alone."""
+    """All pairs, those of one prompt (or, without one, of the same two texts) side by side in file order."""
     return sorted(pairs, key=lambda pair: (_place(pair, seed), pair.line))
 
 
@@ -27,5 +27,4 @@ def drawn(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
 
 
 def _place(pair: Pair, seed: int) -> bytes:
-    text = prompt_identity(pair) or f"\0{text_of(pair.chosen)}\0{text_of(pair.rejected)}"
-    return blake2b(f"{seed}/{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b(f"{seed}/{cluster_key(pair)}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

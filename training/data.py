@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ..errors import ProbeError
-from ..pairs.identity import prompt_identity
+from ..pairs.identity import cluster_key
 from ..pairs.record import Pair
 from ..scoring.encode import Encoder
 from ..scoring.flags import EXCLUDING
@@ -81,9 +81,8 @@ def total(side: SideScore) -> float:
 
 
 def prompt_key(pair: Pair) -> str:
-    """A short name of the prompt; a pair without one stands for itself."""
-    text = prompt_identity(pair) or f"\0line {pair.line}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    """A short name of the prompt; pairs without one share it where they have the same two texts."""
+    return hashlib.sha256(cluster_key(pair).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def split_by_prompt(items: Sequence[E], share: float, seed: int) -> tuple[list[E], list[E]]:

@@ -8,15 +8,7 @@ import numpy.typing as npt
 from ...stats.statistics import Bools
 from .limits import DataLimits
 from .result import CheckResult, Data, counted_check
-from .words import UInts, mix, repeats
-
-
-def combined(*columns: UInts) -> UInts:
-    """One key for several, in their order."""
-    key = np.zeros_like(columns[0])
-    for column in columns:
-        key = mix((key * np.uint64(3)) ^ column)
-    return key
+from .words import UInts, combined, repeats
 
 
 def contradictions(data: Data) -> Bools:

@@ -17,7 +17,7 @@ from .limits import DATA_LIMITS, DataLimits
 from .near import Matches
 from .row_flags import Flag
 from .tokens import TokenColumns
-from .words import UInts
+from .words import UInts, combined
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Data:
 
     @property
     def prompts(self) -> UInts:
-        """A label per pair: equal for equal prompts, its own where there is none; shape [n]."""
-        own = np.arange(self.n, dtype=np.uint64)
+        """A label per pair: equal for equal prompts, without one for the same two texts; shape [n]."""
+        own = combined(*np.sort(self.columns.keys[:, 1:], axis=1).T)
         return np.where(self.columns.has(Flag.NO_PROMPT), own, self.columns.keys[:, 0])
 
 

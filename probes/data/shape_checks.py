@@ -8,11 +8,10 @@ import numpy as np
 
 from ...records import Estimate, Finding
 from ...stats.statistics import Bools, Ints, clopper_pearson, mean_estimate, share
-from .file_checks import combined
 from .limits import DataLimits
 from .result import CheckResult, Data, counted_check
 from .row_flags import Flag
-from .words import UInts
+from .words import UInts, combined
 
 FEWEST_COMPARED = 5  # words of a side: shorter answers to one prompt need not share any
 

@@ -16,7 +16,7 @@ from ...progress import progress
 from ...stats.statistics import Bools, Ints
 from .chat_checks import CHAT_CHECKS
 from .columns import ColumnReader, Columns
-from .file_checks import AGAINST_CHECKS, FILE_CHECKS, combined
+from .file_checks import AGAINST_CHECKS, FILE_CHECKS
 from .limits import DataLimits
 from .near import Matches, Sets, confirmed, near_candidates, word_sets
 from .result import CheckResult, Data
@@ -26,7 +26,7 @@ from .shape_checks import SHAPE_CHECKS
 from .size_checks import SIZE_CHECKS
 from .token_checks import TOKEN_CHECKS
 from .tokens import token_columns
-from .words import UInts
+from .words import UInts, combined
 
 if TYPE_CHECKING:
     from ...scoring.encode import Encoder

@@ -164,3 +164,11 @@ def _power_table(base: int, n: int) -> UInts:
     table = np.full(n, base, dtype=np.uint64)
     table[:1] = 1
     return np.cumprod(table, dtype=np.uint64)
+
+
+def combined(*columns: UInts) -> UInts:
+    """One key for several, in their order."""
+    key = np.zeros_like(columns[0])
+    for column in columns:
+        key = mix((key * np.uint64(3)) ^ column)
+    return key

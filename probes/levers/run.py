@@ -13,7 +13,7 @@ import numpy as np
 from ... import config
 from ...errors import ProbeError
 from ...number_format import count
-from ...pairs.identity import prompt_identity
+from ...pairs.identity import cluster_key
 from ...pairs.record import Pair
 from ...records import Measured, Run, together
 from ...runs import environment, now
@@ -212,7 +212,7 @@ def _draw(pairs: Sequence[Pair], wanted: int, rng: np.random.Generator) -> list[
     """Pairs of so many different prompts. Raises `ProbeError` where the file has fewer."""
     by_prompt: dict[str, Pair] = {}
     for i in rng.permutation(len(pairs)):
-        by_prompt.setdefault(prompt_identity(pairs[i]) or f"\0{i}", pairs[i])
+        by_prompt.setdefault(cluster_key(pairs[i]), pairs[i])
     if len(by_prompt) < wanted:
         raise ProbeError(
             f"--shots {wanted - 1}: needs {wanted} different prompts, {len(by_prompt)} are there. "
@@ -223,8 +223,8 @@ def _draw(pairs: Sequence[Pair], wanted: int, rng: np.random.Generator) -> list[
 
 def shots_for(pair: Pair, drawn: Sequence[Pair]) -> list[Pair]:
     """The shots of one pair: all drawn but the last, or but the one that has this pair's own prompt."""
-    own = prompt_identity(pair)
-    kept = [shot for shot in drawn if shot.line != pair.line and (not own or prompt_identity(shot) != own)]
+    own = cluster_key(pair)
+    kept = [shot for shot in drawn if shot.line != pair.line and cluster_key(shot) != own]
     return kept[: len(drawn) - 1]
 
 

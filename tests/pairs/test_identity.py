@@ -1,15 +1,17 @@
 """Which pairs and prompts are the same: by the words and by what the chat template is given beside them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from probe.pairs.identity import content_digest, digest, prompt_identity
+from probe.pairs.identity import cluster_key, content_digest, digest, prompt_identity
 from probe.pairs.record import Pair
 from probe.probes.clusters import prompt_clusters
 from probe.probes.data.columns import ColumnReader
-from probe.probes.data.file_checks import combined
+from probe.probes.data.result import Data
+from probe.probes.data.words import combined
 from probe.probes.levers.run import shots_for
 from probe.probes.order import _place
 from probe.training import data as training
@@ -67,7 +69,7 @@ def test_a_prompt_with_other_tools_may_be_a_shot():
     assert [shot.line for shot in shots_for(pair({}), others)] == [3, 4, 5, 6, 7]
 
 
-# What rows without options had before options were part of it: caches, splits and saved answers go by these.
+# Caches, splits and saved answers go by these names.
 FIXED = [
     (
         Pair("1", "Why é?", "Yes.", "No.", meta={"x": 1}),
@@ -79,7 +81,7 @@ FIXED = [
     ),
     (
         Pair("3", None, "Yes.", "No.", line=3),
-        ["26a80587f3326d4e", "37a8ead6eb6fd588", "0ae6ba85facebda0", "4c7a3c9f1b5381a3e101343f51145559"],
+        ["26a80587f3326d4e", "37a8ead6eb6fd588", "62a4cb9b173c6e4a", "f3c444ddfa7882ff9c38d3a6b2989524"],
     ),
 ]
 
@@ -88,3 +90,30 @@ FIXED = [
 def test_pairs_without_options_keep_their_names(one, names):
     found = [digest(one), content_digest(one), training.prompt_key(one), _place(one, 0).hex()]
     assert found == names
+
+
+CLUSTERS = {
+    "clusters": lambda pairs: prompt_clusters(pairs).tolist(),
+    "split": lambda pairs: [training.prompt_key(one) for one in pairs],
+    "order": lambda pairs: [_place(one, 0) for one in pairs],
+    "data": lambda pairs: Data(ColumnReader().read(pairs), ("all",), False, {}).prompts.tolist(),
+    "key": lambda pairs: [cluster_key(one) for one in pairs],
+}
+
+
+@pytest.mark.parametrize("prompt", [None, "", ()])
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_pairs_without_a_prompt_depend_on_each_other_where_their_texts_are_the_same(name, prompt):
+    """A repeat is no second observation, and in the other fold it is an answer that was seen."""
+    texts = [("He left.", "She left."), ("She left.", "He left."), ("He left.", "She left."), ("He", "She")]
+    pairs = [Pair(str(i), prompt, *sides, line=i) for i, sides in enumerate(texts, 1)]
+    first, swapped, again, other = CLUSTERS[name](pairs)
+    assert first == swapped == again != other
+
+
+def test_repeats_without_a_prompt_are_never_on_both_sides_of_a_split():
+    pairs = [Pair(str(i), None, f"text {i % 5}", "other", line=i) for i in range(1, 41)]
+    items = [SimpleNamespace(prompt=training.prompt_key(p), pair=p) for p in pairs]
+    parts = training.split_by_prompt(items, 0.4, 0)
+    texts = [{item.pair.chosen for item in part} for part in parts]
+    assert all(texts) and not texts[0] & texts[1]

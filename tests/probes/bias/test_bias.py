@@ -188,7 +188,7 @@ def test_equal_gaps_say_nothing():
 
 
 def test_pairs_without_a_prompt_stand_alone():
-    asked = [Pair(str(i), p, "yes", "no") for i, p in enumerate(["why?", None, "why?", None, "how?"])]
+    asked = [Pair(str(i), p, f"yes {i}", "no") for i, p in enumerate(["why?", None, "why?", None, "how?"])]
     assert prompt_clusters(asked).tolist() == [0, 1, 0, 2, 3]
 
 
