@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def last_gate(pairs: Path | None) -> Run:
         raise stale(f"{path} is not the file that was gated, or has changed since")
     _check_same(run)
     _check_judging(run)
+    _check_accepted(run, date.today())
     return run
 
 
@@ -90,6 +92,13 @@ def _check_judging(run: Run) -> None:
     for name in JUDGING_TABLES:
         if config.current().get(name) != run.config.get(name):
             raise stale(f"[{name}] of the config has changed")
+
+
+def _check_accepted(run: Run, today: date) -> None:
+    """What the gate accepted until a day is accepted until that day, whenever the training starts."""
+    for row in run.details.get("accepted") or ():
+        if (until := row.get("until")) and today > date.fromisoformat(until):
+            raise stale(f"the acceptance of {row['code']} ended on {until}")
 
 
 def _last() -> Run:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,23 @@ def project(tmp_path, monkeypatch):
 def test_the_last_gate_is_taken_while_it_holds(project):
     assert last.last_gate(None).decision.method == "dpo"
     assert last.last_gate(project / "pairs.jsonl").decision.method == "dpo"
+
+
+@pytest.mark.parametrize(("until", "holds"), [("yesterday", False), ("today", True), ("", True)])
+@pytest.mark.parametrize("named", [False, True])
+def test_an_acceptance_that_has_lapsed_since_the_gate_trains_nothing(project, until, holds, named):
+    """The entry stands in the config as it did; a gate of today would not pass by it."""
+    day = {"yesterday": date.today() - timedelta(days=1), "today": date.today()}.get(until, "")
+    run = load_run(project / "gated")
+    row = {"code": "PB302", "group": None, "until": str(day), "reason": "till the new export"}
+    run = dataclasses.replace(run, details={**run.details, "accepted": [row]})
+    note_last(run, save_run(run, project / "again"))
+    pairs = project / "pairs.jsonl" if named else None
+    if holds:
+        assert last.last_gate(pairs).decision.method == "dpo"
+    else:
+        with pytest.raises(ProbeError, match=f"acceptance of PB302 ended on {day}"):
+            last.last_gate(pairs)
 
 
 def test_a_changed_file_is_refused(project):
