@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ...progress import Advance
 from ...scoring.model import LoadedModel
@@ -53,8 +54,8 @@ class Course:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        options, size = self.options, self.loaded.facts.get("parameters")
-        self.stages = {m: recipes_of(size, m, options, self.trained) for m in options.candidates}
+        options = self.options
+        self.stages = {m: self._recipes(m, self.trained) for m in options.candidates}
         self.steps = {m: schedule(s, self.trained, options.steps) for m, s in self.stages.items()}
         self.how = Sampling(options.samples, options.tokens or SHORTEST, options.prompts, options.seed)
         start = next(iter(self.stages.values()))[0]
@@ -65,6 +66,16 @@ class Course:
         self.tuned = replace(self.loaded, model=self.bench.model)
         self.folds: list[Fold] = []
         self.states: States = {}  # of the starting model: both halves ask for the same responses
+
+    def _recipes(self, method: str, n: int) -> list[Recipe]:
+        return recipes_of(self.loaded.facts.get("parameters"), method, self.options, n)
+
+    def recipes(self) -> dict[str, list[dict[str, Any]]]:
+        """The stages of the first candidate as they were trained, and as the run on the whole file has them:
+        the batch, and with it the number of updates, is that of the number of pairs."""
+        method = next(iter(self.stages))
+        full = self._recipes(method, self.everything)
+        return {"recipe": [one.facts() for one in self.stages[method]], "full_run": [r.facts() for r in full]}
 
     def put_away(self) -> None:
         """Give the model its own weights back."""
@@ -131,10 +142,8 @@ class Course:
         early = joined([fold.early[method] for fold in self.folds])
         with self._clock("noise"):
             noise = self.bench.noise(own, self.folds[0].train[: self.options.noise])
-        return Trial(
-            early, self._pass(method), self.steps[method][-1], own.batch,
-            full_rate(own, self.everything), noise,
-        )  # fmt: skip
+        full = sum(full_rate(one, self.everything) for one in self._recipes(method, self.everything))
+        return Trial(early, self._pass(method), sum(self.steps[method]), own.batch, full, noise)
 
     def candidates(self) -> list[RacedMethod]:
         """All of them, with their samples and what the judge reads."""

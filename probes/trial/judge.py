@@ -26,7 +26,8 @@ FORECAST_ERROR = 0.083
 class Trial:
     """Both halves trained, each scored on the other, and every batch of their first epoch before its update.
 
-    `steps` updates made a half; `full_rate` is Σ of the learning rates that the full run would have.
+    `steps` updates made a half, and `full_rate`, Σ of the learning rates that the run on the whole file would
+    have, are over all stages.
     """
 
     prequential: Pass
@@ -138,7 +139,8 @@ def _forecast(measured: Trial, accuracy: Estimate, change: Estimate, alpha: floa
         Estimate(
             "forecast_chosen_change", _times(change.value, factor), _times(change.low, factor),
             _times(change.high, factor), change.n, None,
-            f"the trial's × {factor:.3g}, the ratio of summed learning rates (linear, so an upper bound)",
+            f"the trial's × {factor:.3g}, the ratio of learning rates summed over all stages (linear: it "
+            "overstates where the curve flattens)",
             "nats/token",
         ),
     ]  # fmt: skip

@@ -30,7 +30,7 @@ from .arithmetic import stated
 from .course import Course
 from .difficulty import difficulty
 from .judge import Trial, judge_trial
-from .options import TrialOptions, recipes_of
+from .options import TrialOptions
 from .race import RacedMethod, race
 
 SPLIT = 1.25  # up to so many first draws, a file is cut into halves that can judge each other
@@ -59,8 +59,6 @@ def trial_in(session: Session, options: TrialOptions) -> Run:
         course.put_away()
     what = f"{n} pairs: {course.phases()}"
     cost = {"probe": "trial", "what": what, "seconds": time.monotonic() - started}
-    size = session.loaded.facts.get("parameters")
-    facts = recipes_of(size, options.candidates[0], options, len(pairs))[-1].facts()
     return Run(
         command="trial",
         created=created,
@@ -71,7 +69,7 @@ def trial_in(session: Session, options: TrialOptions) -> Run:
             "trial": {
                 "pairs": n,
                 "of": len(pairs),
-                "recipe": facts,
+                **course.recipes(),
                 "methods": list(options.candidates),
                 "arithmetic": arithmetic.facts()
                 if arithmetic

@@ -8,6 +8,7 @@ import torch
 
 from probe.pairs.record import Pair
 from probe.probes.trial.bench import Bench, Tuned, _moved
+from probe.probes.trial.course import Course
 from probe.probes.trial.judge import Trial, curve, judge_trial, noise_scale
 from probe.probes.trial.options import TrialOptions, schedule
 from probe.probes.trial.passes import Noise, Pass
@@ -16,6 +17,7 @@ from probe.probes.trial.run import run_trial, sample_by_prompt
 from probe.stats.statistics import clopper_pearson
 from probe.training.policy import trainable_model
 from probe.training.recipes import recipe
+from probe.training.shipped import shipped_values
 
 
 def passed(margins, changes=None, rate=1.0, per_token=None):
@@ -143,6 +145,33 @@ def test_learnable_pairs_are_learned_both_ways(material, pairs):
     assert measured.noise is not None and measured.noise.singles.min() > 0
     judge = named(race([candidate]))["behaviour_judge"]
     assert judge.value > 0.9  # good … . against bad … ?
+
+
+@pytest.mark.parametrize("everything", [24, 1000, 10_000])
+@pytest.mark.parametrize("method", ["dpo", "sft", "sft+dpo"])
+def test_the_full_run_is_that_of_the_whole_file_over_all_stages(material, pairs, method, everything):
+    """Σ of the learning rates by the shipped values for so many pairs: the batch grows, and stages add."""
+    loaded, _ = material(given=pairs)
+    options = TrialOptions(method=method, samples=0)
+    course = Course(loaded, options, everything, 24)
+    try:
+        course.fold([])
+        course._pass = lambda method: passed([1.0])
+        course.folds[0].early[method] = passed([1.0])
+        course.bench.noise = lambda own, items: None
+        measured, held = course.trial(), course.recipes()
+    finally:
+        course.put_away()
+    size, stages = loaded.facts.get("parameters"), method.split("+")
+    rows = [shipped_values(stage, parameters=size, n=everything) for stage in stages]
+    full = [
+        row["learning_rate"] * row["epochs"] * -(-everything // row["batch"]) * (1 + row["warmup"]) / 2
+        for row in rows
+    ]
+    assert measured.full_rate == pytest.approx(sum(full))
+    assert measured.steps == sum(course.steps[method]) == 9 * len(stages)
+    assert [one["batch"] for one in held["full_run"]] == [row["batch"] for row in rows]
+    assert held["recipe"] == [one.facts() for one in course.stages[method]]
 
 
 def test_candidates_share_halves_and_samples(material, pairs):
