@@ -15,7 +15,7 @@ import numpy as np
 
 from ...records import Estimate, Finding, Measured
 from ...stats.behaviour import Behaviour, Half, Judge, behaviour, moves
-from ...stats.statistics import binomial_p
+from ...stats.statistics import binomial_p, cluster_codes, cluster_sums
 from .judge import held_out, ranking_change
 from .passes import Pass
 
@@ -108,8 +108,8 @@ def winner(standings: Sequence[RaceStanding], alpha: float) -> RaceStanding | No
 def beats(one: RaceStanding, other: RaceStanding) -> float:
     """Two-sided p that `one` is the better, 1 where it is not ahead.
 
-    Where behaviour is judged, prompt by prompt, whose samples are nearer to the chosen kind; else by unseen
-    pairs that only one of the two ranks right per token (McNemar).
+    Where behaviour is judged, prompt by prompt, whose samples are nearer to the chosen kind; else by the
+    prompts of which one ranks more unseen pairs right per token (McNemar, where each has one pair).
     """
     if one.behaviour and other.behaviour and one.behaviour.judged:
         up, down = _nearer(one.candidate, other.candidate)
@@ -117,7 +117,9 @@ def beats(one: RaceStanding, other: RaceStanding) -> float:
         right = [
             c.halves.gaps + c.halves.token_margins > 0 for c in (one.candidate, other.candidate)
         ]  # fmt: skip
-        up, down = int(np.sum(right[0] & ~right[1])), int(np.sum(right[1] & ~right[0]))
+        prompts = cluster_codes(one.candidate.halves.prompts, len(right[0]))
+        more = cluster_sums(right[0] * 1.0 - right[1], prompts)
+        up, down = int(np.sum(more > 0)), int(np.sum(more < 0))
     return binomial_p(up, up + down) if up > down else 1.0
 
 
