@@ -11,6 +11,7 @@ from ..training.shipped import Tuning, shipped_values
 from .conditions import RULES, pairs_to_settle
 from .judge import JudgeSettings, verdict_of
 from .levers import told
+from .more import most_read, prompts_asked, wanted
 from .restated import level_of
 from .row import Row
 from .run_facts import Evidence, Goal, Held, RunFacts, Threshold
@@ -132,7 +133,8 @@ def _more_pairs(row: Row, facts: RunFacts, settings: JudgeSettings) -> str:
     if row.settles is None:
         return ""
     name, threshold = row.settles
-    measured = facts.run.estimate(name)
+    rule, decisive = RULES[name], facts.run.estimate(RULES[name].decisive)
+    measured = decisive if decisive and decisive.value is not None else facts.run.estimate(name)
     limit = facts.thresholds[threshold].value
     if measured is None or measured.value is None or measured.value <= limit:
         return ""
@@ -140,10 +142,13 @@ def _more_pairs(row: Row, facts: RunFacts, settings: JudgeSettings) -> str:
     gating = [c.measured for c in conditions if not RULES[c.name].forbids]  # what forbids has its own alpha
     tests = sum(estimate is not None and estimate.n >= settings.minimum_n for estimate in gating)
     more = pairs_to_settle(measured, limit, settings.alpha, tests, level_of(facts.run))
-    most = reads(facts.run).get(RULES[name].probe)
-    if not more or (most is not None and measured.n + more > most):  # so many would not be read
+    if not more:
         return ""
-    return f"; with {more:,} more pairs, were the measured {measured.value:.2f} the true value"
+    number, now, unit = wanted(measured, more, prompts_asked(facts.run))
+    most = most_read(measured, rule, reads(facts.run))
+    if most is not None and now + number > most:  # so many would not be read
+        return ""
+    return f"; with {number:,} more {unit}, were the measured {measured.value:.2f} the true value"
 
 
 def _missing(row: Row, run: Run) -> Finding:

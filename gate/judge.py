@@ -30,6 +30,7 @@ from .conditions import (
     pairs_to_settle,
     rests_on,
 )  # fmt: skip
+from .more import prompts_asked, would_settle
 from .registry import Rule
 from .restated import followed, level_of, restates
 from .states import may_be_none, not_measured, probes_run, reads, states
@@ -43,8 +44,8 @@ class JudgeSettings:
     """How to judge. `limits` and `groups` override the table's limits; False leaves a condition out.
 
     `minimum_n`: below it an interval is not relied on (coverage falls short under 20, docs/validity.md).
-    `states`, `level` and `reads` are the judge's own: what became of each probe, the alpha of the run's
-    intervals, and the most pairs that a probe would read of a larger file.
+    `states`, `level`, `reads` and `asked` are the judge's own: what became of each probe, the alpha of the
+    run's intervals, the most pairs that a probe would read of a larger file, and the prompts asked.
     """
 
     alpha: float = 0.05
@@ -57,6 +58,7 @@ class JudgeSettings:
     states: Mapping[str, str] = field(default_factory=dict)
     level: float = 0.05
     reads: Mapping[str, int] = field(default_factory=dict)
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ def judge(run: Run, settings: JudgeSettings, compared: Compared | None = None) -
     found = (*(f for f in own if not f.code.startswith("PB70")), *compared.findings)
     run = dataclasses.replace(run, findings=found)
     active = [entry for entry in settings.accepted if not entry.lapsed(settings.today)]
-    settings = dataclasses.replace(settings, states=states(run), level=level_of(run), reads=reads(run))
+    settings = dataclasses.replace(
+        settings, states=states(run), level=level_of(run), reads=reads(run), asked=prompts_asked(run)
+    )
     claims = list(_claims(run, settings))
     _check_noise(claims, run)
     conditions, used = _conditions(run, claims, settings, active)
@@ -259,10 +263,7 @@ def _message(claim: Claim, result: ConditionResult, settings: JudgeSettings, tes
     only = beside_others(_p(claim, settings), settings.alpha, tests)
     if not more:
         return "the measured value lies on the limit, or has no interval; more pairs, or another limit"
-    most = settings.reads.get(estimate.name, settings.reads.get(rule.probe))
-    if most is not None and estimate.n + more > most:
-        return f"{only}{more:,} more pairs would settle it, and {rule.probe} reads at most {most:,}"
-    return f"{only}{more:,} more pairs would settle it, were the measured value the true one"
+    return only + would_settle(estimate, rule, more, settings.asked, settings.reads)
 
 
 def _excused(
@@ -289,8 +290,7 @@ def _clean(rule: Rule, run: Run, active: Sequence[Accepted]) -> Condition:
     left = [f for f in errors if not any(accept.tolerates(entry, f) for entry in active)]
     done = rule.probe in probes_run(run)
     result: ConditionResult = "fail" if left else "accepted" if errors else "pass" if done else "inconclusive"
-    missing = not_measured(rule, states(run)) if result == "inconclusive" else ""
-    message = left[0].message if left else missing
+    message = left[0].message if left else "" if done or errors else not_measured(rule, states(run))
     code = left[0].code if left else rule.code
     return Condition(rule.name, "all", None, None, result, code, message, rule.gates, rule.sense)
 

@@ -44,7 +44,7 @@ def _steps(work: Work, pairs: int) -> int:
 def measure(work: Work) -> Measured:
     """Short LoRA runs in which every pair is scored before it is trained on."""
     from .options import TrialOptions
-    from .run import trial_in
+    from .run import pairs_trained, trial_in
 
     request = work.request
     work.session.let_half_go()  # its memory: the trial's own arithmetic has copies of the weights too
@@ -60,6 +60,7 @@ def measure(work: Work) -> Measured:
         seed=request.seed,
         noise=0,
     )
-    most = {"trial": options.most, "behaviour_up": options.prompts}
+    unseen = 4 * pairs - pairs_trained(options)
+    most = {"trial": options.most, "trial_accuracy": unseen, "behaviour_up": options.prompts}
     limit = Measured(details={"reads": [{"probe": name, "most": n} for name, n in most.items()]})
     return together([part_of(trial_in(work.session, options)), limit])

@@ -112,10 +112,15 @@ def designed(pairs: Sequence[Pair], session: Session, options: TrialOptions) -> 
     if halved:
         train, first = split_by_prompt(drawn, 0.5, options.seed)
         return Design(train, first, train, True, scored)
-    half = max(options.pairs // 2, options.steps * BATCHES[0])
+    half = pairs_trained(options)
     unseen, train = split_by_prompt(drawn, min(0.5, half / len(drawn)), options.seed)
     second, first = split_by_prompt(unseen, min(0.5, options.pairs / 2 / len(unseen)), options.seed)
     return Design(train, first, second, False, scored)
+
+
+def pairs_trained(options: TrialOptions) -> int:
+    """Pairs of a large file that are trained on; of the others drawn, all that are measured are unseen."""
+    return max(options.pairs // 2, options.steps * BATCHES[0])
 
 
 def sample_by_prompt(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:

@@ -471,7 +471,7 @@ def test_samples_of_more_prompts_than_are_asked_are_not_promised():
         dataclasses.replace(run, details={**run.details, "reads": noted}), JudgeSettings(today=TODAY)
     )
     message = next(c.message for c in judged.verdict.conditions if c.name == "trial_accuracy")
-    assert message.endswith("trial reads at most 192")
+    assert message.endswith("trial asks at most 192")
 
 
 @pytest.mark.parametrize(("moved", "result"), [(0.7, "pass"), (0.51, "inconclusive"), (0.3, "fail")])
