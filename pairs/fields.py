@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ProbeError
+from ..records import JsonRow
 
 PAIR_FIELDS = ("prompt", "chosen", "rejected", "id", "group", "system", "input")
 SIDE_FIELDS = ("chosen", "rejected")
 ANSWER_FIELDS = ("completion", "label")  # what an answer with a label has in place of two sides
-BESIDE = ("system", "input")  # read only where they are mapped
+BESIDE = ("system", "input")  # beside a column `prompt` read only where they are mapped
+TEXT_FIELDS = ("prompt", "chosen", "rejected", *BESIDE)
 
 
 def parse_fields(text: str | None) -> dict[str, str]:
@@ -80,6 +83,26 @@ class FieldNames:
         names = {name: fields.get(name, "" if name in BESIDE else name) for name in PAIR_FIELDS}
         mapped = frozenset(name for name, field in fields.items() if field)
         return cls(**names, mapped=mapped, used=frozenset(names.values()))
+
+    @property
+    def called(self) -> dict[str, str]:
+        """The file's name of each of ours that holds text; those that no column holds are left out."""
+        return {name: field for name in TEXT_FIELDS if (field := getattr(self, name))}
+
+    def missing(self, row: JsonRow, of: Sequence[str] = TEXT_FIELDS) -> list[str]:
+        """Our names of the mapped columns that a row of the file lacks."""
+        return [name for name in of if name in self.mapped and getattr(self, name) not in row]
+
+    def ours(self, row: JsonRow) -> tuple[JsonRow, dict[str, Any]]:
+        """A row of the file in our names, and what other columns of it hold under names that are mapped."""
+        called = self.called
+        fields = set(called.values())
+        said = {name: row[field] for name, field in called.items() if field in row}
+        rest = {key: value for key, value in row.items() if key not in fields}
+        # An unmapped `system` or `input` is the row's own, which some shapes have.
+        taken = {"prompt", *SIDE_FIELDS, *self.mapped}.intersection(TEXT_FIELDS)
+        aside = {key: value for key, value in rest.items() if key in taken}
+        return {**said, **{key: value for key, value in rest.items() if key not in taken}}, aside
 
     @classmethod
     def of_answers(cls, fields: Mapping[str, str]) -> FieldNames:

@@ -43,8 +43,14 @@ SERIALISED_CHAT = re.compile(r"""\s*\[\s*\{\s*['"](role|from|content)['"]\s*:"""
 
 def unread_prompt_columns(pair: Pair) -> list[str]:
     """The columns that look like the prompt, or a part of it, and are not read."""
-    wanted = CONTEXT_WORDS if pair.prompt else PROMPT_WORDS | CONTEXT_WORDS
+    wanted = CONTEXT_WORDS if _asks(pair.prompt) else PROMPT_WORDS | CONTEXT_WORDS
     return [name for name, value in pair.meta.items() if _words(name) & wanted and _says(value)]
+
+
+def _asks(prompt: Content | None) -> bool:
+    """Whether a prompt is more than a system text."""
+    turns = not isinstance(prompt, str | None) and any(turn.get("role") != "system" for turn in prompt)
+    return turns or (isinstance(prompt, str) and bool(prompt))
 
 
 @cache

@@ -66,3 +66,38 @@ _NAMES_END = {
     end: re.compile(rf"(.*{'[^0-9]' if end.isdigit() else '[^a-z0-9]'})?{end}", re.IGNORECASE)
     for end in ("0", "1", "2", "a", "b")
 }
+
+
+# Under these names stand several responses of a row; of the others one holds the prompt at most.
+_LISTS = ("completions", "responses", "answers", "outputs", "candidates", "generations")
+PROMPT_NAMES = ("prompt", "question", "instruction", "input", "system", "messages", "conversations", "query")
+
+
+def unordered(row: Mapping[Any, Any]) -> str:
+    """What a row without the named sides holds in their place, as `fact. remedy`; "" where that is unknown.
+
+    Responses under other names, in no order or in that of a column.
+    """
+    needed = "where chosen and rejected are needed"
+    if two := twins(row):
+        by = (
+            f'which "{told}" puts in order' if (told := ordering(row)) else "of which none is named as better"
+        )
+        return (
+            f'two responses, "{two[0]}" and "{two[1]}", {by}, {needed}. '
+            'Write the better one of each row as "chosen", the other as "rejected".'
+        )
+    listed = next((n for n in _LISTS if isinstance(v := row.get(n), list) and len(v) > 1), "")
+    if named := ranked_list(row) or listed:
+        rank = " with a rank" * bool(ranked_list(row))
+        return (
+            f'"{named}" lists responses{rank}, {needed}. '
+            'Write the best one of each row as "chosen", another as "rejected".'
+        )
+    texts = [n for n, value in row.items() if isinstance(value, str | list) and n not in PROMPT_NAMES]
+    if len(texts) == 1 and "rejected" not in row:
+        return (
+            f'one response, "{texts[0]}", where two are needed. '
+            'Write the better response to each prompt as "chosen", another as "rejected".'
+        )
+    return ""

@@ -62,7 +62,7 @@ class Reading:
             raise row
         pair = pair_of(row, line, names, lenient=self.lenient)
         if self.n == 0 and (told := read_as(row, names)[1]):
-            _tell(str(self.path), told)
+            tell_reading(str(self.path), told)
         if ids and (first := ids.first(pair.id, line)) != line:
             raise BadRow(
                 f'id "{short(pair.id)}" is taken by line {first}. '
@@ -142,6 +142,6 @@ def read_pairs(
 
 
 @cache
-def _tell(path: str, told: str) -> None:
+def tell_reading(path: str, told: str) -> None:
     """Say once in a process how a file was read."""
     print(f"{path}: {told}. --fields maps other columns.", file=sys.stderr)

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from ..records import JsonRow
-from .fields import FieldNames
-from .implicit import split_shared
-from .ordered import ordering, ranked_list, twins
+from .fields import BESIDE, FieldNames
+from .implicit import Split, split_shared
+from .ordered import PROMPT_NAMES, unordered
 from .record import Content, Message, Pair, text_of
 from .shapes import renamed, repeats_prompt, retold, under_system, with_input
 
@@ -35,10 +35,11 @@ def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) ->
         raise BadRow(f"holds {_kind(row)}, not an object. Write one JSON object per line.")
     if "preferred_output" in row and names.chosen not in row:
         row = _from_hosted(row)
-    row = _beside(read_as(row, names)[0], names)
+    _check_mapped(row, names)
+    said = read_as(row, names)[0]
     if "tools" in row or "chat_template_kwargs" in row:
         _check_chat_options(row)
-    prompt, chosen, rejected = _contents(row, names)
+    prompt, chosen, rejected = _contents(row, said, names)
     if not lenient:
         _require_words(chosen, names.chosen)
         _require_words(rejected, names.rejected)
@@ -48,43 +49,49 @@ def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) ->
         chosen=chosen,
         rejected=rejected,
         group=_label(row, "group", names.group, names),
-        meta={key: value for key, value in row.items() if key not in names.used},
+        meta=_rest(row, said, names),
         line=line,
     )
 
 
 def read_as(row: Any, names: FieldNames) -> tuple[Any, str]:
-    """The row in the form that TRL reads, and what was taken as what; columns are as `--fields` says."""
+    """The row in TRL's form, under our names, and what was taken as what, in the names of the file."""
     if not isinstance(row, dict):
         return row, ""
-    sides = (names.chosen, names.rejected)
+    said, _ = names.ours(row)
     try:
-        row, told = retold(row, [f for f in (names.prompt, *sides) if f and (f in row or f in sides)])
+        said, told = retold(said, [f for f in TRL_NAMES if f != "prompt" or f in said], names.called)
     except UnicodeEncodeError as error:
         raise BadRow(HALF_CHARACTER) from error
-    if names.prompt in row:
-        prompt, both = row[names.prompt], [row.get(side) for side in sides]
+    if "prompt" in said:
+        prompt, both = said["prompt"], [said.get(side) for side in ("chosen", "rejected")]
         if isinstance(prompt, str) and all(isinstance(s, list) and repeats_prompt(prompt, s) for s in both):
             told.append("the sides repeat the prompt and are read as whole dialogues")
-    elif names.prompt and not names.mapped - {"id", "group"}:
-        row, taken = renamed(row)
+    elif names.prompt and not names.missing(row):
+        said, taken = renamed(said, names.called)
         told += [taken] if taken else []
-    return row, "; ".join(told)
+    return said, "; ".join(told)
 
 
-def _beside(row: JsonRow, names: FieldNames) -> JsonRow:
-    """The row with the mapped `input` joined to its prompt and the mapped `system` before it."""
-    if missing := [f for n in ("system", "input") if (f := getattr(names, n)) and f not in row]:
-        raise BadRow(f'no field "{missing[0]}". Correct --fields.')
-    prompt = row.get(names.prompt)
-    if names.input and isinstance(prompt, str):
-        row = {**row, names.prompt: with_input(prompt, row[names.input])}
-    system = row.get(names.system)
-    if not names.system or not isinstance(system, str) or not system.strip():
-        return row
-    sides = {name: row.get(name) for name in (names.chosen, names.rejected)}
-    turns, said = under_system(system, row.get(names.prompt), sides)
-    return {**row, names.prompt: turns, **said}
+TRL_NAMES = ("prompt", "chosen", "rejected")
+
+
+def _check_mapped(row: JsonRow, names: FieldNames) -> None:
+    """Raises `BadRow` where a mapped `system` or `input` is not there, or is no text."""
+    for name in names.missing(row, BESIDE):
+        raise BadRow(f'no field "{getattr(names, name)}". Correct --fields.')
+    for name in BESIDE:
+        if name in names.mapped and not isinstance(value := row[getattr(names, name)], str | None):
+            raise BadRow(
+                f'"{getattr(names, name)}" is {_kind(value)}. Write text as {name}, or null for none.'
+            )
+
+
+def _rest(row: JsonRow, said: JsonRow, names: FieldNames) -> dict[str, Any]:
+    """What a row holds besides: columns of which nothing was read."""
+    ours = {*TRL_NAMES, *(name for name in BESIDE if name in names.mapped)}
+    rest = {**{key: value for key, value in said.items() if key not in ours}, **names.ours(row)[1]}
+    return {key: value for key, value in rest.items() if key not in names.used}
 
 
 def _from_hosted(row: JsonRow) -> JsonRow:
@@ -118,19 +125,64 @@ def _check_chat_options(row: JsonRow) -> None:
         raise BadRow('"tools" is not a list. Write a list of tool schemas.')
 
 
-def _contents(row: JsonRow, names: FieldNames) -> tuple[Content | None, Content, Content]:
-    chosen = _content(_side(row, "chosen", names.chosen), names.chosen)
-    rejected = _content(_side(row, "rejected", names.rejected), names.rejected)
+def _contents(row: JsonRow, said: JsonRow, names: FieldNames) -> Split:
+    """Prompt, chosen and rejected of a row that holds `said` in our names."""
+    chosen = _content(_side(row, said, "chosen", names.chosen), names.chosen)
+    rejected = _content(_side(row, said, "rejected", names.rejected), names.rejected)
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise BadRow(
             "one side is text, the other chat messages. Write both as text or both as lists of messages."
         )
-    prompt = _prompt(row, names)
+    prompt = _prompt(row, said, names)
+    told = isinstance(prompt, str) and not isinstance(chosen, str)
+    whole = prompt is None or (told and all(repeats_prompt(str(prompt), side) for side in (chosen, rejected)))
+    if whole:
+        prompt, chosen, rejected = split_shared(chosen, rejected)
+    more, system = (said.get(name) if name in names.mapped else None for name in ("input", "system"))
+    if isinstance(more, str) and more.strip():
+        prompt = _followed(prompt, more, names.input, whole)
+    if isinstance(system, str) and system.strip():
+        prompt, chosen, rejected = _under(system, (prompt, chosen, rejected), names.system, whole)
+    if prompt is not None:
+        _refuse_mixed(prompt, chosen)
+    return prompt, chosen, rejected
+
+
+def _followed(prompt: Content | None, more: str, field: str, whole: bool) -> str:
+    """A text prompt and its input. `whole`: the prompt was found in the sides."""
     if prompt is None:
-        return split_shared(chosen, rejected)
+        raise BadRow(f'no prompt that "{field}" could follow. Map it as the prompt: --fields prompt={field}.')
+    if whole or not isinstance(prompt, str):
+        raise BadRow(
+            f'"{field}" cannot follow a prompt of chat messages, or one inside the sides. Write its text '
+            "into the message that it belongs to, and leave input= out of --fields."
+        )
+    return with_input(prompt, more)
+
+
+def _under(system: str, split: Split, field: str, whole: bool) -> Split:
+    """Prompt and sides below a system turn, which a row may have already. `whole`: as `_followed` has it."""
+    prompt, *sides = split
+    if whole and isinstance(prompt, str):
+        raise BadRow(
+            f'"{field}" cannot be a system turn of dialogues that are written as text. Write them as lists '
+            "of chat messages."
+        )
+    first = prompt or sides[0]
+    if not isinstance(first, str) and first[0].get("role") == "system":
+        if text_of(first[:1]).strip() == system.strip():
+            return split
+        raise BadRow(
+            f'"{field}" holds another system text than the turn that the row begins with. Keep one of the '
+            "two, or leave system= out of --fields."
+        )
+    turns, said = under_system(system, prompt, dict(zip(("chosen", "rejected"), sides, strict=True)))
+    return tuple(turns), tuple(said["chosen"]), tuple(said["rejected"])
+
+
+def _refuse_mixed(prompt: Content, chosen: Content) -> None:
+    """Raises `BadRow` for a text beside chat messages."""
     if isinstance(prompt, str) and not isinstance(chosen, str):
-        if repeats_prompt(prompt, chosen) and repeats_prompt(prompt, rejected):
-            return split_shared(chosen, rejected)
         raise BadRow(
             "the prompt is text, the responses are chat messages. Write the prompt as a list of messages, "
             "or read shared turns as the prompt with --fields prompt=."
@@ -139,62 +191,28 @@ def _contents(row: JsonRow, names: FieldNames) -> tuple[Content | None, Content,
         raise BadRow(
             "the prompt is chat messages, the responses are text. Write each response as a list of messages."
         )
-    return prompt, chosen, rejected
 
 
-def _side(row: JsonRow, name: str, field: str) -> Any:
-    if field in row:
-        return row[field]
+def _side(row: JsonRow, said: JsonRow, name: str, field: str) -> Any:
+    if name in said:
+        return said[name]
     if isinstance(row.get("completion"), str | list) and "label" in row:
         raise BadRow(
             "unpaired (prompt, completion, label), as for KTO, where pairs are needed. "
             "`probe unpaired FILE --to PAIRS` checks it and makes pairs of it."
         )
-    if field == name == "chosen":
-        _refuse_unordered(row)
+    if field == name == "chosen" and (reason := unordered(row)):
+        raise BadRow(reason)
     there = ", ".join(map(repr, list(row)[:8])) or "none"
     raise BadRow(f'no field "{field}" (there: {there}). Map it with --fields {name}=FIELD.')
 
 
-# Under these names stand several responses of a row; of the others one holds the prompt at most.
-_LISTS = ("completions", "responses", "answers", "outputs", "candidates", "generations")
-_PROMPT_NAMES = ("prompt", "question", "instruction", "input", "system", "messages", "conversations", "query")
-
-
-def _refuse_unordered(row: JsonRow) -> None:
-    """Raises `BadRow` for responses that stand under other names, in no order or in that of a column."""
-    if two := twins(row):
-        by = (
-            f'which "{told}" puts in order' if (told := ordering(row)) else "of which none is named as better"
-        )
-        raise BadRow(
-            f'two responses, "{two[0]}" and "{two[1]}", {by}, where chosen and rejected are needed. '
-            'Write the better one of each row as "chosen", the other as "rejected".'
-        )
-    if ranked := ranked_list(row):
-        raise BadRow(
-            f'"{ranked}" lists responses with a rank, where chosen and rejected are needed. '
-            'Write the best one of each row as "chosen", another as "rejected".'
-        )
-    if listed := next((n for n in _LISTS if isinstance(v := row.get(n), list) and len(v) > 1), ""):
-        raise BadRow(
-            f'"{listed}" lists responses, where chosen and rejected are needed. '
-            'Write the best one of each row as "chosen", another as "rejected".'
-        )
-    texts = [n for n, value in row.items() if isinstance(value, str | list) and n not in _PROMPT_NAMES]
-    if len(texts) == 1 and "rejected" not in row:
-        raise BadRow(
-            f'one response, "{texts[0]}", where two are needed. '
-            'Write the better response to each prompt as "chosen", another as "rejected".'
-        )
-
-
-def _prompt(row: JsonRow, names: FieldNames) -> Content | None:
+def _prompt(row: JsonRow, said: JsonRow, names: FieldNames) -> Content | None:
     """The prompt, None where the row has none. A field that the user named must be there."""
     field = names.prompt
-    if "prompt" in names.mapped and field not in row:
+    if names.missing(row, ("prompt",)):
         raise BadRow(f'no field "{field}". Correct --fields prompt=FIELD, or write prompt= for none.')
-    value = row.get(field) if field else None
+    value = said.get("prompt")
     # Zero messages before the responses are no prompt.
     return None if value is None or value == [] else _content(value, field)
 
@@ -216,7 +234,7 @@ def _content(value: Any, field: str) -> Content:
 
 def _message(item: Any, field: str, i: int) -> Message:
     if not isinstance(item, dict) or not isinstance(item.get("role"), str):
-        role = "user" if field in _PROMPT_NAMES else "assistant"
+        role = "user" if field in PROMPT_NAMES else "assistant"
         raise BadRow(f'message {i} of "{field}" has no role. Write {{"role": "{role}", "content": "…"}}.')
     content = item.get("content")
     if isinstance(content, list):

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..records import JsonRow
 
+Called = Mapping[str, str]  # the file's name of a column that has one of ours
 
-def renamed(row: JsonRow) -> tuple[JsonRow, str]:
+
+def renamed(row: JsonRow, called: Called) -> tuple[JsonRow, str]:
     """The row with its prompt under `prompt`, and what was taken as what; the row itself and "" otherwise.
+
+    `called` has the file's name of a column that has another here.
 
     Known are `messages` and `conversations` (lists that stop before the answer), `question`, and Alpaca's
     `instruction` with `input`, the last two with or without a `system` text; and `messages` that end on the
     chosen answer beside a rejected one. Only a row without `prompt` is looked at.
     """
-    if found := _answered(row):
+    if found := _answered(row, called):
         return found
     for name in ("messages", "conversations"):
         if isinstance(turns := row.get(name), list) and _open(turns, row):
-            return _under_system(row, turns, name)
-    for name, beside in (("question", ""), ("instruction", "input")):
+            return _under_system(row, turns, name, called)
+    # A question has an input where the user names one.
+    for name, beside in (("question", "input" if "input" in called else ""), ("instruction", "input")):
         text, more = row.get(name), row.get(beside)
         if isinstance(text, str) and all(isinstance(row.get(side), str) for side in ("chosen", "rejected")):
             joined = with_input(text, more)
             names = (name, beside) if joined != text else (name,)
-            return _with_system(row, joined, names)
+            return _with_system(row, joined, names, called)
     return row, ""
 
 
-def _answered(row: JsonRow) -> tuple[JsonRow, str] | None:
+def _answered(row: JsonRow, called: Called) -> tuple[JsonRow, str] | None:
     """ms-swift's rows: messages with the chosen answer last, and another answer or whole dialogue."""
     turns = row.get("messages")
     if "chosen" in row or not isinstance(turns, list) or not turns or not isinstance(turns[-1], dict):
@@ -39,7 +44,8 @@ def _answered(row: JsonRow) -> tuple[JsonRow, str] | None:
     if last.get("role") != "assistant":
         return None
     for name in ("rejected_response", "rejected", "rejected_messages"):
-        other, told = row.get(name), f"the chosen side is the last turn of messages, the other {name}"
+        other = row.get(name)
+        told = f"the chosen side is the last turn of messages, the other {called.get(name, name)}"
         if isinstance(other, str):
             sides = {"chosen": [last], "rejected": [{**last, "content": other}]}
             return {**_taken(row, turns[:-1], ("messages", name)), **sides}, told
@@ -64,13 +70,13 @@ def under_system(system: str, prompt: Any, sides: JsonRow) -> tuple[Any, dict[st
     return [{"role": "system", "content": system}, *turns], said
 
 
-def _under_system(row: JsonRow, turns: list[Any], name: str) -> tuple[JsonRow, str]:
+def _under_system(row: JsonRow, turns: list[Any], name: str, called: Called) -> tuple[JsonRow, str]:
     system = row.get("system")
     told = f"the prompt is the column {name}"
     if not isinstance(system, str) or not system.strip() or turns[0].get("role") == "system":
         return _taken(row, turns, (name,)), told
     lead = [{"role": "system", "content": system}, *turns]
-    return _taken(row, lead, (name, "system")), f"{told} under the column system"
+    return _taken(row, lead, (name, "system")), f"{told} under the column {called.get('system', 'system')}"
 
 
 def _open(messages: list[Any], row: JsonRow) -> bool:
@@ -82,13 +88,14 @@ def _open(messages: list[Any], row: JsonRow) -> bool:
     return all(isinstance(side, list) and side[:1] != messages[:1] for side in sides)
 
 
-def _with_system(row: JsonRow, text: str, names: tuple[str, ...]) -> tuple[JsonRow, str]:
+def _with_system(row: JsonRow, text: str, names: tuple[str, ...], called: Called) -> tuple[JsonRow, str]:
     """A text prompt as it is; under a system text, prompt and sides as messages."""
-    told = f"the prompt is the column {' with '.join(names)}"
+    told = f"the prompt is the column {' with '.join(called.get(name, name) for name in names)}"
     if not isinstance(system := row.get("system"), str) or not system.strip():
         return _taken(row, text, names), told
     turns, sides = under_system(system, text, {s: row[s] for s in ("chosen", "rejected")})
-    return _taken({**row, **sides}, turns, (*names, "system")), f"{told} under the column system"
+    told += f" under the column {called.get('system', 'system')}"
+    return _taken({**row, **sides}, turns, (*names, "system")), told
 
 
 def _taken(row: JsonRow, prompt: Any, names: tuple[str, ...]) -> JsonRow:
@@ -102,24 +109,25 @@ SHAREGPT_ROLES = {
 }  # fmt: skip
 
 
-def retold(row: JsonRow, fields: Iterable[str]) -> tuple[JsonRow, list[str]]:
+def retold(row: JsonRow, fields: Iterable[str], called: Called) -> tuple[JsonRow, list[str]]:
     """The row with ShareGPT turns, and messages that are JSON text, as lists of messages; what was so read.
 
     Messages as text are read where each side holds them; other texts stay texts, whatever they look like.
+    `called` as `renamed` has it.
     """
     told = []
     turned = {name: _turned(value) for name, value in row.items() if _shared(value)}
     if turned:
-        told.append(f"{_listed(turned)} hold{'s' * (len(turned) == 1)} ShareGPT turns")
+        told.append(f"{_listed(turned, called)} hold{'s' * (len(turned) == 1)} ShareGPT turns")
     unpacked = {name: found for name in fields if (found := as_messages(row.get(name))) is not None}
     if {"chosen", "rejected"} <= set(unpacked) or len(unpacked) == len(list(fields)):
-        told.append(f"{_listed(unpacked)} hold messages as JSON text")
+        told.append(f"{_listed(unpacked, called)} hold messages as JSON text")
         turned |= unpacked
     return ({**row, **turned}, told) if told else (row, told)
 
 
-def _listed(names: Iterable[str]) -> str:
-    *first, last = map(str, names)
+def _listed(names: Iterable[str], called: Called) -> str:
+    *first, last = (str(called.get(name, name)) for name in names)
     return f"{', '.join(first)} and {last}" if first else last
 
 

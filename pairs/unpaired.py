@@ -17,9 +17,9 @@ from ..errors import ProbeError
 from .fields import ANSWER_FIELDS, SIDE_FIELDS, FieldNames
 from .formats import fingerprint, is_table, rows_of
 from .identity import handed_options, prompt_identity
-from .read import BadLine, refuse_bad
+from .read import BadLine, refuse_bad, tell_reading
 from .record import Content, Pair, is_chat, text_of
-from .rows import BadRow, pair_of, short
+from .rows import BadRow, pair_of, read_as, short
 
 NEEDED = ", ".join(("prompt", *ANSWER_FIELDS))
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
@@ -108,6 +108,8 @@ def read_unpaired(
         marks |= _mark(row, label, bool(cells))
         try:
             answers.append(_answer(row, line, names, label, cells))
+            if len(answers) == 1 and (told := read_as(row, names)[1]):
+                tell_reading(str(path), told)
         except BadRow as error:
             bad.append(BadLine(line, str(error)))
     _refuse_scale(path, label, marks)

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from probe.errors import ProbeError
+from probe.pairs.misread import unread_prompt_columns
 from probe.pairs.read import read_pairs
+from probe.pairs.unpaired import read_unpaired
 
 USER = {"role": "user", "content": "Why is the sky blue?"}
 
@@ -138,3 +140,129 @@ def test_messages_that_end_on_the_chosen_answer_are_read(tmp_path, beside):
     (pair,) = read(tmp_path, {"messages": turns, **beside})
     assert pair.prompt == (turns[0],) and pair.chosen == (turns[1],)
     assert pair.rejected == ({"role": "assistant", "content": "No."},) and not pair.meta
+
+
+ASKED, BOT = [USER], {"role": "assistant", "content": "Yes."}
+THEIR_NAMES = {"system": "rule", "input": "text", "prompt": "task", "chosen": "good", "rejected": "bad"}
+SHAPES = {
+    "question": {"question": "Why?", **SIDES},
+    "question with an input": {"question": "Why?", "input": "Here.", **SIDES},
+    "question, system and input": {"question": "Why?", "system": "Be short.", "input": "Here.", **SIDES},
+    "question under a system text": {"question": "Why?", "system": "Be short.", **SIDES},
+    "Alpaca": {"instruction": "Answer.", "input": "Why?", **SIDES},
+    "Alpaca under a system text": {"instruction": "Answer.", "input": "Why?", "system": "Be short.", **SIDES},
+    "messages": {"messages": ASKED, "system": "Be short.", **CHATS},
+    "conversations": {"conversations": [{"from": "human", "value": "Why?"}], "system": "Be short.", **CHATS},
+    "ShareGPT sides": {"prompt": ASKED, **{side: {"from": "gpt", "value": side} for side in SIDES}},
+    "messages as JSON text": {"prompt": USER["content"], **{s: json.dumps([USER, *t]) for s, t in CHATS.items()}},
+    "ms-swift": {"messages": [USER, BOT], "rejected": "No.", "system": ""},
+    "text prompt": {"prompt": "Why?", "system": "Be short.", "input": "Here.", **SIDES},
+    "text prompt, chat sides": {"prompt": "Why?", "system": "Be short.", **CHATS},
+    "chat prompt": {"prompt": ASKED, "system": "Be short.", **CHATS},
+    "the same system text twice": {
+        "prompt": [{"role": "system", "content": "Be short."}, USER], "system": "Be short.", **CHATS
+    },
+    "UltraFeedback": {
+        "prompt": USER["content"], "system": "Be short.", **{s: [USER, *t] for s, t in CHATS.items()}
+    },
+    "dialogues": {"system": "Be short.", **{side: [USER, *turns] for side, turns in CHATS.items()}},
+    "no prompt at all": {"system": "Be short.", **SIDES},
+}  # fmt: skip
+
+
+def in_their_names(row):
+    """The row with other column names, and the mapping that tells them."""
+    fields = {ours: theirs for ours, theirs in THEIR_NAMES.items() if ours in row}
+    return {fields.get(name, name): value for name, value in row.items()}, fields
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_mapped_column_is_read_as_one_that_has_our_name(tmp_path, shape):
+    row = {**SHAPES[shape], "topic": "sky"}
+    (ours,) = read(tmp_path, row, fields={name: name for name in ("system", "input") if name in row})
+    renamed, fields = in_their_names(row)
+    (theirs,) = read(tmp_path, renamed, fields=fields)
+    assert (theirs.prompt, theirs.chosen, theirs.rejected) == (ours.prompt, ours.chosen, ours.rejected)
+    assert theirs.meta == ours.meta == {"topic": "sky"}
+
+
+@pytest.mark.parametrize("shape", [s for s in SHAPES if "prompt" not in SHAPES[s] and "input" not in s])
+def test_a_shape_that_is_read_without_flags_is_read_so_with_them(tmp_path, shape):
+    row = {
+        key: value
+        for key, value in SHAPES[shape].items()
+        if shape not in ("dialogues", "no prompt at all") or key != "system"
+    }
+    (plain,) = read(tmp_path, row)
+    (mapped,) = read(tmp_path, row, fields={name: name for name in ("system", "input") if name in row})
+    assert (mapped.prompt, mapped.chosen, mapped.rejected) == (plain.prompt, plain.chosen, plain.rejected)
+
+
+@pytest.mark.parametrize("shape", [s for s in SHAPES if "system" in SHAPES[s]])
+def test_no_turn_is_lost_or_doubled_under_a_system_text(tmp_path, shape):
+    row, fields = in_their_names(SHAPES[shape])
+    (pair,) = read(tmp_path, row, fields=fields)
+    roles = [turn["role"] for turn in pair.prompt]
+    no_question = shape == "no prompt at all"
+    assert roles == ["system"] * bool(SHAPES[shape]["system"]) + ["user"] * (not no_question)
+    assert [turn["role"] for side in (pair.chosen, pair.rejected) for turn in side] == ["assistant"] * 2
+
+
+HUMAN = {side: f"\n\nHuman: Why?\n\nAssistant: {text}" for side, text in SIDES.items()}
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "told"),
+    [
+        ({"prompt": ASKED, "rule": "Here.", **CHATS}, "input", "cannot follow a prompt of chat messages"),
+        ({"messages": ASKED, "rule": "Here.", **CHATS}, "input", "cannot follow a prompt of chat messages"),
+        ({"rule": "Here.", **HUMAN}, "input", "or one inside the sides"),
+        ({"rule": "Here.", **SIDES}, "input", "no prompt that"),
+        ({"rule": "Be short.", **HUMAN}, "system", "dialogues that are written as text"),
+        (
+            {"prompt": [{"role": "system", "content": "Be long."}, USER], "rule": "Be short.", **CHATS},
+            "system", "another system text",
+        ),
+        ({"prompt": "Why?", "rule": 5, **SIDES}, "input", "is a number"),
+        ({"prompt": "Why?", "rule": ["Be short."], **SIDES}, "system", "is a list"),
+    ],
+)  # fmt: skip
+def test_a_mapped_text_that_cannot_be_joined_is_told(tmp_path, row, name, told):
+    with pytest.raises(ProbeError, match=told) as error:
+        read(tmp_path, row, fields={name: "rule"})
+    assert told in str(error.value) and str(error.value).count("\n") == 0
+    assert read(tmp_path, {**row, "rule": None}, fields={name: "rule"})
+
+
+def test_a_column_under_a_name_that_is_mapped_elsewhere_is_kept_aside(tmp_path):
+    row = {"question": "Why?", "rule": "Be short.", "system": "Be long.", **SIDES}
+    (pair,) = read(tmp_path, row, fields={"system": "rule"})
+    assert pair.prompt[0]["content"] == "Be short." and pair.meta == {"system": "Be long."}
+
+
+def test_what_was_taken_is_told_in_the_names_of_the_file(tmp_path, capsys):
+    read(tmp_path, {"question": "Why?", "rule": "Be short.", **SIDES}, fields={"system": "rule"})
+    assert "the prompt is the column question under the column rule" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["chosen", "rejected"])
+def test_a_mapped_side_that_is_missing_is_not_looked_for_elsewhere(tmp_path, missing):
+    row = {"messages": [USER, BOT], "rejected": "No.", "chosen": "Yes."}
+    row = {name: value for name, value in row.items() if name != missing}
+    with pytest.raises(ProbeError, match='no field "good"'):
+        read(tmp_path, row, fields={missing: "good"})
+
+
+def test_answers_with_a_label_have_the_same_shapes(tmp_path, capsys):
+    path = tmp_path / "answers.jsonl"
+    row = {"question": "Why?", "rule": "Be short.", "completion": "Air.", "label": True}
+    path.write_text(json.dumps(row) + "\n")
+    (answer,) = read_unpaired(path, {"system": "rule"}).rows
+    assert [turn["content"] for turn in answer.prompt] == ["Be short.", "Why?"]
+    assert "the prompt is the column question" in capsys.readouterr().err
+
+
+def test_a_prompt_that_is_only_a_system_text_leaves_the_question_unread(tmp_path):
+    row = {"query": "Why?", "rule": "Be short.", **SIDES}
+    (pair,) = read(tmp_path, row, fields={"system": "rule"})
+    assert unread_prompt_columns(pair) == ["query"]

@@ -88,7 +88,7 @@ def test_unpaired_rows_are_one_right_line():
 def test_what_was_taken_as_what_is_one_line(name, told, capsys):
     from probe.pairs import read
 
-    read._tell.cache_clear()
+    read.tell_reading.cache_clear()
     pairs = list(read_pairs(CHAT / name))
     said = [line for line in capsys.readouterr().err.splitlines() if name in line]
     assert len(said) == 1 and told in said[0]
