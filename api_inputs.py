@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, get_type_h
 from . import config, ranges
 from .errors import ProbeError
 from .kinds import check_argument
+from .plain import as_json
 
 if TYPE_CHECKING:
     from .scoring.model import LoadedModel
@@ -81,7 +82,7 @@ class Loading(ReadOptions, total=False):
 def pair_file(pairs: Pairs) -> Iterator[Path]:
     """A file of the pairs: the path as it is, or rows in a temporary file that is gone after the block.
 
-    Raises `ProbeError` for rows that are no dictionaries and values that JSON cannot hold.
+    Raises `ProbeError` for rows that are no dictionaries and values that hold themselves.
     """
     if isinstance(pairs, str | Path):
         yield Path(pairs)
@@ -109,9 +110,9 @@ def _line(row: Any, number: int) -> str:
             f"pair {number} is a {type(row).__name__}. Give dictionaries with prompt, chosen and rejected."
         )
     try:
-        return json.dumps(dict(row), ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise ProbeError(f"pair {number}: {error}. Give text or lists of messages.") from error
+        return json.dumps(as_json(row), ensure_ascii=False)
+    except RecursionError as error:
+        raise ProbeError(f"pair {number}: a value holds itself. Give text or lists of messages.") from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import jsonlines
 
+from ..plain import as_json
 from .rows import HALF_CHARACTER, BadRow, RestUnread, short
 
 MAX_LINE = 64 * 2**20  # bytes; beyond that it is no line of pairs
@@ -130,7 +131,7 @@ class _Lines:
 
 
 def strict_loads(text: str) -> Any:
-    """JSON as its standard has it: no NaN, no repeated key, no half of a surrogate pair."""
+    """JSON as its standard has it: no NaN, no repeated key, no half of a surrogate pair; 1e999 is null."""
     if text == TOO_LONG:
         raise BadRow(f"the line is longer than {MAX_LINE // 2**20} MiB. {JSONL_REMEDY}")
     start = _skip(text, 0)
@@ -166,7 +167,9 @@ def _constant(name: str) -> Any:
     raise BadRow(f"{name} is not JSON. Write null.")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=lambda text: as_json(float(text))
+)
 _PLAIN = json.JSONDecoder()
 
 

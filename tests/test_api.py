@@ -284,7 +284,7 @@ def test_autopsy_takes_a_log_history():
         (lambda m, t: probe.bias(ROWS, m, t, dtype="float16"), "a loaded model has its own"),
         (lambda m, t: probe.bias(["text"], m, t), "pair 1 is a str"),
         (lambda m, t: probe.trial(ROWS, m, t, options={"stepz": 1}), "no stepz"),
-        (lambda m, t: probe.bias([{**ROWS[0], "chosen": {1}}], m, t), "pair 1"),
+        (lambda m, t: probe.bias([{**ROWS[0], "chosen": {1}}], m, t), '"chosen" is an object'),
     ],
 )
 def test_bad_calls_are_told_in_a_line(given, call, says):

@@ -20,4 +20,4 @@ def write_held_out(source: Path, directory: Path, lines: Collection[int]) -> Non
     with atomic(directory / HELD_OUT_FILE) as out:
         for line, row in rows_of(source):
             if line in lines:
-                out.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -76,5 +76,4 @@ def write_fixed(
 
 
 def _json(row: Any) -> str:
-    # Parquet and datasets hold dates and the like in other fields.
-    return json.dumps(row, ensure_ascii=False, default=str) + "\n"
+    return json.dumps(row, ensure_ascii=False) + "\n"

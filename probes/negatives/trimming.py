@@ -66,4 +66,4 @@ def trimmed_line(dropped: Sequence[int], n: int, by: str, target: Path, log: Pat
 
 
 def _json(row: Any) -> str:
-    return json.dumps(row, ensure_ascii=False, default=str) + "\n"
+    return json.dumps(row, ensure_ascii=False) + "\n"

@@ -154,7 +154,9 @@ SHAPES = {
     "messages": {"messages": ASKED, "system": "Be short.", **CHATS},
     "conversations": {"conversations": [{"from": "human", "value": "Why?"}], "system": "Be short.", **CHATS},
     "ShareGPT sides": {"prompt": ASKED, **{side: {"from": "gpt", "value": side} for side in SIDES}},
-    "messages as JSON text": {"prompt": USER["content"], **{s: json.dumps([USER, *t]) for s, t in CHATS.items()}},
+    "messages as JSON text": {
+        "prompt": USER["content"], **{s: json.dumps([USER, *t]) for s, t in CHATS.items()}
+    },
     "ms-swift": {"messages": [USER, BOT], "rejected": "No.", "system": ""},
     "text prompt": {"prompt": "Why?", "system": "Be short.", "input": "Here.", **SIDES},
     "text prompt, chat sides": {"prompt": "Why?", "system": "Be short.", **CHATS},
