@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, get_type_h
 from . import config, ranges
 from .errors import ProbeError
 from .kinds import check_argument
-from .plain import as_json
+from .plain import plain_json
 
 if TYPE_CHECKING:
     from .scoring.model import LoadedModel
@@ -110,7 +110,7 @@ def _line(row: Any, number: int) -> str:
             f"pair {number} is a {type(row).__name__}. Give dictionaries with prompt, chosen and rejected."
         )
     try:
-        return json.dumps(as_json(row), ensure_ascii=False)
+        return json.dumps(plain_json(row), ensure_ascii=False)
     except RecursionError as error:
         raise ProbeError(f"pair {number}: a value holds itself. Give text or lists of messages.") from error
 

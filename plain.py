@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 
-def as_json(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """Any value of a row, as Parquet, a dataset or code holds it, as JSON that `probe` reads back.
 
     NaN, NaT and infinities become None; times ISO 8601; NumPy, tensors and decimals numbers and lists;
@@ -21,14 +21,14 @@ def as_json(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, Mapping):
-        return {str(key): as_json(held) for key, held in value.items()}
+        return {str(key): plain_json(held) for key, held in value.items()}
     if isinstance(value, list | tuple):
-        return [as_json(held) for held in value]
+        return [plain_json(held) for held in value]
     if isinstance(value, float | decimal.Decimal):
         return number if math.isfinite(number := float(value)) else None
     if hasattr(value, "tolist"):
         # Whole numbers stand for NumPy's times to the nanosecond.
-        return _told(value.astype(str).tolist()) if _is_time(value) else as_json(value.tolist())
+        return _told(value.astype(str).tolist()) if _is_time(value) else plain_json(value.tolist())
     return _told(value)
 
 

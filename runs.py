@@ -19,7 +19,7 @@ from . import __version__
 from .errors import ProbeError
 from .escape import json_text
 from .files import atomic, write_text
-from .plain import as_json
+from .plain import plain_json
 from .records import SCHEMA_VERSION, Run, run_from_json, run_to_json, to_json
 
 SCHEMA = Path(__file__).with_name("run-1.json")
@@ -62,7 +62,7 @@ def save_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write rows as JSON Lines, atomically and as a stream."""
     with atomic(path) as file:
         for row in rows:
-            file.write(json.dumps(as_json(row), ensure_ascii=False) + "\n")
+            file.write(json.dumps(plain_json(row), ensure_ascii=False) + "\n")
 
 
 def load_run(path: Path) -> Run:

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from ..errors import ProbeError
 from ..files import sha256_file
-from ..plain import as_json
+from ..plain import plain_json
 from .delimited import csv_rows
 from .jsonl import JsonRows, json_array, json_lines
 from .rows import RestUnread, short
@@ -38,7 +38,7 @@ def rows_of(path: Path) -> JsonRows:
 
     The kind follows the name: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, `.feather`, each also
     packed as `.gz`, `.zst`, `.bz2` or `.xz`; anything else is taken for JSON. Folders and
-    `owner/name[:split]` are read by `datasets`. Rows hold JSON alone, whatever the file held (`as_json`).
+    `owner/name[:split]` are read by `datasets`. Rows hold JSON alone, whatever the file held (`plain_json`).
     Raises `ProbeError` when there is nothing to read or a library is missing.
     """
     packed, kind = _form(path)
@@ -203,7 +203,7 @@ def _parquet(file: IO[bytes]) -> JsonRows:
     source = file if file.seekable() else io.BytesIO(file.read())
     try:
         batches = pq.ParquetFile(source).iter_batches(batch_size=1024)
-        yield from enumerate((as_json(row) for batch in batches for row in batch.to_pylist()), 1)
+        yield from enumerate((plain_json(row) for batch in batches for row in batch.to_pylist()), 1)
     except (arrow.ArrowException, UnicodeDecodeError) as error:
         raise OSError(f"not Parquet that can be read ({str(error).splitlines()[0]})") from error
 
@@ -215,7 +215,7 @@ def _arrow(file: IO[bytes]) -> JsonRows:
     try:
         opened = ipc.open_file if data.getvalue().startswith(b"ARROW1") else ipc.open_stream
         batches = opened(data).read_all().to_batches()
-        yield from enumerate((as_json(row) for batch in batches for row in batch.to_pylist()), 1)
+        yield from enumerate((plain_json(row) for batch in batches for row in batch.to_pylist()), 1)
     except (arrow.ArrowException, UnicodeDecodeError) as error:
         raise OSError(f"not Arrow that can be read ({str(error).splitlines()[0]})") from error
 
@@ -239,7 +239,7 @@ def _dataset(path: Path) -> JsonRows:
         raise ProbeError(
             f"{path}: neither a file here nor a dataset that could be loaded ({short(reason, 200)})."
         ) from error
-    yield from enumerate(map(as_json, _split(data, path)), 1)
+    yield from enumerate(map(plain_json, _split(data, path)), 1)
 
 
 def _split(data: Any, path: Path) -> Any:

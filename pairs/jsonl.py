@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import jsonlines
 
-from ..plain import as_json
+from ..plain import plain_json
 from .rows import HALF_CHARACTER, BadRow, RestUnread, short
 
 MAX_LINE = 64 * 2**20  # bytes; beyond that it is no line of pairs
@@ -168,7 +168,7 @@ def _constant(name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_constant=_constant, parse_float=lambda text: as_json(float(text))
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=lambda text: plain_json(float(text))
 )
 _PLAIN = json.JSONDecoder()
 

@@ -13,7 +13,7 @@ import pytest
 from probe.api_inputs import pair_file
 from probe.errors import ProbeError
 from probe.pairs.read import read_pairs
-from probe.plain import as_json
+from probe.plain import plain_json
 from probe.probes.data.fix import write_fixed
 from probe.probes.negatives.trimming import export_trimmed
 from probe.runs import save_rows
@@ -56,7 +56,7 @@ def rows(value):
 @pytest.mark.parametrize("name", EVERY)
 def test_a_value_is_json_that_is_read_back(name):
     value, wanted = EVERY[name]
-    plain = as_json({"more": value})
+    plain = plain_json({"more": value})
     assert plain == {"more": wanted}
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
