@@ -104,10 +104,10 @@ def _writing(session: Session, contexts: Sequence[Sequence[int]]) -> float:
 
     As many answers are written side by side as a trial of the file would: one alone takes longer per token.
     """
-    from ..scoring.sampling import Draw, draw_samples
+    from ..scoring.sampling import Draw, draw_samples, room
     from ..training.behaviour import PROMPT_BATCH
 
-    some = [tuple(context) for context in contexts if context]
+    some = [tuple(context) for context in contexts if context and room(session.loaded, context) > 0]
     rows = min(PROMPT_BATCH, max(session.survey.n, len(some))) if some else 0
     draws = [Draw(some[i % len(some)], 1.0, i) for i in range(rows)]
     if not draws:

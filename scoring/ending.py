@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, takewhile
 
 from transformers import PreTrainedTokenizerBase
 
 from .templates import closing_ids, special_ids
+
+TURNS = ({"role": "user", "content": "x"}, {"role": "assistant", "content": "x"})
 
 
 @lru_cache(maxsize=4096)
@@ -40,6 +42,28 @@ def closing_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start
         at -= 1
         first = first if is_blank(tokenizer, ids[at]) else at
     return stop - first
+
+
+@lru_cache(maxsize=8)
+def turn_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[frozenset[int], frozenset[int]]:
+    """The added tokens that open a chat under the tokenizer's template, and those that close an answer in it.
+
+    Both are empty without a template, and for one that refuses a question and an answer. A chat's first
+    token that stands before other text as well (BOS) opens none.
+    """
+    try:
+        asked, whole = (
+            list(tokenizer.apply_chat_template(list(turns), tokenize=True, return_dict=False, **extra))
+            for turns, extra in ((TURNS[:1], {"add_generation_prompt": True}), (TURNS, {}))
+        )
+    except Exception:  # a template is a program: it may raise anything
+        return frozenset(), frozenset()
+    start = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(asked, whole, strict=False)))
+    stop = end_of_turn(tokenizer, whole, start)
+    ends = 0 if stop is None else closing_tokens(tokenizer, whole, start, stop)
+    closing = whole[stop - ends : stop] if stop else []
+    opening = special_ids(tokenizer).intersection(asked) - {tokenizer.bos_token_id}
+    return opening, frozenset(i for i in closing if not is_blank(tokenizer, i))
 
 
 def trained_texts(tokenizer: PreTrainedTokenizerBase, before: str, texts: Sequence[str]) -> list[list[int]]:

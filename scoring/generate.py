@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
+from ..errors import CannotMeasure
 from ..progress import Advance
 from .model import LoadedModel
-from .sampling import SAMPLE_BATCH, Draw, SampledIds, draw_samples
+from .sampling import SAMPLE_BATCH, Draw, SampledIds, draw_samples, room
 from .scores import EncodedSide
+
+
+def with_room(loaded: LoadedModel, contexts: Sequence[Sequence[int]]) -> list[int]:
+    """The indices of the contexts after which the model has positions for an answer; says how many have none.
+
+    Raises `CannotMeasure` where that is all of them.
+    """
+    left = [i for i, context in enumerate(contexts) if room(loaded, context) > 0]
+    if contexts and not left:
+        raise CannotMeasure(
+            f"every prompt fills the model's {loaded.max_length} positions, so that none can be answered. "
+            "Give shorter prompts, or a model that reads more."
+        )
+    if out := len(contexts) - len(left):
+        print(
+            f"probe: {out} of {len(contexts)} prompts fill the model's {loaded.max_length} positions and are "
+            "not asked.",
+            file=sys.stderr,
+        )
+    return left
 
 
 def answers(

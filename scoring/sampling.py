@@ -20,6 +20,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 
 from ..errors import CannotMeasure
 from .cache import can_be_joined, joined_caches, roomy_cache
+from .ending import turn_marks
 from .engine import causal_lm
 from .model import LoadedModel
 from .service import out_of_memory
@@ -43,7 +44,8 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class SampledIds:
-    """The ids drawn, without the end token; `ended`: the model ended it itself within the limit."""
+    """The ids drawn, without the end token; `ended`: the model ended it itself within the limit, which is the
+    number of tokens asked for or what the model's positions leave."""
 
     ids: tuple[int, ...]
     ended: bool
@@ -61,8 +63,10 @@ def draw_samples(
 
     The whole distribution is sampled, or with `top_p` < 1 the smallest set of tokens that holds so much of it
     (Holtzman et al. 2020); the model's own sampling settings are not used. Out of memory halves the batch.
-    Raises `CannotMeasure` for logits that are not finite.
+    Raises `CannotMeasure` for logits that are not finite, and for a context without `room`.
     """
+    if full := sum(room(loaded, draw.context) < 1 for draw in draws):
+        raise CannotMeasure(f"{full} prompts fill the model's {loaded.max_length} positions. Leave them out.")
     order = sorted(range(len(draws)), key=lambda i: (len(draws[i].context), draws[i].context))
     at = 0
     while at < len(order):
@@ -82,7 +86,8 @@ def draw_samples(
 @torch.inference_mode()
 def _answers(loaded: LoadedModel, draws: Sequence[Draw], tokens: int, top_p: float) -> list[SampledIds]:
     model: Any = causal_lm(loaded.model)
-    ends = end_ids(loaded)
+    ends = [end_ids(loaded, draw.context) for draw in draws]
+    limits = [min(tokens, room(loaded, draw.context)) for draw in draws]
     uniforms = np.stack([np.random.default_rng(draw.seed).random(tokens) for draw in draws])
     device = model.get_input_embeddings().weight.device
     chooser = Chooser(
@@ -91,10 +96,10 @@ def _answers(loaded: LoadedModel, draws: Sequence[Draw], tokens: int, top_p: flo
         top_p,
     )
     if _recurrent(model):
-        found = [_alone(model, draw, chooser.of([i]), tokens, ends) for i, draw in enumerate(draws)]
+        found = [_alone(model, draw, chooser.of([i]), limits[i], ends[i]) for i, draw in enumerate(draws)]
     else:
-        found = _together(model, [draw.context for draw in draws], chooser, tokens, ends)
-    return [_answer(ids, ends) for ids in found]
+        found = _together(model, [draw.context for draw in draws], chooser, limits, ends)
+    return [_answer(ids, stops) for ids, stops in zip(found, ends, strict=True)]
 
 
 def _recurrent(model: Any) -> bool:
@@ -103,12 +108,20 @@ def _recurrent(model: Any) -> bool:
     return bool(model._is_stateful) or not all(hasattr(layer, "batch_select_indices") for layer in layers)
 
 
-def end_ids(loaded: LoadedModel) -> frozenset[int]:
-    """The tokens that end an answer: the tokenizer's and those of the model's generation config."""
+def room(loaded: LoadedModel, context: Sequence[int]) -> int:
+    """The tokens that the model's positions leave for an answer; 0 or less where the context fills them."""
+    return sys.maxsize if loaded.max_length is None else loaded.max_length - len(context)
+
+
+def end_ids(loaded: LoadedModel, context: Sequence[int] = ()) -> frozenset[int]:
+    """The tokens that end an answer: the tokenizer's, those of the model's generation config, and after a
+    chat those that close a turn of the chat template, which a base model's tokenizer does not name."""
+    opening, closing = turn_marks(loaded.tokenizer)
     config = getattr(causal_lm(loaded.model), "generation_config", None)
     listed = getattr(config, "eos_token_id", None)
     known = listed if isinstance(listed, list) else [listed]
-    return frozenset(i for i in (*known, loaded.tokenizer.eos_token_id) if i is not None)
+    chat = closing if opening.intersection(context) else ()
+    return frozenset(i for i in (*known, loaded.tokenizer.eos_token_id, *chat) if i is not None)
 
 
 def _answer(ids: Sequence[int], ends: frozenset[int]) -> SampledIds:
@@ -177,9 +190,15 @@ def _finite(ids: list[int]) -> list[int]:
 
 
 def _together(
-    model: Any, contexts: Sequence[Sequence[int]], chooser: Chooser, tokens: int, ends: frozenset[int]
+    model: Any,
+    contexts: Sequence[Sequence[int]],
+    chooser: Chooser,
+    limits: Sequence[int],
+    ends: Sequence[frozenset[int]],
 ) -> list[list[int]]:
-    """New ids after each context. Each distinct context is read once; rows that end leave the cache."""
+    """New ids after each context, `limits` at most. Each distinct context is read once; rows that end leave
+    the cache, at the latest where the model has no place for them."""
+    tokens = max(limits)
     logits, cache, mask, lengths = _read(model, contexts, tokens)
     rows = list(range(len(contexts)))  # which draw each row of the cache is
     done = [False] * len(rows)
@@ -191,11 +210,14 @@ def _together(
         for row, token, over in zip(rows, picked, done, strict=True):
             if not over:
                 found[row].append(token)
-        done = [over or token in ends for token, over in zip(picked, done, strict=True)]
+        done = [
+            over or token in ends[row] or step + 1 >= limits[row]
+            for row, token, over in zip(rows, picked, done, strict=True)
+        ]
         running = [i for i, over in enumerate(done) if not over]
         if not running or step + 1 == tokens:
             break
-        if len(running) <= COMPACT * len(rows):
+        if len(running) <= COMPACT * len(rows) or any(step >= limits[row] for row in rows):
             left = torch.tensor(running, device=mask.device)
             cache.batch_select_indices(left)
             chosen, mask, lengths, chooser = chosen[left], mask[left], lengths[left], chooser.of(left)

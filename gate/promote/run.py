@@ -102,7 +102,11 @@ def _both(
     first, second = (_measured(side, request) for side in sides)
     if bool(first.watched) != bool(second.watched) or len(first.answers) != len(second.answers):
         first, second = (replace(side, watched=(), answers=()) for side in (first, second))
-        print("a saved run has neither watched texts nor answers; they are not compared.", file=sys.stderr)
+        print(
+            "a saved run has neither watched texts nor answers, and models that read fewer tokens may answer "
+            "fewer prompts; watched texts and answers are not compared.",
+            file=sys.stderr,
+        )
     return first, second
 
 
@@ -146,13 +150,16 @@ def _spoken(session: Session, asked: list[Pair], answers: list[tuple[int, ...]])
 def _answers(session: Session, request: CompareRequest) -> tuple[list[Pair], list[tuple[int, ...]]]:
     """The first pairs of different prompts, and an answer at temperature 1 to each, by the same numbers."""
     from ...progress import progress
-    from ...scoring.generate import answers
+    from ...scoring.generate import answers, with_room
     from ...scoring.sampling import Draw
 
     prompts = {prompt_identity(pair): pair for pair in session.survey.first if pair.prompt}
     some = list(prompts.values())[: request.samples]
     codes = [encoded.chosen for encoded in session.encoder.many(some)]
-    draws = [Draw(code.ids[: code.start], 1.0, request.seed + i) for i, code in enumerate(codes)]
+    contexts = [code.ids[: code.start] for code in codes]
+    left = with_room(session.loaded, contexts)
+    some = [some[i] for i in left]
+    draws = [Draw(contexts[i], 1.0, request.seed + i) for i in left]
     with progress("sampling", len(draws), "answers") as advance:
         found = answers(session.loaded, draws, tokens=request.tokens, advance=advance)
     return some, [answer.ids for answer in found]

@@ -66,13 +66,13 @@ def read_own(
     codes = session.encoder.many(pairs)
     contexts = [c.chosen.ids[: c.chosen.start] for c in codes]
     longest, plain = int(np.median([len(r.logps) for r in given])), must_be_plain(session, codes)
-    loaded, end = session.loaded, closing_token(session, codes)
+    loaded, ends = session.loaded, [closing_token(session, [own, *codes]) for own in codes]
     read = {}
     for name, temperature in TEMPERATURES.items():
         draws = [Draw(context, temperature, seed + i) for i, context in enumerate(contexts)]
         with progress(f"generating {name}", len(draws), "responses") as advance:
             found = answers(loaded, draws, tokens=longest, advance=advance)
-        sides = [answered_side(loaded, *both, end) for both in zip(contexts, found, strict=True)]
+        sides = [answered_side(loaded, *whole) for whole in zip(contexts, found, ends, strict=True)]
         read[name] = read_sides(session.scorer, sides, name, plain=plain)
     return read
 
@@ -80,12 +80,16 @@ def read_own(
 def closing_token(session: Session, codes: Sequence[EncodedPair]) -> int:
     """The token that closes an answer of the model's own, for which several may stand.
 
-    The one that ends the file's responses, where it ends an answer of the model too; else the tokenizer's
-    end token. −1 for a model without any, whose answers never end.
+    The one that ends the file's responses, the first pair's at best, where it ends an answer of the model
+    too; else the tokenizer's end token. −1 for a model without any, whose answers never end.
     """
-    ends, own = end_ids(session.loaded), session.loaded.tokenizer.eos_token_id
-    theirs = [side.ids[-1] for side in both(codes) if side.ends and side.ids[-1] in ends]
-    return next(iter(theirs), min(ends, default=-1) if own is None else own)
+    loaded, own = session.loaded, session.loaded.tokenizer.eos_token_id
+    theirs = (
+        side.ids[-1]
+        for side in both(codes)
+        if side.ends and side.ids[-1] in end_ids(loaded, side.ids[: side.start])
+    )
+    return next(theirs, min(end_ids(loaded), default=-1) if own is None else own)
 
 
 def must_be_plain(session: Session, codes: Sequence[EncodedPair]) -> bool:

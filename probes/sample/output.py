@@ -62,15 +62,23 @@ def write_new(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
 
 
 def outcome_counts(
-    candidates: Sequence[SampledResponse], kept: Selection, picks: Mapping[int, Sequence[SampledResponse]]
+    candidates: Sequence[SampledResponse],
+    kept: Selection,
+    picks: Mapping[int, Sequence[SampledResponse]],
+    asked: int,
 ) -> list[dict[str, Any]]:
-    """How many candidates were drawn, dropped by reason, kept, and made pairs: rows of `details["data"]`."""
+    """How many candidates were drawn, dropped by reason, kept, and made pairs: rows of `details["data"]`.
+
+    `asked`: the prompts; those that leave no room for an answer have no candidate.
+    """
     total = len(candidates)
     words = [length_in_words(c.text) for c in candidates]
     counted = {"candidates": total, **{f"dropped: {why}": n for why, n in kept.dropped.most_common()}}
     counted["kept"] = sum(map(len, kept.by_line.values()))
     counted["sampled pairs written"] = sum(map(len, picks.values()))
     rows = [{"check": name, "count": n, "share": n / total if total else None} for name, n in counted.items()]
+    if without := asked - len({c.line for c in candidates}):
+        rows.append({"check": "prompts without room for an answer", "count": without, "share": None})
     return [*rows, {"check": "words a candidate, median", "count": int(statistics.median(words or [0]))}]
 
 

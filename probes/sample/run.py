@@ -21,6 +21,7 @@ from ...progress import progress
 from ...records import Finding, Measured, Run
 from ...runs import environment, now
 from ...scoring.encode import Encoder, make_encoder
+from ...scoring.generate import with_room
 from ...scoring.identity import identity
 from ...scoring.model import LoadedModel, load_model
 from ...scoring.sampling import Draw, draw_samples
@@ -107,7 +108,7 @@ def sample_run(path: Path, fields: Mapping[str, str], how: ModelOptions, options
         config=config.current(),
         environment=environment(),
         details={
-            "data": outcome_counts(candidates, kept, picks),
+            "data": outcome_counts(candidates, kept, picks, len(asked)),
             "ladder": [
                 *ladder_rows(before, "before"),
                 *ladder_rows(after, "after" if before.estimates else ""),
@@ -212,8 +213,8 @@ def _drawn(
 ) -> list[SampledResponse]:
     """All candidates, those of the journal and new ones, by line, temperature and draw."""
     known = {(c.line, c.temperature, c.draw): c for c in read_journal(options.journal, head)}
-    contexts = _contexts(encoder, asked)
-    keys = [(pair.line, t, k) for pair in asked for t in options.temperatures for k in range(options.n)]
+    contexts = _contexts(loaded, encoder, asked)
+    keys = [(line, t, k) for line in contexts for t in options.temperatures for k in range(options.n)]
     todo = [key for key in keys if key not in known]
     draws = [Draw(contexts[line], t, _seed(options.seed, contexts[line], t, k)) for line, t, k in todo]
     with progress("sampling", len(draws), "answers") as advance:
@@ -229,9 +230,10 @@ def _drawn(
     return [known[key] for key in keys]
 
 
-def _contexts(encoder: Encoder, pairs: Sequence[Pair]) -> dict[int, tuple[int, ...]]:
-    """The token ids that an answer goes on from, by line."""
-    return {pair.line: ids for pair, ids in zip(pairs, encoder.contexts(pairs), strict=True)}
+def _contexts(loaded: LoadedModel, encoder: Encoder, pairs: Sequence[Pair]) -> dict[int, tuple[int, ...]]:
+    """The token ids that an answer goes on from, by line; prompts without room for one are left out."""
+    contexts = encoder.contexts(pairs)
+    return {pairs[i].line: contexts[i] for i in with_room(loaded, contexts)}
 
 
 def _seed(seed: int, context: Sequence[int], temperature: float, k: int) -> int:

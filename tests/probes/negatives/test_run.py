@@ -197,3 +197,19 @@ def test_an_answer_is_closed_by_the_token_that_ended_it(tiny, make_tokenizer, lo
     assert closing_token(session, codes) == tokenizer.eos_token_id != 7
     tiny.generation_config.eos_token_id = [7, 9]
     assert closing_token(session, codes) == 7 and closing_token(session, []) == tokenizer.eos_token_id
+
+
+def test_a_chat_is_closed_as_its_template_closes_turns(tiny, make_tokenizer, load):
+    """A text row beside it keeps the tokenizer's end token."""
+    tokenizer = make_tokenizer(chat=True)
+    close, end = tokenizer.convert_tokens_to_ids("<|end|>"), tokenizer.eos_token_id
+    turns = [{"role": "user", "content": "Why?"}]
+    asked = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+
+    def coded(context, last):
+        side = EncodedSide((*context, 60, last), len(context), 1, 1)
+        return EncodedPair("a", side, side)
+
+    chat, text = coded(asked, close), coded((61, 62), end)
+    session = SimpleNamespace(loaded=load(tiny, tokenizer))
+    assert closing_token(session, [chat, text]) == close and closing_token(session, [text, chat]) == end

@@ -129,3 +129,17 @@ def test_only_what_a_run_calls_trivial_is_replaced(home, probe, monkeypatch, cap
     (home / "p.jsonl").write_text('{"prompt": "Why?", "chosen": "a", "rejected": "b"}\n')
     assert probe("--to", "other.jsonl", "--replace-trivial", "neg/run.json") == 2
     assert "not the file that the run measured" in capsys.readouterr().err
+
+
+def test_a_prompt_that_fills_the_positions_is_left_out_and_counted(home, probe, capsys):
+    config = json.loads((home / "tiny/config.json").read_text())
+    (home / "tiny/config.json").write_text(json.dumps({**config, "max_position_embeddings": 64}))
+    rows = [*PROMPTS[:2], {**PROMPTS[2], "prompt": "Why do diets fail, and who says so? " * 12}]
+    (home / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert probe("--to", "new.jsonl", "--out", "run") == 0
+    assert "1 of 3 prompts fill the model's 64 positions" in capsys.readouterr().err
+    assert {row["line"] for row in rows_of(home / "new.candidates.jsonl")[1:]} == {1, 2}
+    run = load_run(home / "run")
+    counted = {row["check"]: row["count"] for row in run.details["data"]}
+    assert counted["prompts without room for an answer"] == 1
+    assert 3 in next(f.lines for f in run.findings if f.code == "PB911")
