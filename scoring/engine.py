@@ -176,17 +176,27 @@ def hidden_states(
     """Hidden states at the scored tokens of each side: one tensor [layers, scored tokens, hidden] a side.
 
     Layer 0 is the embedding, layer k the output of block k; negative numbers count from the last. The state
-    *at* a token has seen that token (its log-prob came from the state before it).
+    *at* a token has seen that token (its log-prob came from the state before it). `stacked` says what is done
+    with layers of two widths.
     """
     inner = causal_lm(model)
     result: list[torch.Tensor] = [torch.empty(0)] * len(sides)
     with tree_attention_on(inner):
         for pack in sorted_packs(sides, budget):
             packed = forward(inner, [sides[i] for i in pack], every_layer=True)
-            chosen = torch.stack([packed.layers[layer] for layer in layers])
+            chosen = stacked([packed.layers[layer] for layer in layers])
             for i, where in zip(pack, packed.tree.where, strict=True):
                 result[i] = chosen[:, torch.from_numpy(where[sides[i].start :]).to(chosen.device)]
     return result
+
+
+def stacked(states: Sequence[torch.Tensor]) -> torch.Tensor:
+    """States [..., hidden] of several layers as one tensor [layers, ..., widest hidden].
+
+    Some models (OPT-350m) project their last states to fewer dimensions: zeros fill these up.
+    """
+    widest = max(state.shape[-1] for state in states)
+    return torch.stack([torch.nn.functional.pad(state, (0, widest - state.shape[-1])) for state in states])
 
 
 def sorted_packs(sides: Sequence[EncodedSide], budget: int) -> Iterator[list[int]]:

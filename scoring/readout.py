@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from ..errors import CannotMeasure
 from .attention import tree_attention_on
-from .engine import BUDGET, block_outputs, causal_lm, forward, packed_row, sorted_packs
+from .engine import BUDGET, block_outputs, causal_lm, check_ids, forward, packed_row, sorted_packs, stacked
 from .head import head_of
 from .scores import EncodedSide, LogProbs
 
@@ -31,9 +31,9 @@ class Readout:
     """One response as the model sees it.
 
     `pooled` [layers · 2, hidden]: the mean over the response's tokens and the state at its last one, layer by
-    layer. `summed` [hidden]: Σ of the final states from which each scored token is predicted, the end token
-    among them. `logps`, `entropies` (nats) and `top` (the token is the model's first choice) are [scored
-    tokens], those that close the response last: `ends` of them.
+    layer (`stacked` where they have two widths). `summed` [hidden]: Σ of the final states from which each
+    scored token is predicted, the end token among them. `logps`, `entropies` (nats) and `top` (the token is
+    the model's first choice) are [scored tokens], those that close the response last: `ends` of them.
     """
 
     pooled: LogProbs
@@ -75,20 +75,22 @@ def read_out(
 ) -> Iterator[tuple[int, Readout]]:
     """Yields (index of the side, its readout), in the order of packing.
 
-    `layers` as in `hidden_states`; `plain` runs one sequence at a time. Raises `CannotMeasure` where the
-    model gives no finite number.
+    `layers` as in `hidden_states`; `plain` runs one sequence at a time and takes the model's own logits, for
+    which `head_of` may lack a multiplier or a cap. Raises `CannotMeasure` where the model gives no finite
+    number.
     """
     inner = causal_lm(model)
-    head = head_of(inner)
     if plain:
         for i, side in enumerate(sides):
-            yield i, _read(head, *_alone(inner, side), layers, np.arange(len(side.ids)), side)
+            final, every, logits = _alone(inner, side)
+            yield i, _read(_given, logits, final, every, layers, np.arange(len(side.ids)), side)
         return
+    head = head_of(inner)
     for pack in sorted_packs(sides, budget):
         with tree_attention_on(inner):
             packed = forward(inner, [sides[i] for i in pack], every_layer=True)
         for i, where in zip(pack, packed.tree.where, strict=True):
-            yield i, _read(head, packed.hidden, packed.layers, layers, where, sides[i])
+            yield i, _read(head, packed.hidden, packed.hidden, packed.layers, layers, where, sides[i])
 
 
 @torch.no_grad()
@@ -130,28 +132,48 @@ def _states_at(model: PreTrainedModel, row: dict[str, Any], layer: int) -> torch
     return states
 
 
-def _alone(model: PreTrainedModel, side: EncodedSide) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """Final states [tokens, hidden] and every layer's, by the model's own forward."""
-    ids = torch.tensor([side.ids], device=model.get_input_embeddings().weight.device)
-    outputs = model.base_model(input_ids=ids, use_cache=False, output_hidden_states=True)
-    return outputs.last_hidden_state[0], tuple(states[0] for states in outputs.hidden_states)
+def _alone(
+    model: PreTrainedModel, side: EncodedSide
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], torch.Tensor]:
+    """Final states [tokens, hidden], every layer's and the logits [tokens, vocabulary], by the model's own
+    forward; the final states are those that the head is given."""
+    device = model.get_input_embeddings().weight.device
+    check_ids(model, max(side.ids))
+    met: list[torch.Tensor] = []
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, given: met.append(given[0]))
+    try:
+        outputs: Any = model(
+            input_ids=torch.tensor([side.ids], device=device), use_cache=False, output_hidden_states=True
+        )
+    finally:
+        hook.remove()
+    every = tuple(states[0] for states in outputs.hidden_states)
+    whole = len(met) == 1 and met[0].shape[:2] == outputs.logits.shape[:2]
+    return met[0][0] if whole else every[-1], every, outputs.logits[0]
+
+
+def _given(logits: torch.Tensor) -> torch.Tensor:
+    """The head of what are logits already."""
+    return logits
 
 
 def _read(
     head: Callable[[torch.Tensor], torch.Tensor],
+    headed: torch.Tensor,
     final: torch.Tensor,
     every: Sequence[torch.Tensor],
     layers: Sequence[int],
     where: npt.NDArray[np.int64],
     side: EncodedSide,
 ) -> Readout:
+    """`headed` [tokens, …]: what `head` makes logits of; `final`: the states that are summed."""
     at = torch.from_numpy(where[side.start :]).to(final.device)
     before = torch.from_numpy(where[side.start - 1 : -1]).to(final.device)
     last = int(where[-1])  # of the host: a number of the device would be waited for
     pooled = [pool for k in layers for pool in (every[k][at].float().mean(0), every[k][last].float())]
-    sources = final[before]
-    targets = torch.tensor(side.ids[side.start :], device=final.device)
-    parts = [torch.stack(pooled), sources.float().sum(0), *_tokens(head, sources, targets)]
+    predicting = headed[before.to(headed.device)]
+    targets = torch.tensor(side.ids[side.start :], device=headed.device)
+    parts = [stacked(pooled), final[before].float().sum(0), *_tokens(head, predicting, targets)]
     made, summed, logps, entropies, top = _arrays(parts)
     if not np.isfinite(logps).all():
         raise CannotMeasure(f"The model gives log-probs that are {NOT_FINITE}")

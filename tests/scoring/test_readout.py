@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+import transformers as hf
+from tiny_models import sharpened
 
 from probe.errors import CannotMeasure
 from probe.scoring.encode import make_encoder
@@ -122,3 +124,53 @@ def test_outputs_of_several_blocks_come_in_the_order_asked_for(tiny, sides):
         states = tiny(**row, output_hidden_states=True).hidden_states
         second, first = block_outputs(tiny, row, [1, 0])
     assert torch.allclose(first, states[1][0]) and torch.allclose(second, states[2][0])
+
+
+SMALL = {"vocab_size": 400, "pad_token_id": 3, "bos_token_id": 1, "eos_token_id": 2}
+ODD_HEADS = {
+    "capped under another name": lambda: hf.RecurrentGemmaForCausalLM(
+        hf.RecurrentGemmaConfig(
+            **SMALL, hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=1, lru_width=48, attention_window_size=64, logits_soft_cap=2.0,
+        )
+    ),
+    "multiplied under another name": lambda: hf.FalconH1ForCausalLM(
+        hf.FalconH1Config(
+            **SMALL, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, mamba_d_ssm=64, mamba_n_heads=4, mamba_d_head=16, mamba_d_state=16,
+            mamba_n_groups=1, mamba_chunk_size=16, lm_head_multiplier=0.1,
+        )
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_HEADS)
+def test_a_plain_readout_has_the_models_own_logits(sides, name):
+    """The self-proof sends such models here because their head is none that is known."""
+    torch.manual_seed(0)
+    model = sharpened(ODD_HEADS[name]())
+    layers = depths(model)
+    for i, read in read_out(model, sides[:4], layers, plain=True):
+        truth = by_hand(model, sides[i], layers)
+        for part in ("logps", "entropies", "top"):
+            assert np.allclose(getattr(read, part), truth[part].numpy(), atol=2e-4), part
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_layers_of_two_widths_are_filled_up_with_zeros(sides, plain):
+    """OPT-350m: the last states are projected to the width of the embedding."""
+    torch.manual_seed(0)
+    config = hf.OPTConfig(
+        **SMALL, hidden_size=48, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4,
+        word_embed_proj_dim=24, max_position_embeddings=256, do_layer_norm_before=False,
+    )  # fmt: skip
+    model = sharpened(hf.OPTForCausalLM(config))
+    for i, read in read_out(model, sides[:4], (1, 2), plain=plain):
+        side = sides[i]
+        states = model(torch.tensor([side.ids]), output_hidden_states=True).hidden_states
+        assert [states[k].shape[-1] for k in (1, 2)] == [48, 24]
+        assert read.pooled.shape == (4, 48) and not read.pooled[2:, 24:].any()
+        for k, width in ((1, 48), (2, 24)):
+            mean = states[k][0, side.start :].mean(0).detach().numpy()
+            assert np.allclose(read.pooled[2 * (k - 1), :width], mean, atol=2e-4)
+        assert read.summed.shape == (24,)
