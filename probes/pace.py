@@ -104,7 +104,8 @@ def _writing(session: Session, contexts: Sequence[Sequence[int]]) -> float:
 
     As many answers are written side by side as a trial of the file would: one alone takes longer per token.
     """
-    from ..scoring.sampling import Draw, draw_samples, room
+    from ..scoring.positions import room
+    from ..scoring.sampling import Draw, draw_samples
     from ..training.behaviour import PROMPT_BATCH
 
     some = [tuple(context) for context in contexts if context and room(session.loaded, context) > 0]

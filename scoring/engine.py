@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from ..errors import ProbeError
 from .attention import make_layout, tree_attention_on
 from .head import head_of, target_logps
+from .positions import side_of, turning_lengths
 from .scores import EncodedSide
 from .tree import Tree, build_tree, common_prefix
 
@@ -164,7 +165,7 @@ def token_logps(
         return [plain_logps(inner, side) for side in sides]
     result: list[torch.Tensor] = [torch.empty(0)] * len(sides)
     with tree_attention_on(inner):
-        for pack in sorted_packs(sides, budget):
+        for pack in sorted_packs(inner, sides, budget):
             for i, logps in zip(pack, packed_logps(inner, [sides[i] for i in pack]), strict=True):
                 result[i] = logps
     return result
@@ -182,7 +183,7 @@ def hidden_states(
     inner = causal_lm(model)
     result: list[torch.Tensor] = [torch.empty(0)] * len(sides)
     with tree_attention_on(inner):
-        for pack in sorted_packs(sides, budget):
+        for pack in sorted_packs(inner, sides, budget):
             packed = forward(inner, [sides[i] for i in pack], every_layer=True)
             chosen = stacked([packed.layers[layer] for layer in layers])
             for i, where in zip(pack, packed.tree.where, strict=True):
@@ -199,10 +200,16 @@ def stacked(states: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack([torch.nn.functional.pad(state, (0, widest - state.shape[-1])) for state in states])
 
 
-def sorted_packs(sides: Sequence[EncodedSide], budget: int) -> Iterator[list[int]]:
-    """Indices of `sides`, those with equal beginnings side by side, in packs of `budget` distinct tokens."""
+def sorted_packs(model: PreTrainedModel, sides: Sequence[EncodedSide], budget: int) -> Iterator[list[int]]:
+    """Indices of `sides`, those with equal beginnings side by side, in packs of `budget` distinct tokens.
+
+    No pack holds sequences on both sides of a length at which the model's positions turn.
+    """
+    turns = turning_lengths(model)
     order = sorted(range(len(sides)), key=lambda i: sides[i].ids)
-    return packs(order, [sides[i].ids for i in order], budget)
+    for beyond in range(len(turns) + 1):
+        some = [i for i in order if side_of(turns, len(sides[i].ids)) == beyond]
+        yield from packs(some, [sides[i].ids for i in some], budget)
 
 
 def packs(items: Iterable[T], sequences: Iterable[Sequence[int]], budget: int) -> Iterator[list[T]]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from ..errors import CannotMeasure
 from ..progress import Advance
 from .model import LoadedModel
-from .sampling import SAMPLE_BATCH, Draw, SampledIds, draw_samples, room
+from .positions import room
+from .sampling import SAMPLE_BATCH, Draw, SampledIds, draw_samples
 from .scores import EncodedSide
 
 

@@ -86,7 +86,7 @@ def read_out(
             yield i, _read(_given, logits, final, every, layers, np.arange(len(side.ids)), side)
         return
     head = head_of(inner)
-    for pack in sorted_packs(sides, budget):
+    for pack in sorted_packs(inner, sides, budget):
         with tree_attention_on(inner):
             packed = forward(inner, [sides[i] for i in pack], every_layer=True)
         for i, where in zip(pack, packed.tree.where, strict=True):
@@ -103,7 +103,7 @@ def pooled_states(
     The first of `Readout.pooled`, without what is not needed for it: the blocks above the layer and the head.
     """
     inner = causal_lm(model)
-    packs = ([i] for i in range(len(sides))) if plain else sorted_packs(sides, budget)
+    packs = ([i] for i in range(len(sides))) if plain else sorted_packs(inner, sides, budget)
     for pack in packs:
         some = [sides[i] for i in pack]
         if plain:

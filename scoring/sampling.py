@@ -23,6 +23,7 @@ from .cache import can_be_joined, joined_caches, roomy_cache
 from .ending import turn_marks
 from .engine import causal_lm
 from .model import LoadedModel
+from .positions import room, side_of, turning_lengths
 from .service import out_of_memory
 
 SAMPLE_BATCH = 32
@@ -68,9 +69,11 @@ def draw_samples(
     if full := sum(room(loaded, draw.context) < 1 for draw in draws):
         raise CannotMeasure(f"{full} prompts fill the model's {loaded.max_length} positions. Leave them out.")
     order = sorted(range(len(draws)), key=lambda i: (len(draws[i].context), draws[i].context))
+    turns = turning_lengths(causal_lm(loaded.model))
+    beyond = [side_of(turns, len(draw.context)) for draw in draws]
     at = 0
     while at < len(order):
-        mine = order[at : at + batch]
+        mine = [i for i in order[at : at + batch] if beyond[i] == beyond[order[at]]]
         try:
             answers = _answers(loaded, [draws[i] for i in mine], tokens, top_p)
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -106,11 +109,6 @@ def _recurrent(model: Any) -> bool:
     """Whether a layer keeps a state: it has no place for padding, and cannot be cut to some of the rows."""
     layers = DynamicCache(config=model.config.get_text_config()).layers
     return bool(model._is_stateful) or not all(hasattr(layer, "batch_select_indices") for layer in layers)
-
-
-def room(loaded: LoadedModel, context: Sequence[int]) -> int:
-    """The tokens that the model's positions leave for an answer; 0 or less where the context fills them."""
-    return sys.maxsize if loaded.max_length is None else loaded.max_length - len(context)
 
 
 def end_ids(loaded: LoadedModel, context: Sequence[int] = ()) -> frozenset[int]:

@@ -193,7 +193,7 @@ class Scorer:
             for i, side in enumerate(sides):
                 yield [i], [plain_logps(model, side).cpu().numpy()]
             return
-        for pack in sorted_packs(sides, self.budget):
+        for pack in sorted_packs(model, sides, self.budget):
             with tree_attention_on(model):
                 values = packed_logps(model, [sides[i] for i in pack])
             together = torch.cat(values).cpu().numpy()  # one transfer a pack

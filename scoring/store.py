@@ -20,7 +20,7 @@ import numpy as np
 
 from .scores import EncodedSide, LogProbs
 
-SCORER_VERSION = 1  # raise when the same inputs would give other numbers
+SCORER_VERSION = 2  # raise when the same inputs would give other numbers
 APPLICATION_ID = 0x70726F62  # "prob" in the file's header: whose database this is
 IDENTITY = ("weights_sha256", "adapter_sha256", "dtype", "device")
 

@@ -71,7 +71,7 @@ def test_a_packed_forward_is_one_transfer_a_pack(there, gpu):
     assert gpu.left == {"service._pass": 1}
     scorer.budget = 40
     scorer.side_logps(sides)
-    packs = len(list(sorted_packs(sides, 40)))
+    packs = len(list(sorted_packs(there.model, sides, 40)))
     assert packs > 1 and gpu.left == {"service._pass": 1 + packs}
 
 
