@@ -48,14 +48,24 @@ def as_loaded(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None)
 
 
 @contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """In the block every module is in evaluation mode; after it, each is in the mode that it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
 def untouched(model: torch.nn.Module) -> Iterator[None]:
     """In the block the model is in evaluation mode; after it, it is bit for bit what it was.
 
-    Put back: the mode of each module, which weights are trainable, their values and gradients, dropout rates,
-    the active adapters, and the state of all random generators.
+    Put back: the mode of each module, which weights are trainable, their values and gradients, the
+    active adapters, and the state of all random generators.
     """
-    modes = {name: module.training for name, module in model.named_modules()}
-    rates = {name: _dropout(module) for name, module in model.named_modules()}
     grads = {name: (p.requires_grad, p.grad) for name, p in model.named_parameters()}
     values = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
     config = dict(vars(causal_lm(model).config))
@@ -64,18 +74,13 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
     generators = _random_state()
     for parameter in model.parameters():
         parameter.grad = None
-    model.eval()
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
         if not was_peft and "peft_config" in vars(model):
             del model.peft_config  # what a trial's adapter leaves behind
         _restore_weights(model, grads, values)
-        for name, module in model.named_modules():
-            if name in modes:
-                module.training = modes[name]
-                for key, value in rates[name].items():
-                    setattr(module, key, value)
         vars(causal_lm(model).config).update(config | {"use_cache": use_cache})
         _set_random_state(generators)
 
@@ -83,13 +88,6 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
 def _adapters(model: torch.nn.Module) -> list[str]:
     active = getattr(model, "active_adapters", []) if hasattr(model, "peft_config") else []
     return list(active() if callable(active) else active)
-
-
-def _dropout(module: torch.nn.Module) -> dict[str, float]:
-    """The dropout rates that a module carries: its own (`p`) and those that attention reads."""
-    own = {"p": float(module.p)} if isinstance(module, torch.nn.Dropout) else {}
-    attention = getattr(module, "attention_dropout", None)
-    return own | ({"attention_dropout": attention} if isinstance(attention, float) else {})
 
 
 def _restore_weights(

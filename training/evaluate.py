@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from ..errors import CannotMeasure
 from ..scoring.engine import causal_lm
 from ..scoring.generate import answers
+from ..scoring.given import evaluating
 from ..scoring.model import LoadedModel
 from ..scoring.sampling import Draw, SampledIds
 from ..scoring.scores import EncodedSide
@@ -129,12 +130,8 @@ def sampled_health(
         return None
     found: list[Any] = [None]
     if accelerator.is_main_process:
-        model = loaded.model
-        training = model.training
-        model.eval()
-        with suppress(CannotMeasure):
+        with evaluating(loaded.model), suppress(CannotMeasure):
             found = [_health(loaded, prompts, seed)]
-        model.train(training)
     if accelerator.num_processes > 1:
         broadcast_object_list(found)
     return found[0]  # type: ignore[no-any-return]

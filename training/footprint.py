@@ -8,13 +8,13 @@ that autograd saves for two rows of tokens give its linear and its quadratic par
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ..scoring.engine import causal_lm, token_logps
+from ..scoring.given import evaluating
 from ..scoring.head import CHUNK_LOGITS
 from ..scoring.scores import EncodedSide
 from .adapted import adapted_products
@@ -105,8 +105,13 @@ def measured_steps(model: torch.nn.Module, recipe: Recipe, *, half: bool = False
 
     `half`: short runs multiply by frozen weights in bfloat16.
     """
+    with evaluating(model):
+        return _measured(model, recipe, half)
+
+
+def _measured(model: torch.nn.Module, recipe: Recipe, half: bool) -> MeasuredSteps:
     inner = causal_lm(model)
-    flags, training = {name: p.requires_grad for name, p in inner.named_parameters()}, inner.training
+    flags = {name: p.requires_grad for name, p in inner.named_parameters()}
     size = sum(p.numel() for p in inner.parameters())
     head = inner.get_output_embeddings()
     linear = sum(
@@ -125,7 +130,6 @@ def measured_steps(model: torch.nn.Module, recipe: Recipe, *, half: bool = False
     finally:
         if tuned is not model and hasattr(tuned, "unload"):
             tuned.unload()  # type: ignore[operator]
-        inner.train(training)
         for name, p in inner.named_parameters():
             p.requires_grad_(flags[name])
             p.grad = None
@@ -156,7 +160,7 @@ def saved_bytes(model: torch.nn.Module, tokens: int) -> int:
             held.append(tensor)  # so that no address is used twice
         return tensor
 
-    with _training(model), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         _loss(model, tokens)
     return sum(sizes.values())
 
@@ -166,7 +170,7 @@ def _seconds(model: torch.nn.Module, tokens: int) -> float:
 
     def once() -> float:
         start = time.perf_counter()
-        with _training(model):
+        with torch.enable_grad():
             torch.autograd.backward(_loss(model, tokens))
         if torch.cuda.is_available():
             torch.cuda.synchronize()
@@ -187,14 +191,3 @@ def _row(model: torch.nn.Module, tokens: int) -> Sequence[EncodedSide]:
     prompt, one, other = ids[:third], ids[third : 2 * third], ids[2 * third :]
     other[0] = (one[0] + 1) % vocabulary
     return [EncodedSide((*prompt, *answer), third, 0) for answer in (one, other)]
-
-
-@contextmanager
-def _training(model: torch.nn.Module) -> Iterator[None]:
-    was: Callable[[bool], object] | bool = model.training
-    model.train()
-    try:
-        with torch.enable_grad():
-            yield
-    finally:
-        model.train(bool(was))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from ..scoring.quantized import is_quantized
 from ..scoring.scores import EncodedSide
 from .recipes import Recipe
 
+DRAWN = re.compile("drop|jitter")  # in the names of rates at which a layer in training mode draws
 UNLIMITED = 1 << 40  # the loop cuts its own micro-batches; a micro-batch is one packed row
 
 
@@ -50,8 +52,9 @@ def trainable_model(
 ) -> torch.nn.Module:
     """The model ready for training: under a fresh LoRA adapter, or with all weights trainable.
 
-    A model that is already a peft model goes on with its adapter. Raises `ProbeError` for weights that cannot
-    be trained safely.
+    It is in evaluation mode, in which nothing is drawn (dropout, skipped layers, a router's noise): policy
+    and reference are the same function at step 0, as in TRL's DPO. A model that is already a peft model goes
+    on with its adapter. Raises `ProbeError` for weights that cannot be trained safely.
     """
     if recipe.full:
         if is_quantized(model):
@@ -65,7 +68,7 @@ def trainable_model(
             parameter.requires_grad_("lora_" in name)
     else:
         model = _with_lora(model, recipe, seed)
-    _without_dropout(model)
+    model.eval()
     check_trainable(model)
     if checkpointing:
         _checkpoint_gradients(model)
@@ -99,22 +102,20 @@ def _with_lora(model: torch.nn.Module, recipe: Recipe, seed: int) -> torch.nn.Mo
     return wrapped
 
 
-def _without_dropout(model: torch.nn.Module) -> None:
-    """Policy and reference must be the same function at step 0; TRL's DPO turns dropout off too."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    config: Any = causal_lm(model).config
-    for key in ("attention_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop"):
-        if getattr(config, key, 0.0):
-            setattr(config, key, 0.0)
-    for module in model.modules():
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
-
-
 def _checkpoint_gradients(model: torch.nn.Module) -> None:
-    inner = causal_lm(model)
+    """Layers checkpoint in training mode only: those that do are in it alone, without what it would draw."""
+    inner: Any = causal_lm(model)
     inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     inner.enable_input_require_grads()
-    model.train()  # the layers only checkpoint in training mode; dropout is off
+    for module in inner.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.training = True  # not `train()`: the modules inside stay in evaluation mode
+            _draw_nothing(module)
+    _draw_nothing(inner.config)  # some layers read their rate there
+
+
+def _draw_nothing(holder: object) -> None:
+    """Rates of dropout, of skipped layers and of noise on a router that `holder` carries, set to 0."""
+    for name, value in vars(holder).items():
+        if isinstance(value, float) and DRAWN.search(name):
+            setattr(holder, name, 0.0)
