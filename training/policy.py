@@ -54,13 +54,15 @@ def trainable_model(
 
     It is in evaluation mode, in which nothing is drawn (dropout, skipped layers, a router's noise): policy
     and reference are the same function at step 0, as in TRL's DPO. A model that is already a peft model goes
-    on with its adapter. Raises `ProbeError` for weights that cannot be trained safely.
+    on with its adapter, which for full tuning is merged. Raises `ProbeError` for weights that cannot be
+    trained safely.
     """
     if recipe.full:
         if is_quantized(model):
             raise ProbeError(
                 "--full: quantised weights cannot be trained. Leave --full out: QLoRA trains an adapter."
             )
+        model = _merged(model)
         for parameter in model.parameters():
             parameter.requires_grad_(True)
     elif hasattr(model, "peft_config"):
@@ -100,6 +102,21 @@ def _with_lora(model: torch.nn.Module, recipe: Recipe, seed: int) -> torch.nn.Mo
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return wrapped
+
+
+def _merged(model: torch.nn.Module) -> torch.nn.Module:
+    """The model with its adapter inside its weights, since a peft model saves its adapter alone."""
+    if not hasattr(model, "peft_config"):
+        return model
+    inner: Any = causal_lm(model)
+    ends = (inner.get_input_embeddings(), inner.get_output_embeddings())
+    inside = {name for end in ends for name, _ in end.named_children()}
+    if inner.config.get_text_config().tie_word_embeddings and inside & {"base_layer", "original_module"}:
+        raise ProbeError(
+            "--full: the adapter changes the embedding or the head, which this model keeps as one weight, so "
+            "that it cannot be merged. Leave --full out: its adapter is then trained on."
+        )
+    return model.merge_and_unload()  # type: ignore[operator, no-any-return]
 
 
 def _checkpoint_gradients(model: torch.nn.Module) -> None:

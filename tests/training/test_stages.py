@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from probe.training.before_after import before_after_rows
 from probe.training.data import batches, examples, micro_batches, order, split_by_prompt
 from probe.training.methods import stages_of
 from probe.training.plan import Material, Options
+from probe.training.policy import trainable_model
 from probe.training.recipes import of_values, recipe
 from probe.training.run import TrainOptions, as_run, recipes_for
 from probe.training.stages import encoded_texts, train_stages
@@ -51,8 +53,6 @@ def test_the_saved_adapter_is_the_trained_model(material, loaded, pairs, tmp_pat
     trained.loaded.model.eval()
     here = list(Scorer(trained.loaded, encoder).scores(pairs))
     base = loaded()
-    from dataclasses import replace
-
     again = replace(base, model=PeftModel.from_pretrained(base.model, trained.weights))
     there = list(Scorer(again, encoder).scores(pairs))
     assert [a.gap for a in here] == pytest.approx([b.gap for b in there], abs=1e-5)
@@ -67,6 +67,44 @@ def test_full_tuning_saves_a_whole_model(material, pairs, tmp_path):
     saved = AutoModelForCausalLM.from_pretrained(trained.weights)
     for name, value in trained.loaded.model.state_dict().items():
         torch.testing.assert_close(saved.state_dict()[name], value)
+
+
+def with_adapter(loaded, targets, tied=False):
+    """The tiny model under an adapter that changes it."""
+    from peft import LoraConfig, get_peft_model
+
+    loaded.model.config.tie_word_embeddings = tied
+    torch.manual_seed(1)
+    config = LoraConfig(r=3, lora_alpha=7, target_modules=targets, init_lora_weights=False)
+    return replace(loaded, model=get_peft_model(loaded.model, config).eval())
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "embed_tokens"]])
+@pytest.mark.parametrize("methods", [("dpo",), ("sft", "dpo")])
+def test_full_tuning_of_an_adapted_model_saves_what_was_trained(loaded, pairs, tmp_path, methods, targets):
+    """The trained weights below the adapter were lost: only the untrained adapter was written."""
+    from transformers import AutoModelForCausalLM
+
+    start = with_adapter(loaded(), targets)
+    encoder = make_encoder(start.tokenizer, pairs, "raw")
+    items = examples(pairs, encoder, list(Scorer(start, encoder).scores(pairs)))
+    recipes = [
+        recipe(method, 10**6, full=True).with_values({"learning_rate": 1e-2, "batch": 8})
+        for method in methods
+    ]
+    trained = train_stages(start, recipes, Material(items[:18], items[18:]), OPTIONS, tmp_path)
+    first = next(row for row in trained.results[-1].log_history if "loss" in row)
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    saved = replace(start, model=AutoModelForCausalLM.from_pretrained(trained.weights).eval())
+    here, there = (list(Scorer(one, encoder).scores(pairs)) for one in (trained.loaded, saved))
+    assert [a.gap for a in here] == pytest.approx([b.gap for b in there], abs=1e-6)
+    base = Scorer(loaded(), encoder).scores(pairs)
+    assert max(abs(a.gap - b.gap) for a, b in zip(here, base, strict=True)) > 0.1
+
+
+def test_an_adapter_on_one_of_two_tied_weights_is_not_merged(loaded):
+    with pytest.raises(ProbeError, match="--full: the adapter changes the embedding"):
+        trainable_model(with_adapter(loaded(), ["embed_tokens"], True).model, recipe("dpo", 10**6, full=True))
 
 
 def test_mixed_lora_and_full_stages_are_refused(material, tmp_path):
@@ -109,8 +147,6 @@ def test_micro_batches_keep_their_budget():
 
 
 def test_pairs_that_teach_nothing_are_left_out(tokenizer, pairs):
-    from dataclasses import replace
-
     same = replace(pairs[0], rejected=pairs[0].chosen)
     encoder = make_encoder(tokenizer, pairs, "raw")
     assert [item.line for item in examples([same, pairs[1]], encoder)] == [pairs[1].line]
