@@ -13,6 +13,7 @@ from ..ranges import check
 from .methods import METHODS, LossConstants, method_of
 from .plan import Options
 
+LORA_VALUES = ("lora_rank", "lora_alpha")
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 
 
@@ -38,17 +39,30 @@ def check_constants(changes: Mapping[str, Any], stages: Sequence[str]) -> None:
 
     A config file's are for every run below it, and are ignored where they are not read.
     """
-    origins = config.current().get("origins", {})
     read = {name for stage in stages for name in method_of(stage).constants}
     for constant in fields(LossConstants):
         value, name = changes.get(constant.name), constant.name
-        asked_for = origins.get(name, config.ARGUMENT) in (config.FLAG, config.ARGUMENT)
-        if value is not None and asked_for and name not in read:
+        if _asked_for(name, value) and name not in read:
             who = [method for method, one in METHODS.items() if name in one.constants]
             raise ProbeError(
                 f"--{name.replace('_', '-')} {value}: the loss of {' and '.join(stages)} does not have it. "
                 f"Leave it out, or use {', '.join(who)}."
             )
+
+
+def check_lora(changes: Mapping[str, Any], *, full: bool, adapter: bool) -> None:
+    """Raises `ProbeError` for a rank or scale of LoRA where no adapter is made: in full tuning, and where
+    training goes on with the one that was given. A config file's are ignored there."""
+    for name in LORA_VALUES if full or adapter else ():
+        if _asked_for(name, value := changes.get(name)):
+            fact = "--full trains all weights, and no adapter" if full else "--adapter brings its own"
+            raise ProbeError(f"--{name.replace('_', '-')} {value}: {fact}. Leave it out.")
+
+
+def _asked_for(name: str, value: Any) -> bool:
+    """Whether a value was given to this run, by a flag or an argument."""
+    origin = config.current().get("origins", {}).get(name, config.ARGUMENT)
+    return value is not None and origin in (config.FLAG, config.ARGUMENT)
 
 
 def check_device(mixed_precision: str, device: str) -> None:

@@ -77,6 +77,14 @@ def trainable_model(
     return model
 
 
+def adapter_values(model: torch.nn.Module) -> dict[str, Any]:
+    """Rank and scale of the LoRA adapter that a model came with, by the names of a recipe; {} without one."""
+    adapter = next(iter(getattr(model, "peft_config", {}).values()), None)
+    return (
+        {"lora_rank": adapter.r, "lora_alpha": adapter.lora_alpha} if hasattr(adapter, "lora_alpha") else {}
+    )
+
+
 def check_trainable(model: torch.nn.Module) -> None:
     """Raises `ProbeError` unless all trainable weights are float32 and there are some.
 

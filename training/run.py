@@ -22,18 +22,18 @@ from ..scoring.session import ModelOptions, Session, Source, score_row
 from ..scoring.told import met_findings
 from .before_after import before_after_rows
 from .behaviour import Sampling
-from .checks import check_constants, check_device, check_options
+from .checks import LORA_VALUES, check_constants, check_device, check_lora, check_options
 from .data import Example, examples, split_by_prompt
 from .held_out import write_held_out
 from .methods import stages_of
 from .moved import Watch
 from .plan import Material, Options
+from .policy import adapter_values
 from .recipes import Recipe, of_values, recipe
 from .resumed import claim, run_directory
 from .stages import Trained, encoded_texts, train_stages
 from .texts import read_texts
 
-LORA_VALUES = ("lora_rank", "lora_alpha")  # of which a full run has none
 REMEDIES = {
     "PB801": "The weights are those before the step. See the numerics in `probe explain PB801`.",
     "PB802": "Look at the log-probs and gradient norms of the log for NaN.",
@@ -72,11 +72,12 @@ class TrainedRun:
 
 def recipes_for(
     options: TrainOptions, parameters: int | None, n: int, decision: Decision | None = None,
-    *, unpaired: bool = False,
+    *, unpaired: bool = False, adapter: Mapping[str, Any] | None = None,
 ) -> list[Recipe]:  # fmt: skip
     """One recipe a stage: the decision's values where there is one, the shipped ones else; changes win.
 
-    Its epochs are those that `--steps` comes to, where that is given: the report shows what was run.
+    `adapter`: `adapter_values` of the model, with which LoRA goes on whatever a recipe says. The epochs are
+    those that `--steps` comes to, where that is given: the report shows what was run.
     """
     if decision is not None:
         given = [of_values(stage, stage_values(decision, stage)) for stage in decision.stages]
@@ -84,10 +85,20 @@ def recipes_for(
         stages = stages_of(options.method, unpaired=unpaired)
         given = [recipe(stage, parameters, n=n, full=options.full) for stage in stages]
     check_constants(options.changes, [one.method for one in given])
-    made = [_typed(one, options.changes) for one in given]
+    check_lora(options.changes, full=given[0].full, adapter=bool(adapter))
+    own = {} if given[0].full else adapter or {}
+    unread = LORA_VALUES if given[0].full or own else ()
+    changes = {**options.changes, **dict.fromkeys(unread)}
+    made = [_typed(one, changes).with_values(own) for one in given]
     if options.loop.steps is None:
         return made
     return [replace(one, epochs=round(options.loop.steps / -(-n // one.batch), 3)) for one in made]
+
+
+def _recipes(options: TrainOptions, session: Session, n: int, decision: Decision | None) -> list[Recipe]:
+    loaded = session.loaded
+    own = adapter_values(loaded.model)
+    return recipes_for(options, loaded.facts.get("parameters"), n, decision, adapter=own)
 
 
 def _typed(one: Recipe, changes: Mapping[str, Any]) -> Recipe:
@@ -127,7 +138,7 @@ def train_run(
     train_items, held_out = split_by_prompt(
         examples(pairs, session.encoder, scores), options.held_out, options.loop.seed
     )
-    recipes = recipes_for(options, session.loaded.facts.get("parameters"), len(train_items), decision)
+    recipes = _recipes(options, session, len(train_items), decision)
     # The processes of a run start in different seconds: the first one's place is everyone's.
     directory = exchange(directory, cpu=session.loaded.device.type == "cpu")[0]
     claimed = claim(directory, source.path, recipes, options.loop, resume_identity(session, options))

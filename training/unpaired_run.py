@@ -27,6 +27,7 @@ from .checks import check_device, check_options
 from .held_out import write_held_out
 from .methods import stages_of
 from .plan import Material
+from .policy import adapter_values
 from .recipes import Recipe
 from .resumed import claim, run_directory
 from .run import REMEDIES, TrainedRun, TrainOptions, as_run, guard_findings, recipes_for
@@ -139,7 +140,10 @@ def _after(trained: Trained, reader: AnswerReader, items: Sequence[UnpairedExamp
 
 def _recipes(options: TrainOptions, reader: AnswerReader, items: Sequence[UnpairedExample]) -> list[Recipe]:
     """The shipped recipes; the rarer label weighs more where nothing else is asked for."""
-    made = recipes_for(options, reader.loaded.facts.get("parameters"), len(items), unpaired=True)
+    made = recipes_for(
+        options, reader.loaded.facts.get("parameters"), len(items), unpaired=True,
+        adapter=adapter_values(reader.loaded.model),
+    )  # fmt: skip
     weights = balanced(items)
     given = {name: getattr(weights, name) for name in KTO_WEIGHTS if options.changes.get(name) is None}
     return [one.with_values(given) if one.method == "kto" else one for one in made]

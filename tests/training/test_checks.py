@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from probe import config
@@ -110,6 +111,37 @@ def test_a_constant_of_a_config_file_is_for_the_runs_that_read_it():
     assert made.method == "sft"
     with config.using({"beta": (0.2, config.FLAG)}), pytest.raises(ProbeError, match=r"--beta 0\.2"):
         recipes_for(TrainOptions("sft", changes={"beta": 0.2}), 10**8, 64)
+
+
+OWN = {"lora_rank": 3, "lora_alpha": 7}
+
+
+@pytest.mark.parametrize("name", ["lora_rank", "lora_alpha"])
+@pytest.mark.parametrize(("full", "adapter"), [(True, None), (False, OWN), (True, OWN)])
+def test_a_rank_that_no_adapter_is_made_by_is_refused(name, full, adapter):
+    """A run on a given adapter was reported with the rank that was typed, and trained with the adapter's."""
+    options = TrainOptions("sft+dpo", full, {name: 64})
+    with pytest.raises(ProbeError, match=f"--{name.replace('_', '-')} 64: --(full|adapter) .*Leave it out"):
+        recipes_for(options, 10**8, 64, adapter=adapter)
+    with config.using({name: (64, "probe.toml")}):
+        made = recipes_for(options, 10**8, 64, adapter=adapter)
+    assert full or [(one.lora_rank, one.lora_alpha) for one in made] == [(3, 7)] * 2
+    assert "typed" not in made[0].source
+
+
+def test_a_given_adapter_is_reported_as_it_is(tmp_path, tiny_model_dir):
+    """It trains on with its own rank and scale, and the run says so."""
+    peft = pytest.importorskip("peft")
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
+    made = peft.get_peft_model(model, peft.LoraConfig(r=3, lora_alpha=7, target_modules="all-linear"))
+    made.save_pretrained(tmp_path / "start")
+    flags = ["--adapter", str(tmp_path / "start"), "--method", "sft+dpo", "--out", str(tmp_path / "run")]
+    assert trained(tmp_path, tiny_model_dir, *flags).exit_code == 0
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    told = run["decision"]["hyperparameters"]
+    saved = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
+    assert {told["sft.lora_rank"], told["dpo.lora_rank"], saved["r"]} == {3}
+    assert {told["sft.lora_alpha"], told["dpo.lora_alpha"], saved["lora_alpha"]} == {7}
 
 
 def test_a_training_does_not_go_on_from_the_one_before_it(tmp_path, tiny_model_dir, monkeypatch):
