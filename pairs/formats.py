@@ -70,6 +70,11 @@ def is_json_name(path: Path) -> bool:
     return not packed and READERS.get(kind, _json) is _json
 
 
+def is_rows_name(path: Path) -> bool:
+    """Whether the name of a file says that it holds rows, packed or not."""
+    return any(_form(path))
+
+
 def is_table(path: Path) -> bool:
     """Whether a file of that name is read as a table of text cells."""
     return _form(path)[1] in (".csv", ".tsv")

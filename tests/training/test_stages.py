@@ -247,6 +247,69 @@ def test_lines_are_json_lines_whatever_breaks_stand_in_their_texts(tmp_path):
     assert [text.chosen for text in read_texts(tmp_path / "a.jsonl")] == ["one\u2028two", "three\x85four"]
 
 
+ASKED = {"role": "user", "content": "p"}
+SAID = {"role": "assistant", "content": "r"}
+LED = {"role": "system", "content": "s"}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"instruction": "i", "input": "x", "output": "o"}, ("i\nx", "o")),
+        ({"instruction": "i", "input": "", "output": "o"}, ("i", "o")),
+        ({"input": "p", "output": "o"}, ("p", "o")),
+        ({"system": "s", "prompt": "p", "response": "r"}, ((LED, ASKED), (SAID,))),
+        ({"system": "s", "instruction": "p", "output": "r"}, ((LED, ASKED), (SAID,))),
+        ({"system": "s", "messages": [ASKED, SAID]}, ((LED, ASKED), (SAID,))),
+        ({"system": "s", "messages": [LED, ASKED, SAID]}, ((LED, ASKED), (SAID,))),
+        ({"prompt": "p", "messages": [ASKED, SAID]}, ((ASKED,), (SAID,))),
+        ({"messages": json.dumps([ASKED, SAID])}, ((ASKED,), (SAID,))),
+        (
+            {"conversations": [{"from": "human", "value": "p"}, {"from": "gpt", "value": "r"}]},
+            ((ASKED,), (SAID,)),
+        ),
+        ({"prompt": [ASKED], "completion": [SAID]}, ((ASKED,), (SAID,))),
+        ({"prompt": "p", "chosen": "a", "rejected": "b"}, ("p", "a")),
+        ({"question": "q", "chosen": "a", "rejected": "b"}, ("q", "a")),
+        ({"instruction": "i", "input": "x", "output": "o", "text": "whole"}, (None, "whole")),
+    ],
+)
+def test_a_row_is_read_whole(tmp_path, row, expected):
+    """Alpaca's input and system texts had been dropped."""
+    (tmp_path / "a.json").write_text(json.dumps([row]))
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    for name in ("a.json", "a.jsonl"):
+        (text,) = read_texts(tmp_path / name)
+        assert (text.prompt, text.chosen) == expected and text.rejected == text.chosen
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"messages": [ASKED, SAID, ASKED]}, "does not end on a turn of the assistant"),
+        ({"messages": [ASKED]}, "does not end on a turn of the assistant"),
+        ({"prompt": "p", "input": "x", "output": "o"}, '"input" stands beside the prompt'),
+        ({"instruction": "i", "output": "o", "history": [["a", "b"]]}, '"history" stands beside'),
+        ({"prompt": "p", "response": "a", "output": "b"}, '"response" and "output" could both'),
+        ({"prompt": "p", "response": " "}, "no prompt with an answer"),
+        ({"prompt": "p", "completion": 3}, "no prompt with an answer"),
+    ],
+)
+def test_a_row_that_would_be_read_in_part_is_refused(tmp_path, row, told):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "x"}) + "\n" + json.dumps(row))
+    with pytest.raises(ProbeError, match=rf"a\.jsonl:2: .*{told}"):
+        read_texts(tmp_path / "a.jsonl")
+
+
+def test_rows_are_no_prose(tmp_path):
+    """Tables and JSON had been read as paragraphs."""
+    (tmp_path / "a.csv").write_text("instruction,input,output\ni,x,o\nj,,p\n")
+    assert [(t.prompt, t.chosen) for t in read_texts(tmp_path / "a.csv")] == [("i\nx", "o"), ("j", "p")]
+    (tmp_path / "a.txt").write_text('{"text": "one"}\n')
+    with pytest.raises(ProbeError, match=r"Rename it to a\.jsonl"):
+        read_texts(tmp_path / "a.txt")
+
+
 def test_chat_texts_end_in_their_last_message(tmp_path):
     rows = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "r"}]
     (tmp_path / "a.jsonl").write_text(json.dumps({"messages": rows}))
