@@ -95,7 +95,9 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc]
     ) -> list[Event]:
         if not _has_reference(args) and (logps := numeric_field(unprefixed(row), "logps/chosen")) is not None:
             self._start_logps.setdefault(name, logps)
-        now = read_held_out(row, state.global_step, _beta(args), start_logps=self._start_logps.get(name))
+        now = read_held_out(
+            row, state.global_step, _beta(args), start_logps=self._start_logps.get(name), means=_means(args)
+        )
         known = replace(self.sets.get(name, State()), steps=self.train.steps)
         self.sets[name], events = watch_held_out(known, now, self.limits)
         best = self.sets[name].best
@@ -126,6 +128,12 @@ def _beta(args: TrainingArguments) -> float:
 
 def _has_reference(args: TrainingArguments) -> bool:
     return hasattr(args, "precompute_ref_log_probs")
+
+
+def _means(args: TrainingArguments) -> bool:
+    """Whether a trainer without a reference logs log-probs a token; CPO and TPO do for some losses alone."""
+    kind = getattr(args, "loss_type", None)  # ORPO has none, and always does
+    return kind is None or kind in ("ipo", "simpo", "tpo-l")
 
 
 def _is_dpo(args: TrainingArguments) -> bool:

@@ -41,20 +41,23 @@ def held_out_name(row: Mapping[str, Any]) -> str | None:
 
 
 def read_held_out(
-    row: Mapping[str, Any], step: int, beta: float = 1.0, *, start_logps: float | None = None
-) -> HeldOut:
+    row: Mapping[str, Any], step: int, beta: float = 1.0, *, start_logps: float | None = None,
+    means: bool = True,
+) -> HeldOut:  # fmt: skip
     """An evaluation row of a trainer that knows no token counts.
 
     With a reference (`start_logps` None) the change of the chosen side is its reward / β, in nats per
-    response, and is given as a share of the reference's log-prob. Without one, log-probs are per-token
-    means and the change is counted from `start_logps`, those of the first evaluation.
+    response, and is given as a share of the reference's log-prob. Without one, the change is counted from
+    `start_logps`, those of the first evaluation: in nats/token where they are `means` over tokens, else as
+    a share.
     """
     values = unprefixed(row)
     margin, chosen = numeric_field(values, "rewards/margins"), numeric_field(values, "logps/chosen")
     reward = numeric_field(values, "rewards/chosen")
     fall = change = None
-    if start_logps is not None:
-        change = None if chosen is None else chosen - start_logps
+    if start_logps is not None and chosen is not None:
+        change = chosen - start_logps if means else None
+        fall = None if means or not start_logps else (start_logps - chosen) / abs(start_logps)
     elif chosen is not None and reward is not None and chosen != reward / beta:
         fall = -(reward / beta) / abs(chosen - reward / beta)
     return HeldOut(

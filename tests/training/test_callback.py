@@ -99,6 +99,31 @@ def test_several_evaluation_sets(llama, tokenizer, tmp_path):
     assert all(now.margin is not None for state in guard.sets.values() for now in state.held_out)
 
 
+def cpo(llama, tokenizer, tmp_path, guard, **settings):
+    trainers = pytest.importorskip("trl.experimental.cpo")
+    plain = {**COMMON, "max_steps": 6, "learning_rate": 5e-3, "max_length": 64, "cpo_alpha": 0.0}
+    args = trainers.CPOConfig(str(tmp_path), **{**plain, **settings})
+    return trainers.CPOTrainer(
+        llama(), args, train_dataset=dataset(), eval_dataset=dataset(ROWS[:4]), processing_class=tokenizer,
+        callbacks=[guard],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("loss", "means"), [("sigmoid", False), ("hinge", False), ("ipo", True), ("simpo", True)]
+)
+def test_log_probs_without_a_reference_are_read_as_the_loss_has_them(llama, tokenizer, tmp_path, loss, means):
+    """CPO logs sums, whose change had been read as one a token: a run was called displaced for its length."""
+    guard = GuardCallback()
+    trainer = cpo(llama, tokenizer, tmp_path, guard, loss_type=loss)
+    trainer.train()
+    told = [row["eval_logps/chosen"] for row in trainer.state.log_history if "eval_loss" in row]
+    held = guard.sets[""].held_out
+    changes = [now.chosen_change if means else now.chosen_fall for now in held]
+    assert changes == pytest.approx([x - told[0] if means else (told[0] - x) / -told[0] for x in told])
+    assert all((now.chosen_fall if means else now.chosen_change) is None for now in held)
+
+
 def test_orpo(llama, tokenizer, tmp_path):
     """ORPO's loss does not start at ln 2 and its log-probs are means: neither may be misread."""
     orpo = pytest.importorskip("trl.experimental.orpo")
