@@ -136,14 +136,19 @@ def _means(args: TrainingArguments) -> bool:
     return kind is None or kind in ("ipo", "simpo", "tpo-l")
 
 
+# What changes DPO's loss, and the value at which it does not.
+PLAIN_DPO: dict[str, Any] = {
+    "label_smoothing": None, "loss_weights": None, "use_weighting": None, "rpo_alpha": None,
+    "reference_free": None, "f_divergence_type": "reverse_kl",
+}  # fmt: skip
+
+
 def _is_dpo(args: TrainingArguments) -> bool:
     """Whether the loss is plain −log σ(reward margin), whose value at the start and whose floor are known."""
     kinds = getattr(args, "loss_type", None)
-    plain = [kinds] if isinstance(kinds, str) else kinds
-    return (
-        _has_reference(args)
-        and plain == ["sigmoid"]
-        and not getattr(args, "label_smoothing", 0.0)
-        and not getattr(args, "loss_weights", None)
-        and not getattr(args, "use_weighting", False)
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    given = {name: getattr(args, name, plain) for name, plain in PLAIN_DPO.items()}
+    same = all(
+        (getattr(given[name], "value", given[name]) or None) == plain for name, plain in PLAIN_DPO.items()
     )
+    return _has_reference(args) and kinds == ["sigmoid"] and same

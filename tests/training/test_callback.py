@@ -99,6 +99,22 @@ def test_several_evaluation_sets(llama, tokenizer, tmp_path):
     assert all(now.margin is not None for state in guard.sets.values() for now in state.held_out)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"f_divergence_type": "forward_kl"}, {"f_divergence_type": "js_divergence"},
+        {"f_divergence_type": "alpha_divergence"}, {"loss_weights": [2.0]}, {"label_smoothing": 0.3},
+    ],
+)  # fmt: skip
+def test_what_is_known_of_plain_dpo_is_not_asked_of_its_relatives(llama, tokenizer, tmp_path, settings):
+    """Another divergence has another loss at a margin, and a valid run was stopped as an impossible log."""
+    guard = GuardCallback(GuardLimits(patience=99, saturated_margin=1e9, chosen_share=1e9))
+    trainer = dpo(llama, tokenizer, tmp_path, guard, learning_rate=5e-3, **settings)
+    trainer.train()
+    assert trainer.state.global_step == 12
+    assert not {"PB802", "PB810"} & {event.code for event in guard.events}
+
+
 def cpo(llama, tokenizer, tmp_path, guard, **settings):
     trainers = pytest.importorskip("trl.experimental.cpo")
     plain = {**COMMON, "max_steps": 6, "learning_rate": 5e-3, "max_length": 64, "cpo_alpha": 0.0}
