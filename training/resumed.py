@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError
-from ..files import check_directory, write_text
+from ..files import check_directory, remove, write_text
 from ..runs import new_run_dir
 from ..scoring.processes import rank
+from .held_out import HELD_OUT_FILE
+from .methods import METHODS, UNPAIRED
 from .plan import Options
 from .recipes import Recipe
 
 STARTED, PAIRS = "training.json", "pairs"
+TRAINING_FILES = ("run.json", "report.html", "scores.jsonl", HELD_OUT_FILE, "adapter", "model")
 # What may differ: none of them changes a weight, or which of the states is kept.
 FREE = ("resume", "trackers", "log_every")
 
@@ -27,9 +30,9 @@ def claim(
 ) -> dict[str, Any]:
     """Note which training a directory is given to; with `options.resume` check that it was given to this one.
 
-    Returns what says which it is: all stages in turn, how they are run, and what on. Checkpoints bear it too,
-    since those of a training before it may still be there. Raises `ProbeError` where the directory holds
-    another.
+    Returns what says which it is: all stages in turn, how they are run, and what on. Checkpoints bear it too.
+    What an earlier training left there is removed. Raises `ProbeError` where the directory holds another one
+    that was to be resumed, or an input.
     """
     loop = {key: value for key, value in asdict(options).items() if key not in FREE}
     told = {"stages": [recipe.facts() for recipe in recipes], **loop, **fingerprint}
@@ -41,8 +44,21 @@ def claim(
         if options.resume:
             print(f"{directory}: nothing to go on from; the training begins.", file=sys.stderr)
         directory.mkdir(parents=True, exist_ok=True)
+        if place.exists():
+            remove(list(_results(directory)))
         write_text(place, json.dumps({PAIRS: str(pairs), **identity}, indent=1) + "\n")
     return {"training": identity}
+
+
+def _results(directory: Path) -> Iterator[Path]:
+    """What a training writes beside `STARTED`: were it left, it would pass for the next one's."""
+    for name in TRAINING_FILES:
+        if (directory / name).exists():
+            yield directory / name
+    for place in directory.iterdir():
+        number, _, method = place.name.partition("-")
+        if place.is_dir() and number.isdigit() and method in {*METHODS, *UNPAIRED}:
+            yield place
 
 
 def _check(directory: Path, identity: Mapping[str, Any]) -> None:

@@ -18,7 +18,6 @@ from probe.ranges import RANGES, SCHEDULES
 from probe.scoring.session import ModelOptions, Source
 from probe.training.checks import check_device, check_options
 from probe.training.guard_records import GuardLimits
-from probe.training.loop import Stage
 from probe.training.plan import Options
 from probe.training.recipes import recipe
 from probe.training.resumed import run_directory
@@ -144,15 +143,43 @@ def test_a_given_adapter_is_reported_as_it_is(tmp_path, tiny_model_dir):
     assert {told["sft.lora_alpha"], told["dpo.lora_alpha"], saved["lora_alpha"]} == {7}
 
 
-def test_a_training_does_not_go_on_from_the_one_before_it(tmp_path, tiny_model_dir, monkeypatch):
-    """A new run in an old directory, killed in its first stage: there are checkpoints of another's second."""
-    out = ["--out", str(tmp_path / "run")]
-    assert trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", *out).exit_code == 0
-    monkeypatch.setattr(Stage, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert trained(tmp_path, tiny_model_dir, "--method", "orpo+dpo", *out).exit_code != 0
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("first", ["sft+dpo", "orpo+dpo", "dpo"])
+def test_a_directory_holds_one_training(tmp_path, tiny_model_dir, monkeypatch, first):
+    """A new run in an old directory, killed in its second stage, goes on; the old one's results are gone."""
+    place, out = tmp_path / "run", ["--out", str(tmp_path / "run")]
+    assert trained(tmp_path, tiny_model_dir, "--method", first, "--seed", "3", *out).exit_code == 0
+    (place / "notes.txt").write_text("the user's own")
+    (place / "3-plots").mkdir()
+    monkeypatch.setattr("probe.training.loop.Stage.rescored", interrupted)
+    killed = trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", *out)
+    assert killed.exit_code != 0
+    left = {path.name for path in place.iterdir()}
+    assert left == {"1-sft", "3-plots", "held-out.jsonl", "notes.txt", "training.json"}
     monkeypatch.undo()
-    resumed = trained(tmp_path, tiny_model_dir, "--method", "orpo+dpo", "--resume", *out)
-    assert isinstance(resumed.exception, ProbeError) and "made with other options" in str(resumed.exception)
+    assert trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", "--resume", *out).exit_code == 0
+    assert (
+        trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", "--out", str(tmp_path / "new")).exit_code
+        == 0
+    )
+    assert weights_in(place) == weights_in(tmp_path / "new")
+
+
+def weights_in(place):
+    return (place / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def test_an_input_in_the_directory_of_a_new_training_is_kept(tmp_path, tiny_model_dir):
+    """The adapter of the run that is trained on would be removed before anything is written."""
+    out = ["--out", str(tmp_path / "run")]
+    assert trained(tmp_path, tiny_model_dir, "--method", "dpo", *out).exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    again = trained(tmp_path, tiny_model_dir, "--adapter", str(tmp_path / "run" / "adapter"), *out)
+    assert isinstance(again.exception, ProbeError) and "an input of this command" in str(again.exception)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
 def trained(tmp_path, model, *flags, name="pairs.jsonl"):
