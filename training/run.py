@@ -245,12 +245,16 @@ def _estimates(changed: Sequence[Mapping[str, Any]], n: int) -> Iterable[Estimat
 
 
 def guard_findings(trained: Trained, remedies: Mapping[str, str] = REMEDIES) -> Iterable[Finding]:
-    """What the guard saw, once a code: stops as warnings, the rest as information."""
-    seen: set[str] = set()
-    events = [event for result in trained.results for event in result.events]
-    for event in sorted(events, key=lambda event: event.action == "warn"):
-        if event.code not in seen:
-            seen.add(event.code)
+    """What the guard saw, once a code and stage, by name where there are several: stops as warnings, the rest
+    as information."""
+    seen: set[tuple[int, str]] = set()
+    several = len(trained.results) > 1
+    events = [(i, event) for i, result in enumerate(trained.results) for event in result.events]
+    for i, event in sorted(events, key=lambda found: found[1].action == "warn"):
+        if (i, event.code) not in seen:
+            seen.add((i, event.code))
             severity = "info" if event.action == "warn" else "warning"
             remedy = remedies.get(event.code, f"See `probe explain {event.code}`.")
-            yield Finding(event.code, severity, f"step {event.step}: {event.text}", remedy)  # type: ignore[arg-type]
+            stage = f"{trained.recipes[i].method}, " if several else ""
+            text = f"{stage}step {event.step}: {event.text}"
+            yield Finding(event.code, severity, text, remedy)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,12 +15,13 @@ from probe.scoring.scores import PairScore, SideScore
 from probe.scoring.service import Scorer
 from probe.training.before_after import before_after_rows
 from probe.training.data import batches, examples, micro_batches, order, split_by_prompt
+from probe.training.guard_records import Event
 from probe.training.methods import stages_of
-from probe.training.plan import Material, Options
+from probe.training.plan import Material, Options, StageResult
 from probe.training.policy import trainable_model
 from probe.training.recipes import of_values, recipe
-from probe.training.run import TrainOptions, as_run, recipes_for
-from probe.training.stages import encoded_texts, train_stages
+from probe.training.run import TrainOptions, as_run, guard_findings, recipes_for
+from probe.training.stages import Trained, encoded_texts, train_stages
 from probe.training.texts import read_texts
 
 OPTIONS = Options(eval_every=4, log_every=1, sampled_prompts=0)
@@ -120,6 +122,28 @@ def test_details_name_their_stage(material, tmp_path):
     assert [row["method"] for row in details["stages"]] == ["sft", "dpo"]
     assert {row["stage"] for row in details["log_history"]} == {"sft", "dpo"}
     json.dumps(details)
+
+
+def test_every_stage_tells_what_its_guard_saw():
+    """A second stage's stop was left out where the first had been stopped by the same rule."""
+    step = [
+        Event(4, "PB807", "stop", "no better"),
+        Event(2, "PB803", "warn", "half"),
+        Event(3, "PB803", "warn", "x"),
+    ]
+    other = [Event(8, "PB807", "stop", "no better"), Event(9, "PB803", "rollback", "fell")]
+    stages = [("sft", step), ("dpo", other)]
+    recipes = tuple(recipe(method, 10**6) for method, _ in stages)
+    results = tuple(StageResult(9, 1, (), tuple(events), None) for _, events in stages)
+    told = guard_findings(Trained(None, recipes, results, Path()))
+    assert [(found.severity, found.code, found.message) for found in told] == [
+        ("warning", "PB807", "sft, step 4: no better"),
+        ("warning", "PB807", "dpo, step 8: no better"),
+        ("warning", "PB803", "dpo, step 9: fell"),
+        ("info", "PB803", "sft, step 2: half"),
+    ]
+    (alone, _) = guard_findings(Trained(None, recipes[:1], results[:1], Path()))
+    assert alone.message == "step 4: no better"
 
 
 def test_split_keeps_prompts_together(material):
