@@ -72,18 +72,20 @@ class TrainedRun:
 
 def recipes_for(
     options: TrainOptions, parameters: int | None, n: int, decision: Decision | None = None,
-    *, unpaired: bool = False, adapter: Mapping[str, Any] | None = None,
+    *, wanted: int | None = None, adapter: Mapping[str, Any] | None = None,
 ) -> list[Recipe]:  # fmt: skip
     """One recipe a stage: the decision's values where there is one, the shipped ones else; changes win.
 
+    `n` rows are trained on; of unpaired answers SFT takes those alone that are `wanted`.
     `adapter`: `adapter_values` of the model, with which LoRA goes on whatever a recipe says. The epochs are
     those that `--steps` comes to, where that is given: the report shows what was run.
     """
+    rows = {} if wanted is None else {"sft": wanted}
     if decision is not None:
         given = [of_values(stage, stage_values(decision, stage)) for stage in decision.stages]
     else:
-        stages = stages_of(options.method, unpaired=unpaired)
-        given = [recipe(stage, parameters, n=n, full=options.full) for stage in stages]
+        stages = stages_of(options.method, unpaired=wanted is not None)
+        given = [recipe(stage, parameters, n=rows.get(stage, n), full=options.full) for stage in stages]
     check_constants(options.changes, [one.method for one in given])
     check_lora(options.changes, full=given[0].full, adapter=bool(adapter))
     own = {} if given[0].full else adapter or {}
@@ -92,7 +94,11 @@ def recipes_for(
     made = [_typed(one, changes).with_values(own) for one in given]
     if options.loop.steps is None:
         return made
-    return [replace(one, epochs=round(options.loop.steps / -(-n // one.batch), 3)) for one in made]
+    return [_of_steps(one, options.loop.steps, rows.get(one.method, n)) for one in made]
+
+
+def _of_steps(one: Recipe, steps: int, n: int) -> Recipe:
+    return replace(one, epochs=round(steps / -(-n // one.batch), 3))
 
 
 def _recipes(options: TrainOptions, session: Session, n: int, decision: Decision | None) -> list[Recipe]:

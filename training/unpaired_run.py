@@ -141,8 +141,8 @@ def _after(trained: Trained, reader: AnswerReader, items: Sequence[UnpairedExamp
 def _recipes(options: TrainOptions, reader: AnswerReader, items: Sequence[UnpairedExample]) -> list[Recipe]:
     """The shipped recipes; the rarer label weighs more where nothing else is asked for."""
     made = recipes_for(
-        options, reader.loaded.facts.get("parameters"), len(items), unpaired=True,
-        adapter=adapter_values(reader.loaded.model),
+        options, reader.loaded.facts.get("parameters"), len(items),
+        wanted=sum(item.wanted for item in items), adapter=adapter_values(reader.loaded.model),
     )  # fmt: skip
     weights = balanced(items)
     given = {name: getattr(weights, name) for name in KTO_WEIGHTS if options.changes.get(name) is None}

@@ -25,6 +25,7 @@ from probe.training.methods import LossConstants, stages_of
 from probe.training.plan import Material, Options
 from probe.training.policy import trainable_model
 from probe.training.recipes import recipe
+from probe.training.run import TrainOptions, recipes_for
 from probe.training.stages import train_stages
 from probe.training.unpaired import balanced, mismatched, split_answers
 from probe.training.unpaired_run import unpaired_changes
@@ -235,6 +236,16 @@ def test_weights_of_the_rarer_label_and_methods_of_each_kind_of_data():
         stages_of("dpo", unpaired=True)
     with pytest.raises(ProbeError, match="kto takes answers with a label each"):
         TrialOptions("kto")
+
+
+@pytest.mark.parametrize("wanted", [7, 16, 40])
+def test_epochs_are_those_of_the_rows_that_a_stage_takes(wanted):
+    """Of 40 answers SFT trains on the wanted ones, and its epochs had been those of all."""
+    options = TrainOptions("sft+kto", changes={"batch": 4}, loop=Options(steps=10))
+    made = recipes_for(options, 10**8, 40, wanted=wanted)
+    assert [one.epochs for one in made] == [round(10 / math.ceil(wanted / 4), 3), 1.0]
+    few, all_of_them = (recipes_for(TrainOptions("sft"), 10**8, 40, wanted=n)[0] for n in (wanted, 40))
+    assert few == recipe("sft", 10**8, n=wanted) and all_of_them == recipe("sft", 10**8, n=40)
 
 
 def test_changes_by_hand():
