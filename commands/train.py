@@ -143,6 +143,5 @@ def _trained(
     from ..training.unpaired_run import train_unpaired
 
     if is_unpaired(source.path, source.fields):
-        own = replace(chosen, method="+".join(decision.stages)) if decision else chosen
-        return train_unpaired(source, how, own, out, gate)
+        return train_unpaired(source, how, chosen, out, decision, gate)
     return train_run(source, how, chosen, out, decision, gate)

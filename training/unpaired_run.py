@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..errors import ProbeError
 from ..files import sha256_file
 from ..pairs.fields import parse_sides
 from ..pairs.unpaired import read_unpaired, refuse_for_answers
-from ..records import Estimate, Run
+from ..records import Decision, Estimate, Run
 from ..runs import check_gated_model, environment, now
 from ..scoring.answers import AnswerReader
 from ..scoring.identity import identity
@@ -48,14 +49,16 @@ KTO_WEIGHTS = ("desirable_weight", "undesirable_weight")
 
 def train_unpaired(
     source: Source, how: ModelOptions, options: TrainOptions, directory: Path | None = None,
-    gate: Run | None = None,
+    decision: Decision | None = None, gate: Run | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Train on the file's answers and measure what changed on those held out by prompt.
 
-    `gate` is the run whose decision is followed. Raises as `training.run.train_run`. Behaviour is not looked
-    at: no judge of single answers was validated.
+    `decision` replaces `options.method`; `gate` is the run that it rests on. Raises as
+    `training.run.train_run`. Behaviour is not looked at: no judge of single answers was validated.
     """
     created = now()
+    if decision is not None:
+        options = replace(options, method="+".join(decision.stages))
     _check(source, options)
     texts = [read_texts(path) if path else [] for path in (options.replay, options.watch)]
     path, read = source.path, read_unpaired(source.path, source.fields, skip_bad=source.skip_bad)
@@ -88,7 +91,7 @@ def train_unpaired(
     run = Run(
         command="train",
         created=created,
-        decision=as_run(None, recipes),
+        decision=as_run(decision, recipes),
         estimates=estimates,
         findings=tuple(guard_findings(trained, ANSWER_REMEDIES)),
         inputs={

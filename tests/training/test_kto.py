@@ -15,7 +15,7 @@ from probe.errors import ProbeError
 from probe.gate import auto
 from probe.pairs.unpaired import UnpairedAnswer, read_unpaired
 from probe.probes.trial.options import TrialOptions
-from probe.records import Condition, Decision, Verdict, run_from_json
+from probe.records import Condition, Decision, Reason, Verdict, run_from_json
 from probe.scoring.answers import AnswerReader
 from probe.scoring.encode import make_encoder
 from probe.scoring.service import Scorer
@@ -308,10 +308,10 @@ def test_a_trial_of_answers_is_one_of_kto(file, tmp_path, tiny_model_dir):
 
 def test_auto_trains_answers_as_their_gate_decides(file, tmp_path, tiny_model_dir, monkeypatch):
     """Refused where a condition is open; else trained as decided, and once more from the noted gate."""
-    real, verdict = auto.gate_answers, Verdict("pass", 0)
+    real, verdict, why = auto.gate_answers, Verdict("pass", 0), Reason("PB362", "both labels", "measured")
 
     def gated(*given, **named):
-        return replace(real(*given, **named), decision=Decision("kto", ("kto",), {}, ()), verdict=verdict)
+        return replace(real(*given, **named), decision=Decision("kto", ("kto",), {}, (why,)), verdict=verdict)
 
     monkeypatch.setattr(auto, "gate_answers", gated)
     how = ["--model", str(tiny_model_dir), "--device", "cpu", "--template", "qa", "--method", "auto"]
@@ -329,5 +329,7 @@ def test_auto_trains_answers_as_their_gate_decides(file, tmp_path, tiny_model_di
     again = CliRunner().invoke(app, ["train", *how, *short, "--out", str(tmp_path / "two")])
     assert again.exit_code == 0, again.output
     for place in ("one", "two"):
-        assert run_in(tmp_path / place).decision.method == "kto"
+        decided = run_in(tmp_path / place).decision
+        assert (decided.method, decided.reasons) == ("kto", (why,))
+        assert decided.hyperparameters["learning_rate"]
         assert (tmp_path / place / "adapter" / "adapter_config.json").exists()
