@@ -79,10 +79,9 @@ def trainable_model(
 
 def adapter_values(model: torch.nn.Module) -> dict[str, Any]:
     """Rank and scale of the LoRA adapter that a model came with, by the names of a recipe; {} without one."""
-    adapter = next(iter(getattr(model, "peft_config", {}).values()), None)
-    return (
-        {"lora_rank": adapter.r, "lora_alpha": adapter.lora_alpha} if hasattr(adapter, "lora_alpha") else {}
-    )
+    adapter: Any = next(iter(getattr(model, "peft_config", {}).values()), None)
+    known = hasattr(adapter, "lora_alpha")
+    return {"lora_rank": adapter.r, "lora_alpha": adapter.lora_alpha} if known else {}
 
 
 def check_trainable(model: torch.nn.Module) -> None:

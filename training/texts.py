@@ -16,7 +16,7 @@ from ..records import JsonRow
 
 RESPONSE_FIELDS = ("response", "completion", "answer", "output")
 PROMPT_FIELDS = ("prompt", "instruction", "question")
-TURNS = ("messages", "conversations")
+DIALOGUE_COLUMNS = ("messages", "conversations")
 NAMES, UNDER_SYSTEM = FieldNames.of({}), FieldNames.of({"system": "system"})
 
 
@@ -79,8 +79,8 @@ def _answered(row: JsonRow) -> JsonRow:
     """The row as one of a pair whose sides are both its answer. Raises `BadRow` for one without."""
     if _words(row.get("chosen")):
         return {**row, "rejected": row["chosen"]}
-    if name := next((name for name in TURNS if _words(row.get(name))), ""):
-        return _parted(retold(row, [name])[0], name)
+    if name := next((name for name in DIALOGUE_COLUMNS if _words(row.get(name))), ""):
+        return _parted(retold(row, [name], {})[0], name)
     given = [name for name in RESPONSE_FIELDS if _words(row.get(name))]
     if not given:
         raise BadRow("no `text`, no prompt with an answer, no `messages`. Write one of them.")

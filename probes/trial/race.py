@@ -118,7 +118,7 @@ def beats(one: RaceStanding, other: RaceStanding) -> float:
             c.halves.gaps + c.halves.token_margins > 0 for c in (one.candidate, other.candidate)
         ]  # fmt: skip
         prompts = cluster_codes(one.candidate.halves.prompts, len(right[0]))
-        more = cluster_sums(right[0] * 1.0 - right[1], prompts)
+        more = cluster_sums(right[0].astype(np.float64) - right[1], prompts)
         up, down = int(np.sum(more > 0)), int(np.sum(more < 0))
     return binomial_p(up, up + down) if up > down else 1.0
 
