@@ -11,7 +11,7 @@ from ..training.shipped import Tuning, shipped_values
 from .conditions import RULES, pairs_to_settle
 from .judge import JudgeSettings, verdict_of
 from .levers import told
-from .more import most_read, prompts_asked, wanted_number
+from .more import as_asked, most_read, prompts_asked
 from .restated import level_of
 from .row import Row
 from .run_facts import Evidence, Goal, Held, RunFacts, Threshold
@@ -144,7 +144,7 @@ def _more_pairs(row: Row, facts: RunFacts, settings: JudgeSettings) -> str:
     more = pairs_to_settle(measured, limit, settings.alpha, tests, level_of(facts.run))
     if not more:
         return ""
-    number, now, unit = wanted_number(measured, more, prompts_asked(facts.run))
+    number, now, unit = as_asked(measured, more, prompts_asked(facts.run))
     most = most_read(measured, rule, reads(facts.run))
     if most is not None and now + number > most:  # so many would not be read
         return ""

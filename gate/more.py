@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from ..records import Estimate, Run
 from .registry import Rule
 
-COUNTS_PROMPTS = "behaviour_up"  # counts the prompts whose samples moved, of all that were asked
-COUNTS_UNSEEN = "trial_accuracy"  # counts unseen pairs; those that were trained on are read as well
+MOVED_PROMPTS = "behaviour_up"  # counts the prompts whose samples moved, of all that were asked
+UNSEEN_PAIRS = "trial_accuracy"  # counts unseen pairs; those that were trained on are read as well
 
 
 def prompts_asked(run: Run) -> int:
@@ -18,12 +18,12 @@ def prompts_asked(run: Run) -> int:
     return asked.n if asked else 0
 
 
-def wanted_number(estimate: Estimate, more: int, asked: int) -> tuple[int, int, str]:
+def as_asked(estimate: Estimate, more: int, asked: int) -> tuple[int, int, str]:
     """How many more to ask for where `more` values would settle it, how many there are now, and of what.
 
     Of prompts that are asked only some move: as many more as at the share that has moved so far.
     """
-    if estimate.name != COUNTS_PROMPTS:
+    if estimate.name != MOVED_PROMPTS:
         return more, estimate.n, "pairs"
     if not asked >= estimate.n > 0:
         return more, estimate.n, "prompts that move"
@@ -37,10 +37,10 @@ def most_read(estimate: Estimate, rule: Rule, reads: Mapping[str, int]) -> int |
 
 def would_settle(estimate: Estimate, rule: Rule, more: int, asked: int, reads: Mapping[str, int]) -> str:
     """What would settle the condition, and whether that many would be read."""
-    number, now, unit = wanted_number(estimate, more, asked)
+    number, now, unit = as_asked(estimate, more, asked)
     most = most_read(estimate, rule, reads)
     if most is None or now + number <= most:
         return f"{number:,} more {unit} would settle it, were the measured value the true one"
-    verb = "asks" if estimate.name == COUNTS_PROMPTS else "reads"
-    of = " unseen ones" if estimate.name == COUNTS_UNSEEN and COUNTS_UNSEEN in reads else ""
+    verb = "asks" if estimate.name == MOVED_PROMPTS else "reads"
+    of = " unseen ones" if estimate.name == UNSEEN_PAIRS and UNSEEN_PAIRS in reads else ""
     return f"{number:,} more {unit} would settle it, and {rule.probe} {verb} at most {most:,}{of}"

@@ -45,6 +45,12 @@ def left_out(flags: Iterable[str]) -> str | None:
     return next((flag for flag in SKIP_REASONS if flag in met), None) if EXCLUDING & met else None
 
 
+def reasons_left_out(codes: Iterable[EncodedPair]) -> str:
+    """Why pairs of these have no score, in words with the number of each reason; "" where all have one."""
+    counts = Counter(why for pair in codes if (why := left_out(pair.flags)))
+    return "; ".join(f"{FLAGS[why]} ({n:,})" for why, n in counts.most_common())
+
+
 @dataclass
 class Met:
     """What the encoder met in the pairs of a file, each line once, however often it is encoded.

@@ -92,9 +92,15 @@ def split_by_prompt(items: Sequence[E], share: float, seed: int) -> tuple[list[E
     """
     prompts = sorted({item.prompt for item in items})
     count = round(share * len(prompts))
+    if not prompts:
+        raise ProbeError(
+            "None of the rows can be trained on: their prompts fill --max-length, or their sides are empty "
+            "or the same tokens. Look at the file with `probe data`."
+        )
     if len(prompts) < 2:
         raise ProbeError(
-            "All rows share one prompt, so none can be held out. Give rows of two prompts or more."
+            "All rows that can be trained on share one prompt, so none can be held out. "
+            "Give rows of two prompts or more."
         )
     if not 0 < count < len(prompts):
         raise ProbeError(

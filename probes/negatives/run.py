@@ -14,7 +14,7 @@ from ...pairs.record import Content, Pair
 from ...progress import progress
 from ...records import Measured, Run, together
 from ...runs import environment, now
-from ...scoring.flags import EXCLUDING
+from ...scoring.flags import EXCLUDING, reasons_left_out
 from ...scoring.model import LoadedModel
 from ...scoring.scores import EncodedPair
 from ...scoring.session import ModelOptions, Session, Source
@@ -80,7 +80,7 @@ def measure_negatives_in(session: Session, options: NegativesOptions) -> Negativ
     if options.plan is not None:
         _numerics(work, session, options.plan, [codes for _, codes in coded])
     if options.states:
-        read_states(work, session, some)
+        read_states(work, session, some, reasons_left_out(codes for _, codes in coded))
     if options.gradients:
         _gradients(work, session, some[: options.gradients])
     return work

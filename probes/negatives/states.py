@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...pairs.identity import prompt_identity
+from ...pairs.identity import cluster_key
 from ...pairs.record import Pair
 from ...records import Measured, together
 from ...scoring.readout import Readout
@@ -28,15 +28,18 @@ from .work import NegativesWork, token_count
 Usable = Sequence[tuple[Pair, EncodedPair]]
 
 
-def read_states(work: NegativesWork, session: Session, some: Usable) -> None:
-    """Both contexts are read once; signal, authorship, CHES and flip budget are read from what came."""
-    options = work.options
+def read_states(work: NegativesWork, session: Session, some: Usable, left_out: str = "") -> None:
+    """Both contexts are read once; signal, authorship, CHES and flip budget are read from what came.
+
+    `left_out` says why other pairs have no score. Fewer than two prompts are told, and not measured.
+    """
     pairs = [pair for pair, _ in some]
-    if len(set(map(prompt_identity, pairs))) < 2 and any(pair.prompt for pair in pairs):
-        print(
-            "states: all pairs share one prompt, so nothing can be held out; not measured.", file=sys.stderr
-        )
+    if len(set(map(cluster_key, pairs))) < 2:
+        why = "all pairs that can be scored share one prompt, so nothing can be held out"
+        why = why if pairs else "no pair can be scored"
+        print(f"states: {why}{f' ({left_out})' if left_out else ''}; not measured.", file=sys.stderr)
         return
+    options = work.options
     contexts = {"given the prompt": [codes for _, codes in some]}
     if options.alone and any(pair.prompt for pair in pairs):
         contexts["alone"] = session.encoder.many([session.encoder.neutral(pair) for pair in pairs])

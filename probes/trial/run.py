@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ... import config
+from ...errors import ProbeError
 from ...pairs.record import Pair
 from ...progress import Advance, progress
 from ...records import Measured, Run, together
 from ...runs import environment, now
+from ...scoring.flags import reasons_left_out
 from ...scoring.model import LoadedModel
 from ...scoring.rounding import Rounding, allowed
 from ...scoring.session import ModelOptions, Session, Source
@@ -108,14 +111,41 @@ def designed(pairs: Sequence[Pair], session: Session, options: TrialOptions) -> 
     halved = len(pairs) <= SPLIT * options.pairs or (options.most or 0) <= options.pairs
     room = (len(pairs) if len(pairs) <= SPLIT * options.pairs else options.pairs) if halved else options.most
     sample = sample_by_prompt(pairs, room or 0, options.seed)
-    drawn = examples(sample, session.encoder, codes=session.encoded(sample))
+    codes = session.encoded(sample)
+    drawn = examples(sample, session.encoder, codes=codes)
+    if len({item.prompt for item in drawn}) < 2:
+        raise ProbeError(_too_few(pairs, sample, room or 0, reasons_left_out(codes)))
     if halved:
         train, first = split_by_prompt(drawn, 0.5, options.seed)
         return Design(train, first, train, True, scored)
-    half = pairs_trained(options)
-    unseen, train = split_by_prompt(drawn, min(0.5, half / len(drawn)), options.seed)
-    second, first = split_by_prompt(unseen, min(0.5, options.pairs / 2 / len(unseen)), options.seed)
+    unseen, train = _parted(drawn, pairs_trained(options) / len(drawn), options.seed)
+    if len({item.prompt for item in unseen}) < 2:
+        return Design(train, unseen, [], False, scored)
+    second, first = _parted(unseen, options.pairs / 2 / len(unseen), options.seed)
     return Design(train, first, second, False, scored)
+
+
+def _parted(items: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Split by prompt: a share of up to a half, of one prompt at the least."""
+    least = 1 / len({item.prompt for item in items})
+    return split_by_prompt(items, max(least, min(0.5, share)), seed)
+
+
+def _too_few(pairs: Sequence[Pair], sample: Sequence[Pair], room: int, left_out: str) -> str:
+    """Why fewer than two prompts are left of those drawn, and what helps."""
+    sizes = sorted(Counter(map(prompt_key, pairs)).values())
+    drawn = len(set(map(prompt_key, sample)))
+    if len(sizes) > 1 and drawn < 2:
+        return (
+            f"{drawn} of {len(sizes)} prompts drawn: a trial needs two, draws whole prompts, and of these no "
+            f"two fitted into {room:,} pairs. Draw more: --pairs {sum(sizes[-2:])}, in a gate --trial-pairs."
+        )
+    if left_out:
+        return (
+            f"a trial needs pairs of two prompts that can be trained on; of {len(sample):,} pairs were left "
+            f"out: {left_out}. Look at the file with `probe data`."
+        )
+    return "all pairs share one prompt, so none can be held out. Give pairs of two prompts or more."
 
 
 def pairs_trained(options: TrialOptions) -> int:

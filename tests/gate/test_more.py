@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 from scipy import stats
 
-from probe.gate.more import wanted_number
+from probe.gate.more import as_asked
 from probe.gate.registry import PROBE_NAMES
 from probe.gate.settings import GateOptions, judged
 from probe.probes.trial import run as trial_run
@@ -47,9 +47,9 @@ def told(*measured: Estimate, reads=READS) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize(("moved", "asked", "more", "expected"), [(40, 100, 62, 155), (30, 30, 7, 7)])
 def test_prompts_are_asked_for_by_the_share_that_moved(moved, asked, more, expected):
-    found = wanted_number(share("behaviour_up", 0.5, moved), more, asked)
+    found = as_asked(share("behaviour_up", 0.5, moved), more, asked)
     assert found == (expected, asked, "prompts asked") and expected == math.ceil(more * asked / moved)
-    assert wanted_number(share("length_accuracy", 0.5, moved), more, asked) == (more, moved, "pairs")
+    assert as_asked(share("length_accuracy", 0.5, moved), more, asked) == (more, moved, "pairs")
 
 
 @pytest.mark.parametrize("most", [150, 1000])

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from probe.errors import ProbeError
-from probe.pairs.record import text_of
+from probe.pairs.record import Pair, text_of
 from probe.probes.negatives.flip_budget import flip_budget
 from probe.probes.negatives.read import both, closing_token, read_sides
 from probe.probes.negatives.run import measure_negatives
+from probe.probes.negatives.states import read_states
 from probe.probes.negatives.work import NegativesOptions
 from probe.probes.numerics.judge import Plan
 from probe.scoring import readout
@@ -213,3 +214,14 @@ def test_a_chat_is_closed_as_its_template_closes_turns(tiny, make_tokenizer, loa
     chat, text = coded(asked, close), coded((61, 62), end)
     session = SimpleNamespace(loaded=load(tiny, tokenizer))
     assert closing_token(session, [chat, text]) == close and closing_token(session, [text, chat]) == end
+
+
+@pytest.mark.parametrize(
+    ("prompts", "told"), [((), "no pair can be scored"), (("a", "a"), "share one prompt")]
+)
+def test_states_of_no_pair_and_of_one_prompt_are_told_and_not_read(prompts, told, capsys):
+    """All prompts fill the length limit, or those of one prompt are left: one line with the reason."""
+    some = [(Pair(str(i), prompt, f"yes {i}", "no"), None) for i, prompt in enumerate(prompts)]
+    assert read_states(None, None, some, "the prompt fills --max-length (24)") is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line and "the prompt fills --max-length (24)" in line

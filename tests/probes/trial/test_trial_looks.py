@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from probe.errors import ProbeError
 from probe.pairs.record import Pair
 from probe.probes.trial import run
 from probe.probes.trial.gated import affordable
@@ -111,3 +112,42 @@ def test_how_much_is_drawn(monkeypatch, n, most, sizes):
 
 def test_long_pairs_take_fewer_steps_and_never_too_few():
     assert [affordable(tokens, 8) for tokens in (50, 200, 300, 5000)] == [24, 12, 8, 8]
+
+
+def crowded(prompts, each):
+    """So many prompts of so many pairs."""
+    return [Pair(str(i), f"prompt {i % prompts}", "a", "b", line=i + 1) for i in range(prompts * each)]
+
+
+@pytest.mark.parametrize(("prompts", "each"), [(3, 150), (2, 100), (5, 60), (4, 200)])
+def test_few_large_prompts_are_tried_on_what_is_drawn(monkeypatch, prompts, each):
+    """Whole prompts are drawn: where but two come, there is no second look, and no error either."""
+    design = run.designed(crowded(prompts, each), session(monkeypatch), TrialOptions(most=512))
+    train, first, second = ({i.prompt for i in part} for part in (design.train, design.first, design.second))
+    assert train and first and not train & first and (design.cross or not second & (train | first))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kept", "flags", "told"),
+    [
+        (crowded(3, 150), True, (), ["0 of 3 prompts drawn", "--pairs 300"]),
+        (made(24), False, ("prompt_fills",), ["of 24 pairs", "the prompt fills --max-length (24)"]),
+        (made(24), False, ("identical",), ["both sides are the same tokens (24)"]),
+        (crowded(1, 24), True, (), ["all pairs share one prompt"]),
+    ],
+)
+def test_too_few_prompts_are_told_with_the_true_reason(monkeypatch, pairs, kept, flags, told):
+    stub = session(monkeypatch)
+    stub.encoded = lambda some: [SimpleNamespace(flags=flags) for _ in some]
+    if not kept:
+        monkeypatch.setattr(run, "examples", lambda *_, **__: [])
+    with pytest.raises(ProbeError) as error:
+        run.designed(pairs, stub, TrialOptions())
+    assert all(part in str(error.value) for part in told)
+    assert ("share one prompt" in str(error.value)) is (len({pair.prompt for pair in pairs}) == 1)
+
+
+def test_the_remedy_for_large_prompts_draws_two(monkeypatch):
+    pairs = crowded(3, 150)
+    for options in (TrialOptions(pairs=300), TrialOptions(pairs=300, most=1200)):
+        assert run.designed(pairs, session(monkeypatch), options).train
