@@ -126,11 +126,12 @@ class Stage:
             step = self.progress.step + 1
             done = self.step([self.material.train[i] for i in indices], self._replayed(len(indices), step))
             self.progress.sums += done.sums
-            if done.finite:
-                self.progress.step = step
+            if not done.finite:
+                self.scheduler.step()  # its batch is spent all the same, though no update was made of it
             if not done.finite or step % self.log_every == 0 or step == self.total:
                 stop = self._log(view, done.grad_norm, step, epoch)
-            # A step that was not finite was not taken: the weights are still those before it.
+            if done.finite or not stop:  # where it ends the run, that ends with the step before it
+                self.progress.step = step
             if not stop and (step % self.eval_every == 0 or step == self.total):
                 stop = self._evaluate(view)
             if self._anyone(asked.is_set()):

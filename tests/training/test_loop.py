@@ -185,6 +185,54 @@ def test_a_nan_loses_nothing(material, tmp_path, capsys):
     assert "PB801" in capsys.readouterr().err
 
 
+def with_a_hole(material, place, *, hole=True, resume=False):
+    """A stage without the guard that cannot learn from the batch of one pair in each of three epochs."""
+    options = replace(OPTIONS, guard=False, eval_every=2, resume=resume)
+    one = stage(material, place, options=options)
+    if hole:
+        one.material.train[3] = replace(one.material.train[3], reference=(math.nan, 0.0))
+    return one
+
+
+def test_a_step_that_is_not_taken_is_a_step(material, tmp_path):
+    """Its batch is spent: with the guard off it was not counted, and evaluations and batches came twice."""
+    whole, sound = (
+        with_a_hole(material, tmp_path / "one"),
+        with_a_hole(material, tmp_path / "two", hole=False),
+    )
+    found, plain = whole.run(), sound.run()
+    assert found.steps == plain.steps == whole.total
+    rows, others = ([row for row in run.log_history if "loss" in row] for run in (found, plain))
+    assert sum(math.isnan(row["loss"]) for row in rows) == 3
+    for key in ("step", "epoch", "learning_rate"):
+        assert [row[key] for row in rows] == [row[key] for row in others]
+    measured = [row["step"] for row in found.log_history if "eval_loss" in row]
+    assert measured == [*range(0, whole.total, 2), whole.total] or measured == [*range(0, whole.total + 1, 2)]
+
+
+def test_a_run_with_such_steps_goes_on_as_itself(material, tmp_path):
+    whole = with_a_hole(material, tmp_path / "whole")
+    whole.run()
+    killed = with_a_hole(material, tmp_path / "killed")
+    taken = killed.step.__class__.__call__
+    seen = []
+
+    def step(self, items, texts=()):
+        seen.append(1)
+        if len(seen) == 12:
+            raise RuntimeError("killed")
+        return taken(self, items, texts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(killed.step.__class__, "__call__", step)
+        with pytest.raises(RuntimeError, match="killed"):
+            killed.run()
+    resumed = with_a_hole(material, tmp_path / "killed", resume=True)
+    resumed.run()
+    ends = [trainable_weights(one.accelerator.unwrap_model(one.policy)) for one in (whole, resumed)]
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+
+
 def test_over_fitting_ends_with_the_best_weights(material, tmp_path):
     loaded, items = material()
     held_out = [replace(i, codes=replace(i.codes, chosen=i.codes.rejected)) for i in items[:6]]
