@@ -230,8 +230,13 @@ class Stage:
             view.event(event)
         return next((event for event in events if event.action != "warn"), None)
 
-    def rescored(self, items: Sequence[Example]) -> list[Example]:
-        """The same pairs with this stage's log-probs as their reference: what a next stage starts from."""
+    def take_reference(self) -> None:
+        """Make the log-probs of the model as it is, computed as in training, the reference of all pairs."""
+        given = self.material
+        train, held_out = self._rescored(given.train), self._rescored(given.held_out)
+        self.material = replace(given, train=train, held_out=held_out)
+
+    def _rescored(self, items: Sequence[Example]) -> list[Example]:
         sums = side_sums(self.policy, self.accelerator, sides_of(items), self.options.micro_tokens)
         references = zip(sums[::2], sums[1::2], strict=True)
         return [replace(item, reference=pair) for item, pair in zip(items, references, strict=True)]

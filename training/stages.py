@@ -67,7 +67,8 @@ def train_stages(
     """Train `loaded` through the stages of `recipes`, one directory each below `directory`.
 
     The examples of `material` carry the starting model's log-probs. A later stage that needs a reference gets
-    the log-probs of the model that the stage before it left: computed anew, not reused. Raises `ProbeError`
+    the log-probs of the model that the stage before it left, and under mixed precision so does the first one:
+    computed anew, by the arithmetic of the policy. Raises `ProbeError`
     for weights that cannot be trained, `CannotMeasure` when a checkpoint cannot be written,
     `KeyboardInterrupt` after a checkpoint.
     """
@@ -78,18 +79,14 @@ def train_stages(
     last: Stage | None = None
     for i, recipe in enumerate(recipes):
         model = trainable_model(model, recipe, seed=options.seed, checkpointing=checkpointing)
-        if last is not None and method_of(recipe.method).reference:
-            material = replace(
-                material,
-                train=last.rescored(material.train),
-                held_out=last.rescored(material.held_out),
-            )
         kind = UnpairedStage if recipe.method in UNPAIRED else Stage
         given = wanted_alone(material) if recipe.method == "sft" else material
         stage = kind(
             replace(loaded, model=model), recipe, given, options, directory / f"{i + 1}-{recipe.method}",
             plain=plain, cpu=loaded.device.type == "cpu", fingerprint=fingerprint,
         )  # fmt: skip
+        if method_of(recipe.method).reference and (last is not None or options.mixed_precision != "no"):
+            stage.take_reference()
         results.append(stage.run())
         last = stage
     if last is None:

@@ -154,7 +154,7 @@ def test_a_directory_holds_one_training(tmp_path, tiny_model_dir, monkeypatch, f
     assert trained(tmp_path, tiny_model_dir, "--method", first, "--seed", "3", *out).exit_code == 0
     (place / "notes.txt").write_text("the user's own")
     (place / "3-plots").mkdir()
-    monkeypatch.setattr("probe.training.loop.Stage.rescored", interrupted)
+    monkeypatch.setattr("probe.training.loop.Stage.take_reference", interrupted)
     killed = trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", *out)
     assert killed.exit_code != 0
     left = {path.name for path in place.iterdir()}

@@ -46,6 +46,23 @@ def test_sft_then_dpo_takes_the_sft_model_as_its_reference(material, tmp_path):
     assert min(sft) < sft[0]  # so the SFT result is another model than the base
 
 
+@pytest.mark.parametrize("methods", [("dpo",), ("ipo",), ("sft", "dpo"), ("sft", "dpop")])
+@pytest.mark.parametrize("full", [False, True])
+def test_under_mixed_precision_policy_and_reference_start_alike(material, tmp_path, methods, full):
+    """Stored scores are of float32: beside the policy's bfloat16 they made margins before any update."""
+    loaded, items = material()
+    train_items, held_out = split_by_prompt(items, 0.25, 0)
+    recipes = [recipe(method, 10**6, full=full).with_values({"batch": 4}) for method in methods]
+    options = replace(OPTIONS, mixed_precision="bf16", steps=1)
+    trained = train_stages(loaded, recipes, Material(train_items, held_out), options, tmp_path)
+    start = trained.results[-1].log_history[0]
+    assert (start["step"], start["eval_rewards/accuracies"], start["eval_rewards/margins"]) == (0, 0.0, 0.0)
+    if methods[-1] == "dpo":
+        first = next(row for row in trained.results[-1].log_history if "loss" in row)
+        assert start["eval_loss"] == pytest.approx(math.log(2), abs=1e-7)
+        assert first["loss"] == pytest.approx(math.log(2), abs=1e-3)
+
+
 def test_the_saved_adapter_is_the_trained_model(material, loaded, pairs, tmp_path):
     """A normal peft adapter: loaded onto the base model, it scores as the model in memory does."""
     from peft import PeftModel
