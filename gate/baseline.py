@@ -20,6 +20,7 @@ from ..records import (
 )
 
 PairKey = tuple[str, str, int]  # id, digest of the text, how many of the same came before
+CHANGED_FILE = "the pair file has changed since the baseline"
 UNCHANGED = "every pair scored as before"
 
 
@@ -47,7 +48,7 @@ def compare_with_baseline(run: Run, baseline: Run, *, bound: float, alpha: float
     estimates = _changes(found, alpha)
     conditions = tuple(_condition(e, bound) for e in estimates)
     findings = tuple(worse(c) for c in conditions if c.result == "fail")
-    told = () if found.whole else (other_pairs(found, run),)
+    told = () if found.whole else (other_pairs(found, run, _sha256(run) == _sha256(baseline)),)
     rows = tuple({**to_json(e), "name": "gap change"} for e in estimates)
     return Compared(conditions, (*findings, *told), rows)
 
@@ -128,10 +129,11 @@ def incomparable(fact: str) -> Finding:
     )
 
 
-def other_pairs(found: Match, run: Run) -> Finding:
-    """PB707 other pairs: the pair file has changed since the baseline was measured.
+def other_pairs(found: Match, run: Run, same_file: bool) -> Finding:
+    """PB707 other pairs: the pairs measured are not all those of the baseline.
 
-    Means: Pairs were added, dropped, or have another text under the same id. The comparison is on those that
+    Means: Pairs were added, dropped, or have another text under the same id, since the file has changed; or
+    one of the runs read more of the same file. The comparison is on those that
     are the same in both runs; a pair without an id of its own counts as the same where its text is.
     Why: What holds of the pairs that stayed says nothing about those that are new.
     Do: Nothing, where the change was meant; the lines are those of the added and the changed pairs.
@@ -140,11 +142,11 @@ def other_pairs(found: Match, run: Run) -> Finding:
     kinds = (("added", found.added), ("dropped", found.dropped), ("changed", found.changed))
     counts = ", ".join(f"{len(rows):,} {kind}" for kind, rows in kinds)
     read = "" if len(_listed(run)) == (run.inputs.get("pairs") or {}).get("n") else "of those that were read "
+    why = "the two runs measured different pairs of one file" if same_file else CHANGED_FILE
     return Finding(
         "PB707",
         "info",
-        f"the pair file has changed since the baseline: {read}{counts}; the {len(found.same):,} that are the "
-        "same are compared",
+        f"{why}: {read}{counts}; the {len(found.same):,} that are the same are compared",
         "Nothing, where the change was meant.",
         lines=tuple(sorted(row["line"] for row in (*found.added, *found.changed) if row.get("line"))),
     )

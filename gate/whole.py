@@ -24,6 +24,7 @@ from ..training.saved import saved_run
 from .beforehand import prepared
 from .levers import with_levers
 from .measure import run_probes
+from .restated import SHIPPED_LEVEL, level_of
 from .settings import GateOptions, judged
 from .unpaired import ANSWER_LIMITS, judged_unpaired
 
@@ -148,9 +149,19 @@ def gate_saved(path: Path, judging: GateOptions, levers: Path | None = None) -> 
                 "one_stage": judging.one_stage, "full": judging.full, "bound": judging.bound,
             }  # fmt: skip
             refuse_for_answers(path, asked, GATES_PAIRS)
+            _refuse_other_level(path, level_of(saved), judging.alpha)
             return _judged_answers(saved, judging)
         _check_saved_groups(path, saved, judging.groups)
         return judged(with_levers(saved, levers) if levers else saved, judging, date.today())
+
+
+def _refuse_other_level(path: Path, measured: float, asked: float) -> None:
+    """Raises `ProbeError` for an alpha that is neither the shipped one nor that of the answers' intervals."""
+    if asked not in (measured, SHIPPED_LEVEL):
+        raise ProbeError(
+            f"{path}: --alpha {asked:g} does nothing for measured answers, whose intervals are at "
+            f"{measured:g}. Leave it out, or gate the file of answers at {asked:g}."
+        )
 
 
 def _check_saved_groups(path: Path, run: Run, groups: Iterable[str]) -> None:

@@ -72,9 +72,9 @@ def favours(told: GroupWording) -> Iterator[Finding]:
 def neutral(told: GroupWording) -> Iterator[Finding]:
     """PB102 no preference: neither side is preferred by more than the bound.
 
-    Means: The 90% interval of the mean gap lies inside ± bound (two one-sided tests at 5%), and no other way
-    to measure the gap is beyond it. This is shown, not assumed; where a test merely finds no difference, the
-    finding is PB601.
+    Means: The interval of the mean gap lies inside ± bound, the 90% one at an alpha of 5% (two one-sided
+    tests at alpha), and no other way to measure the gap is beyond it. This is shown, not assumed; where a
+    test merely finds no difference, the finding is PB601.
 
     Why: Only such a model can be called neutral on these pairs, before or after tuning.
 
@@ -83,7 +83,8 @@ def neutral(told: GroupWording) -> Iterator[Finding]:
     Source: Schuirmann 1987, two one-sided tests.
     """
     if told.row.verdict == "neutral":
-        text = f"neither side is preferred: {told.wins}; gap {value_with_unit(told.case.tost)} (90% interval)"
+        level = f"{100 * (1 - 2 * told.settings.alpha):.3g}% interval"
+        text = f"neither side is preferred: {told.wins}; gap {value_with_unit(told.case.tost)} ({level})"
         yield Finding(
             "PB102",
             "info",
@@ -114,11 +115,19 @@ def likelier_anyway(told: GroupWording) -> Iterator[Finding]:
         yield Finding(
             "PB103",
             "warning",
-            f"{told.side} is preferred without the prompt too: the prompt adds {_added(told, corrected)}",
+            f"{_anyway(told, corrected)}: the prompt adds {_added(told, corrected)}",
             "Match the two sides in wording and style; the model may only find one string likelier.",
             told.case.group,
             estimate=corrected,
         )
+
+
+def _anyway(told: GroupWording, corrected: Estimate) -> str:
+    """What is preferred without the prompt: the gap less what the prompt adds says which side."""
+    alone = told.case.mean.value - (corrected.value or 0.0)
+    if alone * told.case.mean.value > 0:
+        return f"{told.side} is preferred without the prompt too"
+    return f"that {told.side} is preferred is not shown to come from the prompt, nor without it"
 
 
 def _added(told: GroupWording, corrected: Estimate) -> str:

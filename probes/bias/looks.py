@@ -22,12 +22,16 @@ from .sizes import sizes
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The scores of a look in the file's order, the pairs to try again, and the level it is judged at."""
+    """The scores of a look in the file's order, the pairs to try again, and the level it is judged at.
+
+    `read`: pairs drawn so far, of which some may have no score.
+    """
 
     scores: Sequence[PairScore]
     again: Sequence[Pair]
     alpha: float
     last: bool
+    read: int
 
 
 def looked(session: Session, looks: Sequence[int], alpha: float, seed: int) -> Iterator[Look]:
@@ -39,7 +43,7 @@ def looked(session: Session, looks: Sequence[int], alpha: float, seed: int) -> I
     for k, (start, end) in enumerate(zip((0, *ends), ends, strict=False)):
         new = sorted(pairs[start:end], key=lambda pair: pair.line)
         scores = sorted([*scores, *session.scores_of(new, "scoring")], key=lambda score: score.line)
-        yield Look(scores, again, alpha / len(ends), k + 1 == len(ends))
+        yield Look(scores, again, alpha / len(ends), k + 1 == len(ends), end)
 
 
 def look_settles(result: BiasResult, limit: float | None) -> bool:
@@ -55,7 +59,7 @@ def _clear(gap: Estimate | None, limit: float) -> bool:
     return (-limit <= gap.low and gap.high <= limit) or gap.low > limit or gap.high < -limit
 
 
-def sampled(result: BiasResult, n: int, total: int, alpha: float) -> Finding | None:
+def sampled(result: BiasResult, n: int, total: int, alpha: float, read: int) -> Finding | None:
     """PB608 sampled: the bias was measured on some of the pairs, drawn by prompt.
 
     Means: pairs were added in an order that the seed and the prompts give, until the verdict was settled or
@@ -69,7 +73,7 @@ def sampled(result: BiasResult, n: int, total: int, alpha: float) -> Finding | N
 
     Source: Bonferroni's inequality over looks fixed beforehand; docs/statistics.md.
     """
-    if n >= total:
+    if read >= total:
         return None
     gap = next((e for e in result.estimates if e.name == "gap" and e.group == "all"), None)
     known = gap is not None and gap.low is not None and gap.high is not None

@@ -138,7 +138,7 @@ def _look_by_look(session: Session, options: BiasOptions, extremes: Extremes) ->
             break
     for _ in extremes.watch(look.scores):
         pass
-    told = sampled(result, len(look.scores), session.survey.n, look.alpha)
+    told = sampled(result, len(look.scores), session.survey.n, look.alpha, look.read)
     result = replace(result, findings=(*result.findings, *([told] if told else ())))
     return _Made(scores, clusters, result, look.alpha)
 

@@ -37,3 +37,12 @@ def test_a_part_that_is_not_known_leaves_nothing_to_correct(name, part):
 def test_just_under_half_is_the_most_that_is_corrected(high, corrected):
     known = [estimate("forecast_accuracy", 0.7, 0.6, 0.8), estimate("label_noise", 0.2, 0.1, high)]
     assert bool(on_clean_labels(known)) is corrected
+
+
+@pytest.mark.parametrize("seen", [(0.5, 0.35, 0.65), (0.3, 0.2, 0.4), (0.8, 0.7, 0.85), (0.9, 0.3, 0.95)])
+@pytest.mark.parametrize("noise", [(0.2, 0.05, 0.35), (0.1, 0.0, 0.44)])
+def test_the_interval_holds_every_corner_of_both(seen, noise):
+    """Below one half more noise means a lower share of clean pairs, above it a higher one."""
+    (found,) = on_clean_labels([estimate("forecast_accuracy", *seen), estimate("label_noise", *noise)])
+    corners = [min(1.0, max(0.0, (a - e) / (1 - 2 * e))) for a in seen for e in noise]
+    assert (found.low, found.high) == pytest.approx((min(corners), max(corners)))

@@ -119,6 +119,8 @@ def test_a_changed_file_is_told_with_how_much_of_it_was_read(n, told):
     rows = now.details["pairs"]
     other = dataclasses.replace(now, inputs={"pairs": {"sha256": "2", "n": n}})
     match = SimpleNamespace(added=rows[:2], dropped=rows[:3], changed=[], same=rows[3:])
-    found = baseline.other_pairs(match, other)
+    found = baseline.other_pairs(match, other, same_file=False)
+    same = baseline.other_pairs(match, other, same_file=True).message
+    assert same.startswith("the two runs measured different pairs of one file: ")
     assert f"the baseline: {told}2 added, 3 dropped, 0 changed; the 37 that are the same" in found.message
     assert found.lines == (1, 2)

@@ -163,3 +163,17 @@ def test_limits_for_a_group_that_a_saved_run_did_not_measure_stop_its_judgement(
     ):
         whole.gate_saved(Path("run.json"), judging)
     assert whole.gate_saved(Path("run.json"), GateOptions(groups={"advice": {"gap": 0.3}})).verdict.conditions
+
+
+@pytest.mark.parametrize(("level", "alpha", "refused"), [
+    (0.05, 0.05, False), (0.05, 0.01, True), (0.01, 0.01, False), (0.01, 0.05, False), (0.01, 0.2, True),
+])  # fmt: skip
+def test_measured_answers_are_judged_at_no_other_level(level, alpha, refused, measured, monkeypatch):
+    """An alpha that changed nothing would be taken for one that did."""
+    run = Run(command="unpaired", created="", details={}, config={"alpha": level})
+    monkeypatch.setattr(whole, "saved_run", lambda path: run)
+    if refused:
+        with pytest.raises(ProbeError, match=f"--alpha {alpha:g} does nothing .* at {level:g}"):
+            whole.gate_saved(Path("run.json"), GateOptions(alpha=alpha))
+    else:
+        assert whole.gate_saved(Path("run.json"), GateOptions(alpha=alpha)) is not None

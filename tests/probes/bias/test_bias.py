@@ -271,6 +271,24 @@ def test_a_preference_without_the_prompt_is_told():
     assert codes(by_prompt) == [("PB101", "all")]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("alone", "too"), [(0.5, True), (-0.3, False)])
+def test_a_preference_without_the_prompt_is_said_only_where_it_is_measured(sign, alone, too):
+    """Without the prompt the other side may be ahead, so widely that what the prompt adds is open."""
+    result = judge_bias(
+        pairs(sign * spread(40, 0.5, 0.2)), neutral=pairs(sign * spread(40, alone, 5.0)[::-1])
+    )
+    (told,) = (finding.message for finding in result.findings if finding.code == "PB103")
+    assert ("is preferred without the prompt too" in told) is too
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01, 0.2])
+def test_the_interval_of_no_preference_is_named_by_its_level(alpha):
+    result = judge_bias(pairs(spread(400, 0.0, 0.05)), alpha=alpha)
+    (told,) = (finding.message for finding in result.findings if finding.code == "PB102")
+    assert f"({100 - 200 * alpha:g}% interval)" in told
+
+
 def test_no_neutral_under_the_noise_floor():
     result = judge_bias(pairs(spread(100, 0.0, 0.1)), bound=0.1, noise_floor=0.2)
     assert result.rows[0].verdict == "undetermined"

@@ -92,9 +92,10 @@ def test_a_limit_on_the_gap_is_settled_too():
 def test_what_was_sampled_is_said_with_its_interval():
     gap = Estimate("gap", 0.5, 0.45, 0.55, 512, None, "t", "nats/token")
     result = type("R", (), {"estimates": (gap,)})()
-    told = sampled(result, 512, 100_000, 0.025)
+    told = sampled(result, 512, 100_000, 0.025, 514)
     assert told.code == "PB608" and "512 pairs of 100,000" in told.message and "± 0.050" in told.message
-    assert sampled(result, 512, 512, 0.05) is None
+    assert sampled(result, 512, 512, 0.05, 512) is None
+    assert sampled(result, 510, 512, 0.05, 512) is None  # two have no score, and all were read
 
 
 def test_the_order_is_the_seeds_nested_and_survives_a_longer_file():
