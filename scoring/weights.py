@@ -47,9 +47,14 @@ def model_files(directory: Path) -> list[Path]:
             f"{directory}: holds {ADAPTER_CONFIG}, so it is an adapter. Name it with --adapter and its base "
             "model with --model."
         )
+    return [_sound(file) for file in _named(directory)[1]]
+
+
+def _named(directory: Path) -> tuple[Path | None, list[Path]]:
+    """The index of a model's directory, where it has one, and the weight files that are loaded."""
     name = read_json(directory / CONFIG).get(WEIGHTS_KEY) or _first(directory, (WHOLE, INDEX))
-    files = shards(directory / name) if str(name).endswith(".index.json") else [directory / str(name)]
-    return [_sound(file) for file in files]
+    file = directory / str(name)
+    return (file, shards(file)) if file.name.endswith(".index.json") else (None, [file])
 
 
 def adapter_files(directory: Path) -> list[Path]:
@@ -153,7 +158,9 @@ def weights_hash(source: str, commit: str | None = None, *, remembered: bool = T
     if not path.is_dir():
         return _text_hash(f"{source}@{commit or uuid.uuid4()}")
     digest = _remembered_hash if remembered else sha256_file
-    return _text_hash("\n".join(f"{file.name} {digest(file)}" for file in _hashed(path)))
+    return _text_hash(
+        "\n".join(f"{file.relative_to(path).as_posix()} {digest(file)}" for file in _hashed(path))
+    )
 
 
 def _hashed(directory: Path) -> Iterator[Path]:
@@ -162,6 +169,18 @@ def _hashed(directory: Path) -> Iterator[Path]:
         if (directory / name).is_file():
             yield directory / name
     yield from sorted((*directory.glob("*.py"), *directory.glob("*.safetensors")))
+    yield from _elsewhere(directory)
+
+
+def _elsewhere(directory: Path) -> list[Path]:
+    """The index of another name, and the weights in folders, that a model's directory is loaded from."""
+    if (directory / ADAPTER_CONFIG).exists() or not (directory / CONFIG).is_file():
+        return []
+    with suppress(ProbeError):  # what cannot be loaded is told where it is loaded
+        index, files = _named(directory)
+        others = [index] if index and index != directory / INDEX else []
+        return [f for f in (*others, *files) if f.is_file() and (f in others or f.parent != directory)]
+    return []
 
 
 def _remembered_hash(file: Path) -> str:

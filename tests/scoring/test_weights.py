@@ -1,5 +1,6 @@
 """The hash of a model's and an adapter's weights, and the key of their scores."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,10 +8,11 @@ from fnmatch import fnmatch
 
 import pytest
 
+from probe.files import sha256_file
 from probe.scoring import weights
 from probe.scoring.model import load_model
 from probe.scoring.store import IDENTITY, model_key
-from probe.scoring.weights import weights_hash
+from probe.scoring.weights import model_files, tensor_names, weights_hash
 
 
 @pytest.fixture
@@ -49,6 +51,45 @@ def test_every_file_that_is_computed_with_is_hashed(model, name):
     data[-2] ^= 1
     (model / name).write_bytes(data)
     assert weights_hash(str(model)) != before
+
+
+FOLDERS = {
+    "an index that names shards in a folder": ("model.safetensors.index.json", None),
+    "an index of another name": ("parts/other.index.json", "parts/other.index.json"),
+    "a config that names a file in a folder": (None, "parts/one.safetensors"),
+}
+
+
+@pytest.mark.parametrize("form", FOLDERS)
+def test_weights_in_a_folder_are_hashed(model, form):
+    index, named = FOLDERS[form]
+    shard = model / "parts/one.safetensors"
+    shard.parent.mkdir()
+    (model / "model.safetensors").rename(shard)
+    if index:
+        file = "one.safetensors" if index.startswith("parts/") else "parts/one.safetensors"
+        listed = dict.fromkeys(tensor_names([shard]), file)
+        (model / index).write_text(json.dumps({"metadata": {}, "weight_map": listed}))
+    if named:
+        config = json.loads((model / "config.json").read_text())
+        (model / "config.json").write_text(json.dumps({**config, "transformers_weights": named}))
+    assert model_files(model) == [shard]
+    before = weights_hash(str(model))
+    (model / "checkpoint-9").mkdir()
+    shutil.copy(shard, model / "checkpoint-9/model.safetensors")  # is not loaded
+    assert weights_hash(str(model)) == before
+    data = bytearray(shard.read_bytes())
+    data[-2] ^= 1
+    shard.write_bytes(data)
+    assert weights_hash(str(model)) != before
+
+
+def test_the_hash_of_a_plain_directory_is_as_it_was(tmp_path):
+    """It names stored scores and gated models."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"a")
+    files = "".join(f"{n} {sha256_file(tmp_path / n)}\n" for n in ("config.json", "model.safetensors"))
+    assert weights_hash(str(tmp_path)) == hashlib.sha256(files[:-1].encode()).hexdigest()
 
 
 def test_a_file_of_code_is_hashed(model):
