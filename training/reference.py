@@ -47,7 +47,8 @@ def _as_scored(pair: Pair, encoder: Encoder) -> dict[str, Any]:
     else:
         chosen, rejected = (side.text.removeprefix(side.before) for side in given)
         row = {"prompt": given[0].before, "chosen": chosen, "rejected": rejected}
-    return {**row, **{name: value for name, value in pair.meta.items() if value is not None}}
+    # A column of these names may be beside those that were mapped; it is none that was scored.
+    return {**row, **{n: value for n, value in pair.meta.items() if value is not None and n not in row}}
 
 
 def _check_form(pair: Pair, row: dict[str, Any], first: dict[str, Any]) -> None:

@@ -26,9 +26,11 @@ def rows_of_pair(
         **({"group": pair.group} if pair.group else {}),
         "prompt": plain_text(pair.prompt),
     }
-    meta = {key: value for key, value in pair.meta.items() if key != "sampled"}
+    ours = {*named, "group", "chosen", "rejected"}  # columns of these names may stand beside mapped ones
+    beside = {key: value for key, value in pair.meta.items() if key not in ours}
+    meta = {key: value for key, value in beside.items() if key != "sampled"}
     if found is None:
-        yield {**named, "chosen": plain_text(pair.chosen), "rejected": plain_text(pair.rejected), **pair.meta}
+        yield {**named, "chosen": plain_text(pair.chosen), "rejected": plain_text(pair.rejected), **beside}
         return
     shared = {k: head[k] for k in ("model", "weights_sha256", "adapter_sha256", "template", "top_p", "probe")}
     for k, c in enumerate(found):

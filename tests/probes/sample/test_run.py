@@ -2,12 +2,17 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from probe.__main__ import main
+from probe.pairs.fields import FieldNames
+from probe.pairs.rows import pair_of
 from probe.probes.sample import run as sample_run
+from probe.probes.sample.output import rows_of_pair
 from probe.runs import load_run
+from probe.training.reference import _as_scored
 
 PROMPTS = [
     {"id": f"q{i}", "prompt": f"Why do diets {i} fail?", "chosen": "People eat more. " * 3} for i in range(6)
@@ -143,3 +148,18 @@ def test_a_prompt_that_fills_the_positions_is_left_out_and_counted(home, probe, 
     counted = {row["check"]: row["count"] for row in run.details["data"]}
     assert counted["prompts without room for an answer"] == 1
     assert 3 in next(f.lines for f in run.findings if f.code == "PB911")
+
+
+def test_a_column_beside_the_mapped_one_does_not_replace_it_in_what_is_written():
+    row = {"question": "Why?", "prompt": "Another", "good": "Yes.", "chosen": "Other", "rejected": "No."}
+    pair = pair_of(row, 1, FieldNames.of({"prompt": "question", "chosen": "good"}))
+    assert pair.meta == {"prompt": "Another", "chosen": "Other"}
+    (written,) = rows_of_pair(pair, None, {})
+    encoder = SimpleNamespace(
+        texts=lambda pair: [
+            SimpleNamespace(before=pair.prompt, text=pair.prompt + side)
+            for side in (pair.chosen, pair.rejected)
+        ]
+    )
+    for made in (written, _as_scored(pair, encoder)):
+        assert [made[name] for name in ("prompt", "chosen", "rejected")] == ["Why?", "Yes.", "No."]
