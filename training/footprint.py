@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from ..scoring.engine import causal_lm, token_logps
 from ..scoring.given import evaluating
@@ -115,7 +116,9 @@ def _measured(model: torch.nn.Module, recipe: Recipe, half: bool) -> MeasuredSte
     size = sum(p.numel() for p in inner.parameters())
     head = inner.get_output_embeddings()
     linear = sum(
-        m.weight.numel() for m in inner.modules() if isinstance(m, torch.nn.Linear) and m is not head
+        m.weight.numel()
+        for m in inner.modules()
+        if isinstance(m, torch.nn.Linear | Conv1D) and m is not head  # Conv1D: as GPT-2 has them
     )
     item = next(inner.parameters()).element_size()
     inner.requires_grad_(True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_models import MODELS
 from transformers import AutoModelForCausalLM
 
 from probe.training import footprint as fp
@@ -38,6 +39,19 @@ def test_the_model_is_as_before(model):
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert not any(p.requires_grad for p in model.parameters())
     assert all(p.grad is None for p in model.parameters()) and model.training == training
+
+
+@pytest.mark.parametrize(
+    ("name", "linear"),
+    [
+        ("gpt2-learned-positions", 3 * 48 * (144 + 48 + 2 * 192)),
+        ("llama", 3 * 48 * (2 * 48 + 2 * 24 + 3 * 64)),
+        ("neox", 3 * 48 * (144 + 48 + 2 * 64)),
+    ],
+)
+def test_linear_layers_are_counted_whatever_they_are_called(name, linear):
+    """GPT-2's had counted as none, and its QLoRA as 2 bytes a weight."""
+    assert fp.measured_steps(MODELS[name](), RECIPE).counts.linear == linear
 
 
 def test_the_parts_by_hand():
