@@ -48,7 +48,7 @@ def compare_with_baseline(run: Run, baseline: Run, *, bound: float, alpha: float
     estimates = _changes(found, alpha)
     conditions = tuple(_condition(e, bound) for e in estimates)
     findings = tuple(worse(c) for c in conditions if c.result == "fail")
-    told = () if found.whole else (other_pairs(found, run, _sha256(run) == _sha256(baseline)),)
+    told = () if found.whole else (other_pairs(found, run, same_pairs(run, baseline)),)
     rows = tuple({**to_json(e), "name": "gap change"} for e in estimates)
     return Compared(conditions, (*findings, *told), rows)
 
