@@ -224,13 +224,20 @@ def measured(name: str, what: str, model: str | None, seed: int) -> Row:
         return trained(whole, what, model, seed, folder / "run")
 
 
-def confirm(keys: list[str], model: str | None) -> int:
+def confirm(keys: list[str], model: str | None, beside: Path | None = None) -> int:
     """Measure stored rows again with today's code. Where what the tables read of each comes out the same, the
-    other rows of their old code are today's as well: the change of code changed no number of theirs."""
-    stored = {row["key"]: row for row in load()}
-    old = {stored[key]["code"] for key in keys}
+    other rows of their old code are today's as well: the change of code changed no number of theirs.
+
+    `beside`: rows that the old code made on this machine, held against in place of the stored ones, where those
+    came from a processor of other arithmetic. Their code must be that of the stored rows.
+    """
+    known = {row["key"]: row for row in load()}
+    then = {row["key"]: row for row in stored(beside)} if beside else known
+    old = {known[key]["code"] for key in keys}
     for key in keys:
-        row = stored[key]
+        row = then[key]
+        if row["code"] not in old:
+            sys.exit(f"{key}: {beside} is of another code than the stored row.")
         if model_name(model) != row["model"]:
             sys.exit(f"{key}: was measured on {row['model']}. Name that file with --model.")
         again = measured(row["set"], row["method"], model, row["seed"])
@@ -287,6 +294,9 @@ def main() -> int:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--confirm", help="keys of outcomes to measure again after a change of code")
     parser.add_argument(
+        "--beside", type=Path, help="rows of --confirm's keys that the old code made on this machine"
+    )
+    parser.add_argument(
         "--until", default="", help="start nothing after this time of day, HH:MM, today or tomorrow"
     )
     options = parser.parse_args()
@@ -302,7 +312,7 @@ def main() -> int:
             FIGURE.write_text(figure(load()), encoding="utf-8")
         return 0
     if options.confirm:
-        return confirm(options.confirm.split(","), options.model)
+        return confirm(options.confirm.split(","), options.model, options.beside)
     seeds = [int(seed) for seed in options.seeds.split(",")]
     run(
         options.sets.split(","),
