@@ -248,7 +248,7 @@ def gate(
                 "model": model, "off": left_out, "thorough": thorough, "budget": budget,
                 "device_memory": device_memory, **how,
             }  # fmt: skip
-            refuse_measuring(path, (f"{name}=" for name, value in typed.items() if value))
+            refuse_measuring(str(path), (f"{name}=" for name, value in typed.items() if value))
             return result_of(gate_saved(path, judging, measured), out, pairs)
         with model_at_hand(model, tokenizer, how) as loaded:
             asked = model_options(model, how, tokenizer)

@@ -13,6 +13,15 @@ from ..scoring.options import ModelOptions
 from ..shared_limits import BOUND
 from . import bundles, options
 
+# Options that say how to judge and what to show; all others say how models are measured.
+JUDGES = frozenset(
+    (
+        "base", "tuned", "scores", "allowance", "promote_to", "inconclusive", "alpha", "bound", "format",
+        "out", "everything",
+    )
+)  # fmt: skip
+NEEDS_BOTH = frozenset(("watch", "samples", "tokens", "traits"))  # what is measured on two models alone
+
 if TYPE_CHECKING:
     from ..gate.promote.sides import ComparedModel
     from ..records import Run
@@ -68,6 +77,7 @@ def compare(
     allowed = allowances(allowance or (), bound)
     settings = PromotionSettings(allowed, alpha, "warn" if inconclusive == "warn" else "fail")
     both = compared_models(base, tuned, model)
+    _refuse_unused(both, measured=pairs is not None)
     grades = read_grades(scores, (str(base), str(tuned))) if scores else None
 
     request = None
@@ -85,6 +95,27 @@ def compare(
     if promote_to is not None:
         print(_promoted(run, both[1], promote_to), file=sys.stderr)
     return run.verdict.exit_code
+
+
+def _refuse_unused(both: tuple[ComparedModel, ComparedModel], *, measured: bool) -> None:
+    """Raises `ProbeError` for a typed option that says how to measure what is not measured here."""
+    from ..gate.whole import refuse_measuring
+
+    models = "name two models and a pair file"
+    saved = [side.name for side in both if side.saved]
+    graded = not measured and len(saved) < 2
+    known = JUDGES - {"bound"} if graded else JUDGES  # the bound is the gap's
+    names = ["PAIRS" if flag == "--pairs" else flag for flag in options.typed_beside(known)]
+    if len(saved) == 2:
+        told = "saved runs, which are compared as they were measured"
+        refuse_measuring(" and ".join(saved), names, what=told, instead=models)
+    if graded:
+        told = "without a pair file nothing is measured"
+        refuse_measuring("probe compare", names, what=told, instead="name the pair file as third argument")
+    if saved:
+        told = "a saved run, which has neither watched texts nor answers"
+        only = [flag for flag in names if flag.removeprefix("--") in NEEDS_BOTH]
+        refuse_measuring(saved[0], only, what=told, instead=models)
 
 
 def _promoted(run: Run, tuned: ComparedModel, target: Path) -> str:

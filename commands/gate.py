@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,7 +86,7 @@ def gate(
         one_stage=one_stage, full=full, baseline=baseline,
     )  # fmt: skip
     if is_run(path):
-        refuse_measuring(path, _measuring())
+        refuse_measuring(str(path), options.typed_beside(JUDGES_SAVED))
         return _judged_again(path, judging, levers, format, out, everything)
     if is_unpaired(path, parse_fields(fields)):
         given = {
@@ -111,16 +110,6 @@ def gate(
     run, rows = gate_pairs(request, judging, budget=budget, device_memory=device_memory, levers=levers)
     emit(run, format, out, rows=rows, everything=everything)
     return run.verdict.exit_code
-
-
-def _measuring() -> Iterator[str]:
-    """The options as typed that say how to measure."""
-    from .. import config
-
-    known = config.current()
-    for name, origin in known.get("origins", {}).items():
-        if origin == config.FLAG and name not in JUDGES_SAVED:
-            yield f"--{'no-' * (known[name] is False)}{name.replace('_', '-')}"
 
 
 def _judged_again(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .. import config
 
 PairsFile = Annotated[Path, typer.Argument(help="Preference pairs: prompt, chosen, rejected.")]
 Fields = Annotated[str | None, typer.Option(help="Field names, as prompt=question,chosen=good.")]
@@ -35,3 +38,13 @@ Out = Annotated[Path | None, typer.Option(help="Directory for run.json and its c
 Alpha = Annotated[float, typer.Option(help="Error rate of tests and intervals.")]
 Bound = Annotated[float, typer.Option(help="Gaps in ± this many nats/token are neutral.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+def typed_beside(known: Container[str]) -> list[str]:
+    """The options of the running command that were typed, as they are written, but for those of `known`."""
+    settings = config.current()
+    return [
+        f"--{'no-' * (settings[name] is False)}{name.replace('_', '-')}"
+        for name, origin in settings.get("origins", {}).items()
+        if origin == config.FLAG and name not in known
+    ]

@@ -129,13 +129,13 @@ def answers_decided(
     return replace(run, decision=judged_unpaired(run).decision)
 
 
-def refuse_measuring(path: Path, typed: Iterable[str]) -> None:
-    """Raises `ProbeError` for the first typed option that says how to measure: a saved run is measured."""
+def refuse_measuring(
+    place: str, typed: Iterable[str], *, what: str = "a saved run, which is judged as it was measured",
+    instead: str = "give the pair file",
+) -> None:  # fmt: skip
+    """Raises `ProbeError` for the first typed option that says how to measure, where nothing is measured."""
     if first := next(iter(typed), None):
-        raise ProbeError(
-            f"{path}: a saved run, which is judged as it was measured: {first} does nothing. "
-            "Leave it out, or give the pair file."
-        )
+        raise ProbeError(f"{place}: {what}: {first} does nothing. Leave it out, or {instead}.")
 
 
 def gate_saved(path: Path, judging: GateOptions, levers: Path | None = None) -> Run:

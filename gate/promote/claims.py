@@ -8,7 +8,7 @@ must reject it for "nothing got worse", which is an intersection–union test an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,14 @@ from ...stats.statistics import summarise, tail_ps
 from ..conditions import pairs_to_settle
 from .changes import QUANTITIES, QuantityChange
 
+# What a quantity is measured with, where it was not.
+MEASURED_WITH = {
+    "grade": "Give --scores",
+    **dict.fromkeys(("gap", "accuracy"), "Give the pair file, or two saved runs"),
+    "chosen": "Give the pair file, or saved runs with their scores.jsonl",
+    "watched": "Give --watch with two models",
+    "repetition": "Name two models, with --samples above 0 and prompts in the pair file",
+}
 RESULT_WORDS = {"pass": "promote", "fail": "roll back", "inconclusive": "inconclusive"}
 
 
@@ -31,6 +39,15 @@ class Allowances:
 
     general: Mapping[str, float | None]
     groups: Mapping[tuple[str, str], float]
+    named: frozenset[str] = frozenset()  # quantities that were asked for by name
+
+    def check(self, measured: Collection[str]) -> None:
+        """Raises `ProbeError` for a quantity that was asked for and is none of those `measured`."""
+        if missing := sorted({*self.named, *(name for name, _ in self.groups)} - {*measured}):
+            raise ProbeError(
+                f"--allowance {missing[0]}: nothing of that kind is measured here. "
+                f"{MEASURED_WITH[missing[0]]}, or leave it out."
+            )
 
     def of(self, change: QuantityChange) -> float | None:
         """The allowance for one change; None where it is shown and not judged."""
@@ -45,6 +62,7 @@ def allowances(typed: Sequence[str], bound: float) -> Allowances:
     """
     general = {name: q.allowance for name, q in QUANTITIES.items()} | {"gap": bound}
     groups: dict[tuple[str, str], float] = {}
+    named: set[str] = set()
     for text in typed:
         place, _, number = text.rpartition("=")
         name, _, group = place.partition(":")
@@ -59,7 +77,8 @@ def allowances(typed: Sequence[str], bound: float) -> Allowances:
             groups[name, group] = value
         else:
             general[name] = value
-    return Allowances(general, groups)
+            named.add(name)
+    return Allowances(general, groups, frozenset(named))
 
 
 def _number(text: str) -> float | None:
@@ -71,7 +90,8 @@ def _number(text: str) -> float | None:
 
 
 def claims_of(changed: Sequence[QuantityChange], allowed: Allowances) -> list[ChangeClaim]:
-    """Every change that has an allowance, with it. Raises `ProbeError` for a group that is not there."""
+    """Every change that has an allowance, with it. Raises `ProbeError` for one of what is not there."""
+    allowed.check({change.quantity.name for change in changed})
     present = {(change.quantity.name, change.group) for change in changed}
     if missing := [place for place in allowed.groups if place not in present]:
         name, group = missing[0]

@@ -56,6 +56,8 @@ def compare_models(
     """
     created = now()
     only_graded = request is None and not all(side.saved for side in sides)
+    request = _of_both(sides, request)
+    settings.allowed.check(_measurable(request, grades, only_graded))
     both = None if only_graded else _both(sides, request)
     prompts = _prompts(both[1].run) if both else {}
     run = Run(
@@ -103,11 +105,33 @@ def _both(
     if bool(first.watched) != bool(second.watched) or len(first.answers) != len(second.answers):
         first, second = (replace(side, watched=(), answers=()) for side in (first, second))
         print(
-            "a saved run has neither watched texts nor answers, and models that read fewer tokens may answer "
-            "fewer prompts; watched texts and answers are not compared.",
+            "a model that reads fewer tokens answered fewer prompts or has no watched text left; watched texts "
+            "and answers are not compared.",
             file=sys.stderr,
         )
     return first, second
+
+
+def _of_both(
+    sides: tuple[ComparedModel, ComparedModel], request: CompareRequest | None
+) -> CompareRequest | None:
+    """The request without what a saved run does not hold, where a side is one."""
+    if request is None or not any(side.saved for side in sides) or not (request.watch or request.samples):
+        return request
+    print("a saved run has neither watched texts nor answers; they are not compared.", file=sys.stderr)
+    return replace(request, watch=None, samples=0)
+
+
+def _measurable(request: CompareRequest | None, grades: Grades | None, only_graded: bool) -> frozenset[str]:
+    """The quantities that can be measured: so that one that cannot is told before an hour is spent."""
+    names = {"grade"} if grades else set()
+    if not only_graded:
+        names |= {"gap", "accuracy", "chosen"}
+    if request and request.watch:
+        names.add("watched")
+    if request and request.samples:
+        names.add("repetition")
+    return frozenset(names)
 
 
 def _measured(side: ComparedModel, request: CompareRequest | None) -> SideMeasurement:

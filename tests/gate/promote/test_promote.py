@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from probe.gate.promote import run as run_of_compare
 from probe.gate.promote.changes import QUANTITIES, Paired, quantity_changes
 from probe.gate.promote.claims import allowances, claims_of, judge_claims
 from probe.gate.promote.judge import PromotionSettings, because, with_comparison
-from probe.gate.promote.sides import SideMeasurement, compared_models, saved
+from probe.gate.promote.run import CompareRequest
+from probe.gate.promote.sides import ComparedModel, SideMeasurement, compared_models, saved
 from probe.pairs.formats import fingerprint
 from probe.pairs.grades import read_grades
 from probe.records import Condition, Estimate, Run, Verdict
@@ -244,18 +246,14 @@ def test_a_gap_of_nothing_prefers_neither_side(bias_run):
         assert run.estimate("accuracy_change").value == turned
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "kept"),
-    [(((1,), (1,)), ((2,), (3,)), True), (((), (1,)), ((2,), (3,)), False),
-     (((1,), (1, 2)), ((2,), (3,)), False), (((), ()), ((), ()), True)],
-)  # fmt: skip
-def test_texts_and_answers_are_compared_where_both_sides_have_them(first, second, kept, monkeypatch, capsys):
-    """Of either side: watched texts, and answers; a saved run has neither."""
-    made = iter(SideMeasurement(None, {}, watched, answers) for watched, answers in (first, second))
-    monkeypatch.setattr(run_of_compare, "_measured", lambda *_: next(made))
-    found = run_of_compare._both(("base", "tuned"), None)
-    assert [(one.watched, one.answers) for one in found] == ([first, second] if kept else [((), ())] * 2)
-    assert ("not compared" in capsys.readouterr().err) is not kept
+@pytest.mark.parametrize("saved", [(), (0,), (1,), (0, 1)])
+def test_texts_and_answers_are_measured_where_both_sides_have_them(saved, capsys):
+    """A saved run has neither: the other side is not asked for them in vain."""
+    sides = tuple(ComparedModel("x", saved=Path("run.json") if i in saved else None) for i in range(2))
+    request = CompareRequest(None, None, Path("notes.txt"), samples=4)
+    found = run_of_compare._of_both(sides, request)
+    assert (found.watch, found.samples) == ((None, 0) if saved else (Path("notes.txt"), 4))
+    assert ("not compared" in capsys.readouterr().err) is bool(saved)
 
 
 def test_answers_are_compared_by_their_repetition_and_their_tokens():
