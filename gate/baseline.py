@@ -18,6 +18,7 @@ from ..records import (
     same_pairs,
     to_json,
 )
+from ..stats.comparable import shared_groups
 
 PairKey = tuple[str, str, int]  # id, digest of the text, how many of the same came before
 CHANGED_FILE = "the pair file has changed since the baseline"
@@ -43,8 +44,9 @@ def compare_with_baseline(run: Run, baseline: Run, *, bound: float, alpha: float
     """
     fact = _why_unlike(run, baseline) or _why_unmatched(run, baseline)
     found = Match() if fact else match(_listed(run), _listed(baseline))
-    if fact or not found.same:
-        return Compared(findings=(incomparable(fact or "no pair has the same id and text in both runs"),))
+    fact = fact or ("" if found.same else "no pair has the same id and text in both runs")
+    if fact := fact or shared_groups(found.then_now)[1]:
+        return Compared(findings=(incomparable(fact),))
     estimates = _changes(found, alpha)
     conditions = tuple(_condition(e, bound) for e in estimates)
     findings = tuple(worse(c) for c in conditions if c.result == "fail")
@@ -65,6 +67,11 @@ class Match:
     added: tuple[JsonRow, ...] = ()
     dropped: tuple[JsonRow, ...] = ()
     changed: tuple[JsonRow, ...] = ()
+
+    @property
+    def then_now(self) -> list[tuple[JsonRow, JsonRow]]:
+        """The rows of the same pairs, the earlier run's first."""
+        return [(then, now) for now, then in self.same]
 
     @property
     def whole(self) -> bool:
@@ -115,7 +122,8 @@ def incomparable(fact: str) -> Finding:
     """PB703 baseline not comparable: the two runs did not measure the same thing.
 
     Means: The tokenizer, the template or the length limit of the baseline differ from this run's, no pair is
-    the same in both, or one of the runs holds no gaps by pair, or does not say which pairs share a prompt.
+    the same in both, pairs have another group in each, or one of the runs holds no gaps by pair, or does not
+    say which pairs share a prompt.
     Why: A difference between them would mix the change that is asked about with the change in how it was
     measured.
     Do: Measure the baseline again with the settings of this run.
@@ -240,8 +248,8 @@ def _changes(found: Match, alpha: float) -> list[Estimate]:
     from ..stats.mean_change import mean_changes
 
     gaps = [[row["gap"] for row in rows] for rows in zip(*found.same, strict=True)]
-    groups, clusters = ([row.get(key) for row, _ in found.same] for key in ("group", "cluster"))
-    labels = [str(cluster) for cluster in clusters]
+    groups, _ = shared_groups(found.then_now)
+    labels = [str(row.get("cluster")) for row, _ in found.same]
     every = mean_changes(
         gaps[1], gaps[0], groups, labels, name="gap_change", units=NATS_PER_TOKEN, alpha=alpha, shared=True
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ProbeError
 from ..records import Estimate, JsonRow, Run, same_pairs, to_json
+from .comparable import shared_groups
 from .mean_change import MeanChange, mean_changes, share_changes
 
 MODEL_FACTS = ("name", "revision", "adapter", "template", "dtype", "weights_sha256")
@@ -35,7 +36,8 @@ def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> R
     notes: list[str] = []
     for name, run in zip(names[1:], runs[1:], strict=True):
         pairs, note = matched_rows(runs[0], run)
-        notes.append(f"{name} − A: {note}")
+        _, regrouped = shared_groups(pairs)
+        notes.append(f"{name} − A: {note}" + (f"; {regrouped}" if regrouped else ""))
         rows += [{**to_json(e), "name": f"{name} − A: {e.name}"} for e in differences(pairs, alpha)]
     apart = distinctions(runs)
     listed = [
@@ -121,7 +123,7 @@ def differences(pairs: Sequence[tuple[JsonRow, JsonRow]], alpha: float) -> list[
 
 def paired_changes(pairs: Sequence[tuple[JsonRow, JsonRow]], alpha: float) -> list[MeanChange]:
     """`differences` with the values that each lies between: the gap and the win rate, group by group."""
-    groups = [str(after["group"]) if after.get("group") else None for _, after in pairs]
+    groups, _ = shared_groups(pairs)
     clusters = _clusters(pairs)
     first, second = (np.array([pair[side]["gap"] for pair in pairs]) for side in (0, 1))
     gap = mean_changes(

@@ -13,6 +13,7 @@ from ...errors import ProbeError
 from ...pairs.grades import Grades
 from ...records import Condition, Estimate, Finding, JsonRow, Run, Verdict
 from ...stats.answers import distinct, distinct_change, repeated_share
+from ...stats.comparable import shared_groups
 from ...stats.statistics import Floats, mean_estimate
 from ..baseline import why_incomparable
 from ..judge import verdict_of
@@ -94,7 +95,11 @@ def _of_scores(base: SideMeasurement, tuned: SideMeasurement, prompts: Mapping[s
     check_comparable(base.run, tuned.run)
     ids = [i for i in base.rows if i in tuned.rows]
     both = [[side.rows[i] for i in ids] for side in (base, tuned)]
-    groups = [row.get("group") for row in both[0]]
+    groups, regrouped = shared_groups([*zip(*both, strict=True)])
+    if regrouped:
+        raise ProbeError(
+            f"the two sides cannot be compared group by group: {regrouped}. Measure both on one file."
+        )
     clusters = [_cluster(tuned.rows[i], prompts.get(i)) for i in ids]
     gaps = [np.array([gap_of(row) for row in part]) for part in both]
     columns = {"gap": gaps, "accuracy": [(gap > 0).astype(float) for gap in gaps]}

@@ -103,7 +103,7 @@ def test_intervals_against_a_baseline_hold_all_together():
     rows = [
         [{**row, "group": f"g{row['cluster'] % 2}"} for row in run.details["pairs"]] for run in (now, then)
     ]
-    found = baseline._changes(SimpleNamespace(same=list(zip(*rows, strict=True))), 0.05)
+    found = baseline._changes(baseline.Match(tuple(zip(*rows, strict=True))), 0.05)
     gaps = [np.array([row["gap"] for row in side]) for side in rows]
     one = mean_estimate(
         gaps[0] - gaps[1], name="gap_change", units="nats/token",
