@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..records import (
     same_pairs,
     to_json,
 )
-from ..stats.comparable import shared_groups
+from ..stats.comparable import shared_groups, unlike
 
 PairKey = tuple[str, str, int]  # id, digest of the text, how many of the same came before
 CHANGED_FILE = "the pair file has changed since the baseline"
@@ -121,7 +121,7 @@ def _keyed(rows: Sequence[JsonRow]) -> dict[PairKey, JsonRow]:
 def incomparable(fact: str) -> Finding:
     """PB703 baseline not comparable: the two runs did not measure the same thing.
 
-    Means: The tokenizer, the template or the length limit of the baseline differ from this run's, no pair is
+    Means: The tokenizer, the template or a length limit that cut something differ from this run's, no pair is
     the same in both, pairs have another group in each, or one of the runs holds no gaps by pair, or does not
     say which pairs share a prompt.
     Why: A difference between them would mix the change that is asked about with the change in how it was
@@ -196,13 +196,8 @@ def _why_reread(run: Run, baseline: Run) -> str:
 
 def _why_unlike(run: Run, baseline: Run) -> str:
     """The first fact about how the two were measured that forbids comparing any pair of theirs, or ""."""
-    for name, of in FACTS.items():
-        then, now = of(baseline), of(run)
-        if then != now:
-            return f"{name} was {then}, is {now}"
-    words = [_model(one).get("tokenizer_sha256") for one in (run, baseline)]
-    if None not in words and words[0] != words[1]:
-        return "the tokenizers differ, so that nats/token are not the same unit"
+    if fact := next(iter(unlike(baseline, run).values()), ""):
+        return fact
     for label, rows in (("the baseline", _rows(baseline)), ("this run", _rows(run))):
         if not rows:
             return f"{label} holds no gaps by pair"
@@ -223,16 +218,6 @@ def _why_unmatched(run: Run, baseline: Run) -> str:
 def _why_others(run: Run, baseline: Run) -> str:
     ids, before = set(_rows(run)), set(_rows(baseline))
     return "" if ids == before else f"{len(ids ^ before)} pairs are in one of the runs only"
-
-
-def _model(run: Run) -> Mapping[str, Any]:
-    return run.inputs.get("model") or {}
-
-
-FACTS: dict[str, Callable[[Run], Any]] = {
-    "the template": lambda run: _model(run).get("template") or run.config.get("template"),
-    "max-length": lambda run: run.config.get("max_length"),
-}
 
 
 def _listed(run: Run) -> list[JsonRow]:

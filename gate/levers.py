@@ -8,21 +8,23 @@ from typing import Any
 
 from ..errors import ProbeError
 from ..records import Run, same_pairs
+from ..stats.comparable import unlike
 from ..training.saved import saved_run
 
 
 def with_levers(run: Run, path: Path) -> Run:
     """`run` with the estimates, findings and rows of a saved run of `probe levers`.
 
-    Raises `ProbeError` where that run is of another command, file, model, template or reading of the fields:
-    what was measured there says nothing here.
+    Raises `ProbeError` where that run is of another command, file, model, precision, template, length limit
+    or reading of the fields: what was measured there says nothing here.
     """
     measured = saved_run(path)
     if measured.command != "levers":
         raise ProbeError(f"{path}: a run of probe {measured.command}. Give one of probe levers.")
     ours, theirs = _identity(run), _identity(measured)
     apart = [] if same_pairs(run, measured) else ["pair file"]
-    if apart := apart + [name for name, value in ours.items() if theirs[name] != value]:
+    apart += [name for name, value in ours.items() if theirs[name] != value]
+    if apart := [*apart, *unlike(measured, run)]:
         raise ProbeError(
             f"{path}: measured with another {' and '.join(apart)}. Run probe levers on what is gated."
         )
@@ -36,13 +38,13 @@ def with_levers(run: Run, path: Path) -> Run:
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """All that must be the same, beside the pairs, for the levers to speak of them and of this model."""
+    """What must be the same, beside the pairs and `unlike`, for the levers to speak of this model."""
     model = run.inputs.get("model") or {}
     known = model.get("weights_sha256") is not None  # a server's, or one in memory, has its name alone
     return {
         "model": [model.get(key) for key in ("weights_sha256", "adapter_sha256") if known]
         or model.get("name"),
-        "template": model.get("template"),
+        "precision (--dtype, --quantize)": [model.get(key) for key in ("dtype", "quantization")],
         "reading of the fields (--fields)": run.config.get("fields"),
     }
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from ..errors import ProbeError
 from ..records import Estimate, JsonRow, Run, same_pairs, to_json
-from .comparable import shared_groups
+from .comparable import measured_by, shared_groups, unlike
 from .mean_change import MeanChange, mean_changes, share_changes
 
-MODEL_FACTS = ("name", "revision", "adapter", "template", "dtype", "weights_sha256")
+MODEL_FACTS = ("name", "revision", "adapter", "dtype", "quantization", "weights_sha256")
 
 
 def run_name(index: int) -> str:
@@ -36,8 +36,8 @@ def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> R
     notes: list[str] = []
     for name, run in zip(names[1:], runs[1:], strict=True):
         pairs, note = matched_rows(runs[0], run)
-        _, regrouped = shared_groups(pairs)
-        notes.append(f"{name} − A: {note}" + (f"; {regrouped}" if regrouped else ""))
+        facts = [*unlike(runs[0], run).values(), *filter(None, [shared_groups(pairs)[1]])]
+        notes.append("; ".join((f"{name} − A: {note}", *facts)))
         rows += [{**to_json(e), "name": f"{name} − A: {e.name}"} for e in differences(pairs, alpha)]
     apart = distinctions(runs)
     listed = [
@@ -86,6 +86,7 @@ def distinctions(runs: Sequence[Run]) -> list[dict[str, Any]]:
     facts = [
         {
             **{key: (run.inputs.get("model") or {}).get(key) for key in MODEL_FACTS},
+            **measured_by(run),
             **{key: (run.inputs.get("pairs") or {}).get(key) for key in ("path", "sha256")},
         }
         for run in runs

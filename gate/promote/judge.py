@@ -13,7 +13,7 @@ from ...errors import ProbeError
 from ...pairs.grades import Grades
 from ...records import Condition, Estimate, Finding, JsonRow, Run, Verdict
 from ...stats.answers import distinct, distinct_change, repeated_share
-from ...stats.comparable import shared_groups
+from ...stats.comparable import measured_by, shared_groups
 from ...stats.statistics import Floats, mean_estimate
 from ..baseline import why_incomparable
 from ..judge import verdict_of
@@ -83,9 +83,9 @@ def because(verdict: Verdict) -> str:
 def check_comparable(base: Run, tuned: Run) -> None:
     """Raises `ProbeError` naming the first fact that forbids comparing two runs pair by pair."""
     fact = why_incomparable(tuned, base)
-    vocabularies = [(run.inputs.get("model") or {}).get("tokenizer_sha256") for run in (base, tuned)]
-    if not fact and vocabularies[0] != vocabularies[1]:
-        fact = "the tokenizers differ, so that nats/token are not the same unit"
+    told = [measured_by(run)["tokenizer_sha256"] is not None for run in (base, tuned)]
+    if not fact and told[0] != told[1]:
+        fact = "one of the runs does not tell its tokenizer"
     if fact:
         raise ProbeError(f"the two sides cannot be compared: {fact}. Measure both in the same way.")
 

@@ -15,7 +15,13 @@ from probe.runs import save_run
 
 INPUTS = {
     "pairs": {"sha256": "ab" * 32, "n": 100},
-    "model": {"weights_sha256": "cd" * 32, "template": "chat"},
+    "model": {
+        "weights_sha256": "cd" * 32,
+        "template": "chat",
+        "tokenizer_sha256": "12" * 32,
+        "dtype": "float32",
+    },
+    "scores": {"max_length": 2048, "flags": [{"flag": "truncated_chosen", "count": 1}]},
 }
 WORKS = Finding("PB530", "info", "system turns 9 of 31 wrongly ranked pairs", "Try it.")
 LEVER = Estimate("lever:system", 0.3, 0.2, 0.4, 100, 0.001, "t", "nats/token")
@@ -76,6 +82,10 @@ def test_a_lever_changes_no_condition(tmp_path):
         (("model", "weights_sha256"), "ef" * 32, "model"),
         (("model", "adapter_sha256"), "ef" * 32, "model"),
         (("model", "template"), "raw", "template"),
+        (("model", "dtype"), "float16", "precision"),
+        (("model", "quantization"), "nf4", "precision"),
+        (("model", "tokenizer_sha256"), "ef" * 32, "tokenizer"),
+        (("scores", "max_length"), 70, "max-length"),
     ],
 )
 def test_levers_of_something_else_are_refused(path, value, told, tmp_path):

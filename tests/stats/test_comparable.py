@@ -1,5 +1,7 @@
 """Groups of pairs that two runs name differently: a group that one of them lost is judged all the same."""
 
+from dataclasses import replace
+
 import pytest
 
 from probe.errors import ProbeError
@@ -8,7 +10,7 @@ from probe.gate.promote.claims import allowances
 from probe.gate.promote.judge import PromotionSettings, with_comparison
 from probe.gate.promote.sides import SideMeasurement
 from probe.records import Run
-from probe.stats.comparable import shared_groups
+from probe.stats.comparable import shared_groups, unlike
 from probe.stats.paired_runs import side_by_side
 
 WORSE = "tales"
@@ -83,3 +85,46 @@ def test_a_pair_in_two_groups_has_none():
         for a, b in (("x", "y"), ("x", None), (None, "y"), (None, None), ("x", "x"))
     ]
     assert shared_groups(rows)[0] == [None, "x", "y", None, "x"]
+
+
+CUT, WHOLE = [{"flag": "truncated_chosen", "count": 3}], [{"flag": "merged", "count": 3}]
+
+
+def measured(template="qa", limit=64, tokenizer="t", flags=CUT, typed=None):
+    plain = run(lambda i, name: name)
+    inputs = {
+        "model": {"template": template, "tokenizer_sha256": tokenizer},
+        "scores": {"max_length": limit, "flags": flags},
+    }
+    return replace(plain, inputs={**plain.inputs, **inputs}, config={"max_length": typed})
+
+
+UNLIKE = {
+    "template": {"template": "raw"}, "tokenizer": {"tokenizer": "other"}, "max-length": {"limit": 2048},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_runs_that_measured_otherwise_are_not_compared(name):
+    first, second = measured(), measured(**UNLIKE[name])
+    (fact,) = unlike(first, second).values()
+    assert [*unlike(first, second)] == [name]
+    with pytest.raises(ProbeError, match=fact):
+        by_promotion(first, second)
+    assert fact in by_baseline(first, second)
+    assert fact in by_report(first, second)[1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"typed": 64}, {"limit": None, "typed": 64}, {"tokenizer": None}],
+    ids=["typed what the model has", "an older run", "an untold tokenizer"],
+)
+def test_a_limit_is_the_one_that_held_however_it_was_set(other):
+    assert unlike(measured(), measured(**other)) == {} == unlike(measured(**other), measured())
+
+
+def test_limits_that_cut_nothing_may_differ():
+    short, long = (measured(limit=limit, flags=WHOLE) for limit in (64, 2048))
+    assert unlike(short, long) == {} and unlike(replace(short, inputs={}), long)
+    assert by_promotion(short, long)["all"] == "pass"
