@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,13 +19,13 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import CannotMeasure, ProbeError
 from .asking import Failing, Refused, ask_json
+from .endpoint_answer import read_answer
 
 TIMEOUT = 300.0  # seconds that one answer may take
 OPENING_S = 10.0  # seconds for the list of models, before which nothing is measured
 NOT_OF_THE_FORM = frozenset({400, 415, 422, 500})  # what servers say to ids that they do not take
 PROVEN = 0.05  # nats between a token generated and the same token in a prompt; batches round differently
 CUTS = (0, 1, 2, 3, 5, 8, 13)  # tokens off the end of a prompt until the server generates one that it shows
-CERTAIN = 1e-3  # a log-prob that rounding may leave above 0
 VOLATILE = ("created", "permission", "meta")
 
 Made = tuple[int, float]  # a generated token and its log-prob
@@ -33,6 +34,10 @@ Answer = tuple[list[float | None], Made | None]  # log-probs by position, None w
 
 class NotShown(ProbeError):
     """The server does not show what is asked of prompts of this kind; of others it may."""
+
+
+class OtherModel(ProbeError):
+    """Another model answers than before."""
 
 
 @dataclass
@@ -47,12 +52,14 @@ class Endpoint:
     as_text: bool = False
     adds_bos: bool = True  # to a text; settled by how many tokens the server counts
     proven: set[bool] = field(default_factory=set)  # by whether prompts begin with a BOS
+    answers_as: str | None = None  # the model that its answers name, where they name one
 
     @classmethod
     def open(cls, address: str, tokenizer: PreTrainedTokenizerBase) -> Endpoint:
         """The model at `http://HOST/v1`, or of several the one named as `http://HOST/v1#NAME`.
 
-        Raises `ProbeError` where there is no such server or model.
+        Asks one short prompt, to learn which model answers. Raises `ProbeError` where there is no such
+        server or model.
         """
         url, wanted = urldefrag(address)
         url = url.rstrip("/")
@@ -69,7 +76,11 @@ class Endpoint:
             raise ProbeError(f"{address}: serves {', '.join(models)}. Name one: --model '{url}#NAME'.")
         name = wanted or next(iter(models))
         says = {key: value for key, value in models[name].items() if key not in VOLATILE}
-        return cls(url, name, says, tokenizer)
+        opened = cls(url, name, says, tokenizer)
+        with suppress(ProbeError):  # the first prompt that counts tells what is wrong
+            body = {"model": name, "prompt": "a", "max_tokens": 1, "temperature": 0}
+            opened.hear(ask_json(f"{url}/completions", body, OPENING_S))
+        return opened
 
     @property
     def longest(self) -> int | None:
@@ -92,6 +103,32 @@ class Endpoint:
                 "first token after a BOS, and each BOS: choose a --template with text before the answer."
             )
         return [float(value) for value in found if value is not None]
+
+    @property
+    def alias(self) -> str | None:
+        """The model that answers, where it is not called what was asked for."""
+        return self.answers_as if self.answers_as != self.name else None
+
+    def hear(self, answer: Any) -> None:
+        """Note which model an answer names; told once where it is another name than the one asked for.
+
+        Raises `OtherModel` where it is not that of the answers before.
+        """
+        named = answer.get("model") if isinstance(answer, Mapping) else None
+        if not isinstance(named, str) or not named or named == self.answers_as:
+            return
+        if self.answers_as is not None:
+            raise OtherModel(
+                f"{self.url}: answers as {self.answers_as}, then as {named}: numbers of two models do not "
+                "compare. Name a server of one model, or switch its fallback off, and run again."
+            )
+        self.answers_as = named
+        if self.alias:
+            print(
+                f"probe: {self.url} answers as {named}, and was asked for {self.name}: another name of it, "
+                "or another model, whose numbers these then are.",
+                file=sys.stderr,
+            )
 
     def settle(self, ids: Sequence[int]) -> None:
         """Ask once how prompts are sent, unless a prompt of this kind was asked before."""
@@ -141,7 +178,7 @@ class Endpoint:
             if (made := made or self._answer(ids)[1]) is None:
                 return None
             again = self._answer([*ids, made[0]])[0][-1]
-        except (Refused, CannotMeasure):
+        except (Refused, CannotMeasure, OtherModel):
             raise
         except ProbeError:
             return None
@@ -154,7 +191,8 @@ class Endpoint:
             "temperature": 0, "echo": True, "logprobs": 1, "return_tokens_as_token_ids": True,
         }  # fmt: skip
         answer = ask_json(f"{self.url}/completions", body, self.timeout)
-        tokens, logps = self._read(answer)
+        self.hear(answer)
+        tokens, logps = read_answer(self.url, answer)
         usage = answer.get("usage")
         counted = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
         if self.as_text and isinstance(counted, int) and counted != len(ids):
@@ -166,22 +204,6 @@ class Endpoint:
                 "a BOS, or they differ. Name the model's own with --tokenizer, or a server that takes ids."
             )
         return self._aligned(ids, tokens, logps)
-
-    def _read(self, answer: Any) -> tuple[list[str], list[float | None]]:
-        """The names of the tokens and their log-probs. Raises `ProbeError` for an answer of another form."""
-        try:
-            found = answer["choices"][0]["logprobs"]
-            tokens, logps = found["tokens"], found["token_logprobs"]
-            if not (isinstance(tokens, list) and isinstance(logps, list)):
-                raise TypeError
-            return [_name(name) for name in tokens], [_log_prob(value) for value in logps]
-        except (KeyError, IndexError, TypeError, OverflowError) as error:
-            raise ProbeError(
-                f"{self.url}: answers without log-probs of the prompt. Use a server that gives them with "
-                "echo and logprobs: vLLM, or llama-cpp-python's with --logits_all true."
-            ) from error
-        except ValueError as error:
-            raise ProbeError(f"{self.url}: gives {error}. Use another server or version.") from error
 
     def _text(self, ids: Sequence[int]) -> str:
         """The prompt as text, without a BOS that the server puts in front itself."""
@@ -247,21 +269,3 @@ class Endpoint:
             return (int(name), logp) if known else None
         ids = self.tokenizer(token, add_special_tokens=False)["input_ids"]
         return (ids[0], logp) if len(ids) == 1 and self._same(ids[0], token) else None
-
-
-def _name(value: Any) -> str:
-    """A token's name. Raises `TypeError` for what is none."""
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _log_prob(value: Any) -> float | None:
-    """A log-prob, or None for a token that has none. Raises `TypeError` or `ValueError` for what is none."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError
-    if value > CERTAIN:
-        raise ValueError(f"a log-prob of {value:.3g}, and none is above 0")
-    return float(value)

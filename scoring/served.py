@@ -133,9 +133,12 @@ def served_model(how: ModelOptions) -> LoadedModel:
         raise ProbeError(f"--model {how.model}: name the served model's tokenizer: --tokenizer NAME.")
     tokenizer = load_tokenizer(how.tokenizer, how.revision, how.trust_remote_code)
     endpoint = Endpoint.open(how.model, tokenizer)
+    alias = endpoint.alias
+    place = f"{endpoint.url}, which answers as {alias}" if alias else endpoint.url
+    answers = {"answers_as": alias} if alias else {}  # left out of the others' keys, whose scores stay valid
     facts = {
-        "name": f"{endpoint.name} at {endpoint.url} (the server's numbers)",
-        "endpoint": {"url": endpoint.url, "model": endpoint.name, "says": dict(endpoint.says)},
+        "name": f"{endpoint.name} at {place} (the server's numbers)",
+        "endpoint": {"url": endpoint.url, "model": endpoint.name, "says": dict(endpoint.says), **answers},
         "tokenizer": how.tokenizer,
         "dtype": "as served",
         "device": "a server",

@@ -33,7 +33,8 @@ class Served:
             ids = self.tokenizer(given, add_special_tokens=False)["input_ids"]
             bos = self.bos
         else:
-            ids, bos = given, []
+            ids = self.tokenizer(given)["input_ids"] if isinstance(given, str) else given
+            bos = []
         logits = self.model(torch.tensor([[*bos, *ids]])).logits[0].float().log_softmax(-1)
         made = int(logits[-1].argmax())
         whole = [*ids, made]

@@ -57,7 +57,8 @@ def test_scores_are_kept_by_endpoint_model_and_what_the_server_says(tiny_model_d
             session = Session.open(source, how, served=True)
             assert len(list(session.scores())) == len(ROWS)
             counts.append(served.asked - before)
-    assert counts[0] == counts[2] == 2 * len(ROWS) + 2 and counts[1] == 0  # one more pair proves the server
+    # One more pair proves the server, and one prompt asks each time which model answers.
+    assert counts[0] == counts[2] == 2 * len(ROWS) + 3 and counts[1] == 1
     facts = session.loaded.facts
     assert model_key(facts) != model_key(facts | {"endpoint": facts["endpoint"] | {"url": "http://other/v1"}})
 
@@ -252,3 +253,50 @@ def test_a_server_that_names_no_token_is_refused(tiny_model_dir):
     served.changed = nameless
     with running(served) as url, pytest.raises(ProbeError, match="reads other tokens"):
         probe.bias(ROWS, url, str(tiny_model_dir), template="qa")
+
+
+def answering_as(*names):
+    """What is made of an answer, so that the k-th names the k-th model, and all that follow the last."""
+    left = list(names)
+    return lambda answer: answer | {"model": left.pop(0) if len(left) > 1 else left[0]}
+
+
+def measured_by(url, directory):
+    return probe.bias(ROWS, url, str(directory), template="qa", templates="none", corrected=False)
+
+
+@pytest.mark.parametrize("named", ["tiny", None, ""])
+def test_a_server_that_answers_as_what_was_asked_for_is_not_told(tiny_model_dir, capsys, named):
+    served = Served(tiny_model_dir)
+    served.changed = answering_as(named)
+    with running(served) as url:
+        run = measured_by(url, tiny_model_dir)
+    assert "answers as" not in capsys.readouterr().err + str(run)
+    assert "answers_as" not in run.inputs["model"]["endpoint"]
+
+
+def test_another_name_is_told_once_and_kept(tiny_model_dir, capsys, tmp_path):
+    """Its numbers are kept as its own: the model that was asked for, when it is back, is asked again."""
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    source = Source.of(tmp_path / "pairs.jsonl", None, None, False)
+    served = Served(tiny_model_dir)
+    with running(served) as url:
+        how, new = ModelOptions(url, tokenizer=str(tiny_model_dir), template="qa"), []
+        for named in ("fallback", "fallback", "tiny", "tiny"):
+            served.changed = answering_as(named)
+            session = Session.open(source, how, served=True)
+            assert len(list(session.scores())) == len(ROWS)
+            new.append(session.scorer.new)
+            told = capsys.readouterr().err.count("answers as fallback, and was asked for tiny")
+            assert told == (named == "fallback")
+            assert session.loaded.facts["endpoint"].get("answers_as") == ("fallback" if told else None)
+            assert ("which answers as fallback" in session.loaded.facts["name"]) is bool(told)
+    assert new == [2 * len(ROWS), 0, 2 * len(ROWS), 0]
+
+
+@pytest.mark.parametrize("names", [("tiny", "tiny", "other"), ("alias",) * 9 + ("tiny",), (None, "a", "b")])
+def test_numbers_of_two_models_are_refused(tiny_model_dir, names):
+    served = Served(tiny_model_dir)
+    served.changed = answering_as(*names)
+    with running(served) as url, pytest.raises(ProbeError, match=r"answers as .*, then as .*two models"):
+        measured_by(url, tiny_model_dir)
