@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..errors import ProbeError
 
 CERTAIN = 1e-3  # a log-prob that rounding may leave above 0
+STAND_IN = -9999.0  # what servers write for −inf, which JSON has no word for; at or below it
 
 
 def read_answer(url: str, answer: Any) -> tuple[list[str], list[float | None]]:
-    """The names of the tokens and their log-probs in nats.
+    """The names of the tokens and their log-probs in nats, −inf where the server gives none that is finite.
 
     Raises `ProbeError` for an answer of another form.
     """
@@ -44,4 +46,4 @@ def _log_prob(value: Any) -> float | None:
         raise TypeError
     if value > CERTAIN:
         raise ValueError(f"a log-prob of {value:.3g}, and none is above 0")
-    return float(value)
+    return -math.inf if value <= STAND_IN else float(value)

@@ -111,7 +111,10 @@ class ServedScorer(Scorer):
 
     def _not_finite(self, side: EncodedSide, line: int | None) -> CannotMeasure:
         place = f"line {line}: " if line else ""
-        return CannotMeasure(f"{place}the server gives log-probs that are not finite.")
+        return CannotMeasure(
+            f"{place}the server gives log-probs that are not finite, for which some write −9999. "
+            "Take the line out, or use another server."
+        )
 
 
 def _as_read(endpoint: Endpoint, codes: EncodedPair) -> EncodedPair:

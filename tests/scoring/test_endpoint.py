@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import pytest
 from served_model import LikeLlamaCpp, Served, running
@@ -300,3 +301,28 @@ def test_numbers_of_two_models_are_refused(tiny_model_dir, names):
     served.changed = answering_as(*names)
     with running(served) as url, pytest.raises(ProbeError, match=r"answers as .*, then as .*two models"):
         measured_by(url, tiny_model_dir)
+
+
+@pytest.mark.parametrize(
+    ("value", "finite"),
+    [(-9999.0, False), (-9999, False), (-1e30, False), (-math.inf, False), (math.nan, False),
+     (-9998.9, True)],
+)  # fmt: skip
+def test_what_stands_in_for_no_finite_log_prob_is_none(tiny_model_dir, value, finite):
+    """vLLM's server writes max(log-prob, −9999), which a mean over tokens had taken for a number."""
+    served, seen = Served(tiny_model_dir), []
+
+    def changed(answer):
+        seen.append(logps := answer["choices"][0]["logprobs"]["token_logprobs"])
+        if len(seen) > 5 and len(logps) > 12:
+            logps[-4] = value
+        return answer
+
+    served.changed = changed
+    with running(served) as url:
+        if finite:
+            assert measured_by(url, tiny_model_dir).estimate("gap").value is not None
+            return
+        with pytest.raises(CannotMeasure, match=r"^line \d+: .* not finite, .*Take the line out") as caught:
+            measured_by(url, tiny_model_dir)
+    assert "\n" not in str(caught.value)
