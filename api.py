@@ -261,7 +261,7 @@ def gate(
                 }  # fmt: skip
                 run = gate_answers(source, asked, judging, given, seed=seed, off=left_out, loaded=loaded)
                 return result_of(run, out, pairs)
-            check_asked(budget, device_memory)
+            check_asked(budget, device_memory, asked.model)
             session = session_of(path, model, tokenizer, seed, how, loaded, served=True)
             request = GateRequest(
                 session.source, asked, how.get("fields"), left_out, alpha, bound, beta, full, seed,

@@ -100,7 +100,7 @@ def gate(
         return run.verdict.exit_code
     # A path that leads nowhere is told here, before seconds go into loading torch.
     next(iter(read_pairs(path, fields=parse_fields(fields), skip_bad=skip_bad)), None)
-    check_asked(budget, device_memory)
+    check_asked(budget, device_memory, how.model)
     source = Source.of(path, fields, sides, skip_bad)
     request = GateRequest(
         source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort, judging.limits
@@ -133,14 +133,14 @@ def _judged_again(
 def _planned(request: GateRequest, device_memory: str | None) -> int:
     """Print what would be run, what it costs on this machine, and whether the training would fit."""
     from ..gate.bill import bill
-    from ..gate.plan import costs, plan_lines, to_width
+    from ..gate.plan import not_run, planned_lines, to_width
     from ..gate.registry import PROBES
     from ..scoring.session import Session
 
     n = sum(1 for _ in request.source.pairs())
-    print(to_width(plan_lines(costs(n, request.trial_pairs, request.effort), request.off)))
-    if any(probe.model and probe.name not in request.off for probe in PROBES):
-        session = Session.open(request.source, request.how, request.seed)
+    print(to_width(planned_lines(n, request)))
+    if any(probe.model and probe.name not in not_run(request) for probe in PROBES):
+        session = Session.open(request.source, request.how, request.seed, served=True)
         told, finding = bill(session, request, device_memory)
         fits = [f"{finding.code} {finding.message}. {finding.remedy}"] if finding else []
         print(to_width([*told, *fits], indent=4))

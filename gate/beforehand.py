@@ -6,15 +6,18 @@ Both come from one model and one warm-up. No torch at import.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..errors import ProbeError
 from ..probes.cost import clocked
 from ..probes.gated import GateRequest
 from ..records import Finding
+from ..scoring.options import is_endpoint
 from .bill import expected, memory_of, too_large
-from .budget import seconds_of, within
+from .budget import Spent, seconds_of, within
+from .plan import not_run
 
 if TYPE_CHECKING:
     from ..scoring.session import Session
@@ -30,12 +33,17 @@ class Prepared:
     findings: tuple[Finding, ...] = ()
 
 
-def check_asked(budget: str | None, device_memory: str | None) -> None:
-    """Raises `ProbeError` where `--budget` is no time or `--device-memory` no size."""
+def check_asked(budget: str | None, device_memory: str | None, model: str | None = None) -> None:
+    """Raises `ProbeError` where `--budget` is no time or `--device-memory` no size, or a server's."""
     if budget is not None:
         seconds_of(budget)
     if device_memory is not None:
         memory_of(device_memory)
+        if is_endpoint(model):
+            raise ProbeError(
+                "--device-memory: what training takes is measured on the weights, and an endpoint gives "
+                "log-probs. Leave it out, or name the weights."
+            )
 
 
 def prepared(
@@ -46,18 +54,29 @@ def prepared(
     `at_hand` is a session that is open already. Nothing is loaded where neither is asked for. Raises
     `ProbeError` for a time that no gate can keep, and for quantised weights.
     """
-    from ..scoring.session import Session
-
     if budget is None and device_memory is None:
         return Prepared(request, at_hand)
-    session, loading = clocked(lambda: at_hand or Session.open(request.source, request.how, request.seed))
+    session, loading = clocked(lambda: at_hand or _opened(request))
     (spent, fitting), measuring = clocked(lambda: expected(session))
     findings = []
     if budget is not None:
         at_most = partial(spent, most=True)
-        request, short = within(seconds_of(budget) - loading - measuring, request, at_most)
+        request, short = _within(seconds_of(budget) - loading - measuring, request, at_most)
         findings += [short] if short else []
     if device_memory is not None:
         large = too_large(fitting(memory_of(device_memory)), request.full)
         findings += [large] if large else []
     return Prepared(request, session, spent(request), tuple(findings))
+
+
+def _opened(request: GateRequest) -> Session:
+    from ..scoring.session import Session
+
+    return Session.open(request.source, request.how, request.seed, served=True)
+
+
+def _within(allowed: float, request: GateRequest, spent: Spent) -> tuple[GateRequest, Finding | None]:
+    """The request cut to a time, without counting what its model cannot run."""
+    unable = not_run(request) - request.off
+    cut, short = within(allowed, replace(request, off=request.off | unable), spent)
+    return replace(cut, off=cut.off - unable), short

@@ -22,6 +22,7 @@ from ..probes.trial.gated import RACE_STAGES, affordable
 from ..records import Finding
 from ..training.recipes import MICRO_TOKENS
 from ..training.shipped import shipped_values
+from .served_bill import SpentOf, served_seconds
 
 if TYPE_CHECKING:
     from ..probes.pace import Pace
@@ -171,6 +172,9 @@ def bill_lines(
     if more:
         told = ", ".join(f"{name} {duration(value)}" for name, value in more.items())
         yield f"  {duration(sum((on | more).values()))} where the first looks settle nothing: {told}"
+    if not fitting:
+        yield "what training takes is measured on the weights, and an endpoint gives log-probs"
+        return
     memory = _size(fitting[0].memory)
     yield f"training with DPO, micro-batches of {MICRO_TOKENS:,} tokens, {memory} of memory:"
     for fit in fitting:
@@ -193,14 +197,14 @@ def bill(
     memory = memory_of(device_memory) if device_memory else own_memory(session)
     ways = fitting(memory)
     lines = bill_lines(spent(request), spent(request, most=True), request.off, ways)
-    return list(lines), too_large(ways, request.full)
+    return list(lines), too_large(ways, request.full) if ways else None
 
 
 def expected(
     session: Session,
-) -> tuple[Callable[..., dict[str, float]], Callable[[float], list[Fit]]]:
+) -> tuple[SpentOf, Callable[[float], list[Fit]]]:
     """From one warm-up: the seconds of each probe for a request (`most` as in `probe_seconds`), and the ways
-    of training for a memory.
+    of training for a memory (none behind a server).
 
     Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.
     """
@@ -215,7 +219,10 @@ def expected(
             "--plan, --budget: the bill is measured on plain weights, and these are quantised. Name the "
             "model without --quantize; QLoRA is a line of the bill."
         )
-    n, found = session.survey.n, gate_pace(sharing(session))
+    n = session.survey.n
+    if "endpoint" in session.loaded.facts:
+        return served_seconds(session, text_seconds(session, n)), lambda memory: []
+    found = gate_pace(sharing(session))
     steps = measured_steps(
         session.loaded.model, values_of("dpo", session.loaded.facts.get("parameters"), n=n),
         half=allowed(session),

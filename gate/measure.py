@@ -14,23 +14,20 @@ from typing import TYPE_CHECKING, Any
 from .. import config
 from ..errors import ProbeError
 from ..pairs.misread import MISREAD_CODES
-from ..probes.gated import Cost, GateRequest, Work, sharing
+from ..probes.gated import GateRequest, Work, sharing
 from ..progress import alive
 from ..records import Measured, Run, to_json, together
 from ..runs import environment, now
-from ..scoring.options import is_endpoint
 from ..scoring.processes import exchange, world
 from ..scoring.told import once
 from . import cache, plan
 from .clean import on_clean_labels
 from .registry import PROBE_NAMES, PROBES, Probe
 from .schedule import Schedule, part_name, schedule_probes
-from .states import DONE, MEASURED_STATES, TEXT_ALONE
+from .states import MEASURED_STATES
 
 if TYPE_CHECKING:
     from ..scoring.session import Session
-
-NO_WEIGHTS = "not measured: it needs the weights, and an endpoint gives log-probs"
 
 
 def run_probes(
@@ -48,14 +45,12 @@ def run_probes(
             f'off: there is no probe "{unknown[0]}". Those of the gate are {", ".join(PROBE_NAMES)}.'
         )
     created, work = now(), Work(request, _session=sharing(session) if session else None)
-    possible = [_possible(probe, request) for probe in PROBES]
+    possible = [plan.possible(probe, request) for probe in PROBES]
     states = {probe.name: state for probe, state in possible}
     running = [probe for probe, state in possible if state in MEASURED_STATES]
     if any(probe.model for probe in running):
         work.inputs |= work.session.inputs()  # first of all: a wrong file or model is told at once
-        planned = plan.costs(work.pairs, request.trial_pairs, request.effort, [p for p, _ in possible])
-        left_out = {name for name, state in states.items() if state in ("off", NO_WEIGHTS)}
-        print(plan.to_width(plan.plan_lines(planned, frozenset(left_out))), file=sys.stderr)
+        print(plan.to_width(plan.planned_lines(work.pairs, request)), file=sys.stderr)
     timed = schedule_probes(work, running, seconds)
     print(timed.opening(), end="", file=sys.stderr)
     parts: list[Measured] = []
@@ -78,18 +73,6 @@ def run_probes(
         details={**whole.details, "probes": states, **_sections(whole.details)},
     )
     return run, work.rows
-
-
-def _possible(probe: Probe, request: GateRequest) -> tuple[Probe, str]:
-    """The probe as this request can run it, and its state: one of `MEASURED_STATES`, or why it is not run."""
-    if probe.name in request.off:
-        return probe, "off"
-    if not (probe.model and probe.weights and is_endpoint(request.how.model)):
-        return probe, probe.idle(request) or DONE
-    if probe.text is None:
-        return probe, NO_WEIGHTS
-    costless = Cost(probe.name, 0, 0, "the text alone")
-    return replace(probe, run=probe.text, cost=lambda *_: costless), TEXT_ALONE
 
 
 def _less_misread(part: Measured, data: str) -> Measured:

@@ -9,12 +9,39 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from ..probes.gated import Cost, Effort
+from ..probes.gated import Cost, Effort, GateRequest
+from ..scoring.options import is_endpoint
 from .registry import PROBES, Probe
+from .states import DONE, TEXT_ALONE
 
 WITHOUT = "  without it: "
 LAST_COLUMN = 33
+NO_WEIGHTS = "not measured: it needs the weights, and an endpoint gives log-probs"
+
+
+def possible(probe: Probe, request: GateRequest) -> tuple[Probe, str]:
+    """The probe as this request can run it, and its state: one of `MEASURED_STATES`, or why it is not run."""
+    if probe.name in request.off:
+        return probe, "off"
+    if not (probe.model and probe.weights and is_endpoint(request.how.model)):
+        return probe, probe.idle(request) or DONE
+    if probe.text is None:
+        return probe, NO_WEIGHTS
+    costless = Cost(probe.name, 0, 0, "the text alone")
+    return replace(probe, run=probe.text, cost=lambda *_: costless), TEXT_ALONE
+
+
+def not_run(request: GateRequest) -> frozenset[str]:
+    """The probes that a request switches off or that its model cannot run."""
+    return frozenset(p.name for p in PROBES if possible(p, request)[1] in ("off", NO_WEIGHTS))
+
+
+def planned_lines(n: int, request: GateRequest) -> Iterator[str]:
+    """The plan of a request on a file of `n` pairs, as it is printed."""
+    probes = [possible(probe, request)[0] for probe in PROBES]
+    return plan_lines(costs(n, request.trial_pairs, request.effort, probes), not_run(request))
 
 
 def costs(

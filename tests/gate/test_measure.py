@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from probe.errors import ProbeError
-from probe.gate import cache, measure, schedule
+from probe.gate import cache, measure, plan, schedule
 from probe.gate.conditions import CONDITIONS
 from probe.gate.registry import PROBES, Section
 from probe.probes.gated import Cost, GateRequest
@@ -118,16 +118,16 @@ def test_rows_that_no_table_shows_bring_their_section(gate):
 def test_an_endpoint_is_asked_for_log_probs_alone():
     request = GateRequest(Source.of("x", None, None, False), ModelOptions("http://127.0.0.1:1/v1"))
     for probe in PROBES:
-        state = measure._possible(probe, request)[1]
-        without = measure.TEXT_ALONE if probe.text else measure.NO_WEIGHTS
-        assert state == (without if probe.model and probe.weights else measure.DONE)
+        state = plan.possible(probe, request)[1]
+        without = plan.TEXT_ALONE if probe.text else plan.NO_WEIGHTS
+        assert state == (without if probe.model and probe.weights else plan.DONE)
 
 
 def test_the_text_alone_costs_no_scoring():
     request = GateRequest(Source.of("x", None, None, False), ModelOptions("http://127.0.0.1:1/v1"))
     partly = next(probe for probe in PROBES if probe.weights and probe.text)
-    probe, state = measure._possible(partly, request)
-    assert state == measure.TEXT_ALONE and probe.run is partly.text
+    probe, state = plan.possible(partly, request)
+    assert state == plan.TEXT_ALONE and probe.run is partly.text
     assert probe.cost(1000, request.effort, 128) == Cost(partly.name, 0, 0, "the text alone")
 
 
