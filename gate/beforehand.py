@@ -61,7 +61,7 @@ def prepared(
     findings = []
     if budget is not None:
         at_most = partial(spent, most=True)
-        request, short = _within(seconds_of(budget) - loading - measuring, request, at_most)
+        request, short = _within(seconds_of(budget) - loading - measuring, request, at_most, session.survey.n)
         findings += [short] if short else []
     if device_memory is not None:
         large = too_large(fitting(memory_of(device_memory)), request.full)
@@ -75,8 +75,8 @@ def _opened(request: GateRequest) -> Session:
     return Session.open(request.source, request.how, request.seed, served=True)
 
 
-def _within(allowed: float, request: GateRequest, spent: Spent) -> tuple[GateRequest, Finding | None]:
+def _within(allowed: float, request: GateRequest, spent: Spent, n: int) -> tuple[GateRequest, Finding | None]:
     """The request cut to a time, without counting what its model cannot run."""
     unable = not_run(request) - request.off
-    cut, short = within(allowed, replace(request, off=request.off | unable), spent)
+    cut, short = within(allowed, replace(request, off=request.off | unable), spent, n)
     return replace(cut, off=cut.off - unable), short

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from ..errors import ProbeError
+from ..probes.bias.sizes import sizes
 from ..probes.cost import about_time as in_words
 from ..probes.gated import Effort, GateRequest
 from ..records import Finding
+from ..scoring.options import is_endpoint
 
 TIME_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 TRIALS = (96, 64, 48)  # pairs of the trial; half of them are measured, and a gate relies on 20
@@ -31,16 +33,17 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * unit
 
 
-def within(allowed: float, request: GateRequest, spent: Spent) -> tuple[GateRequest, Finding | None]:
+def within(allowed: float, request: GateRequest, spent: Spent, n: int) -> tuple[GateRequest, Finding | None]:
     """The first rung that takes at most `allowed` seconds, with a finding that says what was left out.
 
-    `spent`: seconds of each probe for a request. Raises `ProbeError` where the last rung takes longer.
+    `spent`: seconds of each probe for a request on a file of `n` pairs. Raises `ProbeError` where the last
+    rung takes longer.
     """
     least = 0.0
     for cheaper in rungs(request):
         least = sum(value for name, value in spent(cheaper).items() if name not in cheaper.off)
         if least <= allowed:
-            return cheaper, cut_short(least, request, cheaper)
+            return cheaper, cut_short(least, request, cheaper, n)
     raise ProbeError(
         f"--budget: the least that this gate can do takes {in_words(least)} on this machine, which is more "
         "than what is left of the time. Allow more, or switch probes off (--no-negatives)."
@@ -60,7 +63,7 @@ def rungs(request: GateRequest) -> Iterator[GateRequest]:
     yield replace(request, off=off, effort=SMALL_EFFORT)
 
 
-def cut_short(expected: float, asked: GateRequest, given: GateRequest) -> Finding | None:
+def cut_short(expected: float, asked: GateRequest, given: GateRequest, n: int) -> Finding | None:
     """PB611 within a budget: the gate looked at less than it would have without `--budget`.
 
     Means: the bill of the whole gate was above the time allowed, so that the trial took fewer pairs, fewer
@@ -73,19 +76,27 @@ def cut_short(expected: float, asked: GateRequest, given: GateRequest) -> Findin
 
     Source: the bill of this machine (`probe gate --plan`).
     """
-    less = list(_less(asked, given))
+    less = list(_less(asked, given, n))
     if not less:
         return None
     text = f"to stay within --budget {', and '.join(less)} (at most {in_words(expected)})"
     return Finding("PB611", "info", text, "Allow more time where a condition is still open.")
 
 
-def _less(asked: GateRequest, given: GateRequest) -> Iterator[str]:
+def _less(asked: GateRequest, given: GateRequest, n: int) -> Iterator[str]:
+    """What a file of `n` pairs is looked at less for; nothing where it is too small to be cut so."""
+    (trial, scored, states), (fewer, read, few) = (_looked_at(request, n) for request in (asked, given))
     if given.off != asked.off:
         yield "no training steps were made"
-    elif given.trial_pairs != asked.trial_pairs:
-        yield f"the trial takes {given.trial_pairs} pairs instead of {asked.effort.trial * asked.trial_pairs}"
-    if given.effort.looks != asked.effort.looks and given.effort.looks:
-        yield f"at most {given.effort.looks[-1]} pairs were scored for the preference"
-    if given.effort.states != asked.effort.states:
-        yield f"states of {given.effort.states} pairs were read instead of {asked.effort.states}"
+    elif fewer < trial:
+        yield f"the trial takes {fewer} pairs instead of {trial}"
+    if read < scored and "bias" not in given.off:
+        yield f"at most {read} pairs were scored for the preference"
+    if few < states and "negatives" not in given.off and not is_endpoint(given.how.model):
+        yield f"states of {few} pairs were read instead of {states}"
+
+
+def _looked_at(request: GateRequest, n: int) -> tuple[int, int, int]:
+    """Of a file of `n` pairs: what the trial takes, what is scored at most, what states are read of."""
+    effort = request.effort
+    return min(n, effort.trial * request.trial_pairs), sizes(n, effort.looks)[-1], min(n, effort.states)

@@ -19,6 +19,7 @@ from probe.scoring.session import ModelOptions, Source
 
 REQUEST = GateRequest(Source.of(Path("p.jsonl"), None, None, False), ModelOptions())
 CUT = replace(REQUEST, trial_pairs=8)
+OPENED = SimpleNamespace(survey=SimpleNamespace(n=40))
 SHORT, LARGE = (Finding(code, "info", code, "do") for code in ("PB611", "PB010"))
 
 
@@ -28,7 +29,7 @@ def asked(monkeypatch):
     seen = SimpleNamespace(allowed=None, memory=None, short=SHORT, large=LARGE)
     took = iter((7.0, 5.0))
 
-    def within(allowed, request, spent):
+    def within(allowed, request, spent, n):
         seen.allowed = allowed
         return CUT, seen.short
 
@@ -36,7 +37,7 @@ def asked(monkeypatch):
         seen.memory = memory
         return "fits"
 
-    monkeypatch.setattr(session.Session, "open", lambda *_, served: "session" if served else 1 / 0)
+    monkeypatch.setattr(session.Session, "open", lambda *_, served: OPENED if served else 1 / 0)
     monkeypatch.setattr(beforehand, "clocked", lambda work: (work(), next(took)))
     monkeypatch.setattr(beforehand, "expected", lambda _: (lambda request: {"of": request}, fitting))
     monkeypatch.setattr(beforehand, "within", within)
@@ -58,7 +59,7 @@ def test_nothing_is_loaded_where_nothing_is_asked(asked):
 )
 def test_what_is_asked_is_answered_with_what_is_left_of_the_time(asked, budget, memory, request_, codes):
     found = prepared(REQUEST, budget, memory)
-    assert found == Prepared(request_, "session", {"of": request_}, tuple(codes))
+    assert found == Prepared(request_, OPENED, {"of": request_}, tuple(codes))
     assert asked.allowed == (60 - 7 - 5 if budget else None)
     assert asked.memory == (2 * 2**30 if memory else None)
 
