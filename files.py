@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -137,7 +139,32 @@ def sha256_file(path: Path) -> str:
 
 
 def cache_dir() -> Path:
-    """The user's cache for probe: `$PROBE_CACHE`, else `$XDG_CACHE_HOME/probe`, else `~/.cache/probe`."""
+    """The user's cache for probe: `$PROBE_CACHE`, else `$XDG_CACHE_HOME/probe`, else `~/.cache/probe`.
+
+    A folder of this process, where the user has no home directory; told once.
+    """
     if own := os.environ.get("PROBE_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "probe"
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "probe"
+    try:
+        return Path.home() / ".cache" / "probe"
+    except RuntimeError:
+        return Path(_homeless().name)
+
+
+@cache
+def _homeless() -> tempfile.TemporaryDirectory[str]:
+    print(
+        "probe: no home directory, so nothing is kept in a cache after this. PROBE_CACHE names a place.",
+        file=sys.stderr,
+    )
+    return tempfile.TemporaryDirectory(prefix="probe-")
+
+
+def in_home(name: str | Path) -> Path:
+    """The path that a name means: `~` is the user's home, where there is one; else the name as it stands."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)

@@ -228,8 +228,8 @@ def confirm(keys: list[str], model: str | None, beside: Path | None = None) -> i
     """Measure stored rows again with today's code. Where what the tables read of each comes out the same, the
     other rows of their old code are today's as well: the change of code changed no number of theirs.
 
-    `beside`: rows that the old code made on this machine, to be held against in place of the stored ones where
-    those came from a processor of other arithmetic. Their code must be that of the stored rows.
+    `beside`: rows that the old code made on this machine, for stored ones that came from a processor of other
+    arithmetic: today's are held against these. Their code must be that of the stored rows.
     """
     known = {row["key"]: row for row in load()}
     then = {row["key"]: row for row in stored(beside)} if beside else known

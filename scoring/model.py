@@ -16,6 +16,7 @@ from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from ..errors import ProbeError
+from ..files import in_home
 from .embedded import EMBEDDED_NAME, converted, embedded_gguf, is_gguf, plain_source
 from .engine import causal_lm
 from .loaded import check_config, check_runs, check_weights, first_line, reading
@@ -204,7 +205,7 @@ def source_of(name: str | None) -> str:
             f"--model {name}: this needs the weights, and an endpoint gives log-probs alone. Use `probe "
             "bias` or `probe gate`, or name the model by its hub name, folder or file."
         )
-    path = Path(name).expanduser()
+    path = in_home(name)
     if path.suffix == ".gguf" and not path.is_file():
         raise ProbeError(f"{name}: no such file. Give a GGUF file, a model directory or a hub name.")
     if path.is_file():

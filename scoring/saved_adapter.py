@@ -11,6 +11,7 @@ import torch
 from huggingface_hub import snapshot_download
 
 from ..errors import ProbeError
+from ..files import in_home
 from ..records import Finding
 from .loaded import check_adapter, reading
 from .weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_files, read_json, tensor_names
@@ -48,7 +49,7 @@ def with_adapter(model: torch.nn.Module, adapter: str | None) -> torch.nn.Module
 
 def adapter_directory(adapter: str) -> Path:
     """The directory of an adapter; one on the hub is fetched, config, safetensors and tokenizer alone."""
-    path = Path(adapter).expanduser()
+    path = in_home(adapter)
     if path.is_dir():
         return path
     if adapter.count("/") > 1 or adapter.startswith((".", "/", "~")):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from ..files import in_home
 from .loaded import reading
 from .model import quiet, source_of, unreadable
 
@@ -19,8 +19,8 @@ def load_tokenizer(
     Raises `ProbeError` when there is none.
     """
     quiet()
-    folder = name is not None and Path(name).expanduser().is_dir()  # it may hold a tokenizer alone
-    source = str(Path(str(name)).expanduser()) if folder else source_of(name)
+    folder = name is not None and in_home(name).is_dir()  # it may hold a tokenizer alone
+    source = str(in_home(str(name))) if folder else source_of(name)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     fact = "no tokenizer that can be loaded"
     remedy = "Give a model directory, a GGUF file or a hub name."
@@ -35,7 +35,7 @@ def model_length(
 ) -> int | None:
     """The longest sequence that the model's positions allow, by its config; None where it names none, and for
     a directory that holds a tokenizer alone, as an adapter's."""
-    folder = Path(name or "").expanduser()
+    folder = in_home(name or "")
     if name is not None and folder.is_dir() and not (folder / "config.json").exists():
         return None
     source, options = source_of(name), {"revision": revision, "trust_remote_code": trust_remote_code}

@@ -258,3 +258,42 @@ def test_pairs_that_a_killed_sample_left_are_its_own(tmp_path):
     with pytest.raises(ProbeError, match="other pairs"):
         write_new(PAIRS[:-1], target)
     assert [path.name for path in tmp_path.iterdir()] == ["to.jsonl"]
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without HOME and without an entry in the list of users, as in a container run by a number."""
+    for name in ("HOME", "USERPROFILE", "PROBE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    files._homeless.cache_clear()
+    yield
+    files._homeless.cache_clear()
+
+
+def test_without_a_home_the_cache_is_a_folder_of_the_process(homeless, capsys):
+    place = files.cache_dir()
+    assert place.is_dir() and files.cache_dir() == place
+    assert capsys.readouterr().err.count("no home directory") == 1
+
+
+@pytest.mark.parametrize("variable", ["PROBE_CACHE", "XDG_CACHE_HOME"])
+def test_a_cache_that_is_named_needs_no_home(homeless, monkeypatch, tmp_path, capsys, variable):
+    monkeypatch.setenv(variable, str(tmp_path / "own"))
+    assert files.cache_dir().is_relative_to(tmp_path / "own") and capsys.readouterr().err == ""
+
+
+def test_a_path_in_a_home_that_is_not_there_is_as_it_stands(homeless):
+    assert files.in_home("~/model") == Path("~/model")
+
+
+@pytest.mark.parametrize("option", ["--model", "--tokenizer", "--adapter"])
+def test_a_home_of_nobody_is_one_line(probe, option, tmp_path, tiny_model_dir):
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    model = {
+        "--model": [],
+        "--adapter": ["--model", tiny_model_dir],
+        "--tokenizer": ["--model", "http://127.0.0.1:9/v1"],
+    }
+    done = probe("bias", "pairs.jsonl", *model[option], option, "~nobody-of-this-name/model")
+    assert done.code == 2 and "~nobody-of-this-name/model" in done.line

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ProbeError
+from ...files import in_home
 
 MODEL_FOLDER = "model"  # the folder of an export that holds the embedded model
 EMBEDDED_MARK = "(embedded)"
@@ -48,7 +49,7 @@ def _path(name: str) -> str:
     """An absolute path of a local directory; a hub name as it is."""
     if not _local(name):
         return name
-    place = Path(name).expanduser().resolve()
+    place = in_home(name).resolve()
     if not place.is_dir():
         raise ProbeError(f"{name}: not there. The run was measured on it; put it back, or gate again.")
     return str(place)
@@ -57,7 +58,7 @@ def _path(name: str) -> str:
 def _converted(name: str, directory: Path, copy: bool) -> str:
     from ...scoring.embedded import converted, embedded_gguf
 
-    source = converted(embedded_gguf() if name.endswith(EMBEDDED_MARK) else Path(name).expanduser())
+    source = converted(embedded_gguf() if name.endswith(EMBEDDED_MARK) else in_home(name))
     if not copy:
         print(
             f"{name}: no hub has it, so the config names its converted copy {source}. "

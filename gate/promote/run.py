@@ -105,8 +105,8 @@ def _both(
     if bool(first.watched) != bool(second.watched) or len(first.answers) != len(second.answers):
         first, second = (replace(side, watched=(), answers=()) for side in (first, second))
         print(
-            "a model that reads fewer tokens answered fewer prompts or has no watched text left; watched texts "
-            "and answers are not compared.",
+            "a model that reads fewer tokens answered fewer prompts, or has no watched text left; watched "
+            "texts and answers are not compared.",
             file=sys.stderr,
         )
     return first, second

@@ -119,7 +119,7 @@ def test_an_endpoint_is_asked_for_log_probs_alone():
     request = GateRequest(Source.of("x", None, None, False), ModelOptions("http://127.0.0.1:1/v1"))
     for probe in PROBES:
         state = plan.possible(probe, request)[1]
-        without = plan.TEXT_ALONE if probe.text else plan.NO_WEIGHTS
+        without = TEXT_ALONE if probe.text else plan.NO_WEIGHTS
         assert state == (without if probe.model and probe.weights else plan.DONE)
 
 
@@ -127,7 +127,7 @@ def test_the_text_alone_costs_no_scoring():
     request = GateRequest(Source.of("x", None, None, False), ModelOptions("http://127.0.0.1:1/v1"))
     partly = next(probe for probe in PROBES if probe.weights and probe.text)
     probe, state = plan.possible(partly, request)
-    assert state == plan.TEXT_ALONE and probe.run is partly.text
+    assert state == TEXT_ALONE and probe.run is partly.text
     assert probe.cost(1000, request.effort, 128) == Cost(partly.name, 0, 0, "the text alone")
 
 
