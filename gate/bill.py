@@ -66,14 +66,17 @@ def memory_of(text: str) -> float:
 
 
 def own_memory(session: Session) -> float:
-    """Bytes of the device that the model is on."""
+    """Bytes of the device that the model is on: of a processor, what a container allows."""
     import os
 
     import torch
 
+    from ..scoring.machine import memory_limit
+
     if session.loaded.device.type == "cuda":
         return float(torch.cuda.get_device_properties(session.loaded.device).total_memory)
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return float(min(whole, memory_limit() or whole))
 
 
 def probe_seconds(

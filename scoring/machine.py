@@ -13,13 +13,32 @@ import torch
 
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 MEMORY = Path("/proc/meminfo")
+MEMORY_FILES = (  # limit, use, and a row of memory.stat: of version 2, and of version 1
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # who sets one of them has decided
 
 
-def free_bytes(device: torch.device, memory: Path = MEMORY) -> int | None:
-    """Bytes free on the device, file caches among them; None where that cannot be asked."""
+def free_bytes(
+    device: torch.device, memory: Path = MEMORY, groups: Path = GROUPS, own: Path = OWN_GROUPS
+) -> int | None:
+    """Bytes free on the device, file caches among them; None where that cannot be asked.
+
+    Beside a processor no more than the control groups of this process leave to it.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    left = [max(most - used, 0) for most, used in _memory(groups, own)]
+    return min([*filter(None, [_free_of_system(memory)]), *left], default=None)
+
+
+def memory_limit(groups: Path = GROUPS, own: Path = OWN_GROUPS) -> int | None:
+    """The most bytes that the control groups of this process allow it; None where none sets a limit."""
+    return min((most for most, _ in _memory(groups, own)), default=None)
+
+
+def _free_of_system(memory: Path) -> int | None:
     with suppress(OSError, ValueError):
         lines = memory.read_text(encoding="ascii").splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
@@ -30,18 +49,35 @@ def free_bytes(device: torch.device, memory: Path = MEMORY) -> int | None:
 
 def quota(groups: Path = GROUPS, own: Path = OWN_GROUPS) -> float | None:
     """Processors that the control groups of this process leave to it; None where none sets a limit."""
-    return min((share for folder in _folders(groups, own) if (share := _share(folder))), default=None)
+    return min((share for folder in _folders(groups, own, "cpu") if (share := _share(folder))), default=None)
 
 
-def _folders(groups: Path, own: Path) -> Iterator[Path]:
+def _memory(groups: Path, own: Path) -> Iterator[tuple[int, int]]:
+    """The limit of each group that has one, and what its processes hold but for file caches, in bytes."""
+    for folder in _folders(groups, own, "memory"):
+        for limit, usage, cache in MEMORY_FILES:
+            with suppress(OSError, ValueError):
+                most = int((folder / limit).read_text(encoding="ascii"))  # "max" stands for none
+                yield most, int((folder / usage).read_text(encoding="ascii")) - _cached(folder, cache)
+
+
+def _cached(folder: Path, name: str) -> int:
+    """Bytes of files that a group has read and that would be given back first."""
+    with suppress(OSError, ValueError):
+        rows = (line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+        return next((int(row[1]) for row in rows if row[:1] == [name]), 0)
+    return 0
+
+
+def _folders(groups: Path, own: Path, kind: str) -> Iterator[Path]:
     """The process's own group and those around it, of either version; in a container the root is its own."""
     lines: list[str] = []
     with suppress(OSError, ValueError):
         lines = own.read_text(encoding="utf-8").splitlines()
-    known = [line.split(":", 2) for line in ("0::/", "1:cpu:/", *lines) if line.count(":") > 1]
+    known = [line.split(":", 2) for line in ("0::/", f"1:{kind}:/", *lines) if line.count(":") > 1]
     for _, kinds, place in known:
-        if not kinds or "cpu" in kinds.split(","):
-            root = groups / "cpu" if kinds else groups
+        if not kinds or kind in kinds.split(","):
+            root = groups / kind if kinds else groups
             inner = root / place.lstrip("/")
             yield from (folder for folder in (inner, *inner.parents) if folder.is_relative_to(root))
 
