@@ -9,20 +9,22 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .errors import ProbeError
+from .errors import CannotMeasure, ProbeError
 from .escape import json_text
 from .files import atomic, write_text
 from .plain import plain_json
 from .records import SCHEMA_VERSION, Run, run_from_json, run_to_json, to_json
 
 SCHEMA = Path(__file__).with_name("run-1.json")
+RUNS = Path(".probe/runs")  # a directory each
 LAST = Path(".probe/last.json")  # the last gate of this project
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "scipy", "scikit-learn", "tokenizers")
 
@@ -44,11 +46,26 @@ def environment() -> dict[str, Any]:
     }
 
 
-def new_run_dir(command: str, stem: str, created: str, root: Path = Path(".probe/runs")) -> Path:
-    """An unused directory such as `.probe/runs/20261121T105200Z-bias-cico_insulin`."""
+def new_run_dir(command: str, stem: str, created: str, root: Path = RUNS) -> Path:
+    """A directory of this run's own, such as `.probe/runs/20261121T105200Z-bias-cico_insulin`: made here, so
+    that no other process gets it too. Raises `CannotMeasure` where it cannot be made.
+    """
     base = root / f"{created.replace('-', '').replace(':', '')}-{command}-{stem}"
-    candidates = (base if i == 1 else base.with_name(f"{base.name}-{i}") for i in range(1, 10_000))
-    return next(path for path in candidates if not path.exists())
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        names = (base.name if i == 1 else f"{base.name}-{i}" for i in count(1))
+        return next(path for name in names if _made(path := root / name))
+    except OSError as error:
+        raise CannotMeasure(
+            f"{base}: {error.strerror}. Free some space or choose another place with --out."
+        ) from error
+
+
+def _made(path: Path) -> bool:
+    with suppress(FileExistsError):
+        path.mkdir()
+        return True
+    return False
 
 
 def save_run(run: Run, directory: Path) -> Path:

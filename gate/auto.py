@@ -13,6 +13,7 @@ from ..errors import ProbeError
 from ..pairs.unpaired import is_unpaired
 from ..records import Condition, Decision, Finding, Run
 from ..runs import new_run_dir, save_run
+from ..scoring.processes import rank
 from ..training.shipped import Tuning
 from .decide import hyperparameters
 from .last import in_file, last_gate
@@ -90,7 +91,8 @@ def gated(pairs: Path | None, request: Callable[[Path], GateRequest]) -> Run:
     from ..runs import note_last
 
     run = _measured(request(pairs))
-    note_last(run, save_run(run, new_run_dir(run.command, pairs.stem, run.created)))
+    if rank() == 0:
+        note_last(run, save_run(run, new_run_dir(run.command, pairs.stem, run.created)))
     return run
 
 

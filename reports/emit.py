@@ -57,9 +57,9 @@ def emit(
     if not first_process():
         return directory or Path()
     run = answered(run)
-    directory = directory or new_run_dir(run.command, _stem(run), run.created)
     gated = bool(run.verdict.conditions)
     try:
+        directory = directory or new_run_dir(run.command, _stem(run), run.created)
         wrote = _saved(run, directory, rows)
     except ProbeError:
         show_run(run, targets, everything=everything)  # what was measured is told, though it cannot be kept

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ProbeError
 from ..files import check_directory, remove, write_text
-from ..runs import new_run_dir
+from ..runs import RUNS, new_run_dir
 from ..scoring.processes import rank
 from .held_out import HELD_OUT_FILE
 from .methods import METHODS, UNPAIRED
@@ -80,14 +80,15 @@ def run_directory(path: Path, created: str, resume: bool) -> Path:
     Raises `ProbeError` where there is none, or nothing can be written.
     """
     if not resume:
-        place = new_run_dir("train", path.stem, created)
-        check_directory(place)
-        return place
+        check_directory(RUNS)
+        # One for all processes, which take that of the first.
+        return new_run_dir("train", path.stem, created, RUNS) if rank() == 0 else RUNS
     name = re.compile(rf"\d+T\d+Z-train-{re.escape(path.stem)}(-\d+)?")
     earlier = sorted(
         place
-        for place in Path(".probe/runs").glob("*")
-        if name.fullmatch(place.name) and _pairs_of(place) in ("", str(path))
+        for place in RUNS.glob("*")
+        # One that is empty was given to a training that never began.
+        if name.fullmatch(place.name) and any(place.iterdir()) and _pairs_of(place) in ("", str(path))
     )
     if not earlier:
         raise ProbeError(

@@ -9,6 +9,7 @@ from probe.errors import ProbeError
 from probe.gate import cache, measure, plan, schedule
 from probe.gate.conditions import CONDITIONS
 from probe.gate.registry import PROBES, Section
+from probe.gate.states import TEXT_ALONE
 from probe.probes.gated import Cost, GateRequest
 from probe.records import Finding, Measured
 from probe.scoring.session import ModelOptions, Source
