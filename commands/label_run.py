@@ -76,7 +76,7 @@ class Audit:
         o, n = self.options, len(self.sample.pairs)
         _say(reasoning(n, self.sample.total, o.agreement, o.alpha, o.expect))
         asked = questions(self.sample.pairs, o.name, o.seed)
-        ask_all(asked, self.log)
+        ask_all(asked, self.log, o.seed)
         left = sum(question.digest not in self.log.answers for question in asked)
         if left:
             _say(

@@ -42,14 +42,17 @@ SIDE_BY_SIDE = 60  # columns from which the answers stand beside each other
 HELP = "<- -> better side  t tie  s skip  u undo  q quit"
 
 
-def ask_all(asked: Sequence[Question], log: AnswerLog) -> None:
-    """Ask what is open until nothing is left or the labeller quits. Raises `ProbeError` off a terminal."""
+def ask_all(asked: Sequence[Question], log: AnswerLog, seed: int = 0) -> None:
+    """Ask what is open until nothing is left or the labeller quits. Raises `ProbeError` off a terminal.
+
+    `seed` is that of the sample, which the log keeps.
+    """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ProbeError("label asks on a terminal, and there is none. --report judges the saved answers.")
     console = Console(file=unescaped_stream(sys.stderr), highlight=False)
     if all(question.digest in log.answers for question in asked):
         return
-    log.ask(len(asked))
+    log.ask(len(asked), seed)
     with keyboard() as keys, console.screen(hide_cursor=True):
         _ask(asked, log, console, keys)
 

@@ -146,12 +146,12 @@ class AnswerLog:
 
     A half-written last line (a kill, a full disk) is cut off when the log is opened for the next answer. An
     undone answer stays in the file and is followed by a line that takes it back. `asked` holds the sizes of
-    the samples that the labeller was asked for.
+    the samples that the labeller was asked for, each with its seed (None: an older log does not tell it).
     """
 
     path: Path
     answers: dict[str, LabelAnswer] = field(default_factory=dict)  # by digest, the latest last
-    asked: set[int] = field(default_factory=set)
+    asked: set[tuple[int, int | None]] = field(default_factory=set)
 
     @classmethod
     def open(cls, path: Path) -> AnswerLog:
@@ -171,7 +171,7 @@ class AnswerLog:
             self.answers.pop(undone, None)
             return
         if "asked" in row:
-            self.asked.add(int(row["asked"]))
+            self.asked.add((int(row["asked"]), None if (seed := row.get("seed")) is None else int(seed)))
             return
         answer = LabelAnswer(**row)
         self.answers.pop(answer.pair, None)  # so that the latest is last
@@ -181,10 +181,10 @@ class AnswerLog:
         """Save an answer; it is on the disk when this returns. Raises `CannotMeasure` when it cannot be."""
         self._append(asdict(answer))
 
-    def ask(self, n: int) -> None:
-        """Save that a sample of `n` pairs is asked for. Raises as `add`."""
-        if n not in self.asked:
-            self._append({"asked": n})
+    def ask(self, n: int, seed: int = 0) -> None:
+        """Save that the sample of `n` pairs of this seed is asked for. Raises as `add`."""
+        if (n, seed) not in self.asked:
+            self._append({"asked": n, "seed": seed})
 
     def undo(self) -> str | None:
         """Take back the latest answer; returns its pair's digest, None when there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ...pairs.audit import AnswerLog, all_logs, stratified_sample
@@ -12,6 +12,8 @@ from ...pairs.record import Pair
 from ...records import Measured
 from .audit import Answers
 from .checks import judge_labels
+
+SEEDS_TRIED = range(10)  # that an older log, which does not tell its own, is held against
 
 
 def answers_to(wanted: Collection[str], logs: Mapping[str, AnswerLog]) -> Answers:
@@ -41,13 +43,36 @@ def measure_labelled(
     # A log may hold answers to other texts: of rows that were corrected since, of a file of the same name.
     read = list(pairs()) if logs else []
     here = {content_digest(pair) for pair in read}
-    sizes = {n for log in logs.values() for n in log.asked or (len(here & log.answers.keys()),)} - {0}
-    for n in sorted(sizes, reverse=True):
-        sample = stratified_sample(read, n, seed).pairs
-        wanted = {content_digest(pair) for pair in sample}
-        if wanted and any(wanted <= log.answers.keys() for log in logs.values()):
+    samples = {s for log in logs.values() for s in log.asked or ((len(here & log.answers.keys()), None),)}
+    sizes = sorted({n for n, _ in samples} - {0}, reverse=True)
+    for n in sizes:
+        sample, wanted = _sample(read, n, seed)
+        if _whole(wanted, logs):
             measured, _ = judge_labels(sample, answers_to(wanted, logs), limit=limit, alpha=alpha)
             return measured
     if logs:
-        print(f"label: the answers to {path} are no whole sample; `probe label` goes on.", file=sys.stderr)
+        tried = sorted({own for _, own in samples if own is not None} | set(SEEDS_TRIED) - {seed})
+        others = (own for own in tried for n in sizes if _whole(_sample(read, n, own)[1], logs))
+        print(f"label: {_why_not_read(path, seed, next(others, None))}", file=sys.stderr)
     return Measured()
+
+
+def _sample(read: Sequence[Pair], n: int, seed: int) -> tuple[Sequence[Pair], frozenset[str]]:
+    """The sample of so many pairs by this seed, and their digests."""
+    sample = stratified_sample(read, n, seed).pairs
+    return sample, frozenset(content_digest(pair) for pair in sample)
+
+
+def _whole(wanted: frozenset[str], logs: Mapping[str, AnswerLog]) -> bool:
+    return bool(wanted) and any(wanted <= log.answers.keys() for log in logs.values())
+
+
+def _why_not_read(path: Path, seed: int, other: int | None) -> str:
+    """Why no answers were read: of another seed's sample, or of none that is whole."""
+    if other is not None:
+        return (
+            f"an audit of {path} with seed {other} is there and was not read, since this is seed {seed}. "
+            f"--seed {other} reads it."
+        )
+    flag = f" --seed {seed}" if seed else ""
+    return f"the answers to {path} are no whole sample of seed {seed}; `probe label{flag}` goes on."

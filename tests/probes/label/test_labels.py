@@ -272,20 +272,19 @@ class TestFindings:
 class TestSaved:
     """What a gate makes of the answers that lie beside the file."""
 
-    def answered(self, directory: Path, labels: Sequence[str], of: int = 60) -> Path:
+    def answered(self, directory: Path, labels: Sequence[str], of: int = 60, seed: int = 0) -> Path:
         path = directory / "pairs.jsonl"
         rows = ({"prompt": f"why {i}?", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(of))
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        asked = questions(stratified_sample(read_pairs(path), 30).pairs, "ann")
+        asked = questions(stratified_sample(read_pairs(path), 30, seed).pairs, "ann", seed)
         log = AnswerLog.open(log_path(path, "ann", directory / ".probe/labels"))
         for question, label in zip(asked, labels, strict=False):
             log.add(LabelAnswer(question.digest, question.pair.id, label, question.left, 1.0, ""))
         return path
 
-    def measured(self, path: Path) -> Measured:
-        return measure_labelled(
-            path, lambda: read_pairs(path), limit=0.8, alpha=0.05, root=path.parent / ".probe/labels"
-        )
+    def measured(self, path: Path, seed: int = 0) -> Measured:
+        place = path.parent / ".probe/labels"
+        return measure_labelled(path, lambda: read_pairs(path), limit=0.8, alpha=0.05, seed=seed, root=place)
 
     def test_whole_sample_is_measured(self, tmp_path: Path) -> None:
         found = self.measured(self.answered(tmp_path, labels_of(29, 30)))
@@ -297,6 +296,27 @@ class TestSaved:
     ) -> None:
         assert self.measured(self.answered(tmp_path, labels_of(20, 25))) == Measured()
         assert "no whole sample" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("seed", "noted"), [(7, True), (7, False), (12345, True)])
+    def test_a_finished_audit_of_another_seed_is_named(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int, noted: bool
+    ) -> None:
+        """By what the log tells of its samples, or where it is older by trying the first seeds."""
+        path = self.answered(tmp_path, labels_of(29, 30), seed=seed)
+        if noted:
+            (log,) = (AnswerLog.open(p) for p in (tmp_path / ".probe/labels").rglob("*.jsonl"))
+            log.ask(30, seed)
+        assert self.measured(path) == Measured()
+        told = capsys.readouterr().err
+        assert f"with seed {seed} is there and was not read" in told and f"--seed {seed} reads it" in told
+        assert self.measured(path, seed=seed).estimates[0].n == 30
+
+    def test_of_an_open_sample_the_seed_that_goes_on_is_named(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = self.answered(tmp_path, labels_of(20, 25), seed=3)
+        assert self.measured(path, seed=3) == Measured()
+        assert "no whole sample of seed 3; `probe label --seed 3` goes on" in capsys.readouterr().err
 
     def test_answers_to_other_texts_do_not_hide_a_whole_sample(self, tmp_path: Path) -> None:
         """Rows that were corrected and labelled anew, and answers to a file of the same first name."""
