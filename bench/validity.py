@@ -114,16 +114,18 @@ def _is_bundled(name: str) -> bool:
 def split(name: str, seed: int, folder: Path) -> tuple[Path, Path]:
     """All drawn pairs as a file, and its training pairs as another: the split that `probe train` makes."""
     from probe.pairs.read import read_pairs
-    from probe.training.data import prompt_key, split_by_prompt
+    from probe.training.data import prompt_names, split_by_prompt
 
     rows = rows_of(name)
     whole = _write(rows, folder / f"{name}.jsonl")
 
     class Item:
-        def __init__(self, pair: Any) -> None:
-            self.pair, self.prompt = pair, prompt_key(pair)
+        def __init__(self, pair: Any, prompt: str) -> None:
+            self.pair, self.prompt = pair, prompt
 
-    train, _ = split_by_prompt([Item(p) for p in read_pairs(whole)], SHARE, seed)  # type: ignore[misc]
+    pairs = list(read_pairs(whole))
+    items = [Item(*both) for both in zip(pairs, prompt_names(pairs), strict=True)]
+    train, _ = split_by_prompt(items, SHARE, seed)  # type: ignore[misc]
     kept = {item.pair.line for item in train}  # type: ignore[attr-defined]
     part = _write((row for line, row in enumerate(rows, 1) if line in kept), folder / f"{name}_train.jsonl")
     return whole, part

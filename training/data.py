@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ..errors import ProbeError
-from ..pairs.identity import cluster_key
+from ..pairs.identity import cluster_key, prompt_identity
 from ..pairs.record import Pair
 from ..scoring.encode import Encoder
 from ..scoring.flags import EXCLUDING
@@ -44,7 +44,7 @@ class UnderPrompt(Protocol):
 
     @property
     def prompt(self) -> str:
-        """The name of the prompt, as `prompt_key` makes it."""
+        """The name of the prompt, as `prompt_names` makes it."""
 
 
 E = TypeVar("E", bound=UnderPrompt)
@@ -68,9 +68,10 @@ def examples(
     """
     known = {score.line: (total(score.chosen), total(score.rejected)) for score in scores}
     kept = list(pairs)
+    coded = encoder.many(kept) if codes is None else codes
     return [
-        Example(pair.id, pair.line, prompt_key(pair), codes, pair.group, known.get(pair.line))
-        for pair, codes in zip(kept, encoder.many(kept) if codes is None else codes, strict=True)
+        Example(pair.id, pair.line, prompt, codes, pair.group, known.get(pair.line))
+        for pair, prompt, codes in zip(kept, prompt_names(kept), coded, strict=True)
         if not EXCLUDING.intersection(codes.flags)
     ]
 
@@ -82,7 +83,21 @@ def total(side: SideScore) -> float:
 
 def prompt_key(pair: Pair) -> str:
     """A short name of the prompt; pairs without one share it where they have the same two texts."""
-    return hashlib.sha256(cluster_key(pair).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return _short(cluster_key(pair))
+
+
+def prompt_names(pairs: Iterable[Pair]) -> list[str]:
+    """A short name of each pair's prompt, by which these pairs are split. Those without a prompt are named by
+    the line of the first with the same two texts: a file of minimal pairs keeps the split that it had."""
+    first: dict[str, int] = {}
+    return [
+        _short(prompt_identity(pair) or f"\0line {first.setdefault(cluster_key(pair), pair.line)}")
+        for pair in pairs
+    ]
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def split_by_prompt(items: Sequence[E], share: float, seed: int) -> tuple[list[E], list[E]]:

@@ -40,10 +40,11 @@ class _Drawn:
 
 def test_split(run: Run, pairs: Iterable[Pair], tool: str) -> TestSplit:
     """A test split by prompt: the pairs that the run held out, else a small share drawn by its seed."""
-    from ...training.data import prompt_key, split_by_prompt
+    from ...training.data import prompt_names, split_by_prompt
 
     left_out = unscored(run)
-    items = [_Drawn(prompt_key(pair), pair.line) for pair in pairs if pair.line not in left_out]
+    kept = [pair for pair in pairs if pair.line not in left_out]
+    items = [_Drawn(name, pair.line) for name, pair in zip(prompt_names(kept), kept, strict=True)]
     if (prompts := len({item.prompt for item in items})) < 2:
         return TestSplit(frozenset(), f"{tool} reads a test split: {COPIED}.")
     own = run.config.get("held_out") if run.command == "train" else None

@@ -94,7 +94,8 @@ def test_pairs_without_options_keep_their_names(one, names):
 
 CLUSTERS = {
     "clusters": lambda pairs: prompt_clusters(pairs).tolist(),
-    "split": lambda pairs: [training.prompt_key(one) for one in pairs],
+    "split": training.prompt_names,
+    "draw": lambda pairs: [training.prompt_key(one) for one in pairs],
     "order": lambda pairs: [_place(one, 0) for one in pairs],
     "data": lambda pairs: Data(ColumnReader().read(pairs), ("all",), False, {}).prompts.tolist(),
     "key": lambda pairs: [cluster_key(one) for one in pairs],
@@ -113,7 +114,8 @@ def test_pairs_without_a_prompt_depend_on_each_other_where_their_texts_are_the_s
 
 def test_repeats_without_a_prompt_are_never_on_both_sides_of_a_split():
     pairs = [Pair(str(i), None, f"text {i % 5}", "other", line=i) for i in range(1, 41)]
-    items = [SimpleNamespace(prompt=training.prompt_key(p), pair=p) for p in pairs]
+    names = training.prompt_names(pairs)
+    items = [SimpleNamespace(prompt=name, pair=p) for name, p in zip(names, pairs, strict=True)]
     parts = training.split_by_prompt(items, 0.4, 0)
     texts = [{item.pair.chosen for item in part} for part in parts]
     assert all(texts) and not texts[0] & texts[1]
