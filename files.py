@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -50,24 +49,6 @@ def writable(path: Path) -> Path:
         if inside or (given.exists() and real.samefile(given)):
             raise ProbeError(f"{path}: an input of this command, which is kept. Choose another name.")
     return real
-
-
-def remove(paths: Sequence[Path]) -> None:
-    """Remove files and directories, with what is in them; a link goes, not what it names.
-
-    Raises `ProbeError` where an input of the command is among them or inside, before anything is removed, and
-    `CannotMeasure` where one stays.
-    """
-    for path in paths:
-        if any(given.resolve().is_relative_to(path.resolve()) for given in _inputs.get()):
-            raise ProbeError(f"{path}: an input of this command, which is kept. Choose another --out.")
-    for path in paths:
-        try:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        except OSError as error:
-            raise CannotMeasure(
-                f"{path}: cannot be removed ({error.strerror}). Choose another --out."
-            ) from error
 
 
 def check_target(path: Path) -> None:

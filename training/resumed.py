@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError
-from ..files import check_directory, remove, write_text
+from ..files import check_directory, write_text
 from ..runs import RUNS, new_run_dir
 from ..scoring.processes import rank
 from .held_out import HELD_OUT_FILE
@@ -31,8 +31,7 @@ def claim(
     """Note which training a directory is given to; with `options.resume` check that it was given to this one.
 
     Returns what says which it is: all stages in turn, how they are run, and what on. Checkpoints bear it too.
-    What an earlier training left there is removed. Raises `ProbeError` where the directory holds another one
-    that was to be resumed, or an input.
+    Raises `ProbeError` where the directory holds another one that was to be resumed.
     """
     loop = {key: value for key, value in asdict(options).items() if key not in FREE}
     told = {"stages": [recipe.facts() for recipe in recipes], **loop, **fingerprint}
@@ -44,14 +43,12 @@ def claim(
         if options.resume:
             print(f"{directory}: nothing to go on from; the training begins.", file=sys.stderr)
         directory.mkdir(parents=True, exist_ok=True)
-        if place.exists():
-            remove(list(_results(directory)))
         write_text(place, json.dumps({PAIRS: str(pairs), **identity}, indent=1) + "\n")
     return {"training": identity}
 
 
 def _results(directory: Path) -> Iterator[Path]:
-    """What a training writes beside `STARTED`: were it left, it would pass for the next one's."""
+    """What a training writes beside `STARTED`, and what would pass for the next one's."""
     for name in TRAINING_FILES:
         if (directory / name).exists():
             yield directory / name
@@ -74,11 +71,20 @@ def _check(directory: Path, identity: Mapping[str, Any]) -> None:
         )
 
 
-def run_directory(path: Path, created: str, resume: bool) -> Path:
-    """A new place for the run, or with `resume` that of the last training on a file of this name.
+def run_directory(path: Path, created: str, resume: bool, asked: Path | None = None) -> Path:
+    """The place `asked` for; else a new one, or with `resume` that of the last training on such a file.
 
-    Raises `ProbeError` where there is none, or nothing can be written.
+    Raises `ProbeError` where there is none, where nothing can be written, or where the place asked for holds
+    a training that is not resumed.
     """
+    if asked is not None:
+        held = next(_results(asked), None) if (asked / STARTED).exists() and not resume else None
+        if held is not None:
+            raise ProbeError(
+                f"{asked}: holds a training ({held.name}), and nothing is overwritten. Go on with it by "
+                "--resume, or choose another --out."
+            )
+        return asked
     if not resume:
         check_directory(RUNS)
         # One for all processes, which take that of the first.

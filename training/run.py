@@ -133,7 +133,7 @@ def train_run(
         )
     check_options(options.changes, options.loop, options.held_out)
     texts = [read_texts(path) if path else [] for path in (options.replay, options.watch)]
-    directory = directory or run_directory(source.path, created, options.loop.resume)
+    directory = run_directory(source.path, created, options.loop.resume, directory)
     # Trainable weights are float32; LoRA may sit on a model of any dtype.
     session = Session.open(source, how if how.dtype or not options.full else replace(how, dtype="float32"))
     check_device(options.loop.mixed_precision, session.loaded.device.type)

@@ -63,7 +63,7 @@ def train_unpaired(
     texts = [read_texts(path) if path else [] for path in (options.replay, options.watch)]
     path, read = source.path, read_unpaired(source.path, source.fields, skip_bad=source.skip_bad)
     answers = read.rows
-    directory = directory or run_directory(path, created, options.loop.resume)
+    directory = run_directory(path, created, options.loop.resume, directory)
     reader = AnswerReader.open(answers, how)
     if gate is not None:
         check_gated_model(gate, reader.loaded.facts)

@@ -148,38 +148,39 @@ def interrupted(*_):
 
 
 @pytest.mark.parametrize("first", ["sft+dpo", "orpo+dpo", "dpo"])
-def test_a_directory_holds_one_training(tmp_path, tiny_model_dir, monkeypatch, first):
-    """A new run in an old directory, killed in its second stage, goes on; the old one's results are gone."""
-    place, out = tmp_path / "run", ["--out", str(tmp_path / "run")]
+@pytest.mark.parametrize("method", ["sft+dpo", "dpo"])
+def test_a_directory_holds_one_training(tmp_path, tiny_model_dir, first, method):
+    """A new run in an old directory could not be resumed, and the old one's results passed for its own."""
+    out = ["--out", str(tmp_path / "run")]
     assert trained(tmp_path, tiny_model_dir, "--method", first, "--seed", "3", *out).exit_code == 0
-    (place / "notes.txt").write_text("the user's own")
-    (place / "3-plots").mkdir()
+    before = files_in(tmp_path / "run")
+    again = trained(tmp_path, tiny_model_dir, "--method", method, *out)
+    assert isinstance(again.exception, ProbeError) and "holds a training" in str(again.exception)
+    assert files_in(tmp_path / "run") == before
+
+
+def test_an_interrupted_training_is_not_begun_anew_by_a_forgotten_flag(tmp_path, tiny_model_dir, monkeypatch):
+    """Its checkpoints stay where `--resume` was left out, and with it the run is as if never interrupted."""
+    run = ["--method", "sft+dpo", "--out", str(tmp_path / "run")]
     monkeypatch.setattr("probe.training.loop.Stage.take_reference", interrupted)
-    killed = trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", *out)
-    assert killed.exit_code != 0
-    left = {path.name for path in place.iterdir()}
-    assert left == {"1-sft", "3-plots", "held-out.jsonl", "notes.txt", "training.json"}
+    assert trained(tmp_path, tiny_model_dir, *run).exit_code != 0
     monkeypatch.undo()
-    assert trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", "--resume", *out).exit_code == 0
-    assert (
-        trained(tmp_path, tiny_model_dir, "--method", "sft+dpo", "--out", str(tmp_path / "new")).exit_code
-        == 0
-    )
-    assert weights_in(place) == weights_in(tmp_path / "new")
+    before = files_in(tmp_path / "run")
+    again = trained(tmp_path, tiny_model_dir, *run)
+    assert isinstance(again.exception, ProbeError) and "--resume" in str(again.exception)
+    assert files_in(tmp_path / "run") == before
+    assert trained(tmp_path, tiny_model_dir, *run, "--resume").exit_code == 0
+    new = ["--method", "sft+dpo", "--out", str(tmp_path / "new")]
+    assert trained(tmp_path, tiny_model_dir, *new).exit_code == 0
+    assert weights_in(tmp_path / "run") == weights_in(tmp_path / "new")
 
 
 def weights_in(place):
     return (place / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
-def test_an_input_in_the_directory_of_a_new_training_is_kept(tmp_path, tiny_model_dir):
-    """The adapter of the run that is trained on would be removed before anything is written."""
-    out = ["--out", str(tmp_path / "run")]
-    assert trained(tmp_path, tiny_model_dir, "--method", "dpo", *out).exit_code == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    again = trained(tmp_path, tiny_model_dir, "--adapter", str(tmp_path / "run" / "adapter"), *out)
-    assert isinstance(again.exception, ProbeError) and "an input of this command" in str(again.exception)
-    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+def files_in(place):
+    return {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
 
 def trained(tmp_path, model, *flags, name="pairs.jsonl"):
