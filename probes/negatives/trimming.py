@@ -62,6 +62,8 @@ def export_trimmed(source: Path, target: Path, dropped: Mapping[int, float], by:
 
 def trimmed_line(dropped: Sequence[int], n: int, by: str, target: Path, log: Path) -> str:
     """What was trimmed, in one line for stderr."""
+    if not dropped:
+        return f"Wrote {target}: all {n:,} pairs; none was dropped (looked for: {TRIMS[by]})"
     return f"Wrote {target}: {n - len(dropped):,} of {n:,} pairs; dropped {TRIMS[by]} ({log})"
 
 

@@ -13,6 +13,7 @@ from probe.probes.negatives.flip_budget import flip_budget
 from probe.probes.negatives.read import both, closing_token, read_sides
 from probe.probes.negatives.run import measure_negatives
 from probe.probes.negatives.states import read_states
+from probe.probes.negatives.trimming import TRIMS, trimmed_line
 from probe.probes.negatives.work import NegativesOptions
 from probe.probes.numerics.judge import Plan
 from probe.scoring import readout
@@ -225,3 +226,11 @@ def test_states_of_no_pair_and_of_one_prompt_are_told_and_not_read(prompts, told
     assert read_states(None, None, some, "the prompt fills --max-length (24)") is None
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line and "the prompt fills --max-length (24)" in line
+
+
+def test_a_file_of_which_nothing_is_dropped_is_not_said_to_be_trimmed(tmp_path):
+    """Where labels cannot be told it said "150 of 150 pairs; dropped the pairs whose label is …"."""
+    out, log = tmp_path / "o.jsonl", tmp_path / "o.jsonl.dropped.jsonl"
+    by = next(iter(TRIMS))
+    assert "all 9 pairs; none was dropped" in trimmed_line([], 9, by, out, log)
+    assert "7 of 9 pairs; dropped" in trimmed_line([1, 2], 9, by, out, log)
