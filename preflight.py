@@ -51,7 +51,8 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
     a reference that is not the starting policy, an adapter that is frozen, labels all masked, float16 weights
     under AdamW. Then `probe.gate` runs on the training set with the trainer's model, where it holds pairs.
     `on_fail`: "stop" raises `PreflightFailed`, "warn" prints and trains. `off` names probes of the gate not
-    to run. With `guard` the run is watched by `probe.Guard` and its log diagnosed at the end.
+    to run, `numerics` the first step. With `guard` the run is watched by `probe.Guard` and its log
+    diagnosed at the end.
 
     The model, its gradients and adapters and the random state are afterwards what they were, bit for bit.
     `stored_reference`: the loss reads the columns that `probe reference` wrote, where TRL, with or without
@@ -87,7 +88,8 @@ class Preflight(TrainerCallback):  # type: ignore[misc]
         if state.global_step == 0:  # a resumed run was judged when it started
             with untouched(trainer.model):
                 self.setup = read_setup(trainer)
-                step = try_step(trainer) if self.setup.trainable else None
+                tried = self.setup.trainable and "numerics" not in self.off
+                step = try_step(trainer) if tried else None
             self.findings = _together(judge_setup(self.setup), step)
             self._decide([f for f in self.findings if f.severity == "error"], None)
             if not (step and any(f.severity == "error" for f in step.findings)):

@@ -166,6 +166,13 @@ def test_a_first_step_that_takes_too_much_memory_is_told_and_not_held_against_th
     assert "the first step was not tried: it does not fit" in capsys.readouterr().err
 
 
+def test_a_first_step_that_is_switched_off_is_not_tried(trainer_of, monkeypatch):
+    monkeypatch.setattr("probe.preflight.step_of", lambda *_: pytest.fail("it was tried"))
+    callback = probe.Preflight(off=("numerics", "negatives", "trial"))
+    trainer_of(taste(), callback).train()
+    assert conditions(callback)["numerics"] == "inconclusive"
+
+
 def test_a_pair_by_labels_starts_where_they_do():
     from probe.probes.trainer.step import _pair
 
