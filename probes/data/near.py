@@ -18,6 +18,7 @@ from .words import UInts, WordHashes, hash_words, mix
 # Of pairs with one word in twenty replaced (82% of word pairs shared) 99.6% are met, with one in ten (67%)
 # 82%. Unrelated English of 200 words shares 2–3% of its word pairs: less than one row in a million is met.
 BANDS, BAND_ROWS = 12, 5
+PROMPT, ANSWERS = slice(0, 1), slice(1, 3)  # the texts of a row
 _MULTIPLIERS = mix(np.arange(1, BANDS * BAND_ROWS + 1, dtype=np.uint64)).astype(np.uint32) | np.uint32(1)
 
 
@@ -27,11 +28,18 @@ def bands(words: WordHashes) -> UInts:
     Single words would not do: what English texts share of them by chance fills every band of a large file.
     Source: MinHash, Broder 1997; banding as in locality-sensitive hashing.
     """
-    filled = words.counts > 0
-    keys = np.zeros((len(filled), BANDS), dtype=np.uint64)
-    if not filled.any():
-        return keys
-    signature = _signature(_neighbours(words), words.offsets[:-1][filled])
+    return _banded(_neighbours(words), words.offsets) if words.hashes.size else _no_bands(len(words.counts))
+
+
+def _no_bands(rows: int) -> UInts:
+    return np.zeros((rows, BANDS), dtype=np.uint64)
+
+
+def _banded(hashes: npt.NDArray[np.uint32], offsets: Ints) -> UInts:
+    """The bands of rows of hashes, of which one at least is not empty."""
+    filled = np.diff(offsets) > 0
+    keys = _no_bands(len(filled))
+    signature = _signature(hashes, offsets[:-1][filled])
     for band in range(BANDS):
         key = np.full(int(filled.sum()), band + 1, dtype=np.uint64)
         for row in signature[band * BAND_ROWS : (band + 1) * BAND_ROWS]:
@@ -61,6 +69,12 @@ def near_candidates(keys: UInts, first: int = 0) -> Ints:
     """
     found = [_matches(keys[:, band], first) for band in range(keys.shape[1])]
     return np.unique(np.concatenate(found), axis=0)
+
+
+def with_mates(keys: UInts, rows: Ints) -> Ints:
+    """These rows, and those that share a band of which one of them is the first."""
+    earlier, later = near_candidates(keys).T
+    return np.union1d(rows, later[np.isin(earlier, rows)])
 
 
 def _matches(keys: UInts, first: int) -> Ints:
@@ -98,12 +112,45 @@ def word_sets(texts: Sequence[str]) -> Sets:
 
 
 def confirmed(suspects: Ints, sets: Mapping[int, Sets], others: Mapping[int, Sets], least: float) -> Matches:
-    """Those suspects [C, 2] (partner, row) of which every text shares at least `least` of its words."""
-    alike = [
-        (row, partner)
-        for partner, row in suspects.tolist()
-        if all(jaccard(a, b) >= least for a, b in zip(sets[row], others[partner], strict=True))
-    ]
-    first = dict(reversed(alike))
+    """Those suspects [C, 2] (partner, row) of which every text shares at least `least` of its words.
+
+    Rows of one band are held against its first alone. So where a long prompt or answer that many rows have
+    filled the bands, the rows that are not confirmed are held against all of `others` again, by their other
+    texts. `sets` and `others` are the same object where one file is held against itself.
+    """
+    first: dict[int, int] = {}
+    rows = np.unique(suspects[:, 1]).tolist()
+    for part in (None, ANSWERS, PROMPT):
+        left = [row for row in rows if row not in first]
+        for partner, row in suspects.tolist() if part is None else _again(left, part, sets, others):
+            if row not in first and _alike(sets[row], others[partner], least):
+                first[row] = partner
     rows = sorted(first)
     return Matches(np.array(rows, dtype=np.int64), np.array([first[row] for row in rows], dtype=np.int64))
+
+
+def _alike(row: Sets, partner: Sets, least: float) -> bool:
+    return all(jaccard(a, b) >= least for a, b in zip(row, partner, strict=True))
+
+
+def _again(
+    rows: Sequence[int], part: slice, sets: Mapping[int, Sets], others: Mapping[int, Sets]
+) -> list[tuple[int, int]]:
+    """Suspects (partner, row) of these rows among all `others`, by some of the texts alone."""
+    partners, one = sorted(others), sets is others
+    names = partners if one else [*partners, *rows]
+    keys = [_set_bands([others[row][part] for row in partners])]
+    if not one:
+        keys.append(_set_bands([sets[row][part] for row in rows]))
+    found = near_candidates(np.concatenate(keys), first=0 if one else len(partners))
+    wanted = set(rows)
+    return [(names[a], names[b]) for a, b in found.tolist() if names[b] in wanted]
+
+
+def _set_bands(texts: Sequence[Sets]) -> UInts:
+    """The bands of texts by their words; rows without any meet nothing."""
+    joined = [np.unique(np.concatenate(row)) for row in texts]
+    offsets = np.cumsum([0, *map(len, joined)], dtype=np.int64)
+    if not offsets[-1]:
+        return _no_bands(len(texts))
+    return _banded((mix(np.concatenate(joined)) >> np.uint64(32)).astype(np.uint32), offsets)

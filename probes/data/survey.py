@@ -18,7 +18,7 @@ from .chat_checks import CHAT_CHECKS
 from .columns import ColumnReader, Columns
 from .file_checks import AGAINST_CHECKS, FILE_CHECKS
 from .limits import DataLimits
-from .near import Matches, Sets, confirmed, near_candidates, word_sets
+from .near import Matches, Sets, confirmed, near_candidates, with_mates, word_sets
 from .result import CheckResult, Data
 from .row_checks import ROW_CHECKS
 from .row_flags import Flag
@@ -144,7 +144,7 @@ def _leaks(columns: Columns, source: Reopened, against: Reopened) -> _Leaks:
     if not found.size:
         return _Leaks(leaked, Matches(), str(reading.path))
     sets = _sets(source, columns.lines, np.unique(found[:, 1]))
-    others = _sets(against, other.lines, np.unique(found[:, 0]))
+    others = _sets(against, other.lines, with_mates(other.bands, np.unique(found[:, 0])))
     return _Leaks(leaked, confirmed(found, sets, others, NEAR_SHARE), str(reading.path))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Indel
 
 from probe.probes.data.columns import contrasts, misread
-from probe.probes.data.near import bands, jaccard, near_candidates, word_sets
+from probe.probes.data.near import bands, confirmed, jaccard, near_candidates, with_mates, word_sets
 from probe.probes.data.words import hash_words, shared_at_most
 
 ascii_texts = st.text(st.characters(max_codepoint=0x7F), max_size=40)
@@ -152,3 +152,35 @@ def test_right_text_is_left_alone(text: str) -> None:
 @given(st.text(st.characters(min_codepoint=0xA0, max_codepoint=0xFF), min_size=1, max_size=4))
 def test_every_misreading_of_western_letters_is_known(text: str) -> None:
     assert misread(text.encode().decode("latin-1"))
+
+
+@pytest.mark.parametrize("common", ["prompt", "answers"])
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_long_text_that_all_rows_have_hides_no_near_duplicate(common: str, files: int) -> None:
+    """2,000 words of each row are the same: by them alone each row would be held against the first only."""
+    draw = random.Random(7)
+    long, texts = replaced_in(draw, 2000, 0)[0], []
+    for _ in range(60):
+        both = [replaced_in(draw, 20, 1) for _ in range(3)]
+        for which in (0, 1):
+            prompt, chosen, rejected = (text[which] for text in both)
+            texts.append((long, chosen, rejected) if common == "prompt" else (prompt, long, long + " no"))
+    if files == 2:
+        texts = texts[::2] + texts[1::2]
+    n, first = len(texts), 60 if files == 2 else 0
+    sets = {row: word_sets(text) for row, text in enumerate(texts)}
+    keys = bands(hash_words([" ".join(text) for text in texts]))
+    suspects = near_candidates(keys, first)
+    if files == 2:
+        others = {row: sets[row] for row in with_mates(keys[:60], np.unique(suspects[:, 0])).tolist()}
+    found = confirmed(suspects, sets, sets if files == 1 else others, 0.8)
+    partner = {row: row - 60 for row in range(60, n)} if files == 2 else {i + 1: i for i in range(0, n, 2)}
+    told = dict(zip(found.rows.tolist(), found.partners.tolist(), strict=True))
+    assert told == partner
+
+
+def replaced_in(draw: random.Random, length: int, words: int) -> tuple[str, str]:
+    """A text of so many words, and the same with some of them replaced."""
+    text = [f"w{n}" for n in draw.sample(range(10**6), length)]
+    other = [f"x{draw.random()}" if i < words else word for i, word in enumerate(text)]
+    return " ".join(text), " ".join(other)
