@@ -18,7 +18,7 @@ from .words import UInts, WordHashes, hash_words, mix
 # Of pairs with one word in twenty replaced (82% of word pairs shared) 99.6% are met, with one in ten (67%)
 # 82%. Unrelated English of 200 words shares 2–3% of its word pairs: less than one row in a million is met.
 BANDS, BAND_ROWS = 12, 5
-PROMPT, ANSWERS = slice(0, 1), slice(1, 3)  # the texts of a row
+PROMPT_TEXT, ANSWER_TEXTS = slice(0, 1), slice(1, 3)  # the texts of a row
 _MULTIPLIERS = mix(np.arange(1, BANDS * BAND_ROWS + 1, dtype=np.uint64)).astype(np.uint32) | np.uint32(1)
 
 
@@ -120,7 +120,7 @@ def confirmed(suspects: Ints, sets: Mapping[int, Sets], others: Mapping[int, Set
     """
     first: dict[int, int] = {}
     rows = np.unique(suspects[:, 1]).tolist()
-    for part in (None, ANSWERS, PROMPT):
+    for part in (None, ANSWER_TEXTS, PROMPT_TEXT):
         left = [row for row in rows if row not in first]
         for partner, row in suspects.tolist() if part is None else _again(left, part, sets, others):
             if row not in first and _alike(sets[row], others[partner], least):
