@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..records import (
@@ -19,6 +19,7 @@ from ..records import (
     to_json,
 )
 from ..stats.comparable import shared_groups, unlike
+from .accept import Accepted
 
 PairKey = tuple[str, str, int]  # id, digest of the text, how many of the same came before
 CHANGED_FILE = "the pair file has changed since the baseline"
@@ -252,3 +253,26 @@ def _condition(change: Estimate, bound: float) -> Condition:
         result = "pass" if low >= -bound else "fail" if high < -bound else "inconclusive"
     message = "" if result != "inconclusive" else "the interval of the change spans the limit"
     return Condition("gap_change", change.group, change, -bound, result, "PB704", message, sense=">=")
+
+
+def excused(
+    changes: Sequence[Condition], active: Sequence[Accepted]
+) -> tuple[list[Condition], list[Accepted]]:
+    """The conditions of a baseline as accepted, and the entries that accepted them.
+
+    An entry's limit, if it has one, is the lowest change that it lets through, in nats/token: the whole
+    interval has to lie above it.
+    """
+    entries = [next((e for e in active if _excuses(e, change)), None) for change in changes]
+    told = [
+        replace(change, result="accepted", message=f"accepted: {entry.reason}") if entry else change
+        for change, entry in zip(changes, entries, strict=True)
+    ]
+    return told, [entry for entry in entries if entry]
+
+
+def _excuses(entry: Accepted, change: Condition) -> bool:
+    if change.result == "pass" or not entry.covers(change.code, change.group):
+        return False
+    low = change.measured.low if change.measured else None
+    return entry.limit is None or (low is not None and low >= entry.limit)

@@ -77,6 +77,6 @@ def _opened(request: GateRequest) -> Session:
 
 def _within(allowed: float, request: GateRequest, spent: Spent, n: int) -> tuple[GateRequest, Finding | None]:
     """The request cut to a time, without counting what its model cannot run."""
-    unable = not_run(request) - request.off
+    unable = not_run(request).keys() - request.off
     cut, short = within(allowed, replace(request, off=request.off | unable), spent, n)
     return replace(cut, off=cut.off - unable), short

@@ -16,7 +16,7 @@ from ..errors import Exit, ProbeError
 from ..records import Condition, ConditionResult, Estimate, Run, Verdict, to_json
 from . import accept
 from .accept import Accepted
-from .baseline import Compared
+from .baseline import Compared, excused
 from .conditions import (
     CONDITIONS,
     against,
@@ -90,9 +90,11 @@ def judge(run: Run, settings: JudgeSettings, compared: Compared | None = None) -
     claims = list(_claims(run, settings))
     _check_noise(claims, run)
     conditions, used = _conditions(run, claims, settings, active)
+    changes, excuses = excused(compared.conditions, active)
+    conditions, used = [*conditions, *changes], list(dict.fromkeys([*used, *excuses]))
     open_ = accept.unused(active, used, [*found, *conditions])
     notes = [*accept.lapsed(settings.accepted, settings.today), *open_]
-    verdict = verdict_of([*conditions, *compared.conditions], settings.inconclusive)
+    verdict = verdict_of(conditions, settings.inconclusive)
     stale = {"followed", *(["differences"] if run.command == "gate" else [])}
     details = {k: v for k, v in run.details.items() if k not in stale}
     details |= {"followed": rows} if rows else {}
@@ -144,11 +146,9 @@ def _claim(rule: Rule, group: str, limits: Mapping[str, float | bool], run: Run)
 
 
 def _check_noise(claims: Sequence[Claim], run: Run) -> None:
-    proof = (run.inputs.get("scores") or {}).get("self_proof") or {}
-    noise = proof.get("difference")
+    noise = ((run.inputs.get("scores") or {}).get("self_proof") or {}).get("difference")
     for claim in claims:
-        units = claim.estimate.units if claim.estimate else ""
-        if noise and units == "nats/token" and claim.limit < noise:
+        if noise and claim.estimate and claim.estimate.units == "nats/token" and claim.limit < noise:
             raise ProbeError(
                 f"gate.limits: {claim.rule.name} = {claim.limit:g} lies under the scores' own noise of "
                 f"{noise:.2g} nats/token. Set a wider limit, or measure in float32."
@@ -167,10 +167,10 @@ def _conditions(
         _judged(claim, sure, at_level, settings, n)
         for claim, sure, at_level, n in zip(claims, *shown, tests, strict=True)
     ]
-    excused = [_excused(c, claim, settings, active, run) for c, claim in zip(judged, claims, strict=True)]
+    told = [_excused(c, claim, settings, active, run) for c, claim in zip(judged, claims, strict=True)]
     spoken = [e for e in active if any(accept.tolerates(e, f) for f in run.findings)]
-    used = dict.fromkeys([*spoken, *(entry for _, entry in excused if entry)])
-    estimated = [condition for condition, _ in excused]
+    used = dict.fromkeys([*spoken, *(entry for _, entry in told if entry)])
+    estimated = [condition for condition, _ in told]
     clean = [_clean(rule, run, active) for rule in CONDITIONS if rule.sense == "clean"]
     return [*clean, *estimated, *_others(run, estimated, active)], list(used)
 

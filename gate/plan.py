@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..probes.gated import Cost, Effort, GateRequest
@@ -33,9 +33,10 @@ def possible(probe: Probe, request: GateRequest) -> tuple[Probe, str]:
     return replace(probe, run=probe.text, cost=lambda *_: costless), TEXT_ALONE
 
 
-def not_run(request: GateRequest) -> frozenset[str]:
-    """The probes that a request switches off or that its model cannot run."""
-    return frozenset(p.name for p in PROBES if possible(p, request)[1] in ("off", NO_WEIGHTS))
+def not_run(request: GateRequest) -> dict[str, str]:
+    """The probes that a request switches off or that its model cannot run, each with which of the two."""
+    states = {probe.name: possible(probe, request)[1] for probe in PROBES}
+    return {name: state for name, state in states.items() if state in ("off", NO_WEIGHTS)}
 
 
 def planned_lines(n: int, request: GateRequest) -> Iterator[str]:
@@ -51,8 +52,11 @@ def costs(
     return tuple(probe.cost(n, effort, trial_pairs) for probe in probes)
 
 
-def plan_lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:
-    """The plan as a table, two lines a probe, and its sum; what each one's removal would cost below it."""
+def plan_lines(planned: tuple[Cost, ...], off: Mapping[str, str]) -> Iterator[str]:
+    """The plan as a table, two lines a probe, and its sum; what each one's removal would cost below it.
+
+    `off`: the probes that are not run, each with why.
+    """
     lost = {probe.name: probe.without for probe in PROBES}
     on = [cost for cost in planned if cost.probe not in off]
     total = Cost(
@@ -61,7 +65,7 @@ def plan_lines(planned: tuple[Cost, ...], off: frozenset[str]) -> Iterator[str]:
     yield f"{'probe':<12}  {'forward':>7}  {'backward':>8}"
     for cost in (*planned, total):
         numbers = ("–", "–") if cost.probe in off else (f"{cost.forward:,}", f"{cost.backward:,}")
-        what = "off; its conditions stay open" if cost.probe in off else cost.what
+        what = f"{off[cost.probe]}; its conditions stay open" if cost.probe in off else cost.what
         yield f"{cost.probe:<12}  {numbers[0]:>7}  {numbers[1]:>8}  {what}"
         if cost.probe in lost:
             yield f"{WITHOUT}{lost[cost.probe]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 
 import pytest
@@ -347,6 +347,41 @@ def test_the_same_scores_pass_and_a_fall_fails_by_group():
     assert found == {"all": "fail", "a": "pass", "b": "fail"}
     judged = judge(make_run(), JudgeSettings(today=TODAY), compare(with_pairs(fallen), with_pairs(then)))
     assert judged.verdict.exit_code == 1 and "PB704" in [f.code for f in judged.findings]
+
+
+@pytest.mark.parametrize(
+    ("entry", "result"),
+    [
+        (Accepted("PB704", "known"), "accepted"),
+        (Accepted("PB704", "known", group="b"), "fail"),  # of all and b, b alone
+        (Accepted("PB704", "known", limit=-0.6), "accepted"),
+        (Accepted("PB704", "known", limit=-0.2), "fail"),
+        (Accepted("PB501", "another"), "fail"),
+        (Accepted("PB704", "over", until=TODAY - timedelta(days=1)), "fail"),
+    ],
+)
+def test_a_fall_since_the_baseline_is_accepted_up_to_the_limit_that_its_entry_names(entry, result):
+    draw = random.Random(1)
+    then = [draw.gauss(0, 1) for _ in range(80)]
+    now = [g - 0.5 + draw.gauss(0, 0.05) for g in then]
+    compared = compare(with_pairs(now), with_pairs(then))
+    judged = judge(make_run(), JudgeSettings(today=TODAY, accepted=(entry,)), compared)
+    told = {c.group: c.result for c in judged.verdict.conditions if c.name == "gap_change"}
+    assert told["all"] == result and told["b"] == ("accepted" if entry.group else result)
+    assert (judged.verdict.exit_code == 0) == (result == "accepted")
+    unused = "PB702" in [f.code for f in judged.findings]
+    assert unused == (entry.code == "PB501" or entry.limit == -0.2)
+
+
+def test_a_fall_that_is_not_shown_is_accepted_and_its_entry_is_used():
+    draw = random.Random(1)
+    then = [draw.gauss(0, 1) for _ in range(40)]
+    compared = compare(with_pairs([g - 0.1 + draw.gauss(0, 1) for g in then]), with_pairs(then))
+    assert "inconclusive" in {c.result for c in compared.conditions}
+    entry = Accepted("PB704", "known")
+    judged = judge(make_run(), JudgeSettings(today=TODAY, accepted=(entry,)), compared)
+    assert judged.verdict.exit_code == 0 and judged.details["accepted"] == [entry.row()]
+    assert "PB702" not in [f.code for f in judged.findings]
 
 
 @pytest.mark.parametrize(

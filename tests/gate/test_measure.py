@@ -124,6 +124,15 @@ def test_an_endpoint_is_asked_for_log_probs_alone():
         assert state == (without if probe.model and probe.weights else plan.DONE)
 
 
+def test_a_plan_says_why_a_probe_is_not_run():
+    source = Source.of("x", None, None, False)
+    served = GateRequest(source, ModelOptions("http://127.0.0.1:1/v1"), off=frozenset({"bias"}))
+    rows = {line.split()[0]: line for line in plan.planned_lines(100, served) if not line.startswith(" ")}
+    assert rows["bias"].endswith(" off; its conditions stay open")
+    assert rows["trial"].endswith(f" {plan.NO_WEIGHTS}; its conditions stay open")
+    assert rows["data"].endswith(" one reading of the file")
+
+
 def test_the_text_alone_costs_no_scoring():
     request = GateRequest(Source.of("x", None, None, False), ModelOptions("http://127.0.0.1:1/v1"))
     partly = next(probe for probe in PROBES if probe.weights and probe.text)
@@ -156,7 +165,8 @@ def test_the_plan_on_stderr_leaves_out_what_is_off_and_what_needs_weights(monkey
     with pytest.raises(ZeroDivisionError):
         measure.run_probes(request, opened)
     without = {p.name for p in PROBES if p.model and p.weights and p.text is None}
-    assert told == [frozenset({"data"} | without)] and without == {"numerics", "effects", "trial"}
+    assert told == [{"data": "off", **dict.fromkeys(without, plan.NO_WEIGHTS)}]
+    assert without == {"numerics", "effects", "trial"}
 
 
 @pytest.mark.parametrize("kept", [[True, True], [True, False], [False, True]])
