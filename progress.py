@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Advance = Callable[[float], None]
 SILENCE = 10.0  # seconds after which a step that says nothing is said to be running still
 BEAT = 0.5  # seconds between two drawings of a step's own bar
+OVERDUE = 1.1  # times the expected seconds after which more than they are being taken
 WIDE = 24  # cells of that bar
 _told = [0.0]  # when something was last said, by time.monotonic
 _drawn = [0]  # bars that count units and are on the terminal now
@@ -53,7 +54,7 @@ def _tell(what: str, started: float, done: threading.Event, period: float, expec
     while not done.wait(max(0.01, _told[0] + period - time.monotonic())):
         if time.monotonic() - _told[0] >= period:
             spent = time.monotonic() - started
-            print(f"{what}: running for {spent:.0f} s{_of(expected)}", file=sys.stderr, flush=True)
+            print(f"{what}: running for {spent:.0f} s{_of(spent, expected)}", file=sys.stderr, flush=True)
             _told[0] = time.monotonic()
 
 
@@ -80,11 +81,14 @@ def _timed_bar(what: str, spent: float, expected: float | None) -> str:
     else:
         place = int(spent / BEAT) % WIDE
         bar = "-" * place + "#" + "-" * (WIDE - place - 1)
-    return f"{what}  {bar}  {spent:.0f} s{_of(expected)}"
+    return f"{what}  {bar}  {spent:.0f} s{_of(spent, expected)}"
 
 
-def _of(expected: float | None) -> str:
-    return f" of about {max(expected, 1):.0f} s" if expected else ""
+def _of(spent: float, expected: float | None) -> str:
+    if not expected:
+        return ""
+    about = f"about {max(expected, 1):.0f} s"
+    return f" of {about}" if spent <= max(expected, 1) * OVERDUE else f"; {about} were expected"
 
 
 @contextmanager

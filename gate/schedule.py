@@ -36,10 +36,14 @@ class Schedule:
         return f"about {whole} on this machine, less where scores are stored: {parts}\n"
 
     def at(self, name: str) -> str:
-        """What is added to the line with which a probe begins: its own time, and how far the whole is."""
+        """What is added to the line with which a probe begins: its own time, and how far the whole is, by the
+        time that those before it took and that this one and those after it are expected to take."""
         if name not in self.expected:
             return ""
-        spent, whole = time.monotonic() - self.started, sum(self.expected.values())
+        names = list(self.expected)
+        left = sum(self.expected[one] for one in names[names.index(name) :])
+        spent = time.monotonic() - self.started
+        whole = spent + left
         return f"; about {duration(self.expected[name])} ({spent:.0f} s of about {duration(whole)} gone)"
 
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 
-from probe.progress import alive, progress
+import pytest
+
+from probe.progress import _of, alive, progress
 from probe.streams import Outlet
 
 
@@ -66,6 +68,20 @@ def test_the_expected_seconds_stand_in_the_line(capsys):
     with alive("negatives", silence=0.05, expected=42.4):
         time.sleep(0.2)
     assert "s of about 42 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spent", "expected", "told"),
+    [
+        (3, None, ""),
+        (3, 40.2, " of about 40 s"),
+        (44, 40.2, " of about 40 s"),
+        (45, 40.2, "; about 40 s were expected"),
+        (0.9, 0.1, " of about 1 s"),
+    ],
+)
+def test_more_seconds_than_expected_are_no_part_of_them(spent, expected, told):
+    assert _of(spent, expected) == told
 
 
 DRAWS = """
