@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..errors import CannotMeasure, ProbeError
 from .identity import content_digest
@@ -166,7 +166,9 @@ class AnswerLog:
                 ) from error
         return log
 
-    def _replay(self, row: dict[str, Any]) -> None:
+    def _replay(self, row: Any) -> None:
+        if not isinstance(row, dict):
+            raise ValueError("no object")
         if undone := row.get("undone"):
             self.answers.pop(undone, None)
             return
@@ -174,6 +176,8 @@ class AnswerLog:
             self.asked.add((int(row["asked"]), None if (seed := row.get("seed")) is None else int(seed)))
             return
         answer = LabelAnswer(**row)
+        if answer.label not in get_args(Label) or answer.left not in get_args(Side):
+            raise ValueError("a label or a side that is none")
         self.answers.pop(answer.pair, None)  # so that the latest is last
         self.answers[answer.pair] = answer
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WORD_OF_TEXT = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
 SENTENCE = re.compile(r"[.!?]+(?=\s|$)|[。！？｡]+")
+PROPER_NAMES = frozenset({"US", "May"})  # a country and a month, which are in no list of words
+ID_EST = re.compile(r"\bi\.\s?e\b")  # its first letter is no person
 UNSPACED_SHARE = 0.5  # of a text's words from which no reading level is given
 
 
@@ -26,8 +28,8 @@ UNSPACED_SHARE = 0.5  # of a text's words from which no reading level is given
 class ResponseWords:
     """A response taken apart once: its text, its words in lower case, its sentences (at least 1 if any).
 
-    `length` is the number of words: of a script without spaces each character is one of `words`, and counts
-    as a part of one (`scripts.words_in`).
+    Of the words those in `PROPER_NAMES` stay as they are. `length` is the number of words: of a script
+    without spaces each character is one of `words`, and counts as a part of one (`scripts.words_in`).
     """
 
     text: str
@@ -51,7 +53,9 @@ class Attribute:
 
 def taken_apart(text: str) -> ResponseWords:
     """The text as the rules read it."""
-    words = tuple(word.lower().replace("’", "'") for word in _words(text))
+    as_written = frozenset() if text.isupper() else PROPER_NAMES
+    found = _words(ID_EST.sub("ie", text))
+    words = tuple(word if word in as_written else word.lower().replace("’", "'") for word in found)
     sentences = max(len(SENTENCE.findall(text.strip())), 1) if words else 0
     return ResponseWords(text, words, sum(map(words_in, words)), sentences)
 
@@ -155,7 +159,7 @@ NEGATIVE = (
 )
 REFUSAL = (
     r"\bI(?: am|'m) (?:unable|not able) to\b|\bI (?:cannot|can't|can not|won't|will not) "
-    r"(?:help|assist|provide|answer|do|comply|give|share|support|create|write)\b"
+    r"(?:help(?! but\b)|assist|provide|answer|do|comply|give|share|support|create|write)\b"
 )
 FLATTERY = (
     r"\b(?:great|excellent|good|wonderful|brilliant|fantastic|insightful|thoughtful) "

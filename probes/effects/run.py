@@ -16,6 +16,7 @@ from ...number_format import count
 from ...pairs.record import Pair
 from ...records import Measured, Run, together
 from ...runs import environment, now
+from ...scoring.flags import left_out, reasons_left_out
 from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings, misread_findings
@@ -47,7 +48,12 @@ class EffectsOptions:
         cls, typed: Iterable[str], file: Path | None, intended: Sequence[str], *,
         builtin: bool = True, traits: bool = True, most: int = 128, alpha: float = 0.05, seed: int = 0,
     ) -> EffectsOptions:  # fmt: skip
-        """Options as they were typed. Raises `ProbeError` for a trait or an intended effect that is none."""
+        """Options as they were typed. Raises `ProbeError` for a trait or an intended effect that is none, and
+        for traits beside the wish for none."""
+        typed = list(typed)
+        if not traits and (typed or file):
+            given = "--trait" if typed else "--traits-file"
+            raise ProbeError(f"--no-traits measures no trait, {given} names one. Leave out one of the two.")
         chosen = traits_to_measure(typed, file, builtin) if traits else ()
         check_intended(intended, {*ATTRIBUTE_NAMES, *(trait.name for trait in chosen)})
         return cls(chosen, tuple(intended), most, alpha, seed)
@@ -91,9 +97,7 @@ def traits_in(session: Session, options: EffectsOptions) -> Measured:
     plain, under = scored
     cost = Measured(details={"costs": [{"probe": "traits", "what": what, "seconds": round(seconds, 2)}]})
     if not plain:
-        raise ProbeError(
-            "no pair could be scored under every trait. Raise --max-length, or shorten the traits."
-        )
+        raise none_whole(session, pairs, "under every trait", "shorten the traits")
     return together([_judged(pairs, plain, under, options), cost])
 
 
@@ -159,6 +163,21 @@ def whole_everywhere(conditions: Iterable[Sequence[PairScore]]) -> set[int]:
     """Lines of the pairs that have a score, with no side cut, under every condition."""
     lines = [{s.line for s in scores if not CUT_FLAGS.intersection(s.flags)} for scores in conditions]
     return set.intersection(*lines) if lines else set()
+
+
+def none_whole(session: Session, pairs: Sequence[Pair], where: str, otherwise: str) -> ProbeError:
+    """The error where no pair has a score everywhere: the pairs themselves have none, or texts are too long.
+
+    Where more than half of the pairs have none as they stand, longer inputs or shorter texts help little.
+    """
+    codes = session.encoded(list(pairs))
+    why = [left_out(code.flags) for code in codes]
+    if 2 * sum(one is not None for one in why) > len(codes):
+        long = {"prompt_fills", "nothing_left"}.intersection(one for one in why if one)
+        remedy = "Raise --max-length" if long else "Look at the file with `probe data`"
+        told = f"{count(len(pairs), 'pair')} as they stand: {reasons_left_out(codes)}"
+        return ProbeError(f"no pair could be scored of {told}. {remedy}.")
+    return ProbeError(f"no pair could be scored, uncut, {where}. Raise --max-length, or {otherwise}.")
 
 
 def _run(created: str, whole: Measured, inputs: dict[str, Any]) -> Run:

@@ -7,6 +7,7 @@ by group, it errs on the safe side). A tie is neither agreement nor disagreement
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ...pairs.identity import content_digest
 from ...pairs.record import Pair
 from ...records import ConditionResult, Estimate
 from ...stats.power import share_above_power, share_above_trials
-from ...stats.statistics import share, share_clustered
+from ...stats.statistics import share, share_clustered, summarise
 from .agreement import cohen_kappa, krippendorff_alpha
 
 TIE_LIMIT = 0.2  # convention
@@ -98,8 +99,7 @@ def _share(
 
     Votes are not merged into a majority first: two labellers who agree by chance would look like certainty.
     """
-    votes = [(i, vote) for i, a in enumerate(audited) for vote in a.votes.values() if vote in counted]
-    hits, clusters = [float(vote in wanted) for _, vote in votes], [i for i, _ in votes]
+    hits, clusters = _votes(audited, wanted, counted)
     if len(set(clusters)) < len(clusters):
         return share_clustered(hits, clusters, name=name, alpha=alpha, group=group)
     return share(
@@ -107,10 +107,28 @@ def _share(
     )
 
 
+def _votes(
+    audited: Sequence[Audited], wanted: Sequence[Label], counted: Sequence[Label]
+) -> tuple[list[float], list[int]]:
+    """Whether each vote that counts is one of those wanted, and which pair it is of."""
+    votes = [(i, vote) for i, a in enumerate(audited) for vote in a.votes.values() if vote in counted]
+    return [float(vote in wanted) for _, vote in votes], [i for i, _ in votes]
+
+
+def _trials_per_pair(audited: Sequence[Audited]) -> float:
+    """Independent answers that a labelled pair is worth: 1 where each has one answer, or where the answers to
+    a pair always agree; up to the number of labellers."""
+    votes = summarise(*_votes(audited, ("chosen",), ("chosen", "rejected")))
+    if votes.se is None or not 0 < votes.value < 1:
+        return 1.0
+    effective = votes.value * (1 - votes.value) / votes.se**2
+    return float(min(max(effective / votes.clusters, 1.0), votes.n / votes.clusters))
+
+
 def audit_result(
     audited: Sequence[Audited], limit: float, alpha: float
 ) -> tuple[ConditionResult, int | None]:
-    """Pass, fail or inconclusive by two one-sided tests at `alpha`, and how many labels an open case lacks.
+    """Pass, fail or inconclusive by two one-sided tests at `alpha`, and how many pairs an open case lacks.
 
     The tests are read off the 1 − 2·alpha interval. The number gives 80% power if the measured share is the
     true one; None when that is the limit itself.
@@ -124,7 +142,10 @@ def audit_result(
         return "fail", None
     above = share_above_trials(made.value, limit, alpha=alpha)
     needed = above or share_above_trials(1 - made.value, 1 - limit, alpha=alpha)
-    return "inconclusive", None if needed is None else max(1, needed - made.n)
+    if needed is None:
+        return "inconclusive", None
+    labelled = len(set(_votes(audited, ("chosen",), ("chosen", "rejected"))[1]))
+    return "inconclusive", max(1, math.ceil(needed / _trials_per_pair(audited)) - labelled)
 
 
 def between_labellers(audited: Sequence[Audited], alpha: float) -> Estimate | None:

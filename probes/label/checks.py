@@ -87,7 +87,11 @@ def check_agreement(
         remedy = "Ask somebody who can tell the sides apart; where nobody can, the pairs teach no preference."
         return Finding("PB311", "warning", text, remedy, estimate=estimate)
     message = f"{_told(estimate)} agree: neither above nor below {limit_text(limit, 'share')}"
-    remedy = f"Label {more} more, with a larger --n." if more else "Label more pairs, with a larger --n."
+    remedy = (
+        f"Label {count(more, 'more pair')}, with a larger --n."
+        if more
+        else "Label more pairs, with a larger --n."
+    )
     return Finding("PB311", "warning", message, remedy, lines=lines, estimate=estimate, worst_pairs=ids)
 
 

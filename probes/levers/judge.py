@@ -118,13 +118,10 @@ def sentence(rows: Sequence[dict[str, Any]]) -> str:
     best = max(prompts, key=_gained, default=None)
     told = f"{as_subject(best['lever'])} turns {_turns(best)}" if best else ""
     if trial is None:
-        return f"{told} pairs that the model ranks wrong" + (
-            "" if best and _gained(best) > 0 else ": nothing works"
-        )
-    against = f"the trial {_turns(trial)}"
+        return told + ("" if best and _gained(best) > 0 else ": nothing works")
     if best is None:
-        return f"{against} pairs that the model ranks wrong"
-    return f"{told}, {against}: {_compared(prompts, _gained(trial))}"
+        return f"the trial turns {_turns(trial)}"
+    return f"{told}, the trial {_counts(trial)}: {_compared(prompts, _gained(trial))}"
 
 
 def _gained(row: dict[str, Any]) -> int:
@@ -133,6 +130,12 @@ def _gained(row: dict[str, Any]) -> int:
 
 
 def _turns(row: dict[str, Any]) -> str:
+    lost = f" and loses {row['lost']} of {row['right']} that it ranks right" if row["lost"] else ""
+    return f"{row['turned']} of {row['wrong']} pairs that the model ranks wrong{lost}"
+
+
+def _counts(row: dict[str, Any]) -> str:
+    """The same of a second lever, whose numbers are of the same pairs."""
     lost = f" and loses {row['lost']} of {row['right']}" if row["lost"] else ""
     return f"{row['turned']} of {row['wrong']}{lost}"
 

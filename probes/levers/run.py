@@ -26,7 +26,7 @@ from ...training.neutral import neutral_pairs
 from ..clusters import prompt_clusters
 from ..contexts import added_tokens, place_of_system, with_passage, with_shots
 from ..cost import added, clocked
-from ..effects.run import whole_everywhere
+from ..effects.run import none_whole, whole_everywhere
 from ..negatives.triviality import sample_of
 from .judge import Base, Lever, judge_levers
 
@@ -115,9 +115,7 @@ def _measured(
     whole = whole_everywhere([plain, *(scores for many in read.values() for scores in many)])
     kept = [pair for pair in pairs if pair.line in whole]
     if not kept:
-        raise ProbeError(
-            "no pair could be scored, uncut, under every lever. Raise --max-length, or give less text."
-        )
+        raise none_whole(session, pairs, "under every lever", "give less text")
     base = Base(
         _gaps(plain, whole),
         prompt_clusters(kept),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -128,9 +128,16 @@ class TestLog:
             again.add(answer(third))
             assert list(AnswerLog.open(log.path).answers) == [content_digest(first), content_digest(third)]
 
-    def test_a_foreign_line_is_named(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "row",
+        [
+            {"pair": "x"}, None, [], 5, "x",
+            {**asdict(answer(made(1)[0])), "label": "foo"}, {**asdict(answer(made(1)[0])), "left": "foo"},
+        ],
+    )  # fmt: skip
+    def test_a_foreign_line_is_named(self, tmp_path: Path, row: object) -> None:
         path = tmp_path / "ann.jsonl"
-        path.write_text(json.dumps({"pair": "x"}) + "\n")
+        path.write_text(json.dumps(row) + "\n")
         with pytest.raises(ProbeError, match=r"ann\.jsonl:1: not an answer"):
             AnswerLog.open(path)
 

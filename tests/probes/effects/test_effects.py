@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,8 +52,14 @@ def exchanged(pair):
         ("certainty", "It is definitely so", 25),
         ("refusal", "I’m unable to say. ", 1),
         ("refusal", "I cannot believe it.", 0),
+        ("refusal", "I cannot help but smile.", 0),
+        ("refusal", "I cannot help you with it.", 1),
         ("apology", "I am sorry.", 1),
         ("first person", "I like my own tea", 40),
+        ("first person", "The US, i.e. the states", 0),
+        ("first person", "LET US GO NOW", 25),
+        ("hedging", "It opens in May 2026", 0),
+        ("hedging", "IT MAY OPEN", 100 / 3),
         ("second person", "You know your tea", 50),
         ("flattery", "Great question! Well", 1),
         ("formality", "However it's late", 0),
@@ -233,3 +240,10 @@ def test_a_difference_that_is_the_same_up_to_rounding_has_no_d_and_is_told(offse
     (row,) = found.details["attributes"]
     assert row["d"] is None and row["difference"] == pytest.approx(offset)
     assert "in every pair" in found.findings[0].message
+
+
+@pytest.mark.parametrize("given", ["--trait", "--traits-file"])
+def test_traits_are_not_named_and_left_out_at_once(given):
+    typed, file = (["kind: You are kind."], None) if given == "--trait" else ([], Path("traits.txt"))
+    with pytest.raises(ProbeError, match=f"^--no-traits measures no trait, {given} names one"):
+        EffectsOptions.of(typed, file, [], traits=False)

@@ -156,6 +156,20 @@ class TestVerdict:
             (alone.measured.low, alone.measured.high), abs=0.01
         )
 
+    def test_what_is_lacking_is_counted_in_pairs(self) -> None:
+        """Copied answers lack as many pairs as one labeller's; independent ones fewer, at best half."""
+        pairs, draw = pairs_of(82), np.random.default_rng(1)
+        one = given(pairs, labels_of(69, 82))
+        shuffled = given(pairs, draw.permutation(labels_of(69, 82)).tolist())
+        lacks = [
+            audit_result(audit(pairs, answers), 0.8, 0.05)[1]
+            for answers in ({"ann": one}, {"ann": one, "bob": one}, {"ann": one, "bob": shuffled})
+        ]
+        alone, copied, own = (82 + lack for lack in lacks)
+        assert alone == copied and 0.45 * alone < own < 0.7 * alone
+        finding = judge_labels(pairs, {"ann": one, "bob": one})[0].findings[0]
+        assert finding.remedy == f"Label {lacks[1]} more pairs, with a larger --n."
+
     @pytest.mark.parametrize("correlation", [0.0, 0.5, 1.0])
     def test_level_holds_for_two_labellers(self, correlation: float) -> None:
         """600 audits of 40 pairs at the limit; 5% of 600 is 30, plus 3 standard errors is 46."""

@@ -10,8 +10,9 @@ from probe.errors import ProbeError
 from probe.explain import explanations
 from probe.pairs.record import Pair
 from probe.probes.contexts import place_of_system, with_passage, with_shots, with_system
+from probe.probes.effects.run import EffectsOptions, traits_in
 from probe.probes.levers.judge import Base, Lever, judge_levers
-from probe.probes.levers.run import LeversOptions, measure_levers, shots_for, text_of_option
+from probe.probes.levers.run import LeversOptions, levers_in, measure_levers, shots_for, text_of_option
 from probe.reports.renderers import RENDERERS
 from probe.scoring.encode import make_encoder
 from probe.scoring.session import ModelOptions, Session, Source
@@ -162,7 +163,10 @@ def test_the_sentence_compares_with_the_trial():
     system = Lever("system", np.r_[np.ones(4), -np.ones(8)], 9, None, None, "")
     trial = Lever("trial", np.r_[np.ones(9), -np.ones(3)], 0, 5.0, None, "")
     told = judge_levers(base, [system, trial]).details["levers_told"]
-    assert told == "the system text turns 4 of 12, the trial 9 of 12: training does more than anything tried"
+    assert told == (
+        "the system text turns 4 of 12 pairs that the model ranks wrong, the trial 9 of 12: "
+        "training does more than anything tried"
+    )
     told = judge_levers(base, [replace(system, gaps=np.ones(12)), trial]).details["levers_told"]
     assert told.endswith("the system text does as much as the trial, without training")
 
@@ -175,9 +179,29 @@ def test_a_lever_that_turns_nothing_never_does_as_much_as_a_trial_that_turns_not
     assert judge_levers(base, [system, trial]).details["levers_told"].endswith("nothing tried works")
     told = judge_levers(base, [system, shots, trial]).details["levers_told"]
     assert told == (
-        "showing other answers first turns 4 of 12, the trial 0 of 12: "
+        "showing other answers first turns 4 of 12 pairs that the model ranks wrong, the trial 0 of 12: "
         "showing other answers first does more than the trial, without training"
     )
+
+
+@pytest.mark.parametrize("measure", [levers_in, traits_in])
+def test_pairs_that_cannot_be_scored_as_they_stand_are_told_by_their_reason(session, measure):
+    """A longer input, or a shorter text, helps no pair whose sides are the same."""
+    options = {
+        levers_in: LeversOptions(system="Be brief.", shots=0, steering=False),
+        traits_in: EffectsOptions.of(["kind: You are kind."], None, [], builtin=False),
+    }[measure]
+    same = [replace(pair, rejected=pair.chosen) for pair in sample(4)]
+    with pytest.raises(ProbeError) as told:
+        measure(session(same), options)
+    assert str(told.value) == (
+        "no pair could be scored of 4 pairs as they stand: both sides are the same tokens (4). "
+        "Look at the file with `probe data`."
+    )
+    with pytest.raises(ProbeError, match=r"the prompt fills --max-length \(4\)\. Raise --max-length\.$"):
+        measure(session(sample(4), max_length=4), options)
+    with pytest.raises(ProbeError, match=r"no pair could be scored, uncut, under every .*--max-length, or"):
+        measure(session(sample(4), max_length=40), options)
 
 
 def test_the_whole_run_in_every_format(session, monkeypatch):
@@ -261,11 +285,13 @@ def test_a_lever_that_ruins_what_it_turns_does_not_do_as_much_as_a_trial():
     trial = Lever("trial", np.r_[np.ones(6), -np.ones(14), np.ones(20)], 0, 5.0, None, "")
     told = judge_levers(base, [noise, trial]).details["levers_told"]
     assert told == (
-        "the system text turns 10 of 20 and loses 10 of 20, the trial 6 of 20: "
-        "training does more than anything tried"
+        "the system text turns 10 of 20 pairs that the model ranks wrong and loses 10 of 20 that it ranks "
+        "right, the trial 6 of 20: training does more than anything tried"
     )
     alone = judge_levers(base, [noise]).details["levers_told"]
-    assert alone.endswith("pairs that the model ranks wrong: nothing works")
+    assert alone.endswith("and loses 10 of 20 that it ranks right: nothing works")
+    trained = judge_levers(base, [trial]).details["levers_told"]
+    assert trained == "the trial turns 6 of 20 pairs that the model ranks wrong"
 
 
 TURN = "{{ m['role'] }}: {{ m['content'] }}\n"
