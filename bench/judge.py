@@ -2,6 +2,7 @@
 
     python bench/judge.py --sets listing_taste,cico_insulin,llmbar
     python bench/judge.py --sets harmless,llmbar --folds 10     whether more folds would let it be heard
+    python bench/judge.py --file PAIRS --grow 48,192,730        whether more training pairs would
 
 Fitted on the training pairs of a set of `bench/validity.py` and asked on its held-out pairs, as
 `probe train` does it: with everything it reads, its text alone, its states alone, and by form alone.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,39 @@ def _sides(pairs: Sequence[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
     return [chosen for chosen, _ in pairs], [rejected for _, rejected in pairs]
 
 
+def growth_lines(path: Path, model: str | None, sizes: Sequence[int], draws: int = 6) -> Iterator[str]:
+    """The accuracy on a quarter of a file's pairs by how many of the others the judge is fitted on."""
+    import numpy as np
+
+    from probe.scoring.session import ModelOptions, Session, Source
+    from probe.training.behaviour import Sampling, as_writing, with_states
+    from probe.training.data import examples, sides_of, split_by_prompt
+
+    session = Session.open(Source.of(path, None, None, True), ModelOptions(model, no_cache=True), 0)
+    halves = split_by_prompt(examples(list(session.source.pairs()), session.encoder), 0.25, 0)
+    how, read = Sampling().fitted(sides_of(halves[0])), []
+    for items in halves:
+        sides = sides_of(items)
+        texts = [as_writing(session.loaded, side, how) for side in sides]
+        known = with_states(session.loaded, [s.ids[: s.start] for s in sides], texts, plain=True)
+        read.append((known[::2], known[1::2]))
+    draw = np.random.default_rng(0)
+    for n in sizes:
+        found = []
+        for _ in range(draws):
+            some = draw.permutation(len(halves[0]))[:n]
+            fitted = [[side[i] for i in some] for side in read[0]]
+            found.append([accuracy(fitted, read[1], kind) for kind in KINDS])
+        told = " | ".join(f"{m:.2f} ± {sd:.2f}" for m, sd in zip(*_mean_sd(found), strict=True))
+        yield f"| {min(n, len(halves[0]))}, {len(halves[1])} | {told} |"
+
+
+def _mean_sd(rows: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
+    import numpy as np
+
+    return np.mean(rows, 0).tolist(), np.std(rows, 0).tolist()
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -114,7 +148,14 @@ def main() -> int:
         "--folds", type=int, help="cross-fit the judge on the training pairs in so many folds"
     )
     parser.add_argument("--relabelled", type=int, default=60, help="times that sides are exchanged at random")
+    parser.add_argument("--file", type=Path, help="a pair file, of which --grow fits on ever more pairs")
+    parser.add_argument("--grow", help="numbers of pairs, with commas")
     options = parser.parse_args()
+    if options.file:
+        print(f"| fitted, asked | {' | '.join(KINDS)} |\n|---|" + "--:|" * len(KINDS))
+        for line in growth_lines(options.file, options.model, [int(n) for n in options.grow.split(",")]):
+            print(line, flush=True)
+        return 0
     if options.folds:
         print("| set | pairs | accuracy | sides exchanged at random | p |\n|---|--:|--:|--:|--:|")
         for name in options.sets.split(","):
