@@ -42,7 +42,7 @@ def telling(templates: Sequence[Template]) -> list[Template]:
 
     A frame quotes its opening and ending.
     """
-    over = [t for t in templates if t.share >= TEMPLATE_LIMIT and 2 * t.other < len(t.rows)]
+    over = [t for t in templates if t.share > TEMPLATE_LIMIT and 2 * t.other < len(t.rows)]
     widest_first = sorted(over, key=lambda t: (-len(t.rows), -len(t.text)))
     told = {t.where: t for t in reversed(widest_first)}
     return [told["frame"]] if "frame" in told else [t for t in over if told[t.where] is t]

@@ -80,6 +80,13 @@ def test_a_form_of_most_of_one_side_fails(code, side):
     assert result in ("pass", None) and not codes
 
 
+@pytest.mark.parametrize("code", KINDS)
+def test_a_form_of_half_of_one_side_is_not_of_most(code):
+    """The condition allows a half, so the finding that says "most" does not stand beside it."""
+    result, codes = verdict(made(code, 0.5))
+    assert result in ("pass", None) and not codes
+
+
 @pytest.mark.parametrize("code", [code for code in KINDS if KINDS[code]])
 def test_a_form_of_both_sides_tells_nothing(code):
     result, codes = verdict(made(code, 0.6, both=True))
