@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from ..number_format import count
 from ..records import Run
 from .curves import draw, in_columns, panels
 from .text_page import STYLES, PageLayout
@@ -22,8 +23,11 @@ def log_lines(run: Run, page: PageLayout) -> list[Text]:
     method = _autopsy(run).get("method") or {}
     name = PurePath(str(log.get("path") or "")).name
     parts = [f"probe {run.environment.get('probe', '')}".strip(), name]
-    read = [f"{method.get('name')} ({method.get('why')})", f"{log.get('entries')} entries"]
-    read += [f"{log['evaluations']} evaluations"] if log.get("evaluations") else []
+    read = [
+        f"{method.get('name')} ({method.get('why')})",
+        "1 entry" if log.get("entries") == 1 else f"{log.get('entries')} entries",
+    ]
+    read += [count(log["evaluations"], "evaluation")] if log.get("evaluations") else []
     unit = {"entry": "entries"}.get(str(log.get("unit")), f"{log.get('unit') or 'step'}s")
     read += [f"{unit} {log['first_step']:g} to {log['last_step']:g}"] if "first_step" in log else []
     read += [f"read as {log['form']}"] if log.get("form") else []
