@@ -49,8 +49,8 @@ TERMS: dict[str, str] = {
     # How sure a number is.
     "n": "How many pairs, or other items, the number rests on.",
     "95% ci": "Confidence interval: measured again on other data of the same kind, such an interval "
-    "contains the true value in 95 of 100 cases. At another --alpha the report's intervals have that "
-    "level.",
+    "contains the true value in 95 of 100 cases. Another --alpha gives another level, which the heading "
+    "names.",
     "p": "Probability of a result at least this far from the null hypothesis, if the null hypothesis were "
     "true.",
     "p adj.": "The p-value after Holm's correction for the number of groups tested.",
@@ -273,6 +273,8 @@ def definition(term: str) -> str | None:
     plain = re.sub(r"\s+", " ", term.replace("_", " ")).strip().lower()
     if plain in TERMS:
         return TERMS[plain]
+    if re.fullmatch(r"([\d.]+% )?ci", plain):
+        return TERMS["95% ci"]
     head = re.split(r"[:@]", plain)[0].strip()
     if head != plain:
         return definition(head)

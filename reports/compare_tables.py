@@ -9,14 +9,14 @@ from typing import Any
 from ..number_format import NONE, change, change_interval, interval, number, p_value, plain
 from ..records import Run
 from .axis import ends
-from .view import Column, IntervalCell, Table, details, named
+from .view import Column, IntervalCell, Table, confidence_heading, details, interval_column, named
 
 
 def changes_table(run: Run) -> Table:
     """Paired differences between the runs of a comparison; those in nats/token are drawn."""
     columns = (
         Column("measured"), Column("group"), Column("n", "right", drop=4), Column("difference", "right"),
-        Column("95% CI"), Column("", "plot"), Column("p", drop=1),
+        interval_column(run), Column("", "plot"), Column("p", drop=1),
     )  # fmt: skip
     rows = details(run, "differences")
     span = ends(end for r in rows for end in _drawn(r))
@@ -49,7 +49,7 @@ def runs(run: Run) -> Table:
     """The runs of a comparison, one a row, with their own gaps."""
     columns = (
         Column("run"), Column("model"), Column("file", drop=2), Column("n", "right", drop=4),
-        Column("gap", "right"), Column("95% CI", drop=3), Column("", "plot"), Column("verdict", drop=1),
+        Column("gap", "right"), _runs_interval(run), Column("", "plot"), Column("verdict", drop=1),
         Column("apart by", "note"),
     )  # fmt: skip
     rows = details(run, "runs")
@@ -70,6 +70,12 @@ def runs(run: Run) -> Table:
     )
     span = ends(gap.get(key) for gap in gaps for key in ("value", "low", "high"))
     return Table("runs", "the runs", columns, cells, "; ".join(details(run, "notes")), axis=span)
+
+
+def _runs_interval(run: Run) -> Column:
+    """The column of the runs' own intervals, with their level where they all have one."""
+    levels = {row.get("alpha") for row in details(run, "runs")}
+    return Column(confidence_heading(levels.pop()) if len(levels) == 1 else "CI", drop=3)
 
 
 def _apart(facts: Mapping[str, Any]) -> str:

@@ -8,14 +8,14 @@ from typing import Any
 from ..number_format import NONE, change, change_interval, interval, number, p_value, plain
 from ..records import NATS_PER_TOKEN, Run
 from .axis import ends
-from .view import Column, IntervalCell, Table, details, sides
+from .view import Column, IntervalCell, Table, details, interval_column, sides
 
 
 def trait_effects(run: Run) -> Table:
     """Traits: w beyond the controls, the share of pairs, what it comes to; the strongest first."""
     rows = details(run, "effects")
     columns = (
-        Column("trait"), Column("w", "right", drop=3), Column("beyond", "right"), Column("95% CI", drop=2),
+        Column("trait"), Column("w", "right", drop=3), Column("beyond", "right"), interval_column(run, 2),
         Column("", "plot"), Column("pairs", "right", drop=4), Column("p", drop=1), Column("verdict"),
     )  # fmt: skip
     facts = run.details.get("effects_on") or {}
@@ -57,7 +57,7 @@ def attributes(run: Run) -> Table:
     first, second = ("tuned", "base") if _compared(run) else sides(run)
     columns = (
         Column("attribute"), Column(first, "right"), Column(second, "right"), Column("difference", "right"),
-        Column("95% CI", drop=3), Column("d", "right"), Column("p", drop=1), Column("units", drop=4),
+        interval_column(run, 3), Column("d", "right"), Column("p", drop=1), Column("units", drop=4),
         Column("lines", drop=2),
     )  # fmt: skip
     rows = tuple(
@@ -79,7 +79,7 @@ def lever_changes(run: Run) -> Table:
     """What each lever does to the gap and to the pairs ranked wrong, the cheapest first."""
     rows = details(run, "levers")
     columns = (
-        Column("lever"), Column("gap", "right", drop=5), Column("change", "right"), Column("95% CI", drop=2),
+        Column("lever"), Column("gap", "right", drop=5), Column("change", "right"), interval_column(run, 2),
         Column("", "plot", drop=6), Column("turned", "right"), Column("lost", "right", drop=3),
         Column("tokens", "right"), Column("before", "right", drop=1), Column("neutral ppl", "right"),
         Column("how", "note"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..number_format import NONE, interval, number
 from ..records import Run
-from .view import Column, Table, details
+from .view import Column, Table, details, interval_column
 
 WORST_SHOWN = 10
 
@@ -29,7 +29,7 @@ def authorship(run: Run) -> Table:
     """How each side stands to the model's own samples, and what the model itself wrote; not in a gate."""
     columns = (
         Column("side"), Column("n", "right", drop=3), Column("logp/token", "right", drop=2),
-        Column("logp + entropy", "right"), Column("95% CI", drop=1),
+        Column("logp + entropy", "right"), interval_column(run, 1),
         Column("first choice", "right", drop=4), Column("written", "note"),
     )  # fmt: skip
     rows = tuple(

@@ -21,6 +21,7 @@ from .view import (
     condition_code,
     condition_title,
     details,
+    interval_column,
     limit,
     named,
     result,
@@ -75,7 +76,7 @@ def groups(run: Run) -> Table:
     adjusted = len(rows) > 2 and any(row.p is not None for row in run.bias)
     columns = (
         Column("group"), Column("n", "right"), Column("wins", drop=3), Column("gap", "right"),
-        Column("95% CI"), Column("", "plot"), Column("p adj." if adjusted else "p", drop=2),
+        interval_column(run), Column("", "plot"), Column("p adj." if adjusted else "p", drop=2),
         Column("verdict", drop=4),
     )  # fmt: skip
     first, second = sides(run)
@@ -139,7 +140,7 @@ def _wins(run: Run, group: str) -> str:
 def data_checks(run: Run) -> Table:
     """What the checks of the file counted."""
     columns = (
-        Column("check"), Column("found", "right"), Column("share", "right"), Column("95% CI", drop=2),
+        Column("check"), Column("found", "right"), Column("share", "right"), interval_column(run, 2),
         Column("limit", "right", drop=3), Column("code", drop=1),
     )  # fmt: skip
     found = {finding.code: SEVERITY_MARKS[finding.severity] for finding in sorted_findings(run)[::-1]}
@@ -170,7 +171,7 @@ def ladder(run: Run) -> Table:
     rows = details(run, "ladder")
     columns = (
         Column("told apart by"), Column("sees", drop=2), Column("n", "right", drop=4),
-        Column("accuracy", "right"), Column("95% CI", drop=1), Column("", "plot"), Column("p", drop=3),
+        Column("accuracy", "right"), interval_column(run, 1), Column("", "plot"), Column("p", drop=3),
     )  # fmt: skip
     cells = tuple(
         (
@@ -198,7 +199,7 @@ def before_after(run: Run) -> Table:
     """What the same probe measured before and after training."""
     columns = (
         Column("measured"), Column("group", drop=2), Column("before", "right"), Column("after", "right"),
-        Column("change", "right"), Column("95% CI", drop=1), Column("p", drop=3),
+        Column("change", "right"), interval_column(run, 1), Column("p", drop=3),
     )  # fmt: skip
     rows = tuple(
         (
@@ -251,7 +252,7 @@ def others(run: Run) -> Table:
     """Every estimate that no other table shows; where space is short, those of the whole file."""
     columns = (
         Column("name"), Column("group", drop=2), Column("n", "right", drop=3),
-        Column("value", "right"), Column("95% CI", drop=1), Column("units", drop=4), Column("method", drop=5),
+        Column("value", "right"), interval_column(run, 1), Column("units", drop=4), Column("method", drop=5),
     )  # fmt: skip
     shown = _elsewhere(run)
     left = [e for e in run.estimates if (e.name, e.group) not in shown]

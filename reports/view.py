@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..number_format import NONE, count, limit_text, measured
 from ..records import Condition, Finding, Run
 
+SHIPPED_ALPHA = 0.05
 Tone = Literal["good", "bad", "unsure", "plain"]
 SEVERITY = {"error": 0, "warning": 1, "info": 2}
 TONES: dict[str, Tone] = {
@@ -48,6 +49,12 @@ def called(autopsy: Mapping[str, Any]) -> tuple[str, Tone]:
     return main, DIAGNOSIS_TONES.get(main, "unsure")
 
 
+def confidence_heading(alpha: object) -> str:
+    """`95% CI` at an alpha of .05, which is also that of a run that names none."""
+    level = float(alpha) if isinstance(alpha, int | float) and 0 < alpha < 1 else SHIPPED_ALPHA
+    return f"{100 * (1 - level):.10g}% CI"
+
+
 @dataclass(frozen=True, slots=True)
 class IntervalCell:
     """A table cell that is drawn: a point with its interval, on the table's common axis."""
@@ -67,6 +74,11 @@ class Column:
     name: str
     align: Literal["left", "right", "plot", "note"] = "left"
     drop: int = 0
+
+
+def interval_column(run: Run, drop: int = 0) -> Column:
+    """A column of intervals, whose level follows from the alpha that the run was made with."""
+    return Column(confidence_heading(run.config.get("alpha")), drop=drop)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ..records import Estimate, JsonRow, Run, same_pairs, to_json
 from .comparable import measured_by, shared_groups, unlike
 from .mean_change import MeanChange, mean_changes, share_changes
 
+JUDGED_BY = ("alpha", "bound")  # the level of a run's intervals, and the gap that is taken for none
 MODEL_FACTS = ("name", "revision", "adapter", "dtype", "quantization", "weights_sha256")
 
 
@@ -82,11 +83,12 @@ def trend(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def distinctions(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """For each run, those facts of its model, template and file that are not the same in all of them."""
+    """For each run, those facts of its model, template, file and limits that are not the same in all."""
     facts = [
         {
             **{key: (run.inputs.get("model") or {}).get(key) for key in MODEL_FACTS},
             **measured_by(run),
+            **{key: run.config.get(key) for key in JUDGED_BY},
             **{key: (run.inputs.get("pairs") or {}).get(key) for key in ("path", "sha256")},
         }
         for run in runs
@@ -159,4 +161,5 @@ def _facts(run: Run) -> dict[str, Any]:
         "verdict": verdict,
         "decision": run.decision.method if run.decision else None,
         "gap": to_json(run.estimate("gap")),
+        "alpha": run.config.get("alpha"),
     }

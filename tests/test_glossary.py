@@ -17,6 +17,7 @@ from probe.glossary import TERMS, definition
 from probe.reports import html, markdown, text
 from probe.reports.negatives_tables import SCORES
 from probe.reports.terms import terms
+from probe.reports.view import confidence_heading
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("gate", "probes", "reports", "scoring", "stats", "training")
@@ -38,7 +39,8 @@ def literals(node):
 
 
 def columns():
-    return {name for function, call in calls() if function == "Column" for name in literals(call.args[0])}
+    named = {name for function, call in calls() if function == "Column" for name in literals(call.args[0])}
+    return named | {confidence_heading(alpha) for alpha in (None, 0.05, 0.01, 0.001)}
 
 
 def estimates():

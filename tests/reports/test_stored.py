@@ -4,6 +4,7 @@ What needs a model is rendered from stored runs (`stored.py` writes them), a gat
 measured here.
 """
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from rich.cells import cell_len
 from probe.gate.settings import GateOptions, judged
 from probe.probes.data.run import DataRequest, check_data
 from probe.reports.answer import answered
+from probe.reports.renderers import RENDERERS
+from probe.reports.tables import tables as all_tables
 from probe.reports.text import BRIEF, render
 from probe.runs import load_run
+from probe.stats.paired_runs import side_by_side
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -54,3 +58,27 @@ def test_every_bundled_set_has_its_runs_and_no_golden_is_left_over():
     assert {f"bias-{name}" for name in SETS} <= stored
     golden = {path.stem.removeprefix("set-") for path in (HERE / "golden").glob("set-*.txt")}
     assert golden == stored | {f"data-{name}" for name in SETS}
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("form", ["text", "markdown", "html"])
+def test_intervals_are_headed_by_the_level_that_they_have(path, form):
+    run = load_run(path)
+    plain = RENDERERS[form](run, everything=True) if form == "text" else RENDERERS[form](run)
+    other = replace(run, config={**run.config, "alpha": 0.01})
+    told = RENDERERS[form](other, everything=True) if form == "text" else RENDERERS[form](other)
+    assert "99% CI" not in plain and "95% CI" not in told
+    assert ("99% CI" in told) == ("95% CI" in plain)
+
+
+def test_runs_beside_each_other_say_which_level_each_has():
+    one = next(run for run in map(load_run, STORED) if run.command == "bias")
+    two = replace(one, config={**one.config, "alpha": 0.01, "bound": 0.3})
+
+    def tables(*runs):
+        return {table.key: table for table in all_tables(side_by_side(runs, created="now"))}
+
+    same, apart = tables(two, two)["runs"], tables(one, two)["runs"]
+    assert "99% CI" in [column.name for column in same.columns]
+    assert "CI" in [column.name for column in apart.columns]
+    assert apart.rows[1][-1] == "alpha 0.01, bound 0.3" and same.rows[1][-1] == ""
