@@ -5,12 +5,14 @@ No torch at import.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import config
 from ..errors import ProbeError
 from ..number_format import some
 from ..pairs.formats import is_still
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from ..scoring.session import Session
     from ..scoring.source import Source
 
+# What a saved run is judged by, of its options and of the config file's tables.
+OWN_SETTINGS = ("inconclusive", "minimum_n", "goal", "one_stage", "full", "baseline", "levers")
+OWN_TABLES = ("accept", "gate.limits", "gate.groups")
 TRIAL_STEPS = 12  # of KTO, on unpaired answers
 # Options that are for pairs, with their defaults.
 GATES_PAIRS: Mapping[str, Any] = {
@@ -152,7 +157,40 @@ def gate_saved(path: Path, judging: GateOptions, levers: Path | None = None) -> 
             _refuse_other_level(path, level_of(saved), judging.alpha)
             return _judged_answers(saved, judging)
         _check_saved_groups(path, saved, judging.groups)
-        return judged(with_levers(saved, levers) if levers else saved, judging, date.today())
+        _refuse_bound(path, judging)
+        run = judged(with_levers(saved, levers) if levers else saved, judging, date.today())
+        return _as_judged_now(run, judging.alpha)
+
+
+def _as_judged_now(run: Run, alpha: float) -> Run:
+    """The run with the settings and the command line that judged it in place of those that measured it.
+
+    Its `config.alpha` stays: it is the level of its intervals. Where it is judged at another one, that is
+    `details.judged_alpha`.
+    """
+    now = config.current()
+    origins = now.pop("origins", {})
+    names = [name for name in (*OWN_SETTINGS, *(key for key in now if key in OWN_TABLES)) if name in now]
+    kept = {key: value for key, value in run.config.items() if key not in OWN_TABLES}
+    told = {name: origins[name] for name in names if name in origins}
+    merged = {**kept, **{name: now[name] for name in names}}
+    merged["origins"] = {**(run.config.get("origins") or {}), **told}
+    details = {key: value for key, value in run.details.items() if key != "judged_alpha"}
+    details |= {} if alpha == level_of(run) else {"judged_alpha": alpha}
+    run = replace(run, details=details)
+    if not now:  # a program's own call
+        return run
+    return replace(run, config=merged, environment={**run.environment, "argv": ["probe", *sys.argv[1:]]})
+
+
+def _refuse_bound(path: Path, judging: GateOptions) -> None:
+    """Raises `ProbeError` for a typed bound that nothing is held against: it belongs to the measurement."""
+    typed = config.current().get("origins", {}).get("bound") in ("flag", "argument")
+    if typed and judging.bound != BOUND and judging.baseline is None:
+        raise ProbeError(
+            f"{path}: --bound {judging.bound:g} does nothing for a saved run without --baseline. "
+            "Leave it out, or gate the pair file with it."
+        )
 
 
 def _refuse_other_level(path: Path, measured: float, asked: float) -> None:
