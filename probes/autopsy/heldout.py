@@ -127,15 +127,16 @@ def _ends(curve: Curve) -> str:
 
 def quoted(case: Case) -> list[str]:
     """What each set says, first and last: a report that calls a run healthy shows it."""
+    pairs = case.method.pairwise
     return [
-        f"{_columns(held)} ({count} {'evaluations, first and last' if count > 1 else 'evaluation'})"
+        f"{_columns(held, pairs)} ({count} {'evaluations, first and last' if count > 1 else 'evaluation'})"
         for held in evaluation_sets(case)
         for count in [max(len(held.loss), len(held.accuracy))]
     ]
 
 
-def _columns(held: EvaluationSet) -> str:
-    named = (("loss", held.loss), ("rewards/accuracies", held.accuracy))
+def _columns(held: EvaluationSet, pairwise: bool) -> str:
+    named = (("loss", held.loss), ("rewards/accuracies" if pairwise else "accuracies", held.accuracy))
     return " and ".join(f"{held.prefix}{name} {_ends(curve)}" for name, curve in named if len(curve))
 
 

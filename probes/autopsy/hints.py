@@ -38,6 +38,7 @@ class Hints(NamedTuple):
     interval: int | None = None
     max_steps: int | None = None
     epochs: float | None = None
+    pairs: bool = False  # an accuracy is named as one of pairs, and not of tokens or of classes
 
 
 def hints_in(text: str) -> Hints:

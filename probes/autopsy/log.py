@@ -11,6 +11,7 @@ from typing import Any
 
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
+from .names import names_pairs
 from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
 from .steps import by_step, counted_once, latest_pass, number_steps
 from .unread import unread_columns
@@ -138,6 +139,7 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     named = parts & (LOSS_TYPES.keys() - {"sft", "ppo"})
     if not hints.method and len(named) == 1:
         hints = hints._replace(method=LOSS_TYPES[named.pop()])
+    hints = hints._replace(pairs=any(names_pairs([*map(str, entry)]) for entry in listed))
     unit = number_steps(rows, hints)
     shared = any(shares(row) for row in rows)
     train = [part for row in rows if (part := train_part(row, shared))]

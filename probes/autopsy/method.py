@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, pstdev
+from statistics import median, pstdev
 from typing import Literal
 
 from ...training.methods import LN2
 from ...training.rules import least_loss
-from .curve import LogRow, curve_of
+from .curve import Curve, LogRow, curve_of
 from .log import Log
+from .sums import accumulated_batches, divided_twice, squares_fit, summed_with_margins
 
 Family = Literal["supervised", "reference", "reference-free", "unpaired", "reward", "online"]
 
@@ -39,10 +40,13 @@ class RecognisedMethod:
 
 
 SFT = RecognisedMethod("SFT", "supervised", None, False, "a loss and no rewards")
+OF_TOKENS_PERHAPS = RecognisedMethod(
+    "SFT", "supervised", None, False, "a loss, and an accuracy that nothing shows to be one of pairs"
+)
 # Of a supervised run's logs alone: TRL's metrics of tokens.
 OF_TOKENS = ("mean_token_accuracy", "num_tokens", "entropy", "perplexity")
 NEAR_LN2 = 0.03
-FIRST_ENTRIES = 4  # whose losses must show the same sum
+EXACT = 0.003  # so near to ln 2 no other loss begins by chance
 UNKNOWN = RecognisedMethod(
     "method not recognised", "supervised", None, False, "a loss alone, which starts near ln 2 as DPO's does"
 )
@@ -82,27 +86,40 @@ def recognise(log: Log) -> RecognisedMethod:
 
 
 def _from_loss_alone(log: Log) -> RecognisedMethod:
-    """From a loss, and an accuracy where there is one: in training only preferences have it.
+    """From a loss, and an accuracy where there is one: of pairs, or of tokens (`acc` of ms-swift).
 
-    A classifier's accuracy stands in its evaluations, and that of tokens is called so. A start at ln 2 with
-    an accuracy of one half is DPO; any other start, DPO from another reference or a loss without one.
+    A classifier's accuracy stands in its evaluations. A start at ln 2 with an accuracy of one half is DPO;
+    any other start, DPO from another reference or a loss without one where the accuracy is said to be one of
+    pairs, and else as likely a supervised run.
     """
     stated = log.hints.method
+    accuracy = curve_of(log.rows, "rewards/accuracies")
     if stated in STATED:
         return STATED[stated]
-    accuracy = curve_of(log.rows, "rewards/accuracies")
+    if stated == "SFT" and not (len(accuracy) and log.hints.pairs):
+        return SFT
     losses = log.curve("loss").values
     at_rest = bool(losses) and abs(losses[0] - LN2) < NEAR_LN2
-    if at_rest and len(accuracy):
+    if at_rest and len(accuracy) and (log.hints.pairs or _as_of_pairs(accuracy, losses[0])):
         return RecognisedMethod("DPO", "reference", LN2, True, "an accuracy, and a loss that starts at ln 2")
-    if stated == "DPO" or (len(accuracy) and not log.evals and 0.25 < accuracy.values[0] < 0.75):
+    low = log.hints.pairs or (bool(losses) and losses[0] < LN2 + NEAR_LN2)
+    if stated == "DPO" or (low and len(accuracy) and not log.evals and 0.25 < accuracy.values[0] < 0.75):
         why = "the log names it" if stated == "DPO" else "an accuracy about one half in training"
         return RecognisedMethod("DPO", "reference", LN2, True, why)
     if log.has(*OF_TOKENS):
         return SFT
-    if not log.train and len(accuracy):
-        return UNNAMED
+    if len(accuracy):
+        return OF_TOKENS_PERHAPS if log.train else UNNAMED
     return UNKNOWN if at_rest else SFT
+
+
+def _as_of_pairs(accuracy: Curve, loss: float) -> bool:
+    """Whether an accuracy beside a first loss near ln 2 is that of pairs, and not one of well known tokens.
+
+    Tokens of a mean loss of 0.7 are guessed right in four of five places. The first batch alone says little:
+    ties count as wrong.
+    """
+    return accuracy.first(10) < 0.75 or abs(loss - LN2) < EXACT
 
 
 def _reference_free(log: Log) -> RecognisedMethod | None:
@@ -177,14 +194,14 @@ def _from_start(log: Log, loss: float, margin: float) -> RecognisedMethod:
         return _variant(None, "losses that −log σ of their margins cannot give")
     if loss < LN2 and not _steady(loss, log):
         return RecognisedMethod("DPO", "reference", LN2, True, "rewards against a reference")
-    times = accumulated_batches(loss, margin) or _summed_with_margins(log)
+    times = accumulated_batches(loss, margin) or summed_with_margins(log)
     beta = abs(0.5 - margin) / math.sqrt(loss)
     ipo = _written(beta) and (loss > 3.0 or times is not None or _per_token(log.rows))
     lasting = median(curve_of(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a sum
-    if times and lasting and not (ipo and _squares(log, times, beta)):
+    if times and lasting and not (ipo and squares_fit(log, times, beta)):
         why = f"a loss that starts at {loss / LN2:.3g} × ln 2: summed over {times} micro-batches"
         return RecognisedMethod("DPO", "reference", LN2, True, why, times)
-    if _halved(loss, log):
+    if divided_twice(loss, log):
         return _variant(loss, f"a loss that starts at {loss / LN2:.3g} × ln 2")
     if ipo:
         why = f"a loss that starts at {loss:.3g} = (½ / β)², β {beta:.2g}"
@@ -206,67 +223,6 @@ def _steady(loss: float, log: Log) -> bool:
 def _written(beta: float) -> bool:
     """Whether somebody would write this β: one digit, or a multiple of .05."""
     return any(abs(b - beta) < 0.01 * beta for b in (float(f"{beta:.0e}"), round(20.0 * beta) / 20.0))
-
-
-def accumulated_batches(loss: float, margin: float) -> int | None:
-    """How many micro-batches a first loss was added up over: k·ln 2; None for a single one.
-
-    Multiples of ln 2 lie close together for large k, so the distance is taken in ln 2, not in percent.
-    """
-    ratio = loss / math.log1p(math.exp(-margin))
-    times = round(ratio)
-    near = 0.05 if times.bit_count() == 1 else 0.02  # accumulations are mostly powers of two
-    return times if abs(ratio - times) < min(near, 0.01 * times) and 2 <= times <= 64 else None
-
-
-def _summed_with_margins(log: Log) -> int | None:
-    """How many terms −log σ(margin) the losses add up, where the policy has moved within the first entry.
-
-    The spread of margins adds to the loss, so the ratio lies a little above k. An SFT term that is mixed in
-    has such a ratio at the start as well, but then the loss falls by one term as the margin grows, not by k.
-    """
-    rows = [row for row in log.train if _has_both(row)]
-    points = [(row["loss"], least_loss(row["rewards/margins"])) for row in rows]
-    if len(points) < 2 * FIRST_ENTRIES:
-        return None
-    ratios = [loss / one for loss, one in points[:FIRST_ENTRIES]]
-    # Accumulations beyond 8 are powers of two; other integers lie within the noise of each other.
-    times = round(ratios[0]) if ratios[0] < 9.0 else 1 << round(math.log2(ratios[0]))
-    near = all(0.97 * times < ratio < 1.1 * times for ratio in ratios) and ratios[0] < 1.025 * times
-    if not near or not 2 <= times <= 64:
-        return None
-    (loss, one), (last_loss, last_one) = (
-        tuple(map(fmean, zip(*part, strict=True)))
-        for part in (points[:FIRST_ENTRIES], points[-FIRST_ENTRIES:])
-    )
-    return times if one - last_one > 0.05 and loss - last_loss > 0.65 * times * (one - last_one) else None
-
-
-def _has_both(row: LogRow) -> bool:
-    return all(math.isfinite(row.get(name, math.nan)) for name in ("loss", "rewards/margins"))
-
-
-def _squares(log: Log, times: int, beta: float) -> bool:
-    """Whether (margin − ½)² / β² explains the losses better than the sum of `times` terms −log σ(margin).
-
-    Means of entries differ from both by the spread within the entry; the medians tell the two apart.
-    """
-    rows = [row for row in log.train if {"loss", "rewards/margins"} <= row.keys() and row["loss"] > 0.0]
-    # Partial accumulations are lower than either says.
-    rows = [row for row in rows if row["loss"] > 0.5 * rows[0]["loss"]] or rows
-    rows = [row for row in rows if math.isfinite(row["rewards/margins"])]
-    nearest = float(f"{beta:.2g}")
-    square = median(abs(((r["rewards/margins"] - 0.5) / nearest) ** 2 / r["loss"] - 1.0) for r in rows)
-    added = median(abs(times * least_loss(r["rewards/margins"]) / r["loss"] - 1.0) for r in rows)
-    return square < added
-
-
-def _halved(loss: float, log: Log) -> bool:
-    """Whether the loss is ln 2 over a power of two: accumulation divided out twice."""
-    power = round(math.log2(loss / LN2))
-    # Zeros after it would be a failure, not a scale.
-    lasting = median(curve_of(log.rows, "loss").values) > 0.0
-    return lasting and -6 <= power < 0 and abs(loss / LN2 / 2.0**power - 1.0) < 0.005
 
 
 def _variant(idle: float | None, why: str) -> RecognisedMethod:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cache
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ MEASUREMENT_NAME = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^o
 JUDGED_COLUMN = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/(?!accuracies$)|$)|logps/|objective/)")
 # A trainer's spelling of a pair's metric in one of several evaluation sets.
 OF_A_NAMED_SET = re.compile(r"^eval_\w+_(rewards|logps)/")
+OF_PAIRS = re.compile("reward|pref|accuracies")
 LOOKED_FOR = "loss, train/loss, avg_loss, eval_loss, val_loss, reward, rewards/chosen, logps/chosen, …"
 
 
@@ -94,6 +96,15 @@ def looks_pairwise(name: str) -> bool:
     sided = any(word in name for word in (*SIDE_WORDS, "margin"))
     told = "reward" in name or "logp" in name
     return sided and told and OTHER_MODELS.isdisjoint(re.split(r"[^a-z]+", name))
+
+
+def names_pairs(keys: Collection[str]) -> bool:
+    """Whether one of the columns of an entry is an accuracy that can only be one of pairs.
+
+    A bare `acc` or `accuracy` may be one of tokens; beside LLaMA-Factory's `current_steps` it never is.
+    """
+    found = [key.lower() for key in keys if canonical(key).name.endswith("rewards/accuracies")]
+    return bool(found) and ("current_steps" in keys or any(OF_PAIRS.search(key) for key in found))
 
 
 def _loss(core: set[str]) -> str | None:

@@ -41,7 +41,11 @@ def ref_mismatch(case: Case) -> Sign | None:
         "ln 2 = 0.6931 (derived)"
     )
     advice = NEXT_REFERENCE + " Log rewards/chosen and rewards/rejected at step 1, which decide it."
-    return Sign("ref_mismatch", "PB863", high["step"], text, advice)
+    if case.log.hints.method == "DPO":
+        return Sign("ref_mismatch", "PB863", high["step"], text, advice)
+    # Of such columns alone DPO is not told from ORPO, SimPO and CPO.
+    advice = f"A loss without a reference (ORPO, SimPO, CPO) may start anywhere. If this is DPO: {advice}"
+    return Sign("ref_mismatch", "PB863", high["step"], text, advice, "cannot tell")
 
 
 NEXT_REFERENCE = (

@@ -1,0 +1,74 @@
+"""Whether the losses of a log are sums over micro-batches, squares, or ln 2 divided once too often."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, median
+
+from ...training.methods import LN2
+from ...training.rules import least_loss
+from .curve import LogRow, curve_of
+from .log import Log
+
+FIRST_ENTRIES = 4  # whose losses must show the same sum
+
+
+def accumulated_batches(loss: float, margin: float) -> int | None:
+    """How many micro-batches a first loss was added up over: k·ln 2; None for a single one.
+
+    Multiples of ln 2 lie close together for large k, so the distance is taken in ln 2, not in percent.
+    """
+    ratio = loss / math.log1p(math.exp(-margin))
+    times = round(ratio)
+    near = 0.05 if times.bit_count() == 1 else 0.02  # accumulations are mostly powers of two
+    return times if abs(ratio - times) < min(near, 0.01 * times) and 2 <= times <= 64 else None
+
+
+def summed_with_margins(log: Log) -> int | None:
+    """How many terms −log σ(margin) the losses add up, where the policy has moved within the first entry.
+
+    The spread of margins adds to the loss, so the ratio lies a little above k. An SFT term that is mixed in
+    has such a ratio at the start as well, but then the loss falls by one term as the margin grows, not by k.
+    """
+    rows = [row for row in log.train if _has_both(row)]
+    points = [(row["loss"], least_loss(row["rewards/margins"])) for row in rows]
+    if len(points) < 2 * FIRST_ENTRIES:
+        return None
+    ratios = [loss / one for loss, one in points[:FIRST_ENTRIES]]
+    # Accumulations beyond 8 are powers of two; other integers lie within the noise of each other.
+    times = round(ratios[0]) if ratios[0] < 9.0 else 1 << round(math.log2(ratios[0]))
+    near = all(0.97 * times < ratio < 1.1 * times for ratio in ratios) and ratios[0] < 1.025 * times
+    if not near or not 2 <= times <= 64:
+        return None
+    (loss, one), (last_loss, last_one) = (
+        tuple(map(fmean, zip(*part, strict=True)))
+        for part in (points[:FIRST_ENTRIES], points[-FIRST_ENTRIES:])
+    )
+    return times if one - last_one > 0.05 and loss - last_loss > 0.65 * times * (one - last_one) else None
+
+
+def _has_both(row: LogRow) -> bool:
+    return all(math.isfinite(row.get(name, math.nan)) for name in ("loss", "rewards/margins"))
+
+
+def squares_fit(log: Log, times: int, beta: float) -> bool:
+    """Whether (margin − ½)² / β² explains the losses better than the sum of `times` terms −log σ(margin).
+
+    Means of entries differ from both by the spread within the entry; the medians tell the two apart.
+    """
+    rows = [row for row in log.train if {"loss", "rewards/margins"} <= row.keys() and row["loss"] > 0.0]
+    # Partial accumulations are lower than either says.
+    rows = [row for row in rows if row["loss"] > 0.5 * rows[0]["loss"]] or rows
+    rows = [row for row in rows if math.isfinite(row["rewards/margins"])]
+    nearest = float(f"{beta:.2g}")
+    square = median(abs(((r["rewards/margins"] - 0.5) / nearest) ** 2 / r["loss"] - 1.0) for r in rows)
+    added = median(abs(times * least_loss(r["rewards/margins"]) / r["loss"] - 1.0) for r in rows)
+    return square < added
+
+
+def divided_twice(loss: float, log: Log) -> bool:
+    """Whether the loss is ln 2 over a power of two: accumulation divided out twice."""
+    power = round(math.log2(loss / LN2))
+    # Zeros after it would be a failure, not a scale.
+    lasting = median(curve_of(log.rows, "loss").values) > 0.0
+    return lasting and -6 <= power < 0 and abs(loss / LN2 / 2.0**power - 1.0) < 0.005
