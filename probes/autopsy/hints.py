@@ -10,7 +10,8 @@ LOSS_TYPES = {
     "dpo": "DPO", "sigmoid": "DPO", "ipo": "IPO", "kto": "KTO", "orpo": "ORPO", "simpo": "SimPO", 
     "cpo": "CPO", "grpo": "GRPO", "rloo": "GRPO", "ppo": "PPO", "sft": "SFT", "rm": "reward model",
 }  # fmt: skip
-LOSS_TYPE = "|".join(LOSS_TYPES)
+PAIR_LOSSES = {"nca_pair": "NCA", "bco_pair": "BCO"}  # TRL's, which no column is called by
+LOSS_TYPE = "|".join((*LOSS_TYPES, *PAIR_LOSSES))
 METHOD = re.compile(
     rf"\b({LOSS_TYPE})_?(?:trainer|config|training)\b"
     r"|\b(?:stage|rlhf_type|loss_type|pref_loss|rl|train_type|starting)"
@@ -44,7 +45,7 @@ class Hints(NamedTuple):
 def hints_in(text: str) -> Hints:
     """What `text` says of the run. A method only where just one is named."""
     text = text if len(text) < 2 * MOST_CHARACTERS else text[:MOST_CHARACTERS] + text[-MOST_CHARACTERS:]
-    named = {LOSS_TYPES[(a or b).lower()] for a, b in METHOD.findall(text)}
+    named = {(LOSS_TYPES | PAIR_LOSSES)[(a or b).lower()] for a, b in METHOD.findall(text)}
     return Hints(
         named.pop() if len(named) == 1 else "",
         _whole(ACCUMULATION, text),

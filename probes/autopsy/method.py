@@ -12,7 +12,7 @@ from ...training.methods import LN2
 from ...training.rules import least_loss
 from .curve import Curve, LogRow, curve_of
 from .log import Log
-from .sums import accumulated_batches, divided_twice, squares_fit, summed_with_margins
+from .sums import accumulated_batches, divided_twice, squares_fit, terms_added
 
 Family = Literal["supervised", "reference", "reference-free", "unpaired", "reward", "online"]
 
@@ -56,6 +56,9 @@ UNNAMED = RecognisedMethod(
 # What a log says of itself is believed where its columns cannot contradict.
 STATED = {
     "ORPO": RecognisedMethod("ORPO", "reference-free", None, False, "the log names it"),
+    # Two terms of a sigmoid, each ln 2 at the start.
+    "NCA": RecognisedMethod("NCA", "reference", 2.0 * LN2, False, "the log names it"),
+    "BCO": RecognisedMethod("BCO", "reference", 2.0 * LN2, False, "the log names it"),
     "SimPO": RecognisedMethod("SimPO", "reference-free", None, False, "the log names it"),
     "CPO": RecognisedMethod("CPO", "reference-free", None, False, "the log names it"),
     "KTO": RecognisedMethod("KTO", "unpaired", 0.5, False, "the log names it"),
@@ -194,7 +197,7 @@ def _from_start(log: Log, loss: float, margin: float) -> RecognisedMethod:
         return _variant(None, "losses that −log σ of their margins cannot give")
     if loss < LN2 and not _steady(loss, log):
         return RecognisedMethod("DPO", "reference", LN2, True, "rewards against a reference")
-    times = accumulated_batches(loss, margin) or summed_with_margins(log)
+    times = terms_added(log, loss, margin)
     beta = abs(0.5 - margin) / math.sqrt(loss)
     ipo = _written(beta) and (loss > 3.0 or times is not None or _per_token(log.rows))
     lasting = median(curve_of(log.rows, "loss").values) > 0.0  # zeros after it would be a failure, not a sum
@@ -206,6 +209,8 @@ def _from_start(log: Log, loss: float, margin: float) -> RecognisedMethod:
     if ipo:
         why = f"a loss that starts at {loss:.3g} = (½ / β)², β {beta:.2g}"
         return RecognisedMethod("IPO", "reference", 0.25 / beta**2, False, why)
+    if accumulated_batches(loss, margin) == 2:
+        return _variant(loss, "a loss that starts at 2 × ln 2: NCA, BCO or a sum over 2 micro-batches")
     return _variant(loss, f"a loss that starts at {loss:.3g}, not ln 2")
 
 

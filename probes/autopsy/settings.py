@@ -144,7 +144,7 @@ def _smoothed(row: LogRow) -> bool:
 
 def smoothing(case: Case) -> float | None:
     """The label smoothing ε that explains a DPO loss in every entry: one that people write, or None."""
-    if case.method.family != "reference":
+    if case.method.family != "reference" or not case.method.sigmoid:
         return None
     rows = [r for r in case.log.train if r.get("rewards/margins", 0.0) > 1.5 and _smoothed(r)]
     shares = [(r["loss"] - least_loss(r["rewards/margins"])) / r["rewards/margins"] for r in rows]

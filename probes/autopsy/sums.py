@@ -10,7 +10,25 @@ from ...training.rules import least_loss
 from .curve import LogRow, curve_of
 from .log import Log
 
+GROWN = 0.2  # a mean margin at which two terms are told from one of twice the margin
 FIRST_ENTRIES = 4  # whose losses must show the same sum
+
+
+def terms_added(log: Log, loss: float, margin: float) -> int | None:
+    """How many micro-batches the losses were added up over, from a first one at rest; None for a single one.
+
+    Two sums over 2 from the losses that start at 2·ln 2 by themselves, NCA and BCO: by convexity neither is
+    ever below 2·(−log σ(margin / 2)), and a sum of −log σ(margin) is once the margin has grown.
+    """
+    times = accumulated_batches(loss, margin) or summed_with_margins(log)
+    return None if times == 2 and not _below_two_terms(log) else times
+
+
+def _below_two_terms(log: Log) -> bool:
+    rows = [row for row in log.train if _has_both(row) and row["rewards/margins"] > GROWN]
+    rows.sort(key=lambda row: row["rewards/margins"])
+    far = rows[len(rows) // 2 :]
+    return bool(far) and median(r["loss"] / least_loss(r["rewards/margins"] / 2.0) for r in far) < 2.0
 
 
 def accumulated_batches(loss: float, margin: float) -> int | None:

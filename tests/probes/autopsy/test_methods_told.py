@@ -6,6 +6,7 @@ import random
 import pytest
 
 from probe.probes.autopsy.diagnose import diagnose
+from probe.probes.autopsy.hints import hints_in
 from probe.probes.autopsy.log import make_log
 
 LN2 = math.log(2)
@@ -70,3 +71,60 @@ def test_without_rewards_a_high_start_is_a_wrong_reference_only_if_it_is_dpo():
     (tag,) = found(PAIRS["the name says so"]).tags
     assert (tag.label, tag.confidence) == ("ref_mismatch", "cannot tell")
     assert "ORPO" in tag.next
+
+
+def two_terms(loss, spread: float, seed: int = 4, pairs: int = 64):
+    """A run whose margins grow to 2, spread `spread` wide about their mean; `loss` is of the two rewards."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(N):
+        size = (0.1 + spread) * i / N
+        both = [(0.8 * i / N + rng.gauss(0, size), -1.2 * i / N + rng.gauss(0, size)) for _ in range(pairs)]
+        chosen, rejected = (sum(side) / pairs for side in zip(*both, strict=True))
+        row = {
+            "step": 10 * i or 1,
+            "loss": sum(loss(c, r) for c, r in both) / pairs,
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/margins": chosen - rejected,
+            "rewards/accuracies": sum(c > r for c, r in both) / pairs,
+        }
+        rows.append(row)
+    return rows
+
+
+def term(x: float) -> float:
+    return math.log1p(math.exp(-x))
+
+
+def nca(c: float, r: float) -> float:
+    return term(c) + 0.5 * term(-c) + 0.5 * term(-r)
+
+
+def bco(c: float, r: float) -> float:
+    return term(c + 0.2) + term(-r - 0.2)
+
+
+def added(c: float, r: float) -> float:
+    return 2 * term(c - r)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("loss", [nca, bco])
+def test_losses_of_two_terms_are_no_sum_over_micro_batches(loss, spread):
+    it = found(two_terms(loss, spread))
+    assert (it.method.name, it.method.accumulated_batches, labels(it)) == ("DPO variant", 1, set())
+    assert "NCA, BCO or a sum over 2" in it.method.why
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 0.7])
+def test_a_sum_over_two_micro_batches_stays_one(spread):
+    it = found(two_terms(added, spread))
+    assert (it.method.name, it.method.accumulated_batches) == ("DPO", 2)
+    assert "summed_loss" in labels(it)
+
+
+@pytest.mark.parametrize(("word", "loss", "name"), [("nca_pair", nca, "NCA"), ("bco_pair", bco, "BCO")])
+def test_a_loss_of_two_terms_that_is_named(word, loss, name):
+    it = found(two_terms(loss, 1.0), hints=hints_in(f'{{"loss_type": "{word}"}}'))
+    assert (it.method.name, it.main, labels(it)) == (name, "healthy", set())

@@ -18,6 +18,8 @@ CASES = {
     "hinge": "DPO variant",
     "exo_pair": "DPO variant",  # starts under ln 2, which is no numerical failure here
     "sppo_hard": "DPO variant",
+    "nca_pair": "DPO variant",  # starts at 2 × ln 2, which is no sum here
+    "bco_pair": "DPO variant",
     "orpo": "ORPO",
     "simpo": "SimPO",
     "kto": "KTO",
