@@ -13,6 +13,7 @@ from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
 from .names import names_pairs
 from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
+from .scores import name_rewards
 from .steps import by_step, counted_once, latest_pass, number_steps
 from .unread import unread_columns
 
@@ -130,6 +131,7 @@ def _where(entries: list[Mapping[str, Any]]) -> list[float]:
 def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, form: str, hints: Hints) -> Log:
     listed = list(entries)
     read = to_rows(listed)
+    name_rewards(read)
     ordered, order = by_step(read)
     rows, echoes = counted_once(ordered)
     totals = {row.get(k) for row in rows for k in ("max_steps", "total_steps")} - {None}

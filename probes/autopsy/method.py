@@ -76,7 +76,7 @@ def recognise(log: Log) -> RecognisedMethod:
         return RecognisedMethod(name, "online", None, False, "rewards of sampled completions")
     if log.has(*ODDS):
         return RecognisedMethod("ORPO", "reference-free", None, False, "odds-ratio columns")
-    if log.has("min_reward", "mean_reward"):
+    if log.has("mean_reward", "reward_mean") and _scores_pairs(log):
         return RecognisedMethod("reward model", "reward", LN2, True, "scores of a reward model")
     if log.has("kl") and not log.has("rewards/accuracies"):
         return RecognisedMethod("KTO", "unpaired", 0.5, False, "a KL column and no accuracies")
@@ -86,6 +86,14 @@ def recognise(log: Log) -> RecognisedMethod:
         return _from_loss_alone(log)
     named = STATED.get(log.hints.method)
     return named or _reference_free(log) or _with_reference(log)
+
+
+def _scores_pairs(log: Log) -> bool:
+    """Whether scores are those of a reward model in training: with their range, or a loss from ln 2."""
+    losses = log.curve("loss").values
+    at_rest = bool(losses) and abs(losses[0] - LN2) < NEAR_LN2
+    ranged = log.has("min_reward", "max_reward") and log.has("rewards/margins", "rewards/accuracies")
+    return ranged or at_rest
 
 
 def _from_loss_alone(log: Log) -> RecognisedMethod:

@@ -146,8 +146,10 @@ def _optimizer(words: set[str], core: set[str]) -> str | None:
 
 
 def _online(words: set[str]) -> str | None:
-    if words in ({"reward"}, {"reward", "mean"}, {"average", "reward", "score"}, {"mean", "reward"}):
-        return "reward" if words != {"mean", "reward"} else None
+    if words in ({"reward"}, {"rewards"}, {"average", "reward", "score"}):
+        return "reward"
+    if words == {"rlhf", "reward"}:
+        return "objective/rlhf_reward"
     if words in ({"critic", "rewards", "mean"}, {"critic", "score", "mean"}, {"avg", "reward"}):
         return "reward"
     return None

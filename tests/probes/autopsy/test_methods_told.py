@@ -128,3 +128,32 @@ def test_a_sum_over_two_micro_batches_stays_one(spread):
 def test_a_loss_of_two_terms_that_is_named(word, loss, name):
     it = found(two_terms(loss, 1.0), hints=hints_in(f'{{"loss_type": "{word}"}}'))
     assert (it.method.name, it.main, labels(it)) == (name, "healthy", set())
+
+
+def online(name: str, first: float, last: float, **more):
+    policy = [0.001 * i + 0.0001 for i in range(N)]
+    return columns(**{name: curve(first, last, 0.02), "loss": policy, "kl": curve(0.0, 0.1, 0.001)} | more)
+
+
+@pytest.mark.parametrize(
+    "name", ["reward", "mean_reward", "reward/mean", "train/reward_mean", "rewards", "meanReward"]
+)
+@pytest.mark.parametrize(
+    "more", [{}, {"accuracy": curve(0.3, 0.6)}, {"min_reward": [0.0] * N, "max_reward": [1.0] * N}]
+)
+@pytest.mark.parametrize(("first", "last", "main"), [(0.8, 0.2, "diverged"), (0.2, 0.8, "healthy")])
+def test_a_mean_reward_is_that_of_an_online_run(name, more, first, last, main):
+    it = found(online(name, first, last, **more))
+    assert (it.method.family, it.main) == ("online", main)
+
+
+SCORES = {
+    "TRL": {"min_reward": curve(-1, -3), "mean_reward": curve(0.1, 0.3), "margin": curve(0.1, 2)},
+    "from ln 2": {"mean_reward": curve(0.1, 0.3)},
+}
+
+
+@pytest.mark.parametrize("kind", SCORES)
+def test_the_scores_of_a_reward_model_stay_that(kind):
+    it = found(columns(loss=[0.6931, *curve(0.69, 0.3)[1:]], accuracy=curve(0.5, 0.9), **SCORES[kind]))
+    assert (it.method.name, it.main) == ("reward model", "healthy")
