@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean, median
 
 LogRow = dict[str, float]
+SURE_ERRORS = 5.0  # standard errors beyond which a change is no noise, whatever else the log seems to say
 Holds = Callable[[float], bool]
 Middle = Callable[[Sequence[float]], float]
 
@@ -63,6 +65,23 @@ class Curve:
         smooth = self.smoothed()
         first = next((i for i in range(start, len(v)) if holds(smooth[i])), start)
         return self.steps[first]
+
+
+def surely_changed(curve: Curve, share: float = 0.0) -> float:
+    """The change from the first fifth to the last, or 0 where that may be noise or is under `share`.
+
+    `share` is one of the first fifth's mean. The noise is that of neighbours, whose mean distance is 1.128 σ.
+    """
+    v, k = curve.values, curve.window(5)
+    if len(v) < 5:
+        return 0.0
+    noise = fmean(abs(b - a) for a, b in pairwise(v)) / 1.128
+    change = curve.last(5) - curve.first(5)
+    return (
+        change
+        if abs(change) > max(SURE_ERRORS * noise * math.sqrt(2.0 / k), share * abs(curve.first(5)))
+        else 0.0
+    )
 
 
 def curve_of(rows: Sequence[LogRow], name: str) -> Curve:

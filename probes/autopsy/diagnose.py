@@ -26,7 +26,7 @@ from .reference import ref_mismatch
 from .rules import displaced_sign, saturated_sign
 from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
 from .stuck import stuck
-from .tags import below_chance, flat, frozen_sign, too_short, transient, zero_loss
+from .tags import below_chance, flat, frozen_sign, not_logged, too_short, transient, zero_loss
 
 SignRule = Callable[[Case], Sign | None]
 
@@ -127,7 +127,7 @@ def _notes(log: Log) -> tuple[str, ...]:
 def _unseen(log: Log) -> tuple[str, ...]:
     """What a log cannot show, whatever its curves look like."""
     told = [log.unread] if log.unread else []
-    told += filter(None, [short_of_plan(log, SHORT_OF)])
+    told += filter(None, [short_of_plan(log, SHORT_OF), not_logged(log)])
     if log.train and not log.evals and recognise(log).family == "supervised":
         told.append("no held-out loss in this log: over-fitting cannot be seen in it")
     return tuple(told)

@@ -6,7 +6,7 @@ import math
 from statistics import fmean
 
 from .case import Case, Sign
-from .curve import Curve, curve_of
+from .curve import Curve, curve_of, surely_changed
 
 NEXT_COLLAPSE = (
     "Take the last checkpoint before that place; repeat with the learning rate divided by 3 to 10 and a "
@@ -58,6 +58,8 @@ def silent_share(case: Case) -> tuple[float, str] | None:
     if silent is None:
         return None
     share = fmean(silent.values)
+    if share == 1.0 and surely_changed(reward_curve(case)):
+        return None  # a spread that is not logged: without one in any group no reward moves
     if silent.name == "frac_reward_zero_std":
         return share, f"frac_reward_zero_std {share:.2f} in the mean"
     return share, f"{silent.name} in {sum(silent.values):.0f} of {len(silent)} entries"

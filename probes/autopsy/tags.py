@@ -7,8 +7,9 @@ from statistics import fmean, stdev
 
 from ...shared_limits import LOW
 from .case import Case, Sign
-from .curve import Curve, curve_of
+from .curve import Curve, curve_of, surely_changed
 from .diverged import ZERO
+from .log import Log
 from .nonfinite import lasting, nonfinite_share
 from .online import reward_curve, silent_share
 from .zeros import unexplained_zeros
@@ -16,6 +17,7 @@ from .zeros import unexplained_zeros
 # A fifth of a shorter log is less than one entry: no rule about ends and beginnings can be trusted.
 FEWEST_ENTRIES = 5
 ZERO_GRADIENT_SHARE = 0.9
+LEARNED_SHARE = 0.1  # of a loss: a change that no order of the data explains
 FLAT_LOSS_CHANGE = 0.0144  # of the mean: as near as .01 is to ln 2
 FLAT_REWARD_CHANGE = 0.1  # of reward_std: an advantage of that size moves no policy far
 TRANSIENT_SHARE = 0.05
@@ -47,7 +49,8 @@ def frozen_sign(case: Case) -> Sign | None:
     PB861 frozen: in {ZERO_GRADIENT_SHARE:.0%} of the entries or more the gradient, or every reward, is 0.
 
     Means: no gradient reached any weight: adapter weights without requires_grad, everything masked, or a
-    policy that is its own reference.
+    policy that is its own reference. Where loss or margins surely moved meanwhile, the gradient was only not
+    logged, and there is no tag.
     Why: such a run ends with the weights it began with, whatever its accuracy column shows.
     Do: print the trainable parameters, call the model in training mode, check peft's is_trainable and
     enable_input_require_grads under gradient checkpointing.
@@ -56,14 +59,38 @@ def frozen_sign(case: Case) -> Sign | None:
     if (silent_share(case) or (0.0,))[0] > 0.0:
         return None  # groups without variance have no gradient, and the adapter may train all the same
     for name in ("grad_norm", "rewards/margins"):
-        values = curve_of(case.log.train, name)
-        zeros = sum(v == 0.0 for v in values.values)
+        values, zeros = _zeros(case.log, name)
         paired = name == "grad_norm" or (case.method.family == "reference" and not case.log.has("grad_norm"))
-        if len(values) >= 2 and paired and zeros >= ZERO_GRADIENT_SHARE * len(values):
+        if paired and zeros and not _moved_meanwhile(case.log, name):
             text = f"{name} exactly 0 in {zeros} of {len(values)} entries: nothing is trained"
             first = next(s for s, v in zip(values.steps, values.values, strict=True) if v == 0.0)
             return Sign("frozen", "PB861", first, text, NEXT_FROZEN, "certain")
     return None
+
+
+def _zeros(log: Log, name: str) -> tuple[Curve, int]:
+    """A column of training, and how often it is 0; no times where that is seldom."""
+    values = curve_of(log.train, name)
+    zeros = sum(v == 0.0 for v in values.values)
+    return values, zeros if len(values) >= 2 and zeros >= ZERO_GRADIENT_SHARE * len(values) else 0
+
+
+def _moved_meanwhile(log: Log, name: str) -> str:
+    """What surely moved while `name` was 0, which no weight without a gradient can do; else ""."""
+    rows = [row for row in log.train if row.get(name) == 0.0]
+    loss = curve_of([row for row in rows if row.get("loss") != 0.0], "loss")  # 0 is what NaN leaves
+    if surely_changed(loss, LEARNED_SHARE):
+        return "the loss"
+    return "the margins" if surely_changed(curve_of(rows, "rewards/margins")) else ""
+
+
+def not_logged(log: Log) -> str:
+    """That a gradient norm of 0 was only never logged, where the loss or the margins moved; else ""."""
+    values, zeros = _zeros(log, "grad_norm")
+    moved = _moved_meanwhile(log, "grad_norm") if zeros else ""
+    return moved and (
+        f"grad_norm is 0 in {zeros} of {len(values)} entries while {moved} moved: it was not logged"
+    )
 
 
 NEXT_FROZEN = (

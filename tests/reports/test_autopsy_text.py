@@ -87,7 +87,7 @@ def test_ascii_only_is_ascii() -> None:
 
 
 def test_tags_qualify_a_healthy_curve() -> None:
-    rows = [{"step": i, "loss": 2.0 - 0.01 * i, "grad_norm": 0.0} for i in range(20)]
+    rows = [{"step": i, "loss": 2.0 - 0.001 * i, "grad_norm": 0.0} for i in range(20)]
     assert "HEALTHY curves, but: frozen" in render(run_of(rows))
 
 

@@ -312,7 +312,7 @@ def test_an_sft_run_that_watches_its_pairs_is_no_dpo() -> None:
 
 
 def test_the_summary_holds_what_the_interface_promises() -> None:
-    told = diagnosis_json(diagnosis(dpo(grad_norm=lambda i: 0.0)))
+    told = diagnosis_json(diagnosis([{"step": i, "loss": 2.0, "grad_norm": 0.0} for i in range(20)]))
     assert {"main", "tags", "since_step", "evidence", "next"} <= told.keys()
     assert (told["main"], told["tags"], told["since_step"]) == ("healthy", ["frozen"], None)
     assert told["tag_evidence"][0]["code"] == "PB861"
@@ -321,7 +321,8 @@ def test_the_summary_holds_what_the_interface_promises() -> None:
 def test_stages_are_judged_one_by_one() -> None:
     """Each stage counts its steps from 1: that is no resumed run."""
     sft = [{"step": i, "loss": 3.0 - 0.1 * i, "stage": "sft"} for i in range(1, 16)]
-    frozen = [row | {"stage": "dpo"} for row in dpo(every=1, loss=lambda i: LN2, grad_norm=lambda i: 0.0)]
+    still = dict.fromkeys(("grad_norm", "rewards__margins"), lambda i: 0.0)
+    frozen = [row | {"stage": "dpo"} for row in dpo(every=1, loss=lambda i: LN2, **still)]
     found = diagnosis([*sft, *frozen])
     assert (found.main, found.method.name) == ("stuck", "DPO")
     assert found.notes[0] == "stage dpo, the last of 2"
