@@ -14,6 +14,7 @@ PAIR_LOSSES = {"nca_pair": "NCA", "bco_pair": "BCO"}  # TRL's, which no column i
 LOSS_TYPE = "|".join((*LOSS_TYPES, *PAIR_LOSSES))
 METHOD = re.compile(
     rf"\b({LOSS_TYPE})_?(?:trainer|config|training)\b"
+    r"|\btrain_(rm|dpo|kto|sft)\b"  # OpenRLHF's commands
     r"|\b(?:stage|rlhf_type|loss_type|pref_loss|rl|train_type|starting)"
     rf"[\"']?\s*[:= ]\s*[\"']?({LOSS_TYPE})\b",
     re.IGNORECASE,
@@ -45,7 +46,7 @@ class Hints(NamedTuple):
 def hints_in(text: str) -> Hints:
     """What `text` says of the run. A method only where just one is named."""
     text = text if len(text) < 2 * MOST_CHARACTERS else text[:MOST_CHARACTERS] + text[-MOST_CHARACTERS:]
-    named = {(LOSS_TYPES | PAIR_LOSSES)[(a or b).lower()] for a, b in METHOD.findall(text)}
+    named = {(LOSS_TYPES | PAIR_LOSSES)[(a or b or c).lower()] for a, b, c in METHOD.findall(text)}
     return Hints(
         named.pop() if len(named) == 1 else "",
         _whole(ACCUMULATION, text),

@@ -6,11 +6,13 @@ import math
 from statistics import median
 
 from ...training.methods import LN2
+from ...training.rules import least_loss
 from .case import Case, Confidence, Sign
 from .curve import LogRow, curve_of
 from .diverged import WORSE
 
 AWAY = 0.05  # more than half precision moves the mean of a batch
+FAR_SCORE = 0.25
 FAR_REWARD = 1.0  # a mean reward that no policy reaches in a few steps from 0
 EARLY_STEP, EARLY_EPOCH = 10.0, 0.02
 
@@ -26,6 +28,7 @@ def ref_mismatch(case: Case) -> Sign | None:
     or applied twice, dropout, log-probabilities precomputed with another template.
     Why: the loss then pulls towards the wrong model, and the accuracy starts from an arbitrary value.
     Do: score a few pairs with policy and reference before the first step; they must agree to rounding.
+    Where the loss is about that of the mean margin, see whether these are the scores of a reward model.
     Source: Rafailov et al. 2023, eq. 7, at equal policy and reference; TRL issue 1236.
     """
     if case.method.family not in ("reference", "unpaired"):
@@ -44,7 +47,7 @@ def ref_mismatch(case: Case) -> Sign | None:
     if case.log.hints.method == "DPO":
         return Sign("ref_mismatch", "PB863", high["step"], text, advice)
     # Of such columns alone DPO is not told from ORPO, SimPO and CPO.
-    advice = f"A loss without a reference (ORPO, SimPO, CPO) may start anywhere. If this is DPO: {advice}"
+    advice = f"A loss without a reference (ORPO, SimPO, CPO) may start anywhere. {_if_dpo(advice)}"
     return Sign("ref_mismatch", "PB863", high["step"], text, advice, "cannot tell")
 
 
@@ -67,7 +70,34 @@ def _sign(case: Case, row: LogRow) -> Sign:
         rule = "a policy that is its reference has rewards of 0"
     sure: Confidence = "certain" if early and _shift(row) > 0.25 else "likely"
     text = f"{', '.join(shown) or 'rewards'} at {place}, where {rule}"
+    if _as_of_scores(row):
+        text += f"; loss {row['loss']:.4g} is about that of the mean margin, as with a reward model's scores"
+        return Sign(
+            "ref_mismatch", "PB863", row["step"], text, NEXT_SCORES + _if_dpo(NEXT_REFERENCE), "likely"
+        )
     return Sign("ref_mismatch", "PB863", row["step"], text, NEXT_REFERENCE, sure)
+
+
+NEXT_SCORES = "If these are the scores of a reward model, which may lie anywhere, nothing is wrong here. "
+
+
+def _if_dpo(advice: str) -> str:
+    return f"If this is DPO, {advice[0].lower()}{advice[1:]}"
+
+
+def _as_of_scores(row: LogRow) -> bool:
+    """Whether both rewards are far from 0 and the loss is about as low as their mean margin allows.
+
+    The log-ratios of two models differ from pair to pair, which raises the loss; scores of a reward model at
+    its start are alike.
+    """
+    margin = row.get("rewards/margins", math.nan)
+    sides = [abs(row.get(f"rewards/{side}", 0.0)) for side in ("chosen", "rejected")]
+    if not math.isfinite(row.get("loss", math.nan)) or not math.isfinite(margin) or min(sides) < FAR_SCORE:
+        return False
+    # Within a reward model's first entries the mean margin is small, and single pairs lie about it.
+    near = abs(margin) < FAR_SCORE and abs(row["loss"] - LN2) < AWAY
+    return near or row["loss"] < least_loss(margin) + AWAY
 
 
 def _first_step(case: Case) -> LogRow | None:

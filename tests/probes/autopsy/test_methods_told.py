@@ -157,3 +157,43 @@ SCORES = {
 def test_the_scores_of_a_reward_model_stay_that(kind):
     it = found(columns(loss=[0.6931, *curve(0.69, 0.3)[1:]], accuracy=curve(0.5, 0.9), **SCORES[kind]))
     assert (it.method.name, it.main) == ("reward model", "healthy")
+
+
+def scores(level: float, lift: float = 0.0):
+    """A run of pairs with rewards about `level` at first, its loss `lift` above that of its mean margin."""
+    rows = []
+    for i in range(N):
+        m = 0.13 + 1.9 * i / N
+        row = {"loss": term(m) + lift, "acc": min(0.9, 0.55 + m / 5), "chosen_reward": level + m / 2}
+        rows.append({"step": i + 1, **row, "reject_reward": level - m / 2})
+    return rows
+
+
+@pytest.mark.parametrize("level", [-1.3, 2.0, 5.0])
+@pytest.mark.parametrize("lift", [0.0, 0.06])
+def test_scores_of_a_reward_model_are_no_certain_mismatch(level, lift):
+    it = found(scores(level, lift))
+    (tag,) = [tag for tag in it.tags if tag.label == "ref_mismatch"]
+    assert (it.main, tag.confidence) == ("healthy", "likely")
+    assert "reward model" in tag.evidence
+    assert "reward model" in tag.next
+
+
+@pytest.mark.parametrize("level", [-1.3, 2.0])
+def test_pairs_that_differ_from_the_reference_are_a_certain_one(level):
+    (tag,) = [tag for tag in found(scores(level, 0.3)).tags if tag.label == "ref_mismatch"]
+    assert tag.confidence == "certain"
+    assert "reward model" not in tag.evidence + tag.next
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("python -m openrlhf.cli.train_rm", "reward model"),
+        ("deepspeed --module openrlhf.cli.train_kto", "KTO"),
+    ],
+)
+def test_the_command_of_a_run_names_its_method(command, name):
+    it = found(scores(-1.3), hints=hints_in(f"{command} --save_path x"))
+    assert (it.method.name, it.main) == (name, "healthy")
+    assert "ref_mismatch" not in labels(it) or name == "KTO"
