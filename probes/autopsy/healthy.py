@@ -5,13 +5,13 @@ from __future__ import annotations
 from statistics import median
 
 from .case import Case, Confidence, Sign
-from .curve import curve_of
+from .curve import Curve, curve_of
 from .diverged import SPIKE, risen
 from .heldout import held_out_doubts, quoted
 from .log import Log
 from .online import reward_curve
 from .rows import finite_number
-from .rules import low_from_the_start
+from .rules import chosen_fell_unranked, low_from_the_start
 
 NOTHING_TO_MEND = "The curves show nothing that needs to be corrected."
 NEXT_FEW_ENTRIES = "These entries are too few to judge the run by."
@@ -37,6 +37,10 @@ NEXT_LOW = (
     "Log what tells the method and its success: the reward of an online run, an accuracy or a held-out loss; "
     "and count the tokens that the loss is taken of."
 )
+NEXT_RANKS = (
+    "Log the loss, rewards/accuracies and rewards/margins beside the log-probs, in training and three times "
+    "a run on held-out pairs; and sample from the model to see what it writes."
+)
 FEW_ENTRIES = 5
 SHORT_OF = 0.9  # of the planned steps: a log that ends before is of a run that was stopped, or still runs
 TOO_EARLY = 0.5  # of the planned steps: before it no curve says what the run comes to
@@ -52,12 +56,14 @@ def healthy(case: Case) -> Sign:
     longest = max(map(len, curves))
     early, held_out = short_of_plan(case.log, TOO_EARLY), "; ".join(held_out_doubts(case))
     idle, low = no_gain(case), low_from_the_start(case)
-    found = (case.log.unread, early, late_gradient(case), unseen_fit(case), held_out, idle, low)
+    bare = "" if _curves(case) else "no loss, accuracy, margin or reward of completions is logged"
+    fell = chosen_fell_unranked(case)
+    found = (case.log.unread, early, late_gradient(case), unseen_fit(case), held_out, idle, low, bare, fell)
     doubts = [*filter(None, found)]
     if doubts:
         advice = (
             (memorises(case), NEXT_UNSEEN), (held_out, NEXT_HELD_OUT), (early, NEXT_EARLY),
-            (idle, NEXT_REWARD), (low, NEXT_LOW),
+            (idle, NEXT_REWARD), (low, NEXT_LOW), (bare or fell, NEXT_RANKS),
         )  # fmt: skip
         what = next((text for holds, text in advice if holds), NEXT_UNREAD)
         return Sign("healthy", "", None, f"no rule fired: {'; '.join([said, *doubts])}", what, "cannot tell")
@@ -68,11 +74,16 @@ def healthy(case: Case) -> Sign:
     )
 
 
-def _moved(case: Case) -> str:
+def _curves(case: Case) -> list[Curve]:
+    """What can show that a run learns."""
     curves = (*map(case.curve, ("loss", "rewards/accuracies", "rewards/margins")), reward_curve(case))
+    return [line for line in curves if len(line) > 1]
+
+
+def _moved(case: Case) -> str:
     moved = [
         f"{line.name.removeprefix('rewards/')} {line.first(10):.4g} to {line.last(10):.4g}"
-        for line in curves
+        for line in _curves(case) or [case.curve("logps/chosen")]
         if len(line) > 1
     ]
     return ", ".join(moved) + " (means of the first and the last tenth)" if moved else "too little was logged"

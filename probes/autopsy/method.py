@@ -165,12 +165,25 @@ def _with_reference(log: Log) -> RecognisedMethod:
     losses = curve_of(log.rows, "loss").values
     if losses and min(losses) < 0.0:
         return _variant(None, "a loss below 0, which −log σ cannot be")
+    if not log.has("rewards/margins", "rewards/chosen", "rewards/rejected"):
+        return _from_logps(log)
     start = _start(log)
     if start is None and _other_loss(log):
         return _variant(None, "losses that −log σ of their margins cannot give")
     if start is None:
         return RecognisedMethod("DPO", "reference", LN2, True, "rewards against a reference")
     return _from_start(log, *start)
+
+
+def _from_logps(log: Log) -> RecognisedMethod:
+    """From log-probs of the sides and no rewards: only a start at ln 2 says that there is a reference."""
+    losses = log.curve("loss").values
+    if log.hints.method == "DPO":
+        return RecognisedMethod("DPO", "reference", LN2, True, "the log names it")
+    if losses and abs(losses[0] - LN2) < NEAR_LN2:
+        return RecognisedMethod("DPO", "reference", LN2, True, "log-probs, and a loss that starts at ln 2")
+    why = "log-probs of the sides and no rewards"
+    return RecognisedMethod("method not recognised", "reference-free", None, False, why)
 
 
 def _other_loss(log: Log) -> bool:

@@ -7,10 +7,12 @@ why.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from statistics import median
 
 from ...shared_limits import CHOSEN_SHARE, SATURATED, TRIVIAL
 from .case import Case, Sign
+from .curve import Curve, surely_changed
 from .diverged import ZERO
 from .heldout import not_recognised
 from .settings import smoothing
@@ -125,7 +127,8 @@ def displaced_sign(case: Case) -> Sign | None:
 
     Means: the chosen log-probabilities of the last tenth are more than {CHOSEN_SHARE:.0%} below those of
     the first. Where rewards against a reference are logged they must have fallen too: a batch of longer
-    texts lowers the sum, not the reward.
+    texts lowers the sum, not the reward. Without an accuracy or a margin the log-probs of the two sides must
+    have moved apart.
     Why: the loss needs only the margin; it may lower both sides, and the lost probability goes to texts that
     nobody chose.
     Do: Use DPOP or a DPO loss with an SFT term; SFT on the chosen side first; a lower learning rate; and read
@@ -134,10 +137,9 @@ def displaced_sign(case: Case) -> Sign | None:
     """
     if case.method.family not in ("reference", "reference-free", "unpaired"):
         return None
-    chosen, reward = case.curve("logps/chosen"), case.curve("rewards/chosen")
+    chosen = case.curve("logps/chosen")
     first, last = chosen.first(10), chosen.last(10)
-    fell = len(chosen) >= 2 and first - last > CHOSEN_SHARE * abs(first)
-    if not fell or (len(reward) and reward.last(10) >= reward.first(10)) or not _ranks_better(case):
+    if not _chosen_fell(case) or not _ranks_better(case):
         return None
     since = chosen.since(lambda v: first - v > CHOSEN_SHARE * abs(first), 10)
     size = f" ({100 * (last / first - 1):+.0f}% in size)" if first else ""
@@ -151,14 +153,54 @@ NEXT_DISPLACED = (
 )
 
 
+def _chosen_fell(case: Case) -> bool:
+    chosen, reward = case.curve("logps/chosen"), case.curve("rewards/chosen")
+    first = chosen.first(10)
+    fell = len(chosen) >= 2 and first - chosen.last(10) > CHOSEN_SHARE * abs(first)
+    return fell and not (len(reward) and reward.last(10) >= reward.first(10))
+
+
+def chosen_fell_unranked(case: Case) -> str:
+    """That the chosen log-probs fell and nothing logged shows that the pairs are ranked better; else ""."""
+    if any(len(case.curve(f"rewards/{name}")) for name in ("accuracies", "margins")):
+        return ""
+    if case.method.family == "online" or not _chosen_fell(case) or _ranks_better(case):
+        return ""
+    chosen = case.curve("logps/chosen")
+    beside = f"a mean of {_ranking(case)}" if len(_ranks(case)) else "no accuracy, margin or rejected side"
+    return (
+        f"mean logps/chosen {chosen.first(10):.4g} in the first tenth, {chosen.last(10):.4g} in the last, "
+        f"beside {beside}: whether that is displacement, longer texts or harm cannot be told"
+    )
+
+
+def _ranks(case: Case) -> Curve:
+    """What shows how pairs are ranked: the accuracy, else the margin, else how far the sides are apart."""
+    named = (case.curve("rewards/accuracies"), case.curve("rewards/margins"))
+    return next((curve for curve in named if len(curve)), _apart(case))
+
+
+def _apart(case: Case) -> Curve:
+    """logps/chosen less logps/rejected, which the reference moves by a constant."""
+    rejected = dict(_points(case.curve("logps/rejected")))
+    both = [(step, v - rejected[step]) for step, v in _points(case.curve("logps/chosen")) if step in rejected]
+    return Curve("logps/chosen less logps/rejected", tuple(s for s, _ in both), tuple(v for _, v in both))
+
+
+def _points(curve: Curve) -> Iterable[tuple[float, float]]:
+    return zip(curve.steps, curve.values, strict=True)
+
+
 def _ranks_better(case: Case) -> bool:
-    accuracy = case.curve("rewards/accuracies")
-    better = accuracy if len(accuracy) else case.curve("rewards/margins")
-    return not len(better) or better.last(10) > better.first(10)
+    found = _ranks(case)
+    if found.name.startswith("rewards/"):
+        return found.last(10) > found.first(10)
+    return surely_changed(found) > 0.0  # sums over other texts in every batch
 
 
 def _ranking(case: Case) -> str:
-    accuracy = case.curve("rewards/accuracies")
-    if not len(accuracy):
-        return "margins rising"
-    return f"mean accuracy {accuracy.first(10):.2f} to {accuracy.last(10):.2f}"
+    found = _ranks(case)
+    if found.name == "rewards/accuracies":
+        return f"mean accuracy {found.first(10):.2f} to {found.last(10):.2f}"
+    ends = f"{found.first(10):.4g} to {found.last(10):.4g}"
+    return f"mean margin {ends}" if found.name == "rewards/margins" else f"{found.name} {ends} (derived)"

@@ -197,3 +197,55 @@ def test_the_command_of_a_run_names_its_method(command, name):
     it = found(scores(-1.3), hints=hints_in(f"{command} --save_path x"))
     assert (it.method.name, it.main) == (name, "healthy")
     assert "ref_mismatch" not in labels(it) or name == "KTO"
+
+
+def sides(chosen: float, rejected: float | None, seed: int = 6, **more):
+    """Log-probs of the sides from -200 to the given ones, summed over other texts in every batch."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(N):
+        done, length = i / N, rng.gauss(0.0, 8.0)
+        row = {"step": 10 * i or 1, "logps/chosen": -200.0 + (chosen + 200.0) * done + length}
+        if rejected is not None:
+            row["logps/rejected"] = -200.0 + (rejected + 200.0) * done + length + rng.gauss(0.0, 4.0)
+        rows.append(row | {name: values[i] for name, values in more.items()})
+    return rows
+
+
+UNRANKED = {
+    "chosen alone": sides(-320.0, None, loss=curve(1.8, 1.1)),
+    "chosen alone, DPO's loss": sides(-320.0, None, loss=FROM_LN2),
+    "both sides fall alike": sides(-320.0, -320.0, loss=FROM_LN2),
+    "the chosen side falls faster": sides(-320.0, -280.0, loss=FROM_LN2),
+    "no loss": sides(-320.0, None),
+    "no loss, and nothing falls": sides(-190.0, None),
+    "no loss, both sides": sides(-190.0, -260.0),
+}
+
+
+@pytest.mark.parametrize("kind", UNRANKED)
+def test_log_probs_that_show_no_ranking_are_neither_displaced_nor_healthy(kind):
+    it = found(UNRANKED[kind])
+    assert (it.main, it.sign.confidence) == ("healthy", "cannot tell")
+    assert "margins rising" not in it.sign.evidence
+    assert "too little" not in it.sign.evidence
+    assert "rewards/accuracies" in it.sign.next
+
+
+RANKED = {
+    "the sides move apart": sides(-320.0, -420.0, loss=FROM_LN2),
+    "accuracy": sides(-320.0, None, loss=FROM_LN2, **{"rewards/accuracies": curve(0.5, 0.9)}),
+    "margin": sides(-320.0, None, loss=FROM_LN2, **{"rewards/margins": curve(0.0, 2.0)}),
+}
+
+
+@pytest.mark.parametrize("kind", RANKED)
+def test_a_chosen_side_that_falls_while_the_ranking_gets_better_is_displaced(kind):
+    it = found(RANKED[kind])
+    assert (it.main, it.method.name) == ("displaced", "DPO")
+    assert any(name in it.sign.evidence for name in ("accuracy", "margin", "less logps/rejected"))
+
+
+def test_log_probs_without_a_reward_are_not_said_to_be_rewards():
+    for rows in UNRANKED.values():
+        assert not found(rows).method.why.startswith("rewards")
