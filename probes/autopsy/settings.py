@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from statistics import fmean, pstdev
+from statistics import fmean, median, pstdev
 
 from ...training.methods import LN2
 from ...training.rules import least_loss
 from .case import Case, Sign
-from .curve import LogRow, curve_of
+from .curve import LogRow, curve_of, surely_changed
 
 ZERO_RATE_SHARE = 0.9
 ABSURD = 0.05  # AdamW on language models is used at 1e-7 to 1e-3
+EXPLODED = 50.0  # times the median gradient norm
+FLUENT_LOSS = 4.0  # nats per token: a model that lost its language is above it
 WRITTEN_SMOOTHING = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
 
@@ -43,7 +45,9 @@ def lr_high(case: Case) -> Sign | None:
 
     Means: a lost exponent (5 for 5e-6), a factor applied twice, or a percentage.
     Why: AdamW moves every weight by about the learning rate a step: the model is destroyed in a few steps.
-    Do: read the value that reached the trainer, and write 5e-6 rather than 5.
+    Do: read the value that reached the trainer, and write 5e-6 rather than 5. Prodigy and D-Adaptation have a
+    rate of 1 by design, a factor on a step size of their own: where the loss falls and no gradient explodes,
+    the tag cannot tell.
     Source: Kingma & Ba 2015, section 2.1: the step size bounds the update.
     """
     rates = curve_of(case.log.train, "learning_rate")
@@ -53,7 +57,28 @@ def lr_high(case: Case) -> Sign | None:
     step, rate = max(high, key=lambda item: item[1])
     text = f"learning_rate {rate:.4g} at {case.at(step)} (AdamW on language models: 1e-7 to 1e-3)"
     advice = "Read the value that reached the trainer: an exponent is missing, as in 5 for 5e-6."
+    if _bears(case):
+        text += "; the loss falls all the same, as it would not under AdamW"
+        return Sign("lr_high", "PB868", high[0][0], text, NEXT_FACTOR, "cannot tell")
     return Sign("lr_high", "PB868", high[0][0], text, advice, "certain" if rate >= 1.0 else "likely")
+
+
+NEXT_FACTOR = (
+    "Look which optimizer was used: Prodigy and D-Adaptation have a rate of 1 by design, a factor on a step "
+    "size that they find themselves, and some (Muon, SGD) take larger rates than AdamW. Only under AdamW is "
+    "an exponent missing, as in 5 for 5e-6."
+)
+
+
+def _bears(case: Case) -> bool:
+    """Whether a run learns at its rate: the loss falls surely to what it may be, and no gradient explodes.
+
+    A destroyed model may get better as well, from far above where it began before the first entry.
+    """
+    loss, norms = case.curve("loss"), case.curve("grad_norm").values
+    steady = not norms or max(norms) <= EXPLODED * median(norms)
+    low = loss.last(5) < (case.method.idle or FLUENT_LOSS)
+    return steady and low and surely_changed(loss) < 0.0
 
 
 def warmup(case: Case) -> Sign | None:

@@ -87,3 +87,33 @@ def test_a_reward_that_moves_has_groups_that_differ(gain, silent):
     ]
     it = found(rows)
     assert ("no_signal" in labels(it), it.main == "stuck") == (silent, silent)
+
+
+def rate_of(rows):
+    return next(tag for tag in found(rows).tags if tag.label == "lr_high")
+
+
+@pytest.mark.parametrize("rate", [0.06, 1.0, 5.0])
+@pytest.mark.parametrize("rows", [supervised(), supervised(grad_norm=0.4), preferences()])
+def test_a_large_rate_under_which_the_loss_falls_is_no_lost_exponent(rows, rate):
+    tag = rate_of([row | {"learning_rate": rate} for row in rows])
+    assert tag.confidence == "cannot tell"
+    assert "Prodigy" in tag.next
+
+
+RUINED = {
+    "diverged": [{"step": i, "loss": 1.5 + 0.2 * i} for i in range(1, N)],
+    "without language": [{"step": i, "loss": 9.0 - 0.03 * i} for i in range(1, N)],
+    "worse than untrained": [
+        {"step": i, "loss": 3.0 - 0.01 * i, "rewards/margins": -2.5} for i in range(1, N)
+    ],
+    "a gradient that explodes": [*supervised(grad_norm=0.4)[:-1], supervised(grad_norm=400.0)[-1]],
+    "nothing learned": supervised(0.0),
+}
+
+
+@pytest.mark.parametrize("kind", RUINED)
+def test_a_large_rate_that_ruins_a_run_is_a_lost_exponent(kind):
+    tag = rate_of([row | {"learning_rate": 5.0} for row in RUINED[kind]])
+    assert tag.confidence == "certain"
+    assert tag.next.startswith("Read the value that reached the trainer")
