@@ -63,7 +63,8 @@ def healthy(case: Case) -> Sign:
     if doubts:
         advice = (
             (memorises(case), NEXT_UNSEEN), (held_out, NEXT_HELD_OUT), (early, NEXT_EARLY),
-            (idle, NEXT_REWARD), (low, NEXT_LOW), (bare or fell, NEXT_RANKS),
+            (idle, NEXT_REWARD), (low, NEXT_LOW),
+            (fell or (bare and case.log.has("logps/chosen")), NEXT_RANKS), (bare, NEXT_LOW),
         )  # fmt: skip
         what = next((text for holds, text in advice if holds), NEXT_UNREAD)
         return Sign("healthy", "", None, f"no rule fired: {'; '.join([said, *doubts])}", what, "cannot tell")

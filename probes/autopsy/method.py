@@ -47,6 +47,9 @@ OF_TOKENS_PERHAPS = RecognisedMethod(
 OF_TOKENS = ("mean_token_accuracy", "num_tokens", "entropy", "perplexity")
 NEAR_LN2 = 0.03
 EXACT = 0.003  # so near to ln 2 no other loss begins by chance
+DISTILLED = RecognisedMethod(
+    "method not recognised", "supervised", None, False, "a loss beside a KL column, as distillation has"
+)
 UNKNOWN = RecognisedMethod(
     "method not recognised", "supervised", None, False, "a loss alone, which starts near ln 2 as DPO's does"
 )
@@ -78,7 +81,7 @@ def recognise(log: Log) -> RecognisedMethod:
         return RecognisedMethod("ORPO", "reference-free", None, False, "odds-ratio columns")
     if log.has("mean_reward", "reward_mean") and _scores_pairs(log):
         return RecognisedMethod("reward model", "reward", LN2, True, "scores of a reward model")
-    if log.has("kl") and not log.has("rewards/accuracies"):
+    if log.has("kl") and not log.has("rewards/accuracies") and _as_of_kto(log):
         return RecognisedMethod("KTO", "unpaired", 0.5, False, "a KL column and no accuracies")
     # An SFT run on pairs has their log-probs too, in evaluations only.
     paired = any("logps/chosen" in row for row in log.train)
@@ -121,7 +124,16 @@ def _from_loss_alone(log: Log) -> RecognisedMethod:
         return SFT
     if len(accuracy):
         return OF_TOKENS_PERHAPS if log.train else UNNAMED
+    if log.has("kl") and losses:
+        return DISTILLED
     return UNKNOWN if at_rest else SFT
+
+
+def _as_of_kto(log: Log) -> bool:
+    """Whether a KL column is that of KTO: beside a side's reward or log-probs, or a loss that starts at ½."""
+    losses = log.curve("loss").values
+    sides = log.has(*(f"{what}/{side}" for what in ("rewards", "logps") for side in ("chosen", "rejected")))
+    return log.hints.method == "KTO" or sides or not losses or abs(losses[0] - 0.5) < 0.1
 
 
 def _as_of_pairs(accuracy: Curve, loss: float) -> bool:

@@ -150,7 +150,12 @@ def _online(words: set[str]) -> str | None:
         return "reward"
     if words == {"rlhf", "reward"}:
         return "objective/rlhf_reward"
-    if words in ({"critic", "rewards", "mean"}, {"critic", "score", "mean"}, {"avg", "reward"}):
+    if words in (
+        {"env", "reward", "mean"},
+        {"critic", "rewards", "mean"},
+        {"critic", "score", "mean"},
+        {"avg", "reward"},
+    ):
         return "reward"
     return None
 

@@ -249,3 +249,37 @@ def test_a_chosen_side_that_falls_while_the_ranking_gets_better_is_displaced(kin
 def test_log_probs_without_a_reward_are_not_said_to_be_rewards():
     for rows in UNRANKED.values():
         assert not found(rows).method.why.startswith("rewards")
+
+
+@pytest.mark.parametrize(("first", "last"), [(1.83, 1.09), (3.0, 2.0), (0.05, 0.04)])
+def test_a_kl_column_beside_any_loss_is_not_kto(first, last):
+    it = found(columns(loss=curve(first, last, 0.002), kl=curve(0.5, 0.2)))
+    assert (it.method.family, it.main) == ("supervised", "healthy")
+
+
+KTO_LOGS = {
+    "a start at one half": columns(loss=[0.5, *curve(0.49, 0.35)[1:]], kl=curve(0.0, 0.5)),
+    "weights, and rewards": columns(
+        loss=[0.665, *curve(0.65, 0.45)[1:]], kl=curve(0.0, 0.5), **{"rewards/chosen": curve(0.0, 1.0)}
+    ),
+    "log-probs": columns(loss=curve(0.9, 0.6), kl=curve(0.0, 0.5), **{"logps/rejected": curve(-200, -210)}),
+}
+
+
+@pytest.mark.parametrize("kind", KTO_LOGS)
+def test_a_kl_column_of_kto_stays_one(kind):
+    assert found(KTO_LOGS[kind]).method.name == "KTO"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "method"),
+    [
+        ("rewards", {"successes": curve(0.2, 0.6), "kl_loss": curve(0.0, 0.1)}, "GRPO"),
+        ("rlhf_reward", {"kl": curve(0.0, 0.1), "value_loss": curve(0.3, 0.2)}, "PPO"),
+        ("env/reward_mean", {"objective/kl": curve(0.0, 4.0)}, "PPO"),
+    ],
+)
+@pytest.mark.parametrize(("last", "main"), [(2.0, "healthy"), (-1.0, "diverged")])
+def test_the_online_logs_of_other_tools_are_judged_by_their_reward(name, more, method, last, main):
+    it = found(columns(**{name: curve(1.0, last, 0.05), "loss": curve(0.0, 0.0)}, **more))
+    assert (it.method.name, it.main) == (method, main)
