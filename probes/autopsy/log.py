@@ -141,7 +141,7 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     named = parts & (LOSS_TYPES.keys() - {"sft", "ppo"})
     if not hints.method and len(named) == 1:
         hints = hints._replace(method=LOSS_TYPES[named.pop()])
-    hints = hints._replace(pairs=any(names_pairs([*map(str, entry)]) for entry in listed))
+    hints = hints._replace(pairs=any(map(names_pairs, {tuple(map(str, entry)) for entry in listed})))
     unit = number_steps(rows, hints)
     shared = any(shares(row) for row in rows)
     train = [part for row in rows if (part := train_part(row, shared))]

@@ -146,7 +146,7 @@ def _optimizer(words: set[str], core: set[str]) -> str | None:
 
 
 def _online(words: set[str]) -> str | None:
-    if words in ({"reward"}, {"rewards"}, {"average", "reward", "score"}):
+    if words in ({"reward"}, {"average", "reward", "score"}):
         return "reward"
     if words == {"rlhf", "reward"}:
         return "objective/rlhf_reward"

@@ -8,7 +8,9 @@ from statistics import median
 
 from .rows import Raw, finite_number
 
-MEAN_REWARDS = ("mean_reward", "reward_mean", "reward/mean", "mean_rewards", "rewards_mean", "rewards/mean")
+MEAN_REWARDS = (
+    "rewards", "mean_reward", "reward_mean", "reward/mean", "mean_rewards", "rewards_mean", "rewards/mean",
+)  # fmt: skip
 OF_A_PAIR = ("rewards/accuracies", "rewards/margins", "rewards/chosen", "rewards/rejected")
 ONLINE_LOSS = 0.1  # in size: policy losses begin about 0, those of pairs at ln 2
 

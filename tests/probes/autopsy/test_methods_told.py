@@ -283,3 +283,9 @@ def test_a_kl_column_of_kto_stays_one(kind):
 def test_the_online_logs_of_other_tools_are_judged_by_their_reward(name, more, method, last, main):
     it = found(columns(**{name: curve(1.0, last, 0.05), "loss": curve(0.0, 0.0)}, **more))
     assert (it.method.name, it.main) == (method, main)
+
+
+@pytest.mark.parametrize("name", ["rewards", "reward_mean", "rewards/mean"])
+def test_a_mean_reward_beside_the_loss_of_pairs_is_not_online(name):
+    it = found(columns(loss=FROM_LN2, accuracy=curve(0.5, 0.9), **{name: curve(0.1, 0.3)}))
+    assert (it.method.family in ("reference", "reward"), it.main) == (True, "healthy")
