@@ -194,6 +194,8 @@ def _from_logps(log: Log) -> RecognisedMethod:
         return RecognisedMethod("DPO", "reference", LN2, True, "the log names it")
     if losses and abs(losses[0] - LN2) < NEAR_LN2:
         return RecognisedMethod("DPO", "reference", LN2, True, "log-probs, and a loss that starts at ln 2")
+    if not len(log.curve("logps/chosen")):  # then no loss is one that was computed
+        return RecognisedMethod("DPO", "reference", LN2, True, "log-probs of the sides, none a number")
     why = "log-probs of the sides and no rewards"
     return RecognisedMethod("method not recognised", "reference-free", None, False, why)
 
