@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from ..number_format import count, limit_text, measured
 from ..records import Run
 from . import sentences
 from .decided import decided
@@ -17,7 +18,7 @@ from .headline import headline
 from .next_step import next_command
 from .side_by_side import differences_told, gaps_told
 from .trial_sentence import would_learn
-from .view import unit
+from .view import sides, unit
 
 MOST_SENTENCES = 4
 Sentence = Callable[[Run], str]
@@ -157,8 +158,31 @@ def _no_model(run: Run) -> str:
     return sentences.AS_IT_IS if sentences.kinds(run, "warning") else sentences.NO_MODEL
 
 
+def _labelled(run: Run) -> str:
+    """Whether people agree with the file, by the condition that says what is asked."""
+    asked = next((c for c in run.verdict.conditions if c.name == "agreement"), None)
+    found = asked.measured if asked else None
+    if asked is None or asked.limit is None or found is None or found.value is None:
+        return ""
+    limit = limit_text(asked.limit, "share")
+    told = {
+        "pass": f"at least {limit} is shown",
+        "fail": f"less than the {limit} that is asked for",
+    }.get(asked.result, f"whether it is at least {limit} cannot be said yet")
+    of = f"{round(found.value * found.n)} of {count(found.n, 'answer')}"
+    return (
+        f"People who saw the sides blind preferred the one that the file calls {sides(run)[0]} in {of} "
+        f"({measured(found)}): {told}."
+    )
+
+
 def _nothing(run: Run) -> str:
     return ""
+
+
+def paragraph(run: Run) -> tuple[str, ...]:
+    """The summary as a report prints it: not where it is the headline, which stands beside it, again."""
+    return () if run.summary == (_fallback(run),) else run.summary
 
 
 PREFERENCE_SENTENCES: tuple[Sentence, ...] = (sentences.preference,)
@@ -189,6 +213,7 @@ PLANS: Mapping[str, tuple[tuple[Sentence, ...], ...]] = {
     "train": ((_trained,), (_after,), (sentences.faults, sentences.weighty)),
     "effects": ((sentences.read_amiss,), (taught_sentence,), (differ_sentence,)),
     "compare": ((_promoted,), (_compared,), (sentences.faults, sentences.weighty)),
+    "label": ((_labelled,),),
     "report": ((gaps_told,), (differences_told,)),
     "autopsy": ((_diagnosed,), (_part("evidence"),), (_part("next"),)),
 }

@@ -16,6 +16,7 @@ from ..number_format import number, plain, spans
 from ..records import Run
 from . import page_script, plots, tables, tokens, trend
 from .advice import advised_findings, in_words, standing
+from .answer import paragraph
 from .curves_svg import drawn_panels
 from .decided import instruction
 from .headline import headline
@@ -90,6 +91,7 @@ def _context(run: Run) -> dict[str, Any]:
         "groups": sorted({str(row.get("group") or "") for row in details(run, "pairs")} - {""}),
         "css": Markup((HERE / "report.css").read_text(encoding="utf-8")),
         "head": headline(run),
+        "paragraph": paragraph(run),
         "tones": TONES,
         "marks": SEVERITY_MARKS,
         "title": " · ".join(

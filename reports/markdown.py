@@ -10,6 +10,7 @@ from ..escape import visible
 from ..number_format import NONE, number, plain, spans
 from ..records import Finding, Reason, Run
 from .advice import advised_findings, standing
+from .answer import paragraph
 from .brief_tables import open_conditions
 from .decided import instruction
 from .headline import headline
@@ -46,7 +47,7 @@ def render(run: Run) -> str:
     grave = [f for f in told if f.severity != "info"][:OPEN]
     parts = [
         f"## probe {run.command}: {SEVERITY_MARKS.get(head.status, '')} {head.status}".replace("  ", " "),
-        prose(" ".join(run.summary)),
+        prose(" ".join(paragraph(run))),
         f"Next: {code_span(run.next)}{f' ({escaped(told_)})' if (told_ := next_told(run)) else ''}"
         if run.next
         else "",

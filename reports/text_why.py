@@ -10,6 +10,7 @@ from rich.text import Text
 from ..number_format import plain, spans
 from ..records import Decision, Finding, Run
 from .advice import advised_findings, in_words, standing
+from .answer import paragraph
 from .decided import NOT_YET, instruction
 from .headline import headline
 from .next_step import command_parts, next_told
@@ -147,7 +148,8 @@ def answer_lines(run: Run, page: PageLayout) -> list[Text]:
     """The paragraph that answers, and the one command to run now."""
     if not run.summary:
         return []
-    lines = page.wrap(" ".join(run.summary))
+    told = paragraph(run)
+    lines = page.wrap(" ".join(told)) if told else []
     lines += _command_lines(run.next, page) if run.next else []
     return [*lines, *page.wrap(next_told(run), indent=6, style="dim")] if next_told(run) else lines
 

@@ -600,3 +600,29 @@ def test_what_next_carries_its_command_takes():
     }
     for command, carried in (("label", LABELLED), ("sample", SAMPLED), ("levers", CARRIED), ("gate", GATED)):
         assert {f"--{name.replace('_', '-')}" for name in carried} <= takes[command], command
+
+
+@pytest.mark.parametrize(
+    ("result", "end"),
+    [
+        ("pass", "at least 80% is shown."),
+        ("fail", "less than the 80% that is asked for."),
+        ("inconclusive", "whether it is at least 80% cannot be said yet."),
+    ],
+)
+def test_a_label_report_opens_with_what_people_said(result, end):
+    found = Estimate("agreement", 0.9, 0.8, 0.96, 60, None, "exact", "share")
+    condition = Condition("agreement", "all", found, 0.8, result, "PB310", sense=">=")
+    run = Run("label", "now", estimates=(found,), verdict=Verdict(result, 0, (condition,)))
+    assert answered(run).summary == (
+        f"People who saw the sides blind preferred the one that the file calls chosen in 54 of 60 answers "
+        f"(90% [80%, 96%]): {end}",
+    )
+
+
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_a_headline_is_not_said_twice(form):
+    run = answered(Run("levers", "now", details={"levers_told": "the model ranks every pair right"}))
+    assert run.summary == ("The model ranks every pair right.",)
+    assert RENDERERS[form](run).lower().count("the model ranks every pair right") == 1
+    assert 'class="answer"' not in RENDERERS["html"](run)
