@@ -11,6 +11,7 @@ from typing import Any
 
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
+from .joined import whole_entries
 from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
 from .steps import by_step, counted_once, latest_pass, number_steps
 from .unread import unread_columns
@@ -131,6 +132,7 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     read = to_rows(listed)
     ordered, order = by_step(read)
     rows, echoes = counted_once(ordered)
+    rows = whole_entries(rows)
     totals = {row.get(k) for row in rows for k in ("max_steps", "total_steps")} - {None}
     if len(totals) == 1 and (total := totals.pop()) and finite_number(total):
         hints = hints._replace(max_steps=int(total))
