@@ -200,6 +200,26 @@ def test_a_run_from_the_first_step_on_is_one_of_its_own(case, left_out):
     assert all(run.train[0]["step"] <= 10 for run in runs)
 
 
+@pytest.mark.parametrize("left_out", [(), ("step",), ("epoch", "learning_rate")], ids=" ".join)
+@pytest.mark.parametrize("entries", [2, 3])
+def test_a_start_of_few_entries_is_not_judged_in_place_of_a_whole_run(entries, left_out):
+    """A DPO run lies at ln 2 at first, which is no sign that it is stuck."""
+    run = [
+        {
+            "step": 10 * i,
+            "epoch": round(i / 40, 4),
+            "learning_rate": 5e-6 * (1 - i / 41),
+            "loss": round(math.log1p(math.exp(-0.05 * (i - 1))), 4),
+            "rewards/accuracies": 0.5 + i / 100,
+            "rewards/margins": 0.05 * (i - 1),
+        }
+        for i in range(1, 41)
+    ]
+    found = diagnose(make_log("x", without(run[:entries] + run, *left_out)))
+    assert (found.main, found.sign.confidence) == ("healthy", "likely")
+    assert found.notes[0] == "run 2, the most serious of 2 runs"
+
+
 def test_metrics_that_are_listed_one_after_the_other_are_of_one_run():
     rows = training()
     listed = [{"step": r["step"], name: r[name]} for name in ("loss", "grad_norm") for r in rows]
