@@ -9,16 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...number_format import count
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
 from .joined import whole_entries
+from .parts import parts_marked, splits
 from .passes import OwnRun, merged, own_runs
 from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
 from .steps import by_step, counted_once, number_steps
 from .unread import unread_columns
 
 MARGINS = "no margin in this log: the margins are rewards/chosen less rewards/rejected (derived)"
-TORN = "{} steps have entries that contradict each other: of two losses of a step one may be held out"
+TORN = "entries of one step contradict each other, in {}: of two losses one may be held out"
 PERCENT = "the accuracies are in percent and were divided by 100"
 __all__ = ["Log", "as_number", "make_log"]
 
@@ -81,7 +83,8 @@ def make_log(
     text are runs of their own, and so are those after a summary, from where step and epoch begin anew.
     """
     listed = list(entries)
-    by = "stage" if any(isinstance(entry.get("stage"), str) for entry in listed) else "run"
+    staged = any(isinstance(entry.get("stage"), str) for entry in listed) and not splits(listed, "stage")
+    by = "stage" if staged else "run"
     numbered = by == "run" and not any(isinstance(entry.get("run"), str) for entry in listed)
     if numbered:
         listed = _numbered(listed)
@@ -144,7 +147,7 @@ def _named(parts: Mapping[str, list[Log]], numbered: bool) -> list[Log]:
 
 def _of_part(source: str, entries: Sequence[Mapping[str, Any]], form: str, hints: Hints) -> list[Log]:
     """The logs of entries of one stage: one, or one for each time that a run begins anew in them."""
-    read = to_rows(entries)
+    read = to_rows(parts_marked(entries))
     ordered, order = by_step(read)
     rows, echoes = counted_once(ordered)
     rows = whole_entries(rows)
@@ -184,7 +187,7 @@ def _of_run(run: OwnRun, shared: bool, notes: tuple[str, ...], bare: Log) -> Log
         train=tuple(train),
         evals={name: tuple(part) for name, part in held_out.items()},
         notes=tuple(filter(None, told)),
-        unread=TORN.format(torn) if torn else "",
+        unread=TORN.format(count(torn, "step")) if torn else "",
     )
 
 

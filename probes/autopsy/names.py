@@ -6,7 +6,10 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-HELD_OUT_WORDS = {"eval", "evaluation", "val", "valid", "validation", "test", "dev", "held"}
+HELD_OUT_WORDS = {
+    "eval", "evaluation", "val", "valid", "validation", "validate", "test", "dev", "held", "heldout",
+    "holdout",
+}  # fmt: skip
 TRAINING = {"train", "training", "trainer"}
 # Words that say how a number was averaged, not what it is.
 DECORATION = {

@@ -13,11 +13,13 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import NamedTuple
 
+from .curve import LogRow
 from .names import MEASUREMENT_NAME
-from .rows import PLACES, Raw, finite_number
+from .rows import PLACES, Raw
 
 TOLD_BY = ("reward", "loss", "rewards/margins")  # columns that show whether training went on or began anew
 ROUNDED = 0.02  # of a value: two that differ by less may be one, printed with fewer digits
+OF_AN_UPDATE = ("grad_norm", "learning_rate")  # no evaluation has one
 FURTHEST_START = 2.0  # logging intervals: a log that begins later is the end of a run
 
 
@@ -197,8 +199,9 @@ class _Run:
     def _drop_unreached(self, stretch: Sequence[PlacedRow], offset: float) -> None:
         """Leave out evaluations an interval or more beyond training: of a list of them behind all passes."""
         places = [one.place + offset for one in stretch if one.decides]
-        far = max(places) + median([b - a for a, b in pairwise(places)] or [math.inf])
-        self.kept = [one for one in self.kept if one.place < far]
+        apart = [b - a for a, b in pairwise(places) if b > a]
+        far = max(places) + (median(apart) if apart else math.inf)
+        self.kept = [one for one in self.kept if one.decides or one.place < far]
 
     def rows(self) -> list[Raw]:
         """The kept rows in the order of their steps; entries without steps are numbered from 1 again."""
@@ -228,19 +231,19 @@ class _Run:
         return "; ".join(told)
 
 
-def merged(rows: Sequence[dict[str, float]], unit: str) -> tuple[list[dict[str, float]], int]:
+def merged(rows: Sequence[LogRow], unit: str) -> tuple[list[LogRow], int]:
     """Rows in which the parts of one step are one, and in how many steps they contradict each other.
 
-    Of such entries the first is read. Entries that are only numbered are joined where no metric comes twice.
+    Of such entries the first is read, else of two numbers the later. Entries that are only numbered are
+    joined where no metric comes twice.
     """
-    found: list[dict[str, float]] = []
-    torn = set()
+    found: list[LogRow] = []
+    torn: set[float] = set()
     for row in rows:
         before = found[-1] if found and found[-1]["step"] == row["step"] else None
-        common = (before or {}).keys() & row.keys() - PLACES
-        if before is None or (unit == "entry" and common):
+        if before is None or (unit == "entry" and before.keys() & row.keys() - PLACES):
             found.append(row)
-        elif any(_contradict(before, row, name) for name in common):
+        elif _contradict(before, row):
             torn.add(row["step"])
             found[-1] = {**row, **before}
         else:
@@ -248,7 +251,10 @@ def merged(rows: Sequence[dict[str, float]], unit: str) -> tuple[list[dict[str, 
     return found, len(torn)
 
 
-def _contradict(one: dict[str, float], other: dict[str, float], name: str) -> bool:
-    a, b = one[name], other[name]
-    measured = bool(MEASUREMENT_NAME.search(name)) and finite_number(a) and finite_number(b)
-    return measured and abs(a - b) > ROUNDED * max(abs(a), abs(b))
+def _contradict(one: LogRow, other: LogRow) -> bool:
+    """Whether two entries measure one thing differently, and nothing says that both are of training."""
+    common = one.keys() & other.keys() - PLACES
+    measured = [name for name in common if MEASUREMENT_NAME.search(name)]
+    pairs = [(one[name], other[name]) for name in measured if math.isfinite(one[name] - other[name])]
+    differ = any(abs(a - b) > ROUNDED * max(abs(a), abs(b)) for a, b in pairs)
+    return differ and common.isdisjoint(OF_AN_UPDATE)

@@ -9,7 +9,7 @@ from typing import Any
 
 from .curve import LogRow
 from .hints import LOSS_TYPES
-from .names import COUNTS, HELD_OUT_WORDS, MEASUREMENT_NAME, canonical
+from .names import COUNTS, MEASUREMENT_NAME, canonical
 
 Raw = dict[str, float | None]
 # Written once at the end of a run: an average over it, no point of a curve.
@@ -27,7 +27,6 @@ PARTS_OF_LOSS = {
     "ptx",
 }  # fmt: skip
 PLACES = frozenset((*COUNTS, "epoch", *SUMMARY))  # what places an entry, and measures nothing
-PARTS = ("split", "mode", "phase", "set", "subset", "type")  # columns that say what a row was measured on
 
 
 def to_rows(entries: Iterable[Mapping[str, Any]]) -> list[Raw]:
@@ -39,9 +38,6 @@ def to_rows(entries: Iterable[Mapping[str, Any]]) -> list[Raw]:
 
 def _canonical(entry: Mapping[str, Any]) -> Raw:
     row: Raw = {}
-    told = (str(value).strip().lower() for key, value in entry.items() if str(key).strip().lower() in PARTS)
-    if not HELD_OUT_WORDS.isdisjoint(told):
-        entry = held_out_entry(entry)
     summary = any(name in entry for name in SUMMARY[:2])
     for key, value in sorted(entry.items(), key=lambda item: canonical(str(item[0])).distance):
         name = canonical(str(key)).name
