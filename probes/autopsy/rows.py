@@ -10,6 +10,7 @@ from typing import Any
 from .curve import LogRow
 from .hints import LOSS_TYPES
 from .names import COUNTS, MEASUREMENT_NAME, canonical
+from .tables import NOTHING
 
 Raw = dict[str, float | None]
 # Written once at the end of a run: an average over it, no point of a curve.
@@ -47,7 +48,7 @@ def _canonical(entry: Mapping[str, Any]) -> Raw:
             row |= _fraction(name, value)
             continue
         number = as_number(value)
-        if number is not None or value is None or value == "":
+        if number is not None or value is None or (isinstance(value, str) and value.strip() in NOTHING):
             if row.get(name) is None:  # of two columns of a name, one may be empty where the other is filled
                 row[name] = number
             if name == "loss" and (own := str(key).strip().lower()).removesuffix("_loss") in LOSS_TYPES:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .names import COUNTS, MEASUREMENT_NAME, OF_A_NAMED_SET, canonical, looks_pairwise
-from .rows import SUMMARY, Raw, as_number, finite_number
+from .rows import PLACES, SUMMARY, Raw, as_number, finite_number
 from .tables import NOTHING
 
 
@@ -32,9 +32,13 @@ def _trains(entry: Mapping[str, Any], row: Raw) -> bool:
 
 
 def _broken_text(entry: Mapping[str, Any], told: Sequence[str]) -> bool:
-    """Whether a row that has a step has text for a loss, though no other number shows what it is of."""
-    text = [v for v in _loss_of(entry) if isinstance(v, str) and v.strip() not in NOTHING]
-    return bool(text) and not COUNTS.isdisjoint(told)
+    """Whether a row that has a step has text for a loss, though no other number shows what it is of.
+
+    A word for nothing (null, None) is one where the row holds nothing else; an empty cell is a gap.
+    """
+    text = [v for v in _loss_of(entry) if (isinstance(v, str) and v.strip()) or v is None]
+    alone = PLACES.issuperset(told) or not all(map(_nothing, text))
+    return bool(text) and alone and not COUNTS.isdisjoint(told)
 
 
 def _loss_of(entry: Mapping[str, Any]) -> list[Any]:
@@ -44,7 +48,11 @@ def _loss_of(entry: Mapping[str, Any]) -> list[Any]:
 def _no_number(entry: Mapping[str, Any], *, null: bool) -> bool:
     """Whether the loss is text that is no number; or, if `null` counts, nothing at all."""
     values = _loss_of(entry)
-    return all(as_number(v) is None and (null or v not in (None, "")) for v in values)
+    return all(as_number(v) is None and (null or not _nothing(v)) for v in values)
+
+
+def _nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() in NOTHING)
 
 
 def _sides(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
