@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -200,9 +201,12 @@ def _subtract(row: LogRow) -> bool:
 
 
 def _from_percent(rows: list[LogRow]) -> bool:
-    """Bring accuracies in percent to shares of one; whether that was done."""
-    values = [row["rewards/accuracies"] for row in rows if "rewards/accuracies" in row]
-    if not values or not 1.5 < max(values) <= 100.0:
+    """Bring accuracies in percent to shares of one; whether that was done.
+
+    Not where a reward is logged: what an online run calls an accuracy may be a reward on a scale of its own.
+    """
+    values = [v for row in rows if math.isfinite(v := row.get("rewards/accuracies", math.nan))]
+    if not values or not 1.5 < max(values) <= 100.0 or any("reward" in row for row in rows):
         return False
     for row in rows:
         if "rewards/accuracies" in row:

@@ -32,6 +32,8 @@ MEASUREMENT_NAME = re.compile(r"loss$|^grad_norm$|^rewards?(/|$)|^logps/|^kl$|^o
 JUDGED_COLUMN = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/(?!accuracies$)|$)|logps/|objective/)")
 # A trainer's spelling of a pair's metric in one of several evaluation sets.
 OF_A_NAMED_SET = re.compile(r"^eval_\w+_(rewards|logps)/")
+# A function that rewards right answers, on a scale of its own: no share of pairs.
+ACCURACY_REWARD = re.compile(r"accurac(y|ies)_rewards?(/|$)")
 LOOKED_FOR = "loss, train/loss, avg_loss, eval_loss, val_loss, reward, rewards/chosen, logps/chosen, …"
 
 
@@ -48,6 +50,8 @@ def canonical(key: str) -> Name:
     text = _plain(key)
     if text in STEP_NAMES or text in ("_step", "epoch"):
         return Name(text, 0)
+    if ACCURACY_REWARD.search(text):
+        return Name(_own(text), 9)
     if OF_A_NAMED_SET.match(text):
         return Name(text, 9)  # the word is the name of an evaluation set, and says whose the metric is
     tokens = [t for t in re.split(r"[/_.:\s()\[\]-]+", text) if t]
