@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from .names import COUNTS, MEASUREMENT_NAME, OF_A_NAMED_SET, canonical, looks_pairwise
@@ -18,8 +19,11 @@ def unread_columns(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) ->
 def _losses(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
     """Entries of training whose loss is text, and those after the last loss that have none."""
     trained = [(entry, row) for entry, row in zip(entries, rows, strict=True) if _trains(entry, row)]
-    last = max((i for i, (_, row) in enumerate(trained) if row.get("loss") is not None), default=-1)
-    bad = sum(_no_number(entry, null=i > last) for i, (entry, _) in enumerate(trained))
+    told = [i for i, (_, row) in enumerate(trained) if row.get("loss") is not None]
+    last = told[-1] if told else -1
+    # A loss that is logged at every second entry is no loss that broke off at the last one.
+    ended = len(trained) - last > max((b - a for a, b in pairwise(told)), default=0)
+    bad = sum(_no_number(entry, null=ended and i > last) for i, (entry, _) in enumerate(trained))
     return f"the loss is no number in {bad} of {len(trained)} entries of training" if bad else ""
 
 

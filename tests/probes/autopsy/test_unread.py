@@ -197,6 +197,16 @@ def test_where_the_loss_goes_on_or_another_metric_is_logged_it_is_a_gap(tmp_path
     assert (found["main"], found["confidence"], found["notes"]) == ("healthy", "likely", [])
 
 
+@pytest.mark.parametrize("word", ["None", "null", None])
+@pytest.mark.parametrize("each", [1, 2, 5])
+@pytest.mark.parametrize("beside", [{}, {"grad_norm": 1.0}], ids=["alone", "beside a gradient"])
+def test_a_loss_of_every_second_entry_has_not_broken_off_at_the_last_one(tmp_path, word, each, beside):
+    rows = [row if row["step"] // 10 % each == 1 % each else row | {"loss": word} for row in entries()]
+    listed = [{k: row[k] for k in ("step", "loss")} | beside for row in rows]
+    found = judged(tmp_path, written(listed, "jsonl"), "log.jsonl")
+    assert found["main"] == "healthy" and "no number" not in str(found)
+
+
 def written(rows, form):
     if form == "jsonl":
         return "\n".join(map(json.dumps, rows))
