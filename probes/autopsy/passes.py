@@ -132,6 +132,8 @@ def _relation(run: _Run, stretch: Sequence[PlacedRow], by_epoch: bool) -> str:
 
 def _goes_on(before: Sequence[PlacedRow], after: Sequence[PlacedRow]) -> bool:
     """Whether the curve that changed most surely goes on from its end, not again from its start."""
+    if _sides(before) != _sides(after):
+        return False  # another method: DPO behind SFT
     surest, goes_on = 0.0, True
     for name in TOLD_BY:
         old, new = _values(before, name), _values(after, name)
@@ -148,6 +150,11 @@ def _goes_on(before: Sequence[PlacedRow], after: Sequence[PlacedRow]) -> bool:
             if sure > surest:
                 surest, goes_on = sure, abs(now - last) <= abs(now - first)
     return goes_on
+
+
+def _sides(listed: Sequence[PlacedRow]) -> set[str]:
+    """The metrics of pairs that are logged, by which methods differ."""
+    return {name for one in listed for name in one.row if name.startswith(("rewards/", "logps/"))}
 
 
 def _values(listed: Sequence[PlacedRow], name: str) -> list[float]:

@@ -200,6 +200,17 @@ def test_a_run_from_the_first_step_on_is_one_of_its_own(case, left_out):
     assert all(run.train[0]["step"] <= 10 for run in runs)
 
 
+@pytest.mark.parametrize("left_out", [(), ("epoch",), ("epoch", "learning_rate", "grad_norm")], ids=" ".join)
+def test_a_stage_of_another_method_is_no_further_epoch(left_out):
+    """The loss of DPO begins below the end of SFT's, as if it went on from there."""
+    preferences = [
+        {**row, "loss": 0.69 - 0.01 * i, "rewards/margins": 0.02 * i} for i, row in enumerate(training())
+    ]
+    log = make_log("x", without(training() + preferences, *left_out))
+    assert [len(run.train) for run in (*log.earlier, log)] == [40, 40]
+    assert [run.has("rewards/margins") for run in (*log.earlier, log)] == [False, True]
+
+
 @pytest.mark.parametrize("left_out", [(), ("step",), ("epoch", "learning_rate")], ids=" ".join)
 @pytest.mark.parametrize("entries", [2, 3])
 def test_a_start_of_few_entries_is_not_judged_in_place_of_a_whole_run(entries, left_out):
