@@ -29,13 +29,24 @@ def is_wandb(path: Path) -> bool:
 
 
 def of_events(paths: Iterable[Path]) -> list[JsonRow]:
-    """The scalars of event files, those of one step together, training and held-out ones apart."""
-    rows: dict[tuple[float, bool], dict[str, Any]] = {}
+    """The scalars of event files, those of one step together, training and held-out ones apart.
+
+    Where a metric goes back to an earlier step, as that of a resumed run does in its own file, what follows
+    stands behind all that was before: what it replaced is told there. A file of other metrics joins the one
+    before.
+    """
+    rows: list[JsonRow] = []
+    of_pass: dict[tuple[float, bool], dict[str, Any]] = {}
+    last: dict[str, float] = {}
     for path in paths:
         for step, tag, value in _scalars(path):
+            if step < last.get(tag, step):
+                rows += [of_pass[place] for place in sorted(of_pass)]
+                of_pass, last = {}, {}
             held_out = canonical(tag).name.startswith("eval_")
-            rows.setdefault((step, held_out), {"step": step})[tag] = value
-    return [rows[step] for step in sorted(rows)]
+            of_pass.setdefault((step, held_out), {"step": step})[tag] = value
+            last[tag] = step
+    return rows + [of_pass[place] for place in sorted(of_pass)]
 
 
 def _scalars(path: Path) -> Iterator[tuple[float, str, float]]:

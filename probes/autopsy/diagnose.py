@@ -60,7 +60,9 @@ def gravest(log: Log) -> Log:
 
 
 def _gravity(found: Diagnosis) -> tuple[int, int]:
-    return GRAVITY.index(found.main), sum(tag.label not in INFORMATION for tag in found.tags)
+    # What a run of few entries seems to be is no reason to judge it in place of a whole one.
+    main = found.main if found.sign.confidence != "cannot tell" else "healthy"
+    return GRAVITY.index(main), sum(tag.label not in INFORMATION for tag in found.tags)
 
 
 def diagnose(log: Log) -> Diagnosis:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...records import JsonRow
 from .names import MEASUREMENT_NAME, canonical
-from .rows import WRITTEN_COUNT, unparted, whole
+from .rows import WRITTEN_COUNT, as_number, unparted, whole
 
 # Numbers that are not finite as C of Windows prints them come first.
 NUMBER = r"[-+]?(?:\d\.#(?:INF|IND|[QS]NAN)\d*|nan\(\w*\)|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
@@ -25,6 +25,12 @@ EPOCH_AND_STEP = re.compile(
 )
 EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\W*epoch\W{0,3}(\d+)(?:\s*/\s*\d+)?\W*", re.IGNORECASE)
+STEP_ALONE = re.compile(
+    r"\W*(?:epoch\W{0,3}[\d.]+(?:\s*/\s*\d+)?\W{1,4})?"
+    rf"(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\W{{0,3}}"
+    rf"{WRITTEN_COUNT}(?:\s*/\s*{WRITTEN_COUNT})?\W*",
+    re.IGNORECASE,
+)
 BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[\s*\d+:\d")
 RANK_FIELD = re.compile(r"\brank\b\s*[:=]?\s*(\d+)", re.IGNORECASE)
 # A line about an evaluation as a whole: "validation loss at iteration 80 | lm loss value: 1.2", "[EVAL] …".
@@ -40,23 +46,41 @@ STAMP = re.compile(r"^\W*\d{4}-\d\d-\d\d[ T][\d:.,]+\S*\s*")
 
 
 def of_key_values(text: str, name: str = "") -> list[JsonRow]:
-    """The entries of lines that hold a metric; a line without a step of its own belongs to the one before."""
+    """The entries of lines that hold a metric; a line without a step of its own belongs to the one before.
+
+    It does until a metric comes a second time or a heading, `Epoch 2` or `Step 10`, begins another entry.
+    """
     found: list[dict[str, Any]] = []
     epoch: str | None = None
+    begun = True
     for line in re.split(r"[\r\n]+", unparted(text)):
         entry = _entry(line) if len(line) < 2000 else None
         if heading := EPOCH_ALONE.fullmatch(line):
-            epoch = heading.group(1)
+            epoch, begun = heading.group(1), True
+        if not entry and STEP_ALONE.fullmatch(body := STAMP.sub("", line)):
+            entry, begun = _place(body), True
         if not entry:
             continue
         if epoch is not None and "step" not in entry:
             entry.setdefault("epoch", epoch)
-        same = found and "step" in found[-1] and entry.get("step", found[-1]["step"]) == found[-1]["step"]
-        if same and not _names(entry) & _names(found[-1]):
+        if not begun and _goes_on(found[-1], entry):
             found[-1] |= entry
         else:
             found.append(entry)
+        begun = False
     return [entry for entry in found if any(MEASUREMENT_NAME.search(k) for k in _names(entry))]
+
+
+def _goes_on(before: JsonRow, entry: JsonRow) -> bool:
+    """Whether a line is one more of the entry before it: of no other place, and with other metrics."""
+    places = (name for name in ("step", "epoch") if name in entry)
+    placed = all(_same(entry[name], before.get(name)) for name in places)
+    return placed and not _names(entry) & _names(before)
+
+
+def _same(one: Any, other: Any) -> bool:
+    number = as_number(one)
+    return one == other or (number is not None and number == as_number(other))
 
 
 def _names(entry: JsonRow) -> set[str]:

@@ -5,19 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...number_format import count
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
+from .joined import whole_entries
 from .names import names_pairs
+from .parts import parts_marked, splits
+from .passes import OwnRun, merged, own_runs
 from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
 from .scores import name_rewards
-from .steps import by_step, counted_once, latest_pass, number_steps
+from .steps import by_step, counted_once, number_steps
 from .unread import unread_columns
 
 MARGINS = "no margin in this log: the margins are rewards/chosen less rewards/rejected (derived)"
+TORN = "entries of one step contradict each other, in {}: of two losses one may be held out"
 PERCENT = "the accuracies are in percent and were divided by 100"
 __all__ = ["Log", "as_number", "make_log"]
 
@@ -80,18 +86,20 @@ def make_log(
     text are runs of their own, and so are those after a summary, from where step and epoch begin anew.
     """
     listed = list(entries)
-    by = "stage" if any(isinstance(entry.get("stage"), str) for entry in listed) else "run"
-    if by == "run" and not any(isinstance(entry.get("run"), str) for entry in listed):
+    staged = any(isinstance(entry.get("stage"), str) for entry in listed) and not splits(listed, "stage")
+    by = "stage" if staged else "run"
+    numbered = by == "run" and not any(isinstance(entry.get("run"), str) for entry in listed)
+    if numbered:
         listed = _numbered(listed)
     parts: dict[str, list[Mapping[str, Any]]] = {}
     for entry in listed:
         name = entry.get(by)
         parts.setdefault(name if isinstance(name, str) else "", []).append(entry)
     known = hints or Hints()
-    logs = [log for name, part in parts.items() if (log := _one_stage(source, part, name, form, known)).rows]
+    found = {name: _of_part(source, part, form, known) for name, part in parts.items()}
+    logs = [replace(log, run=by == "run") for log in _named(found, numbered)]
     if not logs:
         return Log(source, ())
-    logs = [replace(log, run=by == "run") for log in logs]
     return replace(logs[-1], earlier=tuple(logs[:-1]), separate=by == "run")
 
 
@@ -128,12 +136,40 @@ def _where(entries: list[Mapping[str, Any]]) -> list[float]:
     return []
 
 
-def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, form: str, hints: Hints) -> Log:
-    listed = list(entries)
-    read = to_rows(listed)
+def _named(parts: Mapping[str, list[Log]], numbered: bool) -> list[Log]:
+    """The logs with their names: a run that had none has its number, and so has one of several in a stage."""
+    logs = [log for part in parts.values() for log in part]
+    if numbered:
+        return [replace(log, stage=f"run {i}") for i, log in enumerate(logs, 1)] if len(logs) > 1 else logs
+    return [
+        replace(log, stage=f"{name}, from its start {i}" if len(part) > 1 else name)
+        for name, part in parts.items()
+        for i, log in enumerate(part, 1)
+    ]
+
+
+def _of_part(source: str, entries: Sequence[Mapping[str, Any]], form: str, hints: Hints) -> list[Log]:
+    """The logs of entries of one stage: one, or one for each time that a run begins anew in them."""
+    read = to_rows(parts_marked(entries))
     name_rewards(read)
     ordered, order = by_step(read)
     rows, echoes = counted_once(ordered)
+    rows = whole_entries(rows)
+    hints = _told_by(rows, hints)
+    hints = hints._replace(pairs=any(map(names_pairs, {tuple(map(str, entry)) for entry in entries})))
+    unit = number_steps(rows, hints)
+    shared = any(shares(row) for row in rows)
+    runs = own_runs(rows, [train_part(row, shared) is not None for row in rows], unit)
+    unread = unread_columns(entries, read)
+    logs = [
+        _of_run(run, shared, (order, echoes), Log(source, (), unit=unit, form=form, hints=hints))
+        for run in runs
+    ]
+    return [replace(log, unread="; ".join(filter(None, (unread, log.unread)))) for log in logs if log.rows]
+
+
+def _told_by(rows: Iterable[Mapping[str, float | None]], hints: Hints) -> Hints:
+    """The hints with what columns say: how many steps there are to be, and the method."""
     totals = {row.get(k) for row in rows for k in ("max_steps", "total_steps")} - {None}
     if len(totals) == 1 and (total := totals.pop()) and finite_number(total):
         hints = hints._replace(max_steps=int(total))
@@ -141,28 +177,22 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
     named = parts & (LOSS_TYPES.keys() - {"sft", "ppo"})
     if not hints.method and len(named) == 1:
         hints = hints._replace(method=LOSS_TYPES[named.pop()])
-    hints = hints._replace(pairs=any(map(names_pairs, {tuple(map(str, entry)) for entry in listed})))
-    unit = number_steps(rows, hints)
-    shared = any(shares(row) for row in rows)
-    train = [part for row in rows if (part := train_part(row, shared))]
-    train, resumed = latest_pass(train, unit)
-    held_out = {name: latest_pass(part, unit)[0] for name, part in eval_sets(rows).items()}
+    return hints
+
+
+def _of_run(run: OwnRun, shared: bool, notes: tuple[str, ...], bare: Log) -> Log:
+    """The log of one run: its training and its evaluations, `bare` with them."""
+    train, torn = merged([part for row in run.rows if (part := train_part(row, shared))], bare.unit)
+    held_out = {name: merged(part, bare.unit)[0] for name, part in eval_sets(run.rows).items()}
     percent = sum(_from_percent(part) for part in (train, *held_out.values())) > 0
     subtracted = sum(_subtract(row) for row in train)
-    return Log(
-        source,
-        tuple(train),
-        {name: tuple(part) for name, part in held_out.items()},
-        tuple(
-            note
-            for note in (order, echoes, resumed, MARGINS if subtracted else "", PERCENT if percent else "")
-            if note
-        ),
-        stage,
-        unit=unit,
-        form=form,
-        hints=hints,
-        unread=unread_columns(listed, read),
+    told = (*notes, run.note, MARGINS if subtracted else "", PERCENT if percent else "")
+    return replace(
+        bare,
+        train=tuple(train),
+        evals={name: tuple(part) for name, part in held_out.items()},
+        notes=tuple(filter(None, told)),
+        unread=TORN.format(count(torn, "step")) if torn else "",
     )
 
 
@@ -175,9 +205,12 @@ def _subtract(row: LogRow) -> bool:
 
 
 def _from_percent(rows: list[LogRow]) -> bool:
-    """Bring accuracies in percent to shares of one; whether that was done."""
-    values = [row["rewards/accuracies"] for row in rows if "rewards/accuracies" in row]
-    if not values or not 1.5 < max(values) <= 100.0:
+    """Bring accuracies in percent to shares of one; whether that was done.
+
+    Not where a reward is logged: what an online run calls an accuracy may be a reward on a scale of its own.
+    """
+    values = [v for row in rows if math.isfinite(v := row.get("rewards/accuracies", math.nan))]
+    if not values or not 1.5 < max(values) <= 100.0 or any("reward" in row for row in rows):
         return False
     for row in rows:
         if "rewards/accuracies" in row:

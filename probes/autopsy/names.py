@@ -7,7 +7,10 @@ from collections.abc import Collection
 from functools import cache
 from typing import NamedTuple
 
-HELD_OUT_WORDS = {"eval", "evaluation", "val", "valid", "validation", "test", "dev", "held"}
+HELD_OUT_WORDS = {
+    "eval", "evaluation", "val", "valid", "validation", "validate", "test", "dev", "held", "heldout",
+    "holdout",
+}  # fmt: skip
 TRAINING = {"train", "training", "trainer"}
 # Words that say how a number was averaged, not what it is.
 DECORATION = {
@@ -31,6 +34,8 @@ JUDGED_COLUMN = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/(?!accuracies$)|$)
 # A trainer's spelling of a pair's metric in one of several evaluation sets.
 OF_A_NAMED_SET = re.compile(r"^eval_\w+_(rewards|logps)/")
 OF_PAIRS = re.compile("reward|pref|accuracies")
+# A function that rewards right answers, on a scale of its own: no share of pairs.
+ACCURACY_REWARD = re.compile(r"accurac(y|ies)_rewards?(/|$)")
 LOOKED_FOR = "loss, train/loss, avg_loss, eval_loss, val_loss, reward, rewards/chosen, logps/chosen, …"
 
 
@@ -47,6 +52,8 @@ def canonical(key: str) -> Name:
     text = _plain(key)
     if text in STEP_NAMES or text in ("_step", "epoch"):
         return Name(text, 0)
+    if ACCURACY_REWARD.search(text):
+        return Name(_own(text), 9)
     if OF_A_NAMED_SET.match(text):
         return Name(text, 9)  # the word is the name of an evaluation set, and says whose the metric is
     tokens = [t for t in re.split(r"[/_.:\s()\[\]-]+", text) if t]

@@ -123,7 +123,7 @@ def skipped(case: Case, row: LogRow) -> bool:
     A gradient scaler, and every trainer that clips, skips such a step: the weights never saw it.
     """
     broken = [r for r in case.log.train if not math.isfinite(r.get("grad_norm", 0.0))]
-    last = case.log.train[-1] if case.log.train else row
+    last = next((r for r in reversed(case.log.train) if "grad_norm" in r), row)
     alone = all(math.isfinite(v) for k, v in row.items() if k == "loss" or "logps" in k)
     few = len(broken) <= max(1, 0.05 * len(case.log.train))
     sound = math.isfinite(last.get("grad_norm", 0.0)) and len(case.log.train) > 2
@@ -170,8 +170,13 @@ def nonfinite_share(case: Case) -> float:
 
 
 def lasting(case: Case) -> bool:
-    """Whether the last entry of training (or of an eval-only log) is still not finite."""
-    return bool(_broken(case, case.log.rows[-1]))
+    """Whether a column of training (or of an eval-only log) is not finite in the last entry that holds it.
+
+    The very last entry need not hold it: a logger may write the loss on one line and accuracies on the next.
+    """
+    broken = [(row, names) for row in case.log.rows if (names := _broken(case, row))]
+    last = {name: row for row in case.log.rows for name in row}
+    return any(row is last[name] for row, names in broken for name in names)
 
 
 def _details(case: Case, since: float) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from .curve import LogRow
 from .hints import LOSS_TYPES
-from .names import COUNTS, HELD_OUT_WORDS, MEASUREMENT_NAME, canonical
+from .names import COUNTS, MEASUREMENT_NAME, canonical
+from .tables import NOTHING
 
 Raw = dict[str, float | None]
 # Written once at the end of a run: an average over it, no point of a curve.
@@ -27,7 +28,6 @@ PARTS_OF_LOSS = {
     "ptx",
 }  # fmt: skip
 PLACES = frozenset((*COUNTS, "epoch", *SUMMARY))  # what places an entry, and measures nothing
-PARTS = ("split", "mode", "phase", "set", "subset", "type")  # columns that say what a row was measured on
 
 
 def to_rows(entries: Iterable[Mapping[str, Any]]) -> list[Raw]:
@@ -39,9 +39,6 @@ def to_rows(entries: Iterable[Mapping[str, Any]]) -> list[Raw]:
 
 def _canonical(entry: Mapping[str, Any]) -> Raw:
     row: Raw = {}
-    told = (str(value).strip().lower() for key, value in entry.items() if str(key).strip().lower() in PARTS)
-    if not HELD_OUT_WORDS.isdisjoint(told):
-        entry = held_out_entry(entry)
     summary = any(name in entry for name in SUMMARY[:2])
     for key, value in sorted(entry.items(), key=lambda item: canonical(str(item[0])).distance):
         name = canonical(str(key)).name
@@ -51,7 +48,7 @@ def _canonical(entry: Mapping[str, Any]) -> Raw:
             row |= _fraction(name, value)
             continue
         number = as_number(value)
-        if number is not None or value is None or value == "":
+        if number is not None or value is None or (isinstance(value, str) and value.strip() in NOTHING):
             if row.get(name) is None:  # of two columns of a name, one may be empty where the other is filled
                 row[name] = number
             if name == "loss" and (own := str(key).strip().lower()).removesuffix("_loss") in LOSS_TYPES:

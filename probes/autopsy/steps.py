@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 
-from .curve import LogRow
 from .hints import Hints
 from .names import EXAMPLES, STEP_NAMES
 from .rows import Raw
@@ -47,7 +46,10 @@ def by_step(rows: list[Raw]) -> tuple[list[Raw], str]:
     known = [step for step in steps if step is not None]
     back = sum(b < a for a, b in pairwise(known))
     disorder = back > max(2, DISORDER * len(rows)) or (back > 0 and _changed_places(known))
-    if len(known) < len(rows) or not disorder:
+    passes = back > 0 and all(
+        b == known[0] for a, b in pairwise(known) if b < a
+    )  # short, each from the start
+    if len(known) < len(rows) or not disorder or passes:
         return rows, ""
     newest_first = all(b <= a for a, b in pairwise(known))
     listed = zip(known, rows, strict=True)
@@ -134,7 +136,7 @@ def _said_once(rows: list[Raw], times: int) -> list[Raw]:
 
 def _ranks(rows: Sequence[Raw]) -> int:
     """How many processes wrote the file: entries of a step beside each other that differ in their loss."""
-    for n in (2, 4, 8):
+    for n in range(2, 9):
         groups = [rows[i : i + n] for i in range(0, len(rows), n)]
         if len(groups) >= 3 and len(rows) % n == 0 and all(map(_of_one_step, groups)) and _moves(groups):
             return n
@@ -152,45 +154,3 @@ def _moves(groups: Sequence[Sequence[Raw]]) -> bool:
     where = [tuple(g[0].get(k) for k in (*STEP_NAMES, "learning_rate")) for g in groups]
     changed = sum(a != b for a, b in pairwise(where))
     return changed >= 0.9 * (len(where) - 1)
-
-
-def latest_pass(rows: Sequence[LogRow], unit: str = "step") -> tuple[list[LogRow], str]:
-    """The rows that led to the final weights, and a note where a resumed run replaced others.
-
-    A step that comes again replaces all rows from it on: the run went back to a checkpoint. Where the epoch
-    goes on rising meanwhile, the step counter restarts every epoch instead, and is made to run on. Without
-    steps the epoch says where a run went back to.
-    """
-    if unit == "entry":
-        return _by_epoch(rows)
-    kept: list[LogRow] = []
-    replaced, offset, resumed = 0, 0.0, 0.0
-    for source in rows:
-        row = {**source, "step": source["step"] + offset}
-        backward = bool(kept) and row["step"] < kept[-1]["step"]
-        if backward and row.get("epoch", 0.0) > kept[-1].get("epoch", math.inf):
-            offset = kept[-1]["step"] + 1 - source["step"]
-            row["step"] = source["step"] + offset
-            backward = False
-        while backward and kept and kept[-1]["step"] >= row["step"]:
-            kept.pop()
-            replaced, resumed = replaced + 1, row["step"]
-        if kept and kept[-1]["step"] == row["step"]:
-            row = {**kept.pop(), **row}
-        kept.append(row)
-    note = f"resumed at {unit} {resumed:g}: {replaced} entries that it replaced are left out"
-    return kept, note if replaced else ""
-
-
-def _by_epoch(rows: Sequence[LogRow]) -> tuple[list[LogRow], str]:
-    kept: list[LogRow] = []
-    replaced = 0
-    for row in rows:
-        epoch = row.get("epoch", math.nan)
-        if kept and epoch < kept[-1].get("epoch", math.nan):
-            while kept and kept[-1].get("epoch", -math.inf) >= epoch:
-                kept.pop()
-                replaced += 1
-        kept.append(row)
-    note = f"the epoch goes back: {replaced} earlier entries are left out"
-    return kept, note if replaced else ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from .names import COUNTS, MEASUREMENT_NAME, OF_A_NAMED_SET, canonical, looks_pairwise
-from .rows import SUMMARY, Raw, as_number, finite_number
+from .rows import PLACES, SUMMARY, Raw, as_number, finite_number
 from .tables import NOTHING
 
 
@@ -18,8 +19,11 @@ def unread_columns(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) ->
 def _losses(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
     """Entries of training whose loss is text, and those after the last loss that have none."""
     trained = [(entry, row) for entry, row in zip(entries, rows, strict=True) if _trains(entry, row)]
-    last = max((i for i, (_, row) in enumerate(trained) if row.get("loss") is not None), default=-1)
-    bad = sum(_no_number(entry, null=i > last) for i, (entry, _) in enumerate(trained))
+    told = [i for i, (_, row) in enumerate(trained) if row.get("loss") is not None]
+    last = told[-1] if told else -1
+    # A loss that is logged at every second entry is no loss that broke off at the last one.
+    ended = len(trained) - last > max((b - a for a, b in pairwise(told)), default=0)
+    bad = sum(_no_number(entry, null=ended and i > last) for i, (entry, _) in enumerate(trained))
     return f"the loss is no number in {bad} of {len(trained)} entries of training" if bad else ""
 
 
@@ -32,9 +36,13 @@ def _trains(entry: Mapping[str, Any], row: Raw) -> bool:
 
 
 def _broken_text(entry: Mapping[str, Any], told: Sequence[str]) -> bool:
-    """Whether a row that has a step has text for a loss, though no other number shows what it is of."""
-    text = [v for v in _loss_of(entry) if isinstance(v, str) and v.strip() not in NOTHING]
-    return bool(text) and not COUNTS.isdisjoint(told)
+    """Whether a row that has a step has text for a loss, though no other number shows what it is of.
+
+    A word for nothing (null, None) is one where the row holds nothing else; an empty cell is a gap.
+    """
+    text = [v for v in _loss_of(entry) if (isinstance(v, str) and v.strip()) or v is None]
+    alone = PLACES.issuperset(told) or not all(map(_nothing, text))
+    return bool(text) and alone and not COUNTS.isdisjoint(told)
 
 
 def _loss_of(entry: Mapping[str, Any]) -> list[Any]:
@@ -44,7 +52,11 @@ def _loss_of(entry: Mapping[str, Any]) -> list[Any]:
 def _no_number(entry: Mapping[str, Any], *, null: bool) -> bool:
     """Whether the loss is text that is no number; or, if `null` counts, nothing at all."""
     values = _loss_of(entry)
-    return all(as_number(v) is None and (null or v not in (None, "")) for v in values)
+    return all(as_number(v) is None and (null or not _nothing(v)) for v in values)
+
+
+def _nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() in NOTHING)
 
 
 def _sides(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:

@@ -1,10 +1,12 @@
 """Numbers of held-out pairs are read as such wherever a log says so; an empty cell hides no filled one."""
 
 import json
+import math
 
 import pytest
 
 from probe.probes.autopsy.diagnose import diagnose
+from probe.probes.autopsy.log import PERCENT, make_log
 from probe.probes.autopsy.read import read_log
 
 STEPS = range(10, 1010, 10)
@@ -108,3 +110,39 @@ def test_a_part_of_the_loss_is_no_set_of_its_own(tmp_path):
     rows = [{**row, "eval_kl_loss": 0.1 * k} for k, row in enumerate(held_out(FALLING))]
     path.write_text(lines(TRAIN + rows))
     assert set(read_log(path).evals) == {""}
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf, "nan", None])
+@pytest.mark.parametrize("at", [0, 1, 20, 39])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_accuracies_are_shares_whatever_else_stands_among_them(broken, at, scale):
+    rows = [
+        {
+            "step": 10 * i,
+            "loss": math.log1p(math.exp(-i / 20)),
+            "rewards/margins": i / 20,
+            "rewards/accuracies": scale * (0.5 + 0.4 * i / 40),
+            "grad_norm": 1.0,
+        }
+        for i in range(1, 41)
+    ]
+    rows[at]["rewards/accuracies"] = broken
+    log = make_log("x", rows)
+    assert log.curve("rewards/accuracies").last(10) == pytest.approx(0.885, abs=0.02)
+    assert (diagnose(log).main, PERCENT in log.notes) == ("healthy", scale == 100.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["rewards/accuracy_reward", "rewards/accuracy_reward/mean", "accuracy_rewards"]
+)
+def test_a_reward_for_right_answers_is_no_share_of_pairs(name):
+    rows = [
+        {"step": i, "loss": 0.001, "reward": 0.5 + i / 40, name: i / 20, "kl": 0.01} for i in range(1, 41)
+    ]
+    log = make_log("x", rows)
+    assert not log.has("rewards/accuracies") and not log.notes
+
+
+def test_an_accuracy_beside_a_reward_keeps_its_scale():
+    rows = [{"step": i, "loss": 0.001, "reward": i / 20, "accuracy": i / 20} for i in range(1, 41)]
+    assert make_log("x", rows).train[-1]["rewards/accuracies"] == 2.0

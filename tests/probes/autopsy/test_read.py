@@ -241,6 +241,7 @@ VALUES = st.one_of(
 
 @settings(max_examples=300)
 @example([{"step": 0.0, "loss": 0.0}, {"step": 5e-324, "loss": 0.0}])
+@example([{**where, "loss": 0.0} for where in ({"epoch": -1}, {}, {"step": 0, "epoch": 0}, {}, {"step": -1})])
 @given(st.lists(st.dictionaries(NAMES, VALUES), max_size=30))
 def test_any_entries_give_a_diagnosis_that_is_plain_json(entries: list[dict[str, Any]]) -> None:
     log = make_log("x", entries)

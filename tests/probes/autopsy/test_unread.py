@@ -162,3 +162,52 @@ def test_entries_are_read_by_their_steps(tmp_path, order):
     found, plain = judged(tmp_path, state(changed)), judged(tmp_path, state(rows))
     assert (found["main"], found["evidence"]) == (plain["main"], plain["evidence"])
     assert any("read by their steps" in note for note in found["notes"]) is (order != "resumed")
+
+
+def half(row, value, **more):
+    return {"step": row["step"], "loss": row["loss"] if row["step"] <= 200 else value, **more}
+
+
+@pytest.mark.parametrize("word", ["", "None", "null", "N/A", "No log", " None "])
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_loss_that_broke_off_did_so_in_whatever_word(tmp_path, form, word):
+    """The learning rate goes on beside it, so that the entries are there and the loss was no number."""
+    rows = [half(row, word, learning_rate=1e-5) for row in entries()]
+    found = judged(tmp_path, written(rows, form), f"log.{form}")
+    assert (found["main"], found["since_step"]) == ("numerics", 210)
+    assert "20 of 40 entries not finite" in found["evidence"]
+
+
+@pytest.mark.parametrize("word", ["None", "null", "N/A", None])
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_nor_is_a_run_healthy_whose_last_entries_hold_nothing(tmp_path, form, word):
+    found = judged(tmp_path, written([half(row, word) for row in entries()], form), f"log.{form}")
+    assert (found["main"], found["confidence"]) == ("healthy", "cannot tell")
+    assert "no number in 20 of 40 entries" in found["evidence"]
+
+
+@pytest.mark.parametrize("word", ["", "None", "null", "N/A"])
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_where_the_loss_goes_on_or_another_metric_is_logged_it_is_a_gap(tmp_path, form, word):
+    rows = [half(row, row["loss"], eval_loss=word) for row in entries()]
+    rows[10:10] = [{"step": 105, "loss": word, "eval_loss": 0.6}]
+    rows[30:30] = [{"step": 285, "loss": word, "eval_loss": 0.5}]
+    rows += [{"step": 400, "loss": word, "eval_loss": 0.4}]
+    found = judged(tmp_path, written(rows, form), f"log.{form}")
+    assert (found["main"], found["confidence"], found["notes"]) == ("healthy", "likely", [])
+
+
+@pytest.mark.parametrize("word", ["None", "null", None])
+@pytest.mark.parametrize("each", [1, 2, 5])
+@pytest.mark.parametrize("beside", [{}, {"grad_norm": 1.0}], ids=["alone", "beside a gradient"])
+def test_a_loss_of_every_second_entry_has_not_broken_off_at_the_last_one(tmp_path, word, each, beside):
+    rows = [row if row["step"] // 10 % each == 1 % each else row | {"loss": word} for row in entries()]
+    listed = [{k: row[k] for k in ("step", "loss")} | beside for row in rows]
+    found = judged(tmp_path, written(listed, "jsonl"), "log.jsonl")
+    assert found["main"] == "healthy" and "no number" not in str(found)
+
+
+def written(rows, form):
+    if form == "jsonl":
+        return "\n".join(map(json.dumps, rows))
+    return "\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)])
