@@ -7,23 +7,28 @@ from typing import Any
 
 from ...records import JsonRow
 from .names import MEASUREMENT_NAME, canonical
+from .numerals import DOTTED_COUNT, WITH_COMMA, read_alike
 from .rows import WRITTEN_COUNT, unparted, whole
 
 # Numbers that are not finite as C of Windows prints them come first.
-NUMBER = r"[-+]?(?:\d\.#(?:INF|IND|[QS]NAN)\d*|nan\(\w*\)|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
+NUMBER = (
+    rf"[-+]?(?:\d\.#(?:INF|IND|[QS]NAN)\d*|nan\(\w*\)|{WITH_COMMA}|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan"
+    r"|inf(?:inity)?)"
+)
 NUMBERS = re.compile(rf"(?<![\w.+-]){NUMBER}(?=$|[\s,;|)\]}}%]|[.:]\s|[.:]$|[a-z]+\b)", re.IGNORECASE)
 # The words before a number, back to the last separator: nothing of a name is searched for twice.
 WORDS_BEFORE = re.compile(r"([A-Za-z_][\w./() -]{0,60}?)\s*[:=]?\s*[\[(]?$")
+STEP_COUNT = rf"(?:{DOTTED_COUNT}(?!\.?\d)|{WRITTEN_COUNT})"
 STEP_FIELD = re.compile(
-    rf"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*({WRITTEN_COUNT})"
-    rf"(?![\d.]*%)(?:\s*/\s*({WRITTEN_COUNT}))?",
+    rf"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*({STEP_COUNT})"
+    rf"(?![\d.]*%)(?:\s*/\s*({STEP_COUNT}))?",
     re.IGNORECASE,
 )
 EPOCH_AND_STEP = re.compile(
     rf"\bepoch\b\W{{0,3}}(\d+)(?:\s*/\s*(\d+))?\W{{1,4}}({WRITTEN_COUNT})\s*/\s*({WRITTEN_COUNT})\s*[\])]",
     re.IGNORECASE,
 )
-EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:[.,]\d+)?)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\W*epoch\W{0,3}(\d+)(?:\s*/\s*\d+)?\W*", re.IGNORECASE)
 BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[\s*\d+:\d")
 RANK_FIELD = re.compile(r"\brank\b\s*[:=]?\s*(\d+)", re.IGNORECASE)
@@ -56,7 +61,7 @@ def of_key_values(text: str, name: str = "") -> list[JsonRow]:
             found[-1] |= entry
         else:
             found.append(entry)
-    return [entry for entry in found if any(MEASUREMENT_NAME.search(k) for k in _names(entry))]
+    return read_alike([e for e in found if any(MEASUREMENT_NAME.search(k) for k in _names(e))])
 
 
 def _names(entry: JsonRow) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from .curve import LogRow
 from .hints import LOSS_TYPES
 from .names import COUNTS, HELD_OUT_WORDS, MEASUREMENT_NAME, canonical
+from .numerals import undoubted
 
 Raw = dict[str, float | None]
 # Written once at the end of a run: an average over it, no point of a curve.
@@ -114,7 +115,7 @@ def _parsed(text: str) -> float | None:
     if infinite := INFINITE.fullmatch(body):
         return -math.inf if infinite.group(1) == "-" else math.inf
     try:
-        return _in_range(float(body))
+        return _in_range(float(undoubted(body)))
     except ValueError:
         return None
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .names import COUNTS, MEASUREMENT_NAME, OF_A_NAMED_SET, canonical, looks_pairwise
+from .numerals import doubtful_commas
 from .rows import SUMMARY, Raw, as_number, finite_number
 from .tables import NOTHING
 
 
 def unread_columns(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
     """In words: losses that are no numbers, and sides that no rule knows. `rows` are the entries as read."""
-    return "; ".join(filter(None, (_losses(entries, rows), _sides(entries, rows))))
+    return "; ".join(filter(None, (_losses(entries, rows), _sides(entries, rows), _commas(entries))))
 
 
 def _losses(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
@@ -55,3 +56,10 @@ def _sides(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
     keys = dict.fromkeys(str(key) for entry in entries for key in entry)
     names = [key for key in keys if looks_pairwise(canonical(key).name)]
     return f"columns like rewards or log-probs that are not known: {', '.join(names[:4])}" if names else ""
+
+
+def _commas(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Columns whose commas may be decimal ones as well as part thousands."""
+    names = doubtful_commas(entries)
+    told = "numbers whose comma may be a decimal one or part thousands"
+    return f"{told}: {', '.join(names[:4])}" if names else ""
