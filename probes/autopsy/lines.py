@@ -41,6 +41,9 @@ FURTHER = re.compile(
     r"(frac_)?reward(_zero)?_std|completions/\w+|critic/(rewards|score)/(max|min)|log_odds_\w+|nll_loss"
     r"|response_length/\w+|(actor/)?entropy(_loss)?"
 )
+# verl's lines have 3,000 characters; far longer ones are dumps of something else.
+LONGEST_LINE = 20_000
+HOLDS_A_METRIC = re.compile(r"(?:loss|reward|rewards/\w+|score/mean)\s*[:=]\s*[-+]?[\d.]", re.IGNORECASE)
 STAMP = re.compile(r"^\W*\d{4}-\d\d-\d\d[ T][\d:.,]+\S*\s*")
 
 
@@ -49,7 +52,7 @@ def of_key_values(text: str, name: str = "") -> list[JsonRow]:
     found: list[dict[str, Any]] = []
     epoch: str | None = None
     for line in re.split(r"[\r\n]+", unparted(text)):
-        entry = _entry(line) if len(line) < 2000 else None
+        entry = _entry(line) if len(line) <= LONGEST_LINE else None
         if heading := EPOCH_ALONE.fullmatch(line):
             epoch = heading.group(1)
         if not entry:
@@ -62,6 +65,12 @@ def of_key_values(text: str, name: str = "") -> list[JsonRow]:
         else:
             found.append(entry)
     return read_alike([e for e in found if any(MEASUREMENT_NAME.search(k) for k in _names(e))])
+
+
+def overlong_lines(text: str) -> int:
+    """How many lines that seem to hold a metric `of_key_values` leaves out for their length."""
+    long = (line for line in re.split(r"[\r\n]+", text) if len(line) > LONGEST_LINE)
+    return sum(bool(HOLDS_A_METRIC.search(line)) for line in long)
 
 
 def _names(entry: JsonRow) -> set[str]:
