@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import median
 
 from .case import Case, Confidence, Sign
-from .curve import curve_of
-from .diverged import SPIKE, risen
+from .curve import curve_of, risen
+from .diverged import SPIKE
 from .heldout import held_out_doubts, quoted
 from .log import Log
 from .online import reward_curve

@@ -11,6 +11,7 @@ from typing import Any
 
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
+from .rounding import coarse, half_digits
 from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
 from .steps import by_step, counted_once, latest_pass, number_steps
 from .unread import unread_columns
@@ -42,6 +43,7 @@ class Log:
     unit: str = "step"
     form: str = ""
     hints: Hints = field(default_factory=Hints)
+    rounding: Mapping[str, float] = field(default_factory=dict)  # half of a column's last digit
     unread: str = ""  # what of the file could not be read: such a log is not called healthy
 
     @property
@@ -62,6 +64,14 @@ class Log:
         """The finite values of `name` in training, or, where training has none, in the evaluations."""
         found = curve_of(self.train, name)
         return found if len(found) else curve_of(self.evaluation, name)
+
+    def below(self, name: str) -> float:
+        """What the zeros of a column may be as large as, by its last digit; 0 where they are as good as 0."""
+        return coarse(self.rounding.get(name, self.rounding.get(f"eval_{name}", 0.0)), name)
+
+    def zero(self, name: str) -> str:
+        """What a column's 0 says: `exactly 0`, or the limit that it lies under."""
+        return f"0 as it is written (under {below:.0g})" if (below := self.below(name)) else "exactly 0"
 
     def has(self, *names: str) -> bool:
         """Whether any row holds one of these columns."""
@@ -158,6 +168,7 @@ def _one_stage(source: str, entries: Iterable[Mapping[str, Any]], stage: str, fo
         unit=unit,
         form=form,
         hints=hints,
+        rounding=half_digits(listed),
         unread=unread_columns(listed, read),
     )
 

@@ -274,7 +274,8 @@ def vanished(case: Case) -> Sign | None:
     if moving or any(r["loss"] != 0.0 for r in rows[first:]) or rows[first - 1]["loss"] < ZERO:
         return None
     text = (
-        f"loss {rows[first - 1]['loss']:.4g} at {case.at(rows[first - 1]['step'])}, exactly 0 from "
+        f"loss {rows[first - 1]['loss']:.4g} at {case.at(rows[first - 1]['step'])}, "
+        f"{case.log.zero('loss')} from "
         f"{case.at(zeros[0]['step'])} on ({len(zeros)} entries): not memorised, but NaN shown as 0"
     )
     return Sign("numerics", "PB877", zeros[0]["step"], text, NEXT_NAN)
