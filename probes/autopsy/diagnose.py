@@ -27,6 +27,7 @@ from .rules import displaced_sign, saturated_sign
 from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
 from .stuck import stuck
 from .tags import below_chance, flat, frozen_sign, too_short, transient, zero_loss
+from .unread import UNKNOWN_HELD_OUT
 
 SignRule = Callable[[Case], Sign | None]
 
@@ -128,7 +129,8 @@ def _unseen(log: Log) -> tuple[str, ...]:
     """What a log cannot show, whatever its curves look like."""
     told = [log.unread] if log.unread else []
     told += filter(None, [short_of_plan(log, SHORT_OF)])
-    if log.train and not log.evals and recognise(log).family == "supervised":
+    unseen = not log.evals and UNKNOWN_HELD_OUT not in log.unread
+    if log.train and unseen and recognise(log).family == "supervised":
         told.append("no held-out loss in this log: over-fitting cannot be seen in it")
     return tuple(told)
 

@@ -1,4 +1,4 @@
-"""A 0 that is written with few decimals may be a small number; one that is written as programs write 0 is 0."""
+"""A 0 that is written with few decimals may be a small number; one that is written as programs do is 0."""
 
 import json
 
