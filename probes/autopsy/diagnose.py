@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
+from ...number_format import place_text
 from ...records import Finding, Run, Severity
 from ...runs import environment, now
 from .case import Case, Diagnosis, Main, Sign
@@ -217,7 +218,7 @@ def _step(sign: Sign, unit: str) -> int | float | None:
 
 def _since(sign: Sign, unit: str) -> str | None:
     """`step 20` or `entry 3`, in words."""
-    return None if sign.since_step is None else f"{unit} {sign.since_step:g}"
+    return None if sign.since_step is None else f"{unit} {place_text(sign.since_step)}"
 
 
 def _finding(sign: Sign) -> Finding:

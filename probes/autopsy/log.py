@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...number_format import place_text
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
 from .rounding import coarse, half_digits
@@ -58,7 +59,7 @@ class Log:
 
     def at(self, place: float) -> str:
         """`step 20`, or `entry 3` where the log does not say the step."""
-        return f"{self.unit} {place:g}"
+        return f"{self.unit} {place_text(place)}"
 
     def curve(self, name: str) -> Curve:
         """The finite values of `name` in training, or, where training has none, in the evaluations."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from ...number_format import place_text
 from ...training.rules import least_loss
 from .case import Case, Sign
 from .curve import LogRow
@@ -194,7 +195,11 @@ def _earlier(case: Case, since: float) -> str:
         if row["step"] < since
         and any(k.startswith("rewards/") and not math.isfinite(v) for k, v in row.items())
     ]
-    return f"rewards already at step {min(steps):g}" if steps and case.method.family != "online" else ""
+    return (
+        f"rewards already at step {place_text(min(steps))}"
+        if steps and case.method.family != "online"
+        else ""
+    )
 
 
 def impossible_sign(case: Case) -> Sign | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 
+from ...number_format import place_text
 from .curve import LogRow
 from .hints import Hints
 from .names import EXAMPLES, STEP_NAMES
@@ -178,7 +179,7 @@ def latest_pass(rows: Sequence[LogRow], unit: str = "step") -> tuple[list[LogRow
         if kept and kept[-1]["step"] == row["step"]:
             row = {**kept.pop(), **row}
         kept.append(row)
-    note = f"resumed at {unit} {resumed:g}: {replaced} entries that it replaced are left out"
+    note = f"resumed at {unit} {place_text(resumed)}: {replaced} entries that it replaced are left out"
     return kept, note if replaced else ""
 
 
