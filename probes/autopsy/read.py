@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ProbeError
-from .binary import is_events, is_wandb, of_events, of_wandb
+from .binary import LibraryMissing, is_events, is_wandb, of_events, of_wandb
 from .examples import texts_of_examples
 from .forms import columns, read_text, unread_part
 from .hints import Hints, hints_beside, hints_in
@@ -132,17 +132,20 @@ def _of_directory(path: Path) -> Log:
     """The log of a run's directory: the best known name first, then whatever in it can be read."""
     named = [path / name for name in IN_A_DIRECTORY if (path / name).is_file()]
     named += sorted(path.glob("checkpoint-*/trainer_state.json"), key=_checkpoint_step, reverse=True)
-    summaries: list[ProbeError] = []
+    told: list[ProbeError] = []  # what is a log and no curve can be had from, yet
     for file in (*named, *_others(path)):
         try:
             log = _of_events(file) if is_events(file) else _of_file(file)
+        except LibraryMissing as error:
+            told.insert(0, error)
+            continue
         except ProbeError:
             continue
         if _judged(log) and not _is_summary(log):
             return _noted(log, path, file)
-        summaries += [_summary(file, log)] if _judged(log) else []
-    if summaries:
-        raise summaries[0]
+        told += [_summary(file, log)] if _judged(log) else []
+    if told:
+        raise told[0]
     raise ProbeError(f"{path}: no trainer_state.json, event file or other training log in it. {LOG_REMEDY}")
 
 

@@ -98,3 +98,21 @@ def test_a_directory_of_averages_alone_is_told_as_a_file_of_them_is(tmp_path):
         read_log(tmp_path)
     (tmp_path / "z.jsonl").write_text(lines(RUN))
     assert len(read_log(tmp_path).train) == 30
+
+
+@pytest.mark.parametrize("name", ["events.out.tfevents.1700000000.host.1.0", "run-abc.wandb"])
+def test_a_directory_says_which_library_its_only_logs_need(tmp_path, name, monkeypatch):
+    """It had said that there is no event file in it."""
+    monkeypatch.setattr("probe.probes.autopsy.binary.import_module", missing)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / name).write_bytes(b"\0" * 20)
+    (tmp_path / "train_results.json").write_text(json.dumps({"epoch": 1.0, "train_loss": 1.2}))
+    for path in (tmp_path, tmp_path / "logs" / name):
+        with pytest.raises(ProbeError, match=r"needs its library: pip install 'prefprobe\[logs\]'"):
+            read_log(path)
+    (tmp_path / "log.jsonl").write_text(lines(RUN))
+    assert len(read_log(tmp_path).train) == 30
+
+
+def missing(name):
+    raise ImportError(name)
