@@ -11,6 +11,7 @@ from .records import Estimate
 
 NONE = "–"
 WRITTEN_WHOLE = 1000  # from which a number of no units is written without a fraction
+ALL_DIGITS = 1e15  # up to which a float holds every whole number
 NAMES_LISTED = 5  # of a list of names in a sentence
 
 
@@ -104,6 +105,11 @@ def p_text(p: float) -> str:
 def count(n: int, noun: str) -> str:
     """`1 pair`, `1,200 pairs`."""
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def place_text(place: float) -> str:
+    """A step, an entry or an epoch: a whole number with all its digits, so that it names a checkpoint."""
+    return str(int(place)) if place == place // 1 and abs(place) < ALL_DIGITS else f"{place:g}"
 
 
 def plain(value: Any) -> str:

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from ..number_format import count, limit_text, measured
+from ..number_format import count, limit_text, measured, place_text
 from ..records import Run
 from . import sentences
 from .decided import decided
@@ -69,7 +69,7 @@ def _diagnosed(run: Run) -> str:
     found = run.details.get("autopsy") or {}
     if not found:
         return ""
-    since = f" since step {found['since_step']:g}" if found.get("since_step") is not None else ""
+    since = f" since step {place_text(found['since_step'])}" if found.get("since_step") is not None else ""
     if found.get("main") == "healthy" and found.get("confidence") == "cannot tell":
         return "No rule fired on what this log shows, which is too little to call the run healthy."
     if found.get("main") == "healthy" and not found.get("tags"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ..number_format import count
+from ..number_format import count, place_text
 from ..records import Run
 from .curves import draw, in_columns, panels
 from .text_page import STYLES, PageLayout
@@ -29,7 +29,11 @@ def log_lines(run: Run, page: PageLayout) -> list[Text]:
     ]
     read += [count(log["evaluations"], "evaluation")] if log.get("evaluations") else []
     unit = {"entry": "entries"}.get(str(log.get("unit")), f"{log.get('unit') or 'step'}s")
-    read += [f"{unit} {log['first_step']:g} to {log['last_step']:g}"] if "first_step" in log else []
+    read += (
+        [f"{unit} {place_text(log['first_step'])} to {place_text(log['last_step'])}"]
+        if "first_step" in log
+        else []
+    )
     read += [f"read as {log['form']}"] if log.get("form") else []
     lines = page.wrap(" · ".join(part for part in parts if part), style="dim")
     lines += page.wrap(" · ".join(read), style="dim")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from ..number_format import place_text
+
 SMALLEST_RANGE = 1e-300  # below it floats lose their digits, and steps their multiples
 
 
@@ -34,7 +36,7 @@ def round_step(size: float) -> float:
 
 def tick_label(value: float) -> str:
     """A tick's label, signed where negative, without trailing zeros."""
-    return f"{round(value, 10):g}".replace("-", "−")
+    return place_text(round(value, 10)).replace("-", "−")
 
 
 def _floor(value: float) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..number_format import place_text
 from ..records import Run
 
 PAIR_SIDES = ("chosen", "rejected")
@@ -111,7 +112,7 @@ def draw(panel: Panel, width: int = 38, height: int = 6, ascii_only: bool = Fals
     bar, corner, floor = ("|", "+", "-") if ascii_only else ("│", "└", "─")
     labels = [f"{high:.3g}", *[""] * (height - 2), f"{low:.3g}"]
     rows = [f"{f'{text:>8}'[:9]:9}{bar}{''.join(cells)}" for text, cells in zip(labels, grid, strict=True)]
-    ends = f"{first:g}" + f"{last:g}".rjust(across - len(f"{first:g}"))
+    ends = place_text(first) + place_text(last).rjust(across - len(place_text(first)))
     return [_head(panel, marks, width), *rows, f"{'':9}{corner}{floor * across}", f"{'':10}{ends}"[:width]]
 
 

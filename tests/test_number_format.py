@@ -2,7 +2,7 @@
 
 import pytest
 
-from probe.number_format import change, limit_text, measured, number
+from probe.number_format import change, limit_text, measured, number, place_text
 from probe.records import Condition, Estimate
 from probe.reports.view import limit, value
 
@@ -43,3 +43,12 @@ def test_a_measured_share_is_told_from_its_limit(at, bound, told):
     shown = Estimate("surface_accuracy", at, 0.88, 0.93, 400, None, "m", "share")
     condition = Condition("surface_accuracy", "all", shown, bound, "fail", "PB201")
     assert value(condition) == measured(shown, bound) == told and limit(condition) == "≤ 90%"
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [(20, "20"), (20.0, "20"), (2469007.0, "2469007"), (4938007, "4938007"), (0.25, "0.25"), (-3.0, "-3"),
+     (1.5e6 + 0.5, "1.5e+06"), (1e20, "1e+20"), (float("inf"), "inf")],
+)  # fmt: skip
+def test_a_step_keeps_all_its_digits(place, told):
+    assert place_text(place) == told

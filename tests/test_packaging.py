@@ -154,6 +154,18 @@ def test_the_base_requires_nothing_that_runs_a_model():
     assert project["optional-dependencies"]["judge"] == []
 
 
+def test_what_is_to_be_installed_is_this_distribution_and_an_extra_of_it():
+    """The import is `probe`; a distribution of that name is another project."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    texts = [path.read_text() for path in (*sources(ROOT), *ROOT.glob("docs/**/*.md"), ROOT / "README.md")]
+    found = [m for t in texts for m in re.findall(r"pip install (?:-U )?[\"']?([\w.-]+)\[(\w+)\]", t)]
+    assert len(found) > 5
+    assert {name for name, _ in found} <= {project["name"], "."} and {extra for _, extra in found} <= set(
+        extras
+    )
+
+
 def test_help_starts_in_under_three_tenths_of_a_second(tmp_path):
     """In processor time, the best of several: wall time on a busy machine is not ours.
 

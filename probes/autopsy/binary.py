@@ -15,7 +15,11 @@ from ...records import JsonRow
 from .names import canonical
 
 HEADER, LOG_BLOCK = 7, 32768
-NEEDS = "needs its library: pip install 'probe[logs]'"
+NEEDS = "needs its library: pip install 'prefprobe[logs]'"
+
+
+class LibraryMissing(ProbeError):
+    """A log that can be read once a library is installed: the line says which command does that."""
 
 
 def is_events(path: Path) -> bool:
@@ -54,7 +58,7 @@ def _scalars(path: Path) -> Iterator[tuple[float, str, float]]:
         loader = import_module("tensorboard.backend.event_processing.event_file_loader")
         tensor_util = import_module("tensorboard.util.tensor_util")
     except ImportError as error:
-        raise ProbeError(f"{path}: a TensorBoard event file {NEEDS}.") from error
+        raise LibraryMissing(f"{path}: a TensorBoard event file {NEEDS}.") from error
     try:
         for event in loader.EventFileLoader(str(path)).Load():
             for value in event.summary.value:
@@ -74,7 +78,7 @@ def of_wandb(path: Path) -> list[JsonRow]:
     try:
         messages = import_module("wandb.proto.wandb_internal_pb2")
     except ImportError as error:
-        raise ProbeError(f"{path}: a W&B offline file {NEEDS}.") from error
+        raise LibraryMissing(f"{path}: a W&B offline file {NEEDS}.") from error
     rows: list[JsonRow] = []
     for data in _records(path.read_bytes()):
         record = messages.Record()

@@ -84,6 +84,27 @@ def surely_changed(curve: Curve, share: float = 0.0) -> float:
     )
 
 
+def risen(loss: Curve) -> bool:
+    """Whether the end of a curve lies above its start by more than its own noise.
+
+    The noise is that of neighbours, whose mean distance is 1.128 σ: a batch of one pair jumps as far from one
+    entry to the next as from the first to the last. Else every entry of the last third above every one of
+    the first, which eight or more entries do by chance in one log of 70.
+    """
+    v, k = loss.values, max(2, loss.window(10))
+    third = max(2, len(v) // 3)
+    noise = fmean(abs(b - a) for a, b in pairwise(v)) / 1.128
+    error = noise * math.sqrt(2.0 / k)
+    apart = third >= 4 and min(v[-third:]) > max(v[:third])
+    return apart or fmean(v[-k:]) - fmean(v[:k]) > 2.5 * error
+
+
+def moved(curve: Curve) -> bool:
+    """Whether the end of a curve differs from its start by more than its own noise."""
+    turned = Curve(curve.name, curve.steps, tuple(-v for v in curve.values))
+    return len(curve) >= 4 and (risen(curve) or risen(turned))
+
+
 def curve_of(rows: Sequence[LogRow], name: str) -> Curve:
     """The finite values of one column. An accuracy beside NaN rewards says nothing and is left out."""
     points = [

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
+from ...number_format import place_text
 from ...records import Finding, Run, Severity
 from ...runs import environment, now
 from .case import Case, Diagnosis, Main, Sign
@@ -27,6 +28,7 @@ from .rules import displaced_sign, saturated_sign
 from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
 from .stuck import stuck
 from .tags import below_chance, flat, frozen_sign, not_logged, too_short, transient, zero_loss
+from .unread import UNKNOWN_HELD_OUT
 
 SignRule = Callable[[Case], Sign | None]
 
@@ -130,7 +132,8 @@ def _unseen(log: Log) -> tuple[str, ...]:
     """What a log cannot show, whatever its curves look like."""
     told = [log.unread] if log.unread else []
     told += filter(None, [short_of_plan(log, SHORT_OF), not_logged(log)])
-    if log.train and not log.evals and recognise(log).family == "supervised":
+    unseen = not log.evals and UNKNOWN_HELD_OUT not in log.unread
+    if log.train and unseen and recognise(log).family == "supervised":
         told.append("no held-out loss in this log: over-fitting cannot be seen in it")
     return tuple(told)
 
@@ -217,7 +220,7 @@ def _step(sign: Sign, unit: str) -> int | float | None:
 
 def _since(sign: Sign, unit: str) -> str | None:
     """`step 20` or `entry 3`, in words."""
-    return None if sign.since_step is None else f"{unit} {sign.since_step:g}"
+    return None if sign.since_step is None else f"{unit} {place_text(sign.since_step)}"
 
 
 def _finding(sign: Sign) -> Finding:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
-from statistics import fmean, median
+from statistics import median
 
 from .case import Case, Sign
-from .curve import Curve
+from .curve import Curve, risen
 from .online import reward_collapse
 from .settings import smoothing
 
@@ -45,21 +44,6 @@ def diverged(case: Case) -> Sign | None:
         or _after_spike(case, loss)
         or _at_the_end(case, loss)
     )
-
-
-def risen(loss: Curve) -> bool:
-    """Whether the end of a curve lies above its start by more than its own noise.
-
-    The noise is that of neighbours, whose mean distance is 1.128 σ: a batch of one pair jumps as far from one
-    entry to the next as from the first to the last. Else every entry of the last third above every one of
-    the first, which eight or more entries do by chance in one log of 70.
-    """
-    v, k = loss.values, max(2, loss.window(10))
-    third = max(2, len(v) // 3)
-    noise = fmean(abs(b - a) for a, b in pairwise(v)) / 1.128
-    error = noise * math.sqrt(2.0 / k)
-    apart = third >= 4 and min(v[-third:]) > max(v[:third])
-    return apart or fmean(v[-k:]) - fmean(v[:k]) > 2.5 * error
 
 
 NEXT_DIVERGED = (

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ...records import JsonRow
-from .lines import of_key_values
+from .lines import LONGEST_LINE, of_key_values, overlong_lines
 from .names import HELD_OUT_WORDS, MEASUREMENT_NAME, canonical
 from .printed import json_document, literal, of_dictionaries
 from .rows import as_number, held_out_entry
@@ -21,6 +21,7 @@ from .tables import is_long, of_csv, of_html, of_markdown, pivoted, tag_of
 # The deepest nesting looked into: run.json holds its log at details > training > log_history.
 DEPTH = 4
 PRINTED = "printed dictionaries"
+KEY_VALUES = '"key: value" lines'
 SOURCE_CODE = re.compile(
     r"\s*(def \w+\(|class \w+\b.*[:{]$|import [\w.]+$|from [\w.]+ import |#include |return\b)"
 )
@@ -48,11 +49,13 @@ def read_text(text: str, name: str = "") -> LogEntries:
 
 
 def unread_part(text: str, suffix: str, reading: LogEntries) -> str:
-    """What of a file that claims to be JSON could not be read: it was cut, or lines of it are damaged."""
+    """What of a file could not be read: JSON that was cut, or lines that are damaged or far too long."""
     if suffix == ".json" and reading.form == PRINTED:
         return (
             f"the file is no whole JSON, cut or damaged: {len(reading.entries)} entries of it could be read"
         )
+    if reading.form == KEY_VALUES and (long := overlong_lines(text)):
+        return f"lines of more than {LONGEST_LINE:,} characters were left out: {long}"
     if reading.form != "JSON Lines":
         return ""
     lines = [line.strip() for line in text.splitlines() if line.lstrip().startswith("{")]
@@ -241,5 +244,5 @@ FORMS: tuple[tuple[str, Reader], ...] = (
     ("a Markdown table", of_markdown),
     ("an HTML table", lambda text, name: of_html(text)),
     ("CSV", of_csv),
-    ('"key: value" lines', of_key_values),
+    (KEY_VALUES, of_key_values),
 )

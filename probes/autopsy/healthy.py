@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from statistics import median
 
+from ...number_format import number
 from .case import Case, Confidence, Sign
-from .curve import Curve, curve_of
-from .diverged import SPIKE, risen
+from .curve import Curve, curve_of, risen
+from .diverged import SPIKE
 from .heldout import held_out_doubts, quoted
 from .log import Log
 from .online import reward_curve
@@ -107,7 +108,9 @@ def short_of_plan(log: Log, share: float) -> str:
     last = max((row.get(name, 0.0) for row in log.rows if finite_number(row.get(name))), default=0.0)
     if not planned or last <= 0.0 or (name == "step" and log.unit != "step") or last >= share * planned:
         return ""
-    return f"the log ends at {name} {last:,.4g} of {planned:,.4g} that were planned ({last / planned:.0%})"
+    return (
+        f"the log ends at {name} {number(last)} of {number(planned)} that were planned ({last / planned:.0%})"
+    )
 
 
 def late_gradient(case: Case) -> str:

@@ -22,7 +22,12 @@ METHOD = re.compile(
 MOST_DIGITS = 12  # of a count; longer ones are no counts, and Python reads none of thousands
 ACCUMULATION = re.compile(r"gradient[_ ]accumulation[_ ]steps\W{1,6}(\d+)", re.IGNORECASE)
 INTERVAL = re.compile(r"\blogging_steps\W{1,5}(\d+)", re.IGNORECASE)
-MAX_STEPS = re.compile(r"(?:[\"']max_steps[\"']\s*:|total optimization steps\s*=)\s*([\d,]+)", re.IGNORECASE)
+# As JSON, YAML, a printed object or an option of the command says it; -1 stands for no limit.
+MAX_STEPS = re.compile(
+    r"(?:(?<![\w-])[\"']?max_(?:train_)?steps[\"']?\s*[:=]|--max_(?:train_)?steps[ =]"
+    r"|total optimization steps\s*=)\s*([\d,]+)",
+    re.IGNORECASE,
+)
 EPOCHS = re.compile(r"(?:[\"']?num_train_epochs[\"']?\s*[:=]|num epochs\s*=)\s*([\d,.]+)", re.IGNORECASE)
 # Small files that trainers leave beside their logs.
 SETTINGS_FILES = (

@@ -7,23 +7,28 @@ from typing import Any
 
 from ...records import JsonRow
 from .names import MEASUREMENT_NAME, canonical
+from .numerals import DOTTED_COUNT, WITH_COMMA, read_alike
 from .rows import WRITTEN_COUNT, as_number, unparted, whole
 
 # Numbers that are not finite as C of Windows prints them come first.
-NUMBER = r"[-+]?(?:\d\.#(?:INF|IND|[QS]NAN)\d*|nan\(\w*\)|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf(?:inity)?)"
+NUMBER = (
+    rf"[-+]?(?:\d\.#(?:INF|IND|[QS]NAN)\d*|nan\(\w*\)|{WITH_COMMA}|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan"
+    r"|inf(?:inity)?)"
+)
 NUMBERS = re.compile(rf"(?<![\w.+-]){NUMBER}(?=$|[\s,;|)\]}}%]|[.:]\s|[.:]$|[a-z]+\b)", re.IGNORECASE)
 # The words before a number, back to the last separator: nothing of a name is searched for twice.
 WORDS_BEFORE = re.compile(r"([A-Za-z_][\w./() -]{0,60}?)\s*[:=]?\s*[\[(]?$")
+STEP_COUNT = rf"(?:{DOTTED_COUNT}(?!\.?\d)|{WRITTEN_COUNT})"
 STEP_FIELD = re.compile(
-    rf"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*({WRITTEN_COUNT})"
-    rf"(?![\d.]*%)(?:\s*/\s*({WRITTEN_COUNT}))?",
+    rf"\b(?:global[_ ]?)?(?:step|iter|iteration|update|batch)s?\b\s*[:=#\[( ]*\s*({STEP_COUNT})"
+    rf"(?![\d.]*%)(?:\s*/\s*({STEP_COUNT}))?",
     re.IGNORECASE,
 )
 EPOCH_AND_STEP = re.compile(
     rf"\bepoch\b\W{{0,3}}(\d+)(?:\s*/\s*(\d+))?\W{{1,4}}({WRITTEN_COUNT})\s*/\s*({WRITTEN_COUNT})\s*[\])]",
     re.IGNORECASE,
 )
-EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+EPOCH = re.compile(r"\bepoch\b\s*[:=#\[( ]*\s*(\d+(?:[.,]\d+)?)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\W*epoch\W{0,3}(\d+)(?:\s*/\s*\d+)?\W*", re.IGNORECASE)
 STEP_ALONE = re.compile(
     r"\W*(?:epoch\W{0,3}[\d.]+(?:\s*/\s*\d+)?\W{1,4})?"
@@ -42,6 +47,9 @@ FURTHER = re.compile(
     r"(frac_)?reward(_zero)?_std|completions/\w+|critic/(rewards|score)/(max|min)|log_odds_\w+|nll_loss"
     r"|response_length/\w+|(actor/)?entropy(_loss)?"
 )
+# verl's lines have 3,000 characters; far longer ones are dumps of something else.
+LONGEST_LINE = 20_000
+HOLDS_A_METRIC = re.compile(r"(?:loss|reward|rewards/\w+|score/mean)\s*[:=]\s*[-+]?[\d.]", re.IGNORECASE)
 STAMP = re.compile(r"^\W*\d{4}-\d\d-\d\d[ T][\d:.,]+\S*\s*")
 
 
@@ -54,7 +62,7 @@ def of_key_values(text: str, name: str = "") -> list[JsonRow]:
     epoch: str | None = None
     begun = True
     for line in re.split(r"[\r\n]+", unparted(text)):
-        entry = _entry(line) if len(line) < 2000 else None
+        entry = _entry(line) if len(line) <= LONGEST_LINE else None
         if heading := EPOCH_ALONE.fullmatch(line):
             epoch, begun = heading.group(1), True
         if not entry and STEP_ALONE.fullmatch(body := STAMP.sub("", line)):
@@ -68,7 +76,13 @@ def of_key_values(text: str, name: str = "") -> list[JsonRow]:
         else:
             found.append(entry)
         begun = False
-    return [entry for entry in found if any(MEASUREMENT_NAME.search(k) for k in _names(entry))]
+    return read_alike([e for e in found if any(MEASUREMENT_NAME.search(k) for k in _names(e))])
+
+
+def overlong_lines(text: str) -> int:
+    """How many lines that seem to hold a metric `of_key_values` leaves out for their length."""
+    long = (line for line in re.split(r"[\r\n]+", text) if len(line) > LONGEST_LINE)
+    return sum(bool(HOLDS_A_METRIC.search(line)) for line in long)
 
 
 def _goes_on(before: JsonRow, entry: JsonRow) -> bool:

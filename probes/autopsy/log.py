@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...number_format import count
+from ...number_format import count, place_text
 from .curve import Curve, LogRow, curve_of
 from .hints import LOSS_TYPES, Hints
 from .joined import whole_entries
 from .names import names_pairs
 from .parts import parts_marked, splits
 from .passes import OwnRun, merged, own_runs
+from .rounding import coarse, half_digits
 from .rows import SUMMARY, as_number, eval_sets, finite_number, shares, to_rows, train_part
 from .scores import name_rewards
 from .steps import by_step, counted_once, number_steps
@@ -50,6 +51,7 @@ class Log:
     unit: str = "step"
     form: str = ""
     hints: Hints = field(default_factory=Hints)
+    rounding: Mapping[str, float] = field(default_factory=dict)  # half of a column's last digit
     unread: str = ""  # what of the file could not be read: such a log is not called healthy
 
     @property
@@ -64,12 +66,20 @@ class Log:
 
     def at(self, place: float) -> str:
         """`step 20`, or `entry 3` where the log does not say the step."""
-        return f"{self.unit} {place:g}"
+        return f"{self.unit} {place_text(place)}"
 
     def curve(self, name: str) -> Curve:
         """The finite values of `name` in training, or, where training has none, in the evaluations."""
         found = curve_of(self.train, name)
         return found if len(found) else curve_of(self.evaluation, name)
+
+    def below(self, name: str) -> float:
+        """What the zeros of a column may be as large as, by its last digit; 0 where they are as good as 0."""
+        return coarse(self.rounding.get(name, self.rounding.get(f"eval_{name}", 0.0)), name)
+
+    def zero(self, name: str) -> str:
+        """What a column's 0 says: `exactly 0`, or the limit that it lies under."""
+        return f"0 as it is written (under {below:.0g})" if (below := self.below(name)) else "exactly 0"
 
     def has(self, *names: str) -> bool:
         """Whether any row holds one of these columns."""
@@ -161,10 +171,8 @@ def _of_part(source: str, entries: Sequence[Mapping[str, Any]], form: str, hints
     shared = any(shares(row) for row in rows)
     runs = own_runs(rows, [train_part(row, shared) is not None for row in rows], unit)
     unread = unread_columns(entries, read)
-    logs = [
-        _of_run(run, shared, (order, echoes), Log(source, (), unit=unit, form=form, hints=hints))
-        for run in runs
-    ]
+    bare = Log(source, (), unit=unit, form=form, hints=hints, rounding=half_digits(entries))
+    logs = [_of_run(run, shared, (order, echoes), bare) for run in runs]
     return [replace(log, unread="; ".join(filter(None, (unread, log.unread)))) for log in logs if log.rows]
 
 

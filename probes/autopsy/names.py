@@ -25,6 +25,11 @@ STEP_NAMES = (
     "iterations", "iters", "update", "updates", "num_updates", "steps", "optimizer_step",
 )  # fmt: skip
 EXAMPLES = ("counters/examples", "examples", "consumed_samples", "consumed_examples", "num_examples")
+# A set's name within: `eval/paloma/loss` (Levanter), `val_loss/dataloader_idx_0` (Lightning).
+_HELD, _MEAN = "|".join(sorted(HELD_OUT_WORDS)), "(?:(?:avg|mean|lm)_)?"
+SET_BEFORE_LOSS = re.compile(rf"(?:{_HELD})/([\w./-]+)/{_MEAN}loss")
+SET_AFTER_LOSS = re.compile(rf"(?:{_HELD})[_/]{_MEAN}loss(?:_step|_epoch)?/([\w.-]+)")
+HELD_OUT_LOSS_WORDS = frozenset(("loss", "losses", "nll", "ppl", "perplexity", "bpb", "crossentropy"))
 # Columns of whole numbers, in which a comma can only part thousands.
 COUNTS = frozenset((*STEP_NAMES, *EXAMPLES, "_step", "max_steps", "total_steps"))
 # What says that a row is about training (or, after `eval_`, about an evaluation) and not only bookkeeping.
@@ -56,17 +61,35 @@ def canonical(key: str) -> Name:
         return Name(_own(text), 9)
     if OF_A_NAMED_SET.match(text):
         return Name(text, 9)  # the word is the name of an evaluation set, and says whose the metric is
-    tokens = [t for t in re.split(r"[/_.:\s()\[\]-]+", text) if t]
+    tokens = list(dict.fromkeys(_tokens(text)))  # Megatron says "lm loss validation" twice in a tag
     held, rest = _split(tokens)
     known = _metric(rest) or _prefixed(rest)
     if known:
         return Name(("eval_" if held else "") + known, len(rest) + (len(rest) != len(tokens)))
-    return Name(_own(text), 9)
+    return Name(_of_a_set(text) or _own(text), 9)
+
+
+def _tokens(text: str) -> list[str]:
+    return [t for t in re.split(r"[/_.:\s()\[\]-]+", text) if t]
+
+
+def _of_a_set(text: str) -> str | None:
+    """A held-out loss with the name of its set where a trainer puts it: `eval_NAME_loss`."""
+    match = SET_BEFORE_LOSS.fullmatch(text) or SET_AFTER_LOSS.fullmatch(text)
+    return f"eval_{re.sub(r'[/.-]', '_', match.group(1))}_loss" if match else None
+
+
+def looks_held_out(name: str) -> bool:
+    """Whether a column is named like a held-out loss or its perplexity, read or not."""
+    words = set(_tokens(_plain(name)))
+    told = bool(words & HELD_OUT_LOSS_WORDS) or {"cross", "entropy"} <= words
+    return told and not words.isdisjoint(HELD_OUT_WORDS)
 
 
 def _plain(key: str) -> str:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip().strip("*`\"'"))
-    return re.sub(r"[\s_]+", "_", re.sub(r"\s*/\s*", "/", spaced.lower()))
+    text = re.sub(r"[\s_]+", "_", re.sub(r"\s*/\s*", "/", spaced.lower()))
+    return re.sub(r"\b(held|hold)[_-]out(?=$|[_/.-])", r"\1out", text.removeprefix("metrics/"))
 
 
 def _split(tokens: list[str]) -> tuple[bool, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ...number_format import place_text
 from ...training.methods import LN2
 from .case import Case
 
@@ -28,7 +29,7 @@ def failing_step(case: Case, first: int) -> str:
     if k < 1:
         return ""
     if logged == 0.0:
-        steps = f"{before['step'] + 1:g} to {row['step']:g}"
+        steps = f"{place_text(before['step'] + 1)} to {place_text(row['step'])}"
         return f"the loss 0.0 there is not a success: none of steps {steps} was finite"
     if not (math.isfinite(usual) and usual > 0.0):
         return ""
@@ -68,7 +69,7 @@ def _finite_steps(logged: float, usual: float, k: int, offset: float, named: str
     how, about = ("exactly", "") if exact else ("about", "about ")
     return (
         f"loss {logged:.4g} is {how} what the NaN filter leaves of {_steps(m, k)} ({formula}, "
-        f"derived): {about}step {offset + m + 1:g} was the first to fail"
+        f"derived): {about}step {place_text(offset + m + 1)} was the first to fail"
     )
 
 

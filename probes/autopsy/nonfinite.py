@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from ...number_format import place_text
 from ...training.rules import least_loss
 from .case import Case, Sign
 from .curve import LogRow
@@ -199,7 +200,11 @@ def _earlier(case: Case, since: float) -> str:
         if row["step"] < since
         and any(k.startswith("rewards/") and not math.isfinite(v) for k, v in row.items())
     ]
-    return f"rewards already at step {min(steps):g}" if steps and case.method.family != "online" else ""
+    return (
+        f"rewards already at step {place_text(min(steps))}"
+        if steps and case.method.family != "online"
+        else ""
+    )
 
 
 def impossible_sign(case: Case) -> Sign | None:
@@ -279,7 +284,8 @@ def vanished(case: Case) -> Sign | None:
     if moving or any(r["loss"] != 0.0 for r in rows[first:]) or rows[first - 1]["loss"] < ZERO:
         return None
     text = (
-        f"loss {rows[first - 1]['loss']:.4g} at {case.at(rows[first - 1]['step'])}, exactly 0 from "
+        f"loss {rows[first - 1]['loss']:.4g} at {case.at(rows[first - 1]['step'])}, "
+        f"{case.log.zero('loss')} from "
         f"{case.at(zeros[0]['step'])} on ({len(zeros)} entries): not memorised, but NaN shown as 0"
     )
     return Sign("numerics", "PB877", zeros[0]["step"], text, NEXT_NAN)

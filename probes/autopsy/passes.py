@@ -13,6 +13,7 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import NamedTuple
 
+from ...number_format import place_text
 from .curve import LogRow
 from .names import MEASUREMENT_NAME
 from .rows import PLACES, Raw
@@ -231,10 +232,8 @@ class _Run:
         if self.replaced and self.by_epoch:
             told.append(f"the epoch goes back: {self.replaced} earlier entries are left out")
         elif self.replaced:
-            told.append(
-                f"resumed at {self.unit} {self.resumed:g}: {self.replaced} entries that it replaced are "
-                "left out"
-            )
+            place = f"{self.unit} {place_text(self.resumed)}"
+            told.append(f"resumed at {place}: {self.replaced} entries that it replaced are left out")
         return "; ".join(told)
 
 

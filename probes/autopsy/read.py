@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ProbeError
-from .binary import is_events, is_wandb, of_events, of_wandb
+from .binary import LibraryMissing, is_events, is_wandb, of_events, of_wandb
+from .examples import texts_of_examples
 from .forms import columns, read_text, unread_part
 from .hints import Hints, hints_beside, hints_in
 from .log import Log, make_log
@@ -28,6 +29,7 @@ IN_A_DIRECTORY = (
 )
 # What else a run leaves behind, the most telling first; looked for three levels down.
 PATTERNS = (
+    "trainer_state.json",
     "*tfevents*",
     "*.wandb",
     "*.jsonl",
@@ -50,7 +52,7 @@ def read_log(path: Path) -> Log:
 
     Reads every form of `forms.FORMS`, TensorBoard event files and W&B's offline files. Raises `ProbeError`
     where there is no such file, or nothing in it is a curve that a verdict could be built on: then the
-    message names the columns that there are.
+    message names the columns that there are. So it does for a data set, whatever its columns are called.
     """
     if path.is_dir():
         return _of_directory(path)
@@ -58,8 +60,12 @@ def read_log(path: Path) -> Log:
     if not _judged(log):
         raise ProbeError(_unread(path, log))
     if _is_summary(log):
-        raise ProbeError(f"{path}: one entry, a summary and no curve: {_columns_of(log)}. {LOG_REMEDY}")
+        raise _summary(path, log)
     return log
+
+
+def _summary(path: Path, log: Log) -> ProbeError:
+    return ProbeError(f"{path}: one entry, a summary and no curve: {_columns_of(log)}. {LOG_REMEDY}")
 
 
 def _of_file(path: Path) -> Log:
@@ -69,8 +75,19 @@ def _of_file(path: Path) -> Log:
         return make_log(str(path), of_wandb(path), "W&B offline run", hints_beside(path, Hints()))
     text = _text(path)
     reading = read_text(text, path.name)
+    if texts := texts_of_examples(reading.entries):
+        raise ProbeError(_data_set(path, texts))
     log = make_log(str(path), reading.entries, reading.form, hints_beside(path, hints_in(text)))
     return replace(log, unread=unread_part(text, path.suffix, reading) or log.unread)
+
+
+def _data_set(path: Path, texts: list[str]) -> str:
+    pairs = {"chosen", "rejected"} <= {name.lower() for name in texts}
+    remedy = f"`probe data {path}` measures such pairs." if pairs else LOG_REMEDY
+    return (
+        f"{path}: a data set and no training log: its rows hold texts ({', '.join(texts)}) and no step, "
+        f"epoch, loss or learning rate. {remedy}"
+    )
 
 
 def _judged(log: Log) -> bool:
@@ -115,13 +132,20 @@ def _of_directory(path: Path) -> Log:
     """The log of a run's directory: the best known name first, then whatever in it can be read."""
     named = [path / name for name in IN_A_DIRECTORY if (path / name).is_file()]
     named += sorted(path.glob("checkpoint-*/trainer_state.json"), key=_checkpoint_step, reverse=True)
+    told: list[ProbeError] = []  # what is a log and no curve can be had from, yet
     for file in (*named, *_others(path)):
         try:
             log = _of_events(file) if is_events(file) else _of_file(file)
+        except LibraryMissing as error:
+            told.insert(0, error)
+            continue
         except ProbeError:
             continue
-        if _judged(log):
+        if _judged(log) and not _is_summary(log):
             return _noted(log, path, file)
+        told += [_summary(file, log)] if _judged(log) else []
+    if told:
+        raise told[0]
     raise ProbeError(f"{path}: no trainer_state.json, event file or other training log in it. {LOG_REMEDY}")
 
 
@@ -137,7 +161,7 @@ def _others(path: Path) -> list[Path]:
     depth = len(path.parts)
     found: list[Path] = []
     for pattern in PATTERNS:
-        files = sorted(path.rglob(pattern), key=lambda f: (len(f.parts), f.name))
+        files = sorted(path.rglob(pattern), key=lambda f: (len(f.parts), -_checkpoint_step(f), f.name))
         found += [f for f in files if f.is_file() and len(f.parts) - depth <= SEARCH_DEPTH and f not in found]
     return found[:MOST_FILES]
 

@@ -10,6 +10,7 @@ from typing import Any
 from .curve import LogRow
 from .hints import LOSS_TYPES
 from .names import COUNTS, MEASUREMENT_NAME, canonical
+from .numerals import undoubted
 from .tables import NOTHING
 
 Raw = dict[str, float | None]
@@ -111,7 +112,7 @@ def _parsed(text: str) -> float | None:
     if infinite := INFINITE.fullmatch(body):
         return -math.inf if infinite.group(1) == "-" else math.inf
     try:
-        return _in_range(float(body))
+        return _in_range(float(undoubted(body)))
     except ValueError:
         return None
 

@@ -85,8 +85,8 @@ def _advice(case: Case) -> str:
 
 def _no_loss(case: Case) -> Sign | None:
     loss = case.curve("loss")
-    if not len(loss) or loss.last_median(5) >= ZERO or min(loss.values) < 0.0:  # 0 is no floor there
-        return None
+    if not len(loss) or loss.last_median(5) + case.log.below("loss") >= ZERO or min(loss.values) < 0.0:
+        return None  # not surely low; or 0 is no floor there
     since = loss.since(lambda v: v < ZERO, 5, median)
     text = f"median loss {loss.last_median(5):.3g} in the last fifth, under {ZERO}"
     return Sign("saturated", "PB855", since, text, _advice(case))

@@ -8,7 +8,7 @@ from statistics import fmean, median, pstdev
 from ...training.methods import LN2
 from ...training.rules import least_loss
 from .case import Case, Sign
-from .curve import LogRow, curve_of, surely_changed
+from .curve import LogRow, curve_of, moved, surely_changed
 
 ZERO_RATE_SHARE = 0.9
 ABSURD = 0.05  # AdamW on language models is used at 1e-7 to 1e-3
@@ -20,10 +20,11 @@ WRITTEN_SMOOTHING = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 def lr_zero(case: Case) -> Sign | None:
     """The tag of a learning rate of 0, or None.
 
-    PB862 learning rate 0: the logged rate is exactly 0 in {ZERO_RATE_SHARE:.0%} of the entries or more.
+    PB862 learning rate 0: the logged rate is 0 in {ZERO_RATE_SHARE:.0%} of the entries or more.
 
     Means: the schedule never left 0: warm-up longer than the run, steps skipped by a gradient scaler, or a
-    schedule that was resumed at its end.
+    schedule that was resumed at its end. A rate that is written with few decimals (0.000) may be a usual
+    one: then, and where loss or rewards moved, the sign is not certain; where both hold, there is none.
     Why: nothing is learned, and the flat loss is mistaken for hard data.
     Do: check warmup_steps against the number of optimizer steps and, under float16, whether steps are
     skipped.
@@ -33,9 +34,29 @@ def lr_zero(case: Case) -> Sign | None:
     zeros = [s for s, v in zip(rates.steps, rates.values, strict=True) if v == 0.0]
     if len(rates) < 2 or len(zeros) < ZERO_RATE_SHARE * len(rates):
         return None
-    text = f"learning_rate exactly 0 in {len(zeros)} of {len(rates)} entries"
+    rounded, learns = case.log.below("learning_rate") > 0.0, _learns(case)
+    if rounded and learns:
+        return None
+    text = f"learning_rate {case.log.zero('learning_rate')} in {len(zeros)} of {len(rates)} entries"
+    if rounded or learns:
+        text += f", though {learns} moved" if learns else ""
+        return Sign("lr_zero", "PB862", zeros[0], text, NEXT_WRITTEN_RATE, "likely")
     advice = "Compare warm-up and schedule with the number of optimizer steps; float16 may skip steps."
     return Sign("lr_zero", "PB862", zeros[0], text, advice, "certain")
+
+
+NEXT_WRITTEN_RATE = (
+    "Log the rate with all its digits, and that of the group that trains. If it is 0, compare warm-up and "
+    "schedule with the number of optimizer steps."
+)
+
+
+def _learns(case: Case) -> str:
+    """The first of the curves that only training moves which surely moved; else ""."""
+    names = (
+        ("reward", "objective/rlhf_reward") if case.method.family == "online" else ("loss", "rewards/margins")
+    )
+    return next((name for name in names if moved(curve_of(case.log.train, name))), "")
 
 
 def lr_high(case: Case) -> Sign | None:

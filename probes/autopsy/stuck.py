@@ -9,8 +9,8 @@ from ...shared_limits import CHANCE, LOW
 from ...training.methods import LN2
 from .case import Case, Sign
 from .causes import unexplained
-from .curve import Curve, curve_of
-from .diverged import ZERO, risen
+from .curve import Curve, curve_of, risen
+from .diverged import ZERO
 from .online import idle_groups
 from .zeros import unexplained_zeros
 
@@ -60,7 +60,8 @@ def _nothing(case: Case) -> Sign | None:
     if len(zeros) < 2 or len(zeros) < NEVER_TRAINED * len(rows) or rows[0]["loss"] != 0.0:
         return None
     since = case.at(zeros[0]["step"])
-    text = f"loss exactly 0 in {len(zeros)} of {len(rows)} entries, from {since} on: never trained"
+    zero = case.log.zero("loss")
+    text = f"loss {zero} in {len(zeros)} of {len(rows)} entries, from {since} on: never trained"
     return Sign("stuck", "PB853", zeros[0]["step"], text, NEXT_NOTHING)
 
 

@@ -7,17 +7,17 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from html.parser import HTMLParser
+from itertools import zip_longest
 from typing import Any
 
 from ...records import JsonRow
 from .names import COUNTS, MEASUREMENT_NAME, canonical
+from .numerals import has_decimal_commas, has_dotted_thousands, with_point
 
 # In the tables that transformers draws, everything beside these is of the evaluation.
 OF_TRAINING = re.compile(r"^(step|epoch|training loss|learning rate|grad norm|)$", re.IGNORECASE)
 ENVELOPE = ("__MIN", "__MAX")
 METRIC_NAMES = ("key", "metric", "metric_name", "name", "tag")
-DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
-THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
 NOTHING = {"", "-", "No log", "No Log", "None", "null", "N/A"}
 
 
@@ -55,32 +55,23 @@ def _rejoined(table: list[list[str]]) -> list[list[str]]:
 def _with_points(table: list[list[str]], commas: bool) -> list[list[str]]:
     """The cells below a heading with decimal points, where the table has decimal commas in their place.
 
-    It has if it is parted by semicolons (`commas`), or holds a comma that cannot part thousands and no
-    point. The comma of a count (a step) is one of thousands, unless nothing but 0 follows it in every row.
+    It has if it is parted by semicolons (`commas`), or its numbers say so. The comma of a count (a step) is
+    one of thousands, unless nothing but 0 follows it in every row, and so is its point where they rise so.
     """
-    counts = [canonical(name).name in COUNTS for name in table[0]]
-    cells = [cell.strip() for row in table[1:] for cell, count in zip(row, counts, strict=False) if not count]
-    pointed = any(re.fullmatch(r"[-+]?\d+\.\d+([eE][-+]?\d+)?", cell) for cell in cells)
-    parted = any(DECIMAL_COMMA.fullmatch(cell) and not THOUSANDS.fullmatch(cell) for cell in cells)
-    if not commas and (pointed or not parted):
-        return table
-    whole = [count and not _all_fractions(table[1:], i) for i, count in enumerate(counts)]
-    return [
-        table[0],
-        *(
-            [cell if i < len(whole) and whole[i] else _point(cell) for i, cell in enumerate(row)]
-            for row in table[1:]
-        ),
-    ]
+    heading, *rows = table
+    counts = [canonical(name).name in COUNTS for name in heading]
+    cells = [cell for row in rows for cell, count in zip(row, counts, strict=False) if not count]
+    decimal = commas or has_decimal_commas(cells)
+    columns = list(zip_longest(*rows, fillvalue=""))
+    read = [_read_column(column, decimal, i < len(counts) and counts[i]) for i, column in enumerate(columns)]
+    return [heading, *([read[i][at] for i in range(len(row))] for at, row in enumerate(rows))]
 
 
-def _all_fractions(rows: Sequence[Sequence[str]], column: int) -> bool:
-    cells = [row[column].strip() for row in rows if len(row) > column]
-    return all(re.fullmatch(r"\d+,0+", cell) for cell in cells if cell)
-
-
-def _point(cell: str) -> str:
-    return cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell.strip()) else cell
+def _read_column(cells: Sequence[str], decimal: bool, count: bool) -> list[str]:
+    if count and has_dotted_thousands([cell for cell in cells if cell.strip()]):
+        return [cell.replace(".", "") for cell in cells]
+    fractions = all(re.fullmatch(r"\d+,0+", cell.strip()) for cell in cells if cell.strip())
+    return [with_point(cell) for cell in cells] if decimal and (fractions or not count) else list(cells)
 
 
 def _is_heading(line: str, name: str) -> bool:

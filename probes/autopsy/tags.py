@@ -6,7 +6,7 @@ import math
 from statistics import fmean, stdev
 
 from ...shared_limits import LOW
-from .case import Case, Sign
+from .case import Case, Confidence, Sign
 from .curve import Curve, curve_of, surely_changed
 from .diverged import ZERO
 from .log import Log
@@ -62,9 +62,10 @@ def frozen_sign(case: Case) -> Sign | None:
         values, zeros = _zeros(case.log, name)
         paired = name == "grad_norm" or (case.method.family == "reference" and not case.log.has("grad_norm"))
         if paired and zeros and not _moved_meanwhile(case.log, name):
-            text = f"{name} exactly 0 in {zeros} of {len(values)} entries: nothing is trained"
+            text = f"{name} {case.log.zero(name)} in {zeros} of {len(values)} entries: nothing is trained"
             first = next(s for s, v in zip(values.steps, values.values, strict=True) if v == 0.0)
-            return Sign("frozen", "PB861", first, text, NEXT_FROZEN, "certain")
+            sure: Confidence = "likely" if case.log.below(name) else "certain"
+            return Sign("frozen", "PB861", first, text, NEXT_FROZEN, sure)
     return None
 
 
@@ -163,7 +164,8 @@ def zero_loss(case: Case) -> Sign | None:
     zeros, rows = unexplained_zeros(case)
     if len(zeros) < max(2.0, ZERO_LOSS_SHARE * len(rows)):
         return None
-    text = f"loss exactly 0 in {len(zeros)} of {len(rows)} entries, first at {case.at(zeros[0]['step'])}"
+    zero, since = case.log.zero("loss"), case.at(zeros[0]["step"])
+    text = f"loss {zero} in {len(zeros)} of {len(rows)} entries, first at {since}"
     advice = "Count the labels that are not masked (-100) in a batch; log with logging_nan_inf_filter=False."
     return Sign("zero_loss", "PB866", zeros[0]["step"], text, advice)
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .names import COUNTS, MEASUREMENT_NAME, OF_A_NAMED_SET, canonical, looks_pairwise
-from .rows import PLACES, SUMMARY, Raw, as_number, finite_number
+from .names import COUNTS, MEASUREMENT_NAME, OF_A_NAMED_SET, canonical, looks_held_out, looks_pairwise
+from .numerals import doubtful_commas
+from .rows import PARTS_OF_LOSS, PLACES, SUMMARY, Raw, as_number, finite_number
 from .tables import NOTHING
+
+UNKNOWN_HELD_OUT = "columns like held-out losses that are not known"
+READ_HELD_OUT = re.compile(r"eval_(\w+_)?(loss$|rewards?(/|$)|logps/|objective/)")
 
 
 def unread_columns(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
     """In words: losses that are no numbers, and sides that no rule knows. `rows` are the entries as read."""
-    return "; ".join(filter(None, (_losses(entries, rows), _sides(entries, rows))))
+    found = (_losses(entries, rows), _sides(entries, rows), _commas(entries), _held_out(entries, rows))
+    return "; ".join(filter(None, found))
 
 
 def _losses(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
@@ -67,3 +73,21 @@ def _sides(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
     keys = dict.fromkeys(str(key) for entry in entries for key in entry)
     names = [key for key in keys if looks_pairwise(canonical(key).name)]
     return f"columns like rewards or log-probs that are not known: {', '.join(names[:4])}" if names else ""
+
+
+def _commas(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Columns whose commas may be decimal ones as well as part thousands."""
+    names = doubtful_commas(entries)
+    told = "numbers whose comma may be a decimal one or part thousands"
+    return f"{told}: {', '.join(names[:4])}" if names else ""
+
+
+def _held_out(entries: Sequence[Mapping[str, Any]], rows: Sequence[Raw]) -> str:
+    """Columns that are named like held-out losses, where no such loss or reward could be read."""
+    told = {k for row in rows for k, value in row.items() if finite_number(value)}
+    parts = {f"eval_{part}_loss" for part in PARTS_OF_LOSS}
+    if any(READ_HELD_OUT.match(name) and name not in parts for name in told):
+        return ""
+    keys = dict.fromkeys(str(key) for entry in entries for key in entry)
+    names = [key for key in keys if canonical(key).name in told and looks_held_out(key)]
+    return f"{UNKNOWN_HELD_OUT}: {', '.join(names[:4])}" if names else ""

@@ -154,10 +154,10 @@ def test_an_accuracy_beside_nan_rewards_does_not_count() -> None:
 def test_a_checkpoint_directory_is_read_by_its_last_checkpoint(tmp_path: Path) -> None:
     for step in (90, 100):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        rows = [{"step": step, "loss": 1.0}]
+        rows = [{"step": step - 80, "loss": 1.0}, {"step": step, "loss": 1.0}]
         write(tmp_path / f"checkpoint-{step}/trainer_state.json", json.dumps({"log_history": rows}))
-    assert read_log(tmp_path).train[0]["step"] == 100
-    assert read_log(tmp_path / "checkpoint-90").train[0]["step"] == 90
+    assert read_log(tmp_path).train[-1]["step"] == 100
+    assert read_log(tmp_path / "checkpoint-90").train[-1]["step"] == 90
 
 
 @pytest.mark.parametrize(

@@ -211,3 +211,30 @@ def written(rows, form):
     if form == "jsonl":
         return "\n".join(map(json.dumps, rows))
     return "\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)])
+
+
+PLANS = {
+    "yaml": "max_steps: 400\nnum_train_epochs: 3.0\nloss_type: sigmoid\n",
+    "yaml, quoted": '"max_steps": 400\nnum_train_epochs: 3\n',
+    "json": json.dumps({"max_steps": 400, "num_train_epochs": 3.0}, indent=1),
+    "a printed object": "TrainingArguments(max_steps=400, num_train_epochs=3.0)",
+    "a command": "python train.py --max_steps 400 --num_train_epochs=3",
+    "a script of steps": "max_train_steps: 400\nnum_train_epochs: 3\n",
+}
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_steps_that_were_planned_go_before_epochs_however_they_are_written(tmp_path, plan):
+    """A trainer that is given both stops at the steps: `the log ends at epoch 0.39 of 3` was no early end."""
+    (tmp_path / "training_args.yaml").write_text(PLANS[plan])
+    found = judged(tmp_path, state(entries(epoch=lambda i, _: 0.39 * (i + 1) / 40)))
+    assert (found["main"], found["confidence"], found["notes"]) == ("healthy", "likely", [])
+
+
+@pytest.mark.parametrize(
+    "plan", ["max_steps: -1", "max_steps: null", "eval_max_steps: 400", "no-max_steps: 400"]
+)
+def test_no_limit_on_the_steps_leaves_the_epochs(tmp_path, plan):
+    (tmp_path / "training_args.yaml").write_text(f"{plan}\nnum_train_epochs: 3\n")
+    found = judged(tmp_path, state(entries(epoch=lambda i, _: 0.39 * (i + 1) / 40)))
+    assert "the log ends at epoch 0.39 of 3 that were planned (13%)" in found["notes"]
