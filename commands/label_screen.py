@@ -174,8 +174,8 @@ def question_lines(question: Question, console: Console, width: int) -> list[lis
     sides: RenderableType
     if width >= SIDE_BY_SIDE:
         sides = Table.grid(expand=True, padding=(0, 1))
-        sides.add_column(ratio=1)
-        sides.add_column(ratio=1)
+        sides.add_column(ratio=1, overflow="fold")  # by default a text without spaces ends in "…"
+        sides.add_column(ratio=1, overflow="fold")
         sides.add_row(Text("LEFT", style="bold"), Text("RIGHT", style="bold"))
         sides.add_row(_shown(left), _shown(right))
     else:

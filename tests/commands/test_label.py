@@ -54,6 +54,13 @@ class TestScreen:
         shown = " ".join(plain(asked(" ".join(words), "short"), 50)).split()
         assert [word for word in shown if word.startswith("w") and word != "why?"] == words
 
+    @pytest.mark.parametrize("width", [40, 60, 80, 133])
+    @pytest.mark.parametrize("kind", ["字", "/path_of_pages", "x=y;", "Zwei_Worte. "])
+    def test_answers_without_spaces_are_kept_whole_beside_each_other(self, kind: str, width: int) -> None:
+        """Both answers differ only at their ends, after as much as fills many lines."""
+        shown = "".join(plain(asked(kind * 90 + "Ω", kind * 90 + "Λ"), width))
+        assert (shown.count("Ω"), shown.count("Λ"), shown.count(kind[0])) == (1, 1, 180)
+
     def test_chat_turns_are_named(self) -> None:
         pair = Pair("1", ({"role": "user", "content": "hi"},), "yes", "no")
         assert "user: hi" in plain(Question(pair, "d", "chosen"), 80)[0]
