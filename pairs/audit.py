@@ -12,7 +12,7 @@ import heapq
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -190,9 +190,13 @@ class AnswerLog:
         if (n, seed) not in self.asked:
             self._append({"asked": n, "seed": seed})
 
-    def undo(self) -> str | None:
-        """Take back the latest answer; returns its pair's digest, None when there is none."""
-        last = next(reversed(self.answers), None)
+    def undo(self, sample: Collection[str]) -> str | None:
+        """Take back the latest answer to a pair of `sample` (digests); returns that one, None without any.
+
+        The log may hold answers to other samples, which nobody sees now: another seed's, or another file's of
+        the same name.
+        """
+        last = next((digest for digest in reversed(self.answers) if digest in sample), None)
         if last is not None:
             self._append({"undone": last})
         return last

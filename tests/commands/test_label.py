@@ -17,7 +17,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from probe.commands.label_screen import question_lines, split_keys
+from probe.commands.label_keys import PressedKeys
+from probe.commands.label_screen import question_lines
 from probe.pairs.audit import Question
 from probe.pairs.record import Pair
 
@@ -68,7 +69,15 @@ class TestScreen:
 
 def test_keys_are_split_from_whatever_a_read_gives() -> None:
     reads = iter(["\x1b[Cl\x1b[5~", "T ", "\x1bOD\x04", ""])
-    assert list(split_keys(lambda: next(reads))) == ["right", "l", "pageup", "t", " ", "left", "q"]
+    assert list(PressedKeys(lambda: next(reads))) == ["right", "l", "pageup", "t", " ", "left", "q"]
+
+
+def test_keys_pressed_for_one_pair_answer_no_other() -> None:
+    reads, flushed = iter(["lll", "jr", ""]), []
+    keys = PressedKeys(lambda: next(reads), lambda: flushed.append(True))
+    assert next(keys) == "l" and not flushed
+    keys.forget()
+    assert list(keys) == ["j", "r"] and flushed == [True]
 
 
 # --- a real terminal ------------------------------------------------------------------------------------
@@ -87,13 +96,16 @@ class Terminal:
         )
         return made.stdout
 
-    def start(self, *options: str, columns: int = 80) -> None:
-        words = [PYTHON, "-m", "probe", "label", "pairs.jsonl", *options]
-        command = f"trap : INT; {' '.join(words)}; echo ENDED $?; sleep 60"
+    def start(self, *options: str, columns: int = 80, job: bool = False) -> None:
+        """`job`: under a shell that controls jobs, in which it is stopped twice and brought back by Enter."""
+        program = " ".join([PYTHON, "-m", "probe", "label", "pairs.jsonl", *options])
+        if job:
+            program = f"set -m; {program}" + "; echo STOPPED; read answer; fg %1" * 2
+        command = f"trap : INT; {program}; echo ENDED $?; sleep 60"
         size = ("-x", str(columns), "-y", "24")
         self.stop()
         self.socket = f"probe-test-{os.getpid()}-{time.monotonic_ns()}"  # a server that dies may linger
-        self.tmux("new-session", "-d", *size, "-c", str(self.directory), "sh", "-c", command)
+        self.tmux("new-session", "-d", *size, "-c", str(self.directory), "bash", "-c", command)
 
     def stop(self) -> None:
         if self.socket:
@@ -102,6 +114,14 @@ class Terminal:
     def press(self, *keys: str) -> None:
         for key in keys:
             self.tmux("send-keys", key)
+
+    def send(self, text: str) -> None:
+        """All at once, as one read of the program."""
+        self.tmux("send-keys", "-l", text)
+
+    def state(self) -> str:
+        """Whether the alternate screen is on, and whether the cursor is seen: 1 or 0 each."""
+        return self.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}").strip()
 
     def screen(self) -> str:
         return self.tmux("capture-pane", "-p")
@@ -119,11 +139,11 @@ class Terminal:
         rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
         return [row for row in rows if "asked" not in row]
 
-    def kill(self) -> None:
-        """kill −9 the program itself, as a crash would."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """A signal to the program itself, by default as a crash would end it."""
         shell = int(self.tmux("display-message", "-p", "#{pane_pid}"))
         children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        os.kill(int(children[0]), number)
 
 
 @pytest.fixture
@@ -201,6 +221,76 @@ def test_ctrl_c_and_a_small_window(terminal: Terminal) -> None:
     terminal.press("C-c")
     terminal.wait("ENDED 130")
     assert [row["label"] for row in terminal.rows()] == ["skip"]
+
+
+def test_after_a_stop_the_screen_is_back_and_keys_count_once(terminal: Terminal) -> None:
+    """Ctrl-Z and `fg`, twice: the shell has its terminal meanwhile, and the pair is back afterwards."""
+    terminal.start("--name", "ann", "--n", "9", job=True)
+    for _ in range(2):
+        terminal.wait("pair 1 of 9")
+        assert terminal.state() == "1 0"
+        terminal.press("C-z")
+        terminal.wait("STOPPED")
+        assert terminal.state() == "0 1"
+        terminal.press("Enter")
+    terminal.wait("pair 1 of 9")
+    assert terminal.state() == "1 0"
+    terminal.press("l")
+    terminal.wait("pair 2 of 9")
+    terminal.send("lll")
+    terminal.wait("pair 3 of 9")
+    terminal.press("q")
+    terminal.wait("ENDED 0")
+    assert len(terminal.rows()) == 2
+
+
+def test_a_stop_that_nobody_could_end_is_none(terminal: Terminal) -> None:
+    """Without job control Ctrl-Z changes nothing."""
+    terminal.start("--name", "ann", "--n", "9")
+    terminal.wait("pair 1 of 9")
+    terminal.press("C-z")
+    while "pair 1 of 9" in terminal.screen():  # what is pressed before the screen is back is dropped
+        terminal.press("l")
+        time.sleep(0.2)
+    terminal.wait("pair 2 of 9")
+    assert terminal.state() == "1 0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_what_ends_the_program_gives_the_terminal_back(terminal: Terminal, number: signal.Signals) -> None:
+    terminal.start("--name", "ann", "--n", "9")
+    terminal.wait("pair 1 of 9")
+    terminal.kill(number)
+    terminal.wait(f"ENDED {128 + number}")
+    assert terminal.state() == "0 1" and "pair 1 of 9" not in terminal.screen()
+    terminal.send("echoed")
+    terminal.wait("echoed", 3)
+
+
+def test_what_stops_it_from_outside_ends_in_the_pair_again(terminal: Terminal) -> None:
+    terminal.start("--name", "ann", "--n", "9")
+    terminal.wait("pair 1 of 9")
+    terminal.kill(signal.SIGSTOP)
+    terminal.tmux("resize-window", "-x", "70", "-y", "20")
+    terminal.kill(signal.SIGCONT)
+    terminal.wait("lines 1-17 of")  # painted for the new size
+    terminal.press("l")
+    terminal.wait("pair 2 of 9")
+
+
+def test_u_takes_back_no_answer_to_another_file_or_seed(terminal: Terminal) -> None:
+    """The log of `pairs.jsonl` is that of `pairs.v2.jsonl` too."""
+    terminal.start("--name", "ann", "--n", "3")
+    terminal.wait("pair 1 of 3")
+    terminal.press("t")
+    terminal.wait("pair 2 of 3")
+    terminal.press("q")
+    terminal.wait("ENDED 0")
+    terminal.start("--name", "ann", "--n", "1", "--seed", "5")
+    terminal.wait("pair 1 of 1")
+    terminal.press("u", "j", "q")
+    terminal.wait("ENDED 0")
+    assert [row.get("label") for row in terminal.rows()] == ["tie"]
 
 
 def test_without_a_terminal_it_says_so(probe, tmp_path: Path) -> None:

@@ -110,10 +110,21 @@ class TestLog:
         first, second = made(2)
         log.add(answer(first))
         log.add(answer(second))
-        assert log.undo() == content_digest(second)
+        both = {content_digest(first), content_digest(second)}
+        assert log.undo(both) == content_digest(second)
         assert list(AnswerLog.open(log.path).answers) == [content_digest(first)]
-        assert log.undo() == content_digest(first) and log.undo() is None
+        assert log.undo(both) == content_digest(first) and log.undo(both) is None
         assert len(log.path.read_text().splitlines()) == 4
+
+    def test_undo_takes_back_nothing_of_another_sample(self, tmp_path: Path) -> None:
+        """The log is that of every file of this name, and of every seed."""
+        log = AnswerLog.open(tmp_path / "ann.jsonl")
+        ours, theirs = made(1), made(2, "other file")
+        for pair in (*ours, *theirs):
+            log.add(answer(pair))
+        sample = {content_digest(pair) for pair in ours}
+        assert log.undo(sample) == content_digest(ours[0]) and log.undo(sample) is None
+        assert list(AnswerLog.open(log.path).answers) == [content_digest(pair) for pair in theirs]
 
     def test_an_answer_cut_by_a_kill_is_dropped_and_written_over(self, tmp_path: Path) -> None:
         log = AnswerLog.open(tmp_path / "ann.jsonl")
