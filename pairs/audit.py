@@ -82,13 +82,20 @@ def stratified_sample(pairs: Iterable[Pair], n: int, seed: int = 0) -> AuditSamp
 
 
 def allocate(counts: Mapping[str, int], n: int) -> dict[str, int]:
-    """`n` places shared out in proportion to the counts, by largest remainders; never more than a count."""
-    total = sum(counts.values())
-    n = min(n, total)
-    quotas = {group: n * count // total for group, count in counts.items()}
-    left = n - sum(quotas.values())
-    for group in sorted(counts, key=lambda g: (-(n * counts[g] % total), g))[:left]:
+    """`n` places shared out in proportion to the counts, one after the other; never more than a count.
+
+    Each place goes to the group that has the most pairs for 2s + 1, where s are its places so far. So no
+    group loses a place when there are more, which rounding by the largest remainders does not promise.
+    Source: Webster 1832, Sainte-Laguë 1910; Balinski and Young 1982.
+    """
+    n = min(n, sum(counts.values()))
+    quotas = dict.fromkeys(counts, 0)
+    claims = [(-float(count), group) for group, count in counts.items()]
+    heapq.heapify(claims)
+    for _ in range(n):
+        group = claims[0][1]
         quotas[group] += 1
+        heapq.heapreplace(claims, (-counts[group] / (2 * quotas[group] + 1), group))
     return quotas
 
 
