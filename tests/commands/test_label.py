@@ -19,7 +19,9 @@ from rich.console import Console
 
 from probe.commands.label_keys import PressedKeys
 from probe.commands.label_screen import question_lines
-from probe.pairs.audit import Question
+from probe.pairs.audit import AnswerLog, LabelAnswer, Question
+from probe.pairs.identity import content_digest, handed_options
+from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
 
 PYTHON = sys.executable
@@ -291,6 +293,35 @@ def test_u_takes_back_no_answer_to_another_file_or_seed(terminal: Terminal) -> N
     terminal.press("u", "j", "q")
     terminal.wait("ENDED 0")
     assert [row.get("label") for row in terminal.rows()] == ["tie"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"tools": []}, {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"chat_template_kwargs": {"thinking": True}}, {"tools": "[]", "chat_template_kwargs": {"a": 1}},
+    ],
+)  # fmt: skip
+def test_exported_pairs_are_those_of_the_file(probe, tmp_path: Path, options: dict[str, object]) -> None:
+    """What is handed to the chat template beside the messages is a part of the pair."""
+    turn = [{"role": "user", "content": "why?"}]
+    sides = {side: [{"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"id": "a", "prompt": turn, **sides, **options}) + "\n")
+    (pair,) = read_pairs(path)
+    answer = LabelAnswer(content_digest(pair), "a", "chosen", "chosen", 1.0, "")
+    AnswerLog.open(tmp_path / ".probe/labels/pairs/ann.jsonl").add(answer)
+    made = probe("label", "pairs.jsonl", "--report", "--n", "1", "--export", "out.jsonl")
+    (again,) = read_pairs(tmp_path / "out.jsonl")
+    assert content_digest(again) == content_digest(pair), made.err
+    assert handed_options(again.meta) == handed_options(pair.meta)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.tsv"])
+def test_an_export_under_another_form_s_name_is_refused(probe, tmp_path: Path, name: str) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    made = probe("label", "pairs.jsonl", "--report", "--export", name)
+    assert made.code == 2 and "Call it out.jsonl." in made.err and not (tmp_path / name).exists()
 
 
 def test_without_a_terminal_it_says_so(probe, tmp_path: Path) -> None:
