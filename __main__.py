@@ -7,6 +7,7 @@ import traceback
 
 from .errors import Exit, ProbeError
 from .escape import visible
+from .launched import drop_leftovers
 from .streams import guarded
 
 # What the extra `model` installs, as it is imported.
@@ -24,6 +25,7 @@ def _run() -> int:
     try:
         from .cli import app
 
+        drop_leftovers()
         code = int(app(standalone_mode=False) or Exit.OK)
         return _interrupted() if code == Exit.INTERRUPTED else code  # typer swallows Ctrl-C
     except ProbeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .launched import rank
 from .streams import draw_line, unescaped_stream
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _drawn = [0]  # bars that count units and are on the terminal now
 
 def first_process() -> bool:
     """Whether this is the first of the processes that share the job: the one that speaks and writes."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank() == 0
 
 
 @contextmanager

@@ -24,8 +24,7 @@ OUTPUTS = (
     "fix",
     "export_trimmed",
     "drop_suspect",
-)  # parameters that name a file to be written
-WRITE_PAIRS = ("fix", "export_trimmed", "drop_suspect", "to")  # those of them that get JSON Lines
+)  # parameters that name a file to be written, which gets JSON Lines
 PLACE_OPTIONS = ("promote_to", "place")  # what `deploy` keeps
 WITHOUT_FILE = ("explain",)  # commands that no config file can stop
 SHOW = Annotated[bool, typer.Option("--show-config", help="Print each setting with its origin and exit.")]
@@ -163,17 +162,17 @@ def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:
     for name in OUTPUTS:
         if isinstance(values.get(name), Path):
             files.check_target(values[name])
-            _check_form(name, values[name])
+            _check_json_name(name, values[name])
     if isinstance(out := values.get("out"), Path):
         files.check_directory(out)
         files.check_target(out / "run.json")
 
 
-def _check_form(name: str, path: Path) -> None:
+def _check_json_name(name: str, path: Path) -> None:
     """Raises `ProbeError` for a file of pairs whose name promises another form than the one it would get."""
     from ..pairs.formats import is_json_name
 
-    if name in WRITE_PAIRS and not is_json_name(path):
+    if not is_json_name(path):
         raise ProbeError(
             f"--{name.replace('_', '-')} {path}: pairs are written as JSON Lines, and would not be read from "
             f"such a name. Call it {path.name.split('.')[0]}.jsonl."

@@ -15,7 +15,7 @@ from ..errors import Exit, ProbeError
 from ..pairs.audit import AnswerLog, AuditSample, all_logs, log_path, questions, stratified_sample
 from ..pairs.fields import parse_fields
 from ..pairs.formats import fingerprint
-from ..pairs.identity import content_digest
+from ..pairs.identity import content_digest, handed_options
 from ..pairs.read import read_pairs
 from ..probes.label.audit import Answers, audit, audit_row, reasoning
 from ..probes.label.checks import judge_labels
@@ -115,12 +115,15 @@ class Audit:
         )
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The audited pairs as the file has them, each with its `label` and the labellers' votes."""
+        """The audited pairs as the file has them, each with its `label` and the labellers' votes.
+
+        What a pair hands to the chat template beside its texts is a part of it, and kept.
+        """
         for audited in audit(self.sample.pairs, self.answers()):
             if audited.label is not None:
                 pair = audited.pair
                 texts = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
-                yield {**audit_row(audited), **texts}
+                yield {**audit_row(audited), **texts, **handed_options(pair.meta)}
 
 
 def _verdict(condition: Condition) -> Verdict:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.control import Control
@@ -25,6 +22,7 @@ from ..pairs.audit import AnswerKey, AnswerLog, LabelAnswer, Question
 from ..pairs.record import Content, text_of
 from ..runs import now
 from ..streams import unescaped_stream
+from .label_keys import PressedKeys, keyboard
 
 ANSWER_KEYS: dict[str, AnswerKey] = {
     "left": "left", "l": "left", "1": "left", "right": "right", "r": "right", "2": "right",
@@ -32,12 +30,6 @@ ANSWER_KEYS: dict[str, AnswerKey] = {
 }  # fmt: skip
 SCROLL = {"down": 1, "j": 1, "up": -1, "k": -1}
 PAGES = {" ": 1, "pagedown": 1, "b": -1, "pageup": -1}
-SEQUENCES = {
-    "\x1b[D": "left", "\x1bOD": "left", "\x1b[C": "right", "\x1bOC": "right",
-    "\x1b[A": "up", "\x1bOA": "up", "\x1b[B": "down", "\x1bOB": "down",
-    "\x1b[5~": "pageup", "\x1b[6~": "pagedown", "\x04": "q",
-}  # fmt: skip
-KEY = re.compile(r"\x1b\[[0-9;]*[A-Za-z~]|\x1bO[A-Z]|.", re.DOTALL)
 SIDE_BY_SIDE = 60  # columns from which the answers stand beside each other
 HELP = "<- -> better side  t tie  s skip  u undo  q quit"
 
@@ -53,26 +45,27 @@ def ask_all(asked: Sequence[Question], log: AnswerLog, seed: int = 0) -> None:
     if all(question.digest in log.answers for question in asked):
         return
     log.ask(len(asked), seed)
-    with keyboard() as keys, console.screen(hide_cursor=True):
-        _ask(asked, log, console, keys)
-
-
-def _ask(asked: Sequence[Question], log: AnswerLog, console: Console, keys: Iterator[str]) -> None:
     page = ScreenPage(console)
-    with page.redrawn_on_resize():
-        while (question := next((q for q in asked if q.digest not in log.answers), None)) is not None:
-            page.show(question, *_progress(asked, log))
-            started = time.monotonic()
-            key = _decide(page, keys)
-            if key == "q":
-                return
-            if key == "u":
-                log.undo()
-            else:
-                log.add(_answer(question, ANSWER_KEYS[key], time.monotonic() - started))
+    with keyboard(console, partial(page.draw, clear=True)) as keys:
+        _ask(asked, log, page, keys)
 
 
-def _decide(page: ScreenPage, keys: Iterator[str]) -> str:
+def _ask(asked: Sequence[Question], log: AnswerLog, page: ScreenPage, keys: PressedKeys) -> None:
+    sample = {question.digest for question in asked}
+    while (question := next((q for q in asked if q.digest not in log.answers), None)) is not None:
+        keys.forget()  # a key answers the pair that it was pressed for
+        page.show(question, *_progress(asked, log))
+        started = time.monotonic()
+        key = _decide(page, keys)
+        if key == "q":
+            return
+        if key == "u":
+            log.undo(sample)
+        else:
+            log.add(_answer(question, ANSWER_KEYS[key], time.monotonic() - started))
+
+
+def _decide(page: ScreenPage, keys: PressedKeys) -> str:
     """Scroll until an answer, undo or quit is pressed; returns that key."""
     for key in keys:
         if key in ANSWER_KEYS or key in ("u", "q"):
@@ -137,18 +130,6 @@ class ScreenPage:
         self.console.control(Control.clear() if clear else Control(), Control.home())
         self.console.print(Group(head, _ScreenLines(segments), foot), end="", crop=True, soft_wrap=False)
 
-    @contextmanager
-    def redrawn_on_resize(self) -> Iterator[None]:
-        """Paint again when the terminal changes its size, where the platform tells."""
-        if not hasattr(signal, "SIGWINCH"):
-            yield
-            return
-        before = signal.signal(signal.SIGWINCH, lambda *_: self.draw(clear=True))
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGWINCH, before)
-
 
 def _line(left: str, right: str, width: int) -> str:
     """A line of exactly `width` columns; the right part is kept whole where both do not fit."""
@@ -174,8 +155,8 @@ def question_lines(question: Question, console: Console, width: int) -> list[lis
     sides: RenderableType
     if width >= SIDE_BY_SIDE:
         sides = Table.grid(expand=True, padding=(0, 1))
-        sides.add_column(ratio=1)
-        sides.add_column(ratio=1)
+        sides.add_column(ratio=1, overflow="fold")  # by default a text without spaces ends in "…"
+        sides.add_column(ratio=1, overflow="fold")
         sides.add_row(Text("LEFT", style="bold"), Text("RIGHT", style="bold"))
         sides.add_row(_shown(left), _shown(right))
     else:
@@ -192,33 +173,3 @@ def _shown(content: Content) -> Text:
         return Text(visible(content, "\n"))
     turns = (f"{message.get('role', '?')}: {text_of((message,))}" for message in content)
     return Text(visible("\n\n".join(turns), "\n"))
-
-
-# --- keys -----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def keyboard() -> Iterator[Iterator[str]]:
-    """Keys as they are pressed, without echo; Ctrl-C stays Ctrl-C. The terminal is put back at the end."""
-    if sys.platform == "win32":
-        import typer
-
-        yield split_keys(lambda: typer.getchar())
-        return
-    import termios
-    import tty
-
-    terminal = sys.stdin.fileno()
-    before: list[Any] = termios.tcgetattr(terminal)
-    tty.setcbreak(terminal)
-    try:
-        yield split_keys(lambda: os.read(terminal, 1024).decode("utf-8", "replace"))
-    finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
-
-
-def split_keys(read: Callable[[], str]) -> Iterator[str]:
-    """Single keys by name from whatever a read gives; ends when a read gives nothing."""
-    while text := read():
-        for key in KEY.findall(text):
-            yield SEQUENCES.get(key, key.lower())

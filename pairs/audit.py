@@ -12,7 +12,7 @@ import heapq
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -82,13 +82,20 @@ def stratified_sample(pairs: Iterable[Pair], n: int, seed: int = 0) -> AuditSamp
 
 
 def allocate(counts: Mapping[str, int], n: int) -> dict[str, int]:
-    """`n` places shared out in proportion to the counts, by largest remainders; never more than a count."""
-    total = sum(counts.values())
-    n = min(n, total)
-    quotas = {group: n * count // total for group, count in counts.items()}
-    left = n - sum(quotas.values())
-    for group in sorted(counts, key=lambda g: (-(n * counts[g] % total), g))[:left]:
+    """`n` places shared out in proportion to the counts, one after the other; never more than a count.
+
+    Each place goes to the group that has the most pairs for 2s + 1, where s are its places so far. So no
+    group loses a place when there are more, which rounding by the largest remainders does not promise.
+    Source: Webster 1832, Sainte-Laguë 1910; Balinski and Young 1982.
+    """
+    n = min(n, sum(counts.values()))
+    quotas = dict.fromkeys(counts, 0)
+    claims = [(-float(count), group) for group, count in counts.items()]
+    heapq.heapify(claims)
+    for _ in range(n):
+        group = claims[0][1]
         quotas[group] += 1
+        heapq.heapreplace(claims, (-counts[group] / (2 * quotas[group] + 1), group))
     return quotas
 
 
@@ -190,9 +197,13 @@ class AnswerLog:
         if (n, seed) not in self.asked:
             self._append({"asked": n, "seed": seed})
 
-    def undo(self) -> str | None:
-        """Take back the latest answer; returns its pair's digest, None when there is none."""
-        last = next(reversed(self.answers), None)
+    def undo(self, sample: Collection[str]) -> str | None:
+        """Take back the latest answer to a pair of `sample` (digests); returns that one, None without any.
+
+        The log may hold answers to other samples, which nobody sees now: another seed's, or another file's of
+        the same name.
+        """
+        last = next((digest for digest in reversed(self.answers) if digest in sample), None)
         if last is not None:
             self._append({"undone": last})
         return last

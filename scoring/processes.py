@@ -7,25 +7,13 @@ the first one alone writes.
 
 from __future__ import annotations
 
-import os
 from typing import TypeVar
 
+from ..launched import local_rank, rank, world
+
+__all__ = ["exchange", "local_rank", "rank", "world"]
+
 T = TypeVar("T")
-
-
-def rank() -> int:
-    """The number of this process, 0 when it is the only one."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def world() -> int:
-    """How many processes share the job."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def local_rank() -> int:
-    """The number of this process on its machine: which GPU is its own."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def exchange(mine: T, *, cpu: bool = False) -> list[T]:

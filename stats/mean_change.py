@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..records import Estimate
-from .share_change import share_change
+from .share_change import share_change, within_one
 from .statistics import Floats, Ints, Labels, cluster_codes, mean_estimate
 
 
@@ -48,7 +48,7 @@ def mean_changes(
 
     `before` and `after` [items] are of the same items in the same order; `clusters` has a label per item that
     is equal for items that depend on each other (None: each stands alone). The intervals have 1 − `alpha`
-    each, or with `shared` all together (Bonferroni). None without an item.
+    each, or with `shared` all together (Bonferroni); of shares they end at ±1. None without an item.
     """
     first, second = (np.asarray(values, dtype=np.float64) for values in (before, after))
     codes, found = cluster_codes(clusters, first.size), []
@@ -57,6 +57,8 @@ def mean_changes(
         moved, own = (second - first)[members], codes[members]
         level = alpha / len(parts) if shared else alpha
         estimate = mean_estimate(moved, name=name, units=units, clusters=own, alpha=level, group=group)
+        if units == "share":
+            estimate = within_one(estimate)
         means = float(first[members].mean()), float(second[members].mean())
         found.append(MeanChange(estimate, *means, moved, own))
     return found

@@ -1,5 +1,6 @@
 """What a command may write over, what it may read, and what is checked before it starts."""
 
+import errno
 import json
 import os
 import stat
@@ -257,6 +258,30 @@ def test_pairs_that_a_killed_sample_left_are_its_own(tmp_path):
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     with pytest.raises(ProbeError, match="other pairs"):
         write_new(PAIRS[:-1], target)
+    assert [path.name for path in tmp_path.iterdir()] == ["to.jsonl"]
+
+
+@pytest.mark.parametrize("left", ["nothing", "these pairs", "other pairs"])
+def test_where_a_disk_has_no_links_new_pairs_are_written_all_the_same(tmp_path, monkeypatch, left):
+    """As on exFAT, where `link` is not permitted."""
+    from probe.probes.sample.output import write_new
+
+    target = tmp_path / "to.jsonl"
+    if left != "nothing":
+        write_new(PAIRS if left == "these pairs" else PAIRS[:-1], target)
+    before = target.read_bytes() if target.exists() else b""
+
+    def refused(source, name):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    if left == "other pairs":
+        with pytest.raises(ProbeError, match="other pairs"):
+            write_new(PAIRS, target)
+        assert target.read_bytes() == before
+    else:
+        write_new(PAIRS, target)
+        assert [json.loads(line) for line in target.read_text().splitlines()] == PAIRS
     assert [path.name for path in tmp_path.iterdir()] == ["to.jsonl"]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ...shared_limits import BOUND, PERPLEXITY_RATIO
-from ...stats.mean_change import MeanChange, before_after_row, mean_changes
+from ...stats.mean_change import MeanChange, before_after_row, mean_changes, share_changes
 from ...stats.resampling import sign_flip
 from ...stats.statistics import Floats
 
@@ -65,20 +65,25 @@ class QuantityChange(MeanChange):
 
 
 def quantity_changes(paired: Paired, alpha: float = 0.05) -> list[QuantityChange]:
-    """The change over all items first, then in each group by name, with 1 − alpha intervals of their own."""
-    quantity = paired.quantity
-    found = mean_changes(
-        paired.base, paired.tuned, paired.groups, paired.clusters,
-        name=f"{quantity.name}_change", units=quantity.units, alpha=alpha,
-    )  # fmt: skip
-    if quantity.name == "accuracy":  # of turned pairs all signs are counted: McNemar's exact test
-        found = [_counted(change) for change in found]
+    """The change over all items first, then in each group by name, with 1 − alpha intervals of their own.
+
+    Of the accuracy by McNemar's exact test where each item stands alone (`share_changes`).
+    """
+    quantity, items = paired.quantity, (paired.base, paired.tuned, paired.groups, paired.clusters)
+    name = f"{quantity.name}_change"
+    if quantity.name == "accuracy":
+        found = [_by_signs(change) for change in share_changes(*items, name=name, alpha=alpha)]
+    else:
+        found = mean_changes(*items, name=name, units=quantity.units, alpha=alpha)
     return [QuantityChange(c.estimate, c.before, c.after, c.differences, c.clusters, quantity) for c in found]
 
 
-def _counted(change: MeanChange) -> MeanChange:
-    flipped, e = sign_flip(change.differences, change.clusters), change.estimate
-    return replace(change, estimate=replace(e, p=flipped.p, method=f"{e.method}; McNemar: {flipped.method}"))
+def _by_signs(change: MeanChange) -> MeanChange:
+    """Where all clusters changed alike there is no variance for t: signs alone give the p."""
+    if change.estimate.p is not None:
+        return change
+    flipped = sign_flip(change.differences, change.clusters)
+    return replace(change, estimate=replace(change.estimate, p=flipped.p, method=flipped.method))
 
 
 def change_rows(changed: Sequence[QuantityChange]) -> list[Mapping[str, Any]]:

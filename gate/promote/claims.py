@@ -118,6 +118,11 @@ class ChangeClaim:
         value = self.change.estimate.value
         return value is not None and self.change.quantity.better * (value - self.limit) < 0
 
+    def held(self) -> bool:
+        """Whether the interval of the change holds the limit; that of a share may where t's would not."""
+        low, high = self.change.estimate.low, self.change.estimate.high
+        return low is not None and high is not None and low < self.limit < high
+
     def p(self) -> float | None:
         """Two-sided p of H0 "the change equals the limit": the larger of t's and of the exact sign-flip's.
 
@@ -144,8 +149,8 @@ def judge_claims(claims: Sequence[ChangeClaim], alpha: float = 0.05) -> list[Con
 def _condition(claim: ChangeClaim, p: float | None, adjusted: float, alpha: float) -> Condition:
     result: ConditionResult = "inconclusive"
     if claim.worse():
-        result = "fail" if adjusted <= alpha else "inconclusive"
-    elif p is not None and p <= alpha:
+        result = "fail" if adjusted <= alpha and not claim.held() else "inconclusive"
+    elif p is not None and p <= alpha and not claim.held():
         result = "pass"
     message = "" if result != "inconclusive" else _open(claim, alpha)
     sense = ">=" if claim.change.quantity.better > 0 else "<="

@@ -50,7 +50,7 @@ def write_new(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         save_rows(rows, partial)
-        os.link(partial, target)  # unlike a rename, it never replaces
+        _put_new(partial, target)
     except FileExistsError as error:
         if target.is_file() and target.read_bytes() == partial.read_bytes():
             return
@@ -61,6 +61,17 @@ def write_new(rows: Sequence[Mapping[str, Any]], target: Path) -> None:
         raise CannotMeasure(f"{target}: {error.strerror}. Choose another place with --to.") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _put_new(partial: Path, target: Path) -> None:
+    """Give a file its name where nothing has it. Raises `FileExistsError`, and `OSError` on a full disk."""
+    try:
+        os.link(partial, target)  # unlike a rename, it never replaces
+    except FileExistsError:
+        raise
+    except OSError:  # exFAT and some network places have no links: the name is taken first, and then filled
+        target.open("x").close()
+        partial.replace(target)
 
 
 def outcome_counts(

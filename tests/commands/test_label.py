@@ -17,8 +17,11 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from probe.commands.label_screen import question_lines, split_keys
-from probe.pairs.audit import Question
+from probe.commands.label_keys import PressedKeys
+from probe.commands.label_screen import question_lines
+from probe.pairs.audit import AnswerLog, LabelAnswer, Question
+from probe.pairs.identity import content_digest, handed_options
+from probe.pairs.read import read_pairs
 from probe.pairs.record import Pair
 
 PYTHON = sys.executable
@@ -54,6 +57,13 @@ class TestScreen:
         shown = " ".join(plain(asked(" ".join(words), "short"), 50)).split()
         assert [word for word in shown if word.startswith("w") and word != "why?"] == words
 
+    @pytest.mark.parametrize("width", [40, 60, 80, 133])
+    @pytest.mark.parametrize("kind", ["字", "/path_of_pages", "x=y;", "Zwei_Worte. "])
+    def test_answers_without_spaces_are_kept_whole_beside_each_other(self, kind: str, width: int) -> None:
+        """Both answers differ only at their ends, after as much as fills many lines."""
+        shown = "".join(plain(asked(kind * 90 + "Ω", kind * 90 + "Λ"), width))
+        assert (shown.count("Ω"), shown.count("Λ"), shown.count(kind[0])) == (1, 1, 180)
+
     def test_chat_turns_are_named(self) -> None:
         pair = Pair("1", ({"role": "user", "content": "hi"},), "yes", "no")
         assert "user: hi" in plain(Question(pair, "d", "chosen"), 80)[0]
@@ -61,7 +71,15 @@ class TestScreen:
 
 def test_keys_are_split_from_whatever_a_read_gives() -> None:
     reads = iter(["\x1b[Cl\x1b[5~", "T ", "\x1bOD\x04", ""])
-    assert list(split_keys(lambda: next(reads))) == ["right", "l", "pageup", "t", " ", "left", "q"]
+    assert list(PressedKeys(lambda: next(reads))) == ["right", "l", "pageup", "t", " ", "left", "q"]
+
+
+def test_keys_pressed_for_one_pair_answer_no_other() -> None:
+    reads, flushed = iter(["lll", "jr", ""]), []
+    keys = PressedKeys(lambda: next(reads), lambda: flushed.append(True))
+    assert next(keys) == "l" and not flushed
+    keys.forget()
+    assert list(keys) == ["j", "r"] and flushed == [True]
 
 
 # --- a real terminal ------------------------------------------------------------------------------------
@@ -80,13 +98,16 @@ class Terminal:
         )
         return made.stdout
 
-    def start(self, *options: str, columns: int = 80) -> None:
-        words = [PYTHON, "-m", "probe", "label", "pairs.jsonl", *options]
-        command = f"trap : INT; {' '.join(words)}; echo ENDED $?; sleep 60"
+    def start(self, *options: str, columns: int = 80, job: bool = False) -> None:
+        """`job`: under a shell that controls jobs, in which it is stopped twice and brought back by Enter."""
+        program = " ".join([PYTHON, "-m", "probe", "label", "pairs.jsonl", *options])
+        if job:
+            program = f"set -m; {program}" + "; echo STOPPED; read answer; fg %1" * 2
+        command = f"trap : INT; {program}; echo ENDED $?; sleep 60"
         size = ("-x", str(columns), "-y", "24")
         self.stop()
         self.socket = f"probe-test-{os.getpid()}-{time.monotonic_ns()}"  # a server that dies may linger
-        self.tmux("new-session", "-d", *size, "-c", str(self.directory), "sh", "-c", command)
+        self.tmux("new-session", "-d", *size, "-c", str(self.directory), "bash", "-c", command)
 
     def stop(self) -> None:
         if self.socket:
@@ -95,6 +116,14 @@ class Terminal:
     def press(self, *keys: str) -> None:
         for key in keys:
             self.tmux("send-keys", key)
+
+    def send(self, text: str) -> None:
+        """All at once, as one read of the program."""
+        self.tmux("send-keys", "-l", text)
+
+    def state(self) -> str:
+        """Whether the alternate screen is on, and whether the cursor is seen: 1 or 0 each."""
+        return self.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}").strip()
 
     def screen(self) -> str:
         return self.tmux("capture-pane", "-p")
@@ -112,11 +141,11 @@ class Terminal:
         rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
         return [row for row in rows if "asked" not in row]
 
-    def kill(self) -> None:
-        """kill −9 the program itself, as a crash would."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """A signal to the program itself, by default as a crash would end it."""
         shell = int(self.tmux("display-message", "-p", "#{pane_pid}"))
         children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        os.kill(int(children[0]), number)
 
 
 @pytest.fixture
@@ -194,6 +223,105 @@ def test_ctrl_c_and_a_small_window(terminal: Terminal) -> None:
     terminal.press("C-c")
     terminal.wait("ENDED 130")
     assert [row["label"] for row in terminal.rows()] == ["skip"]
+
+
+def test_after_a_stop_the_screen_is_back_and_keys_count_once(terminal: Terminal) -> None:
+    """Ctrl-Z and `fg`, twice: the shell has its terminal meanwhile, and the pair is back afterwards."""
+    terminal.start("--name", "ann", "--n", "9", job=True)
+    for _ in range(2):
+        terminal.wait("pair 1 of 9")
+        assert terminal.state() == "1 0"
+        terminal.press("C-z")
+        terminal.wait("STOPPED")
+        assert terminal.state() == "0 1"
+        terminal.press("Enter")
+    terminal.wait("pair 1 of 9")
+    assert terminal.state() == "1 0"
+    terminal.press("l")
+    terminal.wait("pair 2 of 9")
+    terminal.send("lll")
+    terminal.wait("pair 3 of 9")
+    terminal.press("q")
+    terminal.wait("ENDED 0")
+    assert len(terminal.rows()) == 2
+
+
+def test_a_stop_that_nobody_could_end_is_none(terminal: Terminal) -> None:
+    """Without job control Ctrl-Z changes nothing."""
+    terminal.start("--name", "ann", "--n", "9")
+    terminal.wait("pair 1 of 9")
+    terminal.press("C-z")
+    while "pair 1 of 9" in terminal.screen():  # what is pressed before the screen is back is dropped
+        terminal.press("l")
+        time.sleep(0.2)
+    terminal.wait("pair 2 of 9")
+    assert terminal.state() == "1 0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_what_ends_the_program_gives_the_terminal_back(terminal: Terminal, number: signal.Signals) -> None:
+    terminal.start("--name", "ann", "--n", "9")
+    terminal.wait("pair 1 of 9")
+    terminal.kill(number)
+    terminal.wait(f"ENDED {128 + number}")
+    assert terminal.state() == "0 1" and "pair 1 of 9" not in terminal.screen()
+    terminal.send("echoed")
+    terminal.wait("echoed", 3)
+
+
+def test_what_stops_it_from_outside_ends_in_the_pair_again(terminal: Terminal) -> None:
+    terminal.start("--name", "ann", "--n", "9")
+    terminal.wait("pair 1 of 9")
+    terminal.kill(signal.SIGSTOP)
+    terminal.tmux("resize-window", "-x", "70", "-y", "20")
+    terminal.kill(signal.SIGCONT)
+    terminal.wait("lines 1-17 of")  # painted for the new size
+    terminal.press("l")
+    terminal.wait("pair 2 of 9")
+
+
+def test_u_takes_back_no_answer_to_another_file_or_seed(terminal: Terminal) -> None:
+    """The log of `pairs.jsonl` is that of `pairs.v2.jsonl` too."""
+    terminal.start("--name", "ann", "--n", "3")
+    terminal.wait("pair 1 of 3")
+    terminal.press("t")
+    terminal.wait("pair 2 of 3")
+    terminal.press("q")
+    terminal.wait("ENDED 0")
+    terminal.start("--name", "ann", "--n", "1", "--seed", "5")
+    terminal.wait("pair 1 of 1")
+    terminal.press("u", "j", "q")
+    terminal.wait("ENDED 0")
+    assert [row.get("label") for row in terminal.rows()] == ["tie"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"tools": []}, {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"chat_template_kwargs": {"thinking": True}}, {"tools": "[]", "chat_template_kwargs": {"a": 1}},
+    ],
+)  # fmt: skip
+def test_exported_pairs_are_those_of_the_file(probe, tmp_path: Path, options: dict[str, object]) -> None:
+    """What is handed to the chat template beside the messages is a part of the pair."""
+    turn = [{"role": "user", "content": "why?"}]
+    sides = {side: [{"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"id": "a", "prompt": turn, **sides, **options}) + "\n")
+    (pair,) = read_pairs(path)
+    answer = LabelAnswer(content_digest(pair), "a", "chosen", "chosen", 1.0, "")
+    AnswerLog.open(tmp_path / ".probe/labels/pairs/ann.jsonl").add(answer)
+    made = probe("label", "pairs.jsonl", "--report", "--n", "1", "--export", "out.jsonl")
+    (again,) = read_pairs(tmp_path / "out.jsonl")
+    assert content_digest(again) == content_digest(pair), made.err
+    assert handed_options(again.meta) == handed_options(pair.meta)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.tsv"])
+def test_an_export_under_another_form_s_name_is_refused(probe, tmp_path: Path, name: str) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    made = probe("label", "pairs.jsonl", "--report", "--export", name)
+    assert made.code == 2 and "Call it out.jsonl." in made.err and not (tmp_path / name).exists()
 
 
 def test_without_a_terminal_it_says_so(probe, tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def test_the_arithmetic_of_the_trial(monkeypatch, change):
     monkeypatch.setattr("probe.scoring.rounding.has_bfloat16_units", lambda: True)
     quick = name(facts=facts)
     if change == "several processes":
-        monkeypatch.setenv("WORLD_SIZE", "2")
+        for variable, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}.items():
+            monkeypatch.setenv(variable, value)
     if change == "another processor":
         monkeypatch.setattr("probe.scoring.rounding.has_bfloat16_units", lambda: False)
     assert name(facts=facts, exact=change == "--dtype float32") != quick

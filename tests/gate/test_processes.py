@@ -86,6 +86,11 @@ def test_of_two_gating_processes_one_is_killed(gated, tmp_path):
     same_gate(gated("one")[0], together)
 
 
+def launched(monkeypatch, rank="0"):
+    for name, value in {"WORLD_SIZE": "2", "RANK": rank, "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+
+
 def test_a_part_that_one_process_alone_has_kept_is_measured_by_all(monkeypatch):
     """Several machines have a cache each: a process that skipped a probe would leave the rest waiting."""
     work = SimpleNamespace(
@@ -93,14 +98,14 @@ def test_a_part_that_one_process_alone_has_kept_is_measured_by_all(monkeypatch):
     )
     monkeypatch.setattr(measure.cache, "read", lambda name: (Measured(), "then"))
     assert measure._kept("name", work) == (Measured(), "then")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    launched(monkeypatch)
     monkeypatch.setattr(measure, "exchange", lambda mine, *, cpu: [mine, False])
     assert measure._kept("name", work) is None
 
 
 def test_of_several_processes_the_first_one_writes_and_speaks(tmp_path, monkeypatch, capsys):
     run = Run("bias", "2026-11-26T00:00:00Z")
-    monkeypatch.setenv("RANK", "1")
+    launched(monkeypatch, "1")
     emit(run, None, tmp_path / "second")
     assert not (tmp_path / "second").exists() and capsys.readouterr() == ("", "")
     monkeypatch.setenv("RANK", "0")

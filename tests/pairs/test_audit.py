@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, replace
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -50,10 +52,15 @@ class TestSample:
         renumbered = [replace(p, id=f"x{p.id}", line=p.line + 1) for p in pairs]
         assert {content_digest(p) for p in stratified_sample(renumbered, 50).pairs} == names
 
-    def test_a_larger_sample_contains_the_smaller(self) -> None:
-        pairs = [*made(100, "a"), *made(100, "b")]
-        small, large = ({content_digest(p) for p in stratified_sample(pairs, n).pairs} for n in (20, 60))
-        assert small < large
+    @pytest.mark.parametrize("sizes", [(100, 100), (6, 6, 2), (9, 9, 9, 1), (40, 7, 5, 3, 1, 1, 1), (1,) * 9])
+    def test_a_larger_sample_contains_the_smaller(self, sizes: tuple[int, ...]) -> None:
+        """Of 6, 6 and 2, largest remainders give 4, 4, 2 of 10 places and 5, 5, 1 of 11."""
+        pairs = [pair for k, size in enumerate(sizes) for pair in made(size, f"g{k}")]
+        samples = [
+            {content_digest(p) for p in stratified_sample(pairs, n).pairs} for n in range(1, len(pairs) + 1)
+        ]
+        assert [len(sample) for sample in samples] == [*range(1, len(pairs) + 1)]
+        assert all(small < large for small, large in pairwise(samples))
 
     def test_every_pair_is_drawn_as_often(self) -> None:
         """400 seeds, 10 of 40 pairs each: 100 ± 4·√(400·¼·¾) ≈ 100 ± 35 draws a pair."""
@@ -68,11 +75,15 @@ class TestSample:
         st.dictionaries(st.text(max_size=3), st.integers(1, 500), min_size=1, max_size=8), st.integers(1, 900)
     )
     def test_places_are_shared_out_in_proportion(self, counts: dict[str, int], n: int) -> None:
+        """Webster's own property: no place would be nearer to proportion in another group."""
         quotas, total = allocate(counts, n), sum(counts.values())
         assert sum(quotas.values()) == min(n, total)
-        for group, count in counts.items():
-            assert abs(quotas[group] - min(n, total) * count / total) < 1
-            assert quotas[group] <= count
+        assert all(0 <= quotas[group] <= count for group, count in counts.items())
+        claims = [Fraction(count, 2 * quotas[group] + 1) for group, count in counts.items()]
+        held = [Fraction(count, 2 * quotas[g] - 1) for g, count in counts.items() if quotas[g]]
+        assert max(claims) <= min(held)
+        more = allocate(counts, n + 1)
+        assert all(more[group] >= quotas[group] for group in counts)
 
 
 class TestQuestions:
@@ -110,10 +121,21 @@ class TestLog:
         first, second = made(2)
         log.add(answer(first))
         log.add(answer(second))
-        assert log.undo() == content_digest(second)
+        both = {content_digest(first), content_digest(second)}
+        assert log.undo(both) == content_digest(second)
         assert list(AnswerLog.open(log.path).answers) == [content_digest(first)]
-        assert log.undo() == content_digest(first) and log.undo() is None
+        assert log.undo(both) == content_digest(first) and log.undo(both) is None
         assert len(log.path.read_text().splitlines()) == 4
+
+    def test_undo_takes_back_nothing_of_another_sample(self, tmp_path: Path) -> None:
+        """The log is that of every file of this name, and of every seed."""
+        log = AnswerLog.open(tmp_path / "ann.jsonl")
+        ours, theirs = made(1), made(2, "other file")
+        for pair in (*ours, *theirs):
+            log.add(answer(pair))
+        sample = {content_digest(pair) for pair in ours}
+        assert log.undo(sample) == content_digest(ours[0]) and log.undo(sample) is None
+        assert list(AnswerLog.open(log.path).answers) == [content_digest(pair) for pair in theirs]
 
     def test_an_answer_cut_by_a_kill_is_dropped_and_written_over(self, tmp_path: Path) -> None:
         log = AnswerLog.open(tmp_path / "ann.jsonl")

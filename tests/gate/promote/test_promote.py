@@ -191,6 +191,53 @@ def test_accuracy_has_mcnemar_s_exact_p():
     assert change.estimate.p == pytest.approx(18 / 256)
 
 
+def lots(n, clusters, p=0.7, draws=60):
+    """Bases and tuned sides of 0 and 1, of which few or many turn, and the labels of the clusters."""
+    rng = np.random.default_rng(n)
+    for _ in range(draws):
+        base = rng.random(n) < p
+        turned = rng.random(n) < rng.choice([0.05, 0.3, 0.9])
+        yield base.astype(float), (base ^ turned).astype(float), clusters
+
+
+@pytest.mark.parametrize(
+    ("n", "clusters"),
+    [(3, None), (8, None), (40, None), (9, [*"aabbccdde"]), (40, [i // 3 for i in range(40)])],
+)
+def test_the_interval_of_a_share_agrees_with_its_p_and_with_its_scale(n, clusters):
+    """Of 8 pairs one turned right had been +13 points [+0.4, +38] with p = 1."""
+    for base, tuned, labels in lots(n, clusters):
+        (change,) = change_of(base, tuned, name="accuracy", clusters=labels)
+        e = change.estimate
+        if e.low is not None:
+            assert -1 <= e.low <= e.value <= e.high <= 1
+            assert (e.p <= 0.05) == (e.low > 0 or e.high < 0)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "repetition"])
+def test_no_share_changes_by_more_than_all_of_it(name):
+    """Of 4 items 3 rose, from 0 to 1, two of them of one prompt."""
+    (change,) = change_of([0] * 4, [1, 1, 1, 0], name=name, clusters=[*"aabc"])
+    assert (change.estimate.value, change.estimate.high) == (0.75, 1.0) and change.estimate.low >= -1
+    (gap,) = change_of([0] * 4, [1, 1, 1, 0], name="gap", clusters=[*"aabc"])
+    assert gap.estimate.high > 1  # nats have no such end
+
+
+def test_clusters_that_all_changed_alike_have_the_signs_p():
+    (change,) = change_of([0] * 12, [1] * 12, name="accuracy", clusters=[i // 2 for i in range(12)])
+    assert change.estimate.p == pytest.approx(2 / 2**6) and change.estimate.low is None
+
+
+def test_no_claim_is_shown_against_the_interval_beside_it():
+    """One of 40 pairs turned wrong: the change is shown to be within 20 points, and not within 10."""
+    base, tuned = [1] * 40, [0] + [1] * 39
+    (change,) = change_of(base, tuned, name="accuracy")
+    assert change.estimate.low == pytest.approx(-0.1047, abs=1e-3)
+    assert [result_of(np.array(tuned) - base, [f"accuracy={a}"], "accuracy") for a in (0.2, 0.1)] == [
+        "pass", "inconclusive",
+    ]  # fmt: skip
+
+
 def test_an_allowance_wider_than_the_scale_is_refused(tmp_path):
     rows = [{"id": i, "base": 1, "tuned": i % 2} for i in range(20)]
     grades = read_grades([jsonl(tmp_path / "g.jsonl", rows)])
@@ -372,7 +419,8 @@ def test_the_jackknife_of_variety_by_hand():
     left = np.array([1 - 2 / 4, 1 - 2 / 4, 1 - 1 / 4])
     se = np.sqrt(2 / 3 * ((left - left.mean()) ** 2).sum())
     assert found.value == pytest.approx(1 - 2 / 6)
-    assert found.high - found.value == pytest.approx(4.302653 * se, rel=1e-5)  # t, df 2
+    assert found.value - found.low == pytest.approx(4.302653 * se, rel=1e-5)  # t, df 2
+    assert found.high == 1  # no share rises by more than all of it
 
 
 # --- the command ----------------------------------------------------------------------------------------
