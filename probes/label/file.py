@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...pairs.audit import AnswerLog, all_logs, stratified_sample
@@ -49,7 +50,7 @@ def measure_labelled(
         sample, wanted = _sample(read, n, seed)
         if _whole(wanted, logs):
             measured, _ = judge_labels(sample, answers_to(wanted, logs), limit=limit, alpha=alpha)
-            return measured
+            return replace(measured, details={**measured.details, "label_sample": n})
     if logs:
         tried = sorted({own for _, own in samples if own is not None} | set(SEEDS_TRIED) - {seed})
         others = (own for own in tried for n in sizes if _whole(_sample(read, n, own)[1], logs))
