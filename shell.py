@@ -16,15 +16,20 @@ def file_argument(path: str | Path) -> str:
     return f"./{path}" if str(path).startswith("-") else str(path)
 
 
+def file_word(path: str | Path) -> str:
+    """A path as a shell reads it, and no command as an option."""
+    return shell_word(file_argument(path))
+
+
 def jq_rewrite(path: str | Path, program: str) -> str:
     """A command that writes a file's rows anew, by a program of jq.
 
     They go to `STEM.rows.jsonl` here, which is never the file itself: a shell empties that before jq reads.
     """
-    told, name = shlex.quote(file_argument(path)), Path(path)
+    told, name = file_word(path), Path(path)
     packer = UNPACKED.get(name.suffix.lower())
     stem = (Path(name.stem) if packer else name).stem
-    made = shlex.quote(file_argument(f"{stem}.rows.jsonl"))
+    made = file_word(f"{stem}.rows.jsonl")
     told_program = shlex.quote(program)
     if packer:
         return f"{packer} -dc {told} | jq -c {told_program} > {made}"

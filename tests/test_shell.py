@@ -2,15 +2,21 @@
 
 import gzip
 import re
+import shlex
 import shutil
 import subprocess
+import types
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
+from probe.commands.label_run import Audit, LabelOptions
 from probe.errors import ProbeError
+from probe.gate.export.mlx import _fuse
 from probe.pairs.formats import rows_of
 from probe.pairs.unpaired import read_unpaired
+from probe.probes.label.file import _why_not_read
 
 NAMES = ("pairs.jsonl", "answers.jsonl", "my rows.json", "-x.jsonl", "it's.rows.jsonl", "x.rows.json")
 HELD = '{"data": [{"prompt": "p", "chosen": "a", "rejected": "b"}, {"prompt": "q", "chosen": "c"}]}'
@@ -44,3 +50,20 @@ def test_a_told_command_writes_the_rows_beside_a_file_that_it_leaves_as_it_is(
     assert len(rows) == (2 if kind == "held" else 5) and made.name.endswith(".rows.jsonl")
     if kind == "scale":
         assert [answer.wanted for answer in read_unpaired(made).rows] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("path", ["a b.jsonl", "-x.jsonl", "it's.jsonl", "p.jsonl"])
+def test_a_name_in_a_told_command_is_one_word(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(path).write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n', encoding="utf-8")
+    job = types.SimpleNamespace(model=path, output="out-sft", trained="merged sft")
+    options = LabelOptions(Path(path), "ann", 1, 0.8, 0.9, None, False, 0.05, 0)
+    told = [_fuse(job), _why_not_read(Path(path), 3, None).split("`")[1]]
+    with pytest.raises(ProbeError) as nobody:
+        Audit.begin(options).run()
+    told.append(str(nobody.value).split("`")[1])
+    named = f"./{path}" if path.startswith("-") else path
+    for command, place in zip(told, (2, 2, 2), strict=True):
+        words = shlex.split(command)
+        assert words[place] == named and len(words) == {"mlx_lm.fuse": 7}.get(words[0], len(words)), command
+    assert shlex.split(told[1]) == ["probe", "label", named, "--seed", "3"]

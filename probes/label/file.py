@@ -11,6 +11,7 @@ from ...pairs.audit import AnswerLog, all_logs, stratified_sample
 from ...pairs.identity import content_digest
 from ...pairs.record import Pair
 from ...records import Measured
+from ...shell import file_word
 from .audit import Answers
 from .checks import judge_labels
 
@@ -76,4 +77,5 @@ def _why_not_read(path: Path, seed: int, other: int | None) -> str:
             f"--seed {other} reads it."
         )
     flag = f" --seed {seed}" if seed else ""
-    return f"the answers to {path} are no whole sample of seed {seed}; `probe label{flag}` goes on."
+    command = f"probe label {file_word(path)}{flag}"
+    return f"the answers to {path} are no whole sample of seed {seed}; `{command}` goes on."

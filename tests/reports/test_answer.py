@@ -596,3 +596,21 @@ def test_what_next_carries_its_command_takes():
     }
     for command, kept in (*KEPT.items(), ("gate", GATED)):
         assert {f"--{name.replace('_', '-')}" for name in kept} <= takes[command], command
+
+
+@pytest.mark.parametrize(
+    ("gap", "low", "high", "times", "told"),
+    [(-0.0032, -0.0061, -0.0003, "1.003 times", "(0.0032 [0.0003, 0.01] nats/token)"),
+     (0.00012, 0.00006, 0.0002, "1.0001 times", "(0.0001 [0.0001, 0.0002] nats/token)"),
+     (0.04, -0.001, 0.08, "1.04 times", "(0.04 [−0.0010, 0.08] nats/token)"),
+     (0.5, 0.3, 0.7, "1.6 times", "(0.50 [0.30, 0.70] nats/token)")],
+)  # fmt: skip
+def test_a_small_preference_is_told_by_digits_that_show_it(gap, low, high, times, told):
+    """It read "1.00 times as likely … (0.00 [0.00, 0.00] nats/token)" beside a headline of −0.0032."""
+    verdict = "favours chosen" if gap > 0 else "favours rejected"
+    names = ("gap", "gap_prompt_corrected")
+    estimates = tuple(Estimate(name, gap, low, high, 40, None, "t", "nats/token") for name in names)
+    run = Run("bias", "now", estimates=estimates, bias=(BiasRow("all", verdict, None),))
+    text = summary(run)[0]
+    assert f"tokens are {times} as likely" in text and told in text
+    assert "0.00 [0.00" not in given_prompt(run)
