@@ -45,6 +45,11 @@ def under_settings(function: Callable[_P, _R]) -> Callable[_P, _R]:
             check_argument(name, value, hints.get(name))
             ranges.check(name, value, f"{name}={value}")
         origins = {name: config.ARGUMENT if name in named else config.DEFAULT for name in values}
+        # A name is a setting of the run, as a command's --model is; a loaded model is none.
+        texts = {name: bound.arguments.get(name) for name in ("model", "tokenizer")}
+        for name, value in texts.items():
+            if isinstance(value, str | Path):
+                values[name], origins[name] = str(value), config.ARGUMENT
         with config.using({name: (value, origins[name]) for name, value in values.items()}):
             return function(*given, **named)
 

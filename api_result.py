@@ -81,9 +81,12 @@ def result_of(
 
     inputs = dict(run.inputs)
     if not isinstance(pairs, str | Path) and "pairs" in inputs:
-        inputs["pairs"] = {**inputs["pairs"], "path": f"{type(pairs).__name__} in memory"}
+        inputs["pairs"] = {
+            **inputs["pairs"], "path": f"{type(pairs).__name__} in memory", "in_memory": True
+        }  # fmt: skip
+    environment = {**run.environment, "argv": []}  # the words of the calling script make no run of `probe`
     parts = {field.name: getattr(run, field.name) for field in fields(run)}
-    made = answered(replace(Result(**parts, rows=rows), inputs=inputs))
+    made = answered(replace(Result(**parts, rows=rows), inputs=inputs, environment=environment))
     if not isinstance(pairs, str | Path):
         made = replace(made, next=None)  # a command takes a file
     if out is not None:

@@ -32,6 +32,11 @@ def number(value: float | None, units: str = "") -> str:
     return (f"{value:,.0f}" if abs(value) >= WRITTEN_WHOLE else f"{value:,.4g}").replace("-", "−")
 
 
+def amount(nats: float) -> str:
+    """A number of nats in a sentence that says which way it goes: the digits of `number`, without a plus."""
+    return number(nats, "nats").removeprefix("+")
+
+
 def _per_cent(value: float) -> str:
     if 99.5 <= value < 100:
         return f"{math.floor(10 * value) / 10:.1f}"

@@ -22,6 +22,7 @@ from ..probes.label.checks import judge_labels
 from ..probes.label.file import answers_to
 from ..records import MEASURED, Condition, Run, Status, Verdict
 from ..runs import environment, now
+from ..shell import file_word
 from ..stats.power import share_above_trials
 
 
@@ -99,7 +100,8 @@ class Audit:
         """
         answers, o = self.answers(), self.options
         if not answers:
-            raise ProbeError(f"{o.pairs}: nobody has labelled it yet. Run `probe label {o.pairs}`.")
+            command = f"probe label {file_word(o.pairs)}"
+            raise ProbeError(f"{o.pairs}: nobody has labelled it yet. Run `{command}`.")
         measured, condition = judge_labels(self.sample.pairs, answers, limit=o.agreement, alpha=o.alpha)
         complete = any(len(given) == len(self.sample.pairs) for given in answers.values())
         return Run(

@@ -19,6 +19,7 @@ from typing import IO, Any
 from ..errors import ProbeError
 from ..files import sha256_file
 from ..plain import plain_json
+from ..shell import jq_rewrite
 from .delimited import csv_rows
 from .jsonl import JsonRows, json_array, json_lines
 from .rows import RestUnread, short
@@ -133,7 +134,7 @@ def _check_text(path: Path, file: Any) -> None:
         name = held["name"].decode()
         raise ProbeError(
             f'{path}: one object that holds the rows under "{name}". Write them one per line: '
-            f"`jq -c '.{name}[]' {path} > pairs.jsonl`."
+            f"`{jq_rewrite(path, f'.{name}[]')}`."
         )
 
 

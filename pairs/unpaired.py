@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError
+from ..shell import jq_rewrite
 from .fields import ANSWER_FIELDS, SIDE_FIELDS, FieldNames
-from .formats import fingerprint, is_table, rows_of
+from .formats import fingerprint, is_json_name, is_table, rows_of
 from .identity import handed_options, prompt_identity
 from .read import BadLine, refuse_bad, tell_reading
 from .record import Content, Pair, is_chat, text_of
@@ -149,11 +149,11 @@ def _refuse_scale(path: Path, label: str, marks: set[float]) -> None:
 
 def _parted(path: Path, label: str, shown: Sequence[float]) -> str:
     """How the numbers of a scale become labels: those above the middle one are wanted."""
-    if is_table(path):
+    if not (path.is_file() and is_json_name(path)):
         return "Write true where the answer is wanted, else false"
     key = f".{label}" if label.isidentifier() else f".[{json.dumps(label)}]"
     limit = shown[(len(shown) - 1) // 2]
-    return f"For example `jq -c '{key} = ({key} > {limit:g})' {shlex.quote(str(path))} > answers.jsonl`"
+    return f"For example `{jq_rewrite(path, f'{key} = ({key} > {limit:g})')}`"
 
 
 def _answer(row: Any, line: int, names: FieldNames, label: str, cells: Mapping[str, bool]) -> UnpairedAnswer:

@@ -17,10 +17,11 @@ from ..records import Run
 from . import page_script, plots, tables, tokens, trend
 from .advice import advised_findings, in_words, standing
 from .answer import paragraph
+from .command_line import command_parts, show_command, shown_command
 from .curves_svg import drawn_panels
 from .decided import instruction
 from .headline import headline
-from .next_step import command_parts, next_told, show_command
+from .next_step import next_told
 from .probe_sections import probe_tables
 from .terms import terms
 from .view import (
@@ -103,7 +104,7 @@ def _context(run: Run) -> dict[str, Any]:
         "standing": lambda finding: standing(finding, run),
         "next_told": next_told(run),
         "next_parts": command_parts(run.next) if run.next else [],
-        "show_any": show_command(run, "LINE") or "",
+        "show_any": shown_command(show_command(run, "LINE") or ""),
         "title_text": _title_text(run),
         "decided": in_words(run.decision, unit(run)) if run.decision else "",
         "sides": sides(run),
@@ -150,7 +151,7 @@ def _pairs(run: Run) -> list[dict[str, Any]]:
     shown = []
     for key, side in (("worst", second), ("best", first)):
         rows = [_pair(row, f"{key}-{i}", first, second) for i, row in enumerate(details(run, key))]
-        command = show_command(run) or "" if key == "worst" else ""
+        command = shown_command(show_command(run) or "") if key == "worst" else ""
         shown += [{"title": f"leaning most to {side}", "rows": rows, "show": command}] if rows else []
     return shown
 

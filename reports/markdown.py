@@ -12,9 +12,10 @@ from ..records import Finding, Reason, Run
 from .advice import advised_findings, standing
 from .answer import paragraph
 from .brief_tables import open_conditions
+from .command_line import show_command, shown_command
 from .decided import instruction
 from .headline import headline
-from .next_step import next_told, show_command
+from .next_step import next_told
 from .tables import tables
 from .terms import terms
 from .view import (
@@ -48,9 +49,7 @@ def render(run: Run) -> str:
     parts = [
         f"## probe {run.command}: {SEVERITY_MARKS.get(head.status, '')} {head.status}".replace("  ", " "),
         prose(" ".join(paragraph(run))),
-        f"Next: {code_span(run.next)}{f' ({escaped(told_)})' if (told_ := next_told(run)) else ''}"
-        if run.next
-        else "",
+        _next(run),
         f"**{escaped(head.text)}**",
         f"Decision: **{escaped(instruction(run))}**" if run.decision else "",
         escaped(" · ".join([*subject(run), *measured_on(run)])),
@@ -61,10 +60,18 @@ def render(run: Run) -> str:
         *[_fold(table.title, _grid(table)) for table in tables(run)],
         _fold("what gives a side away", _giveaways(run)),
         *_pairs(run),
-        f"Again: {code_span(reproduce(run))}",
+        f"Again: {code_span(again)}" if (again := reproduce(run)) else "",
         f"Terms: {code_span('probe explain TERM')}" if terms(run) else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _next(run: Run) -> str:
+    """The command to run now and what it is good for; "" where there is none."""
+    if not run.next:
+        return ""
+    told = next_told(run)
+    return f"Next: {code_span(shown_command(run.next))}" + (f" ({escaped(told)})" if told else "")
 
 
 def escaped(text: str) -> str:
@@ -137,7 +144,8 @@ def _pairs(run: Run) -> list[str]:
         rows = details(run, key)[:5]
         if rows:
             body = "\n\n".join(_pair(row, first, second) for row in rows)
-            body += f"\n\n{code_span(command)}" if key == "worst" and (command := show_command(run)) else ""
+            command = show_command(run) if key == "worst" else None
+            body += f"\n\n{code_span(shown_command(command))}" if command else ""
             summary = f"pairs leaning most to {escaped(side)}"
             parts.append(f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>")
     return parts

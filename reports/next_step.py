@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
-from typing import Any
 
 from ..number_format import count
 from ..records import Condition, Estimate, Finding, Run
 from ..shared_limits import TRIVIAL_CODES
+from ..shell import file_argument
+from .command_line import GATED, WEIGHTS, command_line, served
 from .sentences import mostly_misread
 from .view import sides
 
@@ -22,23 +22,6 @@ LEAST_TO_JUDGE = (
 )
 UNREADABLE = ("PB300", "PB301", "PB302")  # of these, what is wrong with rows that hold no answer
 FORM_CODES = ("PB203", "PB21")  # what one side has and the other lacks
-# Options that say what is measured, not how it is shown: the next command needs the same ones.
-READING = ("fields", "sides", "skip_bad")
-ENCODING = ("model", *READING, "template", "max_length", "revision", "trust_remote_code")
-CARRIED = (*ENCODING, "adapter", "quantize")
-# What `probe sample` and `probe label` take of them.
-SAMPLED = ("model", "fields", "template", "revision", "trust_remote_code", "adapter", "quantize")
-LABELLED = ("fields", "skip_bad")
-# Of a gate that is made again: all that says how is measured and judged.
-GATED = (
-    *CARRIED, "tokenizer", "device", "dtype", "no_cache", "thorough", "trial_pairs", "seed", "device_memory",
-    "baseline", "levers", "alpha", "bound", "minimum_n", "inconclusive", "full", "goal", "one_stage", "beta",
-)  # fmt: skip
-# What that gate does not take over: what left probes out, what is no measurement, and where it goes.
-NOT_CARRIED = (
-    "path", "data", "numerics", "negatives", "bias", "effects", "trial", "quick", "budget", "plan", "format",
-    "out", "everything",
-)  # fmt: skip
 IN_HALF = ("PB001", "PB002", "PB003", "PB009")  # faults of the arithmetic, which float32 mends
 # What no second gate of the same file and model measures either.
 UNMEASURABLE = re.compile(r"not measured.*(could not measure|needs the weights|numerics failed)")
@@ -57,41 +40,35 @@ def next_command(run: Run) -> str | None:
     return rule(run) if rule else None
 
 
-def _line(run: Run, command: str, *more: str, carried: tuple[str, ...] = CARRIED) -> str | None:
-    path = (run.inputs.get("pairs") or {}).get("path")
-    if not path:
-        return None
-    origins: Mapping[str, str] = run.config.get("origins") or {}
-    typed = [k for k in carried if origins.get(k) == "flag" and run.config.get(k)]
-    flags = [word for key in typed for word in _option(key, run.config[key])]
-    return shlex.join(["probe", command, str(path), *flags, *more])
-
-
-def _option(key: str, value: Any) -> tuple[str, ...]:
-    name = f"--{key.replace('_', '-')}"
-    return (name,) if value is True else (name, str(value))
-
-
 def _has(run: Run, *prefixes: str, severity: str = "error") -> bool:
     return any(f.severity == severity and f.code.startswith(prefixes) for f in run.findings)
 
 
+def _line(run: Run, command: str, code: str, *more: str) -> str | None:
+    """The command on the run's pairs; in place of one that a server cannot do, what `code` means."""
+    needs_weights = command in WEIGHTS and served(run)
+    return f"probe explain {code}" if needs_weights else command_line(run, command, *more)
+
+
 def _mended(run: Run) -> str | None:
-    """The command that drops the broken rows into a file beside this one; where most rows are broken, what
-    is wrong with them."""
+    """The command that drops the broken rows into a file beside this one, and once that was done, the gate of
+    that file; where most rows are broken, what is wrong with them."""
     facts = run.inputs.get("pairs") or {}
     lost = [f for f in run.findings if f.severity == "error" and f.code in UNREADABLE]
     rows = int(facts.get("n") or 0) + int(facts.get("dropped") or 0)
     if 2 * len({line for f in lost for line in f.lines}) >= max(rows, 1):
         return f"probe explain {lost[0].code}"
-    path = facts.get("path")
-    fixed = f"{PurePath(str(path)).stem}.fixed.jsonl"
-    return _line(run, "data", "--fix", fixed, carried=("fields",))
+    if written := run.config.get("fix"):
+        left = (f.code for f in run.findings if f.severity == "error" and f.code not in FIXABLE)
+        code = next(left, None)
+        return f"probe explain {code}" if code else command_line(run, "gate", path=str(written))
+    fixed = f"{PurePath(str(facts.get('path'))).stem}.fixed.jsonl"
+    return command_line(run, "data", "--fix", file_argument(fixed))
 
 
 def _bias(run: Run) -> str | None:
     found = mostly_misread(run)
-    return f"probe explain {found.code}" if found else _line(run, "gate")
+    return f"probe explain {found.code}" if found else command_line(run, "gate")
 
 
 def _data(run: Run) -> str | None:
@@ -104,7 +81,7 @@ def _data(run: Run) -> str | None:
         if found := mostly_misread(run):
             return f"probe explain {found.code}"
         form = _form(run)
-        return _without_form(run, form.code, form.estimate) if form else _line(run, "gate")
+        return _without_form(run, form.code, form.estimate) if form else command_line(run, "gate")
     return _mended(run) if _has(run, *FIXABLE) else f"probe explain {errors[0]}"
 
 
@@ -114,14 +91,15 @@ def _negatives(run: Run) -> str | None:
     form = _form(run)
     if form is not None:
         return _without_form(run, form.code, form.estimate)
-    trivial = any(_has(run, "PB20", severity=s) for s in ("error", "warning"))
-    return _sample(run) if trivial else _line(run, "trial")
+    trivial = next((f.code for f in run.findings if f.severity != "info" and f.code.startswith("PB20")), None)
+    return _sample(run, trivial) if trivial else command_line(run, "trial")
 
 
-def _sample(run: Run) -> str | None:
-    """New negatives from the same model, read in the same way. A file with broken rows is mended first, since
-    sampling reads every row."""
-    return _mended(run) if run.config.get("skip_bad") else _line(run, "sample", carried=SAMPLED)
+def _sample(run: Run, code: str) -> str | None:
+    """New negatives from the same model, read in the same way, for what `code` found. A file with broken rows
+    is mended first, since sampling reads every row."""
+    dropped = (run.inputs.get("pairs") or {}).get("dropped")
+    return _mended(run) if dropped else _line(run, "sample", code)
 
 
 def _form(run: Run) -> Finding | None:
@@ -136,7 +114,7 @@ def _without_form(run: Run, code: str, share: Estimate | None) -> str | None:
     if share is not None and share.method.startswith("exact count, space of"):
         return "probe explain PB203"
     on_chosen = share is not None and f" of {sides(run)[0]};" in share.method
-    return f"probe explain {code}" if on_chosen else _sample(run)
+    return f"probe explain {code}" if on_chosen else _sample(run, code)
 
 
 def _gate(run: Run) -> str | None:
@@ -148,38 +126,50 @@ def _gate(run: Run) -> str | None:
         return _after_numerics(run, decision.reasons[0].code)
     codes = tuple(reason.code for reason in decision.reasons)
     if decision.stages:
-        return _line(run, "train", "--method", "auto") if trains(run) else _first_standing(run)
-    if any(code.startswith("PB31") for code in codes):
-        return _line(run, "label", carried=LABELLED)
+        train = _line(run, "train", codes[0] if codes else "PB705", "--method", "auto")
+        return train if trains(run) else _first_standing(run)
+    if labelled := next((code for code in codes if code.startswith("PB31")), None):
+        return _labelled(run, labelled)
     if any(code.startswith("PB3") for code in codes):
         return _mended(run) if codes[0] in FIXABLE else f"probe explain {codes[0]}"
     if codes[:1] == ("PB120",):
-        return f"probe explain {codes[0]}" if _levers_measured(run) else _line(run, "levers")
+        return f"probe explain {codes[0]}" if _levers_measured(run) else _line(run, "levers", codes[0])
     if form := next((c for c in failing(run) if c.name == "template_share"), None):
         return _without_form(run, form.code, form.measured)
-    if any(code.startswith(TRIVIAL_CODES) for code in (*codes, *(c.code for c in failing(run)))):
-        return _sample(run)
+    named = (*codes, *(c.code for c in failing(run)))
+    if trivial := next((code for code in named if code.startswith(TRIVIAL_CODES)), None):
+        return _sample(run, trivial)
     missing = [c for c in run.verdict.conditions if c.gates and c.message.startswith("not measured")]
     if missing:
         return _measuring(run, missing)
     if codes[:1] in UNSHOWN and not _levers_measured(run):
-        return _line(run, "levers")
+        return _line(run, "levers", codes[0])
     return f"probe explain {codes[0]}" if codes else None
+
+
+def _labelled(run: Run, code: str) -> str | None:
+    """A larger sample of labels where one that was answered left it open, else what its result means."""
+    found = next((f for f in run.findings if f.code == code), None)
+    asked, n = run.details.get("label_sample") or 0, (run.inputs.get("pairs") or {}).get("n") or 0
+    more = re.match(r"Label ([\d,]+) more pairs?,", found.remedy) if found else None
+    total = int(asked) + int(more[1].replace(",", "")) if more else 0
+    larger = asked and asked < total <= n
+    return command_line(run, "label", "--n", str(total)) if larger else f"probe explain {code}"
 
 
 def _after_numerics(run: Run, code: str) -> str | None:
     """The same gate in float32 where that mends the fault, else the rows mended, else what the code means."""
     dtype = (run.inputs.get("model") or {}).get("dtype")
     if code in IN_HALF and dtype not in ("float32", "float64"):
-        carried = tuple(name for name in GATED if name != "dtype")
-        return _line(run, "gate", "--dtype", "float32", carried=carried)
+        kept = tuple(name for name in GATED if name != "dtype")
+        return command_line(run, "gate", "--dtype", "float32", kept=kept)
     return _mended(run) if _has(run, *FIXABLE) else f"probe explain {code}"
 
 
 def _measuring(run: Run, missing: Iterable[Condition]) -> str | None:
     """The gate with what was switched off; what it could not measure it would not measure again."""
     kept = [condition for condition in missing if not UNMEASURABLE.match(condition.message)]
-    return _line(run, "gate", carried=GATED) if kept else f"probe explain {next(iter(missing)).code}"
+    return command_line(run, "gate", kept=GATED) if kept else f"probe explain {next(iter(missing)).code}"
 
 
 def why_unmeasured(condition: Condition) -> str:
@@ -207,7 +197,7 @@ def _first_standing(run: Run) -> str | None:
     if standing.name == "template_share" and standing.result == "fail":
         return _without_form(run, standing.code, standing.measured)
     if standing.result == "fail" and standing.code.startswith(TRIVIAL_CODES):
-        return _sample(run)
+        return _sample(run, standing.code)
     return f"probe explain {standing.code}"
 
 
@@ -215,19 +205,6 @@ def failing(run: Run, result: str = "fail") -> list[Condition]:
     """The conditions that count and came to `result`, what a new negative would mend first."""
     found = [c for c in run.verdict.conditions if c.gates and c.result == result]
     return sorted(found, key=lambda c: not c.code.startswith("PB21"))
-
-
-def command_parts(command: str) -> list[str]:
-    """The command's words, quoted for a shell, each option with its value: lines break between them."""
-    words = list(map(shlex.quote, shlex.split(command)))
-    parts = [" ".join(words[:2])]
-    for word in words[2:]:
-        follows = bool(parts) and parts[-1].startswith("--") and " " not in parts[-1]
-        if follows and not word.startswith("--"):
-            parts[-1] += f" {word}"
-        else:
-            parts.append(word)
-    return parts
 
 
 def next_told(run: Run) -> str:
@@ -261,15 +238,6 @@ PURPOSES = {
 def trains(run: Run) -> bool:
     """Whether `probe train --method auto` would start: the method answers each condition that stands."""
     return run.verdict.exit_code == 0 or not run.details.get("unanswered", ["unknown"])
-
-
-def show_command(run: Run, line: str = "") -> str | None:
-    """The command that shows what the model reads of the pair at `line` (else the worst), or None."""
-    worst = (run.details.get("worst") or [{}])[0].get("line")
-    if own := (run.inputs.get("model") or {}).get("tokenizer"):  # the one saved with the adapter
-        named = {"model": own, "origins": {**(run.config.get("origins") or {}), "model": "flag"}}
-        run = dataclasses.replace(run, config={**run.config, **named})
-    return _line(run, "show", "--line", line or str(worst), carried=ENCODING) if line or worst else None
 
 
 NEXT_STEPS: dict[str, Callable[[Run], str | None]] = {

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from ..number_format import count, measured, number
+from ..number_format import amount, count, measured, number
 from ..pairs.misread import MISREAD_CODES
 from ..records import Estimate, Finding, Run, Severity
 from ..shared_limits import CHANCE, TRIVIAL
@@ -46,7 +46,7 @@ def preference(run: Run) -> str:
         low, high, value = _seen_from(gap, side)
         return (
             f"{model} already prefers {name}{wins}: on average its tokens are {_times(value)} as "
-            f"likely as the other side's ({value:.2f} {_bare(low, high)} nats/token)."
+            f"likely as the other side's ({amount(value)} {_bare(low, high)} nats/token)."
         )
     if row.verdict == "neutral":
         bound = run.config.get("bound")
@@ -100,10 +100,14 @@ def _seen_from(gap: Estimate, side: str) -> tuple[float | None, float | None, fl
 
 
 def _times(nats: float) -> str:
-    """A difference of log-probs per token as a factor, in the digits that it bears: `1.6 times`."""
+    """A difference of log-probs per token as a factor, in the digits that it bears: `1.6 times`.
+
+    A small one has as many as tell it from 1, two at least: `1.003 times`.
+    """
     factor = math.exp(min(nats, 50.0))
+    digits = next((d for d in range(2, 7) if float(f"{factor:.{d}f}") > 1), 2)
     return (
-        f"{factor:.2f} times"
+        f"{factor:.{digits}f} times"
         if factor < 1.1
         else f"{factor:,.1f} times"
         if factor < 100
@@ -114,7 +118,7 @@ def _times(nats: float) -> str:
 def _bare(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return "(no interval can be given)"
-    return f"[{low:.2f}, {high:.2f}]".replace("-", "−")
+    return f"[{amount(low)}, {amount(high)}]"
 
 
 def _wins(run: Run, side: str) -> str:
@@ -132,20 +136,20 @@ def given_prompt(run: Run) -> str:
     if added is None or side is None or added.low is None or added.high is None:
         return ""
     low, high, value = _seen_from(added, side)
-    amount = f"{abs(value):.2f} {_bare(low, high)} {added.units}"
+    less = f"{amount(abs(value))} {_bare(low, high)} {added.units}"
     if low is not None and low > 0:
         gap = run.estimate("gap")
         turned = gap is not None and gap.value is not None and value > _seen_from(gap, side)[2]
         other = ", which is the other way round" * turned
-        return f"This depends on the prompt: without it the preference is {amount} smaller{other}."
+        return f"This depends on the prompt: without it the preference is {less} smaller{other}."
     if high is not None and high < 0:
-        amount = f"{abs(value):.2f} {_bare(-high, None if low is None else -low)} {added.units}"
-        return f"This does not come from the prompt: without it the preference is {amount} larger."
-    less = "smaller" if value >= 0 else "larger"
+        more = f"{amount(abs(value))} {_bare(-high, None if low is None else -low)} {added.units}"
+        return f"This does not come from the prompt: without it the preference is {more} larger."
+    which = "smaller" if value >= 0 else "larger"
     bounds = _bare(low, high) if value >= 0 else _bare(-(high or 0.0), -(low or 0.0))
     return (
-        f"This is not shown to depend on the prompt: without it the preference is {abs(value):.2f} {bounds} "
-        f"{added.units} {less}, which may be chance."
+        f"This is not shown to depend on the prompt: without it the preference is {amount(abs(value))} "
+        f"{bounds} {added.units} {which}, which may be chance."
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from ..escape import ascii_text, visible
+from .command_line import command_parts
 
 STYLES = {"good": "green", "bad": "bold red", "unsure": "yellow", "plain": "cyan"}
 
@@ -55,6 +57,32 @@ class PageLayout:
         cut = " ".join(words)
         fits = cell_len(cut) + len(mark) + 1 <= width
         return f"{cut} {mark}" if fits else self.clip(cut + mark, width)
+
+    def command(self, command: str, first: str, style: str = "bold") -> list[Text]:
+        """A command that can be copied: a line of it ends between two options, with a backslash.
+
+        A word that is longer than a line stays whole, since a break inside it would be read as a part of it.
+        """
+        lead = self.text(first)
+        room = self.width - cell_len(lead) - 2
+        lines: list[str] = []
+        for part in self._breakable(command_parts(command, self.ascii_only), room):
+            if lines and cell_len(lines[-1]) + 1 + cell_len(part) <= room:
+                lines[-1] += f" {part}"
+            else:
+                lines.append(part)
+        ends = [" \\"] * (len(lines) - 1) + [""]
+        heads = [lead, *[" " * cell_len(lead)] * len(lines)]
+        return [
+            Text(head).append(line + end, style) for head, line, end in zip(heads, lines, ends, strict=False)
+        ]
+
+    @staticmethod
+    def _breakable(parts: Iterable[str], room: int) -> Iterator[str]:
+        """The parts, of which an option and its value are two where they do not fit on a line together."""
+        for part in parts:
+            long = part.startswith("--") and cell_len(part) > room
+            yield from part.split(" ", 1) if long else [part]
 
     def wrap(
         self, text: str, *, indent: int = 0, first: str = "", style: str = "", rows: int = 0

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..number_format import number
 from ..records import Run
-from .next_step import show_command
+from .command_line import show_command
 from .text_page import PageLayout
 from .view import details, sides
 
@@ -36,7 +36,7 @@ def pair_lines(run: Run, page: PageLayout) -> list[Text]:
 def show_line(run: Run, page: PageLayout) -> list[Text]:
     """The command that shows the worst pair as the model reads it."""
     command = show_command(run)
-    return page.wrap(command, first="worst pair: ", style="dim") if command else []
+    return page.command(command, "worst pair: ", "dim") if command else []
 
 
 def _pair(row: Mapping[str, Any], sides: tuple[str, str], page: PageLayout) -> list[Text]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from rich.cells import cell_len
 from rich.text import Text
 
 from ..number_format import plain, spans
@@ -13,7 +12,7 @@ from .advice import advised_findings, in_words, standing
 from .answer import paragraph
 from .decided import NOT_YET, instruction
 from .headline import headline
-from .next_step import command_parts, next_told
+from .next_step import next_told
 from .terms import hint
 from .text_page import STYLES, PageLayout
 from .view import SEVERITY_MARKS, TONES, measured_on, subject, unit
@@ -150,22 +149,5 @@ def answer_lines(run: Run, page: PageLayout) -> list[Text]:
         return []
     told = paragraph(run)
     lines = page.wrap(" ".join(told)) if told else []
-    lines += _command_lines(run.next, page) if run.next else []
+    lines += page.command(run.next, NEXT) if run.next else []
     return [*lines, *page.wrap(next_told(run), indent=6, style="dim")] if next_told(run) else lines
-
-
-def _command_lines(command: str, page: PageLayout) -> list[Text]:
-    """A command that can be copied: a line of it ends between two options, with a backslash."""
-    room = page.width - len(NEXT) - 2
-    lines: list[str] = []
-    for part in command_parts(command):
-        if lines and cell_len(lines[-1]) + 1 + cell_len(part) <= room:
-            lines[-1] += f" {part}"
-        else:
-            lines.append(part)
-    ends = [" \\"] * (len(lines) - 1) + [""]
-    heads = [NEXT, *["      "] * len(lines)]
-    return [
-        Text(head).append(page.text(line + end), "bold")
-        for head, line, end in zip(heads, lines, ends, strict=False)
-    ]

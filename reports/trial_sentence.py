@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..number_format import count, measured, number
+from ..number_format import amount, count, measured, number
 from ..records import Run
 from ..shared_limits import CHANCE
 from .view import details
@@ -55,7 +55,7 @@ def _sinks(run: Run) -> str:
         or abs(change.value or 0.0) < LEAST_CHOSEN_FALL
     ):
         return ""
-    return f", while the chosen side itself loses {abs(change.value or 0.0):.2f} nats/token"
+    return f", while the chosen side itself loses {amount(abs(change.value or 0.0))} nats/token"
 
 
 def _written(run: Run, what: str, *, like: bool | None = None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from ..number_format import NONE, count, limit_text, measured
 from ..records import Condition, Finding, Run
+from ..shell import shell_word
 
 SHIPPED_ALPHA = 0.05
 Tone = Literal["good", "bad", "unsure", "plain"]
@@ -237,8 +237,9 @@ def reason_accepted(finding: Finding, run: Run) -> str:
 
 
 def reproduce(run: Run) -> str:
-    """The command line that makes this run again, quoted for a shell."""
-    return shlex.join(str(word) for word in run.environment.get("argv") or ["probe", run.command])
+    """The command line that makes this run again, quoted for a shell; "" of a run that no command made."""
+    argv = run.environment.get("argv", ["probe", run.command])
+    return " ".join(shell_word(str(word)) for word in argv)
 
 
 def result(condition: Condition, run: Run) -> str:

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from ...errors import ProbeError
+from ...shell import file_word
 from ...training.methods import exported
 from . import rows
 from .job import Exported, Job, data_name
@@ -57,7 +58,8 @@ def mlx_lm_lora(job: Job) -> Exported:
 
 def _fuse(job: Job) -> str:
     """The command that merges the adapter of `job`, which peft cannot read, into its model."""
-    return f"mlx_lm.fuse --model {job.model} --adapter-path {job.output} --save-path {job.trained}"
+    adapter, made = file_word(job.output), file_word(job.trained)
+    return f"mlx_lm.fuse --model {file_word(job.model)} --adapter-path {adapter} --save-path {made}"
 
 
 def _updates(job: Job) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...pairs.audit import AnswerLog, all_logs, stratified_sample
 from ...pairs.identity import content_digest
 from ...pairs.record import Pair
 from ...records import Measured
+from ...shell import file_word
 from .audit import Answers
 from .checks import judge_labels
 
@@ -49,7 +51,7 @@ def measure_labelled(
         sample, wanted = _sample(read, n, seed)
         if _whole(wanted, logs):
             measured, _ = judge_labels(sample, answers_to(wanted, logs), limit=limit, alpha=alpha)
-            return measured
+            return replace(measured, details={**measured.details, "label_sample": n})
     if logs:
         tried = sorted({own for _, own in samples if own is not None} | set(SEEDS_TRIED) - {seed})
         others = (own for own in tried for n in sizes if _whole(_sample(read, n, own)[1], logs))
@@ -75,4 +77,5 @@ def _why_not_read(path: Path, seed: int, other: int | None) -> str:
             f"--seed {other} reads it."
         )
     flag = f" --seed {seed}" if seed else ""
-    return f"the answers to {path} are no whole sample of seed {seed}; `probe label{flag}` goes on."
+    command = f"probe label {file_word(path)}{flag}"
+    return f"the answers to {path} are no whole sample of seed {seed}; `{command}` goes on."

@@ -34,16 +34,9 @@ from probe.records import (
 from probe.reports.advice import METHOD_NAMES, METHOD_WORDS
 from probe.reports.advice import advised_findings as advised
 from probe.reports.answer import PLANS, _after, answered, summary
+from probe.reports.command_line import GATED, KEPT, NOT_CARRIED, SAMPLED
 from probe.reports.decided import _because, decided
-from probe.reports.next_step import (
-    CARRIED,
-    GATED,
-    LABELLED,
-    NOT_CARRIED,
-    SAMPLED,
-    next_command,
-    next_told,
-)
+from probe.reports.next_step import next_command, next_told
 from probe.reports.renderers import RENDERERS
 from probe.reports.sentences import deciding_fault, given_prompt
 from probe.reports.text import render
@@ -589,8 +582,11 @@ def test_new_negatives_come_from_the_model_that_was_measured(command, code):
     options = {w for w in words if w.startswith("--")}
     assert words[1] == "sample" and options == {f"--{name.replace('_', '-')}" for name in SAMPLED}
     assert options <= {name for p in get_command(app).commands["sample"].params for name in p.opts}
-    broken = dataclasses.replace(run, config={"skip_bad": True, "origins": {"skip_bad": "flag"}})
-    assert shlex.split(next_command(broken))[:2] == ["probe", "data"]  # `sample` reads every row
+    asked = {"skip_bad": True, "origins": {"skip_bad": "flag"}}
+    for dropped, told in ((1, "data"), (0, "sample")):  # `sample` reads every row
+        pairs = {"path": "p.jsonl", "n": 9, "dropped": dropped}
+        made = next_command(dataclasses.replace(run, config=asked, inputs={"pairs": pairs}))
+        assert shlex.split(made)[:2] == ["probe", told]
 
 
 def test_what_next_carries_its_command_takes():
@@ -598,8 +594,8 @@ def test_what_next_carries_its_command_takes():
         name: {option for p in command.params for option in p.opts}
         for name, command in get_command(app).commands.items()
     }
-    for command, carried in (("label", LABELLED), ("sample", SAMPLED), ("levers", CARRIED), ("gate", GATED)):
-        assert {f"--{name.replace('_', '-')}" for name in carried} <= takes[command], command
+    for command, kept in (*KEPT.items(), ("gate", GATED)):
+        assert {f"--{name.replace('_', '-')}" for name in kept} <= takes[command], command
 
 
 @pytest.mark.parametrize(
@@ -626,3 +622,21 @@ def test_a_headline_is_not_said_twice(form):
     assert run.summary == ("The model ranks every pair right.",)
     assert RENDERERS[form](run).lower().count("the model ranks every pair right") == 1
     assert 'class="answer"' not in RENDERERS["html"](run)
+
+
+@pytest.mark.parametrize(
+    ("gap", "low", "high", "times", "told"),
+    [(-0.0032, -0.0061, -0.0003, "1.003 times", "(0.0032 [0.0003, 0.01] nats/token)"),
+     (0.00012, 0.00006, 0.0002, "1.0001 times", "(0.0001 [0.0001, 0.0002] nats/token)"),
+     (0.04, -0.001, 0.08, "1.04 times", "(0.04 [−0.0010, 0.08] nats/token)"),
+     (0.5, 0.3, 0.7, "1.6 times", "(0.50 [0.30, 0.70] nats/token)")],
+)  # fmt: skip
+def test_a_small_preference_is_told_by_digits_that_show_it(gap, low, high, times, told):
+    """It read "1.00 times as likely … (0.00 [0.00, 0.00] nats/token)" beside a headline of −0.0032."""
+    verdict = "favours chosen" if gap > 0 else "favours rejected"
+    names = ("gap", "gap_prompt_corrected")
+    estimates = tuple(Estimate(name, gap, low, high, 40, None, "t", "nats/token") for name in names)
+    run = Run("bias", "now", estimates=estimates, bias=(BiasRow("all", verdict, None),))
+    text = summary(run)[0]
+    assert f"tokens are {times} as likely" in text and told in text
+    assert "0.00 [0.00" not in given_prompt(run)

@@ -330,7 +330,7 @@ class TestSaved:
     ) -> None:
         path = self.answered(tmp_path, labels_of(20, 25), seed=3)
         assert self.measured(path, seed=3) == Measured()
-        assert "no whole sample of seed 3; `probe label --seed 3` goes on" in capsys.readouterr().err
+        assert f"no whole sample of seed 3; `probe label {path} --seed 3` goes on" in capsys.readouterr().err
 
     def test_answers_to_other_texts_do_not_hide_a_whole_sample(self, tmp_path: Path) -> None:
         """Rows that were corrected and labelled anew, and answers to a file of the same first name."""
