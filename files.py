@@ -31,6 +31,16 @@ def protect(inputs: Iterable[Path]) -> None:
             )
 
 
+@contextmanager
+def protecting(*inputs: Path) -> Iterator[None]:
+    """In the block no writer replaces these inputs either, which are known by a saved run, not by name."""
+    before = _inputs.set((*_inputs.get(), *(path for path in inputs if path.exists())))
+    try:
+        yield
+    finally:
+        _inputs.reset(before)
+
+
 def writable(path: Path) -> Path:
     """The file that a writer may replace: `path`, or where its symbolic link leads.
 
