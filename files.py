@@ -135,9 +135,9 @@ def cache_dir() -> Path:
     A folder of this process, where the user has no home directory; told once.
     """
     if own := os.environ.get("PROBE_CACHE"):
-        return Path(own)
+        return in_home(own)
     if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "probe"
+        return in_home(shared) / "probe"
     try:
         return Path.home() / ".cache" / "probe"
     except RuntimeError:

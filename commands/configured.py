@@ -16,6 +16,7 @@ from .. import config, files, ranges
 from ..errors import ProbeError
 from ..kinds import Kinds, is_of, kinds_of, spelled, wanted
 from .bundles import bundled, expanded
+from .config_paths import NAMING, check_given, from_file, names_a_place
 from .config_tables import SECTIONS, TABLES
 
 OUTPUTS = (
@@ -58,10 +59,11 @@ def _use_file(context: typer.Context) -> None:
     for name, command in commands.items():
         hints, values = command.callback.__annotations__, context.default_map[name]
         for parameter in (p for p in command.params if values.get(p.name) is not None):
-            place = file.place_of(name, _names(parameter))
-            _check_value(
-                context, parameter, kinds_of(hints.get(parameter.name)), values[parameter.name], place
-            )
+            place, kinds = file.place_of(name, _names(parameter)), kinds_of(hints.get(parameter.name))
+            if names_a_place(parameter.name, kinds):
+                check_given(f"{place}: ", f'"{_names(parameter)[-1]}"', values[parameter.name])
+                values[parameter.name] = from_file(values[parameter.name], file.path.parent)
+            _check_value(context, parameter, kinds, values[parameter.name], place)
 
 
 def _written(parameters: Iterable[Any]) -> dict[str, str]:
@@ -116,6 +118,8 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
             print(config.config_text(resolved))
             return None
         for name, (value, origin) in resolved.settings.items():
+            if name in NAMING:
+                check_given("", f"--{name}", value)
             ranges.check(name, value, "" if origin == config.FLAG else _place(name, value, origin))
         _check_files(resolved, values)
         try:

@@ -283,6 +283,15 @@ def test_a_cache_that_is_named_needs_no_home(homeless, monkeypatch, tmp_path, ca
     assert files.cache_dir().is_relative_to(tmp_path / "own") and capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("variable", ["PROBE_CACHE", "XDG_CACHE_HOME"])
+def test_a_cache_in_the_home_is_no_folder_of_that_sign(variable, monkeypatch, tmp_path):
+    """No shell has read the value where a workflow or a service file sets it."""
+    monkeypatch.delenv("PROBE_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(variable, "~/own")
+    assert files.cache_dir().is_relative_to(tmp_path / "home/own")
+
+
 def test_a_path_in_a_home_that_is_not_there_is_as_it_stands(homeless):
     assert files.in_home("~/model") == Path("~/model")
 
