@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -157,6 +158,10 @@ def _placed(lines: tuple[Any, ...], resolved: config.Config, command: str) -> tu
 
 def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:
     """Before anything is spent: inputs are protected, and what is to be written can be."""
+    for value in values.values():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path):
+                files.check_length_of_name(path)
     listed = {
         k: v if isinstance(v, list) else [v]
         for k, v in values.items()
@@ -171,6 +176,32 @@ def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:
     if isinstance(out := values.get("out"), Path):
         files.check_directory(out)
         files.check_target(out / "run.json")
+    _check_apart(values)
+
+
+def _check_apart(values: dict[str, Any]) -> None:
+    """Raises `ProbeError` where two outputs are one file, of which the later would replace the other."""
+    taken: dict[Path, str] = {}
+    for flag, path in _outputs(values):
+        files.check_length_of_name(path)
+        first = taken.setdefault(Path(os.path.realpath(path)), flag)
+        if first != flag:
+            raise ProbeError(f"{path}: is to be written by {first} and by {flag}. Give each its own name.")
+
+
+def _outputs(values: dict[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Every file that a command is asked for, with the option that asks for it."""
+    if isinstance(out := values.get("out"), Path):
+        yield from (("--out", out / name) for name in ("run.json", "scores.jsonl"))
+    for name in OUTPUTS:
+        if isinstance(path := values.get(name), Path):
+            yield f"--{name.replace('_', '-')}", path
+            if name == "fix":
+                yield "--fix (what is dropped)", path.with_name(f"{path.name}.dropped.jsonl")
+    for given in values.get("format") or ():
+        form, _, target = str(given).partition("=")
+        if target:
+            yield f"--format {form}", Path(target)
 
 
 def _check_form(name: str, path: Path) -> None:
