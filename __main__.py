@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
+from itertools import pairwise
+from pathlib import Path
 
 from .errors import Exit, ProbeError
 from .escape import visible
 from .launched import drop_leftovers
 from .streams import guarded
 
+BEGAN = time.time() - 1  # a file's time may be coarser
+CLAIM = "training.json"  # what a training writes first
 # What the extra `model` installs, as it is imported.
 MODEL = ("torch", "transformers", "accelerate", "peft", "safetensors", "sklearn", "gguf", "tokenizers")
 
@@ -65,9 +70,22 @@ def _not_installed(error: ModuleNotFoundError) -> int | None:
 
 def _interrupted() -> int:
     # A training has a directory of its own every time, unless it is told to go on.
-    how = "the same command with --resume" if "train" in sys.argv[1:2] else "the same command"
+    how = "the same command with --resume" if _training_began() else "the same command"
     print(f"probe: interrupted; what was measured is kept, {how} goes on from there.", file=sys.stderr)
     return Exit.INTERRUPTED
+
+
+def _training_began() -> bool:
+    """Whether this is a training that has a directory which `--resume`, not given yet, would go on with."""
+    words = sys.argv[1:]
+    if words[:1] != ["train"] or "--resume" in words:
+        return False
+    from .runs import RUNS
+
+    given = [after for word, after in pairwise(words) if word == "--out"]
+    given += [word.removeprefix("--out=") for word in words if word.startswith("--out=")]
+    claimed = [Path(given[-1]) / CLAIM] if given else RUNS.glob(f"*-train-*/{CLAIM}")
+    return any(path.exists() and path.stat().st_mtime > BEGAN for path in claimed)
 
 
 def _crash() -> int:

@@ -163,7 +163,7 @@ def find_config(start: Path) -> ConfigFile:
 def _read(path: Path) -> ConfigFile | None:
     try:
         raw = path.read_bytes() if path.is_file() else b""
-        data = tomllib.loads(raw.decode("utf-8"))
+        data = tomllib.loads(raw.decode("utf-8-sig"))  # as other editors save it
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -171,12 +171,23 @@ def _read(path: Path) -> ConfigFile | None:
             return None  # another tool's fault, which is no concern of ours
         raise ProbeError(f"{path}: not valid TOML ({error}). Correct it.") from error
     if path.name == "probe.toml":
+        _check_own(path, data)
         return ConfigFile(path, data) if raw or path.is_file() else None
     tool = data.get("tool", {})
     table = tool.get("probe") if isinstance(tool, dict) else None
     if table is not None and not isinstance(table, dict):
         raise ProbeError(f"{path}: tool.probe is not a table. Write `[tool.probe]`.")
     return None if table is None else ConfigFile(path, table)
+
+
+def _check_own(path: Path, data: Mapping[str, Any]) -> None:
+    """Raises `ProbeError` for a probe.toml written as a part of pyproject.toml."""
+    tool = data.get("tool")
+    if isinstance(tool, dict) and "probe" in tool:
+        raise ProbeError(
+            f"{path}: [tool.probe] is for pyproject.toml. Here its keys stand at the top, without a table, "
+            "and [tool.probe.gate] is [gate]."
+        )
 
 
 def defaults_for(

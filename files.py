@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import IO
 
 from .errors import CannotMeasure, ProbeError
+
+NAME_BYTES = 255  # of a file's name, on nearly all systems
+SHOWN = 80  # bytes of a name, where a part of it says enough
 
 _inputs: ContextVar[tuple[Path, ...]] = ContextVar("probe_inputs", default=())
 
@@ -31,11 +35,22 @@ def protect(inputs: Iterable[Path]) -> None:
             )
 
 
+@contextmanager
+def protecting(*inputs: Path) -> Iterator[None]:
+    """In the block no writer replaces these inputs either, which are known by a saved run, not by name."""
+    before = _inputs.set((*_inputs.get(), *(path for path in inputs if path.exists())))
+    try:
+        yield
+    finally:
+        _inputs.reset(before)
+
+
 def writable(path: Path) -> Path:
     """The file that a writer may replace: `path`, or where its symbolic link leads.
 
     Raises `ProbeError` for a link that leads nowhere, for what is no regular file, and for an input.
     """
+    check_length_of_name(path)
     if path.is_symlink() and not path.exists():
         raise ProbeError(f"{path}: a symbolic link that leads nowhere. Remove it, or write elsewhere.")
     real = path.resolve() if path.is_symlink() else path
@@ -51,6 +66,21 @@ def writable(path: Path) -> Path:
     return real
 
 
+def check_length_of_name(path: Path) -> None:
+    """Raises `ProbeError` for a path with a name that no file can have."""
+    for name in path.parts:
+        if (n := len(os.fsencode(name))) > NAME_BYTES:
+            raise ProbeError(
+                f"{shortened(name, SHOWN)}…: a name of {n} bytes, and a file's has at most {NAME_BYTES}. "
+                "Choose a shorter one."
+            )
+
+
+def shortened(name: str, room: int) -> str:
+    """The beginning of a name that fits into `room` bytes, cut between characters."""
+    return os.fsencode(name)[:room].decode("utf-8", "ignore")
+
+
 def check_target(path: Path) -> None:
     """Raises `ProbeError` where `path` could not be written as a file; nothing is written."""
     check_directory(writable(path).parent)
@@ -58,6 +88,7 @@ def check_target(path: Path) -> None:
 
 def check_directory(path: Path) -> None:
     """Raises `ProbeError` where no file could be written into `path`, which need not exist yet."""
+    check_length_of_name(path)
     there = next(
         (place for place in (path, *path.absolute().parents) if place.is_symlink() or place.exists()), path
     )
@@ -67,6 +98,13 @@ def check_directory(path: Path) -> None:
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise ProbeError(f"{there}: cannot be written ({error.strerror}). Choose another place.") from error
+
+
+def cannot_write(path: Path, error: OSError, how: str = "") -> CannotMeasure:
+    """The error of a file that was not written, with what mends it; `how` another place is named."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "Free some space or choose" if full else "Choose"
+    return CannotMeasure(f"{path}: {error.strerror}. {remedy} another place{how}.")
 
 
 @contextmanager
@@ -79,11 +117,9 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO[str]]:
     path = writable(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{shortened(path.name, SHOWN)}.")
     except OSError as error:
-        raise CannotMeasure(
-            f"{path}: {error.strerror}. Free some space or choose another place with --out."
-        ) from error
+        raise cannot_write(path, error) from error
     try:
         with os.fdopen(handle, mode, encoding="utf-8", newline="\n") as file:
             yield file
@@ -92,9 +128,7 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO[str]]:
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except OSError as error:
-        raise CannotMeasure(
-            f"{path}: {error.strerror}. Free some space or choose another place with --out."
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -125,9 +159,9 @@ def cache_dir() -> Path:
     A folder of this process, where the user has no home directory; told once.
     """
     if own := os.environ.get("PROBE_CACHE"):
-        return Path(own)
+        return in_home(own)
     if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "probe"
+        return in_home(shared) / "probe"
     try:
         return Path.home() / ".cache" / "probe"
     except RuntimeError:

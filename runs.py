@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .errors import CannotMeasure, ProbeError
+from .errors import ProbeError
 from .escape import json_text
-from .files import atomic, write_text
+from .files import atomic, cannot_write, shortened, write_text
 from .plain import plain_json
 from .records import SCHEMA_VERSION, Run, run_from_json, run_to_json, to_json
 
 SCHEMA = Path(__file__).with_name("run-1.json")
 RUNS = Path(".probe/runs")  # a directory each
 LAST = Path(".probe/last.json")  # the last gate of this project
+STEM_BYTES = 200  # of a pair file's name in that of a run's directory, which has a date and a command too
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "scipy", "scikit-learn", "tokenizers")
 
 
@@ -50,15 +51,13 @@ def new_run_dir(command: str, stem: str, created: str, root: Path = RUNS) -> Pat
     """A directory of this run's own, such as `.probe/runs/20261121T105200Z-bias-cico_insulin`: made here, so
     that no other process gets it too. Raises `CannotMeasure` where it cannot be made.
     """
-    base = root / f"{created.replace('-', '').replace(':', '')}-{command}-{stem}"
+    base = root / f"{created.replace('-', '').replace(':', '')}-{command}-{shortened(stem, STEM_BYTES)}"
     try:
         root.mkdir(parents=True, exist_ok=True)
         names = (base.name if i == 1 else f"{base.name}-{i}" for i in count(1))
         return next(path for name in names if _made(path := root / name))
     except OSError as error:
-        raise CannotMeasure(
-            f"{base}: {error.strerror}. Free some space or choose another place with --out."
-        ) from error
+        raise cannot_write(base, error, " with --out") from error
 
 
 def _made(path: Path) -> bool:

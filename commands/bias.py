@@ -40,10 +40,10 @@ def bias(
     Example: probe bias pairs/cico_insulin.jsonl --sides CICO,insulin
     """
     from ..probes.bias.run import BiasOptions, measure_bias
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit
     from ..scoring.session import Source
 
-    parse_formats(format)
+    check_emit(format, out)
     source = Source.of(pairs, fields, sides, skip_bad)
     measured = measure_bias(source, how, BiasOptions(alpha, bound, templates, corrected, stop_early, seed))
     if measured is not None:  # None: another process of this launch writes the report

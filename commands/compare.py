@@ -70,9 +70,9 @@ def compare(
     from ..gate.promote.sides import compared_models
     from ..gate.settings import one_of
     from ..pairs.grades import read_grades
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit
 
-    parse_formats(format)
+    check_emit(format, out)
     one_of("--inconclusive", inconclusive, ("fail", "warn"))
     allowed = allowances(allowance or (), bound)
     settings = PromotionSettings(allowed, alpha, "warn" if inconclusive == "warn" else "fail")

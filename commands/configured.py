@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -16,6 +17,7 @@ from .. import config, files, ranges
 from ..errors import ProbeError
 from ..kinds import Kinds, is_of, kinds_of, spelled, wanted
 from .bundles import bundled, expanded
+from .config_paths import NAMING, check_given, from_file, names_a_place
 from .config_tables import SECTIONS, TABLES
 
 OUTPUTS = (
@@ -57,10 +59,11 @@ def _use_file(context: typer.Context) -> None:
     for name, command in commands.items():
         hints, values = command.callback.__annotations__, context.default_map[name]
         for parameter in (p for p in command.params if values.get(p.name) is not None):
-            place = file.place_of(name, _names(parameter))
-            _check_value(
-                context, parameter, kinds_of(hints.get(parameter.name)), values[parameter.name], place
-            )
+            place, kinds = file.place_of(name, _names(parameter)), kinds_of(hints.get(parameter.name))
+            if names_a_place(parameter.name, kinds):
+                check_given(f"{place}: ", f'"{_names(parameter)[-1]}"', values[parameter.name])
+                values[parameter.name] = from_file(values[parameter.name], file.path.parent)
+            _check_value(context, parameter, kinds, values[parameter.name], place)
 
 
 def _written(parameters: Iterable[Any]) -> dict[str, str]:
@@ -115,6 +118,8 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
             print(config.config_text(resolved))
             return None
         for name, (value, origin) in resolved.settings.items():
+            if name in NAMING:
+                check_given("", f"--{name}", value)
             ranges.check(name, value, "" if origin == config.FLAG else _place(name, value, origin))
         _check_files(resolved, values)
         try:
@@ -152,6 +157,10 @@ def _placed(lines: tuple[Any, ...], resolved: config.Config, command: str) -> tu
 
 def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:
     """Before anything is spent: inputs are protected, and what is to be written can be."""
+    for value in values.values():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path):
+                files.check_length_of_name(path)
     listed = {
         k: v if isinstance(v, list) else [v]
         for k, v in values.items()
@@ -166,6 +175,32 @@ def _check_files(resolved: config.Config, values: dict[str, Any]) -> None:
     if isinstance(out := values.get("out"), Path):
         files.check_directory(out)
         files.check_target(out / "run.json")
+    _check_apart(values)
+
+
+def _check_apart(values: dict[str, Any]) -> None:
+    """Raises `ProbeError` where two outputs are one file, of which the later would replace the other."""
+    taken: dict[Path, str] = {}
+    for flag, path in _outputs(values):
+        files.check_length_of_name(path)
+        first = taken.setdefault(Path(os.path.realpath(path)), flag)
+        if first != flag:
+            raise ProbeError(f"{path}: is to be written by {first} and by {flag}. Give each its own name.")
+
+
+def _outputs(values: dict[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Every file that a command is asked for, with the option that asks for it."""
+    if isinstance(out := values.get("out"), Path):
+        yield from (("--out", out / name) for name in ("run.json", "scores.jsonl"))
+    for name in OUTPUTS:
+        if isinstance(path := values.get(name), Path):
+            yield f"--{name.replace('_', '-')}", path
+            if name == "fix":
+                yield "--fix (what is dropped)", path.with_name(f"{path.name}.dropped.jsonl")
+    for given in values.get("format") or ():
+        form, _, target = str(given).partition("=")
+        if target:
+            yield f"--format {form}", Path(target)
 
 
 def _check_json_name(name: str, path: Path) -> None:

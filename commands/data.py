@@ -51,7 +51,7 @@ def data(
     Example: probe data pairs.jsonl --against test.jsonl
     """
     from ..probes.data.run import DataRequest, check_data
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit, parse_formats
 
     parse_formats(format)
 
@@ -67,5 +67,6 @@ def data(
         return checked(pairs, checks)
     if len(pairs) > 1:
         raise ProbeError("a report is on one file. Name one, or several with --check.")
+    check_emit(format, out)
     emit(checks(pairs[0]), format, out, everything=everything)
     return 0

@@ -40,10 +40,10 @@ def effects(
     Example: probe effects pairs/listing_taste_hype.jsonl --intended advertising
     """
     from ..probes.effects.run import EffectsOptions, measure_effects
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit
     from ..scoring.session import Source
 
-    parse_formats(format)
+    check_emit(format, out)
     chosen = EffectsOptions.of(
         trait or (), traits_file, tuple(intended or ()),
         builtin=builtin, traits=traits, most=most, alpha=alpha, seed=seed,

@@ -76,7 +76,7 @@ def gate(
     from ..pairs.read import read_pairs
     from ..pairs.unpaired import is_unpaired
     from ..probes.gated import GateRequest, extent
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit, parse_formats
     from ..scoring.source import Source
 
     parse_formats(format)
@@ -88,6 +88,8 @@ def gate(
     if is_run(path):
         refuse_measuring(str(path), options.typed_beside(JUDGES_SAVED))
         return _judged_again(path, judging, levers, format, out, everything)
+    if not plan:
+        check_emit(format, out)
     if is_unpaired(path, parse_fields(fields)):
         given = {
             "sides": sides, "plan": plan, "levers": levers,

@@ -22,7 +22,7 @@ def init(
     Example: probe init --pairs data/pairs.jsonl
     """
     from .. import config
-    from ..files import write_text
+    from ..files import check_directory, write_text
     from ..pairs.formats import is_json_name
     from .init_files import hook, starter_files
 
@@ -33,6 +33,7 @@ def init(
             f"--pairs {pairs}: the sample pairs are JSON Lines, and would not be read from such a name. Call "
             f"it {Path(pairs).name.split('.')[0]}.jsonl, or put your file there first."
         )
+    check_directory(Path())
     configured = config.find_config(Path.cwd()).path
     for name, content in starter_files(pairs, model).items():
         path = Path(name)

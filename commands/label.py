@@ -35,11 +35,11 @@ def label(
 
     Example: probe label pairs.jsonl --name ann
     """
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit
     from ..runs import save_rows
     from .label_run import Audit, LabelOptions
 
-    parse_formats(format)
+    check_emit(format, out)
     audit = Audit.begin(LabelOptions(pairs, name, n, agreement, expect, fields, skip_bad, alpha, seed))
     if not report and not audit.ask():
         return

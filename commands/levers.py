@@ -37,10 +37,10 @@ def levers(
     """
     from ..errors import ProbeError
     from ..probes.levers.run import LeversOptions, measure_levers, text_of_option
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit
     from ..scoring.session import Source
 
-    parse_formats(format)
+    check_emit(format, out)
     if context is not None and context_field is not None:
         raise ProbeError("--context and --context-field: both give the passage. Keep one.")
     chosen = LeversOptions(

@@ -57,10 +57,10 @@ def negatives(
     from ..probes.negatives.trimming import export_trimmed as write_trimmed
     from ..probes.negatives.trimming import lines_to_drop, trimmed_line
     from ..probes.negatives.work import negatives_options
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit
     from ..scoring.session import Source
 
-    parse_formats(format)
+    check_emit(format, out)
     source = Source.of(pairs, fields, sides, skip_bad)
     chosen = negatives_options(
         alpha=alpha, seed=seed, strip=strip, surface=surface, states=states, alone=alone, gradients=gradients,

@@ -49,13 +49,15 @@ def sample(
 
     Example: probe sample pairs/epistemic_stance.jsonl --temperatures 0.7,1.0 --to repaired.jsonl
     """
+    from ..files import check_directory, shortened
     from ..gate.settings import one_of
     from ..pairs.fields import parse_fields
     from ..probes.sample.select import DEFAULT_RULES, Pick, parse_rules
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit
+    from ..runs import STEM_BYTES
     from ..training.saved import saved_run
 
-    parse_formats(format)
+    check_emit(format, out)
     one_of("--rejected", rejected, get_args(Pick))
     heat = parse_temperatures(temperatures)
     rules = parse_rules(DEFAULT_RULES if keep_if is None else keep_if)
@@ -66,7 +68,8 @@ def sample(
 
     from ..probes.sample.run import SampleOptions, sample_run
 
-    target = to or Path(f"{path.stem}.sampled.jsonl")
+    target = to or Path(f"{shortened(path.stem, STEM_BYTES)}.sampled.jsonl")
+    check_directory(target.parent)  # the journal stands beside it
     chosen = next(pick for pick in get_args(Pick) if pick == rejected)
     wanted = SampleOptions(target, heat, n, top_p, tokens, rules, chosen, match_length, trivial, alpha, seed)
     run = sample_run(path, parse_fields(fields), how, wanted)

@@ -57,10 +57,10 @@ def trial(
     from ..probes.trial.asked import trial_options
     from ..probes.trial.difficulty import by_line
     from ..probes.trial.run import trial_run
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit
     from ..scoring.session import Source
 
-    parse_formats(format)
+    check_emit(format, out)
     if by != "difficulty":
         raise ProbeError(f"--by {by}: a trial ranks pairs by their difficulty. Use --by difficulty.")
     candidates = tuple(part.strip() for part in methods.split(",")) if methods else ()

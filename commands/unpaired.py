@@ -36,10 +36,10 @@ def unpaired(
     """
     from ..gate.whole import answers_decided
     from ..probes.unpaired.told import UnpairedOptions
-    from ..reports.emit import emit, parse_formats
+    from ..reports.emit import check_emit, emit
     from ..scoring.source import Source
 
-    parse_formats(format)
+    check_emit(format, out)
     if to is not None and to.exists():
         raise ProbeError(f"{to}: exists, and nothing is overwritten. Choose another name with --to.")
     source = Source.of(answers, fields, None, skip_bad)

@@ -199,7 +199,8 @@ Written by `docs/tables.py` from the tables in the code.
 
 `probe.toml`, or the table `[tool.probe]` of `pyproject.toml`, in the current directory or the nearest one
 above. A flag beats the file, the file beats the default; `--show-config` after any command prints each value
-with its origin, and `run.json` keeps both. An unknown key is an error with the nearest known one.
+with its origin, and `run.json` keeps both. An unknown key is an error with the nearest known one. A
+relative path is seen from where the file lies, if it stands there or begins with a dot.
 
 The keys are the commands' long options without their dashes; each command's page lists its own. A key at the
 top counts for every command that has the option, one in a table of the command's name for that command alone.

@@ -12,10 +12,10 @@ from typing import Any
 
 from ..errors import ProbeError
 from ..escape import inert
-from ..files import check_target, writable, write_text
+from ..files import check_directory, check_target, writable, write_text
 from ..progress import first_process
 from ..records import Run
-from ..runs import new_run_dir, note_last, save_rows, save_run
+from ..runs import RUNS, new_run_dir, note_last, save_rows, save_run
 from ..streams import print_report, utf8
 from . import text
 from .answer import answered
@@ -37,6 +37,16 @@ def parse_formats(formats: Sequence[str] | None) -> list[Target]:
         if path is not None:
             check_target(path)
     return targets if any(path is None for _, path in targets) else [("text", None), *targets]
+
+
+def check_emit(formats: Sequence[str] | None, directory: Path | None) -> None:
+    """Before anything is measured: raises `ProbeError` where `emit` could not write what it is to write."""
+    parse_formats(formats)
+    if directory is None:
+        try:
+            check_directory(RUNS)
+        except ProbeError as error:
+            raise ProbeError(f"{error} --out names one.") from error
 
 
 def emit(

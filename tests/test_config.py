@@ -114,7 +114,7 @@ def test_show_config_names_value_and_origin(run):
         ("[[accept]]\ncode = 'PB1'\nreason = 'r'\nuntill = 3", ["entry 1", '"until"']),
         ("[[accept]]\ncode = 'PB1'\nreason = 'r'\nuntil = '2027'", ['"until"', "a day"]),
         ("[accept]\ncode = 'PB1'", ["[[…accept]]"]),
-        ("[tool.probe]\nalpha = 1", ['"tool"']),
+        ("[tool.probe]\nalpha = 1", ["[tool.probe]"]),
         ("alpha = ", ["probe.toml", "TOML"]),
         ("max-length = 1\nmax_length = 2", ['"max_length" is given twice', "Keep one"]),
         ("[gate.limits]\nsurface-accuracy = 0.8\nsurface_accuracy = 0.9", ["[gate.limits]", "given twice"]),
@@ -136,6 +136,63 @@ def test_nearest_file_above_counts(tmp_path):
     assert config.find_config(below).table == {"alpha": 0.2}
     (tmp_path / "a" / "pyproject.toml").write_text("[tool.probe]\nalpha = 0.1")
     assert config.find_config(below).table == {"alpha": 0.1}
+
+
+@pytest.mark.parametrize("name", ["probe.toml", "pyproject.toml"])
+def test_a_mark_of_the_byte_order_is_no_fault(run, name):
+    text = "alpha = 0.01" if name == "probe.toml" else "[tool.probe]\nalpha = 0.01"
+    assert " 0.01 " in run("bias", "x", toml=f"\ufeff{text}", name=name)
+
+
+@pytest.mark.parametrize("text", ["[tool.probe]\nalpha = 0.01", "[tool.probe.gate]\nalpha = 0.01"])
+def test_what_belongs_into_the_other_file_is_told(run, text):
+    with pytest.raises(ProbeError, match=r"\[tool.probe\] is for pyproject.toml.* stand at the top"):
+        run("bias", "x", toml=text)
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ("./m", "../m"), ("../m", "../../m"), ("there/m", "../there/m"), ("org/name", "org/name"),
+        ("/abs/m", "/abs/m"), ("~/m", "~/m"), ("http://host/v1", "http://host/v1"),
+    ],
+)  # fmt: skip
+def test_a_file_names_places_from_where_it_lies(given, seen, tmp_path, monkeypatch, capsys):
+    """They had been taken from the directory of the command, one below."""
+    app = typer.Typer()
+
+    def bias(model: str = "x", baseline: Path | None = None, watch: list[Path] | None = None) -> None:
+        print(model, baseline, *(watch or ()), sep="\n")
+
+    app.command("bias")(configured(bias))
+
+    @app.callback()
+    def root(context: typer.Context) -> None:
+        use_file(context)
+
+    (tmp_path / "there/m").mkdir(parents=True)
+    (tmp_path / "below").mkdir()
+    (tmp_path / "probe.toml").write_text(f'model = "{given}"\nbaseline = "{given}"\nwatch = ["{given}"]\n')
+    monkeypatch.chdir(tmp_path / "below")
+    app(["bias"], standalone_mode=False)
+    told = capsys.readouterr().out.splitlines()
+    assert told == [seen, str(Path(seen)), str(Path(seen))]
+    monkeypatch.chdir(tmp_path)
+    app(["bias"], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines()[0] == given
+    app(["bias", "--model", "./own"], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines()[0] == "./own"
+
+
+@pytest.mark.parametrize("option", ["--model", "--adapter", "--tokenizer", "--revision"])
+def test_an_empty_name_is_told_by_its_option(option, probe, tmp_path):
+    """As of a shell variable that is not set; it had been "no config.json in this directory"."""
+    (tmp_path / "pairs.jsonl").write_text("")
+    done = probe("bias", "pairs.jsonl", option, "")
+    assert (done.code, done.line) == (2, f"probe: {option} is empty. Name one, or leave it out.")
+    (tmp_path / "probe.toml").write_text(f'[bias]\n{option[2:]} = ""\n')
+    done = probe("bias", "pairs.jsonl")
+    assert done.code == 2 and f'probe.toml [bias]: "{option[2:]}" is empty.' in done.line
 
 
 def test_two_files_in_one_place_are_refused(tmp_path):

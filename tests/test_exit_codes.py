@@ -145,11 +145,3 @@ def test_ctrl_c_is_130_and_keeps_what_was_scored(tmp_path, tiny_model_dir):
     assert out == ""
     assert "interrupted" in err and "the same command goes on" in err
     assert store.stat().st_size > 0
-
-
-def test_an_interrupted_training_is_told_how_it_goes_on(monkeypatch, capsys):
-    """The same command alone begins anew, in a directory of its own."""
-    from probe.__main__ import _interrupted
-
-    monkeypatch.setattr(sys, "argv", ["probe", "train", "pairs.jsonl"])
-    assert _interrupted() == 130 and "the same command with --resume goes on" in capsys.readouterr().err

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from probe import files
-from probe.__main__ import main
-from probe.errors import ProbeError
+from probe.__main__ import _interrupted, main
+from probe.errors import CannotMeasure, ProbeError
 from probe.pairs.read import read_pairs
 from probe.runs import save_run
+from probe.training.resumed import STARTED
 
 PAIRS = [
     {"prompt": f"What is {i}?", "chosen": f"It is the number {i} itself.", "rejected": f"No idea {i} at all."}
@@ -144,8 +145,110 @@ def test_a_gate_is_reported_though_it_cannot_be_noted(pairs, tmp_path, monkeypat
     assert code == 1
     assert "inconclusive" in out.lower() and (tmp_path / "elsewhere" / "run.json").exists()
     assert "not noted" in err
-    code, out, err = probe(monkeypatch, capsys, "data", pairs)
-    assert code == 3 and "8 pairs" in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["bias", "data", "negatives", "gate", "trial", "label --report", "levers --shots 2", "effects", "sample"],
+)
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(
+    command, pairs, tmp_path, monkeypatch, capsys
+):
+    """All had been measured first, and "exit code 0" printed, and the end was 3 with "free some space"."""
+    (tmp_path / ".probe").write_text("")
+    name, *more = command.split()
+    model = [] if name in ("data", "label") else ["--model", "/nowhere"]
+    code, out, err = probe(monkeypatch, capsys, name, pairs, *more, *model)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert ".probe: not a directory" in err and "--out names one" in err and "space" not in err
+
+
+def test_what_writes_no_run_needs_no_place_for_one(pairs, run_file, tmp_path, monkeypatch, capsys):
+    (tmp_path / ".probe").write_text("")
+    assert probe(monkeypatch, capsys, "data", pairs, "--check")[0] == 0
+    assert probe(monkeypatch, capsys, "report", run_file)[0] == 0
+    assert probe(monkeypatch, capsys, "data", pairs, "--out", tmp_path / "elsewhere")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "Free some space or choose another place."), (errno.EROFS, "Choose another place.")],
+)
+def test_space_is_asked_for_where_it_is_lacking(number, remedy, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", refused)
+    with pytest.raises(CannotMeasure, match=rf"file: {os.strerror(number)}\. {remedy}$"):
+        files.write_text(tmp_path / "file", "x")
+
+
+@pytest.mark.parametrize("stem", ["x" * 240, "好" * 80])
+def test_a_long_name_of_a_pair_file_is_measured(stem, pairs, tmp_path, monkeypatch, capsys):
+    """The directory of its run had a name that is too long, told after the measuring."""
+    pairs.rename(tmp_path / f"{stem}.jsonl")
+    assert probe(monkeypatch, capsys, "data", f"{stem}.jsonl")[0] == 0
+    (made,) = (tmp_path / ".probe/runs").iterdir()
+    assert f"-data-{stem[:60]}" in made.name
+    fixed = f"{'x' * 236}.jsonl"  # which leaves no room for the name of its log
+    code, _, err = probe(monkeypatch, capsys, "data", f"{stem}.jsonl", "--fix", fixed)
+    assert (code, err.count("\n")) == (2, 1) and "has at most 255" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("NAME",), ("pairs.jsonl", "--fix", "NAME"), ("pairs.jsonl", "--out", "NAME"),
+     ("pairs.jsonl", "--format", "html=NAME"), ("pairs.jsonl", "--against", "NAME")],
+)  # fmt: skip
+def test_a_name_that_no_file_can_have_is_one_line(arguments, pairs, monkeypatch, capsys):
+    given = [word.replace("NAME", f"{'x' * 300}.jsonl") for word in arguments]
+    code, out, err = probe(monkeypatch, capsys, "data", *given)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "a name of 306 bytes" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--fix", "f.jsonl", "--format", "markdown=f.jsonl"), ("--out", "d", "--format", "html=d/run.json"),
+     ("--format", "json=f", "--format", "html=./f"),
+     ("--fix", "f.jsonl", "--format", "json=f.jsonl.dropped.jsonl")],
+)  # fmt: skip
+def test_two_outputs_are_never_one_file(arguments, pairs, tmp_path, monkeypatch, capsys):
+    code, out, err = probe(monkeypatch, capsys, "data", pairs, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1) and "Give each its own name" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.jsonl"]
+
+
+def test_outputs_of_their_own_names_are_all_written(pairs, tmp_path, monkeypatch, capsys):
+    given = ("--fix", "f.jsonl", "--out", "d", "--format", "html=d/report.html", "--format", "json=j")
+    assert probe(monkeypatch, capsys, "data", pairs, *given)[0] == 0
+    assert {path.name for path in tmp_path.rglob("*")} >= {"f.jsonl", "run.json", "report.html", "j"}
+
+
+@pytest.mark.parametrize(
+    ("words", "claimed", "told"),
+    [
+        (["train", "p.jsonl"], None, "the same command goes"),
+        (["train", "p.jsonl"], ".probe/runs/1-train-p", "the same command with --resume goes"),
+        (["train", "p.jsonl", "--out", "o"], "o", "the same command with --resume goes"),
+        (["train", "p.jsonl", "--out=o"], ".probe/runs/1-train-p", "the same command goes"),
+        (["train", "p.jsonl", "--resume"], ".probe/runs/1-train-p", "the same command goes"),
+        (["bias", "p.jsonl"], ".probe/runs/1-train-p", "the same command goes"),
+    ],
+)
+def test_resume_is_named_once_there_is_something_to_resume(
+    words, claimed, told, tmp_path, monkeypatch, capsys
+):
+    """Before the training had a directory, --resume found "no earlier training on it"."""
+    monkeypatch.setattr(sys, "argv", ["probe", *words])
+    if claimed:
+        (tmp_path / claimed).mkdir(parents=True)
+        (tmp_path / claimed / STARTED).write_text("{}")
+    old = tmp_path / ".probe/runs/0-train-p"
+    old.mkdir(parents=True)
+    (old / STARTED).write_text("{}")
+    os.utime(old / STARTED, (0, 0))  # an earlier training's
+    assert _interrupted() == 130 and f"{told} on from there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto"])
@@ -306,6 +409,15 @@ def test_without_a_home_the_cache_is_a_folder_of_the_process(homeless, capsys):
 def test_a_cache_that_is_named_needs_no_home(homeless, monkeypatch, tmp_path, capsys, variable):
     monkeypatch.setenv(variable, str(tmp_path / "own"))
     assert files.cache_dir().is_relative_to(tmp_path / "own") and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("variable", ["PROBE_CACHE", "XDG_CACHE_HOME"])
+def test_a_cache_in_the_home_is_no_folder_of_that_sign(variable, monkeypatch, tmp_path):
+    """No shell has read the value where a workflow or a service file sets it."""
+    monkeypatch.delenv("PROBE_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(variable, "~/own")
+    assert files.cache_dir().is_relative_to(tmp_path / "home/own")
 
 
 def test_a_path_in_a_home_that_is_not_there_is_as_it_stands(homeless):

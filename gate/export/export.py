@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from ...errors import ProbeError
-from ...files import write_text
+from ...files import protecting, writable, write_text
 from ...number_format import count
 from ...pairs.fields import parse_fields
 from ...pairs.formats import is_still
@@ -48,16 +49,55 @@ def write_configs(
         if tool == "openai"
         else model_reference(run.inputs.get("model") or {}, directory, with_model)
     )
-    parts = test_split(run, _pairs(run, source), tool) if tool in SPLITTING else None
-    jobs = _jobs(run, decision, named, "tools" in options, len(parts.test) if parts else 0)
+    parts = test_split(run, _pairs(run, source), tool, tool in SPLITTING)
+    jobs = _jobs(run, decision, named, "tools" in options, len(parts.test))
     for job in jobs:
         if job.stage not in ABLE[tool]:
             raise lacking(tool, job)
     made = [(job, TOOLS[tool](job)) for job in jobs]
     rendering = _rendering(run)
     exported = [(job, replace(one, row=_full(one.row, tool, options, rendering))) for job, one in made]
-    _write_beside([one for _, one in exported], directory)
-    return [_write(job, one, run, decision, source, directory, parts) for job, one in exported]
+    with protecting(source):
+        for path in _targets(exported, directory, parts):
+            writable(path)  # before the first is written
+        _write_beside([one for _, one in exported], directory)
+        wrote = [_write(job, one, run, decision, source, directory, parts) for job, one in exported]
+    for path in earlier(directory, {job.stage for job in jobs}):
+        print(f"{path}: of an earlier export, and no stage of this one.", file=sys.stderr)
+    return wrote
+
+
+def _targets(exported: Sequence[tuple[Job, Exported]], directory: Path, parts: TestSplit) -> Iterator[Path]:
+    """Every file that an export writes."""
+    for job, made in exported:
+        yield from (directory / name for name in made.beside)
+        yield from (directory / data_name(job, split) for split in _splits(parts))
+        yield directory / _config_name(job, made)
+
+
+def _splits(parts: TestSplit) -> tuple[str, ...]:
+    return ("train", "test") if parts.written else ("train",)
+
+
+def _config_name(job: Job, made: Exported) -> str:
+    return f"{job.stage}.{'json' if _hosted(made) else 'yaml'}"
+
+
+def _hosted(made: Exported) -> bool:
+    return "training_file" in made.settings
+
+
+def earlier(directory: Path, stages: Collection[str]) -> list[Path]:
+    """Configs that an export has written into `directory` for other stages than these."""
+    names = sorted(set().union(*ABLE.values()) - set(stages))
+    found = [directory / f"{stage}.{ending}" for stage in names for ending in ("yaml", "json")]
+    return [path for path in found if path.is_file() and _is_own(path)]
+
+
+def _is_own(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        head = file.read(400)
+    return head.startswith(f"{HEAD} {path.stem} of ") or '"training_file"' in head
 
 
 def _pairs(run: Run, source: Path) -> Reading:
@@ -152,33 +192,34 @@ def _write(
     decision: Decision,
     source: Path,
     directory: Path,
-    parts: TestSplit | None,
+    parts: TestSplit,
 ) -> Path:
-    """One config and its data: a file of all pairs, or one a split."""
-    tested = parts.test if parts else frozenset()
-    for name, wanted in (("train", False), ("test", bool(tested)))[: 2 if parts else 1]:
-        kept = (pair for pair in _kept(run, source) if (pair.line in tested) is wanted)
+    """One config and its data: a file of the pairs that are trained on, and one of the test split."""
+    for name in _splits(parts):
+        wanted = name == "test" and bool(parts.test)
+        kept = (pair for pair in _kept(run, source) if (pair.line in parts.test) is wanted)
         save_rows((made.row(pair, job.template) for pair in kept), directory / data_name(job, name))
-    hosted = "training_file" in made.settings
-    path = directory / f"{job.stage}.{'json' if hosted else 'yaml'}"
-    if hosted:  # JSON has no comments: the request must be sent as it stands
+    path = directory / _config_name(job, made)
+    if _hosted(made):  # JSON has no comments: the request must be sent as it stands
         write_text(path, json.dumps(made.settings, indent=2) + "\n")
+        for line in [*_left_out(run), *filter(None, [parts.told])]:
+            print(f"{path}: {line}", file=sys.stderr)
     else:
         head = _comments(job, made, run, decision, parts)
         write_text(path, as_yaml(made.settings, head, made.nulls))
     return path
 
 
-def _comments(job: Job, made: Exported, run: Run, decision: Decision, parts: TestSplit | None) -> list[str]:
+def _comments(job: Job, made: Exported, run: Run, decision: Decision, parts: TestSplit) -> list[str]:
     """The head of a config: where it comes from, why, and how it is run."""
     return [
-        f"Stage {job.stage} of {decision.method}, {_origin(run)} on {run.created}.",
+        f"{HEAD.removeprefix('# ')} {job.stage} of {decision.method}, {_origin(run)} on {run.created}.",
         *(f"{reason.code}: {reason.text}" for reason in decision.reasons),
         f"Values: {str(job.values.get('source', '')).replace(BEST_KEPT, LAST_KEPT)}.",
         *made.notes,
         *_left_out(run),
         *([UNCUT] if job.max_length is None and not made.nulls else []),
-        *([parts.told] if parts else []),
+        *filter(None, [parts.told]),
         *([NO_END] if made.settings.get("template") == "empty" else []),
         *_merging(job, made),
         f"Run in this directory: {made.command}",
@@ -195,6 +236,7 @@ def _left_out(run: Run) -> list[str]:
     )
 
 
+HEAD = "# Stage"  # how every config that has comments begins
 UNCUT = (
     "No response was cut when this was measured, and this tool cuts at a length of its own where none is "
     "set: set one that holds the longest."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,13 +64,35 @@ class Job:
 
 
 def merge_with_peft(job: Job) -> str:
-    """The command that merges the adapter of `job` into its model, where peft wrote it."""
-    return (
-        'python -c "from peft import AutoPeftModelForCausalLM as M; '
-        "from transformers import AutoTokenizer as T; "
-        f"M.from_pretrained('{job.output}').merge_and_unload().save_pretrained('{job.trained}'); "
-        f"T.from_pretrained('{job.output}').save_pretrained('{job.trained}')\""
+    """The command that merges the adapter that peft wrote for `job` into its model."""
+    return _merge(job, [job.output])
+
+
+def merge_over_adapter(job: Job) -> str:
+    """The same for a tool that merges the adapter that was measured, and trains a new one on the two."""
+    return _merge(job, [*([job.adapter] if job.adapter else []), job.output])
+
+
+def _merge(job: Job, adapters: Sequence[str]) -> str:
+    """Model and adapters in turn. They are named: an adapter's own config knows its model alone, without
+    the revision that was measured and without an adapter between the two."""
+    name, out, trained = (
+        json.dumps(text, ensure_ascii=False) for text in (job.model, job.output, job.trained)
     )
+    revision = f", revision={json.dumps(job.revision)}" if job.revision else ""
+    merging = (
+        f"m = P.from_pretrained(m, {json.dumps(one, ensure_ascii=False)}).merge_and_unload()"
+        for one in adapters
+    )
+    steps = [
+        "from peft import PeftModel as P",
+        "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T",
+        f"m = M.from_pretrained({name}{revision})",
+        *merging,
+        f"m.save_pretrained({trained})",
+        f"T.from_pretrained({out}).save_pretrained({trained})",
+    ]
+    return f"python -c {shlex.quote('; '.join(steps))}"
 
 
 @dataclass(frozen=True, slots=True)

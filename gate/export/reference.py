@@ -55,6 +55,12 @@ def _path(name: str) -> str:
     return str(place)
 
 
+def _is_copy(target: Path, source: Path) -> bool:
+    """Whether a directory is a copy of a model that an earlier export made."""
+    config = target / "config.json"
+    return config.is_file() and config.read_bytes() == (source / config.name).read_bytes()
+
+
 def _converted(name: str, directory: Path, copy: bool) -> str:
     from ...scoring.embedded import converted, embedded_gguf
 
@@ -67,5 +73,9 @@ def _converted(name: str, directory: Path, copy: bool) -> str:
         )
         return str(source)
     target = directory / MODEL_FOLDER
+    if target.exists() and not _is_copy(target, source):
+        raise ProbeError(
+            f"{target}: holds something else than this model, and is kept. Choose another --out."
+        )
     shutil.copytree(source, target, dirs_exist_ok=True)
     return str(target.resolve())

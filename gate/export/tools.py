@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import ProbeError
 from ...training.methods import exported, method_of
 from . import rows
-from .job import Exported, Job, data_name
+from .job import Exported, Job, data_name, merge_over_adapter
 from .mlx import mlx_lm_lora
 
 
@@ -194,7 +194,19 @@ def llamafactory(job: Job) -> Exported:
     }
     row = (rows.dialogue if chat else rows.completion) if sft else rows.ranked
     beside = {"dataset_info.json": {_factory_name(job): _factory_info(job)}}
-    return Exported(settings, row, f"llamafactory-cli train {job.stage}.yaml", beside)
+    command, notes = f"llamafactory-cli train {job.stage}.yaml", _lies_on_both(job)
+    return Exported(settings, row, command, beside, notes, merge=merge_over_adapter)
+
+
+def _lies_on_both(job: Job) -> tuple[str, ...]:
+    """What the output of a stage lies on, where that is more than its model."""
+    if not job.adapter:
+        return ()
+    told = (
+        f"LLaMA-Factory merges {job.adapter} into {job.model} and trains a new adapter on the two: load both "
+        f"before {job.output}, whose own config names the model alone."
+    )
+    return (told,)
 
 
 def _factory_name(job: Job) -> str:

@@ -35,6 +35,15 @@ PAIRS = [
 LOSS_OF = {"dpo": "dpo", "sft": "sft", "sft+dpo": "dpo", "dpop": "dpop", "dpo+nll": "dpo_nll", "orpo": "orpo"}
 
 
+def staged(method: str) -> Decision:
+    """The decision for a method, with the shipped recipe of each stage."""
+    stages = STAGES[method]
+    recipes = {stage: shipped_values(stage, parameters=135_000_000, n=len(PAIRS)) for stage in stages}
+    flat = {f"{s}.{k}": v for s, values in recipes.items() for k, v in values.items()}
+    values = flat if len(stages) != 1 else recipes[stages[0]]
+    return Decision(method, stages, values, (Reason("PB501", "It learns.", "x"),))
+
+
 @pytest.fixture
 def gated(tmp_path):
     """A function that makes a gated run with the given method over a small pair file."""
@@ -42,17 +51,8 @@ def gated(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
 
     def make(method="dpo", template="raw", model="tiny", **config) -> Run:
-        stages = STAGES[method]
-        recipes = {stage: shipped_values(stage, parameters=135_000_000, n=len(PAIRS)) for stage in stages}
-        flat = {f"{s}.{k}": v for s, values in recipes.items() for k, v in values.items()}
-        decision = Decision(
-            method,
-            stages,
-            flat if len(stages) != 1 else recipes[stages[0]],
-            (Reason("PB501", "It learns.", "x"),),
-        )
         return Run(
-            "gate", "2026-11-21T12:00:00Z", decision=decision, config=config,
+            "gate", "2026-11-21T12:00:00Z", decision=staged(method), config=config,
             inputs={
                 "pairs": {"path": str(path), "sha256": sha256_file(path), "n": len(PAIRS)},
                 "model": {"name": model, "template": template, "dtype": "float32"},
@@ -270,25 +270,6 @@ def test_a_head_says_what_its_config_does(tool, gated, tmp_path):
     assert ("mlx_lm.fuse --model tiny --adapter-path out-sft" in merging) is (tool == "mlx-lm-lora")
 
 
-@pytest.mark.oracle
-def test_the_command_in_the_head_merges_the_adapter(gated, tmp_path, tiny_model_dir, monkeypatch):
-    peft = pytest.importorskip("peft")
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(tiny_model_dir)
-    n = model.num_parameters()
-    peft.get_peft_model(model, peft.LoraConfig(target_modules="all-linear")).save_pretrained(
-        tmp_path / "out-sft"
-    )
-    AutoTokenizer.from_pretrained(tiny_model_dir).save_pretrained(tmp_path / "out-sft")
-    second = write_configs(gated("sft+dpo", model=str(tiny_model_dir)), "trl", tmp_path)[1]
-    line = next(line for line in second.read_text().splitlines() if line.startswith("# python -c "))
-    monkeypatch.chdir(tmp_path)
-    exec(shlex.split(line)[3], {})
-    AutoTokenizer.from_pretrained(settings_of(second)["model_name_or_path"])
-    assert AutoModelForCausalLM.from_pretrained("out-sft-merged").num_parameters() == n
-
-
 @pytest.mark.parametrize("tool", STAGED)
 def test_every_config_finds_its_own_data(tool, gated, tmp_path):
     """Each stage names data of its own form, and what stands beside the configs has the entries of all."""
@@ -330,6 +311,48 @@ def test_of_one_prompt_the_handbook_gets_a_copy_and_is_told(gated, tmp_path):
     assert texts[0] == texts[1] and len(rows_of(path)) == len(PAIRS)
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("command", ["gate", "train"])
+def test_what_a_training_held_out_is_trained_on_by_no_tool(command, tool, gated, tmp_path, capsys):
+    """All rows stood in the data of a config "as run by probe train"; steps are counted of those trained."""
+    run = dataclasses.replace(gated("dpo", "chat", held_out=0.5, seed=3), command=command)
+    (path,) = write_configs(run, tool, tmp_path)
+    told, n = path.read_text() + capsys.readouterr().err, len(rows_of(path))
+    if command == "gate":
+        assert n == len(PAIRS) - (tool == "alignment-handbook") and "as the run held them out" not in told
+        return
+    (split,) = write_configs(run, "alignment-handbook", tmp_path / "split")
+    out = (split.parent / "data-dpo/test.jsonl").read_text().splitlines()
+    texts = {json.loads(row)["messages" if "messages" in row else "chosen"][0]["content"] for row in out}
+    assert n == len(out) == 4
+    assert not [row for row in rows_of(path) if any(text in json.dumps(row) for text in texts)]
+    assert "4 pairs" in told and "50% of the prompts (seed 3), as the run held them out" in told
+
+
+def test_the_pair_file_is_never_overwritten(gated, tmp_path, monkeypatch):
+    """It is known by the saved run, not by the command line: ids and groups had been lost with rc 0."""
+    run = gated("sft+dpo", "chat")
+    kept = Path(run.inputs["pairs"]["path"])
+    (tmp_path / "data-dpo").mkdir()
+    moved = kept.rename(tmp_path / "data-dpo/train.jsonl")
+    before = moved.read_text()
+    with pytest.raises(ProbeError, match="an input of this command, which is kept"):
+        write_configs(run, "trl", tmp_path, moved)
+    assert moved.read_text() == before and sorted(path.name for path in tmp_path.iterdir()) == ["data-dpo"]
+    assert write_configs(run, "trl", tmp_path / "elsewhere", moved)
+
+
+@pytest.mark.parametrize("tool", ["trl", "openai"])
+def test_configs_of_an_earlier_export_are_told(tool, gated, tmp_path, capsys):
+    (tmp_path / "orpo.yaml").write_text("own: 1\n")
+    write_configs(gated("sft+dpo", "chat"), tool, tmp_path)
+    assert "earlier" not in capsys.readouterr().err
+    write_configs(gated("dpo", "chat"), tool, tmp_path)
+    ending = "json" if tool == "openai" else "yaml"
+    told = capsys.readouterr().err
+    assert f"sft.{ending}: of an earlier export" in told and "orpo" not in told and "dpo.yaml" not in told
+
+
 WHY = {"excluded_why": {"the prompt fills --max-length": 2}}
 LINES = {"excluded_lines": [3, 4]}
 OLD = {"excluded": [{"line": 3, "why": "x"}, {"line": 4, "why": "x"}]}
@@ -367,6 +390,47 @@ def test_llamafactory_merges_an_adapter_before_it_trains_a_new_one(chatted, tmp_
     assert told["adapter_name_or_path"] == "org/ad" and told["create_new_adapter"] is True
     (path,) = write_configs(chatted(CHATS[:1], adapter="org/ad"), "axolotl", tmp_path / "a")
     assert "loss starts at 0.6931" in path.read_text()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("tool", ["trl", "axolotl", "llamafactory"])
+def test_the_command_in_the_head_merges_all_that_the_stage_lies_on(
+    tool, chatted, tmp_path, tiny_model_dir, monkeypatch
+):
+    """LLaMA-Factory's first stage lies on the model with the measured adapter merged; its own config names
+    the model alone, which the command had merged into. Axolotl's output is the measured adapter, gone on."""
+    peft, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    def base():
+        return AutoModelForCausalLM.from_pretrained(tiny_model_dir)
+
+    for seed, name in enumerate(("a'd $x", "out-sft")):
+        torch.manual_seed(seed)
+        config = peft.LoraConfig(target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+        peft.get_peft_model(base(), config).save_pretrained(tmp_path / name)
+    AutoTokenizer.from_pretrained(tiny_model_dir).save_pretrained(tmp_path / "out-sft")
+    below = [] if tool == "trl" else ["a'd $x"]
+    facts = {"adapter": str(tmp_path / below[0])} if below else {}
+    run = chatted(CHATS[:1], name=str(tiny_model_dir), **facts)
+    run = dataclasses.replace(run, decision=staged("sft+dpo"))
+    second = write_configs(run, tool, tmp_path)[1]
+    line = next(line for line in second.read_text().splitlines() if line.startswith("# python -c "))
+    monkeypatch.chdir(tmp_path)
+    exec(shlex.split(line)[3], {})
+    expected = base()
+    for name in [*(below if tool == "llamafactory" else []), "out-sft"]:
+        expected = peft.PeftModel.from_pretrained(expected, tmp_path / name).merge_and_unload()
+    AutoTokenizer.from_pretrained("out-sft-merged")
+    merged = AutoModelForCausalLM.from_pretrained("out-sft-merged").state_dict()
+    for key, value in expected.state_dict().items():
+        torch.testing.assert_close(merged[key], value)
+    assert ("load both before out-sft" in (tmp_path / "sft.yaml").read_text()) is (tool == "llamafactory")
+
+
+def test_the_command_in_the_head_merges_into_the_revision_that_was_measured(chatted, tmp_path):
+    run = dataclasses.replace(chatted(CHATS[:1], revision="abc"), decision=staged("sft+dpo"))
+    assert 'from_pretrained("tiny", revision="abc")' in write_configs(run, "trl", tmp_path)[1].read_text()
 
 
 def test_the_hosted_form_takes_no_rendered_prompt(chatted, tmp_path):
@@ -585,6 +649,11 @@ def test_the_embedded_model_is_named_by_its_directory_or_copied(chatted, tmp_pat
     (config,) = write_configs(run, "trl", tmp_path / "out", with_model=True)
     copied = Path(settings_of(config)["model_name_or_path"])
     assert copied == (tmp_path / "out/model").resolve() and (copied / "config.json").exists()
+    assert write_configs(run, "trl", tmp_path / "out", with_model=True)
+    (copied / "config.json").write_text('{"own": 1}')
+    with pytest.raises(ProbeError, match="something else than this model, and is kept"):
+        write_configs(run, "trl", tmp_path / "out", with_model=True)
+    assert (copied / "config.json").read_text() == '{"own": 1}'
 
 
 def test_yaml_keeps_the_order_and_leaves_out_what_has_no_value():
