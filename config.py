@@ -34,6 +34,7 @@ from .errors import ProbeError
 from .kinds import is_of, spelled, wanted
 
 DEFAULT, FLAG, ARGUMENT = "default", "flag", "argument"
+TYPED = FLAG, ARGUMENT  # given for this run, on a command line or in a program
 
 TableCheck = Callable[[Any, str], None]  # takes the table and its place; raises `ProbeError`
 Tables = Mapping[str, Mapping[str, TableCheck]]  # command -> table -> check
@@ -122,8 +123,7 @@ def current() -> dict[str, Any]:
 
     The origin is `flag`, `default`, the file's name, or `argument` in a call from Python. Empty elsewhere.
     """
-    config = _active.get()
-    if config is None:
+    if (config := _active.get()) is None:
         return {}
     values = {name: _plain(value) for name, (value, _) in config.settings.items()}
     origins = {name: origin for name, (_, origin) in config.settings.items()}

@@ -77,7 +77,7 @@ def _check_same(run: Run) -> None:
     now, then = config.current(), run.config.get("origins") or {}
     origins = now.get("origins") or {}
     for name in SHARED_SETTINGS:
-        typed_once = then.get(name) == config.FLAG and origins.get(name) == config.DEFAULT
+        typed_once = then.get(name) in config.TYPED and origins.get(name) == config.DEFAULT
         if name in now and not typed_once and now[name] != run.config.get(name):
             raise stale(f"{name.replace('_', '-')} was {run.config.get(name)!r}, is {now[name]!r}")
 
@@ -87,7 +87,7 @@ def _check_judging(run: Run) -> None:
     for name in JUDGING:
         origin = then.get(name, config.DEFAULT)
         same = now[name] == run.config.get(name) if name in now else origin == config.DEFAULT
-        if origin != config.FLAG and not same:
+        if origin not in config.TYPED and not same:
             raise stale(f"{name.replace('_', '-')} of the config has changed")
     for name in JUDGING_TABLES:
         if config.current().get(name) != run.config.get(name):

@@ -185,7 +185,7 @@ def _as_judged_now(run: Run, alpha: float) -> Run:
 
 def _refuse_bound(path: Path, judging: GateOptions) -> None:
     """Raises `ProbeError` for a typed bound that nothing is held against: it belongs to the measurement."""
-    typed = config.current().get("origins", {}).get("bound") in ("flag", "argument")
+    typed = config.current().get("origins", {}).get("bound") in config.TYPED
     if typed and judging.bound != BOUND and judging.baseline is None:
         raise ProbeError(
             f"{path}: --bound {judging.bound:g} does nothing for a saved run without --baseline. "

@@ -62,7 +62,7 @@ def check_lora(changes: Mapping[str, Any], *, full: bool, adapter: bool) -> None
 def _asked_for(name: str, value: Any) -> bool:
     """Whether a value was given to this run, by a flag or an argument."""
     origin = config.current().get("origins", {}).get(name, config.ARGUMENT)
-    return value is not None and origin in (config.FLAG, config.ARGUMENT)
+    return value is not None and origin in config.TYPED
 
 
 def check_device(mixed_precision: str, device: str) -> None:

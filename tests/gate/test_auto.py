@@ -117,9 +117,10 @@ def under_file(project: Path, table: dict) -> None:
     config.activate(config.Config(config.ConfigFile(project / "probe.toml", table), SETTINGS, SECTIONS))
 
 
-def test_what_was_typed_for_the_gate_is_taken_over(project):
+@pytest.mark.parametrize("typed", ["flag", "argument"])
+def test_what_was_typed_for_the_gate_is_taken_over(project, typed):
     run = dataclasses.replace(load_run(project / "gated"), config={"model": "org/x", "max_length": None})
-    save_run(dataclasses.replace(run, config={**run.config, "origins": {"model": "flag"}}), project / "gated")
+    save_run(dataclasses.replace(run, config={**run.config, "origins": {"model": typed}}), project / "gated")
     config.activate(config.Config(settings={"model": (None, "default")}))
     assert last.taken(last.last_gate(None))["model"] == "org/x"
     config.activate(config.Config(settings={"model": ("org/x", "flag")}))
@@ -138,6 +139,8 @@ def test_what_was_typed_for_the_gate_is_taken_over(project):
         ("probe.toml", {"gate": {"goal": "auto"}}, True),
         ("probe.toml", {}, False),
         ("flag", {"gate": {"goal": "taste"}}, True),
+        ("argument", {"gate": {"goal": "taste"}}, True),
+        ("argument", {}, True),
     ],
 )
 def test_a_setting_of_the_gate_alone_must_be_as_the_file_had_it(project, origin, table, holds_still):
