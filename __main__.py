@@ -14,7 +14,6 @@ from .launched import drop_leftovers
 from .streams import guarded
 
 BEGAN = time.time() - 1  # a file's time may be coarser
-CLAIM = "training.json"  # what a training writes first
 # What the extra `model` installs, as it is imported.
 MODEL = ("torch", "transformers", "accelerate", "peft", "safetensors", "sklearn", "gguf", "tokenizers")
 
@@ -80,11 +79,11 @@ def _training_began() -> bool:
     words = sys.argv[1:]
     if words[:1] != ["train"] or "--resume" in words:
         return False
-    from .runs import RUNS
+    from .runs import RUNS, STARTED
 
     given = [after for word, after in pairwise(words) if word == "--out"]
     given += [word.removeprefix("--out=") for word in words if word.startswith("--out=")]
-    claimed = [Path(given[-1]) / CLAIM] if given else RUNS.glob(f"*-train-*/{CLAIM}")
+    claimed = [Path(given[-1]) / STARTED] if given else RUNS.glob(f"*-train-*/{STARTED}")
     return any(path.exists() and path.stat().st_mtime > BEGAN for path in claimed)
 
 

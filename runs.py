@@ -25,6 +25,7 @@ from .records import SCHEMA_VERSION, Run, run_from_json, run_to_json, to_json
 
 SCHEMA = Path(__file__).with_name("run-1.json")
 RUNS = Path(".probe/runs")  # a directory each
+STARTED = "training.json"  # what a training writes first into its directory
 LAST = Path(".probe/last.json")  # the last gate of this project
 STEM_BYTES = 200  # of a pair file's name in that of a run's directory, which has a date and a command too
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "scipy", "scikit-learn", "tokenizers")

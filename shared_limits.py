@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+SHIPPED_LEVEL = 0.05  # alpha of intervals, and of runs that were saved without theirs
 BOUND = 0.1  # nats/token; half-width of the zone in which a gap counts as neutral: a convention
 CHANCE = 0.5  # accuracy of guessing
 LOW = 0.45  # accuracy of a whole run that lies below guessing

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
 from ..records import Finding, Run
+from ..shared_limits import SHIPPED_LEVEL
 from .conditions import BY_CODE, facing, good_side, p_against
 
 if TYPE_CHECKING:
     from .judge import JudgeSettings
-
-SHIPPED_LEVEL = 0.05  # of runs that were saved without their alpha
 
 
 def level_of(run: Run) -> float:

@@ -21,12 +21,12 @@ from ..probes.gated import GateRequest
 from ..records import Finding, Run
 from ..runs import read_from
 from ..scoring.options import ModelOptions
-from ..shared_limits import BOUND
+from ..shared_limits import BOUND, SHIPPED_LEVEL
 from ..training.saved import saved_run
 from .beforehand import prepared
 from .levers import with_levers
 from .measure import run_probes
-from .restated import SHIPPED_LEVEL, level_of
+from .restated import level_of
 from .settings import GateOptions, judged
 from .unpaired import ANSWER_LIMITS, judged_unpaired
 
@@ -186,7 +186,7 @@ def _as_judged_now(run: Run, alpha: float) -> Run:
 def _refuse_bound(path: Path, judging: GateOptions) -> None:
     """Raises `ProbeError` for a typed bound that nothing is held against: it belongs to the measurement."""
     typed = config.current().get("origins", {}).get("bound") in config.TYPED
-    if typed and judging.bound != BOUND and judging.baseline is None:
+    if typed and judging.baseline is None:
         raise ProbeError(
             f"{path}: --bound {judging.bound:g} does nothing for a saved run without --baseline. "
             "Leave it out, or gate the pair file with it."

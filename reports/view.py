@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from ..number_format import NONE, count, limit_text, measured
 from ..records import Condition, Finding, Run
+from ..shared_limits import SHIPPED_LEVEL
 from ..shell import shell_word
 
-SHIPPED_ALPHA = 0.05
 Tone = Literal["good", "bad", "unsure", "plain"]
 SEVERITY = {"error": 0, "warning": 1, "info": 2}
 TONES: dict[str, Tone] = {
@@ -51,7 +51,7 @@ def called(autopsy: Mapping[str, Any]) -> tuple[str, Tone]:
 
 def confidence_heading(alpha: object) -> str:
     """`95% CI` at an alpha of .05, which is also that of a run that names none."""
-    level = float(alpha) if isinstance(alpha, int | float) and 0 < alpha < 1 else SHIPPED_ALPHA
+    level = float(alpha) if isinstance(alpha, int | float) and 0 < alpha < 1 else SHIPPED_LEVEL
     return f"{100 * (1 - level):.10g}% CI"
 
 

@@ -13,8 +13,7 @@ from probe import files
 from probe.__main__ import _interrupted, main
 from probe.errors import CannotMeasure, ProbeError
 from probe.pairs.read import read_pairs
-from probe.runs import save_run
-from probe.training.resumed import STARTED
+from probe.runs import STARTED, save_run
 
 PAIRS = [
     {"prompt": f"What is {i}?", "chosen": f"It is the number {i} itself.", "rejected": f"No idea {i} at all."}

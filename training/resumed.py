@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError
-from ..files import check_directory, write_text
-from ..runs import RUNS, new_run_dir
+from ..files import check_directory, shortened, write_text
+from ..runs import RUNS, STARTED, STEM_BYTES, new_run_dir
 from ..scoring.processes import rank
 from .held_out import HELD_OUT_FILE
 from .methods import METHODS, UNPAIRED
 from .plan import Options
 from .recipes import Recipe
 
-STARTED, PAIRS = "training.json", "pairs"
+PAIRS = "pairs"
 TRAINING_FILES = ("run.json", "report.html", "scores.jsonl", HELD_OUT_FILE, "adapter", "model")
 # What may differ: none of them changes a weight, or which of the states is kept.
 FREE = ("resume", "trackers", "log_every")
@@ -89,7 +89,7 @@ def run_directory(path: Path, created: str, resume: bool, asked: Path | None = N
         check_directory(RUNS)
         # One for all processes, which take that of the first.
         return new_run_dir("train", path.stem, created, RUNS) if rank() == 0 else RUNS
-    name = re.compile(rf"\d+T\d+Z-train-{re.escape(path.stem)}(-\d+)?")
+    name = re.compile(rf"\d+T\d+Z-train-{re.escape(shortened(path.stem, STEM_BYTES))}(-\d+)?")
     earlier = sorted(
         place
         for place in RUNS.glob("*")

@@ -70,39 +70,33 @@ class Curve:
 def surely_changed(curve: Curve, share: float = 0.0) -> float:
     """The change from the first fifth to the last, or 0 where that may be noise or is under `share`.
 
-    `share` is one of the first fifth's mean. The noise is that of neighbours, whose mean distance is 1.128 σ.
+    `share` is one of the first fifth's mean.
     """
-    v, k = curve.values, curve.window(5)
-    if len(v) < 5:
+    if len(curve) < 5:
         return 0.0
-    noise = fmean(abs(b - a) for a, b in pairwise(v)) / 1.128
-    change = curve.last(5) - curve.first(5)
-    return (
-        change
-        if abs(change) > max(SURE_ERRORS * noise * math.sqrt(2.0 / k), share * abs(curve.first(5)))
-        else 0.0
-    )
+    change, error = curve.last(5) - curve.first(5), _error(curve.values, curve.window(5))
+    return change if abs(change) > max(SURE_ERRORS * error, share * abs(curve.first(5))) else 0.0
+
+
+def _error(values: Sequence[float], k: int) -> float:
+    """The standard error of the difference of two means of `k` values.
+
+    The noise is that of neighbours, whose mean distance is 1.128 σ: a batch of one pair jumps as far from one
+    entry to the next as from the first to the last.
+    """
+    return fmean(abs(b - a) for a, b in pairwise(values)) / 1.128 * math.sqrt(2.0 / k)
 
 
 def risen(loss: Curve) -> bool:
     """Whether the end of a curve lies above its start by more than its own noise.
 
-    The noise is that of neighbours, whose mean distance is 1.128 σ: a batch of one pair jumps as far from one
-    entry to the next as from the first to the last. Else every entry of the last third above every one of
-    the first, which eight or more entries do by chance in one log of 70.
+    Else every entry of the last third above every one of the first, which eight or more entries do by chance
+    in one log of 70.
     """
     v, k = loss.values, max(2, loss.window(10))
     third = max(2, len(v) // 3)
-    noise = fmean(abs(b - a) for a, b in pairwise(v)) / 1.128
-    error = noise * math.sqrt(2.0 / k)
     apart = third >= 4 and min(v[-third:]) > max(v[:third])
-    return apart or fmean(v[-k:]) - fmean(v[:k]) > 2.5 * error
-
-
-def moved(curve: Curve) -> bool:
-    """Whether the end of a curve differs from its start by more than its own noise."""
-    turned = Curve(curve.name, curve.steps, tuple(-v for v in curve.values))
-    return len(curve) >= 4 and (risen(curve) or risen(turned))
+    return apart or fmean(v[-k:]) - fmean(v[:k]) > 2.5 * _error(v, k)
 
 
 def curve_of(rows: Sequence[LogRow], name: str) -> Curve:

@@ -8,7 +8,7 @@ from statistics import fmean, median, pstdev
 from ...training.methods import LN2
 from ...training.rules import least_loss
 from .case import Case, Sign
-from .curve import LogRow, curve_of, moved, surely_changed
+from .curve import LogRow, curve_of, surely_changed
 
 ZERO_RATE_SHARE = 0.9
 ABSURD = 0.05  # AdamW on language models is used at 1e-7 to 1e-3
@@ -56,7 +56,7 @@ def _learns(case: Case) -> str:
     names = (
         ("reward", "objective/rlhf_reward") if case.method.family == "online" else ("loss", "rewards/margins")
     )
-    return next((name for name in names if moved(curve_of(case.log.train, name))), "")
+    return next((name for name in names if surely_changed(curve_of(case.log.train, name))), "")
 
 
 def lr_high(case: Case) -> Sign | None:

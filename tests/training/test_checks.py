@@ -235,3 +235,12 @@ def test_two_processes_run_the_whole_command(tmp_path, tiny_model_dir):
     (place,) = (tmp_path / ".probe/runs").iterdir()
     assert {path.name for path in place.iterdir()} >= {"1-sft", "2-dpo", "adapter", "run.json", "report.html"}
     assert len(list(place.glob("*/probe/events.out.tfevents.*"))) == 2
+
+
+def test_a_training_on_a_file_with_a_long_name_is_found_again(tmp_path, monkeypatch):
+    """Its directory has the beginning of the name: a name may have 255 bytes, with date and command too."""
+    monkeypatch.chdir(tmp_path)
+    pairs = tmp_path / f"{'数' * 80}.jsonl"
+    made = run_directory(pairs, "2026-11-28T10:00:00Z", False)
+    (made / "x").touch()
+    assert run_directory(pairs, "2026-11-28T11:00:00Z", True) == made
