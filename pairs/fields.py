@@ -45,10 +45,12 @@ def parse_fields(text: str | None) -> dict[str, str]:
 def parse_sides(text: str | None) -> tuple[str, str]:
     """`CICO,insulin` as the two names of the report: chosen first. None: `("chosen", "rejected")`.
 
-    Raises `ProbeError` unless there are two different names.
+    Raises `ProbeError` unless it is a text of two different names.
     """
     if text is None:
         return "chosen", "rejected"
+    if not isinstance(text, str):
+        raise ProbeError(f'--sides: {text!r} is no text. Write "CHOSEN,REJECTED".')
     names = tuple(name.strip() for name in text.split(","))
     if len(names) != 2 or not all(names) or names[0] == names[1]:
         raise ProbeError(f"--sides: {text!r} does not name two sides. Write --sides CHOSEN,REJECTED.")

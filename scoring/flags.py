@@ -51,6 +51,12 @@ def reasons_left_out(codes: Iterable[EncodedPair]) -> str:
     return "; ".join(f"{FLAGS[why]} ({n:,})" for why, n in counts.most_common())
 
 
+def remedy_left_out(reasons: Iterable[str | None]) -> str:
+    """What helps where pairs are left out for these flags: more length, or else a look at the file."""
+    long = {"prompt_fills", "nothing_left"}.intersection(reason for reason in reasons if reason)
+    return "Raise --max-length" if long else "Look at the file with `probe data`"
+
+
 @dataclass
 class Met:
     """What the encoder met in the pairs of a file, each line once, however often it is encoded.

@@ -14,6 +14,7 @@ from probe import api
 from probe.api_inputs import Loading
 from probe.commands.configured import OUTPUTS
 from probe.errors import ProbeError
+from probe.pairs.fields import parse_sides
 from probe.runs import save_run
 
 torch = pytest.importorskip("torch")
@@ -180,6 +181,12 @@ def test_fields_and_probes_of_another_type_are_refused():
         probe.trial(ROWS, methods="dpo")
     with pytest.raises(ProbeError, match="there are no pairs"):
         probe.data([])
+
+
+@pytest.mark.parametrize("sides", [("good", "bad"), ["good", "bad"], 3])
+def test_sides_that_are_no_text_are_refused(sides):
+    with pytest.raises(ProbeError, match=r"--sides: .* is no text"):
+        parse_sides(sides)
 
 
 @pytest.mark.parametrize("name", ["surface-accuracy", "surface_accuracy"])

@@ -18,7 +18,7 @@ from ...progress import progress
 from ...records import Run
 from ...reports.tally import Tally
 from ...runs import environment, now
-from ...scoring.flags import FLAGS
+from ...scoring.flags import FLAGS, remedy_left_out
 from ...scoring.processes import rank
 from ...scoring.scores import PairScore
 from ...scoring.session import Extremes, ModelOptions, Session, Source, score_row
@@ -149,7 +149,7 @@ def _some(session: Session, scores: ScoreTable) -> ScoreTable:
         return scores
     raise ProbeError(
         f"{session.source.path}: none of its {session.survey.n} pairs can be scored "
-        f"({_excluded(session)}). Look at the file with `probe data`."
+        f"({_excluded(session)}). {remedy_left_out(why for _, why in session.scorer.met.excluded)}."
     )
 
 

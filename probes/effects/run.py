@@ -16,7 +16,7 @@ from ...number_format import count
 from ...pairs.record import Pair
 from ...records import Measured, Run, together
 from ...runs import environment, now
-from ...scoring.flags import left_out, reasons_left_out
+from ...scoring.flags import left_out, reasons_left_out, remedy_left_out
 from ...scoring.scores import PairScore
 from ...scoring.session import ModelOptions, Session, Source
 from ...scoring.told import met_findings, misread_findings
@@ -173,10 +173,8 @@ def none_whole(session: Session, pairs: Sequence[Pair], where: str, otherwise: s
     codes = session.encoded(list(pairs))
     why = [left_out(code.flags) for code in codes]
     if 2 * sum(one is not None for one in why) > len(codes):
-        long = {"prompt_fills", "nothing_left"}.intersection(one for one in why if one)
-        remedy = "Raise --max-length" if long else "Look at the file with `probe data`"
         told = f"{count(len(pairs), 'pair')} as they stand: {reasons_left_out(codes)}"
-        return ProbeError(f"no pair could be scored of {told}. {remedy}.")
+        return ProbeError(f"no pair could be scored of {told}. {remedy_left_out(why)}.")
     return ProbeError(f"no pair could be scored, uncut, {where}. Raise --max-length, or {otherwise}.")
 
 
