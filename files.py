@@ -35,14 +35,9 @@ def protect(inputs: Iterable[Path]) -> None:
             )
 
 
-@contextmanager
-def protecting(*inputs: Path) -> Iterator[None]:
-    """In the block no writer replaces these inputs either, which are known by a saved run, not by name."""
-    before = _inputs.set((*_inputs.get(), *(path for path in inputs if path.exists())))
-    try:
-        yield
-    finally:
-        _inputs.reset(before)
+def protect_also(*inputs: Path) -> None:
+    """From now on no writer replaces these inputs either, which are known by a saved run, not by name."""
+    _inputs.set((*_inputs.get(), *(path for path in inputs if path.exists())))
 
 
 def writable(path: Path) -> Path:

@@ -38,6 +38,12 @@ def paid(row: Row) -> bool:
     return value > 1.96 * error
 
 
+def harmed(row: Row) -> bool:
+    """Whether the run is shown to have done the opposite."""
+    value, error = gain(row)
+    return value < -1.96 * error
+
+
 def cells(rows: Iterable[Row]) -> Iterator[tuple[Row, dict[str, Row]]]:
     """Each gate with the outcomes of its cell, where all methods were trained; the latest row of a key."""
     latest = {row["key"]: row for row in rows}
@@ -92,7 +98,7 @@ def report(rows: list[Row]) -> str:
         return "**No cell is complete.**"
     told = {**by_model(complete), "all models": complete}
     sums = [line for name, some in told.items() for line in ("", f"{name}:", "", *_sums(some))]
-    return "\n".join([*_rules(complete), *sums, "", *PICTURE])
+    return "\n".join([*_rules(complete), *sums, "", *_verdicts(complete), "", *PICTURE])
 
 
 def outcomes(rows: list[Row]) -> str:
@@ -126,6 +132,25 @@ def _rules(complete: Sequence[JudgedCell]) -> Iterator[str]:
             f"{sum(cell.right(rule) is True for cell in some)} of {len(some)}" for some in models.values()
         ]
         yield f"| {rule} | {' | '.join((*best, *map(str, beside)))} |"
+
+
+def _verdicts(complete: Sequence[JudgedCell]) -> Iterator[str]:
+    """What training came to behind each verdict: a method paid or did harm, beyond two standard errors."""
+    kinds: dict[str, list[JudgedCell]] = {}
+    for cell in complete:
+        named = {True: ", a method named", False: ", none named"}[bool(cell.gate["stages"])]
+        status = cell.gate["status"]
+        kinds.setdefault(status + named if status == "fail" else status, []).append(cell)
+    yield f"| verdict | cells | something paid | {' | '.join(f'{m} paid, did harm' for m in METHODS)} |"
+    yield f"|---|--:|--:|{'--:|' * len(METHODS)}"
+    for kind, some in sorted(kinds.items(), key=lambda item: -sum(c.good for c in item[1]) / len(item[1])):
+        told = (f"{sum(map(paid, runs))}, {sum(map(harmed, runs))}" for runs in _by_method(some))
+        yield f"| {kind} | {len(some)} | {sum(cell.good for cell in some)} | {' | '.join(told)} |"
+
+
+def _by_method(some: Sequence[JudgedCell]) -> Iterator[list[Row]]:
+    for method in METHODS:
+        yield [cell.known[method] for cell in some]
 
 
 def against(complete: Sequence[JudgedCell], rule: str) -> float:

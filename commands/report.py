@@ -24,8 +24,8 @@ def report(
     from ..runs import read_from
     from ..training.saved import saved_run
 
-    targets = parse_formats(format)
     loaded = [saved_run(path) for path in runs]
+    targets = parse_formats(format)  # after the runs, whose pair files no format replaces
     shown = loaded[0]
     with read_from(*runs):
         if len(loaded) > 1:

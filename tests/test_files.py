@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def pairs(tmp_path):
 
 @pytest.fixture
 def run_file(gate_run, tmp_path):
-    return save_run(gate_run, tmp_path / "run")
+    read = {**gate_run.inputs["pairs"], "path": "pairs.jsonl"}
+    return save_run(replace(gate_run, inputs={**gate_run.inputs, "pairs": read}), tmp_path / "run")
 
 
 def probe(monkeypatch, capsys, *arguments):
@@ -67,6 +69,9 @@ WRITERS = {
     "sample --to": ("sample", "pairs.jsonl", "--to", "pairs.jsonl"),
     "report": ("report", "run/run.json", "--format", "html=run/run.json"),
     "report of a directory": ("report", "run", "--format", "html=run/run.json"),
+    "report, the pairs of the run": ("report", "run", "--format", "json=pairs.jsonl"),
+    "reports, the pairs of a run": ("report", "run", "run", "--format", "html=pairs.jsonl"),
+    "gate of a saved run, its pairs": ("gate", "run", "--format", "junit=pairs.jsonl"),
     "gate --out": ("gate", "run", "--out", "run"),
     "gate --baseline": ("gate", "pairs.jsonl", "--baseline", "run", "--format", "json=run/run.json"),
     "the config": ("report", "run", "--format", "json=probe.toml"),

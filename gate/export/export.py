@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ...errors import ProbeError
-from ...files import protecting, writable, write_text
+from ...files import protect_also, writable, write_text
 from ...number_format import count
 from ...pairs.fields import parse_fields
 from ...pairs.formats import is_still
@@ -57,11 +57,11 @@ def write_configs(
     made = [(job, TOOLS[tool](job)) for job in jobs]
     rendering = _rendering(run)
     exported = [(job, replace(one, row=_full(one.row, tool, options, rendering))) for job, one in made]
-    with protecting(source):
-        for path in _targets(exported, directory, parts):
-            writable(path)  # before the first is written
-        _write_beside([one for _, one in exported], directory)
-        wrote = [_write(job, one, run, decision, source, directory, parts) for job, one in exported]
+    protect_also(source)
+    for path in _targets(exported, directory, parts):
+        writable(path)  # before the first is written
+    _write_beside([one for _, one in exported], directory)
+    wrote = [_write(job, one, run, decision, source, directory, parts) for job, one in exported]
     for path in earlier(directory, {job.stage for job in jobs}):
         print(f"{path}: of an earlier export, and no stage of this one.", file=sys.stderr)
     return wrote
