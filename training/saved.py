@@ -11,9 +11,9 @@ from .methods import method_of
 
 
 def saved_run(path: Path) -> Run:
-    """The run in a `run.json`, or in the directory that holds one.
+    """The run in a `run.json`, or in the directory that holds one. No writer replaces its pair file.
 
-    From now on no writer replaces its pair file. Raises `ProbeError` as `load_run` does, and for a stage of its decision that is no method.
+    Raises `ProbeError` as `load_run` does, and for a stage of its decision that is no method.
     """
     run = load_run(path)
     if pairs := (run.inputs.get("pairs") or {}).get("path"):
