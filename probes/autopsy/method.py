@@ -75,8 +75,7 @@ ONLINE = ("reward", "reward_std", "objective/rlhf_reward", "objective/scores", "
 def recognise(log: Log) -> RecognisedMethod:
     """The method of `log`: by columns only one method writes, else by how rewards and loss relate."""
     if log.has(*ONLINE):
-        name = "PPO" if log.has("objective/kl", "objective/rlhf_reward") else "GRPO"
-        return RecognisedMethod(name, "online", None, False, "rewards of sampled completions")
+        return RecognisedMethod(_online_name(log), "online", None, False, "rewards of sampled completions")
     if log.has(*ODDS):
         return RecognisedMethod("ORPO", "reference-free", None, False, "odds-ratio columns")
     if log.has("mean_reward", "reward_mean") and _scores_pairs(log):
@@ -89,6 +88,13 @@ def recognise(log: Log) -> RecognisedMethod:
         return _from_loss_alone(log)
     named = STATED.get(log.hints.method)
     return named or _reference_free(log) or _with_reference(log)
+
+
+def _online_name(log: Log) -> str:
+    """TRL's online DPO, XPO and Nash-MD log the same objective as its PPO, and the margins of their pairs too."""
+    if not log.has("objective/kl", "objective/rlhf_reward"):
+        return "GRPO"
+    return "online DPO" if log.has("rewards/margins", "rewards/probabilities") else "PPO"
 
 
 def _scores_pairs(log: Log) -> bool:

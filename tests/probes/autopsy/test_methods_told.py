@@ -277,6 +277,23 @@ def test_a_kl_column_of_kto_stays_one(kind):
         ("rewards", {"successes": curve(0.2, 0.6), "kl_loss": curve(0.0, 0.1)}, "GRPO"),
         ("rlhf_reward", {"kl": curve(0.0, 0.1), "value_loss": curve(0.3, 0.2)}, "PPO"),
         ("env/reward_mean", {"objective/kl": curve(0.0, 4.0)}, "PPO"),
+        ("objective/rlhf_reward", {"objective/kl": curve(0.0, 4.0)}, "PPO"),
+        (
+            "objective/rlhf_reward",
+            {
+                "objective/kl": curve(0.0, 4.0),
+                "rewards/margins": curve(0.0, 0.3),
+                "rewards/accuracies": curve(0.5, 0.7),
+                "logps/chosen": curve(-200.0, -210.0),
+                "beta": curve(0.1, 0.1),
+            },
+            "online DPO",
+        ),
+        (
+            "objective/rlhf_reward",
+            {"objective/kl": curve(0.0, 4.0), "rewards/probabilities": curve(0.5, 0.6)},
+            "online DPO",
+        ),
     ],
 )
 @pytest.mark.parametrize(("last", "main"), [(2.0, "healthy"), (-1.0, "diverged")])
