@@ -91,7 +91,7 @@ def recognise(log: Log) -> RecognisedMethod:
 
 
 def _online_name(log: Log) -> str:
-    """TRL's online DPO, XPO and Nash-MD log the same objective as its PPO, and the margins of their pairs too."""
+    """TRL's online DPO, XPO and Nash-MD log the objective of its PPO, and the margins of their pairs too."""
     if not log.has("objective/kl", "objective/rlhf_reward"):
         return "GRPO"
     return "online DPO" if log.has("rewards/margins", "rewards/probabilities") else "PPO"
