@@ -44,6 +44,7 @@ PATTERNS = (
 SEARCH_DEPTH = 3
 MOST_FILES = 200
 COLUMNS_SHOWN = 12
+BEGINNING = 20_000  # characters: a few rows of most files of pairs
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -111,7 +112,8 @@ def _columns_of(log: Log) -> str:
 def _unread(path: Path, log: Log) -> str:
     names = [str(k) for k in _columns(path)]
     if not names:
-        return f"{path}: no training metrics (loss, eval_loss, rewards, …) in it. {LOG_REMEDY}"
+        remedy = f"`probe data {path}` measures pairs." if _of_pairs(path) else LOG_REMEDY
+        return f"{path}: no training metrics (loss, eval_loss, rewards, …) in it. {remedy}"
     shown = ", ".join(names[:COLUMNS_SHOWN]) + (
         f" and {len(names) - COLUMNS_SHOWN} more" if len(names) > COLUMNS_SHOWN else ""
     )
@@ -119,6 +121,12 @@ def _unread(path: Path, log: Log) -> str:
         f"{path}: no training metrics, none with a loss or a reward that is a number. Columns: {shown}. "
         f"Looked for: {LOOKED_FOR}. Rename a column to one of these."
     )
+
+
+def _of_pairs(path: Path) -> bool:
+    """Whether a text without metrics begins as a file of pairs: it names both sides, and not as metrics."""
+    beginning = "" if is_events(path) or is_wandb(path) else _text(path)[:BEGINNING]
+    return all(re.search(rf"(?<![/\w]){side}\b", beginning) for side in ("chosen", "rejected"))
 
 
 def _columns(path: Path) -> Sequence[str]:

@@ -56,6 +56,24 @@ def test_a_data_set_is_refused_by_name(tmp_path, rows, form):
     assert (f"`probe data {path}`" in str(told.value)) is ({"chosen", "rejected"} <= ROWS[rows].keys())
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_of_pairs_without_numbers_is_sent_to_the_data_check(tmp_path, form):
+    path = tmp_path / f"pairs.{form}"
+    row = {"prompt": "What is two? " * 40, "chosen": "It is two, as you know.", "rejected": "No idea at all."}
+    path.write_text(FORMS[form]([row] * 9))
+    with pytest.raises(ProbeError, match=r"`probe data .*pairs"):
+        read_log(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["We have chosen a rate of 3.\nNothing else.", "rewards/chosen rewards/rejected\n"]
+)
+def test_what_is_neither_log_nor_pairs_is_not(tmp_path, text):
+    (tmp_path / "notes.txt").write_text(text)
+    with pytest.raises(ProbeError, match="Give a trainer_state.json"):
+        read_log(tmp_path / "notes.txt")
+
+
 RUN = [{"step": 10 * i, "loss": 0.7 - 0.01 * i, "learning_rate": 1e-5} for i in range(1, 31)]
 
 
