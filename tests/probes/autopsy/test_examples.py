@@ -70,7 +70,7 @@ def test_a_file_of_pairs_without_numbers_is_sent_to_the_data_check(tmp_path, for
 )
 def test_what_is_neither_log_nor_pairs_is_not(tmp_path, text):
     (tmp_path / "notes.txt").write_text(text)
-    with pytest.raises(ProbeError, match="Give a trainer_state.json"):
+    with pytest.raises(ProbeError, match="Give a trainer_state"):
         read_log(tmp_path / "notes.txt")
 
 
