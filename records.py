@@ -27,6 +27,7 @@ class Estimate:
 
     `low` and `high` bound the stated interval (None: no interval can be given), `n` counts pairs, `p` is
     two-sided unless `method` says otherwise (None: no test was made), `units` is "nats/token", "share", …
+    The interval of a share, or of a change of one, is cut at ±1: nothing beyond can be so.
     """
 
     name: str
@@ -38,6 +39,11 @@ class Estimate:
     method: str
     units: str
     group: str = "all"
+
+    def __post_init__(self) -> None:
+        if self.units == "share" and self.low is not None and self.high is not None:
+            object.__setattr__(self, "low", max(-1.0, self.low))
+            object.__setattr__(self, "high", min(1.0, self.high))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ import numpy as np
 from scipy import special
 
 from ..records import Estimate
-from .share_change import within_one
 
 GRAM = 3  # tokens of a phrase that counts as repeated
 
@@ -60,7 +59,7 @@ def distinct_change(
         reach = float(special.stdtrit(count - 1, 1 - alpha / 2)) * se
         low, high = whole - reach, whole + reach
     method = f"jackknife t (df {max(count - 1, 0)})"
-    return within_one(Estimate(f"distinct_{n}_change", whole, low, high, count, None, method, "share"))
+    return Estimate(f"distinct_{n}_change", whole, low, high, count, None, method, "share")
 
 
 def _difference(base: Sequence[Text], tuned: Sequence[Text], n: int) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..records import Estimate
-from .share_change import share_change, within_one
+from .share_change import share_change
 from .statistics import Floats, Ints, Labels, cluster_codes, mean_estimate
 
 
@@ -57,8 +57,6 @@ def mean_changes(
         moved, own = (second - first)[members], codes[members]
         level = alpha / len(parts) if shared else alpha
         estimate = mean_estimate(moved, name=name, units=units, clusters=own, alpha=level, group=group)
-        if units == "share":
-            estimate = within_one(estimate)
         means = float(first[members].mean()), float(second[members].mean())
         found.append(MeanChange(estimate, *means, moved, own))
     return found

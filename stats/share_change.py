@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from statistics import NormalDist
 
 from ..records import Estimate
@@ -30,13 +29,6 @@ def share_change(
     return Estimate(
         name, (up - down) / n, min(low, ends[0]), max(high, ends[1]), n, p, method, "share", group
     )  # fmt: skip
-
-
-def within_one(change: Estimate) -> Estimate:
-    """A change of a share or of a mean of shares, whose interval ends at ±1: none can be larger."""
-    if change.low is None or change.high is None:
-        return change
-    return replace(change, low=max(-1.0, change.low), high=min(1.0, change.high))
 
 
 def _of_turned(theta: float | None, turned: int, n: int) -> float:

@@ -5,6 +5,7 @@ import itertools
 import pytest
 from scipy import stats
 
+from probe.records import Estimate
 from probe.stats.share_change import bonett_price, share_change
 
 N = 14
@@ -63,3 +64,14 @@ def test_one_pair_is_enough_for_a_change_and_says_little():
 def test_a_change_of_a_share_is_at_most_all_of_it():
     assert bonett_price(5, 0, 5, 0.05)[1] == 1.0 and bonett_price(0, 5, 5, 0.05)[0] == -1.0
     assert all(-1 <= one.low <= one.high <= 1 for one in FOUND.values())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [(-0.14, 1.33, (-0.14, 1.0)), (-1.33, 0.1, (-1.0, 0.1)), (None, None, (None, None))],
+)
+def test_no_interval_of_a_share_passes_one(low, high, told):
+    made = Estimate("ranking_change", 0.15, low, high, 26, None, "", "share")
+    assert (made.low, made.high) == told
+    gap = Estimate("trial_chosen_change", 1.5, low, high, 26, None, "", "nats/token")
+    assert (gap.low, gap.high) == (low, high)
