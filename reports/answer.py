@@ -6,8 +6,8 @@ Both are functions of the run alone, so every format says the same and a test ca
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from ..number_format import count, limit_text, measured, place_text
 from ..records import Run
@@ -101,7 +101,25 @@ def _trained(run: Run) -> str:
     training = run.details.get("training")
     if not training:
         return "Nothing was trained." if run.command == "train" else ""
-    return f"Trained: {', then '.join(run.decision.stages)}." if run.decision else ""
+    if not run.decision:
+        return ""
+    stages, ends = run.decision.stages, _ends(training.get("stages") or ())
+    kept = [name for name in stages if ends.get(name, (1, 1))[0] == 0]
+    why = "no later state had a lower held-out loss within the rules of the guard"
+    if len(kept) == len(stages) > 0:
+        return f"The weights are those of the start: {why}."
+    start = f" In {' and '.join(kept)} the weights stayed as they were: {why}." if kept else ""
+    return f"Trained: {', then '.join(_ended(name, *ends.get(name, (1, 1))) for name in stages)}.{start}"
+
+
+def _ends(rows: Iterable[Any]) -> dict[str, tuple[int, int]]:
+    """By method the step whose weights were kept, and the steps made; stages without are left out."""
+    known = (row for row in rows if isinstance(row, Mapping) and isinstance(row.get("best_step"), int))
+    return {str(row.get("method")): (row["best_step"], row.get("steps") or 0) for row in known}
+
+
+def _ended(name: str, best: int, steps: int) -> str:
+    return f"{name} (weights of step {best:,} of {steps:,})" if 0 < best < steps else name
 
 
 def _after(run: Run) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Example:
     codes: EncodedPair
     group: str | None = None
     reference: tuple[float, float] | None = None
+    compares: ClassVar[bool] = True  # chosen and rejected are answers to one prompt
 
     @property
     def tokens(self) -> tuple[int, int]:

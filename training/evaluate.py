@@ -68,8 +68,9 @@ def evaluation_row(
     totals = Sums.of(losses, batch, method, constants)
     weight = float(tokens[:, 0].sum()) if method == "sft" else float(len(items))
     row = {f"eval_{key}": value for key, value in _weighted(totals, weight).row(method).items()}
-    chosen_logps, rejected_logps = pairs.mean(axis=0).tolist()
-    row |= {"eval_logps/chosen": chosen_logps, "eval_logps/rejected": rejected_logps}
+    # The other side of an unpaired answer is another prompt's answer, which nobody rejected.
+    means = pairs.mean(axis=0).tolist()[: None if items[0].compares else 1]
+    row |= {f"eval_logps/{side}": mean for side, mean in zip(("chosen", "rejected"), means, strict=False)}
     change, high = chosen_change(pairs, tokens, items)
     preference = method != "sft"
     return row, HeldOut(

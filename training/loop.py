@@ -123,13 +123,15 @@ class Stage:
         for epoch, indices in plan:
             if stop:
                 break
-            step = self.progress.step + 1
+            step, rate = self.progress.step + 1, self.scheduler.get_last_lr()[0]  # of this update
             done = self.step([self.material.train[i] for i in indices], self._replayed(len(indices), step))
             self.progress.sums += done.sums
             if not done.finite:
                 self.scheduler.step()  # its batch is spent all the same, though no update was made of it
             if not done.finite or step % self.log_every == 0 or step == self.total:
-                stop = self._log(view, done.grad_norm, step, epoch)
+                stop = self._log(
+                    view, step, {"grad_norm": done.grad_norm, "learning_rate": rate, "epoch": epoch}
+                )
             if done.finite or not stop:  # where it ends the run, that ends with the step before it
                 self.progress.step = step
             if not stop and (step % self.eval_every == 0 or step == self.total):
@@ -156,10 +158,8 @@ class Stage:
 
     # --- what is written down -----------------------------------------------------------------------------
 
-    def _log(self, view: View, norm: float | None, step: int, epoch: float) -> Event | None:
-        row = self.progress.sums.row(self.recipe.method) | {
-            "grad_norm": norm, "learning_rate": self.scheduler.get_last_lr()[0], "epoch": epoch, "step": step,
-        }  # fmt: skip
+    def _log(self, view: View, step: int, beside: Mapping[str, float | None]) -> Event | None:
+        row = self.progress.sums.row(self.recipe.method) | beside | {"step": step}
         row = {key: value for key, value in row.items() if value is not None}
         self.progress.sums = Sums()
         self._keep(view, row)
@@ -167,12 +167,11 @@ class Stage:
 
     def _guard_step(self, view: View, row: Mapping[str, Any], step: int) -> Event | None:
         method = self.recipe.method
-        constants = self.recipe.constants
-        read = read_step(row, step, reward_scale(method, constants))
+        read = read_step(row, step, reward_scale(method, self.recipe.constants))
         assert read is not None
         self.progress.guard, events = watch_step(
             self.progress.guard, read, self.options.limits,
-            dpo=method_of(method).bounded and not constants.smoothing,
+            dpo=method_of(method).bounded,
             scaled=self.accelerator.scaler is not None, total_steps=self.total,
         )  # fmt: skip
         if not method_of(method).starts_at_ln2:
@@ -231,10 +230,11 @@ class Stage:
         return next((event for event in events if event.action != "warn"), None)
 
     def take_reference(self) -> None:
-        """Make the log-probs of the model as it is, computed as in training, the reference of all pairs."""
+        """Make the log-probs of the model as it is, computed as in training, the reference of all pairs; of
+        those held out alone, by which the guard judges, where the loss has none."""
         given = self.material
-        train, held_out = self._rescored(given.train), self._rescored(given.held_out)
-        self.material = replace(given, train=train, held_out=held_out)
+        train = self._rescored(given.train) if method_of(self.recipe.method).reference else given.train
+        self.material = replace(given, train=train, held_out=self._rescored(given.held_out))
 
     def _rescored(self, items: Sequence[Example]) -> list[Example]:
         sums = side_sums(self.policy, self.accelerator, sides_of(items), self.options.micro_tokens)

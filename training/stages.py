@@ -66,11 +66,10 @@ def train_stages(
 ) -> Trained:
     """Train `loaded` through the stages of `recipes`, one directory each below `directory`.
 
-    The examples of `material` carry the starting model's log-probs. A later stage that needs a reference gets
-    the log-probs of the model that the stage before it left, and under mixed precision so does the first one:
-    computed anew, by the arithmetic of the policy. Raises `ProbeError`
-    for weights that cannot be trained, `CannotMeasure` when a checkpoint cannot be written,
-    `KeyboardInterrupt` after a checkpoint.
+    The examples of `material` carry the starting model's log-probs. A later stage gets the log-probs of the
+    model that the stage before it left, and under mixed precision so does a first one that needs a reference:
+    computed anew, by the arithmetic of the policy. Raises `ProbeError` for weights that cannot be trained,
+    `CannotMeasure` when a checkpoint cannot be written, `KeyboardInterrupt` after a checkpoint.
     """
     if len({recipe.full for recipe in recipes}) != 1:
         raise ProbeError("stages with and without --full cannot be mixed: one run is LoRA or full.")
@@ -85,7 +84,8 @@ def train_stages(
             replace(loaded, model=model), recipe, given, options, directory / f"{i + 1}-{recipe.method}",
             plain=plain, cpu=loaded.device.type == "cpu", fingerprint=fingerprint,
         )  # fmt: skip
-        if method_of(recipe.method).reference and (last is not None or options.mixed_precision != "no"):
+        mixed = options.mixed_precision != "no" and method_of(recipe.method).reference
+        if last is not None or mixed:
             stage.take_reference()
         results.append(stage.run())
         last = stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ class UnpairedExample(Example):
 
     wanted: bool = True
     point: float = 0.0
+    compares: ClassVar[bool] = False
 
 
 def wanted_alone(material: Material) -> Material:

@@ -640,3 +640,25 @@ def test_a_small_preference_is_told_by_digits_that_show_it(gap, low, high, times
     text = summary(run)[0]
     assert f"tokens are {times} as likely" in text and told in text
     assert "0.00 [0.00" not in given_prompt(run)
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ([("sft", 0, 6)], "The weights are those of the start: no later state had a lower held-out loss"),
+        ([("sft", 0, 6), ("dpo", 0, 3)], "The weights are those of the start: "),
+        ([("sft", 6, 6), ("dpo", 0, 3)], "Trained: sft, then dpo. In dpo the weights stayed as they were: "),
+        ([("sft", 4, 6), ("dpo", 3, 3)], "Trained: sft (weights of step 4 of 6), then dpo."),
+        ([("sft", 6, 6)], "Trained: sft."),
+        ([], "Trained: sft."),
+    ],
+)
+def test_a_training_says_which_weights_it_ended_with(ends, said):
+    """The report said "Trained: dpo" of an adapter that was as it had started."""
+    stages = [{"method": name, "best_step": best, "steps": steps} for name, best, steps in ends]
+    methods = tuple(name for name, *_ in ends) or ("sft",)
+    run = Run(
+        "train", "now", decision=Decision("+".join(methods), methods, {}, ()),
+        details={"training": {"log_history": [{"loss": 1.0, "step": 1}], "stages": stages}},
+    )  # fmt: skip
+    assert summary(run)[0].startswith(said)

@@ -223,6 +223,13 @@ def test_sft_takes_the_wanted_answers_and_kto_goes_on_from_it(reader, tmp_path):
     first, second = done.results
     assert first.steps == 2 * math.ceil(sum(i.wanted for i in items) / 8)
     assert second.steps == 2 * math.ceil(len(items) / 8)
+    # Beside each answer stands another prompt's for KTO's reference point; none of them was rejected.
+    for result, sides in (
+        (first, {"eval_logps/chosen"}),
+        (second, {"eval_logps/chosen", "eval_logps/rejected"}),
+    ):
+        rows = [row for row in result.log_history if "eval_loss" in row]
+        assert all({key for key in row if "eval_logps" in key} == sides for row in rows)
     assert next(r for r in second.log_history if "loss" in r)["loss"] == pytest.approx(0.5, abs=1e-5)
 
 

@@ -156,6 +156,16 @@ def test_resuming_is_bitwise_the_uninterrupted_run(material, tmp_path, method, k
         assert torch.equal(value, other)
 
 
+@pytest.mark.parametrize(("steps", "schedule"), [(1, "cosine"), (7, "cosine"), (6, "constant_with_warmup")])
+def test_a_row_has_the_rate_of_its_update(material, tmp_path, steps, schedule):
+    """That of the next one stood there: the last row of a run said 0, as the only row of one step did."""
+    one = stage(material, tmp_path, schedule=schedule, warmup=0.3, options=replace(OPTIONS, steps=steps))
+    used, update = [], one.optimizer.step
+    one.optimizer.step = lambda: (used.append(one.optimizer.param_groups[0]["lr"]), update())
+    told = [row["learning_rate"] for row in one.run().log_history if "loss" in row]
+    assert told == used and used[-1] > 0
+
+
 def test_resuming_another_run_is_refused(material, tmp_path):
     stage(material, tmp_path).run()
     with pytest.raises(ProbeError, match="other options"):
@@ -244,6 +254,13 @@ def test_over_fitting_ends_with_the_best_weights(material, tmp_path):
     losses = {row["step"]: row["eval_loss"] for row in result.log_history if "eval_loss" in row}
     assert result.stopped is not None and result.stopped.code == "PB807"
     assert result.best_step == min(losses, key=losses.get) == result.steps - 3
+
+
+def test_a_constant_that_a_loss_does_not_read_changes_no_rule(material, tmp_path):
+    """A config file's smoothing is for cdpo and robust; it had taken what is known of DPO from the guard."""
+    one = stage(material, tmp_path, smoothing=0.1, options=replace(OPTIONS, steps=1))
+    one.material.train[:] = [replace(item, reference=(-90.0, -1.0)) for item in one.material.train]
+    assert "PB810" in {event.code for event in one.run().events}
 
 
 def test_without_the_guard_nothing_stops(material, tmp_path):

@@ -46,6 +46,16 @@ def test_sft_then_dpo_takes_the_sft_model_as_its_reference(material, tmp_path):
     assert min(sft) < sft[0]  # so the SFT result is another model than the base
 
 
+@pytest.mark.parametrize("method", ["dpo", "simpo", "orpo"])
+def test_the_guard_counts_a_second_stage_from_where_it_starts(material, tmp_path, method):
+    """Without a reference of its own a loss was judged from the first start: what SFT had given to the chosen
+    side could be lost, and the budget for displacement on top."""
+    staged(material, tmp_path, "sft", method)
+    place = next((tmp_path / f"2-{method}").glob("checkpoint-*"))
+    start = json.loads((place / "progress.json").read_text())["guard"]["held_out"][0]
+    assert (start["step"], start["chosen_change"]) == (0, pytest.approx(0.0, abs=1e-5))
+
+
 @pytest.mark.parametrize("methods", [("dpo",), ("ipo",), ("sft", "dpo"), ("sft", "dpop")])
 @pytest.mark.parametrize("full", [False, True])
 def test_under_mixed_precision_policy_and_reference_start_alike(material, tmp_path, methods, full):
