@@ -158,6 +158,8 @@ def named_columns(row: Mapping[Any, Any], sides: tuple[Any, Any], prompt: str) -
     A side may be the name of one of them, its mark (`A`), or the model that wrote it. A question that shows
     both responses is rightly answered by such names.
     """
+    if any(not isinstance(side, str) or len(side) > LONGEST_NAME for side in sides):
+        return None
     two = twins(row)
     if two is None or not RESPONSE_WORDS & name_words(two.names[0]):
         return None
@@ -184,6 +186,7 @@ def _named(row: Mapping[Any, Any], two: Twins, side: Any) -> int | None:
     return marked.index(True) if any(marked) else None
 
 
+LONGEST_NAME = 100  # characters of a column's or a model's name
 _NAME = re.compile(r"^([a-z]{2,}[ _-]?)+")  # what may stand before a mark: `Response A`, `model_1`
 MODEL_WORDS = word_set("model generator policy")
 
