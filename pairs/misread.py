@@ -15,36 +15,53 @@ from typing import Any
 from ..records import Severity
 from ..stats.scripts import length_in_words
 from .implicit import USER
-from .record import Content, Pair
+from .ordered import word_set
+from .record import Content, Pair, text_of
 
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-PROMPT_WORDS = _set(
+PROMPT_WORDS = word_set(
     "prompt question instruction instructions query problem message messages conversation conversations "
-    "dialogue dialog input user"
+    "dialogue dialog input inputs user request post article document passage trajectory"
 )
-CONTEXT_WORDS = _set(
-    "system input history context functions image images video audio"
-)  # parts that stand beside a prompt
+CONTEXT_WORDS = word_set(
+    "system input inputs history context functions image images video audio prefix prefill"
+)  # parts that stand beside a prompt, or between it and a response
+STEPS_BEFORE = "initial_reason_steps"  # of Math-Step-DPO: what the answer goes on from
 # With one of these words a column is about a prompt, and holds none: `prompt_id`, `input_tokens`.
-ABOUT = _set(
+ABOUT = word_set(
     "id ids idx index uuid hash token tokens length len count num type kind source category lang language "
-    "score rating model name chosen rejected response template date time"
+    "score rating model name chosen rejected response template date time config configs args kwargs params "
+    "settings"
 )
 # What parts a question from its answer in text: a line, a word with a colon (`A:`), a question mark,
 # a mark of some template.
 PARTED = re.compile(r"\n|\b\w+: ?|[?？>\]|]")
+QUESTION_WORDS = 3  # shorter ones may ask something else ("sure?")
 SHARED_WORDS = 5  # fewer may well be alike by chance
 SERIALISED_CHAT = re.compile(r"""\s*\[\s*\{\s*['"](role|from|content)['"]\s*:""")
+# One message; of one side alone it may be an answer in JSON.
+SERIALISED_TURN = re.compile(
+    r"""\s*\{\s*(?=.*['"](role|from)['"]\s*:\s*['"](user|assistant|system|human|gpt)['"])"""
+    r"""['"](role|from|content|value)['"]\s*:""",
+    re.DOTALL,
+)
+SERIALISED_LIST = re.compile(r"""\s*\[\s*".*"\s*\]\s*""", re.DOTALL)
 
 
 def unread_prompt_columns(pair: Pair) -> list[str]:
     """The columns that look like the prompt, or a part of it, and are not read."""
-    wanted = CONTEXT_WORDS if _asks(pair.prompt) else PROMPT_WORDS | CONTEXT_WORDS
-    return [name for name, value in pair.meta.items() if _words(name) & wanted and _says(value)]
+    asks = _asks(pair.prompt)
+    found = [name for name, value in pair.meta.items() if _says(value) and _looks_asked(name, value, asks)]
+    read = text_of(pair.prompt) if found else ""
+    # What stands in the prompt as well is read.
+    return [name for name in found if not (isinstance(v := pair.meta[name], str) and v.strip() in read)]
+
+
+def _looks_asked(name: str, value: Any, asks: bool) -> bool:
+    """Whether a column looks like a prompt or, beside one that `asks`, like a part of it."""
+    words = _words(name)
+    if words & CONTEXT_WORDS or name == STEPS_BEFORE:
+        return True
+    return not asks and (bool(words & PROMPT_WORDS) or _is_asked(value))
 
 
 def _asks(prompt: Content | None) -> bool:
@@ -59,6 +76,15 @@ def _words(name: str) -> frozenset[str]:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).lower()
     words = frozenset(re.findall(r"[a-z]+", spaced))
     return frozenset() if words & ABOUT else words
+
+
+def _is_asked(value: Any) -> bool:
+    """Whether a text is a question of several words, under whatever name, of whatever language."""
+    return (
+        isinstance(value, str)
+        and value.rstrip().endswith(("?", "？", "؟"))
+        and length_in_words(value) >= QUESTION_WORDS
+    )
 
 
 def _says(value: Any) -> bool:
@@ -87,9 +113,14 @@ def _holds_user(side: Content) -> bool:
 
 
 def messages_as_text(pair: Pair) -> bool:
-    """Whether a side, or the prompt, is a list of messages that became text."""
-    texts = [part for part in (pair.chosen, pair.rejected, pair.prompt) if isinstance(part, str)]
-    return any(map(SERIALISED_CHAT.match, texts))
+    """Whether a side, or the prompt, is a list of messages that became text; or both sides are one message,
+    or all are lists of texts, in that form."""
+    parts = (pair.chosen, pair.rejected, pair.prompt)
+    texts = [part for part in parts if isinstance(part, str)]
+    if any(map(SERIALISED_CHAT.match, texts)):
+        return True
+    turns = len(texts) > 1 and all(map(SERIALISED_TURN.match, texts[:2]))
+    return turns or (len(texts) == len(parts) and all(map(SERIALISED_LIST.fullmatch, texts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +137,8 @@ class Misread:
 AMISS: Mapping[str, Misread] = {
     "unread_prompt": Misread(
         "PB350", "warning", "have a column that looks like (part of) a prompt and is not read",
-        "Name it by --fields prompt=, system= or input=, or drop it; images are never read.",
+        "Name it by --fields prompt=, system= or input=, write earlier turns as messages of the prompt, or "
+        "drop it; images are never read.",
         lambda pair: bool(unread_prompt_columns(pair)),
     ),
     "user_turns": Misread(
@@ -116,7 +148,7 @@ AMISS: Mapping[str, Misread] = {
         user_inside,
     ),
     "written_out": Misread(
-        "PB356", "error", "have a side or a prompt that is a list of messages written out as text",
+        "PB356", "error", "have a side or a prompt that is messages, or a list, written out as text",
         "Write the messages as lists, or all of a row's as JSON, by json.dumps.",
         messages_as_text,
     ),

@@ -8,9 +8,9 @@ from typing import Any
 from ..records import JsonRow
 from .fields import BESIDE, FieldNames
 from .implicit import Split, split_shared
-from .ordered import PROMPT_NAMES, unordered
+from .ordered import PROMPT_NAMES, named_columns, points, unordered
 from .record import Content, Message, Pair, text_of
-from .shapes import renamed, repeats_prompt, retold, under_system, with_input
+from .shapes import renamed, repeats_prompt, retold, strange_role, under_system, with_input
 
 HALF_CHARACTER = r"holds half of a surrogate pair (\ud800–\udfff). Write whole characters."
 
@@ -40,6 +40,12 @@ def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) ->
     if "tools" in row or "chat_template_kwargs" in row:
         _check_chat_options(row)
     prompt, chosen, rejected = _contents(row, said, names)
+    rest = _rest(row, said, names)
+    if two := named_columns(rest, (chosen, rejected), text_of(prompt)):
+        raise BadRow(
+            f'"{names.chosen}" and "{names.rejected}" name the columns "{two[0]}" and "{two[1]}" in place of '
+            "holding a response. Write the text of the column that each of them names."
+        )
     if not lenient:
         _require_words(chosen, names.chosen)
         _require_words(rejected, names.rejected)
@@ -49,7 +55,7 @@ def pair_of(row: Any, line: int, names: FieldNames, *, lenient: bool = False) ->
         chosen=chosen,
         rejected=rejected,
         group=_label(row, "group", names.group, names),
-        meta=_rest(row, said, names),
+        meta=rest,
         line=line,
     )
 
@@ -127,8 +133,8 @@ def _check_chat_options(row: JsonRow) -> None:
 
 def _contents(row: JsonRow, said: JsonRow, names: FieldNames) -> Split:
     """Prompt, chosen and rejected of a row that holds `said` in our names."""
-    chosen = _content(_side(row, said, "chosen", names.chosen), names.chosen)
-    rejected = _content(_side(row, said, "rejected", names.rejected), names.rejected)
+    sides = _side(row, said, "chosen", names.chosen), _side(row, said, "rejected", names.rejected)
+    chosen, rejected = _content(sides[0], names.chosen), _content(sides[1], names.rejected)
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise BadRow(
             "one side is text, the other chat messages. Write both as text or both as lists of messages."
@@ -144,7 +150,7 @@ def _contents(row: JsonRow, said: JsonRow, names: FieldNames) -> Split:
     if isinstance(system, str) and system.strip():
         prompt, chosen, rejected = _under(system, (prompt, chosen, rejected), names.system, whole)
     if prompt is not None:
-        _refuse_mixed(prompt, chosen)
+        _refuse_mixed(prompt, chosen, rejected)
     return prompt, chosen, rejected
 
 
@@ -180,12 +186,13 @@ def _under(system: str, split: Split, field: str, whole: bool) -> Split:
     return tuple(turns), tuple(said["chosen"]), tuple(said["rejected"])
 
 
-def _refuse_mixed(prompt: Content, chosen: Content) -> None:
+def _refuse_mixed(prompt: Content, chosen: Content, rejected: Content) -> None:
     """Raises `BadRow` for a text beside chat messages."""
     if isinstance(prompt, str) and not isinstance(chosen, str):
+        asked = chosen[0].get("role") != "assistant" and chosen[:1] == rejected[:1]
         raise BadRow(
-            "the prompt is text, the responses are chat messages. Write the prompt as a list of messages, "
-            "or read shared turns as the prompt with --fields prompt=."
+            "the prompt is text, the responses are chat messages. Write the prompt as a list of messages"
+            f"{', or read shared turns as the prompt with --fields prompt=' * asked}."
         )
     if isinstance(chosen, str) and not isinstance(prompt, str):
         raise BadRow(
@@ -201,7 +208,7 @@ def _side(row: JsonRow, said: JsonRow, name: str, field: str) -> Any:
             "unpaired (prompt, completion, label), as for KTO, where pairs are needed. "
             "`probe unpaired FILE --to PAIRS` checks it and makes pairs of it."
         )
-    if field == name == "chosen" and (reason := unordered(row)):
+    if field == name and (name == "chosen" or points(row)) and (reason := unordered(row)):
         raise BadRow(reason)
     there = ", ".join(map(repr, list(row)[:8])) or "none"
     raise BadRow(f'no field "{field}" (there: {there}). Map it with --fields {name}=FIELD.')
@@ -228,6 +235,11 @@ def _content(value: Any, field: str) -> Content:
         raise BadRow(
             f'"{field}" is a list of {len(value)} text{"s" * (len(value) > 1)}. Write one text, or a list of '
             "chat messages; of a file of columns one object per pair."
+        )
+    if role := strange_role(value):
+        raise BadRow(
+            f'a turn is from "{short(role)}", a role that is not known here. Write the dialogue as messages '
+            'with role and content, and calls of tools as "tool_calls".'
         )
     return tuple(_message(item, field, i) for i, item in enumerate(value, 1))
 

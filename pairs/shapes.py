@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..records import JsonRow
@@ -109,18 +109,26 @@ SHAREGPT_ROLES = {
 }  # fmt: skip
 
 
-def retold(row: JsonRow, fields: Iterable[str], called: Called) -> tuple[JsonRow, list[str]]:
+# The columns that a dialogue is read from.
+DIALOGUES = (
+    "prompt", "chosen", "rejected", "messages", "conversations", "rejected_response", "rejected_messages",
+)  # fmt: skip
+
+
+def retold(row: JsonRow, fields: Collection[str], called: Called) -> tuple[JsonRow, list[str]]:
     """The row with ShareGPT turns, and messages that are JSON text, as lists of messages; what was so read.
 
     Messages as text are read where each side holds them; other texts stay texts, whatever they look like.
     `called` as `renamed` has it.
     """
     told = []
-    turned = {name: _turned(value) for name, value in row.items() if _shared(value)}
+    # LLaMA-Factory and Axolotl write a side as its one message.
+    row = {n: [value] if n in fields and _is_message(value) else value for n, value in row.items()}
+    turned = {name: _turned(value) for name, value in row.items() if name in DIALOGUES and _shared(value)}
     if turned:
         told.append(f"{_listed(turned, called)} hold{'s' * (len(turned) == 1)} ShareGPT turns")
     unpacked = {name: found for name in fields if (found := as_messages(row.get(name))) is not None}
-    if {"chosen", "rejected"} <= set(unpacked) or len(unpacked) == len(list(fields)):
+    if {"chosen", "rejected"} <= set(unpacked) or len(unpacked) == len(fields):
         told.append(f"{_listed(unpacked, called)} hold messages as JSON text")
         turned |= unpacked
     return ({**row, **turned}, told) if told else (row, told)
@@ -129,6 +137,10 @@ def retold(row: JsonRow, fields: Iterable[str], called: Called) -> tuple[JsonRow
 def _listed(names: Iterable[str], called: Called) -> str:
     *first, last = (str(called.get(name, name)) for name in names)
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("role"), str)
 
 
 def _shared(value: Any) -> bool:
@@ -143,6 +155,12 @@ def _shared(value: Any) -> bool:
 def _turned(value: Any) -> list[dict[str, Any]]:
     turns = value if isinstance(value, list) else [value]
     return [{"role": SHAREGPT_ROLES[turn["from"]], "content": turn["value"]} for turn in turns]
+
+
+def strange_role(turns: list[Any]) -> str:
+    """The first role of ShareGPT turns that has no name here; "" where there is none, or no such turns."""
+    roles = [turn.get("from") for turn in turns if isinstance(turn, dict) and "role" not in turn]
+    return next((role for role in roles if isinstance(role, str) and role not in SHAREGPT_ROLES), "")
 
 
 def as_messages(value: Any) -> list[Any] | None:

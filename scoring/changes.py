@@ -25,18 +25,22 @@ class TextChange:
     words: str
 
 
-def text_changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextChange]:
-    """What a template made of a side's words; of a tool call its name alone is looked for."""
+def text_changes(written: str, turns: Sequence[Mapping[str, Any]], before: str = "") -> list[TextChange]:
+    """What a template made of a side's words; of a tool call its name alone is looked for.
+
+    `before` is the context: a generation prompt may have written the first of the words (`<think>`).
+    """
     found: list[TextChange] = []
     place = 0
     beside = (words for turn in turns for words in _beside_content(turn))
     found += [TextChange("template_dropped", words) for words in beside if words.strip() not in written]
     for i, turn in enumerate(turns):
         words = words_of(turn.get("content"))
+        whole = f"{before[-len(words) :]}{written}" if i == 0 else written
         at = written.find(words, place)
-        if at < 0:
+        if at < 0 and words not in whole:
             at = written.find(words.strip(), place)
-            dropped = at < 0
+            dropped = at < 0 and squeezed(words) not in squeezed(whole)
             found.append(TextChange("template_dropped" if dropped else "template_changed", words))
         if i == 0 and words.strip() and _added(written[: max(at, 0)], turn):
             found.append(TextChange("template_added", written[:at]))
@@ -46,19 +50,22 @@ def text_changes(written: str, turns: Sequence[Mapping[str, Any]]) -> list[TextC
 
 def prompt_losses(chat: Chat, pair: Pair) -> list[TextChange]:
     """The words of the prompt's messages, and the names of the tools that it offers or calls, that the
-    rendered prompt lacks.
+    rendered prompt lacks, or the prompt as it is rendered before an answer.
 
-    Reasoning of earlier turns does not count: templates of reasoning models leave it out on purpose, in use
+    Mistral's template writes the system text into the last message alone, where that is the user's. The
+    reasoning of earlier turns does not count: templates of reasoning models leave it out on purpose, in use
     as in training.
     """
     turns = messages(pair.prompt, "user")
     said = [words for turn in turns for words in (_spoken(turn), *tool_names(turn.get("tool_calls")))]
     said += tool_names(chat_options(pair.meta).get("tools"))
-    lost = [words for words in said if words.strip() not in chat.prompt]
+    texts = (chat.prompt, chat.chosen, chat.rejected)
+    lost = [words for words in said if any(words.strip() not in text for text in texts)]
     if not lost:
         return []
-    rendered = squeezed(chat.prompt)
-    return [TextChange("prompt_dropped", words) for words in lost if squeezed(words) not in rendered]
+    rendered = [squeezed(text) for text in texts]
+    gone = (words for words in lost if any(squeezed(words) not in text for text in rendered))
+    return [TextChange("prompt_dropped", words) for words in gone]
 
 
 def _spoken(turn: Mapping[str, Any]) -> str:
@@ -126,7 +133,8 @@ def _side(encoder: Encoder, text: str, tokens: Tokens, start: int, side: Content
     ids, offsets = tokens
     stop = end_of_turn(encoder.tokenizer, ids, start)
     written = encoder.written(text, ids, offsets, start, len(ids) if stop is None else stop - 1)
+    before = encoder.written(text, ids, offsets, 0, start)
     return [
         c if c.flag == "template_added" else TextChange(c.flag, lost_words(c.words, written))
-        for c in text_changes(written, messages(side, "assistant"))
+        for c in text_changes(written, messages(side, "assistant"), before)
     ]

@@ -146,7 +146,8 @@ class Encoder:
         ends = 0 if stop is None else closing_tokens(self.tokenizer, ids, start, stop)
         body, last = ids if self.whole else ids[:stop], (len(ids) if stop is None else stop) - ends
         written = self.written(text, ids, offsets, start, last)
-        flags = {change.flag for change in text_changes(written, turns)}
+        before = self.written(text, ids, offsets, 0, start)
+        flags = {change.flag for change in text_changes(written, turns, before)}
         apart = 0 if self.whole else ends
         return self._cut(body, start, len(written.encode("utf-8", "surrogatepass")), apart, flags)
 

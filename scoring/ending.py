@@ -22,8 +22,18 @@ def is_blank(tokenizer: PreTrainedTokenizerBase, token: int) -> bool:
 def end_of_turn(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start: int) -> int | None:
     """The index after the token that ends a response: its last added one. None where words follow that.
 
-    White space behind it is no end token, though some vocabularies (Gemma's) have it as an added one.
+    White space behind it is no end token, though some vocabularies (Gemma's) have it as an added one. Nor is
+    an added token that is not special (`</tool_call>`), unless the template closes every answer with it.
     """
+    stop = _after_added(tokenizer, ids, start)
+    if stop is None or ids[stop - 1] in closing_ids(tokenizer):
+        return stop
+    opening, closing = turn_marks(tokenizer)
+    return stop if ids[stop - 1] in closing or not (opening or closing) else None
+
+
+def _after_added(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start: int) -> int | None:
+    """The index after the last added token; None where words follow that."""
     last = len(ids) - 1
     while last >= start and is_blank(tokenizer, ids[last]):
         last -= 1
@@ -59,7 +69,7 @@ def turn_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[frozenset[int], froz
     except Exception:  # a template is a program: it may raise anything
         return frozenset(), frozenset()
     start = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(asked, whole, strict=False)))
-    stop = end_of_turn(tokenizer, whole, start)
+    stop = _after_added(tokenizer, whole, start)
     ends = 0 if stop is None else closing_tokens(tokenizer, whole, start, stop)
     closing = whole[stop - ends : stop] if stop else []
     opening = special_ids(tokenizer).intersection(asked) - {tokenizer.bos_token_id}

@@ -206,21 +206,65 @@ def _apply(
     except ProbeError:
         raise
     except Exception as error:  # a template is a program: it may raise anything
-        remedy = (
-            'Write "" for a content that is null' if _wants_content(render, chat) else "Correct their roles"
-        )
+        said = first_line(error)
+        other = "Correct their roles" if "role" in said.lower() else "Write them as it asks"
+        remedy = next((told for told, change in REWRITES.items() if _passes(render, chat, change)), other)
         raise ProbeError(
-            f"the chat template refuses these messages ({first_line(error)}). {remedy}, "
-            "or use --template raw."
+            f"the chat template refuses these messages ({said}). {remedy}, or use --template raw."
         ) from error
 
 
-def _wants_content(render: Callable[[Sequence[Message]], str], chat: Sequence[Message]) -> bool:
-    """Whether refused messages pass once "" stands where they have no content, as calls often have none."""
-    if all(turn.get("content") is not None for turn in chat):
+def _passes(
+    render: Callable[[Sequence[Message]], str], chat: Sequence[Message], change: Callable[[Message], Message]
+) -> bool:
+    """Whether refused messages pass once they are changed so."""
+    changed = [change(turn) for turn in chat]
+    if changed == list(chat):
         return False
     try:
-        render([turn if turn.get("content") is not None else {**turn, "content": ""} for turn in chat])
+        render(changed)
     except Exception:
         return False
     return True
+
+
+def _with_content(turn: Message) -> Message:
+    return turn if turn.get("content") is not None else {**turn, "content": ""}
+
+
+def _with_arguments(turn: Message, change: Callable[[Any], Any]) -> Message:
+    """A message whose calls of tools have their arguments changed; one that has none as it is."""
+    calls = turn.get("tool_calls")
+    if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+        return turn
+    functions = [call.get("function", call) for call in calls]
+    if not all(isinstance(function, Mapping) and "arguments" in function for function in functions):
+        return turn
+    made = [{**function, "arguments": change(function["arguments"])} for function in functions]
+    both = zip(calls, made, strict=True)
+    return {**turn, "tool_calls": [{**c, "function": f} if "function" in c else f for c, f in both]}
+
+
+def _as_text(arguments: Any) -> Any:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+
+def _as_object(arguments: Any) -> Any:
+    try:
+        return json.loads(arguments) if isinstance(arguments, str) else arguments
+    except (ValueError, RecursionError):
+        return arguments
+
+
+# What helps a template that refuses messages, each tried before it is told.
+REWRITES: Mapping[str, Callable[[Message], Message]] = {
+    'Write "" for a content that is null': _with_content,
+    "Write the arguments of calls as JSON text": lambda turn: _with_arguments(turn, _as_text),
+    "Write the arguments of calls as objects, not as text": lambda turn: _with_arguments(turn, _as_object),
+    'Write "" for a content that is null, and the arguments of calls as JSON text': lambda turn: (
+        _with_arguments(_with_content(turn), _as_text)
+    ),
+    'Write "" for a content that is null, and the arguments of calls as objects': lambda turn: (
+        _with_arguments(_with_content(turn), _as_object)
+    ),
+}

@@ -83,7 +83,8 @@ def encoded_findings(
     PB337 prompt words dropped: the chat template leaves out words or tools of the prompt.
 
     Means: A system text, a message of an earlier turn, or the name of a tool that the row offers or that was
-    called does not stand in the prompt as the template renders it. What a trainer trains on lacks it too. The
+    called does not stand in the prompt as the template renders it alone, or before an answer (Mistral's
+    writes the system text where the user has the last word). What a trainer trains on lacks it too. The
     reasoning of earlier turns does not count: templates leave it out on purpose.
     Why: Answers that follow the system text, or that call a tool, are then measured and trained without what
     they follow: the model learns to write them unasked.

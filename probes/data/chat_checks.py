@@ -29,12 +29,14 @@ def unread_prompt(data: Data, limits: DataLimits) -> CheckResult:
 
     PB350 prompt not read: a column that looks like a prompt, or a part of one, is not read.
 
-    Means: The rows have a column such as `user_prompt`, `Question`, `messages`, `system`, `history` or
-    `images` that the reader did not take as (part of) the prompt, because a prompt stands beside it, the row
-    has another form, or its name is another. Images, video and sound are never read.
+    Means: The rows have a column such as `user_prompt`, `Question`, `messages`, `system`, `history`, `images`
+    or `initial_reason_steps` that the reader did not take as (part of) the prompt, because a prompt stands
+    beside it, the row has another form, or its name is another; or they have no prompt, and a column of any
+    name holds a question. Images, video and sound are never read.
     Why: The pairs are then measured without what was asked, or without the system text that a trainer
     which knows the column would give.
-    Do: Name it: `--fields prompt=COLUMN`, `--fields system=COLUMN`, `--fields input=COLUMN`; or drop it.
+    Do: Name it: `--fields prompt=COLUMN`, `--fields system=COLUMN`, `--fields input=COLUMN`; write earlier
+    turns (`history`) as messages of the prompt; or drop it.
     Source: LLaMA-Factory issue 1913 and ms-swift issue 4335 report such columns lost in silence.
     """
     return _misread("unread_prompt", data, limits, f" ({', '.join(data.unread)})")
@@ -187,10 +189,11 @@ def written_out(data: Data, limits: DataLimits) -> CheckResult:
     PB356 messages as text: a side or the prompt is a list of messages written out as text.
 
     Means: A side begins like a list of messages but is text that is no JSON, such as Python's spelling; or
-    the prompt does, beside sides that are plain texts. Messages as JSON text in both sides are read as
-    messages and are no finding.
+    the prompt does, beside sides that are plain texts; or both sides are one message in that form, or prompt
+    and sides are lists of texts as JSON (the arena's). Lists of messages as JSON text in both sides are read
+    as messages and are no finding.
     Why: Roles and braces are then scored and trained as words of the answer.
-    Do: Write the messages as JSON, by `json.dumps`.
+    Do: Write lists of messages as JSON, by `json.dumps`, and a list of texts as messages.
     Source: diatool-dpo issue 2.
     """
     return _misread("written_out", data, limits)

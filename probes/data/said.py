@@ -8,13 +8,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from ...pairs.ordered import NAMED
+from ...pairs.ordered import NAMED, RANK_WORDS, SCORE_WORDS, WON_WORDS, name_words, score_of_other
 from .row_flags import Flag, set_of
 
 SideColumns = tuple[str, str]
 OURS: SideColumns = ("chosen", "rejected")
-SCORE_WORDS = set_of("score scores rating ratings reward rewards grade grades")
-RANK_WORDS = set_of("rank ranks ranking rankings")  # the first is the best
 # Of a score with one of these words less is better.
 LESS_WORDS = set_of(
     "toxicity toxic harm harmful harmfulness error errors perplexity ppl loss nll risk violation violations "
@@ -71,16 +69,10 @@ def _leaves(meta: Mapping[str, Any], sides: SideColumns) -> Iterator[tuple[str, 
             yield str(name), value
             continue
         plain = SCORE_WORDS | RANK_WORDS | {s.lower() for s in (*sides, *OURS)}
-        anything = not plain & _words(str(name))
+        anything = not plain & name_words(str(name))
         for inner, leaf in value.items():
             if anything or str(inner).lower() in plain:
                 yield f"{name}.{inner}", leaf
-
-
-@cache
-def _words(name: str) -> frozenset[str]:
-    """The words of a name, in lower case: of `score_chosen`, `ScoreChosen` and `SCORE-CHOSEN` the same."""
-    return frozenset(word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name))
 
 
 @cache
@@ -91,17 +83,20 @@ def _other_score(name: str, sides: SideColumns) -> tuple[str, int]:
     """
     if name.lower() in MARGIN_NAMES:
         return name, 1
-    scored, ranked = bool(SCORE_WORDS & _words(name)), bool(RANK_WORDS & _words(name))
+    scored = bool((SCORE_WORDS | WON_WORDS) & name_words(name))
+    ranked = bool(RANK_WORDS & name_words(name))
     if scored == ranked:
         return "", 0
-    direction = -1 if ranked or LESS_WORDS & _words(name) else 1
+    direction = -1 if ranked or LESS_WORDS & name_words(name) else 1
     turned = tuple(side.lower() for side in sides) == OURS[::-1]
     for pair in SPELLINGS:
         chosen, rejected = pair[::-1] if turned else pair
         if chosen in name:
             return name.replace(chosen, rejected), direction
     part = re.compile(rf"(?<![^\W_]){re.escape(sides[0])}(?![^\W_])")
-    return (part.sub(lambda _: sides[1], name), direction) if part.search(name) else ("", 0)
+    if part.search(name):
+        return part.sub(lambda _: sides[1], name), direction
+    return score_of_other(name, sides), direction
 
 
 def _grade(value: Any) -> float:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from probe.errors import ProbeError
-from probe.pairs.misread import unread_prompt_columns
+from probe.pairs.misread import messages_as_text, unread_prompt_columns
 from probe.pairs.read import read_pairs
 from probe.pairs.unpaired import read_unpaired
 
@@ -84,9 +84,45 @@ def test_sharegpt_turns_are_messages(tmp_path):
     assert (list(pair.chosen), list(pair.rejected)) == (CHATS["chosen"], CHATS["rejected"])
 
 
+@pytest.mark.parametrize("prompt", [[USER], USER])
+def test_a_side_may_be_its_one_message(tmp_path, prompt):
+    """LLaMA-Factory's and Axolotl's rows of messages."""
+    row = {"chosen": CHATS["chosen"][0], "rejected": CHATS["rejected"][0]}
+    (pair,) = read(tmp_path, {"prompt": prompt, **row})
+    assert pair.prompt == (USER,)
+    assert (list(pair.chosen), list(pair.rejected)) == (CHATS["chosen"], CHATS["rejected"])
+    (beside,) = read(tmp_path, {"messages": [USER], **row})
+    assert (beside.prompt, beside.chosen, beside.meta) == (pair.prompt, pair.chosen, {})
+
+
+def test_a_turn_of_another_role_is_told_by_it(tmp_path):
+    asked = [{"from": "human", "value": "Why?"}, {"from": "function_call", "value": "{}"}]
+    sides = {side: {"from": "gpt", "value": side} for side in SIDES}
+    with pytest.raises(ProbeError, match='from "function_call", a role that is not known'):
+        read(tmp_path, {"conversations": asked, **sides})
+
+
+def test_only_what_is_read_is_told_as_turns(tmp_path, capsys):
+    turns = [{"from": "user", "value": "Why?"}]
+    (pair,) = read(tmp_path, {"trajectory": turns, **SIDES})
+    assert unread_prompt_columns(pair) == ["trajectory"] and "ShareGPT" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [[], [USER]])
+def test_a_text_prompt_beside_messages_has_a_remedy_that_keeps_it(tmp_path, asked):
+    """`--fields prompt=` had been told of sides without the question, which then was lost."""
+    row = {"prompt": "Why is it so?", **{side: [*asked, *turns] for side, turns in CHATS.items()}}
+    with pytest.raises(ProbeError) as told:
+        read(tmp_path, row)
+    assert ("--fields prompt=" in str(told.value)) == bool(asked)
+    if asked:
+        (pair,) = read(tmp_path, row, fields={"prompt": ""})
+        assert pair.prompt == (USER,)
+
+
 def test_a_role_that_sharegpt_does_not_have_is_named(tmp_path):
     row = {"prompt": "Why?", **SIDES, "chosen": [{"from": "somebody", "value": "Air."}]}
-    with pytest.raises(ProbeError, match=r"pairs\.jsonl:1: .*\"chosen\" has no role"):
+    with pytest.raises(ProbeError, match=r"pairs\.jsonl:1: .*from \"somebody\", a role"):
         read(tmp_path, row)
 
 
@@ -268,3 +304,42 @@ def test_a_prompt_that_is_only_a_system_text_leaves_the_question_unread(tmp_path
     row = {"query": "Why?", "rule": "Be short.", **SIDES}
     (pair,) = read(tmp_path, row, fields={"system": "rule"})
     assert unread_prompt_columns(pair) == ["query"]
+
+
+@pytest.mark.parametrize(
+    ("row", "unread"),
+    [
+        ({"prompt": "Why?", "initial_reason_steps": "Step 1: air.", **SIDES}, ["initial_reason_steps"]),
+        ({"post": "I ate it.", **SIDES}, ["post"]),
+        ({"inputs": "Why?", **SIDES}, ["inputs"]),
+        ({"frage": "Warum ist der Himmel blau?", **SIDES}, ["frage"]),
+        ({"问题": "天空为什么是蓝色的？", **SIDES}, ["问题"]),
+        ({"prompt": "Why?", "input": "Why?", **SIDES}, []),
+        ({"prompt": "Why?", "gen_input_configs": {"temperature": 1}, **SIDES}, []),
+        ({"prompt": "Why?", "note": "Is this one too easy for us?", **SIDES}, []),
+    ],
+)
+def test_what_may_be_a_part_of_the_prompt_is_told_and_no_more(tmp_path, row, unread):
+    (pair,) = read(tmp_path, row)
+    assert unread_prompt_columns(pair) == unread
+
+
+@pytest.mark.parametrize(
+    ("row", "written"),
+    [
+        (
+            {
+                "chosen": "{'role': 'assistant', 'content': 'so'}",
+                "rejected": '{"content": "no", "role": "assistant"}',
+            },
+            1,
+        ),
+        ({"prompt": '["Why?"]', "chosen": '["so"]', "rejected": '["no", "never"]'}, 1),
+        ({"chosen": '{"role": "user", "content": "so"}', "rejected": "no"}, 0),
+        ({"prompt": "As JSON.", "chosen": '["so"]', "rejected": '["no"]'}, 0),
+        ({"chosen": '{"role": "admin", "content": "so"}', "rejected": '{"role": "guest"}'}, 0),
+    ],
+)
+def test_messages_that_became_text_are_seen(tmp_path, row, written):
+    (pair,) = read(tmp_path, {"prompt": "Why?", **row})
+    assert messages_as_text(pair) == bool(written)

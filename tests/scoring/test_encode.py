@@ -443,3 +443,103 @@ def test_a_prompt_that_would_join_the_answer_is_generated_from_whole(prompt):
     encoder = make_encoder(tokenizer, [pair(prompt, " so")], "raw")
     told = tokenizer.decode(encoder.contexts([pair(prompt, " so")])[0], skip_special_tokens=True)
     assert told.rstrip() == prompt.rstrip()
+
+
+BASE = "{{ bos_token }}{% for m in messages %}<|turn|>{{ m.role }}\n{{ m.content }}<|end|>{% endfor %}"
+STARTS = "{% if add_generation_prompt %}<|turn|>assistant\n<think>\n{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "flags"),
+    [
+        ("<think>\nhm\n</think>\n\nIt is so.", ()),
+        ("<think>hm</think>It is so.", ("template_changed",)),
+        ("It is so.", ()),
+    ],
+)
+def test_words_that_the_generation_prompt_wrote_are_not_dropped(make_tokenizer, answer, flags):
+    """Qwen3-Thinking and others write `<think>` before the answer: "lose words" was said of every pair."""
+    tokenizer = make_tokenizer("bpe")
+    tokenizer.chat_template = (BASE + STARTS).replace(
+        "{{ m.content }}",
+        "{% if '</think>' in m.content %}<think>\n{{ m.content.split('</think>')[0][7:] | trim }}\n"
+        "</think>\n\n{{ m.content.split('</think>')[1] | trim }}{% else %}{{ m.content }}{% endif %}",
+    )
+    other = answer.replace("hm", "oh").replace("so", "never")
+    code = encoded(tokenizer, "Why?", answer, other, template="chat")
+    assert code.flags == flags
+    assert words(tokenizer, code.chosen).endswith("It is so.")
+
+
+def test_a_prompt_that_is_rendered_otherwise_before_an_answer_is_told(make_tokenizer):
+    """Mistral's template: the system text stands in the prompt alone, and no trainer trains with it."""
+    tokenizer = make_tokenizer("bpe")
+    tokenizer.chat_template = (
+        "{{ bos_token }}{% set system = messages[0].content if messages[0].role == 'system' %}"
+        "{% for m in messages if m.role != 'system' %}{% if m.role == 'user' %}<|turn|>"
+        "{% if loop.last and system %}{{ system }}\n\n{% endif %}{{ m.content }}<|turn|>"
+        "{% else %}{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    asked = ({"role": "system", "content": "Be kind."}, {"role": "user", "content": "Why?"})
+    sides = [({"role": "assistant", "content": text},) for text in ("so", "no")]
+    for prompt, lost in ((asked, True), (asked[1:], False)):
+        made = Pair("1", prompt, *sides)
+        code = make_encoder(tokenizer, [made])(made)
+        assert ("prompt_dropped" in code.flags) == lost
+        assert "Be kind." not in tokenizer.decode(code.chosen.ids)
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_an_added_token_that_is_a_word_ends_no_answer(make_tokenizer, closes):
+    """GLM's template closes no turn: the last token of a call was taken for its end."""
+    tokenizer = make_tokenizer("bpe")
+    tokenizer.add_tokens(["</tool_call>", "<|done|>"])
+    tokenizer.chat_template = BASE.replace("<|end|>", "<|done|>" if closes else "") + "{{ '' }}"
+    code = encoded(tokenizer, "Why?", "a </tool_call>", "no", template="chat")
+    assert code.chosen.ends == closes
+    assert words(tokenizer, code.chosen).endswith("a </tool_call>")
+
+
+ASKS_TEXT = "{{ m.content + (m.tool_calls[0].function.arguments if m.tool_calls else '') }}"
+ASKS_OBJECT = (
+    "{{ m.content }}{% if m.tool_calls %}{% for k, v in m.tool_calls[0].function.arguments.items() %}"
+    "{{ k }}{% endfor %}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("content", ["", None])
+@pytest.mark.parametrize(
+    ("asks", "refused", "taken", "remedy"),
+    [
+        (ASKS_TEXT, {"food": "fern"}, '{"food": "fern"}', "arguments of calls as JSON text"),
+        (ASKS_OBJECT, '{"food": "fern"}', {"food": "fern"}, "arguments of calls as objects"),
+    ],
+)
+def test_a_template_that_refuses_arguments_says_what_it_wants(
+    make_tokenizer, asks, refused, taken, remedy, content
+):
+    """The remedy had been "Correct their roles"."""
+    tokenizer = make_tokenizer("bpe")
+    tokenizer.chat_template = BASE.replace("{{ m.content }}", asks)
+
+    def code(arguments, content):
+        call = {"type": "function", "function": {"name": "weigh", "arguments": arguments}}
+        sides = (
+            [{"role": "assistant", "content": content, "tool_calls": [call]}],
+            [{"role": "assistant", "content": "no"}],
+        )
+        made = Pair("1", ({"role": "user", "content": "Why?"},), *map(tuple, sides), line=1)
+        return make_encoder(tokenizer, [made])(made)
+
+    null = asks == ASKS_TEXT and content is None
+    with pytest.raises(ProbeError, match=remedy) as told:
+        code(refused, content)
+    assert ("for a content that is null" in str(told.value)) == null
+    assert code(taken, "" if null else content).chosen.ids
+
+
+def test_a_template_that_refuses_for_a_reason_of_its_own_blames_no_role(make_tokenizer):
+    tokenizer = make_tokenizer("bpe")
+    tokenizer.chat_template = "{{ raise_exception('Tool call IDs should have length 9!') }}"
+    with pytest.raises(ProbeError, match=r"length 9!\)\. Write them as it asks"):
+        encoded(tokenizer, "Why?", "so", "no", template="chat")
