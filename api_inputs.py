@@ -194,10 +194,13 @@ def model_options(model: Model, how: Loading, tokenizer: Any = None) -> ModelOpt
 
 
 @contextmanager
-def model_at_hand(model: Model, tokenizer: Any, how: Loading) -> Iterator[LoadedModel | None]:
+def model_at_hand(
+    model: Model, tokenizer: Any, how: Loading, *, runs: bool = True
+) -> Iterator[LoadedModel | None]:
     """The given model where it is loaded, which is as it was after the block; None for a name.
 
-    Raises `ProbeError` for a model that cannot be measured, and for a tokenizer that would not be used.
+    `runs` False: nothing is measured on it, so that it may be another than a language model. Raises
+    `ProbeError` for a model that cannot be measured, and for a tokenizer that would not be used.
     """
     if model is None or isinstance(model, str | Path):
         _check_tokenizer(model, tokenizer)
@@ -208,7 +211,7 @@ def model_at_hand(model: Model, tokenizer: Any, how: Loading) -> Iterator[Loaded
     fixed = {"device", "dtype", "revision", "adapter", "trust_remote_code", "quantize"}
     if named := sorted(fixed.intersection(how)):
         raise ProbeError(f"{named[0]}: a loaded model has its own. Leave it out, or give the model's name.")
-    loaded = as_loaded(model, tokenizer)
+    loaded = as_loaded(model, tokenizer, runs=runs)
     with untouched(model):
         yield loaded
 

@@ -21,13 +21,18 @@ from .saved_adapter import refuse_virtual_tokens
 from .weights import tokenizer_facts
 
 
-def as_loaded(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None) -> LoadedModel:
+def as_loaded(
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None, *, runs: bool = True
+) -> LoadedModel:
     """`model` (a `PreTrainedModel` or `PeftModel`) as the measuring code takes it; nothing is copied.
 
     Its weights have no hash: they live in memory, may change, and nothing measured on them is stored. Raises
-    `ProbeError` without a tokenizer, and for what is no causal language model.
+    `ProbeError` without a tokenizer, for what is no model, and where it `runs` for what is no causal one.
     """
     first = _check_given(model, tokenizer)
+    if runs:
+        with evaluating(model):
+            check_runs("the given model", model, tokenizer)
     config: Any = causal_lm(model).config
     name = str(getattr(config, "_name_or_path", "") or type(causal_lm(model)).__name__)
     facts = {
@@ -65,8 +70,6 @@ def _check_given(model: Any, tokenizer: Any) -> torch.nn.Parameter:
         raise ProbeError("the given model has no weights. Give a loaded causal language model.")
     for name in _adapters(model):
         refuse_virtual_tokens(f"the adapter {name} of the given model", model.peft_config[name])  # type: ignore[index]
-    with evaluating(model):
-        check_runs("the given model", model, tokenizer)
     return first
 
 
