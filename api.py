@@ -231,6 +231,7 @@ def gate(
     of conditions, as `[gate.limits]` of a config file does, and is refused where that would be.
     """
     from .gate.beforehand import check_asked
+    from .gate.registry import PROBES
     from .gate.settings import GateOptions, is_run, named_limits
     from .gate.whole import gate_answers, gate_pairs, gate_saved, refuse_measuring
     from .pairs.unpaired import is_unpaired
@@ -250,7 +251,8 @@ def gate(
             }  # fmt: skip
             refuse_measuring(str(path), (f"{name}=" for name, value in typed.items() if value))
             return result_of(gate_saved(path, judging, measured), out, pairs)
-        with model_at_hand(model, tokenizer, how) as loaded:
+        runs = any(probe.model and probe.name not in left_out for probe in PROBES)
+        with model_at_hand(model, tokenizer, how, runs=runs) as loaded:
             asked = model_options(model, how, tokenizer)
             source = pair_source(path, how)
             if path.exists() and is_unpaired(path, source.fields):

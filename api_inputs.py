@@ -16,6 +16,7 @@ from . import config, ranges
 from .errors import ProbeError
 from .kinds import check_argument
 from .plain import plain_json
+from .surroundings import as_before
 
 if TYPE_CHECKING:
     from .scoring.model import LoadedModel
@@ -30,7 +31,8 @@ _R = TypeVar("_R")
 def under_settings(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """`function` with its keyword arguments as the settings of the run: what a command has of its flags.
 
-    Each is in its range, else `ProbeError` names it, and `Run.config` holds it with its origin.
+    Each is in its range, else `ProbeError` names it, and `Run.config` holds it with its origin. The process
+    is afterwards as it was.
     """
     own = inspect.signature(function)
     keywords = {name for name, p in own.parameters.items() if p.kind is p.KEYWORD_ONLY} - {"out"}
@@ -50,7 +52,8 @@ def under_settings(function: Callable[_P, _R]) -> Callable[_P, _R]:
         for name, value in texts.items():
             if isinstance(value, str | Path):
                 values[name], origins[name] = str(value), config.ARGUMENT
-        with config.using({name: (value, origins[name]) for name, value in values.items()}):
+        settings = {name: (value, origins[name]) for name, value in values.items()}
+        with as_before(), config.using(settings):
             return function(*given, **named)
 
     return call
@@ -92,6 +95,7 @@ def pair_file(pairs: Pairs) -> Iterator[Path]:
     if isinstance(pairs, str | Path):
         yield Path(pairs)
         return
+    _check_rows(pairs)
     with tempfile.TemporaryDirectory(prefix="probe-") as place:
         path = Path(place) / "pairs.jsonl"
         with path.open("w", encoding="utf-8") as file:
@@ -107,6 +111,23 @@ def listed(name: str, given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str):
         raise ProbeError(f'{name}="{given}": give a list of names, such as ["{given}"].')
     return tuple(given)
+
+
+def _check_rows(pairs: Any) -> None:
+    """Raises `ProbeError` for what is iterated by other things than its rows."""
+    if hasattr(pairs, "to_dict") and hasattr(pairs, "columns"):
+        raise ProbeError('the pairs are a table of pandas. Give its rows: `table.to_dict("records")`.')
+    if isinstance(pairs, Mapping):
+        named = ", ".join(map(str, list(pairs)[:4]))
+        raise ProbeError(
+            f"the pairs are one {type(pairs).__name__} ({named}). Give a list of rows; of several splits, "
+            'one, such as pairs["train"].'
+        )
+    if isinstance(pairs, bytes) or not isinstance(pairs, Iterable):
+        raise ProbeError(
+            f"the pairs are a {type(pairs).__name__}. Give a path, or dictionaries with prompt, chosen and "
+            "rejected."
+        )
 
 
 def _line(row: Any, number: int) -> str:
@@ -168,14 +189,21 @@ def model_options(model: Model, how: Loading, tokenizer: Any = None) -> ModelOpt
 
     loading = {key: value for key, value in how.items() if key not in ReadOptions.__annotations__}
     name = str(model) if isinstance(model, str | Path) else None
-    own = tokenizer if isinstance(tokenizer, str) else None
+    own = str(tokenizer) if isinstance(tokenizer, str | Path) else None
     return ModelOptions(model=name, no_cache=True, tokenizer=own, **loading)  # type: ignore[arg-type]
 
 
 @contextmanager
-def model_at_hand(model: Model, tokenizer: Any, how: Loading) -> Iterator[LoadedModel | None]:
-    """The given model where it is loaded, which is as it was after the block; None for a name."""
+def model_at_hand(
+    model: Model, tokenizer: Any, how: Loading, *, runs: bool = True
+) -> Iterator[LoadedModel | None]:
+    """The given model where it is loaded, which is as it was after the block; None for a name.
+
+    `runs` False: nothing is measured on it, so that it may be another than a language model. Raises
+    `ProbeError` for a model that cannot be measured, and for a tokenizer that would not be used.
+    """
     if model is None or isinstance(model, str | Path):
+        _check_tokenizer(model, tokenizer)
         yield None
         return
     from .scoring.given import as_loaded, untouched
@@ -183,9 +211,21 @@ def model_at_hand(model: Model, tokenizer: Any, how: Loading) -> Iterator[Loaded
     fixed = {"device", "dtype", "revision", "adapter", "trust_remote_code", "quantize"}
     if named := sorted(fixed.intersection(how)):
         raise ProbeError(f"{named[0]}: a loaded model has its own. Leave it out, or give the model's name.")
-    loaded = as_loaded(model, tokenizer)
+    loaded = as_loaded(model, tokenizer, runs=runs)
     with untouched(model):
         yield loaded
+
+
+def _check_tokenizer(model: str | Path | None, tokenizer: Any) -> None:
+    """Raises `ProbeError` for a tokenizer that would not be used: a named model has its own."""
+    from .scoring.options import is_endpoint
+
+    served = is_endpoint(None if model is None else str(model))
+    if tokenizer is None or (served and isinstance(tokenizer, str | Path)):
+        return
+    if served:
+        raise ProbeError("tokenizer: a server's is given by its name. Name the served model's.")
+    raise ProbeError("tokenizer: a named model has its own. Leave it out, or give the loaded model with it.")
 
 
 def with_further(chosen: Any, further: Mapping[str, Any] | None) -> Any:

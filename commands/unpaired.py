@@ -34,6 +34,7 @@ def unpaired(
 
     Example: probe unpaired answers.jsonl --to pairs.jsonl --no-model
     """
+    from ..files import write_text
     from ..gate.whole import answers_decided
     from ..probes.unpaired.told import UnpairedOptions
     from ..reports.emit import check_emit, emit
@@ -43,14 +44,15 @@ def unpaired(
     if to is not None and to.exists():
         raise ProbeError(f"{to}: exists, and nothing is overwritten. Choose another name with --to.")
     source = Source.of(answers, fields, None, skip_bad)
+    pairs = _pairs(source) if to is not None else ""
     run = answers_decided(source, how, UnpairedOptions(not read_only, alpha, seed, trial_steps))
     if to is not None:
-        _write_pairs(source, to)
+        write_text(to, pairs)
     emit(run, format, out, everything=everything)
 
 
-def _write_pairs(source: Source, to: Path) -> None:
-    from ..files import write_text
+def _pairs(source: Source) -> str:
+    """The pairs in the answers as JSON Lines. Raises `ProbeError` where there are none."""
     from ..pairs.unpaired import pair_of_answers, pairs_in, read_unpaired
 
     read = read_unpaired(source.path, source.fields, skip_bad=source.skip_bad)
@@ -59,4 +61,4 @@ def _write_pairs(source: Source, to: Path) -> None:
         raise ProbeError(
             f"{source.path}: no prompt has different answers of both labels, so there are no pairs to write."
         )
-    write_text(to, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

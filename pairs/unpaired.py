@@ -16,7 +16,7 @@ from ..errors import ProbeError
 from ..shell import jq_rewrite
 from .fields import ANSWER_FIELDS, SIDE_FIELDS, FieldNames
 from .formats import fingerprint, is_json_name, is_table, rows_of
-from .identity import handed_options, prompt_identity
+from .identity import cluster_key, handed_options
 from .read import BadLine, refuse_bad, tell_reading
 from .record import Content, Pair, is_chat, text_of
 from .rows import BadRow, pair_of, read_as, short
@@ -45,8 +45,8 @@ class UnpairedAnswer:
 
     @property
     def key(self) -> str:
-        """What answers to one prompt share."""
-        return prompt_identity(as_pair(self))
+        """What answers to one prompt share, or where there is none those of one text. Never ""."""
+        return cluster_key(as_pair(self))
 
 
 @dataclass(frozen=True, slots=True)

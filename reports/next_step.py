@@ -23,6 +23,7 @@ LEAST_TO_JUDGE = (
 UNREADABLE = ("PB300", "PB301", "PB302")  # of these, what is wrong with rows that hold no answer
 FORM_CODES = ("PB203", "PB21")  # what one side has and the other lacks
 IN_HALF = ("PB001", "PB002", "PB003", "PB009")  # faults of the arithmetic, which float32 mends
+WHOLE_CODE = re.compile(r"PB\d{3}")  # a condition may stand for all codes that begin alike
 # What no second gate of the same file and model measures either.
 UNMEASURABLE = re.compile(r"not measured.*(could not measure|needs the weights|numerics failed)")
 
@@ -169,7 +170,16 @@ def _after_numerics(run: Run, code: str) -> str | None:
 def _measuring(run: Run, missing: Iterable[Condition]) -> str | None:
     """The gate with what was switched off; what it could not measure it would not measure again."""
     kept = [condition for condition in missing if not UNMEASURABLE.match(condition.message)]
-    return command_line(run, "gate", kept=GATED) if kept else f"probe explain {next(iter(missing)).code}"
+    return command_line(run, "gate", kept=GATED) if kept else _explained(run, next(iter(missing)).code)
+
+
+def _explained(run: Run, code: str) -> str | None:
+    """What a condition's code means; of one on several codes (PB0) that of the first error found, else that
+    of the decision."""
+    found = [f.code for f in run.findings if f.severity == "error" and f.code.startswith(code)]
+    decided = [reason.code for reason in run.decision.reasons] if run.decision else []
+    whole = code if WHOLE_CODE.fullmatch(code) else next(iter([*found, *decided]), None)
+    return f"probe explain {whole}" if whole else None
 
 
 def why_unmeasured(condition: Condition) -> str:
@@ -198,7 +208,7 @@ def _first_standing(run: Run) -> str | None:
         return _without_form(run, standing.code, standing.measured)
     if standing.result == "fail" and standing.code.startswith(TRIVIAL_CODES):
         return _sample(run, standing.code)
-    return f"probe explain {standing.code}"
+    return _explained(run, standing.code)
 
 
 def failing(run: Run, result: str = "fail") -> list[Condition]:

@@ -6,6 +6,10 @@ from typing import cast
 
 import torch
 
+from ..errors import ProbeError
+
+OFF, MERGED = "switched off", "merged into the weights"
+
 
 def with_lora(model: torch.nn.Module, rank: int, alpha: int | None = None) -> torch.nn.Module:
     """`model` under a fresh LoRA adapter on all its linear layers; `alpha` None is twice the rank.
@@ -18,3 +22,23 @@ def with_lora(model: torch.nn.Module, rank: int, alpha: int | None = None) -> to
         r=rank, lora_alpha=alpha or 2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
     )
     return cast(torch.nn.Module, get_peft_model(model, config))
+
+
+def adapter_idle(model: torch.nn.Module) -> str:
+    """Why no weight of the model's adapters would be trained: they are `OFF` or `MERGED`; else ""."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    if layers and all(layer.disable_adapters for layer in layers):
+        return OFF
+    return MERGED if any(layer.merged for layer in layers) else ""
+
+
+def refuse_idle_adapter(model: torch.nn.Module) -> None:
+    """Raises `ProbeError` for a model with an adapter that no training would move."""
+    if why := adapter_idle(model):
+        undone = "Switch it on" if why == OFF else "Unmerge it"
+        raise ProbeError(
+            f"the adapter of the given model is {why}, and a training would go on with it. {undone}, or give "
+            "the model without it: of peft, model.merge_and_unload() or model.unload()."
+        )

@@ -53,6 +53,7 @@ class Endpoint:
     adds_bos: bool = True  # to a text; settled by how many tokens the server counts
     proven: set[bool] = field(default_factory=set)  # by whether prompts begin with a BOS
     answers_as: str | None = None  # the model that its answers name, where they name one
+    still: bool | None = None  # whether it gives the numbers that were kept of it; None: not asked yet
 
     @classmethod
     def open(cls, address: str, tokenizer: PreTrainedTokenizerBase) -> Endpoint:

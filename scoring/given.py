@@ -12,23 +12,27 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
+from .adapter import OFF, adapter_idle
 from .engine import causal_lm
+from .loaded import check_runs
 from .model import LoadedModel
 from .quantized import weight_count
+from .saved_adapter import refuse_virtual_tokens
 from .weights import tokenizer_facts
 
 
-def as_loaded(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None) -> LoadedModel:
+def as_loaded(
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None, *, runs: bool = True
+) -> LoadedModel:
     """`model` (a `PreTrainedModel` or `PeftModel`) as the measuring code takes it; nothing is copied.
 
     Its weights have no hash: they live in memory, may change, and nothing measured on them is stored. Raises
-    `ProbeError` without a tokenizer or without weights.
+    `ProbeError` without a tokenizer, for what is no model, and where it `runs` for what is no causal one.
     """
-    if tokenizer is None:
-        raise ProbeError("a loaded model was given without its tokenizer. Pass tokenizer=… too.")
-    first = next(iter(model.parameters()), None)
-    if first is None:
-        raise ProbeError("the given model has no weights. Give a loaded causal language model.")
+    first = _check_given(model, tokenizer)
+    if runs:
+        with evaluating(model):
+            check_runs("the given model", model, tokenizer)
     config: Any = causal_lm(model).config
     name = str(getattr(config, "_name_or_path", "") or type(causal_lm(model)).__name__)
     facts = {
@@ -45,6 +49,28 @@ def as_loaded(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase | None)
         "given": True,
     }
     return LoadedModel(model, tokenizer, name, first.device, first.dtype, facts)
+
+
+def _check_given(model: Any, tokenizer: Any) -> torch.nn.Parameter:
+    """A weight of the model. Raises `ProbeError` unless the two are what they are to be."""
+    if tokenizer is None:
+        raise ProbeError("a loaded model was given without its tokenizer. Pass tokenizer=… too.")
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ProbeError(
+            f"tokenizer: is a {type(tokenizer).__name__}. Give the loaded tokenizer: "
+            "AutoTokenizer.from_pretrained(NAME), or that of a processor."
+        )
+    if not isinstance(model, torch.nn.Module) or not hasattr(causal_lm(model), "config"):
+        raise ProbeError(
+            f"model: is a {type(model).__name__}. Give a name, or the loaded transformers model itself: of a "
+            "pipeline its .model, of a parallel wrapper its .module."
+        )
+    first = next(iter(model.parameters()), None)
+    if first is None:
+        raise ProbeError("the given model has no weights. Give a loaded causal language model.")
+    for name in _adapters(model):
+        refuse_virtual_tokens(f"the adapter {name} of the given model", model.peft_config[name])  # type: ignore[index]
+    return first
 
 
 @contextmanager
@@ -86,7 +112,10 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
 
 
 def _adapters(model: torch.nn.Module) -> list[str]:
-    active = getattr(model, "active_adapters", []) if hasattr(model, "peft_config") else []
+    """The names of the adapters that act."""
+    if not hasattr(model, "peft_config") or adapter_idle(model) == OFF:
+        return []
+    active = getattr(model, "active_adapters", [])
     return list(active() if callable(active) else active)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from ..progress import Advance
-from .adapter import with_lora
+from .adapter import refuse_idle_adapter, with_lora
 from .engine import token_logps
 from .model import LoadedModel
 from .scores import EncodedPair
@@ -49,10 +49,10 @@ def _gradient(
 @contextmanager
 def _trainable(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, list[torch.Tensor]]]:
     """The model with the weights that would be trained; everything is put back at the end."""
-    from peft import PeftModel
-
     frozen = [(p, p.requires_grad) for p in model.parameters()]
-    wrapped = isinstance(model, PeftModel)
+    wrapped = hasattr(model, "peft_config")  # of peft, or transformers' own
+    if wrapped:
+        refuse_idle_adapter(model)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         tuned = model if wrapped else with_lora(model, ADAPTER_RANK)

@@ -16,6 +16,7 @@ import torch
 from ..errors import CannotMeasure, ProbeError
 
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.", "model.")
+LOOKS_AHEAD = 0.05  # of a token's own effect; products in 8 bits leave less of one token in another's
 NAMES_SHOWN = 3  # so many names are shown
 T = TypeVar("T")
 
@@ -150,7 +151,8 @@ def check_config(what: str, config: Any, tensors: int | None) -> None:
 
 @torch.no_grad()
 def check_runs(what: str, model: torch.nn.Module, tokenizer: Any) -> None:
-    """Raises `ProbeError` where two tokens do not go through the model, or it lacks ids of its tokenizer."""
+    """Raises `ProbeError` where two tokens do not go through the model, it lacks ids of its tokenizer, or its
+    logits of the first token depend on the second."""
     rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
     if tokenizer.vocab_size > rows:
         raise ProbeError(
@@ -158,8 +160,16 @@ def check_runs(what: str, model: torch.nn.Module, tokenizer: Any) -> None:
             "of another model. Put the model's own tokenizer files beside its weights."
         )
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
-    ids = torch.tensor([[0, min(1, rows - 1)]], device=device)
+    ids = torch.tensor([[rows // 3, rows // 2], [rows // 3, 2 * rows // 3]], device=device)
     again = "Check its config.json against the one that its weights were saved with."
-    logits = reading(what, "does not run", again, lambda: model(input_ids=ids, use_cache=False).logits)
-    if logits.shape[:2] != (1, 2):
-        raise ProbeError(f"{what}: gives {tuple(logits.shape)} logits for two tokens. {again}")
+    logits = reading(
+        what, "does not run", again, lambda: model(input_ids=ids, use_cache=False).logits.float().cpu()
+    )
+    if logits.shape[:2] != (2, 2):
+        raise ProbeError(f"{what}: gives {tuple(logits.shape)} logits for two texts of two tokens. {again}")
+    before, behind = (logits[0] - logits[1]).abs().amax(-1).tolist()
+    if before > LOOKS_AHEAD * behind:
+        raise ProbeError(
+            f"{what}: what it says after a token depends on the tokens behind, as in masked language models "
+            "(BERT), so that its log-probs are of no text. Give a causal language model."
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,16 +9,15 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file
-from transformers.utils import logging as transformers_logging
 
 from ..errors import ProbeError
 from ..files import in_home
 from .embedded import EMBEDDED_NAME, converted, embedded_gguf, is_gguf, plain_source
 from .engine import causal_lm
 from .loaded import check_config, check_runs, check_weights, first_line, reading
+from .loudness import quiet
 from .machine import fit_threads
 from .options import is_endpoint
 from .processes import local_rank, world
@@ -130,15 +128,6 @@ def _tokenizer(saved: Path | None, read: Callable[..., Any]) -> PreTrainedTokeni
         return cast(PreTrainedTokenizerBase, read(AutoTokenizer.from_pretrained))
     how = (str(saved), "holds no readable tokenizer", "Save it again, or take its tokenizer files away.")
     return cast(PreTrainedTokenizerBase, reading(*how, lambda: AutoTokenizer.from_pretrained(str(saved))))
-
-
-def quiet() -> None:
-    """Keep the libraries' bars and retries off stderr; what goes wrong is told in one line of our own."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    hub_logging.set_verbosity_error()
-    # peft asks transformers for a name that transformers has renamed; nobody here can act on it.
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
 def _check_hub(name: str, revision: str | None) -> None:

@@ -34,17 +34,22 @@ def with_adapter(model: torch.nn.Module, adapter: str | None) -> torch.nn.Module
         "Give the directory of a saved adapter and its model.",
     )
     config = reading(*how, lambda: PeftConfig.from_pretrained(str(directory)))
-    if config.is_prompt_learning:
-        raise ProbeError(
-            f"{adapter}: {config.peft_type} adds virtual tokens, which shift every position. "
-            "Give a LoRA adapter or merged weights."
-        )
+    refuse_virtual_tokens(adapter, config)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # refused below, by name
         wrapped: PeftModel = reading(*how, lambda: PeftModel.from_pretrained(model, str(directory)))
         info = reading(*how, lambda: wrapped.load_adapter(str(directory), "default"))
     check_adapter(adapter, wrapped, info, tensor_names(files))
     return cast(torch.nn.Module, wrapped)
+
+
+def refuse_virtual_tokens(what: str, config: Any) -> None:
+    """Raises `ProbeError` for an adapter that is no change of weights; `config` is peft's."""
+    if config.is_prompt_learning:
+        raise ProbeError(
+            f"{what}: {config.peft_type} adds virtual tokens, which shift every position. "
+            "Give a LoRA adapter or merged weights."
+        )
 
 
 def adapter_directory(adapter: str) -> Path:

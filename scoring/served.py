@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +23,13 @@ from .model import LoadedModel
 from .options import ModelOptions, is_endpoint
 from .scores import EncodedPair, EncodedSide, LogProbs
 from .service import Scorer, WindowResult
+from .store import Store
 from .tokenizer import load_tokenizer
 from .weights import tokenizer_facts
 
 AT_ONCE = 8  # requests under way at most
 FASTER = 0.75  # of the time per token, by which twice as many requests must be faster
+SAME = 0.03  # nats/token on the mean of a response, within which batches of a server round differently
 WEIGHT_OPTIONS = ("adapter", "dtype", "device", "quantize")
 
 
@@ -81,6 +84,38 @@ class ServedScorer(Scorer):
         if endpoint.as_text:
             encoded = [_as_read(endpoint, codes) for codes in encoded]
         return super()._window(pairs, encoded, advance)
+
+    def side_logps(
+        self,
+        sides: Sequence[EncodedSide],
+        lines: Sequence[int] | None = None,
+        advance: Advance = lambda _: None,
+    ) -> list[LogProbs]:
+        """As of any model; what is kept is used where the server still gives the same, asked once."""
+        if self.store is not None and not self._still(self.store, sides):
+            self.store = None
+        return super().side_logps(sides, lines, advance)
+
+    def _still(self, store: Store, sides: Sequence[EncodedSide]) -> bool:
+        """Whether the server gives what is kept of the longest of these; true where none is."""
+        assert isinstance(self.loaded.model, ServedModel)
+        endpoint = self.loaded.model.endpoint
+        if endpoint.still is None:
+            both = zip(sides, store.get(sides), strict=True)
+            kept = [(side, logps) for side, logps in both if logps is not None and len(logps)]
+            if not kept:
+                return True
+            side, logps = max(kept, key=lambda known: len(known[1]))
+            off = float(np.abs(np.array(endpoint.logps(side.ids, side.start)) - logps).mean())
+            endpoint.still = off <= SAME
+            if not endpoint.still:
+                print(
+                    f"probe: {endpoint.url} gives other numbers than were kept of {endpoint.name} ({off:.2f} "
+                    "nats/token apart): it is another model by now, or computes otherwise. All is asked "
+                    "anew, and not kept.",
+                    file=sys.stderr,
+                )
+        return endpoint.still
 
     def _asks(self, sides: Sequence[EncodedSide]) -> bool:
         """Whether some side is not in the store, so that the server is asked."""

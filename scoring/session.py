@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -90,6 +91,12 @@ class Session:
         """
         survey = source.survey(seed)
         given, remote = loaded is not None, served and is_endpoint(options.model)
+        if options.tokenizer and not remote:
+            print(
+                f"probe: --tokenizer {options.tokenizer} is not used: it is for a server's model, and this "
+                "one has its own.",
+                file=sys.stderr,
+            )  # a config file may name it for another model
         loaded = loaded or (served_model if remote else _loaded)(options)
         lengths = [n for n in (options.max_length, loaded.max_length) if n]
         encoder = make_encoder(

@@ -8,7 +8,8 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from ..files import in_home
 from .loaded import reading
-from .model import quiet, source_of, unreadable
+from .loudness import quiet
+from .model import source_of, unreadable
 
 
 def load_tokenizer(

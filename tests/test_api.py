@@ -325,3 +325,136 @@ def test_a_saved_run_is_not_measured_again_by_arguments(bias_run, tmp_path):
     for given in ({"model": "org/other"}, {"off": ("trial",)}, {"budget": "5s"}, {"max_length": 64}):
         with pytest.raises(ProbeError, match=f"{next(iter(given))}= does nothing"):
             probe.gate(tmp_path / "run.json", **given)
+
+
+def test_a_process_is_as_it_was_after_a_call_on_a_named_model(given, tmp_path):
+    import random
+    import warnings
+
+    import numpy as np
+    from huggingface_hub.utils import logging as hub
+    from transformers.utils import logging
+
+    def state():
+        loud = logging.get_verbosity(), hub.get_verbosity(), logging.is_progress_bar_enabled()
+        drawn = random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+        return loud, drawn, torch.get_num_threads(), [str(f) for f in warnings.filters]
+
+    model, tokenizer = given
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    was = logging.get_verbosity()
+    logging.set_verbosity_info()
+    logging.enable_progress_bar()
+    before = state()
+    try:
+        probe.trial(ROWS, str(tmp_path / "model"), steps=2, samples=0)
+        assert state() == before
+    finally:
+        logging.set_verbosity(was)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "says"),
+    [
+        (None, "the pairs are a NoneType"),
+        (3, "the pairs are a int"),
+        (b"pairs.jsonl", "the pairs are a bytes"),
+        ({"train": ROWS, "test": ROWS}, r"one dict \(train, test\)"),
+        ({key: [row[key] for row in ROWS] for key in ROWS[0]}, r"one dict \(prompt, chosen, rejected\)"),
+    ],
+)
+def test_what_is_no_list_of_rows_is_told_as_what_it_is(pairs, says):
+    with pytest.raises(ProbeError, match=says):
+        probe.data(pairs)
+
+
+def test_a_table_of_pandas_is_told_how_its_rows_are_had():
+    table = pytest.importorskip("pandas").DataFrame(ROWS)
+    with pytest.raises(ProbeError, match="table of pandas"):
+        probe.data(table)
+    assert probe.data(table.to_dict("records")).inputs["pairs"]["n"] == len(ROWS)
+
+
+def test_a_tokenizer_beside_a_named_model_is_refused(given, tmp_path):
+    """It was not used, in silence."""
+    for tokenizer in (given[1], "gpt2"):
+        with pytest.raises(ProbeError, match="a named model has its own"):
+            probe.bias(ROWS, str(tmp_path), tokenizer)
+    with pytest.raises(ProbeError, match="a server's is given by its name"):
+        probe.bias(ROWS, "http://127.0.0.1:9/v1", given[1])
+
+
+def test_what_is_no_causal_language_model_is_refused(given):
+    from transformers import BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
+
+    model, tokenizer = given
+    sizes = {"vocab_size": 257, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    masked = BertForMaskedLM(BertConfig(**sizes, intermediate_size=32, initializer_range=0.5))
+    t5 = T5Config(vocab_size=257, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    for other, says in (
+        (masked, "depends on the tokens behind"),
+        (T5ForConditionalGeneration(t5), "does not run"),
+        (model.model, "does not run"),
+        (torch.nn.DataParallel(model), "is a DataParallel"),
+        (torch.nn.Linear(2, 2), "is a Linear"),
+    ):
+        with pytest.raises(ProbeError, match=says):
+            probe.bias(ROWS, other, tokenizer)
+    with pytest.raises(ProbeError, match="tokenizer: is a str"):
+        probe.bias(ROWS, model, "gpt2")
+
+
+def test_an_adapter_of_virtual_tokens_is_refused(given):
+    """Its tokens were left out, and the numbers were those of the model without it."""
+    from peft import PromptTuningConfig, get_peft_model
+
+    tuned = get_peft_model(given[0], PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"))
+    with pytest.raises(ProbeError, match="adds virtual tokens"):
+        probe.bias(ROWS, tuned, given[1])
+
+
+@pytest.mark.parametrize("kind", ["of peft", "of transformers"])
+def test_an_adapter_that_is_switched_off_is_not_named_and_not_trained(given, kind):
+    from peft import LoraConfig, get_peft_model
+
+    model, tokenizer = given
+    lora = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    if kind == "of peft":
+        model = get_peft_model(model, lora)
+        model.base_model.disable_adapter_layers()
+    else:
+        model.add_adapter(lora, "x")
+        model.disable_adapters()
+    assert probe.bias(ROWS, model, tokenizer).inputs["model"]["adapter"] is None
+    for call in (
+        lambda: probe.trial(ROWS, model, tokenizer, steps=2),
+        lambda: probe.negatives(ROWS, model, tokenizer, states=False, numerics=False, gradients=2),
+    ):
+        with pytest.raises(ProbeError, match="is switched off, and a training would go on with it"):
+            call()
+
+
+def test_a_merged_adapter_is_measured_and_not_trained(given):
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(given[0], LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    apart = probe.bias(ROWS, model, given[1])
+    model.merge_adapter()
+    merged = probe.bias(ROWS, model, given[1])
+    assert merged.estimate("gap").value == pytest.approx(apart.estimate("gap").value, abs=1e-5)
+    with pytest.raises(ProbeError, match="is merged into the weights"):
+        probe.trial(ROWS, model, given[1], steps=2)
+
+
+def test_the_adapter_of_transformers_stays_on_the_model(given):
+    """The gradients of `negatives` took it off with their own."""
+    from peft import LoraConfig
+
+    model, tokenizer = given
+    model.add_adapter(LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False), "x")
+    before = state_of(model)
+    for call, options in (("negatives", {"gradients": 2, "states": False}), ("trial", {"steps": 2})):
+        getattr(probe, call)(ROWS, model, tokenizer, **options)
+        after = state_of(model)
+        assert all(same(before[part], after[part]) for part in before), call

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import ProbeError
-from ..scoring.adapter import with_lora
+from ..scoring.adapter import refuse_idle_adapter, with_lora
 from ..scoring.attention import tree_attention_on
 from ..scoring.engine import causal_lm, token_logps
 from ..scoring.quantized import is_quantized
@@ -66,6 +66,7 @@ def trainable_model(
         for parameter in model.parameters():
             parameter.requires_grad_(True)
     elif hasattr(model, "peft_config"):
+        refuse_idle_adapter(model)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("lora_" in name)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import ProbeError
+from ..pairs.identity import prompt_identity
 from ..pairs.unpaired import UnpairedAnswer, as_pair
 from ..progress import progress
 from ..scoring.answers import AnswerReader, has_words
@@ -44,9 +45,10 @@ def mismatched(answers: Sequence[UnpairedAnswer], seed: int) -> list[UnpairedAns
     """
     order = np.random.default_rng([seed, 2]).permutation(len(answers)).tolist()
     found: dict[int, UnpairedAnswer] = {}
+    asked = {answer.line: prompt_identity(as_pair(answer)) for answer in answers}
     for k, i in enumerate(order):
         later = (answers[j] for j in (*order[k + 1 :], *order[:k]))
-        other = next((answer for answer in later if answer.key != answers[i].key), None)
+        other = next((answer for answer in later if asked[answer.line] != asked[answers[i].line]), None)
         if other is None:
             raise ProbeError("KTO needs answers to several prompts on either side of the split. Give more.")
         found[i] = other

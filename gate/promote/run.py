@@ -56,6 +56,8 @@ def compare_models(
     """
     created = now()
     only_graded = request is None and not all(side.saved for side in sides)
+    if only_graded:
+        _tell_unused(sides)
     request = _of_both(sides, request)
     settings.allowed.check(_measurable(request, grades, only_graded))
     both = None if only_graded else _both(sides, request)
@@ -120,6 +122,17 @@ def _of_both(
         return request
     print("a saved run has neither watched texts nor answers; they are not compared.", file=sys.stderr)
     return replace(request, watch=None, samples=0)
+
+
+def _tell_unused(sides: tuple[ComparedModel, ComparedModel]) -> None:
+    """Say that the scores of a saved run are not compared, where the other side has none."""
+    for side, other in (sides, sides[::-1]):
+        if side.saved:
+            print(
+                f"{side.name}: its scores are not compared, since {other.name} has none; the grades alone "
+                "decide. Name the pair file as third argument to compare both.",
+                file=sys.stderr,
+            )
 
 
 def _measurable(request: CompareRequest | None, grades: Grades | None, only_graded: bool) -> frozenset[str]:

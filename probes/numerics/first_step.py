@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 
-from ...scoring.adapter import with_lora
+from ...scoring.adapter import refuse_idle_adapter, with_lora
 from ...scoring.engine import causal_lm, token_logps
 from ...scoring.model import DTYPES
 from ...scoring.numerics import first_bad_module
@@ -18,6 +18,7 @@ from ...scoring.quantized import dequantized, is_quantized
 from ...scoring.scores import EncodedPair, EncodedSide
 from ...training.losses import Logps, outcome
 from ...training.methods import LossConstants
+from ...training.policy import check_trainable
 from .judge import STEP_PAIRS, Plan
 from .taken import FirstStep
 
@@ -132,14 +133,22 @@ def _step(
 
 
 def _planned(model: torch.nn.Module, plan: Plan) -> torch.nn.Module:
-    """A copy of the model in the planned dtype, with what would be trained requiring gradients."""
+    """A copy of the model in the planned dtype, with what would be trained requiring gradients: of LoRA the
+    adapter that the model came with, else a fresh one."""
     inner = copy.deepcopy(causal_lm(model)).eval()
-    if is_quantized(inner):  # QLoRA: the weights stay as they are, the adapter is trained
+    if not is_quantized(inner):  # else QLoRA: the weights stay as they are, the adapter is trained
+        inner = inner.to(DTYPES[plan.dtype])
+        if plan.lora_rank is None:
+            return cast(torch.nn.Module, inner.requires_grad_(True))
+    if not hasattr(model, "peft_config"):
         return with_lora(inner, plan.lora_rank or 16).eval()
-    inner = inner.to(DTYPES[plan.dtype])
-    if plan.lora_rank is None:
-        return cast(torch.nn.Module, inner.requires_grad_(True))
-    return with_lora(inner, plan.lora_rank).eval()
+    refuse_idle_adapter(inner)
+    for name, weight in inner.named_parameters():
+        weight.requires_grad_("lora_" in name)
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    check_trainable(inner)
+    return cast(torch.nn.Module, inner)
 
 
 def _logps(model: torch.nn.Module, pairs: Sequence[EncodedPair]) -> Logps:

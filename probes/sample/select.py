@@ -22,7 +22,7 @@ from ...stats.scripts import length_in_words
 
 Pick = Literal["default", "worst", "all"]
 # Why a candidate is dropped, beside the rules.
-UNFINISHED, REPEATED = "no finished sentence", "near-duplicate"
+UNFINISHED, REPEATED, CHOSEN = "no finished sentence", "near-duplicate", "the chosen answer itself"
 NEAR_CONTRAST = 0.1  # candidates of one prompt that differ in less of their words are near-duplicates
 DEFAULT_RULES = ("contrast>=0.2", "length-ratio<=2")
 SENTENCE_END = re.compile(r"""[.!?…]["'”’)\]]*(?=\s|$)|[。！？]["'”’)\]」』）]*|\n""")
@@ -120,7 +120,8 @@ class Selection:
 def keep(
     candidates: Iterable[SampledResponse], chosen: Mapping[int, str], rules: Sequence[SampleRule]
 ) -> Selection:
-    """Candidates, in the order given, that are whole, meet all rules, and repeat no earlier one."""
+    """Candidates, in the order given, that are whole, not the chosen answer, meet all rules, and repeat no
+    earlier one."""
     by_line: dict[int, list[SampledResponse]] = {}
     dropped: Counter[str] = Counter()
     for candidate in candidates:
@@ -140,6 +141,8 @@ def _why_not(
         return UNFINISHED
     if failed := next((rule for rule in rules if not rule.holds(candidate, chosen)), None):
         return f"not {failed}"
+    if candidate.text.strip() == chosen.strip():
+        return CHOSEN
     if any(contrast(candidate.text, other.text) < NEAR_CONTRAST for other in earlier):
         return REPEATED
     return ""
@@ -162,6 +165,8 @@ def advice_on(dropped: Mapping[str, int]) -> str:
         return "Raise --tokens: most were dropped before a sentence ended."
     if why == REPEATED:
         return "Raise --temperatures: most repeat another answer."
+    if why == CHOSEN:
+        return "Raise --temperatures: most are the chosen answer word for word."
     return f"Loosen --keep-if {why.removeprefix('not ')!r}, which drops the most." if why else ""
 
 
@@ -170,7 +175,8 @@ def without_pair(
 ) -> Finding | None:
     """PB911 prompts without a pair: no candidate of these prompts was kept.
 
-    Means: every sampled answer was dropped by the rules of --keep-if, as a near-duplicate, or as unfinished.
+    Means: every sampled answer was dropped by the rules of --keep-if, as a near-duplicate, as unfinished, or
+    as the chosen answer itself.
     Why: these prompts are not in the file that was written. Which prompts are missing is not random: for them
     the model answers like the chosen side, or at another length.
     Do: what the finding advises, by the reason that dropped most; sample more (--n), or leave them out.

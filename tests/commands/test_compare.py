@@ -72,3 +72,12 @@ def test_an_allowance_for_what_is_not_measured_is_refused(probe, files, sides, t
 )
 def test_what_is_measured_may_have_an_allowance(probe, files, sides, typed):
     assert probe("compare", *SIDES[sides], "--allowance", typed).code in (0, 1)
+
+
+@pytest.mark.parametrize("sides", [["old/run.json", "v7"], ["v6", "new/run.json"]], ids=" ".join)
+def test_grades_beside_one_saved_run_say_that_its_scores_are_not_compared(probe, files, sides):
+    graded = ["--scores", "graded.jsonl", "--allowance", "grade=0.2"]
+    done = probe("compare", *sides, *graded)
+    run = next(side for side in sides if "run.json" in side)
+    assert f"{run}: its scores are not compared" in done.err and done.code in (0, 1)
+    assert "not compared" not in probe("compare", "v6", "v7", *graded).err

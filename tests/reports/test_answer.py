@@ -471,6 +471,18 @@ def test_no_gate_is_to_be_made_again_that_would_measure_no_more(state, again):
     assert next_command(run) == ("probe gate p.jsonl" if again else "probe explain PB501")
 
 
+def test_a_code_that_stands_for_several_is_not_told_as_one():
+    """`probe explain PB0` lists codes. NEXT is the first error of them, else what the decision rests on."""
+    run = left_open(
+        "not measured (numerics: not measured: it needs the weights); what was not run never passes"
+    )
+    numerics = dataclasses.replace(run.verdict.conditions[0], name="numerics", code="PB0")
+    run = dataclasses.replace(run, verdict=verdict_of((numerics,), "fail"))
+    assert next_command(run) == "probe explain PB705"
+    found = Finding("PB003", "error", "x", "y")
+    assert next_command(dataclasses.replace(run, findings=(found,))) == "probe explain PB003"
+
+
 def test_what_could_not_be_measured_is_told_with_its_cause_and_what_helps():
     why = "All pairs share one prompt, so none can be held out. Give pairs of two prompts or more."
     run = answered(

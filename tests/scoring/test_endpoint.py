@@ -3,8 +3,10 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
+import torch
 from served_model import LikeLlamaCpp, Served, running
 
 import probe
@@ -58,10 +60,31 @@ def test_scores_are_kept_by_endpoint_model_and_what_the_server_says(tiny_model_d
             session = Session.open(source, how, served=True)
             assert len(list(session.scores())) == len(ROWS)
             counts.append(served.asked - before)
-    # One more pair proves the server, and one prompt asks each time which model answers.
-    assert counts[0] == counts[2] == 2 * len(ROWS) + 3 and counts[1] == 1
+    # Two prompts prove the server, and one asks each time which model answers; of what is kept one is asked.
+    assert counts[0] == counts[2] == 2 * len(ROWS) + 3 and counts[1] == 4
     facts = session.loaded.facts
     assert model_key(facts) != model_key(facts | {"endpoint": facts["endpoint"] | {"url": "http://other/v1"}})
+
+
+def test_another_model_under_the_name_has_not_the_numbers_that_were_kept(tiny_model_dir, tmp_path, capsys):
+    """They were told as its own, and no request was made."""
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    source = Source.of(tmp_path / "pairs.jsonl", None, None, False)
+    served = Served(tiny_model_dir)
+    with running(served) as url:
+        how = ModelOptions(url, tokenizer=str(tiny_model_dir), template="qa")
+        first = [score.gap for score in Session.open(source, how, served=True).scores()]
+        assert [score.gap for score in Session.open(source, how, served=True).scores()] == first
+        assert "kept" not in capsys.readouterr().err
+        with torch.no_grad():
+            for weight in served.model.parameters():
+                weight.mul_(1.2)
+        session = Session.open(source, how, served=True)
+        other = [score.gap for score in session.scores()]
+        assert "gives other numbers than were kept" in capsys.readouterr().err
+        assert session.scorer.cached == 0 and other != pytest.approx(first, abs=1e-3)
+        no_store = Session.open(source, replace(how, no_cache=True), served=True)
+        assert [score.gap for score in no_store.scores()] == pytest.approx(other, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -215,3 +215,24 @@ def test_the_step_is_made_on_pairs_of_the_file_that_differ():
     sound = [Pair(str(i), "p", "a", "b", line=i) for i in range(30, 60)]
     assert _some(Survey({}, alike, [*alike[:3], *sound]))[0].line == 30
     assert len(_some(Survey({}, alike, alike))) == 16
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_step_is_that_of_the_adapter_that_the_model_has(small, encoded, dtype):
+    """A fresh adapter had taken its name, and with it the place of its weights."""
+    from peft import LoraConfig, get_peft_model
+
+    from probe.probes.numerics.first_step import _planned
+
+    model = get_peft_model(
+        small, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    ).eval()
+    ids = torch.tensor([encoded[0].chosen.ids])
+    planned = _planned(model, Plan(dtype=dtype))
+    with torch.no_grad():
+        assert torch.allclose(
+            planned(ids).logits.float(), model(ids).logits, atol=1e-5 if dtype == "float32" else 0.1
+        )
+        with model.disable_adapter():
+            assert not torch.allclose(planned(ids).logits.float(), model(ids).logits, atol=0.2)
+    assert first_step(model, encoded, Plan(dtype=dtype)).moved

@@ -156,3 +156,13 @@ def test_a_journal_gives_back_what_was_written(tmp_path):
     path.write_text("[1]\n")
     with pytest.raises(ProbeError, match="not candidates of `probe sample`"):
         read_journal(path, head)
+
+
+@pytest.mark.parametrize("rules", [[], ["length-ratio<=2"], ["contrast>=0"], ["gap<=0"]], ids=str)
+def test_the_chosen_answer_itself_is_no_rejected_side(rules):
+    """Rules without contrast let it through: a pair of two equal sides was written."""
+    drawn = [candidate(" Yes, it does.\n", gap=0.0), candidate("No, never.", draw=1, gap=-1.0)]
+    kept = keep(drawn, {1: "Yes, it does."}, parse_rules(rules))
+    assert [c.text for c in kept.by_line[1]] == ["No, never."]
+    assert kept.dropped["the chosen answer itself"] == 1
+    assert "Raise --temperatures" in without_pair([1], 1, kept.dropped).remedy

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from probe.__main__ import main
 from probe.cli import app
+from probe.commands.unpaired import unpaired
 from probe.errors import ProbeError
 from probe.gate.unpaired import judged_unpaired
 from probe.pairs.read import read_pairs
@@ -23,6 +24,7 @@ from probe.reports.renderers import RENDERERS
 from probe.scoring.session import ModelOptions
 from probe.scoring.source import Source
 from probe.stats.two_groups import group_difference
+from probe.training.unpaired import mismatched
 
 WORDS = ["tree", "stone", "river", "cloud", "lamp", "road", "bird", "door", "leaf", "boat", "wall", "seed"]
 
@@ -397,3 +399,27 @@ def test_a_label_beyond_every_float_is_one_line(file):
     with pytest.raises(ProbeError, match=r'"label" is 1000') as told:
         read_unpaired(file(rows))
     assert len(str(told.value)) < 400
+
+
+def test_answers_without_a_prompt_share_none(file):
+    """They had one key, and were made pairs of as answers to one prompt; KTO still has no other prompt."""
+    rows = [
+        {"completion": f"text {i % 13} of {'one' if i % 3 else 'two'}", "label": i % 2 == 0}
+        for i in range(50)
+    ]
+    answers = read_unpaired(file(rows)).rows
+    by_key = {}
+    for answer in answers:
+        by_key.setdefault(answer.key, set()).add(answer.completion)
+    assert all(len(texts) == 1 for texts in by_key.values()) and len(by_key) > 20
+    assert not list(pairs_in(answers))
+    with pytest.raises(ProbeError, match="answers to several prompts"):
+        mismatched(answers, 0)
+
+
+def test_no_pairs_to_write_is_said_before_anything_is_measured(file, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"completion": f"text {i}", "label": i % 2 == 0} for i in range(50)]
+    monkeypatch.setattr("probe.gate.whole.answers_decided", lambda *_: pytest.fail("it was measured"))
+    with pytest.raises(ProbeError, match="no pairs to write"):
+        unpaired(file(rows), to=tmp_path / "pairs.jsonl")

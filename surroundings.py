@@ -1,0 +1,42 @@
+"""The process around a call from Python: what measuring changes in it is put back.
+
+Nothing is imported for that: what is not loaded yet has no state that a program could have set.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+LOUDNESS = f"{__package__}.scoring.loudness"
+
+
+@contextmanager
+def as_before() -> Iterator[None]:
+    """After the block random generators, torch's threads, filters of warnings and the libraries' loudness are
+    what they were before it."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    python, threads = random.getstate(), torch.get_num_threads() if torch else None
+    arrays = numpy.random.get_state() if numpy else None
+    tensors = torch.get_rng_state() if torch else None
+    devices = torch.cuda.get_rng_state_all() if torch and torch.cuda.is_initialized() else None
+    # Its module is loaded where transformers is, or will be: the program may have made that loud or quiet.
+    loud = import_module(LOUDNESS).loudness() if "transformers" in sys.modules else None
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            if numpy:
+                numpy.random.set_state(arrays)
+            if torch:
+                torch.set_rng_state(tensors)
+                torch.set_num_threads(threads)
+            if torch and devices:
+                torch.cuda.set_rng_state_all(devices)
+            if made := sys.modules.get(LOUDNESS):
+                made.set_loudness(loud or made.AT_FIRST)
