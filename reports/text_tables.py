@@ -52,8 +52,9 @@ def _fit(table: Table, rows: Sequence[TextRow], page: PageLayout) -> Fitted:
     columns = table.columns
     widths = [_natural(table, i, [row[i] for row in rows], page) for i in range(len(columns))]
     shown = [i for i, width in enumerate(widths) if width]
-    while _total(widths, shown) > page.width and any(columns[i].drop for i in shown):
-        shown.remove(max(shown, key=lambda i: columns[i].drop))
+    drops = [_drop(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
+    while _total(widths, shown) > page.width and any(drops[i] for i in shown):
+        shown.remove(max(shown, key=lambda i: drops[i]))
     spare = page.width - _total(widths, shown)
     for _ in range(-spare):
         widths[max(shown, key=lambda i: widths[i])] -= 1
@@ -62,6 +63,11 @@ def _fit(table: Table, rows: Sequence[TextRow], page: PageLayout) -> Fitted:
         more = min(max(spare, 0), max(wanted - widths[i], 0))
         widths[i], spare = widths[i] + more, spare - more
     return [(i, columns[i], widths[i]) for i in shown]
+
+
+def _drop(column: Column, cells: Sequence[str | IntervalCell]) -> int:
+    """How soon the column gives way; never where it alone says of which group a row is."""
+    return 0 if column.name == "group" and len(set(cells)) > 1 else column.drop
 
 
 def _natural(table: Table, i: int, cells: Sequence[str | IntervalCell], page: PageLayout) -> int:
