@@ -143,6 +143,11 @@ def spans(numbers: Sequence[int], limit: int) -> str:
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
+def group_told(group: str) -> str:
+    """A group in a sentence: `in all` would be read as in every group."""
+    return "the whole set" if group == "all" else group
+
+
 def some(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from ..number_format import count, limit_text, measured, place_text
+from ..number_format import count, group_told, limit_text, measured, place_text
 from ..records import Run
 from . import sentences
 from .decided import decided
@@ -57,7 +57,7 @@ def _promoted(run: Run) -> str:
 
 def _compared(run: Run) -> str:
     judged = [c for c in run.verdict.conditions if c.gates]
-    failed = sorted({c.group for c in judged if c.result == "fail"})
+    failed = sorted({group_told(c.group) for c in judged if c.result == "fail"})
     n = len({c.group for c in judged})
     if failed:
         return "" if run.details.get("promotion") else f"It got worse in {', '.join(failed)}."

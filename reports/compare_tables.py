@@ -63,7 +63,7 @@ def runs(run: Run) -> Table:
             number(gap.get("value"), "nats"),
             interval(gap.get("low"), gap.get("high"), "nats"),
             IntervalCell(gap.get("value"), gap.get("low"), gap.get("high")),
-            named(str(row.get("verdict")), run),
+            named(str(row.get("verdict")), run, row.get("sides") or ()),
             _apart(row.get("apart") or {}),
         )
         for row, gap in zip(rows, gaps, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..number_format import place_text
@@ -45,10 +45,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One or two curves on common axes."""
+    """One or two curves on common axes. `stage`: of a training in several, each with steps of its own."""
 
     title: str
     series: tuple[Series, ...]
+    stage: str = ""
 
     def finite(self) -> list[Point]:
         """All points that can be placed."""
@@ -64,8 +65,23 @@ def logged(run: Run) -> list[Mapping[str, Any]]:
 
 
 def panels(history: Iterable[Mapping[str, Any]]) -> list[Panel]:
-    """The panels of a log's rows: only those with two points or more, of a trial's with `LEAST_STEPS`."""
+    """The panels of a log's rows: only those with two points or more, of a trial's with `LEAST_STEPS`.
+
+    Where the rows name several stages, each has its own panels: their steps begin anew, and a loss of one
+    method is no loss of another.
+    """
     rows = list(history)
+    stages = list(dict.fromkeys(str(row.get("stage") or "") for row in rows))
+    if len(stages) < 2:
+        return _panels(rows)
+    return [
+        replace(panel, title=f"{stage}: {panel.title}" if stage else panel.title, stage=stage)
+        for stage in stages
+        for panel in _panels([row for row in rows if str(row.get("stage") or "") == stage])
+    ]
+
+
+def _panels(rows: Sequence[Mapping[str, Any]]) -> list[Panel]:
     found = [_panel(rows, *panel) for panel in PANELS]
     sets = sorted({k for row in rows for k in row if re.fullmatch(r"eval_.+_loss", k)})
     if sets and not any("eval_loss" in row for row in rows):

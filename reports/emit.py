@@ -102,13 +102,18 @@ def show_run(run: Run, targets: Sequence[Target], *, everything: bool = False, s
     run = answered(run)
     for name, path in targets:
         if path is not None:
-            write_text(path, RENDERERS[name](run))
+            write_text(path, in_format(run, name, everything=everything))
         elif name == "text":
             print_report(_told(name, terminal(run, everything=everything)))
         else:
             utf8(_told(name, RENDERERS[name](run)))
     if summary:
         _summarise(run)
+
+
+def in_format(run: Run, name: str, *, everything: bool = False) -> str:
+    """The report for a file; `everything` lifts the limits of the one format that has any."""
+    return text.render(run, everything=True) if everything and name == "text" else RENDERERS[name](run)
 
 
 def terminal(run: Run, *, everything: bool = False) -> str:

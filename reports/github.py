@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from ..escape import visible
 from ..records import Condition, Finding, Run
 from .advice import advised_findings, standing
 from .headline import headline
-from .view import fact, fails
+from .view import fact, fails, result
 
 LEVEL = {"error": "error", "warning": "warning", "info": "notice"}
+STANDING = ("fail", "inconclusive", "decides", "note")  # results of conditions that are annotated
 MOST_PLACES = 5  # annotations of one finding; GitHub shows ten of a level
 
 
@@ -18,10 +21,10 @@ def render(run: Run) -> str:
     head = headline(run)
     level = "error" if run.verdict.exit_code else "notice"
     lines = [command(level, f"{head.status}: {head.text}", title=f"probe {run.command}")]
-    lines += [_condition(c, run) for c in run.verdict.conditions if c.result in ("fail", "inconclusive")]
-    lines += [
-        line for finding in advised_findings(run) for line in _finding(finding, path, standing(finding, run))
-    ]
+    lines += [_condition(c, run) for c in run.verdict.conditions if result(c, run) in STANDING]
+    told = [_finding(finding, path, standing(finding, run)) for finding in advised_findings(run)]
+    # The first place of every finding before the second of any: GitHub drops what is past ten of a level.
+    lines += [line for places in zip_longest(*told) for line in places if line]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -34,7 +37,7 @@ def command(level: str, message: str, **properties: str) -> str:
 def _condition(condition: Condition, run: Run) -> str:
     level = "error" if fails(condition, run) else "warning"
     title = f"{condition.code} {condition.name} ({condition.group})"
-    return command(level, f"{condition.result}: {fact(condition)}", title=title)
+    return command(level, f"{result(condition, run)}: {fact(condition)}", title=title)
 
 
 def _finding(finding: Finding, path: str, kind: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from ..number_format import change, change_interval, count, interval, measured, number, p_text
+from ..number_format import change, change_interval, count, measured, number, p_text
 from ..records import BiasRow, Run
 from .effects_answer import taught
 from .side_by_side import counted
@@ -67,10 +67,12 @@ def _gap(row: BiasRow, run: Run) -> str:
     gap, wins = run.estimate("gap"), run.estimate("win_rate")
     parts = []
     if wins and wins.value is not None:
-        parts.append(f"{sides(run)[0]} wins {round(wins.value * wins.n)} of {count(wins.n, 'pair')}")
+        won = f"{round(wins.value * wins.n):,} of {count(wins.n, 'pair')}"
+        ties = run.estimate("tie_share")  # those pairs are in no win rate
+        tied = round((ties.value or 0.0) * ties.n) if ties else 0
+        parts.append(f"{sides(run)[0]} wins {won}" + (f", {tied:,} tied" if tied else ""))
     if gap:
-        bounds = interval(gap.low, gap.high, gap.units)
-        parts.append(f"gap {number(gap.value, gap.units)} {bounds} {gap.units}")
+        parts.append(f"gap {measured(gap)} {gap.units}")
         p = gap.p if row.p is None else row.p
         parts += [f"p {p_text(p)}"] if p is not None else []
     return ", ".join(parts)

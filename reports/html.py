@@ -31,6 +31,7 @@ from .view import (
     details,
     measured_on,
     model_name,
+    named,
     notes,
     reproduce,
     sides,
@@ -88,7 +89,8 @@ def _context(run: Run) -> dict[str, Any]:
         "script_hash": page_script.script_digest(),
         "explained": page_script.explained(run),
         "terms": terms(run),
-        "every": _every(run),
+        "every": (every := _every(run)),
+        "which_pairs": _which_pairs(run, len(every)),
         "groups": sorted({str(row.get("group") or "") for row in details(run, "pairs")} - {""}),
         "css": Markup((HERE / "report.css").read_text(encoding="utf-8")),
         "head": headline(run),
@@ -127,8 +129,8 @@ def _title_text(run: Run) -> str:
     """The title beside the verdict: what to do, or which side is preferred; the counts stand below it."""
     if run.command == "gate" and (said := instruction(run)):
         return said
-    text = headline(run).text
-    return text.split(":")[0] if run.command == "bias" and run.summary else text
+    row = next((row for row in run.bias if row.group == "all"), None)
+    return named(row.verdict, run) if row and run.command == "bias" and run.summary else headline(run).text
 
 
 def _figures(run: Run) -> dict[str, Markup]:
@@ -138,12 +140,18 @@ def _figures(run: Run) -> dict[str, Markup]:
     figures = {"changes": plots.changes(details(run, "before_after"))}
     figures |= {f"trend:{i}": figure for i, figure in enumerate(trend.figures(details(run, "trend")))}
     if pairs:
-        figures["strips"] = plots.gap_strips(pairs, first, second, bound)
+        figures["strips"] = plots.gap_strips(pairs, first, second, bound, _which_pairs(run, len(pairs)))
         figures["histogram"] = plots.gap_histogram(pairs, first, second, bound)
         figures["length"] = plots.length_plot(pairs, first, second)
     if (axis := run.details.get("axis") or {}).get("regions") and axis.get("position") is not None:
         figures["standing"] = plots.signal_axis(axis)
     return {key: figure for key, figure in figures.items() if figure}
+
+
+def _which_pairs(run: Run, held: int) -> str:
+    """Of which pairs the plots and the table of all pairs are; a run carries some of a long file."""
+    n = (run.inputs.get("pairs") or {}).get("n") or 0
+    return f"{held:,} of {n:,} pairs" if n > held else "every pair"
 
 
 def _pairs(run: Run) -> list[dict[str, Any]]:
@@ -178,8 +186,7 @@ def _every(run: Run) -> list[dict[str, Any]]:
             "group": str(row.get("group") or ""),
             "gap": number(row.get("gap"), "nats"),
             "value": f"{row['gap']:.4g}",
-            "chosen": row.get("chosen_tokens"),
-            "rejected": row.get("rejected_tokens"),
+            **{side: plain(row.get(f"{side}_tokens")) for side in ("chosen", "rejected")},
             "tokens": row.get("line") in shown and row.get("line") is not None,
         }
         for row in details(run, "pairs")[:PLOTTED]

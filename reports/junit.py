@@ -12,7 +12,7 @@ from ..escape import visible
 from ..records import Condition, Run
 from .advice import advised_findings
 from .headline import headline
-from .view import fact, fails, reproduce
+from .view import fact, fails, reproduce, result
 
 NO_XML = re.compile("[\ufffe\uffff]")
 
@@ -75,7 +75,7 @@ def _condition(condition: Condition, run: Run) -> ET.Element:
     if fails(condition, run):
         _outcome(case, "failure", fact(condition), condition.result, f"probe explain {condition.code}")
     elif condition.result != "pass":
-        ET.SubElement(case, "skipped", message=_text(f"{condition.result}: {fact(condition)}"))
+        ET.SubElement(case, "skipped", message=_text(f"{result(condition, run)}: {fact(condition)}"))
     return case
 
 

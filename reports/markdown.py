@@ -31,12 +31,15 @@ from .view import (
 )
 
 MARKDOWN_SIGNS = re.compile(r"([\\`*_|~$]|(?<=\])\()")
+# What opens a heading, a list or a rule where it stands first on a line; of `1.` the dot makes the list.
+OPENS_BLOCK = re.compile(r"^(\s*)(#+(?!\S)|[-+=](?=[\s=-]*$|\s)|\d{1,9}(?=[.)](?!\S)))")
 ENTITIES = {
     "&": "&amp;",
     "<": "&lt;",
     ">": "&gt;",
     "@": "@<!-- -->",
 }  # the comment keeps @name from calling them
+PAIR_CHARACTERS = 2000  # of a prompt or a response: ten pairs fit a step summary, whatever they hold
 OPEN = 8  # findings, and conditions, that are not folded
 MOST_ROWS = 100  # rows of a table; a step summary holds 1 MiB
 
@@ -76,8 +79,13 @@ def _next(run: Run) -> str:
 
 def escaped(text: str) -> str:
     """`text` as Markdown that shows as it is."""
-    shown = MARKDOWN_SIGNS.sub(r"\\\1", visible(text))
+    shown = OPENS_BLOCK.sub(_not_opening, MARKDOWN_SIGNS.sub(r"\\\1", visible(text)))
     return "".join(ENTITIES.get(c, c) for c in shown)
+
+
+def _not_opening(found: re.Match[str]) -> str:
+    sign = found[2]
+    return f"{found[1]}{sign}\\" if sign.isdigit() else f"{found[1]}\\{sign}"
 
 
 def prose(text: str) -> str:
@@ -91,6 +99,13 @@ def code_span(text: str) -> str:
     shown = visible(text)
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
     return f"{fence} {shown} {fence}" if "`" in shown else f"{fence}{shown}{fence}"
+
+
+def _quoted(text: str) -> str:
+    """A text of a pair in a code span, its beginning where it is long."""
+    hidden = len(text) - PAIR_CHARACTERS
+    more = f" … {hidden:,} more characters" if hidden > 0 else ""
+    return code_span(text[:PAIR_CHARACTERS]) + more
 
 
 def _reasons(run: Run) -> list[str]:
@@ -154,9 +169,9 @@ def _pairs(run: Run) -> list[str]:
 def _pair(row: Mapping[str, Any], first: str, second: str) -> str:
     place = f", line {row['line']}" if row.get("line") else ""
     texts = [
-        f"  - {escaped(name)}: {code_span(str((row.get(key) or {}).get('text') or ''))}"
+        f"  - {escaped(name)}: {_quoted(str((row.get(key) or {}).get('text') or ''))}"
         for name, key in ((first, "chosen"), (second, "rejected"))
     ]
-    prompt = [f"  - prompt: {code_span(plain(row['prompt']))}"] if row.get("prompt") else []
+    prompt = [f"  - prompt: {_quoted(plain(row['prompt']))}"] if row.get("prompt") else []
     head = f"- {number(row.get('gap'), 'nats')} {code_span(str(row.get('id')))}{place}"
     return "\n".join([head, *prompt, *texts])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from ..number_format import number
-from .axis import ends, round_step
+from ..number_format import count, number
+from .axis import ends, round_step, tick_label
 from .svg import Axis, bottom_axis, dot, figure, line, place, rect, text
 from .view import IntervalCell, Table
 
@@ -19,6 +20,7 @@ RISE, TALL = 7.0, 84.0  # pixels from dot to dot of a stack, and of the tallest 
 MOST_GROUPS = 12  # strips, the largest groups
 MOST_HOVERED = 2500  # pairs; with more, a dot is not told under the cursor
 MOST_STACKED = 84  # dots of a stack; more could not be told apart
+THINNEST = 0.3  # per cent of the width: the least that a bar has, and what parts it from the next
 
 
 def interval_bar(cell: IntervalCell, table: Table, total: bool) -> Markup:
@@ -49,12 +51,16 @@ def interval_axis(table: Table) -> Markup:
 def axis_told(table: Table) -> str:
     """The axis of the interval bars in words, for a screen without room for it."""
     low, high = table.axis
-    marks = f"; dotted: {' and '.join(f'{mark:+g}' for mark in table.marks)}" if table.marks else ""
-    return f"{low:+.2g} to {high:+.2g}{marks}.".replace("-", "−")
+    marks = f"; dotted: {' and '.join(map(_signed, table.marks))}" if table.marks else ""
+    return f"{_signed(low)} to {_signed(high)}{marks}."
 
 
-def gap_strips(pairs: PlotRows, first: str, second: str, bound: float | None) -> Markup:
-    """A dot for every pair at its gap, a strip for every group, equal places stacked."""
+def _signed(value: float) -> str:
+    return ("" if value < 0 else "+") + tick_label(value)
+
+
+def gap_strips(pairs: PlotRows, first: str, second: str, bound: float | None, of: str) -> Markup:
+    """A dot for every pair at its gap, a strip for every group, equal places stacked. `of`: which pairs."""
     gaps, told = _gaps(pairs), len(pairs) <= MOST_HOVERED
     axis = ends((gap for _, gap in gaps), bound)
     sizes = Counter(group for group, _ in gaps)
@@ -71,38 +77,53 @@ def gap_strips(pairs: PlotRows, first: str, second: str, bound: float | None) ->
     if len(sizes) > MOST_GROUPS:
         parts.append(text("50%", 11, f"the {MOST_GROUPS} largest of {len(sizes)} groups", "tick", "middle"))
     desc = (
-        f"{len(gaps)} pairs in {len(sizes)} groups; right of zero the model prefers {first}, left {second}."
+        f"{count(len(gaps), 'pair')} in {count(len(sizes), 'group')}; right of zero the model prefers "
+        f"{first}, left {second}."
     )
-    return figure("Gap of every pair", desc, height, [*parts, *bottom_axis(axis, height - 24)])
+    return figure(f"Gap of {of}", desc, height, [*parts, *bottom_axis(axis, height - 24)])
 
 
 def _gaps(pairs: PlotRows) -> list[tuple[str, float]]:
     return [(str(r.get("group") or "all"), float(r["gap"])) for r in pairs if r.get("gap") is not None]
 
 
-def _stacks(pairs: PlotRows, axis: Axis) -> dict[int, list[Mapping[str, Any]]]:
-    """The pairs of each place along the axis."""
-    low, high = axis
-    stacks: dict[int, list[Mapping[str, Any]]] = {}
+def _stacks(pairs: PlotRows, axis: Axis) -> dict[float, list[Mapping[str, Any]]]:
+    """The pairs of each place along the axis, by the gap that they are drawn at.
+
+    Places are parted at zero: however small a gap is, its dot lies on the side that it favours.
+    """
+    width = (axis[1] - axis[0]) / SLOTS
+    stacks: dict[float, list[Mapping[str, Any]]] = {}
     for pair in pairs:
         if pair.get("gap") is not None:
-            stacks.setdefault(round((float(pair["gap"]) - low) / (high - low) * SLOTS), []).append(pair)
+            gap = float(pair["gap"])
+            stacks.setdefault((math.floor(gap / width) + 0.5) * width if gap else 0.0, []).append(pair)
     return stacks
 
 
-def _dots(stacks: Mapping[int, PlotRows], axis: Axis, base: float, rise: float, told: bool) -> list[Markup]:
-    zero = (0 - axis[0]) / (axis[1] - axis[0]) * SLOTS
+def _dots(stacks: Mapping[float, PlotRows], axis: Axis, base: float, rise: float, told: bool) -> list[Markup]:
     return [
         dot(
-            f"{100 * slot / SLOTS:.4g}%",
+            place(gap, axis),
             base - rise * level - 4,
             3,
-            "first" if slot >= zero else "second",
-            *(_told(pair) if told else ()),
+            _favours(gap),
+            *(_told(pairs[level]) if told else ()),
         )
-        for slot, pairs in sorted(stacks.items())
-        for level, pair in enumerate(pairs[:MOST_STACKED])
+        for gap, pairs in sorted(stacks.items())
+        for level in _levels(len(pairs))
     ]
+
+
+def _levels(n: int) -> Iterable[int]:
+    """Which dots of a stack of `n` are drawn: so many that it has its height, the lowest and highest too."""
+    drawn = min(n, MOST_STACKED)
+    return (i * (n - 1) // max(drawn - 1, 1) for i in range(drawn))
+
+
+def _favours(gap: float) -> str:
+    """The class of a dot, which is its colour."""
+    return "first" if gap > 0 else "second" if gap < 0 else "tie"
 
 
 def _told(pair: Mapping[str, Any]) -> tuple[str, str]:
@@ -133,21 +154,23 @@ def gap_histogram(pairs: PlotRows, first: str, second: str, bound: float | None)
     highest = max(counts.values(), default=1)
     height, base = 240, 200
     parts = [*_zones(axis, bound, base), *_sides(first, second)]
-    for k, count in sorted(counts.items()):
+    for k, held in sorted(counts.items()):
         x, right = (float(place(step * edge, axis)[:-1]) for edge in (k, k + 1))
-        tall = 164 * count / highest
+        x = min(x, 100 - THINNEST)  # a gap at the very end of the axis opens a bar of its own there
+        tall = 164 * held / highest
         parts.append(
             rect(
                 f"{x:.4g}%",
                 base - tall,
-                f"{max(right - x - 0.3, 0.3):.4g}%",
+                f"{max(right - x - THINNEST, THINNEST):.4g}%",
                 tall,
                 "first" if k >= 0 else "second",
             )
         )
-        if count == highest:
-            parts.append(text(f"{(x + right) / 2:.4g}%", base - tall - 5, f"{count}", "tick", "middle"))
-    desc = f"{len(gaps)} pairs in steps of {step:g} nats/token; the tallest bar holds {highest}."
+        if held == highest:
+            parts.append(text(f"{(x + right) / 2:.4g}%", base - tall - 5, f"{held}", "tick", "middle"))
+    told = count(len(gaps), "pair")
+    desc = f"{told} in steps of {step:g} nats/token; the tallest bar holds {highest}."
     return figure("Distribution of the gap", desc, height, [*parts, *bottom_axis(axis, base)])
 
 
@@ -169,13 +192,14 @@ def length_plot(pairs: PlotRows, first: str, second: str) -> Markup:
         text("100%", 11, f"{first} preferred ↑", "first-name", "end"),
         text("100%", base - 6, f"{second} preferred ↓", "second-name", "end"),
         *[
-            dot(x, y, 3, "first" if gap >= 0 else "second", *(_told(row) if told else ()))
+            dot(x, y, 3, _favours(gap), *(_told(row) if told else ()))
             for (x, y), (gap, row) in places.items()
         ],
         *bottom_axis(across, base),
         text("50%", base + 34, f"tokens of {first} − tokens of {second}", "tick", "middle"),
     ]
-    desc = f"{len(points)} pairs: across, how many tokens {first} is longer; up, the gap in nats/token."
+    told_of = count(len(points), "pair")
+    desc = f"{told_of}: across, how many tokens {first} is longer; up, the gap in nats/token."
     return figure("Length against gap", desc, height, parts)
 
 

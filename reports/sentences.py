@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from ..number_format import amount, count, measured, number
+from ..number_format import amount, count, group_told, measured, number
 from ..pairs.misread import MISREAD_CODES
 from ..records import Estimate, Finding, Run, Severity
 from ..shared_limits import CHANCE, TRIVIAL
@@ -245,7 +245,7 @@ def sound(run: Run) -> str:
         more = f" and {count(warnings, 'kind')} of warning" if warnings else ""
         return f"The file is not fit to train on as it is: the checks{of} found {_errors(errors)}{more}."
     if warnings:
-        return f"The file has no errors, but the checks{of} warn of {count(warnings, 'thing')}."
+        return f"The file has no errors, but the checks{of} found {count(warnings, 'kind')} of warning."
     return f"The file itself is sound: the checks{of} found no error and nothing to warn of."
 
 
@@ -266,7 +266,9 @@ def weighty(run: Run) -> str:
 
 def _likewise(finding: Finding, run: Run) -> str:
     """The other groups that have this finding, since the sentence tells it of one."""
-    groups = [f.group for f in run.findings if f.code == finding.code and f.group != finding.group]
+    groups = [
+        group_told(f.group) for f in run.findings if f.code == finding.code and f.group != finding.group
+    ]
     return f"; likewise in {', '.join(groups)}" if groups else ""
 
 

@@ -13,6 +13,7 @@ from .view import TONES, Column, IntervalCell, Table, notes
 
 COLUMN_GAP = 2
 PLOT = (13, 33)  # least and most cells of a plot column
+LEAST_TEXT = 10  # cells of a text column while numbers are whole
 WIDEST_TEXT = 28  # cells of a text column that is not the last
 
 TextRow = tuple[str | IntervalCell, ...]
@@ -52,16 +53,23 @@ def _fit(table: Table, rows: Sequence[TextRow], page: PageLayout) -> Fitted:
     columns = table.columns
     widths = [_natural(table, i, [row[i] for row in rows], page) for i in range(len(columns))]
     shown = [i for i, width in enumerate(widths) if width]
-    while _total(widths, shown) > page.width and any(columns[i].drop for i in shown):
-        shown.remove(max(shown, key=lambda i: columns[i].drop))
+    drops = [_drop(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
+    while _total(widths, shown) > page.width and any(drops[i] for i in shown):
+        shown.remove(max(shown, key=lambda i: drops[i]))
     spare = page.width - _total(widths, shown)
-    for _ in range(-spare):
-        widths[max(shown, key=lambda i: widths[i])] -= 1
+    for _ in range(-spare):  # words are known by their beginning, numbers are not
+        cut = max(shown, key=lambda i: (columns[i].align == "left" and widths[i] > LEAST_TEXT, widths[i]))
+        widths[cut] -= 1
     for i in sorted(shown, key=lambda i: columns[i].align != "plot"):
         wanted = PLOT[1] if columns[i].align == "plot" else _longest([row[i] for row in rows], page)
         more = min(max(spare, 0), max(wanted - widths[i], 0))
         widths[i], spare = widths[i] + more, spare - more
     return [(i, columns[i], widths[i]) for i in shown]
+
+
+def _drop(column: Column, cells: Sequence[str | IntervalCell]) -> int:
+    """How soon the column gives way; never where it alone says of which group a row is."""
+    return 0 if column.name == "group" and len(set(cells)) > 1 else column.drop
 
 
 def _natural(table: Table, i: int, cells: Sequence[str | IntervalCell], page: PageLayout) -> int:

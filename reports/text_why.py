@@ -6,7 +6,7 @@ import re
 
 from rich.text import Text
 
-from ..number_format import plain, spans
+from ..number_format import group_told, plain, spans
 from ..records import Decision, Finding, Run
 from .advice import advised_findings, in_words, standing
 from .answer import paragraph
@@ -79,7 +79,7 @@ def _in_brief(finding: Finding, run: Run, page: PageLayout) -> list[Text]:
     kind = standing(finding, run)
     others = [f for f in run.findings if f.code == finding.code and f.group != finding.group]
     alike = {_bare(f) for f in (finding, *others)} == {_bare(finding)}
-    groups, which = ", ".join(f.group for f in others), "the same" if alike else "likewise"
+    groups, which = ", ".join(group_told(f.group) for f in others), "the same" if alike else "likewise"
     said = f"{finding.message}; {which} in {groups}" if others else finding.message
     lead = f"{SEVERITY_MARKS[kind]} {finding.code}  "
     lines = page.wrap(said, first=lead, rows=3 if others else 2)

@@ -13,6 +13,7 @@ from .axis import ends
 from .svg import dot, figure, line, text
 
 TREND_HEIGHT, TREND_TOP, TREND_BASE = 150, 24, 118
+MOST_NUMBERED = 6  # points with their numbers, and names; of more the first and the last have room for them
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
@@ -30,20 +31,25 @@ def _figure(row: Mapping[str, Any]) -> Markup:
     known = [(x, p) for x, p in places if p.get("value") is not None]
     for (x1, a), (x2, b) in pairwise(known):
         parts.append(line(x1, _up(a["value"], low, high), x2, _up(b["value"], low, high), "bound"))
-    for x, point in places:
-        parts += _point(x, point, units, (low, high))
-    told = "; ".join(f"{p['run']} {number(p.get('value'), units)}" for p in points)
-    return figure(str(row["name"]), told, TREND_HEIGHT, parts)
+    for i, (x, point) in enumerate(places):
+        told = len(places) <= MOST_NUMBERED or i in (0, len(places) - 1)
+        parts += _point(x, point, units, (low, high), told=told)
+    values = "; ".join(f"{p['run']} {number(p.get('value'), units)}" for p in points)
+    return figure(str(row["name"]), values, TREND_HEIGHT, parts)
 
 
-def _point(x: str, point: Mapping[str, Any], units: str, axis: tuple[float, float]) -> list[Markup]:
-    parts = [text(x, TREND_BASE + 18, str(point["run"]), "tick", "middle")]
+def _point(
+    x: str, point: Mapping[str, Any], units: str, axis: tuple[float, float], *, told: bool
+) -> list[Markup]:
+    parts = [text(x, TREND_BASE + 18, str(point["run"]), "tick", "middle")] if told else []
     if point.get("low") is not None and point.get("high") is not None:
         parts.append(line(x, _up(point["low"], *axis), x, _up(point["high"], *axis), "ci part"))
     if point.get("value") is not None:
         y = _up(point["value"], *axis)
         parts.append(dot(x, y, 4, "point part"))
-        parts.append(text(x, max(y - 8, TREND_TOP), f"  {number(point['value'], units)}", "tick", "start"))
+        anchor = "end" if float(x[:-1]) > 80 else "start"
+        name = f"  {number(point['value'], units)}  "
+        parts += [text(x, max(y - 8, TREND_TOP), name, "tick", anchor)] if told else []
     return parts
 
 

@@ -17,18 +17,22 @@ def would_learn(run: Run) -> str:
     found = run.estimate("trial_accuracy")
     if found is None or found.value is None:
         return _written(run, "What the model writes after a short training")
-    rises = f"A short training raises the margin of {measured(found)} of {found.n:,} unseen pairs"
+    rises = f"A short training raises the margin of {measured(found)} of {count(found.n, 'unseen pair')}"
     learns = found.low is not None and found.low > CHANCE
+    shown = ""
     if found.low is None or found.high is None:
-        rises += ", without an interval, so that nothing follows"
+        shown = ", without an interval, so that nothing follows"
     elif not learns:
-        rises += ", worse than chance" if found.high < CHANCE else ", which is not shown to beat chance"
+        shown = (
+            ", which is worse than chance" if found.high < CHANCE else ", which is not shown to beat chance"
+        )
     follows = _written(run, "what the model writes", like=learns)
-    told = f"{rises}{_reranks(run)}{_sinks(run)}"
+    # Behind a clause of its own the ranking has a subject of its own, or it would be that clause's.
+    told = f"{rises}{shown}{_reranks(run, apart=bool(shown))}{_sinks(run)}"
     return f"{told}; {follows}" if follows else f"{told}."
 
 
-def _reranks(run: Run) -> str:
+def _reranks(run: Run, *, apart: bool) -> str:
     """What became of the share that the model ranks right: margins may rise where no order changes.
 
     Where samples are not judged it decides a race, and the candidate that is ahead is the one to be told of.
@@ -38,12 +42,13 @@ def _reranks(run: Run) -> str:
     moved = raced or run.estimate("ranking_change")
     if moved is None or moved.value is None:
         return ""
-    by = ", by the method ahead in the race," if raced else ""
-    if float(f"{moved.value:.2f}") == 0:
-        return f" and{by} leaves the share ranked right as it was"
+    by = "by the method ahead in the race," if raced else ""
+    lead = " ".join(filter(None, (";", by, "it") if apart else (" and," if by else " and", by)))
+    if number(moved.value, "points") == "+0":
+        return f"{lead} leaves the share ranked right as it was"
     ends = "" if moved.low is None else f" [{number(moved.low, 'points')}, {number(moved.high, 'points')}]"
     points = f"{number(moved.value, 'points')}{ends} percentage points"
-    return f" and{by} changes the share ranked right (ends of responses counted) by {points}"
+    return f"{lead} changes the share ranked right (ends of responses counted) by {points}"
 
 
 def _sinks(run: Run) -> str:
@@ -69,7 +74,7 @@ def _written(run: Run, what: str, *, like: bool | None = None) -> str:
     if up.low > CHANCE:
         return f"{what} follows: {of}." if like is not False else f"{what} moves all the same: {of}."
     if up.high < CHANCE:
-        return f"{what} goes the other way: {of}."
+        return f"{what} goes {'away from the chosen kind' if like is False else 'the other way'}: {of}."
     return f"{what} is not shown to follow: {of}."
 
 

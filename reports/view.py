@@ -123,9 +123,9 @@ def unit(run: Run) -> str:
     return str(told or ("answer" if run.command == "unpaired" else "pair"))
 
 
-def named(text: str, run: Run) -> str:
-    """A bias verdict in the user's names: `favours chosen` becomes `favours CICO`."""
-    first, second = sides(run)
+def named(text: str, run: Run, own: Sequence[Any] = ()) -> str:
+    """A bias verdict in the user's names, or in `own`: `favours chosen` becomes `favours CICO`."""
+    first, second = own or sides(run)
     return {"favours chosen": f"favours {first}", "favours rejected": f"favours {second}"}.get(text, text)
 
 
@@ -217,8 +217,8 @@ def fails(condition: Condition, run: Run) -> bool:
 
 def fact(condition: Condition) -> str:
     """What was measured against what was asked."""
-    against = f"{measured(condition.measured, condition.limit)}, limit {limit(condition)}"
-    return f"{condition.message}: {against}" if condition.message else against
+    against = f"{value(condition)}, limit {limit(condition)}"
+    return f"{condition.message.rstrip('.')}: {against}" if condition.message else against
 
 
 def sorted_findings(run: Run) -> list[Finding]:

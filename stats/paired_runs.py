@@ -44,11 +44,12 @@ def side_by_side(runs: Sequence[Run], *, created: str, alpha: float = 0.05) -> R
     listed = [
         {"run": name, **_facts(run), "apart": own} for name, run, own in zip(names, runs, apart, strict=True)
     ]
-    sides = runs[0].inputs.get("sides")
+    sides, *other = (run.inputs.get("sides") for run in runs)
+    same = all(named == sides for named in other)
     return Run(
         command="report",
         created=created,
-        inputs={"sides": sides} if sides else {},
+        inputs={"sides": sides} if sides and same else {},
         config={"alpha": alpha},
         environment={"probe": runs[0].environment.get("probe")},
         details={"runs": listed, "differences": rows, "notes": notes, "trend": trend(runs, names)},
@@ -90,6 +91,7 @@ def distinctions(runs: Sequence[Run]) -> list[dict[str, Any]]:
             **measured_by(run),
             **{key: run.config.get(key) for key in JUDGED_BY},
             **{key: (run.inputs.get("pairs") or {}).get(key) for key in ("path", "sha256")},
+            "sides": run.inputs.get("sides"),
         }
         for run in runs
     ]
@@ -162,4 +164,5 @@ def _facts(run: Run) -> dict[str, Any]:
         "decision": run.decision.method if run.decision else None,
         "gap": to_json(run.estimate("gap")),
         "alpha": run.config.get("alpha"),
+        "sides": run.inputs.get("sides"),
     }

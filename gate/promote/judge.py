@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...errors import ProbeError
+from ...number_format import group_told
 from ...pairs.grades import Grades
 from ...records import Condition, Estimate, Finding, JsonRow, Run, Verdict
 from ...stats.answers import distinct, distinct_change, repeated_share
@@ -76,7 +77,7 @@ def because(verdict: Verdict) -> str:
     decisive = [c for c in verdict.conditions if c.result == verdict.status]
     if verdict.status == "pass":
         return f"all {n} conditions hold" if (n := len(decisive)) != 1 else "its one condition holds"
-    groups = ", ".join(dict.fromkeys(c.group for c in decisive))
+    groups = ", ".join(dict.fromkeys(group_told(c.group) for c in decisive))
     return f"{'worse' if verdict.status == 'fail' else 'open'}: {groups}"
 
 

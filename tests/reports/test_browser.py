@@ -1,5 +1,6 @@
 """`report.html` in a real browser: nothing overflows, loads or complains, and it is accessible."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -136,3 +137,39 @@ def test_it_prints(browser, gate_run):
     assert wide == 0
     pdf = page.pdf(format="A4", path=Path(SHOTS) / "report.pdf" if SHOTS else None)
     assert pdf.startswith(b"%PDF")
+
+
+def test_no_pair_is_lost_by_the_filter_or_by_sorting(browser, bias_run):
+    """Whatever a group is called each choice shows its pairs; a minus may be typed; cells stand apart; what
+    has no number stands last; a dot that is clicked leads to its pair, and the count says what is shown."""
+    names = ["a  b", " x", "<b>", "日本", "x\u202ey", '"q"']
+    rows = [{**row, "group": names[i % 6]} for i, row in enumerate(bias_run.details["pairs"])]
+    rows[3] |= {"line": None, "chosen_tokens": None}
+    rows[4] |= {"line": None, "chosen_tokens": None}
+    rows[0] |= {"id": "1"}
+    details = {**bias_run.details, "pairs": rows}
+    view = browser.new_page()
+    view.set_content(render(answered(dataclasses.replace(bias_run, details=details))))
+    view.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    options = view.locator("#filter option").count()
+    for i in range(1, options):
+        view.select_option("#filter select", index=i)
+        assert view.inner_text("#count") == "4 of 24 pairs"
+    view.select_option("#filter select", index=0)
+    for words, hits in (("-0.3", 2), ("−0.3", 2), ("all+", 0), ("11", 2), ("ADVICE-10", 1)):
+        view.fill("#filter input", words)
+        assert view.inner_text("#count") == f"{hits} of 24 pairs", words
+    for line in (7, 8):
+        dot = f"document.querySelector('circle[data-line=\"{line}\"]')"
+        view.evaluate(f"{dot}.dispatchEvent(new Event('click', {{bubbles: true}}))")
+    assert view.inner_text("#count") == "24 of 24 pairs"
+    assert view.evaluate("[...document.querySelectorAll('.found')].map(e => e.id)") == ["row-8"]
+    for i in (0, 0, 4, 4):
+        view.click(f"#every thead th:nth-child({i + 1}) button")
+        cells = f"[...document.querySelectorAll('#every tbody tr')].map(row => row.cells[{i}].textContent)"
+        *known, one, other = view.evaluate(f"{cells}.map(parseFloat)")
+        assert len(known) == 22 and one != one and other != other
+        assert known in (sorted(known), sorted(known, reverse=True))
+    ids = view.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    view.close()
+    assert len(ids) == len(set(ids))

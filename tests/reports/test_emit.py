@@ -41,6 +41,14 @@ def test_a_format_with_a_path_leaves_stdout_to_the_text(bias_run, tmp_path, caps
     assert json.loads((tmp_path / "sub/copy.json").read_text())["command"] == "bias"
 
 
+def test_all_holds_for_a_text_that_goes_to_a_file(bias_run, tmp_path, capsys):
+    """It had held for the terminal alone; the file ended in "everything else: --all"."""
+    for everything in (False, True):
+        emit(bias_run, ["text=all.txt"], tmp_path / "out", everything=everything)
+        text = (tmp_path / "all.txt").read_text()
+        assert ("everything else: --all" in text, "leaning most to" in text) == (not everything, everything)
+
+
 def test_directories_are_new_each_time(bias_run, capsys):
     first, second = emit(bias_run, None, None), emit(bias_run, None, None)
     assert first != second and "bias-cico_insulin" in first.name

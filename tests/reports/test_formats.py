@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 
 from probe.records import Condition, Finding, Run, Verdict, run_from_json, run_to_json
 from probe.reports import github, junit, markdown
+from probe.reports.answer import answered
 from probe.reports.renderers import RENDERERS
 from probe.reports.text import render
 
@@ -163,3 +164,76 @@ def test_markdown_calls_nobody():
 def test_renderers_give_the_same_bytes_for_the_same_saved_run(run):
     again = run_from_json(json.loads(json.dumps(run_to_json(run))))
     assert all(show(again) == show(run) for show in RENDERERS.values())
+
+
+def noting(gate_run, **changes):
+    """A run with a condition that only describes, past its limit, and one that is open."""
+    past = gate_run.verdict.conditions[2]
+    judged = (
+        dataclasses.replace(past, gates=False),
+        dataclasses.replace(past, gates=False, measured=None, result="inconclusive", name="open one"),
+        Condition("decision", "all", None, None, "fail", "PB120", "Sides alike."),
+    )
+    return dataclasses.replace(gate_run, verdict=Verdict("fail", 1, judged), **changes)
+
+
+def test_every_format_calls_a_condition_that_only_describes_a_note(gate_run):
+    """No CI shows "fail" for what fails no gate, nor a warning of what was not measured for information."""
+    run = noting(gate_run, command="gate", decision=None)
+    lines = [line for line in github.render(run).splitlines() if "triviality" in line or "open one" in line]
+    assert len(lines) == 1 and "::note: " in lines[0]
+    skipped = [s.get("message") for s in ET.fromstring(junit.render(run)).iter("skipped")]
+    assert [message.split(":")[0] for message in skipped] == ["note", "open"]
+    assert "Sides alike: none, limit some method" in github.render(run)
+    assert "Sides alike: none, limit some method" in junit.render(run)
+
+
+def test_annotations_show_each_finding_before_another_place_of_one(gate_run):
+    """GitHub shows ten of a level: of three findings with many lines none is left out."""
+    found = tuple(
+        Finding(f"PB30{i}", "error", f"finding {i}", "mend", lines=tuple(range(1, 9))) for i in range(7)
+    )
+    run = dataclasses.replace(gate_run, findings=found, verdict=Verdict("measured", 0))
+    errors = [line for line in github.render(run).splitlines() if line.startswith("::error")]
+    assert len(errors) == 7 * github.MOST_PLACES
+    assert {re.search("title=(PB30.)", line)[1] for line in errors[:7]} == {f.code for f in found}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# a", "- b", "1. c", "+ d", "2) e", "---", "=", "===", "- - -", "#", "1.", "12) ", "* f", "-0.3", "#1"],
+)
+def test_no_text_of_a_file_opens_a_block_in_markdown(text):
+    """A giveaway or a name that stands first on its line is text, not a heading, a list or a rule."""
+    parser = MarkdownIt("gfm-like", {"linkify": False})
+    for lead, tags in (("", r"</?p>"), ("- ", "</?(ul|li)>")):
+        html = parser.render(f"{lead}{markdown.escaped(text)}")
+        assert re.sub(tags, "", html).strip() == text.strip()
+
+
+def test_a_step_summary_holds_ten_pairs_of_any_length(bias_run):
+    """GitHub takes 1 MiB, and shows nothing of what is longer."""
+    side = {"text": "`y` " * 100_000, "tokens": []}
+    row = {**bias_run.details["worst"][0], "prompt": "x" * 400_000, "chosen": side, "rejected": side}
+    run = dataclasses.replace(bias_run, details={**bias_run.details, "worst": [row] * 20, "best": [row] * 20})
+    text = markdown.render(run)
+    assert len(text.encode()) < 1 << 20 and "398,000 more characters" in text
+
+
+def test_the_headline_counts_ties_and_writes_no_interval_that_there_is_not(bias_run):
+    def told(*estimates):
+        return render(dataclasses.replace(bias_run, estimates=estimates, findings=()))
+
+    gap, wins = bias_run.estimate("gap"), bias_run.estimate("win_rate")
+    bare = dataclasses.replace(gap, low=None, high=None)
+    tied = dataclasses.replace(wins, name="tie_share", value=3 / 27, n=27)
+    text = " ".join(told(bare, wins, tied).split())
+    assert "CICO wins 18 of 24 pairs, 3 tied, gap +0.51 nats/token" in text
+    many = dataclasses.replace(wins, value=0.75, n=20_000)
+    assert "CICO wins 15,000 of 20,000 pairs, gap" in " ".join(told(gap, many).split())
+
+
+def test_the_title_of_the_page_names_the_whole_side(bias_run):
+    inputs = {**bias_run.inputs, "sides": ["pro: calories", "con"]}
+    page = RENDERERS["html"](answered(dataclasses.replace(bias_run, inputs=inputs)))
+    assert re.search(r"</span> favours pro: calories</h1>", page)

@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from probe.records import Decision, Estimate, Run
+from probe.gate.promote.judge import because
+from probe.records import Condition, Decision, Estimate, Finding, Run, Verdict
+from probe.reports.answer import summary
 from probe.reports.raced import candidates
 from probe.reports.trial_sentence import would_learn
 
@@ -79,3 +81,37 @@ def test_the_answers_that_are_told_are_those_of_the_method_decided_on():
     run = Run("gate", "2026-11-28T10:00:00Z", estimates=estimates, decision=decided)
     assert "77% [55%, 99%] went to the chosen kind" in would_learn(run)
     assert "90% [70%, 99%]" in would_learn(dataclasses.replace(run, decision=None))
+
+
+@pytest.mark.parametrize(
+    ("margins", "ranking", "up", "said"),
+    [
+        ((0.5, 0.4, 0.6), 0.0, None, "not shown to beat chance; it leaves the share ranked right as it was."),
+        ((0.5, 0.4, 0.6), 0.05, None, "not shown to beat chance; it changes the share ranked right ("),
+        ((0.2, 0.1, 0.3), 0.05, None, "which is worse than chance; it changes the share ranked right ("),
+        ((0.9, None, None), 0.05, None, "so that nothing follows; it changes the share ranked right ("),
+        ((0.9, 0.8, 1.0), 0.0, None, "of 40 unseen pairs and leaves the share ranked right as it was."),
+        ((0.9, 0.8, 1.0), 0.004, None, "of 40 unseen pairs and changes the share ranked right ("),
+        ((0.9, 0.8, 1.0), 0.0, (0.1, 0.0, 0.2), "; what the model writes goes the other way: of"),
+        ((0.2, 0.1, 0.3), 0.0, (0.1, 0.0, 0.2), "; what the model writes goes away from the chosen kind: of"),
+    ],
+)  # fmt: skip
+def test_each_clause_of_a_trial_has_its_own_subject(margins, ranking, up, said):
+    """The share had been ranked by a clause on chance, and answers went "the other way" with the margins."""
+    estimates = [
+        Estimate("trial_accuracy", *margins, 40, None, "t", "share"),
+        Estimate("ranking_change", ranking, None, None, 40, None, "t", "share"),
+        *([Estimate("behaviour_up", *up, 30, None, "t", "share")] if up else []),
+    ]
+    assert said in would_learn(Run("trial", "2026-11-28T10:00:00Z", estimates=tuple(estimates)))
+
+
+@pytest.mark.parametrize("groups", [("flats", "all"), ("all", "flats")])
+def test_the_group_of_the_whole_set_is_never_all_in_a_sentence(groups):
+    """`likewise in all` and `got worse in all` would be read as in every group."""
+    found = tuple(Finding("PB215", "warning", "it ends alike", "", group=group) for group in groups)
+    told = summary(Run("data", "2026-11-28T10:00:00Z", findings=found))
+    other = {"all": "the whole set"}.get(groups[1], groups[1])
+    assert told[0].endswith("found 1 kind of warning.") and told[1] == f"It ends alike; likewise in {other}."
+    failed = tuple(Condition("gap", group, None, 0.1, "fail", "PB901") for group in groups)
+    assert because(Verdict("fail", 1, failed)).count("the whole set") == 1

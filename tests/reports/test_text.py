@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from probe.records import Estimate, Finding, Run, run_from_json, run_to_json
+from probe.records import Estimate, Finding, Run, Verdict, run_from_json, run_to_json
 from probe.reports.text import render
 from probe.reports.text_training import sparkline
 
@@ -131,3 +131,26 @@ def test_a_value_that_is_no_number_shows_however_narrow_the_line():
     values[123] = math.nan
     assert sparkline(values, 20).count("×") == 1
     assert sparkline([0.0, 1.0, 2.0], 10) == "▁▅█"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_width_takes_the_group_from_rows_that_differ_in_it(gate_run, width):
+    """At 60 columns four conditions of one name had stood below each other, of no group."""
+    groups = ["causes", "advice", "x", "all"]
+    (condition,) = (c for c in gate_run.verdict.conditions if c.name == "triviality")
+    judged = tuple(dataclasses.replace(condition, group=group, gates=False) for group in groups)
+    (row, *_) = gate_run.details["before_after"]
+    changed = [{**row, "group": group} for group in groups]
+    (estimate, *_) = gate_run.estimates
+    more = tuple(
+        dataclasses.replace(estimate, name="gap_sum", group=group, method="m" * 20) for group in groups
+    )
+    run = dataclasses.replace(
+        gate_run, verdict=Verdict("fail", 1, judged), estimates=more,
+        details={"before_after": changed},
+    )  # fmt: skip
+    text = render(run, width=width, everything=True)
+    for title in ("conditions", "before → after training", "also measured"):
+        rows = text.split(f"\n{title}\n")[1].split("\n\n")[0].splitlines()[1:]
+        told = [[group for group in groups if f" {group[:4]}" in row] for row in rows]
+        assert sorted(map(tuple, told)) == [("advice",), ("all",), ("causes",), ("x",)], rows

@@ -7,6 +7,7 @@ from math import comb
 import pytest
 
 from probe.__main__ import main
+from probe.reports.compare_tables import runs as runs_table
 from probe.runs import save_run
 from probe.stats.paired_runs import differences, distinctions, matched_rows, run_name, side_by_side
 
@@ -125,6 +126,20 @@ def test_a_run_of_an_older_probe_is_read(tmp_path, monkeypatch, capsys):
 def test_the_names_of_the_sides_are_those_of_the_first_run(bias_run, sides):
     run = dataclasses.replace(bias_run, inputs={**bias_run.inputs, "sides": sides})
     assert side_by_side([run, run], created=CREATED).inputs == ({"sides": sides} if sides else {})
+
+
+def test_a_verdict_beside_another_is_in_the_names_of_its_own_run(bias_run):
+    """`favours chosen` of the second run was told by the first one's names: of sides in the other order that
+    is the side that it does not favour."""
+    turned = dataclasses.replace(bias_run, inputs={**bias_run.inputs, "sides": ["insulin", "CICO"]})
+    plain = dataclasses.replace(bias_run, inputs={**bias_run.inputs, "sides": None})
+    shown = side_by_side([bias_run, turned, plain], created=CREATED)
+    verdicts = [row[-2] for row in runs_table(shown).rows]
+    assert verdicts == ["favours CICO", "favours insulin", "favours chosen"]
+    assert [row["apart"]["sides"] for row in shown.details["runs"]] == [
+        ["CICO", "insulin"], ["insulin", "CICO"], None,
+    ]  # fmt: skip
+    assert shown.inputs == {}
 
 
 def test_a_trend_needs_two_runs_that_measured_the_number(bias_run):
