@@ -51,7 +51,8 @@ def _usage(error: Exception) -> int | None:
         return None
     context = getattr(error, "ctx", None)
     hint = f" See `{context.command_path} --help`." if context else ""
-    print(f"probe: {visible(error.format_message()).rstrip('.')}.{hint}", file=sys.stderr)
+    told = visible(error.format_message()).rstrip(".")
+    print(f"probe: {told}{'' if told.endswith('?') else '.'}{hint}", file=sys.stderr)
     return Exit.USAGE
 
 

@@ -19,7 +19,6 @@ The tables that are no options (`commands/config_tables.py`) are read with `conf
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ProbeError
-from .kinds import is_of, spelled, wanted
+from .kinds import fits_float, is_of, spelled, wanted
 
 DEFAULT, FLAG, ARGUMENT = "default", "flag", "argument"
 TYPED = FLAG, ARGUMENT  # given for this run, on a command line or in a program
@@ -241,6 +240,8 @@ def check_keys(table: Iterable[str], known: Iterable[str], where: str) -> None:
             raise ProbeError(f'{where}: "{key}" is given on the command line, not in a file. Remove it.')
         near = get_close_matches(_name(key), names, n=1, cutoff=0.5)
         remedy = f'Did you mean "{names[near[0]]}"?' if near else "Remove it; docs/config.md lists the keys."
+        if (on := _name(key).removeprefix("no_")) in names:
+            remedy = f"Write {names[on]} = false."
         raise ProbeError(f'{where}: no key "{key}". {remedy}')
 
 
@@ -263,21 +264,17 @@ def _check_accepted(file: ConfigFile) -> None:
         check_types(row, ACCEPT_KEYS, where)
         if missing := [name for name in ("code", "reason") if not row.get(name)]:
             raise ProbeError(f'{where}: "{missing[0]}" is missing. Say what is accepted and why.')
-        if not _finite(row.get("limit") or 0):
+        if not fits_float(row.get("limit") or 0):
             raise ProbeError(f'{where}: "limit" is {row["limit"]}. Give a finite number.')
 
 
-def _finite(number: float) -> bool:
-    """Whether a number is one that a float can hold."""
-    try:
-        return math.isfinite(number)
-    except OverflowError:
-        return False
+def config_text(config: Config, written: Mapping[str, str]) -> str:
+    """The text of `--show-config`: name, value and origin, a line per setting.
 
-
-def config_text(config: Config) -> str:
-    """The text of `--show-config`: name, value and origin, a line per setting."""
-    rows = [(n.replace("_", "-"), repr(_plain(v)), o) for n, (v, o) in sorted(config.settings.items())]
+    `written`: what a file calls the options that are called otherwise than their parameter.
+    """
+    named = {written.get(name, name).replace("_", "-"): setting for name, setting in config.settings.items()}
+    rows = [(name, repr(_plain(value)), origin) for name, (value, origin) in sorted(named.items())]
     tables = {name: _section(config.file, name) for name in config.tables}
     rows += [(name, repr(_plain(value)), config.file.where()) for name, value in tables.items() if value]
     widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]

@@ -6,6 +6,7 @@ parser makes text of anything; a setting takes neither for what it is not.
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime
 from numbers import Integral, Real
 from pathlib import Path
@@ -71,3 +72,11 @@ def check_argument(name: str, value: Any, hint: Any) -> None:
     kinds = kinds_of(hint)
     if value is not None and kinds and kinds <= {bool, int, float} and not is_of(value, kinds):
         raise ProbeError(f"{name}={value!r}: no such value can be taken. Give {wanted(kinds)}.")
+
+
+def fits_float(number: float) -> bool:
+    """Whether a number is one that a float can hold."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False

@@ -115,7 +115,10 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
         resolved = _resolve(context, values)
         config.activate(resolved)
         if show:
-            print(config.config_text(resolved))
+            written = _written(context.command.params)
+            free = {name: own for name, own in written.items() if name not in resolved.settings}
+            keys = {own: name for name, own in free.items() if name != f"no_{own}"}
+            print(config.config_text(resolved, keys))
             return None
         for name, (value, origin) in resolved.settings.items():
             if name in NAMING:

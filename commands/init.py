@@ -41,7 +41,7 @@ def init(
             print(f"kept   {configured} configures probe already")
         elif path.exists():
             print(f"kept   {path}")
-            if name == ".pre-commit-config.yaml":
+            if name == ".pre-commit-config.yaml" and hook(pairs) not in path.read_text(encoding="utf-8"):
                 print(f"       add this to its repos:\n{hook(pairs)}", end="")
             if name == ".gitignore" and ".probe/" not in path.read_text(encoding="utf-8").split():
                 print("       add .probe/ to it: runs and scores are kept there")

@@ -202,8 +202,10 @@ above. A flag beats the file, the file beats the default; `--show-config` after 
 with its origin, and `run.json` keeps both. An unknown key is an error with the nearest known one. A
 relative path is seen from where the file lies, if it stands there or begins with a dot.
 
-The keys are the commands' long options without their dashes; each command's page lists its own. A key at the
-top counts for every command that has the option, one in a table of the command's name for that command alone.
+The keys are the commands' long options without their dashes; each command's page lists its own. What an
+option leaves out is set to false: `--no-trial` is `trial = false`; only `no-cache` and `no-model` are keys as
+they stand. A key at the top counts for every command that has the option, one in a table of the command's
+name for that command alone.
 In `pyproject.toml` each table has `tool.probe.` before its name. Never in a file, since they are one-off
 acts: {never}.
 

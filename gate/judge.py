@@ -43,7 +43,7 @@ ESTIMATED_CODES = {rule.code for rule in CONDITIONS if rule.sense != "clean"}
 class JudgeSettings:
     """How to judge. `limits` and `groups` override the table's limits; False leaves a condition out.
 
-    `minimum_n`: below it an interval is not relied on (coverage falls short under 20, docs/validity.md).
+    `minimum_n`: below it an interval is not relied on (coverage falls short under 20, validity-appendix.md).
     `states`, `level`, `reads` and `asked` are the judge's own: what became of each probe, the alpha of the
     run's intervals, the most pairs that a probe would read of a larger file, and the prompts asked.
     """

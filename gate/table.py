@@ -39,12 +39,12 @@ IMPROBABLE = Found(("PB221",), ("warning", "info"))
 OVER_BUDGET = Beyond("flip_budget_share", "above", "flip_budget_share", "PB120")
 LENGTH = Beyond("length_accuracy", "above", "length_accuracy", "PB201")
 MATCHED = Not(Either((LENGTH, Found(("PB330",), ("warning",)))))
-# Measured (docs/validity.md): where DPO alone moves unseen pairs so surely, SFT before it took from that.
+# Measured (validity-appendix.md): where DPO alone moves unseen pairs so surely, SFT before it took from that.
 STRONG = Beyond("trial_accuracy", "above", "strong_trial", "PB501", concern=False)
 # The budget counts summed log-probs: where the sides differ in length it is a fact about length.
 AGAINST = Either((Both((IMPROBABLE, Not(STRONG))), Both((OVER_BUDGET, MATCHED))))
-# The trial's own change of the chosen side forecast that of full runs (docs/validity.md); what is computed
-# from single gradients or from hidden states did not, so the gate spends nothing on it.
+# The trial's own change of the chosen side forecast that of full runs (validity-appendix.md); what is
+# computed from single gradients or from hidden states did not, so the gate spends nothing on it.
 DISPLACED = Found(("PB503",), ("warning",))
 ALIKE = Found(("PB331",), ("warning",))
 # SFT never reads the rejected side, so it cannot learn a form that this side alone has.
@@ -184,7 +184,7 @@ ROWS: tuple[Row, ...] = (
         (LENGTH_ALONE,),
         "do-not-train",
         "what the trial learns is length: summed margins rise, margins per token do not",
-        "Park et al. 2024; measured on two sets (docs/validity.md): full runs did the same",
+        "Park et al. 2024; measured on two sets (docs/validity-appendix.md): full runs did the same",
         "moderate",
         "sides of matched length, or a trial with `--method dpo_norm` that learns per token",
         "match the lengths of the sides; `probe data` names the pairs that differ most (PB330)",
@@ -230,7 +230,7 @@ ROWS: tuple[Row, ...] = (
         (LEARNS, AGAINST, LENGTH),
         "sft+dpo",
         "the chosen side is improbable, and length tells the sides apart: SFT first, then a loss per token",
-        "as the rows `off-policy` and `length`; that sums learn length alone is measured (docs/validity.md)",
+        "as the rows `off-policy` and `length`; sums learning length alone: docs/validity-appendix.md",
         "moderate",
         "sides of matched length",
         loss="dpo_norm",

@@ -118,7 +118,8 @@ def labels_not_in_states(failed: Condition) -> Decision:
     shown to stay below {LEARNABLE:.0%} in folds that share no prompt.
     Why: what KTO is to learn has to be there to be read; of pairs, below it preference training memorises.
     Do: do not train on these answers. Collect clearer ones; SFT if the wanted answers alone are to be learnt.
-    Source: the limit is that of pairs (PB240, docs/validity.md); for unpaired data it was not validated.
+    Source: the limit is that of pairs (PB240, docs/validity-appendix.md); for unpaired data it was not
+    validated.
     """
     return _decision("do-not-train", "PB363", f"the model's states tell the labels, {_told(failed)}")
 

@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -233,6 +234,8 @@ def _dataset(path: Path) -> JsonRows:
     if not path.is_dir() and not hub:
         raise ProbeError(f"{path}: No such file. Give a file of pairs, a dataset folder or owner/name.")
     datasets = _need("datasets", f"{path}: a dataset")
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     try:
         if not path.is_dir() and hub:
             data = datasets.load_dataset(hub["name"], split=hub["split"])

@@ -10,7 +10,7 @@ from ..number_format import change, change_interval, count, measured, number, p_
 from ..records import BiasRow, Run
 from .effects_answer import taught
 from .side_by_side import counted
-from .view import TONES, Tone, called, details, named, noted, result, sides
+from .view import TONES, Tone, called, details, named, noted, result, sides, unaccepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,12 @@ def _diagnosed(run: Run) -> str:
 
 def _counted(run: Run) -> str:
     kinds: Sequence[tuple[str, str]] = (("error", "error"), ("warning", "warning"), ("info", "note"))
-    found = [(len({f.code for f in run.findings if f.severity == kind}), noun) for kind, noun in kinds]
+    left = unaccepted(run)
+    found = [(len({f.code for f in left if f.severity == kind}), noun) for kind, noun in kinds]
     # Of a clean file it is worth a word that there was nothing to find.
-    return ", ".join(count(n, noun) for n, noun in found if n or noun != "note")
+    told = [count(n, noun) for n, noun in found if n or noun != "note"]
+    accepted = len({f.code for f in run.findings} - {f.code for f in left})
+    return ", ".join([*told, *([f"{accepted} accepted"] if accepted else [])])
 
 
 def _trained(run: Run) -> str:

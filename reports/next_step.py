@@ -13,7 +13,7 @@ from ..shared_limits import TRIVIAL_CODES
 from ..shell import file_argument
 from .command_line import GATED, WEIGHTS, command_line, served
 from .sentences import mostly_misread
-from .view import sides
+from .view import sides, unaccepted
 
 # Codes of rows that `probe data --fix` leaves out.
 FIXABLE = ("PB300", "PB301", "PB302", "PB320", "PB321")  # what `probe data --fix` leaves out
@@ -42,7 +42,7 @@ def next_command(run: Run) -> str | None:
 
 
 def _has(run: Run, *prefixes: str, severity: str = "error") -> bool:
-    return any(f.severity == severity and f.code.startswith(prefixes) for f in run.findings)
+    return any(f.severity == severity and f.code.startswith(prefixes) for f in unaccepted(run))
 
 
 def _line(run: Run, command: str, code: str, *more: str) -> str | None:
@@ -55,12 +55,12 @@ def _mended(run: Run) -> str | None:
     """The command that drops the broken rows into a file beside this one, and once that was done, the gate of
     that file; where most rows are broken, what is wrong with them."""
     facts = run.inputs.get("pairs") or {}
-    lost = [f for f in run.findings if f.severity == "error" and f.code in UNREADABLE]
+    lost = [f for f in unaccepted(run) if f.severity == "error" and f.code in UNREADABLE]
     rows = int(facts.get("n") or 0) + int(facts.get("dropped") or 0)
     if 2 * len({line for f in lost for line in f.lines}) >= max(rows, 1):
         return f"probe explain {lost[0].code}"
     if written := run.config.get("fix"):
-        left = (f.code for f in run.findings if f.severity == "error" and f.code not in FIXABLE)
+        left = (f.code for f in unaccepted(run) if f.severity == "error" and f.code not in FIXABLE)
         code = next(left, None)
         return f"probe explain {code}" if code else command_line(run, "gate", path=str(written))
     fixed = f"{PurePath(str(facts.get('path'))).stem}.fixed.jsonl"
@@ -73,7 +73,7 @@ def _bias(run: Run) -> str | None:
 
 
 def _data(run: Run) -> str | None:
-    errors = [f.code for f in run.findings if f.severity == "error"]
+    errors = [f.code for f in unaccepted(run) if f.severity == "error"]
     if not errors:
         told = (f.estimate.value for f in run.findings if f.code == "PB327" and f.estimate)
         independent = next(told, None)
@@ -92,7 +92,9 @@ def _negatives(run: Run) -> str | None:
     form = _form(run)
     if form is not None:
         return _without_form(run, form.code, form.estimate)
-    trivial = next((f.code for f in run.findings if f.severity != "info" and f.code.startswith("PB20")), None)
+    trivial = next(
+        (f.code for f in unaccepted(run) if f.severity != "info" and f.code.startswith("PB20")), None
+    )
     return _sample(run, trivial) if trivial else command_line(run, "trial")
 
 
@@ -105,7 +107,7 @@ def _sample(run: Run, code: str) -> str | None:
 
 def _form(run: Run) -> Finding | None:
     """The first form that one side has: white space before all, since it hides the others' cause."""
-    forms = [f for f in run.findings if f.code.startswith(FORM_CODES) and f.severity == "warning"]
+    forms = [f for f in unaccepted(run) if f.code.startswith(FORM_CODES) and f.severity == "warning"]
     return min(forms, key=lambda f: f.code != "PB203", default=None)
 
 

@@ -17,7 +17,7 @@ from ..records import Estimate, Finding, Run, Severity
 from ..shared_limits import CHANCE, TRIVIAL
 from .advice import beliefs, lowered, methods, own
 from .trial_sentence import told_before, would_learn
-from .view import model_name, sides
+from .view import model_name, sides, unaccepted
 
 MOST_OF_THEM = 0.5  # share of pairs: so many read amiss, and the whole run speaks of other pairs
 DISFAVOURED = {"favours chosen": "rejected", "favours rejected": "chosen"}
@@ -227,9 +227,8 @@ def mostly_misread(run: Run) -> Finding | None:
 
 def errors_of(run: Run) -> list[Finding]:
     """The errors that count, without those that name another method or are told as `told_apart`."""
-    accepted = {str(a.get("code")) for a in run.details.get("accepted") or ()}
-    errors = (f for f in run.findings if f.severity == "error" and _plain(f, run))
-    return [f for f in errors if f.code not in accepted and not (f.code in SEPARABLE and apart_told(run))]
+    errors = (f for f in unaccepted(run) if f.severity == "error" and _plain(f, run))
+    return [f for f in errors if not (f.code in SEPARABLE and apart_told(run))]
 
 
 def _plain(finding: Finding, run: Run) -> bool:
@@ -250,8 +249,8 @@ def sound(run: Run) -> str:
 
 
 def kinds(run: Run, severity: Severity) -> int:
-    """How many codes of a severity were found: a fault in every group is one fault."""
-    return len({f.code for f in run.findings if f.severity == severity})
+    """How many codes of a severity stand, without accepted ones: a fault in every group is one fault."""
+    return len({f.code for f in unaccepted(run) if f.severity == severity})
 
 
 def _errors(n: int) -> str:
@@ -260,7 +259,7 @@ def _errors(n: int) -> str:
 
 def weighty(run: Run) -> str:
     """The gravest finding below an error, in words, and what to do about it."""
-    warned = (f for f in run.findings if f.severity == "warning" and _plain(f, run))
+    warned = (f for f in unaccepted(run) if f.severity == "warning" and _plain(f, run))
     return next((_advised(f, run, _likewise(f, run)) for f in warned), "")
 
 

@@ -30,7 +30,7 @@ from .text_why import (
     term_lines,
     verdict_lines,
 )
-from .view import Table
+from .view import Table, unaccepted
 
 TextSection = Callable[[Run, PageLayout], list[Text]]
 
@@ -99,7 +99,7 @@ def _cut(lines: list[Text], page: PageLayout) -> list[Text]:
 
 
 def _more(run: Run, page: PageLayout) -> list[Text]:
-    told = errors_told(run.findings) if run.command == "data" else ""
+    told = errors_told(unaccepted(run)) if run.command == "data" else ""
     last = [page.line((told, "bold"))] if told else []
     judged = f" · {run.verdict.status} · exit code {run.verdict.exit_code}" if run.verdict.conditions else ""
     return [Text(), page.line((f"everything else: --all, or report.html{judged}", "dim")), *last]

@@ -226,6 +226,11 @@ def sorted_findings(run: Run) -> list[Finding]:
     return sorted(run.findings, key=lambda finding: SEVERITY[finding.severity])
 
 
+def unaccepted(run: Run) -> list[Finding]:
+    """The findings that count: all but those that the configuration accepts."""
+    return [finding for finding in run.findings if not reason_accepted(finding, run)]
+
+
 def reason_accepted(finding: Finding, run: Run) -> str:
     """Why the configuration accepts a finding of this code and group, or "" where it counts."""
     rows = run.details.get("accepted") or ()

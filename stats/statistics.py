@@ -38,8 +38,8 @@ class Guard:
     reach: float
 
 
-# Set by bench/calibration, the least that hold the level under exponential skew (docs/validity.md). The cut
-# keeps intervals of few clusters usable; TOST's claim, which one rare large gap can refute, has none.
+# Set by bench/calibration, the least that hold the level under exponential skew (validity-appendix.md). The
+# cut keeps intervals of few clusters usable; TOST's claim, which one rare large gap can refute, has none.
 INTERVAL_GUARD = Guard(0.25, 0.9)
 EQUIVALENCE_GUARD = Guard(0.75, math.inf)
 

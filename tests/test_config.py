@@ -1,5 +1,6 @@
 """Settings: flag > file > default, and every way a file can be wrong."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from probe import config
+from probe.cli import app
 from probe.commands.configured import configured, use_file
 from probe.errors import ProbeError
 from probe.files import writable
@@ -261,3 +263,29 @@ def test_a_moment_is_no_day(tmp_path):
     (tmp_path / "probe.toml").write_text(text)
     with pytest.raises(ProbeError, match=r'"until" is .*It takes a day'):
         config.defaults_for(config.find_config(tmp_path), {"gate": []}, {})
+
+
+def switches_off():
+    """Command and parameter of every option that leaves something out, as `--no-trial` does."""
+    commands = typer.main.get_command(app).commands
+    return [(name, p.name) for name in commands for p in commands[name].params if p.secondary_opts]
+
+
+def test_what_an_option_leaves_out_is_false_in_a_file_and_the_message_says_so(probe, tmp_path):
+    found = switches_off()
+    assert ("gate", "trial") in found and ("train", "guard") in found
+    for command, name in found:
+        key = name.replace("_", "-")
+        (tmp_path / "probe.toml").write_text(f"[{command}]\nno-{key} = true\n")
+        refused = probe(command, "x.jsonl", "--show-config")
+        assert refused.code == 2 and f"Write {key} = false." in refused.line, refused.err
+        (tmp_path / "probe.toml").write_text(f"[{command}]\n{key} = false\n")
+        assert re.search(rf"{key} +False +probe\.toml", probe(command, "x.jsonl", "--show-config").out)
+
+
+def test_show_config_calls_an_option_as_it_is_typed(probe):
+    """A file takes the parameter's name too, which nobody is told of: `--all` had been `everything`."""
+    for command in ("bias", "data", "gate", "trial", "report"):
+        shown = probe(command, "x.jsonl", "--show-config").out
+        assert re.search(r"^all +False", shown, re.MULTILINE) and "everything" not in shown
+    assert re.search(r"^no-model +False", probe("unpaired", "x.jsonl", "--show-config").out, re.MULTILINE)

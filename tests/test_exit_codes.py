@@ -42,6 +42,7 @@ def test_codes_of_a_process(file, tmp_path, code, words):
     done = process(*words, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert ("bais" in done.stderr) is (code == 2)
+    assert code != 2 or "Did you mean 'bias'? See " in done.stderr
 
 
 def test_a_bad_flag(probe, file):

@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = Path(__file__).parent
 RUNS = ROOT / ".probe/cases"
 SHORT_RUNS = ("gate", "trial")  # commands that train for a few steps
+OF_A_MODEL = ("gate", "levers")  # commands of the pages whose numbers a model gives
 CASES = tomllib.loads((PAGES / "cases.toml").read_text(encoding="utf-8"))["case"]
 MARKS = ("✗ ", "! ", "· ")  # what opens a finding
 VERDICTS = ("PASS ", "FAIL ", "INCONCLUSIVE ")
@@ -57,7 +58,15 @@ def page(case: Mapping[str, Any], again: bool) -> tuple[str, list[str]]:
         parts.append(f"## {title}")
         for number, step in enumerate(case[key], 1):
             wrong += _shown(step, RUNS / f"{case['slug']}-{key}-{number}", again, parts)
-    return "\n\n".join([*parts, case["lesson"].strip()]) + "\n", wrong
+    when = measured(load_run(place) for place in RUNS.glob(f"{case['slug']}-*"))
+    return "\n\n".join([*parts, case["lesson"].strip(), when]) + "\n", wrong
+
+
+def measured(runs: Iterable[Run]) -> str:
+    """The line that says of which days the model's numbers are: they rest on the code of then."""
+    days = sorted({run.created[:10] for run in runs if run.command in OF_A_MODEL})
+    when = f"from {days[0]} to {days[-1]}" if len(days) > 1 else f"on {days[0]}"
+    return f"The numbers that a model gave were measured {when}; `make cases` measures them anew."
 
 
 def _shown(step: Mapping[str, Any], directory: Path, again: bool, parts: list[str]) -> list[str]:
@@ -74,7 +83,7 @@ def _shown(step: Mapping[str, Any], directory: Path, again: bool, parts: list[st
 def done(command: str, directory: Path, again: bool) -> tuple[str, Run, int]:
     """What a command printed, its run and its exit code; `again`: from the run that was saved."""
     argv = [*shlex.split(command), "--out", str(directory)]
-    if command.split()[0] in SHORT_RUNS:
+    if command.split()[0] in SHORT_RUNS and "--dtype" not in argv:
         argv += ["--dtype", "float32"]  # so that a page's numbers are those of any processor
     if again:
         argv = ["gate" if command.startswith("gate ") else "report", str(directory)]

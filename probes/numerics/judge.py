@@ -139,8 +139,9 @@ def check_rounding(plan: Plan, step: FirstStep) -> Finding | None:
 
     Means: of the weights that have a gradient, fewer than {MOVED:.0%} changed in one optimizer step at the
     full learning rate; or no weight has a gradient at all, though the sides of the pairs differ.
-    Why: AdamW changes a weight by about the learning rate. In bfloat16 a weight of 0.02 needs a step of 4e-5
-    to change at all; smaller steps are lost every time, and the run trains nothing without an error.
+    Why: AdamW changes a weight by about the learning rate. In bfloat16 a weight of 0.02 needs a step of
+    more than 6e-5 to change at all; smaller steps are lost every time, and the run trains nothing without an
+    error.
     Do: train float32 weights: LoRA (peft keeps adapters in float32), or float32 with bfloat16 autocast.
     Source: bfloat16 has 8 bits of significand; half a unit in the last place is 2^-9 to 2^-8 of the weight.
     """

@@ -10,7 +10,7 @@ from .passes import Pass
 
 FEW_STEPS = 24  # of a trial whose accuracy is judged as fast
 NOISY_BATCHES = 10  # batches that the noise scale exceeds
-FAST_ACCURACY = 0.95  # measured (docs/validity.md): above it full DPO runs saturate
+FAST_ACCURACY = 0.95  # measured (docs/validity-appendix.md): above it full DPO runs saturate
 FALL = 0.05  # nats/token: the pilot's healthy runs moved chosen responses by at most .06
 
 
@@ -88,8 +88,8 @@ def only_length(unseen: Pass, sums: Estimate, per_token: Estimate, alpha: float)
     trainers log counts sums, so it rises to 1 while the answers are ranked no better than before.
     Do: Match the lengths of the sides (PB330 names the pairs), or see whether a loss per token learns more:
     `probe trial PAIRS --method dpo_norm`.
-    Source: Park et al. 2024 (length exploitation in DPO); measured on two sets (docs/validity.md), where full
-    DPO runs had .80 and 1.00 of the held-out margins up by sums, .45 and .25 per token.
+    Source: Park et al. 2024 (length exploitation in DPO); measured on two sets (docs/validity-appendix.md):
+    full DPO runs had .80 and 1.00 of the held-out margins up by sums, .45 and .25 per token.
     """
     if sums.low is None or per_token.low is None or per_token.value is None or sums.value is None:
         return None

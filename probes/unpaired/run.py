@@ -108,7 +108,8 @@ def check_labels_show(surface: Estimate) -> Finding | None:
     (the lower limit of the interval).
     Why: training then teaches the style that separates the two sets, which is learnt within some steps.
     Do: collect unwanted answers in the style of the wanted ones, e.g. from the same model.
-    Source: the limit is that of pairs (PB201, docs/validity.md); for unpaired data it was not validated.
+    Source: the limit is that of pairs (PB202, docs/validity-appendix.md); for unpaired data it was not
+    validated.
     """
     if surface.low is None or surface.low <= TRIVIAL:
         return None

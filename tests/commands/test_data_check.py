@@ -57,3 +57,18 @@ def test_an_accepted_finding_blocks_nothing_until_its_last_day(probe, tmp_path):
         assert ("empty on purpose" in shown) and ("PB701" in shown) is bool(code)
     (tmp_path / "probe.toml").write_text(entry.replace("PB301", "PB320").replace("2020", "2999"))
     assert probe("data", "--check", "a.jsonl").code == 1
+
+
+def test_what_is_accepted_stands_against_no_file(probe, tmp_path):
+    """The hook passed such a file, and the report beside it said that it was not fit to train on."""
+    rows = [{**GOOD, "prompt": f"{GOOD['prompt']} {i}", "chosen": f"{GOOD['chosen']} {i}"} for i in range(30)]
+    write(tmp_path, "a.jsonl", *rows, {"prompt": "Which?", "chosen": "Both.", "rejected": "Both."})
+    before = probe("data", "a.jsonl").out
+    assert "not fit to train on" in before and "fixable with --fix" in before
+    (tmp_path / "probe.toml").write_text('[[accept]]\ncode = "PB302"\nreason = "a control pair"\n')
+    assert probe("data", "--check", "a.jsonl").code == 0
+    done = probe("data", "a.jsonl")
+    assert "not fit" not in done.out and "fixable" not in done.out
+    assert "--fix" in before.split("MEASURED")[0] and "--fix" not in done.out
+    assert "MEASURED  0 errors" in done.out and "1 accepted" in done.out
+    assert "~ PB302" in done.out and "accepted: a control pair" in done.out

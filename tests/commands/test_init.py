@@ -32,6 +32,14 @@ def test_the_config_is_one_that_probe_takes(probe, project):
     assert config.find_config(project).table["model"] == "org/name"
 
 
+def test_a_second_time_asks_for_nothing_that_is_there(probe, project):
+    again = probe("init", "--pairs", "data/pairs.jsonl", "--model", "org/name")
+    assert again.code == 0 and "add" not in again.out
+    assert "- id: probe-data" in probe("init", "--pairs", "other/pairs.jsonl").out
+    (project / ".pre-commit-config.yaml").write_text("repos: []\n")
+    assert "add this to its repos" in probe("init", "--pairs", "data/pairs.jsonl").out
+
+
 @pytest.mark.parametrize(
     "name", ["my pairs.jsonl", "a: b/pairs #1.jsonl", "$(x)/p.jsonl", "data/PAIRS-QUOTED.jsonl"]
 )
@@ -117,4 +125,3 @@ def test_what_exists_is_kept(probe, project):
     again = probe("init", "--pairs", "data/pairs.jsonl")
     assert again.code == 0 and "wrote" not in again.out
     assert (project / "probe.toml").read_text() == "alpha = 0.01\n"
-    assert "- id: probe-data" in again.out

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +57,52 @@ def test_the_page_shows_the_command_the_decision_and_its_findings(case, step):
     for code in (*step.get("codes", ()), *step.get("show", ())):
         assert code in explanations()
         assert code in shown
+
+
+def loads_no_model(command: str) -> bool:
+    return command.split()[0] in ("autopsy", "data", "compare") or "--no-traits" in command
+
+
+WITHOUT_MODEL = [(case, step) for case, step in STEPS if loads_no_model(step["run"])]
+
+
+@pytest.mark.parametrize(("case", "step"), WITHOUT_MODEL, ids=[step["run"] for _, step in WITHOUT_MODEL])
+def test_the_page_shows_what_a_command_without_a_model_prints_today(case, step, tmp_path):
+    """What a model gives takes a quarter of an hour; this takes none, so the page cannot fall behind."""
+    module = load_run_module()
+    printed, _, _ = module.done(step["run"], tmp_path / "run", False)
+    shown = "\n".join(module.excerpt(printed, [*step.get("codes", ()), *step.get("show", ())]))
+    assert f"```text\n$ probe {step['run']}\n{shown}\n```" in page_of(case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["slug"] for case in CASES])
+def test_the_page_says_of_which_days_its_numbers_are(case):
+    assert re.search(r"\nThe numbers that a model gave were measured (from|on) \d{4}-", page_of(case))
+
+
+def test_the_days_are_those_of_the_runs_of_a_model():
+    from probe.records import Run, Verdict
+
+    made = [("gate", "2026-11-27T1"), ("levers", "2026-11-26T2"), ("effects", "2026-11-30T3")]
+    measured = load_run_module().measured
+    assert "from 2026-11-26 to 2026-11-27;" in measured(Run(c, day, Verdict("pass", 0)) for c, day in made)
+    assert "measured on 2026-11-27;" in measured([Run("gate", "2026-11-27T1", Verdict("pass", 0))])
+
+
+def test_a_step_keeps_the_dtype_that_its_command_names(monkeypatch, tmp_path):
+    """The account of the float16 run was measured in float32: the later of two `--dtype` counts."""
+    from probe.records import Run, Verdict
+
+    module, ran = load_run_module(), []
+    monkeypatch.setattr(module, "load_run", lambda _: Run("gate", "now", Verdict("pass", 0)))
+    monkeypatch.setattr(
+        module.subprocess,
+        "run",
+        lambda argv, **_: ran.append(argv) or SimpleNamespace(stdout="", returncode=0),
+    )
+    for dtype, command in (("float16", "gate pairs.jsonl --dtype float16"), ("float32", "gate pairs.jsonl")):
+        module.done(command, tmp_path, False)
+        assert ran[-1].count("--dtype") == 1 and ran[-1][ran[-1].index("--dtype") + 1] == dtype
 
 
 def decided(method, step):

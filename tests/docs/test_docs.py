@@ -12,11 +12,11 @@ from probe.cli import app
 from probe.explain import explanations
 
 ROOT = Path(__file__).parents[2]
-pytest.importorskip("material", reason="mkdocs-material builds the site; it is not installed")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
+    pytest.importorskip("material", reason="mkdocs-material builds the site; it is not installed")
     target = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(target)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}

@@ -8,6 +8,8 @@ import gzip
 import io
 import json
 import lzma
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -336,3 +338,15 @@ def test_messages_as_json_text_hold_whole_characters(tmp_path: Path) -> None:
     path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(ProbeError, match="holds half of a surrogate pair"):
         list(read_pairs(path))
+
+
+def test_a_folder_that_is_read_draws_no_bar_into_a_file(tmp_path):
+    pytest.importorskip("datasets")
+    row = {"prompt": "Why?", "chosen": "Because it is so.", "rejected": "No idea."}
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/a.jsonl").write_text(json.dumps(row) + "\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "probe", "data", "rows"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "1 pair" in done.stdout
+    assert done.stderr.startswith("Wrote ")
