@@ -136,8 +136,10 @@ def _after(run: Run) -> str:
 
 def _told_apart(before: float, after: float) -> str:
     """Two numbers to as many decimals, two at least, as show that they differ."""
-    digits = next((d for d in (2, 3, 4) if f"{before:+.{d}f}" != f"{after:+.{d}f}"), 2)
-    return f"{before:+.{digits}f} to {after:+.{digits}f}"
+    # A sum with 0.0 has no negative zero: "−0.00 to +0.00" would tell two values apart by nothing.
+    texts = [[f"{round(x, d) + 0.0:+.{d}f}" for x in (before, after)] for d in (2, 3, 4)]
+    first, second = next((told for told in texts if told[0] != told[1]), texts[0])
+    return f"{first} to {second}"
 
 
 def _settled(run: Run) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from ..number_format import change, change_interval, count, measured, number, p_text
 from ..records import BiasRow, Run
@@ -110,10 +111,16 @@ def _trained(run: Run) -> str:
     rows = [r for r in details(run, "before_after") if r.get("group") == "all" and r["name"] == "gap"]
     parts = [
         f"held-out gap {number(r['before'], r['units'])} → {number(r['after'], r['units'])} {r['units']}, "
-        f"{change(r['change'], r['units'])} {change_interval(r['low'], r['high'], r['units'])}"
+        f"{change(r['change'], r['units'])}{_bounds(r)}"
         for r in rows
     ]
     return _with_findings(*parts, run=run)
+
+
+def _bounds(row: Mapping[str, Any]) -> str:
+    """The interval of a change behind its value; nothing where there is none."""
+    known = None not in (row["low"], row["high"])
+    return f" {change_interval(row['low'], row['high'], row['units'])}" if known else ""
 
 
 def _tried(run: Run) -> str:

@@ -237,3 +237,33 @@ def test_the_title_of_the_page_names_the_whole_side(bias_run):
     inputs = {**bias_run.inputs, "sides": ["pro: calories", "con"]}
     page = RENDERERS["html"](answered(dataclasses.replace(bias_run, inputs=inputs)))
     assert re.search(r"</span> favours pro: calories</h1>", page)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bounds", "sentence", "head"),
+    [
+        (
+            -0.001,
+            0.001,
+            (0.001, 0.003),
+            "from −0.001 to +0.001 nats/token, beyond chance",
+            "+0.0020 [+0.0010, ",
+        ),
+        (0.5, 0.50001, (None, None), "from +0.50 to +0.50 nats/token, which may", "nats/token, +0.00; "),
+        (-0.0, -2.0, (-3.0, -1.0), "from +0.00 to −2.00 nats/token, beyond chance", "−2.00 [−3.00, −1.00]"),
+    ],
+)
+def test_what_training_changed_is_told_in_numbers_that_differ(
+    gate_run, before, after, bounds, sentence, head
+):
+    """It had been "from −0.00 to +0.00, beyond chance", and a dash where there is no interval."""
+    row = {**gate_run.details["before_after"][0], "before": before, "after": after, "change": after - before}
+    row |= {"low": bounds[0], "high": bounds[1]}
+    run = dataclasses.replace(
+        gate_run,
+        bias=(),
+        verdict=Verdict("measured", 0),
+        details={"before_after": [row], "training": {"x": 1}},
+    )
+    shown = " ".join(render(answered(run), width=120).split())
+    assert sentence in shown and head in shown
