@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
 LOUDNESS = f"{__package__}.scoring.loudness"
+# A model's attention and the generators are one for all threads: two calls at once would read each other's.
+_one_at_a_time = threading.RLock()
 
 
 @contextmanager
 def as_before() -> Iterator[None]:
     """After the block random generators, torch's threads, filters of warnings and the libraries' loudness are
-    what they were before it."""
+    what they were before it. One thread at a time is in it; others wait."""
+    with _one_at_a_time:
+        yield from _put_back()
+
+
+def _put_back() -> Iterator[None]:
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     python, threads = random.getstate(), torch.get_num_threads() if torch else None
     arrays = numpy.random.get_state() if numpy else None

@@ -458,3 +458,18 @@ def test_the_adapter_of_transformers_stays_on_the_model(given):
         getattr(probe, call)(ROWS, model, tokenizer, **options)
         after = state_of(model)
         assert all(same(before[part], after[part]) for part in before), call
+
+
+def test_calls_from_several_threads_have_the_numbers_of_one_after_the_other(given):
+    """They shared the model's attention, and scored with each other's or ended in a traceback."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def gap(alpha):
+        run = probe.bias(ROWS, model, tokenizer, alpha=alpha, templates="none", corrected=False)
+        return run.estimate("gap").value, run.config["alpha"]
+
+    model, tokenizer = given
+    asked = [0.01 * k for k in range(1, 9)]
+    alone = [gap(alpha) for alpha in asked]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(gap, asked)) == alone
