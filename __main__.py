@@ -61,7 +61,7 @@ def _not_installed(error: ModuleNotFoundError) -> int | None:
     if (error.name or "").split(".")[0] not in MODEL:
         return None
     print(
-        f"probe: this runs a model, and {error.name} is not installed. Run `pip install 'prefprobe[model]'`; "
+        f"probe: this needs {error.name}, which is not installed. Run `pip install 'prefprobe[model]'`; "
         "`probe data`, `gate RUN`, `report`, `autopsy` and `explain` do without.",
         file=sys.stderr,
     )

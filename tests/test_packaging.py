@@ -136,11 +136,14 @@ def test_what_runs_no_model_is_in_the_base(tmp_path, gate_run):
         ["explain", "PB120"],
         ["autopsy", ROOT / "docs/cases/collapse.jsonl", "--out", tmp_path / "autopsy"],
         ["bias", pairs],
+        ["show", pairs],  # the tokenizer alone
+        ["effects", pairs, "--no-traits"],
     ):
         code = WITHOUT_MODEL + f"sys.argv = ['probe', *{list(map(str, arguments))!r}]\nsys.exit(main())"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-        if arguments[0] == "bias":
+        if arguments[0] in ("bias", "show", "effects"):
             assert done.returncode == 2 and "pip install 'prefprobe[model]'" in done.stderr
+            assert re.search(r"this needs \w+, which is not installed", done.stderr), done.stderr
         else:
             assert done.returncode in (0, 1) and "Traceback" not in done.stderr, done.stderr
 
