@@ -133,6 +133,12 @@ def current() -> dict[str, Any]:
     return {**values, "origins": origins}
 
 
+def take(settings: Mapping[str, tuple[Any, str]]) -> None:
+    """Make these (name -> value, origin) settings of the running command: it runs under them."""
+    config = _active.get() or Config()
+    _active.set(dataclasses.replace(config, settings={**config.settings, **settings}))
+
+
 def section(dotted: str) -> Any:
     """A table of the file that is no option, e.g. `section("gate.limits")`; `{}` when the file has none."""
     return _section((_active.get() or Config()).file, dotted)
@@ -273,16 +279,6 @@ def _finite(number: float) -> bool:
         return math.isfinite(number)
     except OverflowError:
         return False
-
-
-def config_text(config: Config) -> str:
-    """The text of `--show-config`: name, value and origin, a line per setting."""
-    rows = [(n.replace("_", "-"), repr(_plain(v)), o) for n, (v, o) in sorted(config.settings.items())]
-    tables = {name: _section(config.file, name) for name in config.tables}
-    rows += [(name, repr(_plain(value)), config.file.where()) for name, value in tables.items() if value]
-    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
-    lines = [f"{n:<{widths[0]}}  {v:<{widths[1]}}  {o}" for n, v, o in rows]
-    return "\n".join([f"config file: {config.file.path or 'none found'}", *lines])
 
 
 def _name(key: str) -> str:

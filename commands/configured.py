@@ -105,6 +105,17 @@ def _check_value(context: typer.Context, parameter: Any, kinds: Kinds, value: An
         raise ProbeError(f'{place}: "{key}" is {value!r}: {reason}. Correct the value.') from error
 
 
+def _config_text(resolved: config.Config) -> str:
+    """The text of `--show-config`: name, value and origin, a line per setting."""
+    now = config.current()
+    names = [*sorted(resolved.settings), *(name for name in resolved.tables if name in now)]
+    said = [name.replace("_", "-") if name in resolved.settings else name for name in names]
+    rows = [(n, repr(now[name]), now["origins"][name]) for n, name in zip(said, names, strict=True)]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+    lines = [f"{n:<{widths[0]}}  {v:<{widths[1]}}  {o}" for n, v, o in rows]
+    return "\n".join([f"config file: {resolved.file.path or 'none found'}", *lines])
+
+
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` as a command that runs under the config, with `--show-config` added to its options."""
     hints = get_type_hints(function, include_extras=True)
@@ -115,7 +126,7 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
         resolved = _resolve(context, values)
         config.activate(resolved)
         if show:
-            print(config.config_text(resolved))
+            print(_config_text(resolved))
             return None
         for name, (value, origin) in resolved.settings.items():
             if name in NAMING:
