@@ -132,6 +132,12 @@ def current() -> dict[str, Any]:
     return {**values, "origins": origins}
 
 
+def take(settings: Mapping[str, tuple[Any, str]]) -> None:
+    """Make these (name -> value, origin) settings of the running command: it runs under them."""
+    config = _active.get() or Config()
+    _active.set(dataclasses.replace(config, settings={**config.settings, **settings}))
+
+
 def section(dotted: str) -> Any:
     """A table of the file that is no option, e.g. `section("gate.limits")`; `{}` when the file has none."""
     return _section((_active.get() or Config()).file, dotted)
@@ -266,20 +272,6 @@ def _check_accepted(file: ConfigFile) -> None:
             raise ProbeError(f'{where}: "{missing[0]}" is missing. Say what is accepted and why.')
         if not fits_float(row.get("limit") or 0):
             raise ProbeError(f'{where}: "limit" is {row["limit"]}. Give a finite number.')
-
-
-def config_text(config: Config, written: Mapping[str, str]) -> str:
-    """The text of `--show-config`: name, value and origin, a line per setting.
-
-    `written`: what a file calls the options that are called otherwise than their parameter.
-    """
-    named = {written.get(name, name).replace("_", "-"): setting for name, setting in config.settings.items()}
-    rows = [(name, repr(_plain(value)), origin) for name, (value, origin) in sorted(named.items())]
-    tables = {name: _section(config.file, name) for name in config.tables}
-    rows += [(name, repr(_plain(value)), config.file.where()) for name, value in tables.items() if value]
-    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
-    lines = [f"{n:<{widths[0]}}  {v:<{widths[1]}}  {o}" for n, v, o in rows]
-    return "\n".join([f"config file: {config.file.path or 'none found'}", *lines])
 
 
 def _name(key: str) -> str:

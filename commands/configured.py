@@ -105,6 +105,20 @@ def _check_value(context: typer.Context, parameter: Any, kinds: Kinds, value: An
         raise ProbeError(f'{place}: "{key}" is {value!r}: {reason}. Correct the value.') from error
 
 
+def _config_text(resolved: config.Config, written: Mapping[str, str]) -> str:
+    """The text of `--show-config`: name, value and origin, a line per setting.
+
+    `written`: what a file calls the options that are called otherwise than their parameter.
+    """
+    now = config.current()
+    options = sorted((written.get(name, name).replace("_", "-"), name) for name in resolved.settings)
+    names = [*options, *((name, name) for name in resolved.tables if name in now)]
+    rows = [(said, repr(now[name]), now["origins"][name]) for said, name in names]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+    lines = [f"{n:<{widths[0]}}  {v:<{widths[1]}}  {o}" for n, v, o in rows]
+    return "\n".join([f"config file: {resolved.file.path or 'none found'}", *lines])
+
+
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` as a command that runs under the config, with `--show-config` added to its options."""
     hints = get_type_hints(function, include_extras=True)
@@ -117,8 +131,7 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
         if show:
             written = _written(context.command.params)
             free = {name: own for name, own in written.items() if name not in resolved.settings}
-            keys = {own: name for name, own in free.items() if name != f"no_{own}"}
-            print(config.config_text(resolved, keys))
+            print(_config_text(resolved, {own: name for name, own in free.items() if name != f"no_{own}"}))
             return None
         for name, (value, origin) in resolved.settings.items():
             if name in NAMING:

@@ -56,9 +56,15 @@ def last_gate(pairs: Path | None) -> Run:
 
 
 def taken(run: Run) -> dict[str, Any]:
-    """What training runs under: each shared setting as it was gated (`last_gate` has refused any other)."""
-    now = config.current()
-    return {name: run.config.get(name, now.get(name)) for name in TAKEN}
+    """What training runs under: each shared setting as it was gated (`last_gate` has refused any other).
+
+    They become the running command's, so that its `run.json` holds what it was run with.
+    """
+    now, then = config.current(), run.config.get("origins") or {}
+    found = {name: run.config.get(name, now.get(name)) for name in TAKEN}
+    differing = [name for name in TAKEN if name in now and found[name] != now[name]]
+    config.take({name: (found[name], then.get(name, config.ARGUMENT)) for name in differing})
+    return found
 
 
 def in_file(names: tuple[str, ...] = JUDGING) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class Stage:
     # --- what is written down -----------------------------------------------------------------------------
 
     def _log(self, view: View, step: int, beside: Mapping[str, float | None]) -> Event | None:
-        row = self.progress.sums.row(self.recipe.method) | beside | {"step": step}
+        row = {**self.progress.sums.row(self.recipe.method), **beside, "step": step}
         row = {key: value for key, value in row.items() if value is not None}
         self.progress.sums = Sums()
         self._keep(view, row)

@@ -130,6 +130,25 @@ def test_what_was_typed_for_the_gate_is_taken_over(project, typed):
         last.last_gate(None)
 
 
+def test_what_was_taken_over_is_what_the_run_says_of_itself(project):
+    """`probe export` and PB914 read a file by the settings in run.json, which had the defaults there."""
+    typed = {"model": "org/x", "max_length": 64, "fields": "prompt=q", "skip_bad": True, "full": True}
+    run = load_run(project / "gated")
+    origins = {**dict.fromkeys(typed, "flag"), "template": "default"}
+    run = dataclasses.replace(run, config={"template": "auto", **typed, "origins": origins})
+    given = dict.fromkeys(("model", "max_length", "fields"))
+    given |= {"template": "auto", "skip_bad": False, "full": False, "seed": 7}
+    settings = {name: (value, "default") for name, value in given.items()}
+    config.activate(config.Config(settings=settings))
+    last.taken(run)
+    now = config.current()
+    assert {name: now[name] for name in typed} == typed and now["seed"] == 7
+    assert {name: now["origins"][name] for name in (*typed, "template", "seed")} == {
+        **origins,
+        "seed": "default",
+    }
+
+
 @pytest.mark.parametrize(
     ("origin", "table", "holds_still"),
     [
