@@ -12,6 +12,12 @@ import typer
 from ..scoring.options import ModelOptions
 from . import bundles, options
 
+# Options that belong to one model, which is the larger one as well as its proxy, and what to do.
+ONE_MODELS = {
+    "adapter": "Leave it out, and give a proxy that has one as merged weights.",
+    "revision": "Leave it out, and give a proxy of another revision as its directory.",
+}
+
 
 def trial(
     pairs: options.PairsFile,
@@ -79,7 +85,7 @@ def trial(
         learning_rate=learning_rate, beta=beta, batch=batch, alpha=alpha, seed=seed,
         every=export_trimmed is not None,
     )  # fmt: skip
-    run = trial_run(source, replace(how, model=proxy or how.model), chosen)
+    run = trial_run(source, _of_proxy(how, proxy) if proxy else how, chosen)
     if proxy:
         run = replace(run, inputs={**run.inputs, "proxy_for": how.model or "embedded"})
     emit(run, format, out, everything=everything)
@@ -88,3 +94,13 @@ def trial(
         log = write_trimmed(pairs, export_trimmed, dropped, by)
         n = int(run.inputs["trial"]["of"])
         print(trimmed_line(list(dropped), n, by, export_trimmed, log), file=sys.stderr)
+
+
+def _of_proxy(how: ModelOptions, proxy: str) -> ModelOptions:
+    """The model that a trial runs on in place of a larger one. Raises `ProbeError` for what is either's."""
+    from ..errors import ProbeError
+
+    for name, remedy in ONE_MODELS.items():
+        if getattr(how, name):
+            raise ProbeError(f"--{name} beside --proxy: it belongs to one of two models. {remedy}")
+    return replace(how, model=proxy)

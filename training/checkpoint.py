@@ -69,6 +69,7 @@ def save_checkpoint(accelerator: Accelerator, directory: Path, step: int, progre
     Raises `CannotMeasure` when the disk is full or the place cannot be written; earlier checkpoints stay.
     """
     final, partial = directory / f"checkpoint-{step}", directory / f".checkpoint-{step}.partial"
+    replaced = directory / f".checkpoint-{step}.replaced"
     try:
         if accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
@@ -78,8 +79,11 @@ def save_checkpoint(accelerator: Accelerator, directory: Path, step: int, progre
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             (partial / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
-            shutil.rmtree(final, ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
+            if final.exists():  # renamed, since one that is half deleted would be taken for a whole one
+                final.rename(replaced)
             partial.rename(final)
+            shutil.rmtree(replaced, ignore_errors=True)
         accelerator.wait_for_everyone()
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,8 +1,10 @@
 """The loop: gradients against the plain form, accumulation, resuming, failures that lose nothing."""
 
+import contextlib
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import torch
 from probe.errors import CannotMeasure, ProbeError
 from probe.scoring.generate import answers
 from probe.scoring.sampling import Draw
-from probe.training.checkpoint import latest_checkpoint, trainable_weights
+from probe.training.checkpoint import latest_checkpoint, save_checkpoint, trainable_weights
 from probe.training.data import sides_of, split_by_prompt
 from probe.training.evaluate import LIKELIEST_TOKENS, NEW_TOKENS, sampled_health
 from probe.training.guard_records import GuardLimits
@@ -502,6 +504,44 @@ def test_kill_9_loses_no_more_than_the_steps_since_a_checkpoint(tmp_path, step, 
     assert done.returncode == -signal.SIGKILL
     assert not (cut / "result.pt").exists()
     assert_resumes_alike(whole, cut)
+
+
+class WritesALine:
+    """An accelerator whose state is one file."""
+
+    is_main_process = True
+
+    def __init__(self, line):
+        self.line = line
+
+    def wait_for_everyone(self):
+        pass
+
+    def save_state(self, place):
+        (Path(place) / "state").write_text(self.line)
+
+
+@pytest.mark.parametrize("killed_at", range(4))
+def test_a_checkpoint_that_is_written_again_is_whole_at_every_moment(tmp_path, monkeypatch, killed_at):
+    """A kill in the n-th deletion, when one file is gone: the checkpoint is the old or the new one."""
+    save_checkpoint(WritesALine("old"), tmp_path, 4, {})
+    delete, calls = shutil.rmtree, []
+
+    def rmtree(path, ignore_errors=False):
+        calls.append(path)
+        if len(calls) == killed_at + 1:
+            (Path(path) / "state").unlink(missing_ok=True)
+            raise KeyboardInterrupt
+        delete(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with contextlib.suppress(KeyboardInterrupt):
+        save_checkpoint(WritesALine("new"), tmp_path, 4, {})
+    assert (latest_checkpoint(tmp_path) / "state").read_text() in ("old", "new")
+    monkeypatch.undo()
+    save_checkpoint(WritesALine("last"), tmp_path, 4, {})
+    assert (latest_checkpoint(tmp_path) / "state").read_text() == "last"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
 
 
 def test_an_ignored_ctrl_c_stays_ignored():

@@ -5,7 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from probe.cli import app
+from probe.errors import ProbeError
 from probe.probes.negatives.trimming import export_trimmed, lines_to_drop
 from probe.probes.trial.difficulty import by_line, difficulty
 from probe.probes.trial.passes import Pass
@@ -32,3 +35,13 @@ def test_the_hardest_are_left_out_of_the_file(tmp_path):
     export_trimmed(source, tmp_path / "kept.jsonl", dropped, "difficulty")
     kept = [json.loads(line)["prompt"] for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
     assert kept == ["1", "3", "4"]
+
+
+@pytest.mark.parametrize("option", [("--adapter", "ad"), ("--revision", "main")])
+def test_what_belongs_to_one_of_two_models_is_refused_beside_a_proxy(tmp_path, option):
+    source = tmp_path / "pairs.jsonl"
+    row = {"prompt": "Where is it?", "chosen": "It is here.", "rejected": "I do not know."}
+    source.write_text(json.dumps(row) + "\n")
+    done = CliRunner().invoke(app, ["trial", str(source), "--proxy", "small", *option])
+    assert isinstance(done.exception, ProbeError)
+    assert f"{option[0]} beside --proxy" in str(done.exception)
