@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from .select import SampledResponse, Selection
 
 
 def rows_of_pair(
-    pair: Pair, found: Sequence[SampledResponse] | None, head: Mapping[str, Any]
+    pair: Pair, found: Sequence[SampledResponse] | None, head: Mapping[str, Any], taken: Container[str] = ()
 ) -> Iterable[dict[str, Any]]:
-    """The rows of one pair: as it was where it was not asked for (None), else one a picked candidate."""
+    """The rows of one pair: as it was where it was not asked for (None), else one a picked candidate.
+
+    Several have ids of their own, none of those `taken` in the file.
+    """
     named = {
         "id": pair.id,
         **({"group": pair.group} if pair.group else {}),
@@ -36,10 +39,17 @@ def rows_of_pair(
     for k, c in enumerate(found):
         source = {**shared, "temperature": c.temperature, "draw": c.draw, "seed": c.seed, "cut": c.cut}
         yield {
-            **named, "id": pair.id if len(found) == 1 else f"{pair.id}.{k + 1}",
+            **named, "id": pair.id if len(found) == 1 else _free(f"{pair.id}.{k + 1}", taken),
             "chosen": plain_text(pair.chosen), "rejected": in_form_of(pair.chosen, c.text), **meta,
             "sampled": source,
         }  # fmt: skip
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """The name, made longer until it is not taken."""
+    while name in taken:
+        name = f"{name}.sampled"
+    return name
 
 
 def write_new(rows: Sequence[Mapping[str, Any]], target: Path) -> None:

@@ -140,9 +140,9 @@ def _paired(
         return Selection({}), {}
     kept = _kept(loaded, encoder, asked, candidates, options, how)
     picks = {line: picked(kept.by_line.get(line, ()), chosen[line], options.pick) for line in chosen}
-    write_new(
-        [row for pair in pairs for row in rows_of_pair(pair, picks.get(pair.line), head)], options.target
-    )
+    ids = {pair.id for pair in pairs}
+    rows = [row for pair in pairs for row in rows_of_pair(pair, picks.get(pair.line), head, ids)]
+    write_new(rows, options.target)
     return kept, picks
 
 

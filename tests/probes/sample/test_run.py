@@ -11,6 +11,7 @@ from probe.pairs.fields import FieldNames
 from probe.pairs.rows import pair_of
 from probe.probes.sample import run as sample_run
 from probe.probes.sample.output import rows_of_pair
+from probe.probes.sample.select import SampledResponse
 from probe.runs import load_run
 from probe.training.reference import _as_scored
 
@@ -163,3 +164,11 @@ def test_a_column_beside_the_mapped_one_does_not_replace_it_in_what_is_written()
     )
     for made in (written, _as_scored(pair, encoder)):
         assert [made[name] for name in ("prompt", "chosen", "rejected")] == ["Why?", "Yes.", "No."]
+
+
+def test_ids_of_several_samples_are_none_of_the_file():
+    row = {"id": "a", "prompt": "Why?", "chosen": "So.", "rejected": "No."}
+    found = [SampledResponse(1, text, 1.0, k, 0, True) for k, text in enumerate(("It is.", "Who knows?"))]
+    head = dict.fromkeys(("model", "weights_sha256", "adapter_sha256", "template", "top_p", "probe"))
+    made = rows_of_pair(pair_of(row, 1, FieldNames()), found, head, {"a", "a.1", "a.1.sampled"})
+    assert [one["id"] for one in made] == ["a.1.sampled.sampled", "a.2"]
