@@ -170,5 +170,5 @@ def test_ids_of_several_samples_are_none_of_the_file():
     row = {"id": "a", "prompt": "Why?", "chosen": "So.", "rejected": "No."}
     found = [SampledResponse(1, text, 1.0, k, 0, True) for k, text in enumerate(("It is.", "Who knows?"))]
     head = dict.fromkeys(("model", "weights_sha256", "adapter_sha256", "template", "top_p", "probe"))
-    made = rows_of_pair(pair_of(row, 1, FieldNames()), found, head, {"a", "a.1", "a.1.sampled"})
+    made = rows_of_pair(pair_of(row, 1, FieldNames.of({})), found, head, {"a", "a.1", "a.1.sampled"})
     assert [one["id"] for one in made] == ["a.1.sampled.sampled", "a.2"]
