@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -200,8 +201,11 @@ def model_at_hand(
     """The given model where it is loaded, which is as it was after the block; None for a name.
 
     `runs` False: nothing is measured on it, so that it may be another than a language model. Raises
-    `ProbeError` for a model that cannot be measured, and for a tokenizer that would not be used.
+    `ProbeError` for a model that cannot be measured, for a tokenizer that would not be used, and under
+    autocast, which would measure in another arithmetic than is told.
     """
+    if runs:
+        _check_autocast()
     if model is None or isinstance(model, str | Path):
         _check_tokenizer(model, tokenizer)
         yield None
@@ -214,6 +218,18 @@ def model_at_hand(
     loaded = as_loaded(model, tokenizer, runs=runs)
     with untouched(model):
         yield loaded
+
+
+def _check_autocast() -> None:
+    if "torch" not in sys.modules:  # then it cannot be on
+        return
+    import torch
+
+    if on := [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]:
+        raise ProbeError(
+            f"torch.autocast is on for {on[0]}: numbers would be of another arithmetic than the model's. "
+            "Call probe outside of it."
+        )
 
 
 def _check_tokenizer(model: str | Path | None, tokenizer: Any) -> None:

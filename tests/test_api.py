@@ -473,3 +473,11 @@ def test_calls_from_several_threads_have_the_numbers_of_one_after_the_other(give
     alone = [gap(alpha) for alpha in asked]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(gap, asked)) == alone
+
+
+def test_nothing_is_measured_under_autocast(given):
+    """Numbers of bfloat16 had been told as float32's."""
+    with torch.autocast("cpu", torch.bfloat16):
+        with pytest.raises(ProbeError, match=r"autocast is on for cpu.*Call probe outside"):
+            probe.bias(ROWS, *given)
+        assert probe.data(ROWS).verdict  # reads text alone
