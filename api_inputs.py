@@ -210,14 +210,15 @@ def model_at_hand(
         _check_tokenizer(model, tokenizer)
         yield None
         return
-    from .scoring.given import as_loaded, untouched
+    from .scoring.given import as_loaded, uncompiled, untouched
 
     fixed = {"device", "dtype", "revision", "adapter", "trust_remote_code", "quantize"}
     if named := sorted(fixed.intersection(how)):
         raise ProbeError(f"{named[0]}: a loaded model has its own. Leave it out, or give the model's name.")
-    loaded = as_loaded(model, tokenizer, runs=runs)
-    with untouched(model):
-        yield loaded
+    with uncompiled(model) as plain:
+        loaded = as_loaded(plain, tokenizer, runs=runs)
+        with untouched(plain):
+            yield loaded
 
 
 def _check_autocast() -> None:

@@ -86,6 +86,23 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def uncompiled(model: Any) -> Iterator[Any]:
+    """What `torch.compile` wraps, or the model that was compiled in place: the same weights, run as they are.
+
+    A compiled form is not that of other layers, such as those of a trial's adapter.
+    """
+    plain = getattr(model, "_orig_mod", model)
+    compiled = getattr(plain, "_compiled_call_impl", None)
+    if compiled is not None:
+        plain._compiled_call_impl = None
+    try:
+        yield plain
+    finally:
+        if compiled is not None:
+            plain._compiled_call_impl = compiled
+
+
+@contextmanager
 def untouched(model: torch.nn.Module) -> Iterator[None]:
     """In the block the model is in evaluation mode; after it, it is bit for bit what it was.
 

@@ -481,3 +481,29 @@ def test_nothing_is_measured_under_autocast(given):
         with pytest.raises(ProbeError, match=r"autocast is on for cpu.*Call probe outside"):
             probe.bias(ROWS, *given)
         assert probe.data(ROWS).verdict  # reads text alone
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_compiled_model_is_measured_as_the_model_that_it_is(given, in_place):
+    """What torch had compiled failed as soon as a trial added its adapter."""
+
+    def backend(graph, inputs):
+        raise AssertionError("compiled")
+
+    model, tokenizer = given
+    told = [run(ROWS, model, tokenizer) for run in (bias_of, trial_of)]
+    compiled = model if in_place else torch.compile(model, backend=backend)
+    if in_place:
+        model.compile(backend=backend)
+    assert [run(ROWS, compiled, tokenizer) for run in (bias_of, trial_of)] == told
+    if in_place:
+        with pytest.raises(Exception, match="compiled"):  # as it was: it still compiles
+            model(torch.tensor([[1, 2]]))
+
+
+def bias_of(*given):
+    return probe.bias(*given, templates="none", corrected=False).estimate("gap").value
+
+
+def trial_of(*given):
+    return probe.trial(*given, steps=1, samples=0).estimate("trial_accuracy").value
