@@ -92,9 +92,10 @@ def _compared(words: Estimate, rule: Estimate) -> str:
 
 def _length_remedy(words: Estimate) -> str:
     """What helps: lengths that match, or where they do already, neither side longer in most pairs."""
-    if MATCHED_LENGTHS[0] <= (words.value or 1.0) <= MATCHED_LENGTHS[1]:
+    least, most = MATCHED_LENGTHS
+    if least <= (words.value or 1.0) <= most:
         return "Let neither side be the longer one in most pairs, or use a length-normalised loss."
-    return f"Match the sides' lengths within {MATCHED_LENGTHS[0]}–{MATCHED_LENGTHS[1]}, or use a length-normalised loss."
+    return f"Match the sides' lengths within {least}–{most}, or use a length-normalised loss."
 
 
 def _lopsided(data: Data, limit: float) -> tuple[int, ...]:
