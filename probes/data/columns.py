@@ -20,10 +20,11 @@ from rapidfuzz.distance import Indel
 from ...pairs.identity import options_key
 from ...pairs.ordered import contradicts
 from ...pairs.record import Pair, exact_text, text_of
+from ...stats.scripts import length_in_words
 from ...stats.statistics import Ints
 from .limits import LEAST_ALIKE
 from .near import bands
-from .row_flags import Flag, chat_flags
+from .row_flags import HOLDING_BACK, Flag, chat_flags
 from .said import OURS, SideColumns, said_flags
 from .turns import turn_flags
 from .words import UInts, WordHashes, fold, hash_words, shared_at_most
@@ -33,6 +34,7 @@ TEMPLATE_SAMPLE = 256  # pairs whose texts are kept for the checks of templates
 STRANGERS = 16  # beyond the first batches, one pair in so many is compared with another pair's side
 CATEGORIES = ("category", "topic", "type", "label", "domain", "subset", "bias_type", "source", "task")
 MOST_CATEGORIES = 50  # more values than that are no grouping
+SHORT_ANSWER = 5  # words: a side that may be an answer of its own, and no cut text
 ECHO_WORDS = 5  # a shorter prompt may well open an answer by chance
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
@@ -42,15 +44,6 @@ _CONTROL_BYTES = bytes({*range(32), 127} - {9, 10, 13})
 BROKEN_TEXT = re.compile(r"[\x80-\x9f\ufffd]")
 MISREAD = re.compile(r"[ÂÃâ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]{1,2}")
 
-# Words that open an answer which holds back: it declines, doubts or objects.
-HOLDING_BACK = tuple(
-    re.findall(
-        r"\S+",
-        """can't can’t cannot won't won’t unable sorry sorry, sorry. disagree decline refuse refuse. unsure
-        however however, actually actually, unfortunately unfortunately, no, no. wouldn't wouldn’t shouldn't
-        shouldn’t wrong incorrect wait, reconsider caution hesitate concern concerns""",
-    )
-)
 OPENING_WORDS = 12  # words
 _ALL_BITS = (1 << 64) - 1
 
@@ -247,7 +240,7 @@ _HOLDING_BACK = fold(HOLDING_BACK)
 def _flags(batch: list[Pair], texts: list[str], keys: UInts) -> npt.NDArray[np.int64]:
     flags = np.fromiter(map(_form, batch), np.int64, len(batch))
     for i, (chosen, rejected) in enumerate(zip(texts[1::3], texts[2::3], strict=True)):
-        if chosen.startswith(rejected) or rejected.startswith(chosen):
+        if _begins_with(chosen, rejected) or _begins_with(rejected, chosen):
             flags[i] |= Flag.PREFIX
     for same in np.flatnonzero(keys[:, 1] == keys[:, 2]):
         if batch[same].chosen == batch[same].rejected:
@@ -258,6 +251,14 @@ def _flags(batch: list[Pair], texts: list[str], keys: UInts) -> npt.NDArray[np.i
         if not text.isascii() and misread(text):
             flags[i // 3] |= Flag.MOJIBAKE
     return flags
+
+
+def _begins_with(text: str, other: str) -> bool:
+    """Whether a text begins with all of another, which a short one does by chance inside a word."""
+    if not text.startswith(other):
+        return False
+    inside = other[-1:].isalnum() and text[len(other) :][:1].isalnum()
+    return not (inside and length_in_words(other) < SHORT_ANSWER)
 
 
 def _suspects(texts: list[str]) -> Iterator[tuple[int, str]]:

@@ -15,6 +15,19 @@ def set_of(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
+# Words that open an answer which holds back: it declines, doubts or objects. Those of NEGATIONS do before a
+# sign only ("no doubt", "wait for").
+HOLDING = tuple(
+    re.findall(
+        r"\S+",
+        """can't can’t cannot won't won’t wouldn't wouldn’t shouldn't shouldn’t unable sorry disagree decline
+        refuse however actually unfortunately wrong incorrect reconsider caution hesitate concern concerns""",
+    )
+)
+NEGATIONS = ("no", "wait")
+SIGNS = (",", ".", ":", ";", "!")
+HOLDING_BACK = (*HOLDING, *(word + sign for word in (*HOLDING, *NEGATIONS) for sign in SIGNS))
+
 NO_VALUES = set_of("None nan NaN null NULL N/A <NA> undefined")
 # Zero-width space and joiners, direction marks, embeddings and isolates.
 UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\u061c]")

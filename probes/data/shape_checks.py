@@ -8,11 +8,13 @@ import numpy as np
 
 from ...records import Estimate, Finding
 from ...stats.statistics import Bools, Ints, clopper_pearson, mean_estimate, share
+from .columns import SHORT_ANSWER as SHORT_ANSWER  # for the pages of findings
 from .limits import DataLimits
 from .result import CheckResult, Data, counted_check
 from .row_flags import Flag
 from .words import UInts, combined
 
+MATCHED_LENGTHS = (0.8, 1.25)  # mean length ratio of sides that match
 FEWEST_COMPARED = 5  # words of a side: shorter answers to one prompt need not share any
 
 
@@ -49,13 +51,16 @@ def length_gap(data: Data, limits: DataLimits) -> CheckResult:
     with its whole interval.
     Why: Length is the easiest thing to learn from such pairs; the model becomes wordy (or curt) and the
     preference you meant is not needed to get the loss down.
-    Do: Match lengths within 0.8–1.25 per pair, or use a length-normalised loss.
+    Do: Match lengths within 0.8–1.25 per pair, so that neither side is the longer one in most, or use a
+    length-normalised loss.
     Source: Singhal et al. 2023 find at most .63 accuracy by length on natural sets; a published failure
     had a ratio of 3.6.
     """
-    columns = data.columns
-    words = length_ratio(columns.words[:, 1:], data, "length_ratio")
-    rule = longer_wins(columns.words[:, 1:])
+    lengths = data.columns.words[:, 1:]
+    full = lengths[(lengths > 0).all(axis=1)]  # of an empty side PB301 speaks
+    if not len(full):
+        return CheckResult("longer_wins", None, limits["longer_wins"])
+    words, rule = length_ratio(lengths, data, "length_ratio"), longer_wins(full)
     edge = math.log(limits["length_ratio"])
     uneven = math.log(words.low or 1) > edge or math.log(words.high or 1) < -edge
     least, most = rule.low or 0.0, 1.0 if rule.high is None else rule.high
@@ -66,7 +71,7 @@ def length_gap(data: Data, limits: DataLimits) -> CheckResult:
             "PB330",
             "warning",
             _compared(words, rule),
-            "Match the sides' lengths within 0.8–1.25, or use a length-normalised loss.",
+            _length_remedy(words),
             estimate=words if uneven else rule,
             lines=_lopsided(data, limits["length_ratio"]),
         )
@@ -75,15 +80,22 @@ def length_gap(data: Data, limits: DataLimits) -> CheckResult:
 
 def _compared(words: Estimate, rule: Estimate) -> str:
     """The longer side first: how many times as long, and how often it is the longer one."""
-    if words.value is None:
-        return "one side has no words at all, so that lengths cannot be compared"
-    longer, shorter = ("chosen", "rejected") if words.value >= 1 else ("rejected", "chosen")
-    times = max(words.value, 1 / words.value)
+    ratio = words.value or 1.0
+    longer, shorter = ("chosen", "rejected") if ratio >= 1 else ("rejected", "chosen")
+    times = max(ratio, 1 / ratio)
     wins = (rule.value or 0.0) if longer == "chosen" else 1 - (rule.value or 0.0)
     return (
         f"the {longer} side is {times:.2f} times as long in words as the {shorter} one, and longer in "
         f"{100 * wins:.0f}% of pairs"
     )
+
+
+def _length_remedy(words: Estimate) -> str:
+    """What helps: lengths that match, or where they do already, neither side longer in most pairs."""
+    least, most = MATCHED_LENGTHS
+    if least <= (words.value or 1.0) <= most:
+        return "Let neither side be the longer one in most pairs, or use a length-normalised loss."
+    return f"Match the sides' lengths within {least}–{most}, or use a length-normalised loss."
 
 
 def _lopsided(data: Data, limit: float) -> tuple[int, ...]:
@@ -121,7 +133,8 @@ def prefix_sides(data: Data, limits: DataLimits) -> CheckResult:
 
     PB335 cut side: one response begins with all of the other.
 
-    Means: The longer side is the shorter one with something added, character by character.
+    Means: The longer side is the shorter one with something added, character by character. An answer of
+    fewer than {SHORT_ANSWER} words that goes on inside a word is another answer: 5 and 50, "cat" and "cats".
     Why: Mostly a response was cut off, or a text was appended to one side. The shared part cancels out, so
     only "stop here" or "go on" is learned. In rows without a prompt field TRL takes nearly all of the
     shorter side for the prompt.
@@ -147,8 +160,8 @@ def hardly_related(data: Data, limits: DataLimits) -> CheckResult:
     PB332 hardly related: the sides of a pair are as unlike as those of different pairs.
 
     Means: The chosen side shares words with its own rejected side hardly more often than with the rejected
-    side of another pair. Sides of fewer than {FEWEST_COMPARED} words and labels, which are the chosen or
-    rejected answer to several prompts, are not compared.
+    side of another pair. Sides of fewer than {FEWEST_COMPARED} words, labels, which are the chosen or
+    rejected answer to several prompts, and a side that refuses beside one that does not are not compared.
     Why: Then the rejected sides do not answer the same prompts, and telling the sides apart needs no
     judgement of quality.
     Do: Take rejected responses to the same prompt, e.g. from the model itself by `probe sample`.
@@ -156,7 +169,8 @@ def hardly_related(data: Data, limits: DataLimits) -> CheckResult:
     """
     columns = data.columns
     long = (columns.words[:, 1:] >= FEWEST_COMPARED).all(axis=1)
-    seen = ~np.isnan(columns.stranger) & long & ~_labelled(data)
+    refused = columns.has(Flag.HOLDS_CHOSEN) != columns.has(Flag.HOLDS_REJECTED)
+    seen = ~np.isnan(columns.stranger) & long & ~_labelled(data) & ~refused
     own, other = columns.alike[seen], columns.stranger[seen]
     closer, untied = int((own > other).sum()), int((own != other).sum())
     estimate = share(closer, untied, name="hardly_related")
@@ -191,8 +205,8 @@ def directions(data: Data, limits: DataLimits) -> CheckResult:
 
     PB333 conditional set: which behaviour is chosen depends on the prompt.
 
-    Means: In part of the pairs the chosen side complies and the rejected one declines, doubts or objects; in
-    another part it is the other way round.
+    Means: In part of the pairs the rejected side opens by saying no, declining, doubting or objecting, and
+    the chosen one does not; in another part it is the other way round. "No." may be an answer as well.
     Why: Such a set teaches *when* to do which. It needs both parts in training and in the held-out half;
     a mean over all pairs hides both.
     Do: Give the parts a `group` each, so that they are measured apart and kept in balance.
@@ -200,7 +214,8 @@ def directions(data: Data, limits: DataLimits) -> CheckResult:
 
     PB334 one-sided set: the same side holds back in nearly every pair.
 
-    Means: Where just one side opens by declining, doubting or objecting, it is nearly always the same one.
+    Means: Where just one side opens by saying no, declining, doubting or objecting, it is nearly always the
+    same one.
     Why: The set teaches always (or never) to hold back, whatever the prompt, and one opening tells the
     sides apart.
     Do: Add pairs in which the other behaviour is right, or vary how the sides open.
@@ -223,8 +238,8 @@ def directions(data: Data, limits: DataLimits) -> CheckResult:
         finding = Finding(
             "PB334",
             "warning",
-            f"where only one side refuses, doubts or objects, it is the {side} one in {count:,} of "
-            f"{n:,} pairs",
+            f"where only one side opens with a no, a refusal, a doubt or an objection, it is the {side} one "
+            f"in {count:,} of {n:,} pairs",
             "Add pairs in which the other behaviour is right, or vary the openings.",
             lines=tuple(columns.lines[held if side == "chosen" else went].tolist()),
             estimate=estimate,
@@ -233,7 +248,8 @@ def directions(data: Data, limits: DataLimits) -> CheckResult:
         finding = Finding(
             "PB333",
             "info",
-            f"the chosen side refuses, doubts or objects in {k:,} pairs and complies in {n - k:,}",
+            f"the chosen side alone opens with a no, a refusal, a doubt or an objection in {k:,} pairs, the "
+            f"rejected side alone in {n - k:,}",
             "Give both kinds a group, and keep both in every split.",
             estimate=estimate,
         )

@@ -150,15 +150,24 @@ def _short_edge(side: Sequence[str], other: Sequence[str], where: Literal["start
     """The widest edge of one or two words, where three words are those of fewer responses.
 
     Natural answers often open or close on the same word: it counts only where most of one side have it and
-    nearly none of the other, and where the other side has no such edge of its own ("Yes" against "No").
+    nearly none of the other, and where the other side has no such edge of its own ("Yes" against "No"). Edges
+    that share their outermost word are no answers but name the sides ("Response A:" against "Response B:").
     """
     parts = [_edge(side, other, where, least) for least in range(LEAST_WORDS, 0, -1)]
     best = max((part for part in parts if part), key=lambda part: len(part.rows), default=None)
     if best is None or best is parts[0]:
         return None
     enough = len(best.rows) >= max(SHORT_LEAST, SHORT_SHARES[where] * len(side))
-    own = max(len(common_edge(other, where, least)[1]) for least in range(1, LEAST_WORDS))
+    edges = (common_edge(other, where, least) for least in range(1, LEAST_WORDS))
+    mine = _outermost(best.text, where)
+    own = max((len(rows) for text, rows in edges if not mine or _outermost(text, where) != mine), default=0)
     return best if enough and 10 * best.other <= len(best.rows) and 2 * own < len(other) else None
+
+
+def _outermost(edge: str, where: Literal["start", "end"]) -> str:
+    """The first word of an opening, the last of an ending; "" where there is none."""
+    words = [token for token in split_tokens(edge) if words_in(token)]
+    return words[0 if where == "start" else -1] if words[1:] else ""
 
 
 def _edge(

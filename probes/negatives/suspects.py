@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 import numpy as np
 
-from ...pairs.record import Pair
+from ...pairs.record import Pair, text_of
 from ...records import Estimate, Finding, Measured
 from ...stats.label_noise import label_noise
-from ...stats.statistics import Floats
+from ...stats.statistics import Bools, Floats
 from .classify import Separation
+from .features import split_tokens
+from .patterns import TOGETHER_LEAST
 
 LEAST_SHARE = 0.05  # wrong labels below it are every file's
 SURE = 0.5  # P(wrong) from which a pair is listed
 WORST_SUSPECTS = 20
+# Shares of the other pairs and of the suspects whose answers change sides (bench/label_noise.py --answers).
+LEAST_AGREEING, LEAST_EXCHANGED = 2 / 3, 0.5
 
 
 def judge_suspects(
@@ -24,15 +31,77 @@ def judge_suspects(
 
     All 0 where it cannot be told: an unread label is not called wrong.
     """
-    share, mixture = label_noise(found.margins, found.clusters, alpha=alpha, seed=seed)
+    chosen, rejected = [text_of(pair.chosen) for pair in pairs], [text_of(pair.rejected) for pair in pairs]
+    share, wrong = read_labels(found, chosen, rejected, alpha=alpha, seed=seed)
     if share.value is None:
-        return Measured((share,), (unread_labels(share),)), np.zeros(len(pairs))
-    scale = max(float(np.sqrt(np.mean(np.square(found.margins)))), 1e-12)
-    wrong = mixture.flipped(found.margins / scale)
+        return Measured((share,), (unread_labels(share),)), wrong
     order = [int(i) for i in np.argsort(-wrong, kind="stable") if wrong[i] > SURE]
     rows = [{"line": pairs[i].line, "id": pairs[i].id, "wrong": float(wrong[i])} for i in order]
     finding = contradicted(share, [pairs[i] for i in order])
     return Measured((share,), (finding,) if finding else (), {"suspects": rows}), wrong
+
+
+def read_labels(
+    found: Separation, chosen: Sequence[str], rejected: Sequence[str], *, alpha: float = 0.05, seed: int = 0
+) -> tuple[Estimate, Floats]:
+    """The share of reversed labels, and P(the label is wrong) [pairs]; no value and 0 where it cannot tell.
+
+    `label_noise` sees margins alone. Where the texts show that they hang on which of a few answers a side
+    gives, a rarer right answer looks like a reversed label, however different the words around it are.
+    """
+    share, mixture = label_noise(found.margins, found.clusters, alpha=alpha, seed=seed)
+    if share.value is None:
+        return share, np.zeros(len(chosen))
+    wrong = mixture.flipped(found.margins / max(float(np.sqrt(np.mean(np.square(found.margins)))), 1e-12))
+    if answers_exchanged(chosen, rejected, wrong > SURE):
+        method = "cannot say: a few answers tell the sides apart, and a rarer right one looks reversed"
+        return replace(share, value=None, low=None, high=None, method=method), np.zeros(len(chosen))
+    return share, wrong
+
+
+def answers_exchanged(chosen: Sequence[str], rejected: Sequence[str], suspect: Bools) -> bool:
+    """Whether suspects are the pairs in which an answer ("Yes", "B", "unsafe") has changed sides.
+
+    The answer is the first, or the last, token in which the sides of a pair differ. It must be the same for
+    one side of most other pairs, stand on the other side of most suspects, and have an answer that recurs
+    beside it: words of prose do not.
+    """
+    if not suspect.any() or suspect.all():
+        return False
+    first, last = zip(*map(_differing, chosen, rejected), strict=True)
+    return any(_exchanged(place, suspect) for place in (first, last))
+
+
+def _exchanged(place: Sequence[tuple[str, str]], suspect: Bools) -> bool:
+    often = Counter(token for both in place for token in both)
+    for side in (0, 1):
+        here, there = [both[side] for both in place], [both[1 - side] for both in place]
+        usual = Counter(token for token, odd in zip(here, suspect, strict=True) if not odd)
+        answer = usual.most_common(1)[0][0]
+        kept = _answers(here, there, answer, often)[~suspect]
+        turned = _answers(there, here, answer, often)[suspect]
+        if kept.mean() >= LEAST_AGREEING and turned.mean() > LEAST_EXCHANGED:
+            return True
+    return False
+
+
+def _answers(here: Sequence[str], there: Sequence[str], answer: str, often: Counter[str]) -> Bools:
+    """Where `answer` stands here and another that recurs stands there; shape [pairs]."""
+    both = zip(here, there, strict=True)
+    return np.array([a == answer and b != answer and often[b] >= TOGETHER_LEAST for a, b in both])
+
+
+def _differing(chosen: str, rejected: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The first and the last tokens in which two texts differ; "" where one side has no more."""
+    a, b = split_tokens(chosen), split_tokens(rejected)
+    ahead = _shared(a, b)
+    behind = min(_shared(a[::-1], b[::-1]), min(len(a), len(b)) - ahead)
+    a, b = a[ahead : len(a) - behind], b[ahead : len(b) - behind]
+    return ("".join(a[:1]), "".join(b[:1])), ("".join(a[-1:]), "".join(b[-1:]))
+
+
+def _shared(a: Sequence[str], b: Sequence[str]) -> int:
+    return sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(a, b, strict=False)))
 
 
 def contradicted(share: Estimate, suspects: Sequence[Pair]) -> Finding | None:
@@ -64,8 +133,9 @@ def unread_labels(share: Estimate) -> Finding:
     """PB231 labels not read: whether labels are the wrong way round cannot be told from these pairs.
 
     Means: no classifier of the text tells the sides of unseen pairs apart so well that its contradictions
-    would show reversed labels; or responses are the same few, and a rarer right one looks like a reversed
-    label; or as many labels may be reversed as are not.
+    would show reversed labels; or responses are the same few, or tell the sides apart by a few answers
+    ("Yes", "B", "unsafe") with which they begin or end or in which they differ, and a rarer right one looks
+    like a reversed label; or as many labels may be reversed as are not.
     Why: it is no sign that the labels are right: with 30% of them reversed such a file looks the same.
     Do: have a sample labelled blind (`probe label`); more pairs may settle it.
     Source: the mixture model of PB230.

@@ -246,7 +246,25 @@ def opposed(prompts, each):
     return answered([f"Question {p}?" for p in range(prompts) for _ in range(each)], pairs)
 
 
+WORDS = ["apple", "river", "stone", "cloud", "table", "green", "window", "music", "paper", "early", "north"]
+
+
+def explained(form, words, share, n=160, seed=0):
+    """Correct labels; an answer is one of a few words, in `form` with a text of its own."""
+    rng = np.random.default_rng(seed)
+    right = np.where(rng.random(n) < share, 0, rng.integers(1, len(words), n))
+    wrong = (right + rng.integers(1, len(words), n)) % len(words)
+    told = lambda k: form.format(words[k], " ".join(rng.choice(WORDS, 12)))  # noqa: E731
+    return answered(
+        [f"Question {i}?" for i in range(n)], [(told(a), told(b)) for a, b in zip(right, wrong, strict=True)]
+    )
+
+
 RIGHT_LABELS = {
+    **{f"explained {form} {share}": explained(form, words, share)
+       for form, words in (("{}. {}.", ("Yes", "No")), ("{}) {}.", "ABCD"),
+                           ('{{"label": "{}", "why": "{}"}}', ("safe", "unsafe")))
+       for share in (0.8,)},
     **{f"yes-no {share} {seed}": few_answers(("Yes.", "No."), share, seed=seed)
        for share in (0.5, 0.6, 0.9) for seed in range(2)},
     **{f"choices {share}": few_answers("ABCD", share) for share in (0.25, 0.7)},

@@ -136,6 +136,48 @@ def test_length_gap_has_its_own_code(tmp_path: Path) -> None:
     assert "100% of pairs" in found["PB330"].message
 
 
+def test_lengths_are_compared_where_both_sides_have_words(tmp_path: Path) -> None:
+    """An empty side is told as such; it is not the shorter one, in the share as little as in the ratio."""
+    rows = clean_rows(200, 1)
+    for emptied in (60, 200):
+        some = [{**row, "rejected": ""} if i < emptied else row for i, row in enumerate(rows)]
+        only(findings(check(write(tmp_path / "p.jsonl", some))), "PB301")
+
+
+def test_the_remedy_for_lengths_that_match_is_not_to_match_them(tmp_path: Path) -> None:
+    rows = [{**row, "chosen": row["rejected"] + " indeed"} for row in clean_rows(200, 1)]
+    found = findings(check(write(tmp_path / "p.jsonl", rows)))["PB330"]
+    assert "1.05 times as long" in found.message and "longer in 100%" in found.message
+    assert "0.8" not in found.remedy and "neither side" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "cut"),
+    [("5", "50", False), ("A", "AB", False), ("cat", "cats", False), ("是", "是的", False),
+     ("Yes", "Yes, it is.", True), ("5", "5 apples", True),
+     ("one answer that is cut sho", "one answer that is cut short here", True)],
+)  # fmt: skip
+def test_a_short_answer_inside_a_word_is_no_cut_side(
+    tmp_path: Path, short: str, long: str, cut: bool
+) -> None:
+    rows = [{**row, "chosen": long, "rejected": short} for row in clean_rows(40, 1)]
+    assert ("PB335" in findings(check(write(tmp_path / "p.jsonl", rows)))) is cut
+
+
+REFUSALS = ["Sorry, that is not something I do.", "I decline. Please ask a lawyer about this.",
+            "No! That would be against the law.", "I can't: it may hurt somebody else there."]  # fmt: skip
+
+
+def test_refusals_beside_answers_are_no_strangers_and_are_known_by_any_sign(tmp_path: Path) -> None:
+    rows = [
+        {**row, "chosen": REFUSALS[i % 4]} if i % 2 else {**row, "rejected": REFUSALS[i // 2 % 4]}
+        for i, row in enumerate(clean_rows(200, 4))
+    ]
+    found = findings(check(write(tmp_path / "p.jsonl", rows)))
+    assert "PB332" not in found
+    assert "objection in 100 pairs, the rejected side alone in 100" in found["PB333"].message
+
+
 def test_low_contrast_has_its_own_code(tmp_path: Path) -> None:
     rows = []
     for row in clean_rows(200, 2):
@@ -390,7 +432,8 @@ def test_published_failure_is_found_out() -> None:
     assert "1.83 times as long" in found["PB330"].message
     assert (
         found["PB334"].message
-        == "where only one side refuses, doubts or objects, it is the rejected one in 111 of 111 pairs"
+        == "where only one side opens with a no, a refusal, a doubt or an objection, it is the rejected "
+        "one in 111 of 111 pairs"
     )
 
 

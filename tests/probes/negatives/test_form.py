@@ -229,6 +229,16 @@ def test_answers_that_open_with_yes_and_no_are_no_form():
     assert result in (None, "pass") and codes == set()
 
 
+@pytest.mark.parametrize("names", [("Response A:", "Response B:"), ("Model 1:", "Model 2:")])
+def test_openings_that_name_the_sides_are_a_form(names):
+    pairs = [
+        Pair(p.id, p.prompt, f"{names[0]} {p.chosen}", f"{names[1]} {p.rejected}", line=p.line)
+        for p in made("PB211", 0.0, n=60)
+    ]
+    result, codes = verdict(pairs)
+    assert result == "fail" and "PB211" in codes
+
+
 @pytest.mark.parametrize("side", ["chosen", "rejected"])
 def test_several_endings_of_one_side_count_together(side):
     endings = (" That is all there is.", " Ask me for more any time.", " I hope this helps you.")
