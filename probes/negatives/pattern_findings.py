@@ -13,6 +13,7 @@ from ...records import Estimate, Finding
 from ...shared_limits import TEMPLATE_LIMIT
 from ...stats.statistics import share_clustered
 from ..clusters import prompt_clusters
+from .exchanged import is_answer
 from .marks import LEAST_LETTERS as LEAST_LETTERS  # for the pages of findings
 from .marks import find_marks
 from .patterns import FILLED_SHARE as FILLED_SHARE  # for the pages of findings
@@ -257,6 +258,7 @@ def _both(
         [
             replace(t, rows=tuple(rows[i] for i in t.rows))
             for t in (*find_templates(*map(_bare, sides)), *find_marks(*sides))
+            if not is_answer(t, *sides)
         ]
         for sides in ((a, b), (b, a))
     ]

@@ -389,3 +389,47 @@ def test_a_long_shared_opening_is_found_in_one_pass_over_it():
     text, rows = common_edge([f"{opening} {i}" for i in range(8)] + ["else"], "start")
     assert text.strip() == opening and rows == tuple(range(8))
     assert time.perf_counter() - before < 10
+
+
+ANSWERS = {
+    "a sentence": ("The statement is true.", "The statement is false."),
+    "JSON": ('{"label": "safe", "sure": 1}', '{"label": "unsafe", "sure": 1}'),
+    "a name": ("Response A is better.", "Response B is better."),
+    "of other lengths": ("I can't help with that.", "Sure!"),
+    "at the end": ("", " So it is possible.", " So it is out of the question."),
+}
+
+
+def answered(kind, share, n=60):
+    """Pairs whose chosen side gives the first answer in this share, and the second in the others."""
+    rng, pairs = random.Random(5), []
+    *first, last = ANSWERS[kind]
+    for i in range(n):
+        told = (first[-1], last) if i < share * n else (last, first[-1])
+        texts = [" ".join(rng.sample(WORDS, 12)).capitalize() + "." for _ in told]
+        whole = [f"{t}{a}" if first[1:] else f"{a} {t}" for a, t in zip(told, texts, strict=True)]
+        pairs.append(Pair(str(i), f"Question {i}?", *whole, line=i + 1))
+    return pairs
+
+
+def told_of(pairs):
+    return {found.code for found in check_templates(templates_of(pairs, ("chosen", "rejected")), pairs, 0.05)}
+
+
+@pytest.mark.parametrize("share", [0.7, 0.85])
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_that_is_right_in_some_pairs_is_no_form(kind, share):
+    assert told_of(answered(kind, share)) == set()
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_that_is_nearly_always_right_is_one(kind):
+    assert told_of(answered(kind, 0.97))
+
+
+def test_a_form_that_some_of_the_other_side_have_by_chance_is_one():
+    rows = made("PB211", 0.8)
+    chance = [
+        dataclasses.replace(p, chosen=KINDS["PB211"](p.chosen)) if i >= 34 else p for i, p in enumerate(rows)
+    ]
+    assert "PB211" in told_of(chance)
