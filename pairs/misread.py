@@ -14,7 +14,7 @@ from typing import Any
 
 from ..records import Severity
 from ..stats.scripts import length_in_words
-from .implicit import USER
+from .implicit import ANSWER_MARKS, USER, says_rendered
 from .ordered import word_set
 from .record import Content, Pair, text_of
 
@@ -112,6 +112,19 @@ def _holds_user(side: Content) -> bool:
     return any(turn.get("role") == "user" for turn in side)
 
 
+def marks_inside(pair: Pair) -> bool:
+    """Whether a side holds what a chat template writes around an answer, and no template has rendered the
+    prompt; marks of the user's turns are `user_inside`'s."""
+    if user_inside(pair) or (isinstance(pair.prompt, str) and says_rendered(pair.prompt, ())):
+        return False
+    return any(map(_marked, (text_of(pair.chosen), text_of(pair.rejected))))
+
+
+def _marked(text: str) -> bool:
+    closed = text.rstrip().endswith("</s>") and "<s>" not in text[1:]
+    return closed or any(mark in text for mark in ANSWER_MARKS)
+
+
 def messages_as_text(pair: Pair) -> bool:
     """Whether a side, or the prompt, is a list of messages that became text; or both sides are one message,
     or all are lists of texts, in that form."""
@@ -146,6 +159,12 @@ AMISS: Mapping[str, Misread] = {
         "have turns of the user inside a response, which are scored and trained as its words",
         "Cut the dialogues at the first turn in which the sides differ.",
         user_inside,
+    ),
+    "template_marks": Misread(
+        "PB338", "warning",
+        "have a chat template's marks inside a response, which are scored and trained as its words",
+        "Take the marks out of the sides; the template of the model that is trained writes its own.",
+        marks_inside,
     ),
     "written_out": Misread(
         "PB356", "error", "have a side or a prompt that is messages, or a list, written out as text",

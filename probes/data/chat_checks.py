@@ -82,6 +82,22 @@ def user_turns(data: Data, limits: DataLimits) -> CheckResult:
     return _misread("user_turns", data, limits)
 
 
+def template_marks(data: Data, limits: DataLimits) -> CheckResult:
+    """Remains of a chat template in the responses.
+
+    PB338 template marks inside: a response holds what a chat template writes around an answer.
+
+    Means: A side holds `[/INST]`, `<|im_end|>`, `<|eot_id|>`, `</s>` at its end or another mark of a turn,
+    and its prompt is not rendered. Marks of the user's turns are PB352; those that are tokens of the model at
+    hand are PB345 as well.
+    Why: The trainer's template writes its own marks around them. The model learns to write the typed ones
+    too, and where one side alone has them they are a form that tells the sides apart.
+    Do: Take them out of the sides.
+    Source: TRL issue 4481 shows what a mark written twice trains on.
+    """
+    return _misread("template_marks", data, limits)
+
+
 def mixed_forms(data: Data, limits: DataLimits) -> CheckResult:
     """Text rows and chat rows in one file.
 
@@ -267,6 +283,7 @@ CHAT_CHECKS = (
     unread_prompt,
     rendered_prompts,
     user_turns,
+    template_marks,
     mixed_forms,
     unseen_marks,
     swapped_scores,

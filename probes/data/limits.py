@@ -73,6 +73,7 @@ DATA_LIMITS: Mapping[str, Limit] = {
     "unread_prompt": Limit("PB350", 0.0, "share of pairs with a column like a prompt that is not read"),
     "rendered_prompts": Limit("PB351", 0.0, "share of pairs whose prompt is rendered already"),
     "user_turns": Limit("PB352", 0.0, "share of pairs with turns of the user inside a response"),
+    "template_marks": Limit("PB338", 0.0, "share of pairs with a chat template's marks inside a response"),
     "mixed_forms": Limit("PB353", 0.0, "share of the rarer form, text or chat messages"),
     "unseen_marks": Limit("PB354", 0.0, "share of pairs with zero-width or direction marks on one side"),
     "swapped_scores": Limit("PB355", 0.0, "share of pairs whose chosen side has the lower score or rank"),

@@ -58,12 +58,14 @@ class Flag(IntFlag):
     NO_VALUE = 131072  # a side is the name of a missing value
     LABEL_REJECTED = 524288  # the column "label" says "rejected"
     TIED = 1048576  # all scores and ranks are equal, or a column says that neither is better
+    MARKS = 2097152  # a side holds a chat template's marks
     SHARED_START = 262144  # texts without a prompt begin alike, up to what parts a question from an answer
 
 
 MISREAD_FLAGS = {
     "unread_prompt": Flag.UNREAD,
     "user_turns": Flag.USER_INSIDE,
+    "template_marks": Flag.MARKS,
     "written_out": Flag.WRITTEN_OUT,
     "shared_beginnings": Flag.SHARED_START,
 }
