@@ -147,6 +147,28 @@ def dialogue(pair: Pair, template: str = "chat") -> ToolRow:
     return {"messages": [*chat_messages(pair.prompt, "user"), *chat_messages(pair.chosen, "assistant")]}
 
 
+TRAIN_MARK = "train"  # the field of a message that says whether it is trained
+
+
+def answers_marked(pair: Pair, template: str = "chat") -> ToolRow:
+    """The dialogue with each message marked: trained are the answers of the chosen side, not earlier ones."""
+    before = [{**turn, TRAIN_MARK: False} for turn in chat_messages(pair.prompt, "user")]
+    own = [
+        {**turn, TRAIN_MARK: turn.get("role") == "assistant"}
+        for turn in chat_messages(pair.chosen, "assistant")
+    ]
+    return {"messages": [*before, *own]}
+
+
+def weighted(pair: Pair, template: str = "chat") -> ToolRow:
+    """The hosted services' dialogue: earlier answers have the weight 0, since all are trained without one."""
+    before = [
+        {**turn, "weight": 0} if turn.get("role") == "assistant" else turn
+        for turn in chat_messages(pair.prompt, "user")
+    ]
+    return {"messages": [*before, *chat_messages(pair.chosen, "assistant")]}
+
+
 def dialogues(pair: Pair, template: str = "chat") -> ToolRow:
     """`chosen` and `rejected` as two whole dialogues, the prompt in both."""
     prompt = chat_messages(pair.prompt, "user")

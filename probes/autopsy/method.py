@@ -69,6 +69,7 @@ STATED = {
     "reward model": RecognisedMethod("reward model", "reward", LN2, True, "the log names it"),
 }
 ODDS = ("log_odds_chosen", "log_odds_ratio", "odds_ratio_loss")
+CRITICS = ("critic/vf_loss", "critic_loss", "vf_loss", "value_loss")
 ONLINE = ("reward", "reward_std", "objective/rlhf_reward", "objective/scores", "objective/kl")
 
 
@@ -93,7 +94,7 @@ def recognise(log: Log) -> RecognisedMethod:
 def _online_name(log: Log) -> str:
     """TRL's online DPO, XPO and Nash-MD log the objective of its PPO, and the margins of their pairs too."""
     if not log.has("objective/kl", "objective/rlhf_reward"):
-        return "GRPO"
+        return "PPO" if log.has(*CRITICS) else "GRPO"
     return "online DPO" if log.has("rewards/margins", "rewards/probabilities") else "PPO"
 
 

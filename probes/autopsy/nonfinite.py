@@ -95,7 +95,7 @@ def _broken(case: Case, row: LogRow) -> tuple[str, ...]:
     names = tuple(
         k
         for k, v in row.items()
-        if not math.isfinite(v) and (_counts(k) or (hidden and k.startswith("rewards/")))
+        if not math.isfinite(v) and (_counts(case, k) or (hidden and k.startswith("rewards/")))
     )
     if empty_side(case, row) or skipped(case, row):
         return ()
@@ -110,6 +110,8 @@ def empty_side(case: Case, row: LogRow) -> bool:
     sides = {
         k[-8:] for k, v in row.items() if math.isnan(v) and re.match(r"(rewards|logps)/(chosen|rejected)", k)
     }
+    if math.isnan(row.get("kl", 0.0)):  # of all examples
+        return False
     # Where the log has no gradient, one side alone must be missing, beside a loss that is a number.
     alone = len(sides) == 1 and math.isfinite(row.get("loss", math.nan))
     if case.method.name != "KTO" or not (
@@ -136,8 +138,10 @@ def skipped(case: Case, row: LogRow) -> bool:
     return len(met) <= most and any(r is row for r in case.log.train)
 
 
-def _counts(name: str) -> bool:
-    return name in ("loss", "grad_norm") or "logps" in name
+def _counts(case: Case, name: str) -> bool:
+    # Of an online run there are losses of the policy, the critic and the KL term, each with a gradient.
+    part = case.method.family == "online" and re.search(r"(^|[/_])(loss|grad_norm)$", name)
+    return name in ("loss", "grad_norm") or "logps" in name or bool(part)
 
 
 def _listed(columns: list[str]) -> str:
@@ -166,7 +170,7 @@ def before_any_update(case: Case) -> bool:
         return False
     # The filter leaves 0 only where the very first step was not finite already.
     first = case.log.unit == "step" and row["step"] <= 1
-    return first or row.get("learning_rate") == 0.0 or row.get("loss") == 0.0
+    return first or case.unmoved(row) or row.get("loss") == 0.0
 
 
 def nonfinite_share(case: Case) -> float:
@@ -189,7 +193,7 @@ def _details(case: Case, since: float) -> list[str]:
     rows = case.log.train
     first = next((i for i, row in enumerate(rows) if _broken(case, row)), None)
     told = [_earlier(case, since)]
-    if before_any_update(case) and first is not None and rows[first].get("learning_rate") == 0.0:
+    if before_any_update(case) and first is not None and case.unmoved(rows[first]):
         told.append("learning_rate 0 there, so that no update came before")
     if first is not None and all(_broken(case, row) for row in rows[first:]):
         told.append(failing_step(case, first))
