@@ -54,7 +54,7 @@ def unread_part(text: str, suffix: str, reading: LogEntries) -> str:
         return (
             f"the file is no whole JSON, cut or damaged: {len(reading.entries)} entries of it could be read"
         )
-    if reading.form == PRINTED and (bad := unread_dictionaries(text)):
+    if reading.form == PRINTED and (bad := unread_dictionaries(text, len(reading.entries))):
         return f"dictionaries that are cut or damaged were left out: {bad}"
     if reading.form == KEY_VALUES and (long := overlong_lines(text)):
         return f"lines of more than {LONGEST_LINE:,} characters were left out: {long}"

@@ -141,8 +141,9 @@ def short_of_plan(log: Log, share: float) -> str:
 
 
 def broke_off(log: Log) -> str:
-    """That the log ends in an error, in the log's words; else ""."""
-    return f"the log ends in an error: {log.hints.ended}" if log.hints.ended else ""
+    """That the log ends in an error, in the log's words; "" where it does not, or reached its last step."""
+    whole = bool(log.hints.max_steps) and log.unit == "step" and not short_of_plan(log, 1.0)
+    return f"the log ends in an error: {log.hints.ended}" if log.hints.ended and not whole else ""
 
 
 def begun_again(case: Case) -> str:

@@ -37,6 +37,7 @@ BROKE_OFF = re.compile(
     r"|Killed)\s*$",
     re.MULTILINE,
 )
+OF_A_LAUNCHER = re.compile(r"ChildFailedError|CalledProcessError|exit ?code")
 LONGEST_ENDING = 20_000
 MOST_OF_AN_ERROR = 160
 # Small files that trainers leave beside their logs.
@@ -92,8 +93,11 @@ def hints_beside(path: Path, own: Hints) -> Hints:
 def _ending(text: str) -> str:
     """The last error or signal that `text` names after its last loss, unless it names a finished training."""
     tail = text[max(text.rfind("loss"), len(text) - LONGEST_ENDING) :]
-    found = [] if "train_runtime" in text[-LONGEST_ENDING:] else BROKE_OFF.findall(tail)
-    return found[-1].strip()[:MOST_OF_AN_ERROR] if found else ""
+    finished = re.search(r"train_runtime|Training completed", text[-LONGEST_ENDING:])
+    found = [] if finished else [one.strip()[:MOST_OF_AN_ERROR] for one in BROKE_OFF.findall(tail)]
+    # A launcher says last that a process failed; the process had said why.
+    causes = [one for one in found if not OF_A_LAUNCHER.search(one)]
+    return next((one for one in causes if "memory" in one), (causes or found or [""])[-1])
 
 
 def _whole(pattern: re.Pattern[str], text: str) -> int | None:

@@ -46,9 +46,11 @@ def _entry(body: str) -> dict[str, Any] | None:
     return value if told else None
 
 
-def unread_dictionaries(text: str) -> int:
-    """How many dictionaries that seem to hold a metric `of_dictionaries` leaves out, among those it reads."""
+def unread_dictionaries(text: str, found: int) -> int:
+    """How many dictionaries that seem to hold a metric `of_dictionaries` left out, among the `found` ones."""
     starts = [m.start() for m in LIKE_AN_ENTRY.finditer(text)]
+    if len(starts) <= found:
+        return 0
     read = {m.start() for m in FLAT.finditer(text) if _entry(m.group())}
     # Where an excerpt ends, its last entry may be cut.
     return sum(at not in read for at in starts if at < max(read, default=0))

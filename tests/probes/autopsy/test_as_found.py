@@ -162,6 +162,13 @@ def test_the_error_that_a_run_ended_in_is_quoted(tmp_path, text, told, planned):
     assert any(told in note and note.startswith("the log ends in an error") for note in found["notes"])
 
 
+def test_of_several_errors_the_cause_is_quoted(tmp_path):
+    """A launcher says last that a process failed, and nothing of why."""
+    tail = f"[rank1]: {OOM}\nE1 api.py:869] failed (exitcode: 1) local_rank: 1\nx.errors.ChildFailedError: \n"
+    found, _ = judged(tmp_path, "\n".join(map(str, dpo())) + f"\n{tail}")
+    assert OOM in found["evidence"] and "ChildFailed" not in found["evidence"]
+
+
 def test_an_error_before_the_last_entry_or_after_the_end_of_a_training_is_no_ending(tmp_path):
     rows = "\n".join(map(str, dpo()))
     for text in (f"{OOM}\n{rows}", f"{rows}\n{{'train_runtime': 12.1, 'train_loss': 0.4}}\nHTTPError: 401"):
@@ -215,3 +222,23 @@ def test_the_method_is_read_from_torchtune_s_settings(tmp_path):
 def test_a_reward_function_called_accuracy_is_no_accuracy_of_pairs(tmp_path, name):
     rows = [{"loss": 0.001, "reward": 0.05 * i, "reward_std": 0.4, name: 0.05 * i} for i in range(40)]
     assert "accuracies" not in judged(tmp_path, "\n".join(map(str, rows)))[0]["evidence"]
+
+
+@pytest.mark.parametrize("validation", [False, True])
+def test_a_drawn_table_pasted_with_single_blanks_is_read(tmp_path, validation):
+    """As text of a page; it had held "no training metrics"."""
+    names = [
+        "Step",
+        "Training Loss",
+        *(["Validation Loss"] if validation else []),
+        "reward",
+        "rewards / my_func",
+    ]
+    lines = [" ".join(names)]
+    for i in range(1, 31):
+        loss = "No log" if i == 1 and validation else f"{0.01 / i:.6f}"
+        lines.append(f"{i} {loss} {'1.250000 ' if validation else ''}{0.05 * i:.6f} 1e-{i % 7}")
+    found, log = judged(tmp_path, "Here is my log\n" + "\n".join(lines) + "\nWhat is wrong?")
+    rows = log.evaluation if validation else log.train
+    assert rows[-1]["step"] == 30.0 and rows[-1]["reward"] == 1.5 and len(rows) == 30
+    assert log.train[-1]["loss"] == 0.000333 and found["method"]["name"] == "GRPO"
