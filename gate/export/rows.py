@@ -97,6 +97,11 @@ def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) ->
         )
     if tool == "llamafactory" or (tool == "axolotl" and "chosen" in row):
         _check_ranked(pair, tool)
+    if tool == "mlx-lm-lora" and len(chat_messages(pair.chosen, "assistant")) > 1:
+        raise ProbeError(
+            f"line {pair.line}: mlx-lm-lora trains the last message of a dialogue alone, and the chosen side "
+            "has several turns. Export to trl, or use `probe train`."
+        )
     if tool == "axolotl" and "chosen" in row and "tools" in given:
         raise ProbeError(
             f"line {pair.line}: axolotl's form of preferences gives no tools to the chat template, so it "

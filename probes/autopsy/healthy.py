@@ -13,6 +13,7 @@ from .log import Log
 from .online import reward_curve
 from .rows import finite_number
 from .rules import chosen_fell_unranked, low_from_the_start
+from .stuck import perhaps_chance
 
 NOTHING_TO_MEND = "The curves show nothing that needs to be corrected."
 NEXT_FEW_ENTRIES = "These entries are too few to judge the run by."
@@ -56,6 +57,7 @@ FEW_ENTRIES = 5
 REWARDS = ("rewards/chosen", "rewards/rejected", "rewards/margins")
 WELL_LEARNED = 0.1  # nats of reward before, in each of the last entries
 OF_BEFORE = 0.1  # of the rewards before are left
+STEADY = 0.5  # of the largest reward before is the least of them, and of the least the next at most
 SHORT_OF = 0.9  # of the planned steps: a log that ends before is of a run that was stopped, or still runs
 TOO_EARLY = 0.5  # of the planned steps: before it no curve says what the run comes to
 
@@ -76,6 +78,7 @@ def healthy(case: Case) -> Sign:
     found = (
         case.log.unread,
         early,
+        perhaps_chance(case),
         "" if early else broken,
         again,
         late_gradient(case),
@@ -151,12 +154,14 @@ def begun_again(case: Case) -> str:
     if case.method.family != "reference":
         return ""
     rows = [row for row in case.log.train if all(finite_number(row.get(name)) for name in REWARDS)]
-    for at in range(FEW_ENTRIES, len(rows)):
-        before = [max(abs(row[name]) for name in REWARDS) for row in rows[at - FEW_ENTRIES : at]]
-        now = max(abs(rows[at][name]) for name in REWARDS)
-        if min(before) > WELL_LEARNED and now < OF_BEFORE * min(before):
-            place = case.at(rows[at]["step"])
-            fell = f"both rewards are back at about 0 at {place}, from {before[-1]:.3g}"
+    sizes = [max(abs(row[name]) for name in REWARDS) for row in rows]
+    for at in range(FEW_ENTRIES, len(rows) - 1):
+        before = sizes[at - FEW_ENTRIES : at]
+        least = min(before)
+        # Rewards of a pair or two an entry are near 0 now and then: those before must be steady.
+        steady = least > max(WELL_LEARNED, STEADY * max(before))
+        if steady and sizes[at] < OF_BEFORE * least and sizes[at + 1] < STEADY * least:
+            fell = f"both rewards are back at about 0 at {case.at(rows[at]['step'])}, from {before[-1]:.3g}"
             return f"{fell}: the policy is its reference again"
     return ""
 

@@ -94,7 +94,7 @@ def _ending(text: str) -> str:
     """The last error or signal that `text` names after its last loss, unless it names a finished training."""
     tail = text[max(text.rfind("loss"), len(text) - LONGEST_ENDING) :]
     finished = re.search(r"train_runtime|Training completed", text[-LONGEST_ENDING:])
-    found = [] if finished else [one.strip()[:MOST_OF_AN_ERROR] for one in BROKE_OFF.findall(tail)]
+    found: list[str] = [] if finished else [one.strip()[:MOST_OF_AN_ERROR] for one in BROKE_OFF.findall(tail)]
     # A launcher says last that a process failed; the process had said why.
     causes = [one for one in found if not OF_A_LAUNCHER.search(one)]
     return next((one for one in causes if "memory" in one), (causes or found or [""])[-1])

@@ -576,6 +576,16 @@ def test_earlier_answers_of_a_dialogue_are_not_trained(chatted, tool, tmp_path):
         assert not any(messages[i][name] for i in (0, 1, 3))
 
 
+def test_mlx_refuses_an_answer_of_which_it_would_train_the_end_alone(chatted, tmp_path):
+    more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "This."}]
+    row = {**SPOKEN, "chosen": SPOKEN["chosen"] + more}
+    run = dataclasses.replace(chatted([SPOKEN, row]), decision=staged("sft"))
+    with pytest.raises(ProbeError, match=r"line 2: .*last message"):
+        write_configs(run, "mlx-lm-lora", tmp_path / "out")
+    run = dataclasses.replace(chatted([SPOKEN]), decision=staged("sft"))
+    assert write_configs(run, "mlx-lm-lora", tmp_path / "out")
+
+
 @pytest.mark.parametrize("tool", ["trl", "alignment-handbook", "axolotl"])
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_adapters_have_no_dropout_and_all_linear_layers(tool, method, gated, tmp_path):

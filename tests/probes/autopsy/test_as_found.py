@@ -7,6 +7,7 @@ import random
 import pytest
 
 from probe.probes.autopsy.diagnose import diagnose, diagnosis_json
+from probe.probes.autopsy.log import make_log
 from probe.probes.autopsy.read import read_log
 from probe.probes.autopsy.wrapped import unwrapped
 
@@ -242,3 +243,61 @@ def test_a_drawn_table_pasted_with_single_blanks_is_read(tmp_path, validation):
     rows = log.evaluation if validation else log.train
     assert rows[-1]["step"] == 30.0 and rows[-1]["reward"] == 1.5 and len(rows) == 30
     assert log.train[-1]["loss"] == 0.000333 and found["method"]["name"] == "GRPO"
+
+
+def exo(margin):
+    won = 1 / (1 + math.exp(-margin))
+    return won * math.log(won / 0.999) + (1 - won) * math.log((1 - won) / 0.001)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.4])
+def test_exo_is_no_sum_over_four_micro_batches(tmp_path, spread):
+    """Its loss starts at 2.761, and 4 × ln 2 is 2.773: it had been "summed over 4", with certainty."""
+    rng = random.Random(1)
+    rows = []
+    for row in dpo(top=2.0):
+        m = row["rewards/margins"]
+        loss = sum(exo(m + (rng.gauss(0, spread) if m else 0.0)) for _ in range(50)) / 50
+        rows.append(row | {"loss": round(loss, 4)})
+    found, _ = judged(tmp_path, "\n".join(map(str, rows)))
+    assert (found["method"]["name"], found["tags"]) == ("DPO variant", [])
+    four = [row | {"loss": round(4 * row["loss"], 4)} for row in dpo()]
+    assert judged(tmp_path, "\n".join(map(str, four)))[0]["tags"] == ["summed_loss"]
+
+
+def noisy(seed, n, top, pairs):
+    """A DPO run of so few pairs an entry that its accuracies are anything."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(n):
+        mean = top * (1 - math.exp(-3 * i / n))
+        margins = [rng.gauss(mean, 1.2 * min(1, mean / top + 0.05) if top else 0.3) for _ in range(pairs)]
+        margin = sum(margins) / pairs if i else 0.0
+        rows.append(
+            {
+                "loss": sum(math.log1p(math.exp(-m)) for m in margins) / pairs if i else math.log(2),
+                "rewards/chosen": 0.4 * margin,
+                "rewards/rejected": -0.6 * margin,
+                "rewards/accuracies": sum(m > 0 for m in margins) / pairs,
+                "rewards/margins": margin,
+            }
+        )
+    return rows
+
+
+@pytest.mark.parametrize(("n", "pairs"), [(50, 2), (100, 1), (200, 1)])
+def test_few_pairs_an_entry_are_no_coin(n, pairs):
+    """Of 100 runs that end at an accuracy of 0.69, 15 of one pair an entry had been "stuck (likely)"."""
+    found = [diagnose(make_log("x", noisy(seed, n, 0.6, pairs))) for seed in range(40)]
+    wrong = [one for one in found if one.main not in ("healthy",)]
+    sure = [one for one in found if one.main == "healthy" and one.sign.confidence == "likely"]
+    assert len(wrong) <= 2 and len(sure) >= 25
+
+
+@pytest.mark.parametrize(("n", "pairs", "most"), [(50, 8, 6), (100, 8, 4), (200, 2, 6)])
+def test_what_may_be_a_coin_is_not_called_healthy(n, pairs, most):
+    """Of 100 runs that learn nothing, 35 had been "healthy (likely)" at 50 entries."""
+    found = [diagnose(make_log("x", noisy(seed, n, 0.0, pairs))) for seed in range(40)]
+    sure = [one for one in found if one.main == "healthy" and one.sign.confidence == "likely"]
+    assert len(sure) <= most
+    assert sum(one.main == "stuck" for one in found) >= 20
