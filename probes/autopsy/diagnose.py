@@ -20,7 +20,7 @@ from .gaps import empty_sides_sign, no_tokens, skipped_step
 from .healthy import SHORT_OF, broke_off, healthy, short_of_plan
 from .log import Log
 from .method import RecognisedMethod, recognise
-from .nonfinite import impossible_sign, lasting, numerics_sign, vanished
+from .nonfinite import impossible_sign, lasting, numerics_sign
 from .online import clipped, no_signal
 from .overfit import overfit_sign
 from .reference import ref_mismatch
@@ -29,6 +29,7 @@ from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
 from .stuck import stuck
 from .tags import below_chance, flat, frozen_sign, not_logged, too_short, transient, zero_loss
 from .unread import UNKNOWN_HELD_OUT
+from .zeros import vanished
 
 SignRule = Callable[[Case], Sign | None]
 

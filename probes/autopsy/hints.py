@@ -93,7 +93,7 @@ def hints_beside(path: Path, own: Hints) -> Hints:
 def _ending(text: str) -> str:
     """The last error or signal that `text` names after its last loss, unless it names a finished training."""
     tail = text[max(text.rfind("loss"), len(text) - LONGEST_ENDING) :]
-    finished = re.search(r"train_runtime|Training completed", text[-LONGEST_ENDING:])
+    finished = re.search(r"train_(?:samples|steps)_per_second|Training completed", text[-LONGEST_ENDING:])
     found: list[str] = [] if finished else [one.strip()[:MOST_OF_AN_ERROR] for one in BROKE_OFF.findall(tail)]
     # A launcher says last that a process failed; the process had said why.
     causes = [one for one in found if not OF_A_LAUNCHER.search(one)]

@@ -172,7 +172,10 @@ def test_of_several_errors_the_cause_is_quoted(tmp_path):
 
 def test_an_error_before_the_last_entry_or_after_the_end_of_a_training_is_no_ending(tmp_path):
     rows = "\n".join(map(str, dpo()))
-    for text in (f"{OOM}\n{rows}", f"{rows}\n{{'train_runtime': 12.1, 'train_loss': 0.4}}\nHTTPError: 401"):
+    for text in (
+        f"{OOM}\n{rows}",
+        f"{rows}\n{{'train_runtime': 12.1, 'train_samples_per_second': 3.1}}\nHTTPError: 401",
+    ):
         found, _ = judged(tmp_path, text)
         assert (found["main"], found["confidence"], found["notes"]) == ("healthy", "likely", [])
 
@@ -301,3 +304,36 @@ def test_what_may_be_a_coin_is_not_called_healthy(n, pairs, most):
     sure = [one for one in found if one.main == "healthy" and one.sign.confidence == "likely"]
     assert len(sure) <= most
     assert sum(one.main == "stuck" for one in found) >= 20
+
+
+def test_before_a_loss_that_had_left_its_range_no_checkpoint_is_sound(tmp_path):
+    """Of a loss of 4e14 from the first entry on it had said that the run was sound until it became NaN."""
+    from_the_first = [{"loss": 4e14 if i < 20 else math.nan, "learning_rate": 1e-4} for i in range(40)]
+    rising = [{"loss": 1.5 * 1.25**i if i < 20 else math.nan, "learning_rate": 1e-4} for i in range(40)]
+    for rows in (from_the_first, rising):
+        found, _ = judged(tmp_path, "\n".join(map(str, rows)))
+        assert (found["main"], found["since"]) == ("numerics", "entry 21")
+        assert found["next"].startswith("The loss was out of its range before")
+    steady = [{"loss": 1.5 - 0.01 * i if i < 20 else math.nan, "learning_rate": 1e-4} for i in range(40)]
+    assert "was sound before" in judged(tmp_path, "\n".join(map(str, steady)))[0]["next"]
+    assert "was sound before" in judged(tmp_path, "\n".join(map(str, dpo(nan_from=12))))[0]["next"]
+
+
+@pytest.mark.parametrize("norm", [1.0, None])
+def test_a_loss_of_zero_after_one_step_beside_one_norm_is_not_memorised(tmp_path, norm):
+    """A full fine-tuning under DeepSpeed: loss 1.31, then 0.0 with the norm 1.0 in every entry."""
+    rows = [
+        {"loss": 1.31 if i == 0 else 0.0, "grad_norm": 8.1 if i == 0 else norm or 0.5 / i} for i in range(40)
+    ]
+    found, _ = judged(tmp_path, "\n".join(map(str, rows)))
+    assert (found["main"] == "numerics") is (norm is not None)
+
+
+def test_a_run_whose_every_entry_has_its_runtime_can_end_in_an_error(tmp_path):
+    """So transformers writes them where it counts the tokens."""
+    rows = [
+        row | {"train_runtime": 9.0 * i, "train_tokens_per_second": 99.0} for i, row in enumerate(dpo(), 1)
+    ]
+    text = "\n".join(map(str, rows))
+    assert judged(tmp_path, text)[0]["confidence"] == "likely"
+    assert OOM in judged(tmp_path, f"{text}\n{OOM}\n")[0]["evidence"]
