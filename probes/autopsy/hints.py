@@ -10,7 +10,7 @@ LOSS_TYPES = {
     "dpo": "DPO", "sigmoid": "DPO", "ipo": "IPO", "kto": "KTO", "orpo": "ORPO", "simpo": "SimPO", 
     "cpo": "CPO", "grpo": "GRPO", "rloo": "GRPO", "ppo": "PPO", "sft": "SFT", "rm": "reward model",
 }  # fmt: skip
-PAIR_LOSSES = {"nca_pair": "NCA", "bco_pair": "BCO"}  # TRL's, which no column is called by
+PAIR_LOSSES = {"nca_pair": "NCA", "bco_pair": "BCO", "exo_pair": "EXO"}  # TRL's, which no column is called by
 LOSS_TYPE = "|".join((*LOSS_TYPES, *PAIR_LOSSES))
 METHOD = re.compile(
     rf"\b({LOSS_TYPE})_?(?:trainer|config|training)\b"

@@ -62,6 +62,7 @@ STATED = {
     # Two terms of a sigmoid, each ln 2 at the start.
     "NCA": RecognisedMethod("NCA", "reference", 2.0 * LN2, False, "the log names it"),
     "BCO": RecognisedMethod("BCO", "reference", 2.0 * LN2, False, "the log names it"),
+    "EXO": RecognisedMethod("EXO", "reference", None, False, "the log names it"),
     "SimPO": RecognisedMethod("SimPO", "reference-free", None, False, "the log names it"),
     "CPO": RecognisedMethod("CPO", "reference-free", None, False, "the log names it"),
     "KTO": RecognisedMethod("KTO", "unpaired", 0.5, False, "the log names it"),

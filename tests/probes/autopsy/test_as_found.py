@@ -264,6 +264,10 @@ def test_exo_is_no_sum_over_four_micro_batches(tmp_path, spread):
         rows.append(row | {"loss": round(loss, 4)})
     found, _ = judged(tmp_path, "\n".join(map(str, rows)))
     assert (found["method"]["name"], found["tags"]) == ("DPO variant", [])
+    named, _ = judged(
+        tmp_path, "loss_type: exo_pair\n" + "\n".join(map(str, rows[1:]))
+    )  # not at rest any more
+    assert (named["method"]["name"], named["tags"]) == ("EXO", [])
     four = [row | {"loss": round(4 * row["loss"], 4)} for row in dpo()]
     assert judged(tmp_path, "\n".join(map(str, four)))[0]["tags"] == ["summed_loss"]
 
