@@ -97,6 +97,8 @@ def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) ->
         )
     if tool == "llamafactory" or (tool == "axolotl" and "chosen" in row):
         _check_ranked(pair, tool)
+    if tool == "llamafactory":
+        _check_turns(pair)
     if tool == "mlx-lm-lora" and len(chat_messages(pair.chosen, "assistant")) > 1:
         raise ProbeError(
             f"line {pair.line}: mlx-lm-lora trains the last message of a dialogue alone, and the chosen side "
@@ -116,6 +118,17 @@ def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) ->
     none = None if tool == "trl" else ""  # TRL reads any text as JSON
     more = {"tools": text or none, "chat_template_kwargs": given.get("chat_template_kwargs") or {}}
     return {**row, **{name: value for name, value in more.items() if name in any_of}}
+
+
+def _check_turns(pair: Pair) -> None:
+    """LLaMA-Factory drops a dialogue whose turns do not change between user and assistant, with a warning."""
+    roles = [turn.get("role") for turn in chat_messages(pair.prompt, "user")]
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    if len(turns) % 2 == 0 or any(role != ("user", "assistant")[i % 2] for i, role in enumerate(turns)):
+        raise ProbeError(
+            f"line {pair.line}: llamafactory leaves out dialogues whose roles are not user and assistant in "
+            f"turn ({', '.join(map(str, roles))}). Export to trl, or use `probe train`."
+        )
 
 
 def _check_ranked(pair: Pair, tool: str) -> None:

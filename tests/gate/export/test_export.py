@@ -576,6 +576,18 @@ def test_earlier_answers_of_a_dialogue_are_not_trained(chatted, tool, tmp_path):
         assert not any(messages[i][name] for i in (0, 1, 3))
 
 
+@pytest.mark.parametrize(
+    "roles", [["user", "user"], ["assistant", "user"], ["user", "assistant", "tool"], ["system"]]
+)
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_llamafactory_is_given_no_dialogue_that_it_drops(chatted, roles, method, tmp_path):
+    """It takes user and assistant in turn, behind a system text, and leaves other rows out with a warning."""
+    turns = [{"role": role, "content": "Hm?"} for role in roles]
+    run = dataclasses.replace(chatted([SPOKEN, {**SPOKEN, "prompt": turns}]), decision=staged(method))
+    with pytest.raises(ProbeError, match=r"line 2: llamafactory leaves out dialogues"):
+        write_configs(run, "llamafactory", tmp_path / "out")
+
+
 def test_mlx_refuses_an_answer_of_which_it_would_train_the_end_alone(chatted, tmp_path):
     more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "This."}]
     row = {**SPOKEN, "chosen": SPOKEN["chosen"] + more}
