@@ -97,6 +97,13 @@ def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) ->
         )
     if tool == "llamafactory" or (tool == "axolotl" and "chosen" in row):
         _check_ranked(pair, tool)
+    if tool == "llamafactory":
+        _check_turns(pair)
+    if tool == "mlx-lm-lora" and len(chat_messages(pair.chosen, "assistant")) > 1:
+        raise ProbeError(
+            f"line {pair.line}: mlx-lm-lora trains the last message of a dialogue alone, and the chosen side "
+            "has several turns. Export to trl, or use `probe train`."
+        )
     if tool == "axolotl" and "chosen" in row and "tools" in given:
         raise ProbeError(
             f"line {pair.line}: axolotl's form of preferences gives no tools to the chat template, so it "
@@ -111,6 +118,17 @@ def with_options(row: ToolRow, pair: Pair, tool: str, any_of: frozenset[str]) ->
     none = None if tool == "trl" else ""  # TRL reads any text as JSON
     more = {"tools": text or none, "chat_template_kwargs": given.get("chat_template_kwargs") or {}}
     return {**row, **{name: value for name, value in more.items() if name in any_of}}
+
+
+def _check_turns(pair: Pair) -> None:
+    """LLaMA-Factory drops a dialogue whose turns do not change between user and assistant, with a warning."""
+    roles = [turn.get("role") for turn in chat_messages(pair.prompt, "user")]
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    if len(turns) % 2 == 0 or any(role != ("user", "assistant")[i % 2] for i, role in enumerate(turns)):
+        raise ProbeError(
+            f"line {pair.line}: llamafactory leaves out dialogues whose roles are not user and assistant in "
+            f"turn ({', '.join(map(str, roles))}). Export to trl, or use `probe train`."
+        )
 
 
 def _check_ranked(pair: Pair, tool: str) -> None:
@@ -145,6 +163,28 @@ def completion(pair: Pair, template: str) -> ToolRow:
 def dialogue(pair: Pair, template: str = "chat") -> ToolRow:
     """`messages`: the prompt and the chosen side as one dialogue."""
     return {"messages": [*chat_messages(pair.prompt, "user"), *chat_messages(pair.chosen, "assistant")]}
+
+
+TRAIN_MARK = "train"  # the field of a message that says whether it is trained
+
+
+def answers_marked(pair: Pair, template: str = "chat") -> ToolRow:
+    """The dialogue with each message marked: trained are the answers of the chosen side, not earlier ones."""
+    before = [{**turn, TRAIN_MARK: False} for turn in chat_messages(pair.prompt, "user")]
+    own = [
+        {**turn, TRAIN_MARK: turn.get("role") == "assistant"}
+        for turn in chat_messages(pair.chosen, "assistant")
+    ]
+    return {"messages": [*before, *own]}
+
+
+def weighted(pair: Pair, template: str = "chat") -> ToolRow:
+    """The hosted services' dialogue: earlier answers have the weight 0, since all are trained without one."""
+    before = [
+        {**turn, "weight": 0} if turn.get("role") == "assistant" else turn
+        for turn in chat_messages(pair.prompt, "user")
+    ]
+    return {"messages": [*before, *chat_messages(pair.chosen, "assistant")]}
 
 
 def dialogues(pair: Pair, template: str = "chat") -> ToolRow:

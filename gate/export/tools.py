@@ -14,6 +14,7 @@ from ...training.methods import exported, method_of
 from . import rows
 from .job import Exported, Job, data_name, merge_over_adapter
 from .mlx import mlx_lm_lora
+from .service import openai
 
 
 def lacking(tool: str, job: Job) -> ProbeError:
@@ -64,6 +65,10 @@ def trl(job: Job) -> Exported:
 HANDBOOK_VERSION = (
     "Written for alignment-handbook 0.3: later versions have no scripts/run_*.py, and read other settings."
 )
+WHOLE_DIALOGUE = (
+    "Its SFT trains on the prompts as well and packs dialogues into one sequence, where responses alone were "
+    "measured. Export to another tool, or use `probe train`, if the prompts are not to be learned."
+)
 SPLITTING = frozenset({"alignment-handbook"})  # tools whose scripts read a test split, evaluating or not
 
 
@@ -85,11 +90,13 @@ def handbook(job: Job) -> Exported:
         **({} if job.stage == "sft" else preference),
         ("max_seq_length" if job.stage == "sft" else "max_length"): job.max_length,
         "do_eval": False,
-        **({"use_peft": True, **_lora(job)} if job.lora else {}),
+        "optim": "adamw_torch",  # its DPO has RMSprop otherwise
+        **({"use_peft": True, **_lora(job), "lora_target_modules": "all-linear"} if job.lora else {}),
     }
     row = rows.dialogue if job.stage == "sft" else rows.dialogues
     command = f"accelerate launch scripts/run_{job.stage}.py {job.stage}.yaml"
-    return Exported(settings, row, command, notes=(HANDBOOK_VERSION,))
+    whole = (WHOLE_DIALOGUE,) if job.stage == "sft" else ()
+    return Exported(settings, row, command, notes=(HANDBOOK_VERSION, *whole))
 
 
 def axolotl(job: Job) -> Exported:
@@ -121,10 +128,15 @@ def axolotl(job: Job) -> Exported:
         "output_dir": job.output,
     }
     row = _axolotl_row(job.stage, chat)
-    notes = (OWN_REFERENCE,) if job.adapter and job.stage != "sft" else ()
+    notes: tuple[str, ...] = (OWN_REFERENCE,) if job.adapter and job.stage != "sft" else ()
+    notes += (OWN_END,) if job.stage == "sft" and chat else ()
     return Exported(settings, row, f"axolotl train {job.stage}.yaml", notes=notes)
 
 
+OWN_END = (
+    "Axolotl trains the end of a turn where that is the tokenizer's eos_token: if the chat template ends "
+    "turns with another token, name it under `eot_tokens`."
+)
 OWN_REFERENCE = (
     "Check that the loss starts at 0.6931: some versions take the model without the adapter as reference. "
     "Then merge the adapter into the model and gate that."
@@ -149,7 +161,8 @@ def _axolotl_data(job: Job) -> dict[str, Any]:
             "format": asks,
             "no_input_format": asks,
         }
-        return {"type": "chat_template", "field_messages": "messages"} if chat else {"type": fields}
+        asked = {"field_messages": "messages", "message_field_training": rows.TRAIN_MARK}
+        return {"type": "chat_template", **asked} if chat else {"type": fields}
     if job.stage == "orpo":
         return {"type": "chat_template.argilla"}
     names = {"field_prompt": "prompt", "field_chosen": "chosen", "field_rejected": "rejected"}
@@ -158,7 +171,7 @@ def _axolotl_data(job: Job) -> dict[str, Any]:
 
 def _axolotl_row(stage: str, chat: bool) -> rows.MakeRow:
     if stage == "sft":
-        return rows.dialogue if chat else rows.completion
+        return rows.answers_marked if chat else rows.completion
     return rows.dialogues if stage == "orpo" else rows.preference_row
 
 
@@ -166,7 +179,8 @@ def llamafactory(job: Job) -> Exported:
     """`llamafactory-cli train FILE`, with its `dataset_info.json`. It tokenises prompt and response apart."""
     values, chat, sft = job.values, job.template == "chat", job.stage == "sft"
     if sft:
-        loss: dict[str, Any] = {}
+        # Earlier answers of a dialogue are part of its prompt.
+        loss: dict[str, Any] = {"mask_history": True} if chat else {}
     else:
         beta = values["odds_weight"] if job.stage == "orpo" else values["beta"]
         loss = {"pref_loss": FACTORY_LOSS[job.stage], "pref_beta": beta}
@@ -229,30 +243,6 @@ def _factory_info(job: Job) -> dict[str, Any]:
     return {**info, "formatting": "sharegpt", "columns": columns, "tags": tags}
 
 
-def openai(job: Job) -> Exported:
-    """The request of a hosted fine-tuning job; upload the data file and put its id in."""
-    if job.template not in ("chat", "raw"):
-        raise ProbeError(
-            f"--to openai: the service renders chat messages, and this run was measured under "
-            f"{job.template!r}. Export to trl, or measure again with --template chat."
-        )
-    epochs = float(job.values["epochs"])
-    if not epochs.is_integer():
-        raise ProbeError(
-            f"--to openai: the service trains whole epochs, and this is {epochs:g}. Use --to trl."
-        )
-    given: dict[str, Any] = {"n_epochs": int(epochs), "batch_size": int(job.values["batch"])}
-    kind = "supervised" if job.stage == "sft" else "dpo"
-    if kind == "dpo":
-        given["beta"] = job.values["beta"]
-    method = {"type": kind, kind: {"hyperparameters": given}}
-    settings = {"model": "MODEL-OF-THE-SERVICE", "training_file": "FILE-ID", "method": method}
-    row = rows.dialogue if job.stage == "sft" else rows.hosted
-    return Exported(
-        settings, row, f"upload {data_name(job)}, then POST {job.stage}.json to /v1/fine_tuning/jobs"
-    )
-
-
 def _transformers(job: Job) -> dict[str, Any]:
     """Fields of transformers' TrainingArguments, which three of the tools read."""
     return {
@@ -281,7 +271,8 @@ def _model(job: Job) -> dict[str, Any]:
 
 
 def _lora(job: Job) -> dict[str, Any]:
-    return {"lora_r": job.values["lora_rank"], "lora_alpha": job.values["lora_alpha"]}
+    values = job.values  # without dropout, as it is measured and as `probe train` trains
+    return {"lora_r": values["lora_rank"], "lora_alpha": values["lora_alpha"], "lora_dropout": 0.0}
 
 
 TOOLS: dict[str, Callable[[Job], Exported]] = {

@@ -42,6 +42,10 @@ class Case:
         """`step 20`, or `entry 3` where the log does not say the step."""
         return self.log.at(place)
 
+    def unmoved(self, row: LogRow) -> bool:
+        """Whether a row's learning rate is 0, and not one that is written with too few digits."""
+        return row.get("learning_rate") == 0.0 and not self.log.below("learning_rate")
+
     def curve(self, name: str) -> Curve:
         """The finite values of a column, in training or else in the evaluations."""
         return self.log.curve(name)

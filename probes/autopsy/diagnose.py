@@ -17,10 +17,10 @@ from .curve import LogRow
 from .diverged import diverged
 from .drift import entropy_collapse, kl_high
 from .gaps import empty_sides_sign, no_tokens, skipped_step
-from .healthy import SHORT_OF, healthy, short_of_plan
+from .healthy import SHORT_OF, broke_off, healthy, short_of_plan
 from .log import Log
 from .method import RecognisedMethod, recognise
-from .nonfinite import impossible_sign, lasting, numerics_sign, vanished
+from .nonfinite import impossible_sign, lasting, numerics_sign
 from .online import clipped, no_signal
 from .overfit import overfit_sign
 from .reference import ref_mismatch
@@ -29,6 +29,7 @@ from .settings import lr_high, lr_zero, smoothing_floor, summed_loss, warmup
 from .stuck import stuck
 from .tags import below_chance, flat, frozen_sign, not_logged, too_short, transient, zero_loss
 from .unread import UNKNOWN_HELD_OUT
+from .zeros import vanished
 
 SignRule = Callable[[Case], Sign | None]
 
@@ -131,7 +132,7 @@ def _notes(log: Log) -> tuple[str, ...]:
 def _unseen(log: Log) -> tuple[str, ...]:
     """What a log cannot show, whatever its curves look like."""
     told = [log.unread] if log.unread else []
-    told += filter(None, [short_of_plan(log, SHORT_OF), not_logged(log)])
+    told += filter(None, [short_of_plan(log, SHORT_OF), broke_off(log), not_logged(log)])
     unseen = not log.evals and UNKNOWN_HELD_OUT not in log.unread
     if log.train and unseen and recognise(log).family == "supervised":
         told.append("no held-out loss in this log: over-fitting cannot be seen in it")

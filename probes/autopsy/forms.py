@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ...records import JsonRow
 from .lines import LONGEST_LINE, of_key_values, overlong_lines
 from .names import HELD_OUT_WORDS, MEASUREMENT_NAME, canonical
-from .printed import json_document, literal, of_dictionaries
+from .printed import json_document, literal, of_dictionaries, unread_dictionaries
 from .rows import as_number, held_out_entry
 from .tables import is_long, of_csv, of_html, of_markdown, pivoted, tag_of
 
@@ -50,10 +50,12 @@ def read_text(text: str, name: str = "") -> LogEntries:
 
 def unread_part(text: str, suffix: str, reading: LogEntries) -> str:
     """What of a file could not be read: JSON that was cut, or lines that are damaged or far too long."""
-    if suffix == ".json" and reading.form == PRINTED:
+    if suffix == ".json" and reading.form == PRINTED and json_document(text.strip()) is None:
         return (
             f"the file is no whole JSON, cut or damaged: {len(reading.entries)} entries of it could be read"
         )
+    if reading.form == PRINTED and (bad := unread_dictionaries(text, len(reading.entries))):
+        return f"dictionaries that are cut or damaged were left out: {bad}"
     if reading.form == KEY_VALUES and (long := overlong_lines(text)):
         return f"lines of more than {LONGEST_LINE:,} characters were left out: {long}"
     if reading.form != "JSON Lines":

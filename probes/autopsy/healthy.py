@@ -13,6 +13,7 @@ from .log import Log
 from .online import reward_curve
 from .rows import finite_number
 from .rules import chosen_fell_unranked, low_from_the_start
+from .stuck import perhaps_chance
 
 NOTHING_TO_MEND = "The curves show nothing that needs to be corrected."
 NEXT_FEW_ENTRIES = "These entries are too few to judge the run by."
@@ -24,6 +25,16 @@ NEXT_UNREAD = "Look at what the log does not show: it may be what went wrong."
 NEXT_EARLY = (
     "If the run goes on, read its log again when it is over: over-fitting, saturation and most divergence "
     "come later. If it was stopped, the steps that are missing cannot be judged."
+)
+NEXT_BROKEN_OFF = (
+    "Mend what the error says and go on from the last checkpoint; the steps that are missing cannot be "
+    "judged. Where memory ran out: a smaller batch with more accumulation, a smaller max_length, gradient "
+    "checkpointing, or the reference's log-probs computed beforehand (`probe reference`)."
+)
+NEXT_BEGUN_AGAIN = (
+    "See whether the run was resumed there without its weights (an adapter that was not loaded), or whether "
+    "its reference was replaced by the policy, as TR-DPO and rounds of DPO do. In the first case what was "
+    "learned before is lost: repeat from the last checkpoint."
 )
 NEXT_HELD_OUT = (
     "The evaluations do not bear out what training shows: take the checkpoint of the best one, and evaluate "
@@ -43,6 +54,10 @@ NEXT_RANKS = (
     "a run on held-out pairs; and sample from the model to see what it writes."
 )
 FEW_ENTRIES = 5
+REWARDS = ("rewards/chosen", "rewards/rejected", "rewards/margins")
+WELL_LEARNED = 0.1  # nats of reward before, in each of the last entries
+OF_BEFORE = 0.1  # of the rewards before are left
+STEADY = 0.5  # of the largest reward before is the least of them, and of the least the next at most
 SHORT_OF = 0.9  # of the planned steps: a log that ends before is of a run that was stopped, or still runs
 TOO_EARLY = 0.5  # of the planned steps: before it no curve says what the run comes to
 
@@ -59,11 +74,26 @@ def healthy(case: Case) -> Sign:
     idle, low = no_gain(case), low_from_the_start(case)
     bare = "" if _curves(case) else "no loss, accuracy, margin or reward of completions is logged"
     fell = chosen_fell_unranked(case)
-    found = (case.log.unread, early, late_gradient(case), unseen_fit(case), held_out, idle, low, bare, fell)
+    broken, again = broke_off(case.log), begun_again(case)
+    found = (
+        case.log.unread,
+        early,
+        perhaps_chance(case),
+        "" if early else broken,
+        again,
+        late_gradient(case),
+        unseen_fit(case),
+        held_out,
+        idle,
+        low,
+        bare,
+        fell,
+    )
     doubts = [*filter(None, found)]
     if doubts:
         advice = (
-            (memorises(case), NEXT_UNSEEN), (held_out, NEXT_HELD_OUT), (early, NEXT_EARLY),
+            (again, NEXT_BEGUN_AGAIN), (memorises(case), NEXT_UNSEEN), (held_out, NEXT_HELD_OUT),
+            (broken, NEXT_BROKEN_OFF), (early, NEXT_EARLY),
             (idle, NEXT_REWARD), (low, NEXT_LOW),
             (fell or (bare and case.log.has("logps/chosen")), NEXT_RANKS), (bare, NEXT_LOW),
         )  # fmt: skip
@@ -111,6 +141,29 @@ def short_of_plan(log: Log, share: float) -> str:
     return (
         f"the log ends at {name} {number(last)} of {number(planned)} that were planned ({last / planned:.0%})"
     )
+
+
+def broke_off(log: Log) -> str:
+    """That the log ends in an error, in the log's words; "" where it does not, or reached its last step."""
+    whole = bool(log.hints.max_steps) and log.unit == "step" and not short_of_plan(log, 1.0)
+    return f"the log ends in an error: {log.hints.ended}" if log.hints.ended and not whole else ""
+
+
+def begun_again(case: Case) -> str:
+    """That the policy of a DPO run is its reference again: both rewards fell back to about 0 at once."""
+    if case.method.family != "reference":
+        return ""
+    rows = [row for row in case.log.train if all(finite_number(row.get(name)) for name in REWARDS)]
+    sizes = [max(abs(row[name]) for name in REWARDS) for row in rows]
+    for at in range(FEW_ENTRIES, len(rows) - 1):
+        before = sizes[at - FEW_ENTRIES : at]
+        least = min(before)
+        # Rewards of a pair or two an entry are near 0 now and then: those before must be steady.
+        steady = least > max(WELL_LEARNED, STEADY * max(before))
+        if steady and sizes[at] < OF_BEFORE * least and sizes[at + 1] < STEADY * least:
+            fell = f"both rewards are back at about 0 at {case.at(rows[at]['step'])}, from {before[-1]:.3g}"
+            return f"{fell}: the policy is its reference again"
+    return ""
 
 
 def late_gradient(case: Case) -> str:

@@ -9,6 +9,7 @@ from ...records import JsonRow
 from .names import MEASUREMENT_NAME, canonical
 from .numerals import DOTTED_COUNT, WITH_COMMA, read_alike
 from .rows import WRITTEN_COUNT, as_number, unparted, whole
+from .wrapped import unwrapped
 
 # Numbers that are not finite as C of Windows prints them come first.
 NUMBER = (
@@ -40,8 +41,10 @@ BAR = re.compile(r"(?<![\d/])(\d+)\s*/\s*(\d+)\s*\[\s*\d+:\d")
 RANK_FIELD = re.compile(r"\brank\b\s*[:=]?\s*(\d+)", re.IGNORECASE)
 # A line about an evaluation as a whole: "validation loss at iteration 80 | lm loss value: 1.2", "[EVAL] …".
 HELD_OUT_LINE = re.compile(
-    r"\W*(?:validation|evaluation|eval|val|valid)(?:\b[\w ]*\b(?:at|after|on)\b|\s*[\]:|])", re.IGNORECASE
+    r"\W*(?:validation|evaluation|eval|val|valid)(?:\b[\w ]*\b(?:at|after|of|on)\b|\s*[\]:|])", re.IGNORECASE
 )
+# Columns that may stand on a line without a measured one.
+BY_THEMSELVES = ("learning_rate", "eval_rewards/accuracies")
 # Columns beside the measured ones that a rule reads.
 FURTHER = re.compile(
     r"(frac_)?reward(_zero)?_std|completions/\w+|critic/(rewards|score)/(max|min)|log_odds_\w+|nll_loss"
@@ -61,7 +64,7 @@ def of_key_values(text: str, name: str = "") -> list[JsonRow]:
     found: list[dict[str, Any]] = []
     epoch: str | None = None
     begun = True
-    for line in re.split(r"[\r\n]+", unparted(text)):
+    for line in re.split(r"[\r\n]+", unparted(unwrapped(text))):
         entry = _entry(line) if len(line) <= LONGEST_LINE else None
         if heading := EPOCH_ALONE.fullmatch(line):
             epoch, begun = heading.group(1), True
@@ -111,7 +114,7 @@ def _entry(line: str) -> dict[str, Any] | None:
         at = match.end()
         if known and known not in pairs:
             pairs[known] = match.group()
-    if not any(MEASUREMENT_NAME.search(n := canonical(k).name) or n == "learning_rate" for k in pairs):
+    if not any(MEASUREMENT_NAME.search(n := canonical(k).name) or n in BY_THEMSELVES for k in pairs):
         return None
     if HELD_OUT_LINE.match(body):
         pairs = {k if canonical(k).name.startswith("eval_") else f"eval {k}": v for k, v in pairs.items()}

@@ -62,6 +62,7 @@ STATED = {
     # Two terms of a sigmoid, each ln 2 at the start.
     "NCA": RecognisedMethod("NCA", "reference", 2.0 * LN2, False, "the log names it"),
     "BCO": RecognisedMethod("BCO", "reference", 2.0 * LN2, False, "the log names it"),
+    "EXO": RecognisedMethod("EXO", "reference", None, False, "the log names it"),
     "SimPO": RecognisedMethod("SimPO", "reference-free", None, False, "the log names it"),
     "CPO": RecognisedMethod("CPO", "reference-free", None, False, "the log names it"),
     "KTO": RecognisedMethod("KTO", "unpaired", 0.5, False, "the log names it"),
@@ -69,6 +70,7 @@ STATED = {
     "reward model": RecognisedMethod("reward model", "reward", LN2, True, "the log names it"),
 }
 ODDS = ("log_odds_chosen", "log_odds_ratio", "odds_ratio_loss")
+CRITICS = ("critic/vf_loss", "critic_loss", "vf_loss", "value_loss")
 ONLINE = ("reward", "reward_std", "objective/rlhf_reward", "objective/scores", "objective/kl")
 
 
@@ -93,7 +95,7 @@ def recognise(log: Log) -> RecognisedMethod:
 def _online_name(log: Log) -> str:
     """TRL's online DPO, XPO and Nash-MD log the objective of its PPO, and the margins of their pairs too."""
     if not log.has("objective/kl", "objective/rlhf_reward"):
-        return "GRPO"
+        return "PPO" if log.has(*CRITICS) else "GRPO"
     return "online DPO" if log.has("rewards/margins", "rewards/probabilities") else "PPO"
 
 

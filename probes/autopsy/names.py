@@ -40,7 +40,7 @@ JUDGED_COLUMN = re.compile(r"^(eval_(\w+_)?)?(loss$|rewards?(/(?!accuracies$)|$)
 OF_A_NAMED_SET = re.compile(r"^eval_\w+_(rewards|logps)/")
 OF_PAIRS = re.compile("reward|pref|accuracies")
 # A function that rewards right answers, on a scale of its own: no share of pairs.
-ACCURACY_REWARD = re.compile(r"accurac(y|ies)_rewards?(/|$)")
+ACCURACY_REWARD = re.compile(r"accurac(y|ies)_rewards?(/|$)|rewards/acc(uracy)?/(mean|std)$")
 LOOKED_FOR = "loss, train/loss, avg_loss, eval_loss, val_loss, reward, rewards/chosen, logps/chosen, …"
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import re
 from itertools import islice
+from statistics import median
 
 from ...number_format import place_text
 from ...training.rules import least_loss
 from .case import Case, Sign
 from .curve import LogRow
-from .diverged import ZERO
 from .nan_filter import failing_step
-from .zeros import unexplained_zeros
 
 NEXT_NAN = (
     "Load the weights in float32 or bfloat16 (a float16 model under plain AdamW divides 0 by 0: eps "
@@ -25,6 +24,12 @@ NEXT_LATER = (
     "or cut responses, very long ones) and at the gradient norms before it. float16 overflows at 65504: use "
     "bfloat16, clip gradients at 1 or lower the learning rate. Log with logging_steps=1 and "
     "logging_nan_inf_filter=False."
+)
+NEXT_EXPLODED = (
+    "The loss was out of its range before that place already, so no checkpoint near it is sound: see since "
+    "when, and repeat from before it with the learning rate divided by 3 to 10, gradients clipped at 1, and "
+    "bfloat16 or float32 in place of float16. If the first loss is so high, look at the weights, the "
+    "vocabulary and the labels."
 )
 NEXT_FIRST_STEP = (
     "No optimizer step came before, so AdamW is not the cause: the forward or backward pass is broken. Try "
@@ -53,6 +58,8 @@ NEXT_IMPOSSIBLE = (
     "mean or by 0. Repeat a few steps with logging_steps=1, logging_nan_inf_filter=False and float32 "
     "weights."
 )
+OF_NO_TEXT = 100.0  # nats per token: also a sum over a few micro-batches lies below it
+FAR_ABOVE = 3.0  # times the median loss before
 # Mean margins within ± this count as "about 0", where every loss function of DPO's kind is near its start.
 AT_REST = 0.25
 
@@ -95,7 +102,7 @@ def _broken(case: Case, row: LogRow) -> tuple[str, ...]:
     names = tuple(
         k
         for k, v in row.items()
-        if not math.isfinite(v) and (_counts(k) or (hidden and k.startswith("rewards/")))
+        if not math.isfinite(v) and (_counts(case, k) or (hidden and k.startswith("rewards/")))
     )
     if empty_side(case, row) or skipped(case, row):
         return ()
@@ -110,6 +117,8 @@ def empty_side(case: Case, row: LogRow) -> bool:
     sides = {
         k[-8:] for k, v in row.items() if math.isnan(v) and re.match(r"(rewards|logps)/(chosen|rejected)", k)
     }
+    if math.isnan(row.get("kl", 0.0)):  # of all examples
+        return False
     # Where the log has no gradient, one side alone must be missing, beside a loss that is a number.
     alone = len(sides) == 1 and math.isfinite(row.get("loss", math.nan))
     if case.method.name != "KTO" or not (
@@ -136,8 +145,10 @@ def skipped(case: Case, row: LogRow) -> bool:
     return len(met) <= most and any(r is row for r in case.log.train)
 
 
-def _counts(name: str) -> bool:
-    return name in ("loss", "grad_norm") or "logps" in name
+def _counts(case: Case, name: str) -> bool:
+    # Of an online run there are losses of the policy, the critic and the KL term, each with a gradient.
+    part = case.method.family == "online" and re.search(r"(^|[/_])(loss|grad_norm)$", name)
+    return name in ("loss", "grad_norm") or "logps" in name or bool(part)
 
 
 def _listed(columns: list[str]) -> str:
@@ -151,9 +162,19 @@ def _next(case: Case, columns: list[str]) -> str:
         return NEXT_FIRST_STEP
     sound = case.log.train and not _broken(case, case.log.train[0])
     if sound:
-        return NEXT_LATER
+        return NEXT_EXPLODED if _exploded(case) else NEXT_LATER
     known = case.log.unit == "step" or (case.log.train and failing_step(case, 0))
     return NEXT_NAN if known else NEXT_NAN + NEXT_UNKNOWN
+
+
+def _exploded(case: Case) -> bool:
+    """Whether the losses before the failure had left their range: far above the usual, or any text's."""
+    if case.method.family == "online":
+        return False
+    first = next(i for i, row in enumerate(case.log.train) if _broken(case, row))
+    losses = [v for row in case.log.train[:first] if math.isfinite(v := row.get("loss", math.nan))]
+    tall = case.method.family == "supervised" and bool(losses) and losses[-1] > OF_NO_TEXT
+    return tall or (len(losses) > 5 and median(losses[-3:]) > FAR_ABOVE * median(losses))
 
 
 def before_any_update(case: Case) -> bool:
@@ -166,7 +187,7 @@ def before_any_update(case: Case) -> bool:
         return False
     # The filter leaves 0 only where the very first step was not finite already.
     first = case.log.unit == "step" and row["step"] <= 1
-    return first or row.get("learning_rate") == 0.0 or row.get("loss") == 0.0
+    return first or case.unmoved(row) or row.get("loss") == 0.0
 
 
 def nonfinite_share(case: Case) -> float:
@@ -189,7 +210,7 @@ def _details(case: Case, since: float) -> list[str]:
     rows = case.log.train
     first = next((i for i, row in enumerate(rows) if _broken(case, row)), None)
     told = [_earlier(case, since)]
-    if before_any_update(case) and first is not None and rows[first].get("learning_rate") == 0.0:
+    if before_any_update(case) and first is not None and case.unmoved(rows[first]):
         told.append("learning_rate 0 there, so that no update came before")
     if first is not None and all(_broken(case, row) for row in rows[first:]):
         told.append(failing_step(case, first))
@@ -268,29 +289,3 @@ def _below_bound(loss: float, margin: float) -> bool:
     # the bound's size may differ too, but every loss that falls with the margin costs more than at 0.
     least = least_loss(AT_REST) if margin >= -AT_REST else math.log(2.0)
     return margin <= AT_REST and loss < least - 0.05
-
-
-def vanished(case: Case) -> Sign | None:
-    """The sign of a cross-entropy that drops to exactly 0 at once, or None.
-
-    PB877 vanished loss: the loss goes from {ZERO} or more to exactly 0 at once and stays there.
-
-    Means: The loss is NaN, shown as 0 by the trainer's filter. A loss that is memorised falls entry by entry
-    and is not 0 to the last digit. Where a finite gradient is logged beside it, the zeros are real.
-    Why: a loss of 0.0 looks like success, and the weights are lost.
-    Do: load the weights in float32 or bfloat16; log with logging_steps=1 and logging_nan_inf_filter=False.
-    Source: transformers `Trainer`, `logging_nan_inf_filter`; a public QLoRA log, 0.0328 and then 0.0.
-    """
-    zeros, rows = unexplained_zeros(case)
-    if case.method.family != "supervised" or len(zeros) < 3 or not rows or rows[0]["loss"] == 0.0:
-        return None
-    first = rows.index(zeros[0])
-    moving = any(0.0 < r.get("grad_norm", 0.0) < math.inf for r in rows[first:])
-    if moving or any(r["loss"] != 0.0 for r in rows[first:]) or rows[first - 1]["loss"] < ZERO:
-        return None
-    text = (
-        f"loss {rows[first - 1]['loss']:.4g} at {case.at(rows[first - 1]['step'])}, "
-        f"{case.log.zero('loss')} from "
-        f"{case.at(zeros[0]['step'])} on ({len(zeros)} entries): not memorised, but NaN shown as 0"
-    )
-    return Sign("numerics", "PB877", zeros[0]["step"], text, NEXT_NAN)

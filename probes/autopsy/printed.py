@@ -19,6 +19,7 @@ WRAPPED = re.compile(r"(?:\b[\w.]+\.)?\b(?:float\d+|tensor|array|int\d+)\(\s*([-
 BARE = re.compile(
     r"(?<![\w'\"])([-+]?(?:nan(?:\(\w*\))?|inf|NaN|Infinity|\d\.#(?:INF|IND|[QS]NAN)\d*))(?![\w'\"])"
 )
+LIKE_AN_ENTRY = re.compile(r"""\{\s*['"](?:eval_)?(?:loss|rewards?/\w+|grad_norm)['"]\s*:""")
 PAIR = re.compile(r"""['"]([\w/ ().-]+)['"]\s*:\s*['"]?([-+\w.%/]+)['"]?""")
 
 
@@ -33,15 +34,26 @@ def of_dictionaries(text: str, name: str = "") -> list[JsonRow]:
 
 
 def _entry(body: str) -> dict[str, Any] | None:
-    value = json_document(body)
-    if not isinstance(value, dict):
-        value = literal(body)
-    if not isinstance(value, dict):
-        value = _pairs(body)
+    # A line that a terminal broke, in a number or a name, goes on at the start of the next.
+    bodies = dict.fromkeys((body, re.sub(r"[\r\n]", "", body)))
+    readers = (json_document, literal, _pairs)
+    value = next((v for text in bodies for read in readers if isinstance(v := read(text), dict) and v), None)
+    if value is None:
+        return None
     if not any(isinstance(k, str) for k in value):
         return None
     told = any(MEASUREMENT_NAME.search(canonical(str(k)).name) or "runtime" in str(k) for k in value)
     return value if told else None
+
+
+def unread_dictionaries(text: str, found: int) -> int:
+    """How many dictionaries that seem to hold a metric `of_dictionaries` left out, among the `found` ones."""
+    starts = [m.start() for m in LIKE_AN_ENTRY.finditer(text)]
+    if len(starts) <= found:
+        return 0
+    read = {m.start() for m in FLAT.finditer(text) if _entry(m.group())}
+    # Where an excerpt ends, its last entry may be cut.
+    return sum(at not in read for at in starts if at < max(read, default=0))
 
 
 def _pairs(body: str) -> dict[str, Any]:

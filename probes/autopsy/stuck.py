@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, stdev
 
 from ...shared_limits import CHANCE, LOW
 from ...training.methods import LN2
@@ -20,6 +20,7 @@ HIGH = 0.55  # accuracies from `LOW` to here are near chance
 NEVER_TRAINED = 0.9  # share of entries whose loss is 0
 BETTER = 1.1
 CLEARLY = 0.6  # an accuracy that rose beyond it is not chance
+UNMOVED = 0.98  # of the loss of a policy that learned nothing
 FEWEST_FOR_A_RISE = 10  # entries in which a rise is told from noise
 
 
@@ -30,10 +31,11 @@ def stuck(case: Case) -> Sign | None:
 
     Means: every loss lies within {IDLE} of ln 2 (for another loss function: as near to its own start, and the
     accuracy has not risen), and neither accuracies nor margins rise, as they do under a small β whose loss
-    hardly moves; or the mean accuracy of the last fifth is between {LOW} and {HIGH} while the loss
-    is no better than guessing gives; or against a reference the run was below chance from beginning to end;
-    or the loss is 0 from the first entry, which is no training. Online: no group of completions with
-    variance. Where an SFT term is mixed in (ORPO, MPO), the loss may fall meanwhile.
+    hardly moves; or the mean accuracy of the last fifth is between {LOW} and {HIGH}, and that of the last
+    four fifths no higher, while the loss is no better than guessing gives; or against a reference the run was
+    below chance from beginning to end; or the loss is 0 from the first entry, which is no training. Online:
+    no group of completions with variance. Where an SFT term is mixed in (ORPO, MPO), the loss may fall
+    meanwhile.
     Why: chosen equal or nearly equal to rejected, β or the learning rate too small, adapter weights without
     gradient and labels that are noise all look like this.
     Do: look at grad_norm and the learning rate first, then run `probe data` and `probe trial` on the pairs.
@@ -116,6 +118,8 @@ def _coin(case: Case) -> Sign | None:
     accuracy, loss = case.curve("rewards/accuracies"), case.curve("loss")
     if not case.method.pairwise or not LOW <= accuracy.last(5) <= HIGH:
         return None
+    if _was_better(accuracy):
+        return None
     idle = case.method.idle
     if idle and loss.last(5) < idle / BETTER:  # a coin's accuracy, yet a loss that a coin does not reach
         return None
@@ -127,6 +131,33 @@ def _coin(case: Case) -> Sign | None:
     elif idle is None and loss.last(5) < loss.first(5) / BETTER:
         text += f", down from a mean of {loss.first(5):.4g}, and yet the preference is not learned"
     return Sign("stuck", "PB853", since, text, unexplained(case))
+
+
+def _was_better(accuracy: Curve) -> bool:
+    """Whether the last four fifths lie above chance: a few pairs of the last one may look like a coin."""
+    since = len(accuracy) // 5
+    return len(accuracy) >= FEWEST_FOR_A_RISE and fmean(accuracy.values[since:]) > HIGH
+
+
+def perhaps_chance(case: Case) -> str:
+    """That nothing shows that pairs were learned: the last ones at chance again, or all of them perhaps."""
+    accuracy, loss, idle = case.curve("rewards/accuracies"), case.curve("loss"), case.method.idle
+    if not case.method.pairwise or len(accuracy) < FEWEST_FOR_A_RISE:
+        return ""
+    last, fifth = accuracy.last(5), len(accuracy) // 5
+    if LOW <= last <= HIGH and _was_better(accuracy):
+        before = fmean(accuracy.values[fifth:-fifth])
+        told = f"mean accuracy {last:.2f} in the last fifth, {before:.2f} in the three before"
+        return f"{told}: lost again, or few pairs an entry"
+    half = accuracy.values[len(accuracy) // 2 :]
+    sure = fmean(half) - 2.0 * stdev(half) / len(half) ** 0.5 > CHANCE
+    unmoved = idle is not None and len(loss) > 0 and loss.last(5) > UNMOVED * idle
+    if sure or not unmoved or risen(curve_of(case.log.train, "rewards/margins")):
+        return ""
+    return (
+        f"mean loss {loss.last(5):.4g} in the last fifth, where an idle policy has {idle:.4g}, "
+        f"and an accuracy of {fmean(half):.2f} in the last half that may be chance"
+    )
 
 
 def _worse(case: Case) -> Sign | None:

@@ -16,6 +16,10 @@ from .numerals import has_decimal_commas, has_dotted_thousands, with_point
 
 # In the tables that transformers draws, everything beside these is of the evaluation.
 OF_TRAINING = re.compile(r"^(step|epoch|training loss|learning rate|grad norm|)$", re.IGNORECASE)
+BLANK_HEADING = re.compile(
+    r"(?:step|epoch)(?: step)?(?: [\w/]+)*? (?:training|validation) loss(?: [\w/]+)*", re.IGNORECASE
+)
+BLANK_CELL = r"(?<!\S)(?:No log|[-+]?[\d.,]+(?:e[-+]?\d+)?|nan|-?inf)(?!\S)"
 ENVELOPE = ("__MIN", "__MAX")
 METRIC_NAMES = ("key", "metric", "metric_name", "name", "tag")
 NOTHING = {"", "-", "No log", "No Log", "None", "null", "N/A"}
@@ -31,7 +35,7 @@ def of_csv(text: str, name: str = "") -> list[JsonRow]:
             (i for i, line in enumerate(lines[:50]) if "\t" in line and _is_heading(line, name)), None
         )
     if start is None:
-        return []
+        return _of_blanks(text)
     heading = lines[start]
     delimiter = max(",\t;", key=heading.count)
     try:
@@ -40,6 +44,19 @@ def of_csv(text: str, name: str = "") -> list[JsonRow]:
         return []
     table = _with_points(_rejoined(table), delimiter == ";")
     return _rows([cell.strip() for cell in table[0]], table[1:], name)
+
+
+def _of_blanks(text: str) -> list[JsonRow]:
+    """The table that transformers draws, pasted with one blank between its cells."""
+    tables: list[list[list[str]]] = []
+    for line in text.splitlines()[:100_000]:
+        if BLANK_HEADING.fullmatch(line.strip()):
+            cells = re.findall(r"(?:training|validation) loss|\S+(?: / \S+)*", line, re.IGNORECASE)
+            tables.append([cells])
+        elif tables and not re.sub(BLANK_CELL, "", line).strip():
+            row = re.findall(BLANK_CELL, line)
+            tables[-1] += [row] if len(row) == len(tables[-1][0]) else []
+    return _longest(tables)
 
 
 def _rejoined(table: list[list[str]]) -> list[list[str]]:

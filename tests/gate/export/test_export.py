@@ -547,6 +547,76 @@ def test_template_options_go_to_trl(chatted, tmp_path):
     assert [row["chat_template_kwargs"] for row in rows_of(config)] == [{}, {"enable_thinking": False}]
 
 
+SPOKEN = {
+    "prompt": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Why?"},
+        {"role": "assistant", "content": "So."},
+        {"role": "user", "content": "And?"},
+    ],
+    "chosen": [{"role": "assistant", "content": "That."}],
+    "rejected": [{"role": "assistant", "content": "No."}],
+}
+
+
+@pytest.mark.parametrize("tool", ["axolotl", "openai", "llamafactory"])
+def test_earlier_answers_of_a_dialogue_are_not_trained(chatted, tool, tmp_path):
+    """They are part of the prompt that was measured; all three tools train every answer by default."""
+    run = dataclasses.replace(chatted([SPOKEN] * 8), decision=staged("sft"))
+    (config,) = write_configs(run, tool, tmp_path / "out")
+    settings, messages = settings_of(config), rows_of(config)[0]["messages"]
+    assert [turn["content"] for turn in messages] == ["Be brief.", "Why?", "So.", "And?", "That."]
+    if tool == "llamafactory":
+        assert settings["mask_history"] is True
+        return
+    name, none, asked = {"axolotl": ("train", False, True), "openai": ("weight", 0, None)}[tool]
+    assert (messages[2][name], messages[4].get(name)) == (none, asked)
+    if tool == "axolotl":
+        assert settings["datasets"][0]["message_field_training"] == name
+        assert not any(messages[i][name] for i in (0, 1, 3))
+
+
+@pytest.mark.parametrize(
+    "roles", [["user", "user"], ["assistant", "user"], ["user", "assistant", "tool"], ["system"]]
+)
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_llamafactory_is_given_no_dialogue_that_it_drops(chatted, roles, method, tmp_path):
+    """It takes user and assistant in turn, behind a system text, and leaves other rows out with a warning."""
+    turns = [{"role": role, "content": "Hm?"} for role in roles]
+    run = dataclasses.replace(chatted([SPOKEN, {**SPOKEN, "prompt": turns}]), decision=staged(method))
+    with pytest.raises(ProbeError, match=r"line 2: llamafactory leaves out dialogues"):
+        write_configs(run, "llamafactory", tmp_path / "out")
+
+
+def test_mlx_refuses_an_answer_of_which_it_would_train_the_end_alone(chatted, tmp_path):
+    more = [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "This."}]
+    row = {**SPOKEN, "chosen": SPOKEN["chosen"] + more}
+    run = dataclasses.replace(chatted([SPOKEN, row]), decision=staged("sft"))
+    with pytest.raises(ProbeError, match=r"line 2: .*last message"):
+        write_configs(run, "mlx-lm-lora", tmp_path / "out")
+    run = dataclasses.replace(chatted([SPOKEN]), decision=staged("sft"))
+    assert write_configs(run, "mlx-lm-lora", tmp_path / "out")
+
+
+@pytest.mark.parametrize("tool", ["trl", "alignment-handbook", "axolotl"])
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_adapters_have_no_dropout_and_all_linear_layers(tool, method, gated, tmp_path):
+    """TRL's and the handbook's own rate is 0.05, and the handbook's own layers are query and value alone."""
+    settings = settings_of(write_configs(gated(method, "chat"), tool, tmp_path)[0])
+    assert settings["lora_dropout"] == 0.0
+    layers = settings.get("lora_target_modules")
+    assert settings["lora_target_linear"] if tool == "axolotl" else layers in ("all-linear", ["all-linear"])
+    assert tool != "alignment-handbook" or (layers, settings["optim"]) == ("all-linear", "adamw_torch")
+
+
+def test_the_handbook_s_sft_is_told_to_train_on_prompts(gated, tmp_path):
+    texts = {
+        s: write_configs(gated(s, "chat"), "alignment-handbook", tmp_path)[0].read_text()
+        for s in ("sft", "dpo")
+    }
+    assert "trains on the prompts as well" in texts["sft"] and "on the prompts" not in texts["dpo"]
+
+
 @pytest.mark.parametrize("tool", ["llamafactory", "axolotl"])
 def test_no_turn_and_no_tool_is_lost_in_silence(chatted, tool, tmp_path):
     """Axolotl's preferences keep the last message of a side, and give no tools to the template."""

@@ -128,9 +128,9 @@ def test_llamafactory_rows_follow_stage_and_template(stage, chat, row):
     [
         (trl, "sft", True, rows.completion), (trl, "dpo", True, rows.preference_row),
         (handbook, "sft", True, rows.dialogue), (handbook, "dpo", True, rows.dialogues),
-        (axolotl, "sft", True, rows.dialogue), (axolotl, "sft", False, rows.completion),
+        (axolotl, "sft", True, rows.answers_marked), (axolotl, "sft", False, rows.completion),
         (axolotl, "dpo", True, rows.preference_row), (axolotl, "orpo", True, rows.dialogues),
-        (openai, "sft", True, rows.dialogue), (openai, "dpo", True, rows.hosted),
+        (openai, "sft", True, rows.weighted), (openai, "dpo", True, rows.hosted),
     ],
 )  # fmt: skip
 def test_rows_are_in_the_form_that_the_tool_reads_for_the_stage(tool, stage, chat, row):
