@@ -42,7 +42,7 @@ def _identity(run: Run) -> dict[str, Any]:
     model = run.inputs.get("model") or {}
     known = model.get("weights_sha256") is not None  # a server's, or one in memory, has its name alone
     return {
-        "model": [model.get(key) for key in ("weights_sha256", "adapter_sha256") if known]
+        "model": [model.get(key) for key in ("weights_sha256", "adapter_sha256", "own_code") if known]
         or model.get("name"),
         "precision (--dtype, --quantize)": [model.get(key) for key in ("dtype", "quantization")],
         "reading of the fields (--fields)": run.config.get("fields"),

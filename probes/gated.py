@@ -7,7 +7,9 @@ stands in `gate/registry.py`. Neither loads torch before it is called.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError
@@ -77,6 +79,7 @@ class Work:
     scores: ScoreTable | None = None
     rows: Iterable[Mapping[str, Any]] | None = None
     _session: Session | None = None
+    _first_ids: str | None = None
 
     @property
     def session(self) -> Session:
@@ -117,6 +120,7 @@ class Work:
         asked, session = self.request, self.session
         return {
             **identity(session.loaded, session.encoder),
+            "ids": self._ids(session),
             "pairs": session.survey.facts["sha256"],
             "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],
             "device": session.loaded.facts.get("device"),
@@ -130,6 +134,17 @@ class Work:
                 astuple(asked.effort),
             ],
         }
+
+    def _ids(self, session: Session) -> str:
+        """A hash of the token ids of the first pairs: some chat templates write the day's date, and a
+        tokenizer may have settings that no hash of it knows."""
+        if self._first_ids is None:
+            codes = []
+            with suppress(ProbeError):  # what cannot be encoded is for the probes to tell
+                codes = session.encoder.many(session.survey.first)
+            ids = [(side.start, side.ids) for code in codes for side in (code.chosen, code.rejected)]
+            self._first_ids = sha256(repr(ids).encode()).hexdigest()
+        return self._first_ids
 
 
 def sharing(session: Session) -> Session:
