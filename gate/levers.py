@@ -18,9 +18,7 @@ def with_levers(run: Run, path: Path) -> Run:
     Raises `ProbeError` where that run is of another command, file, model, precision, template, length limit
     or reading of the fields: what was measured there says nothing here.
     """
-    measured = saved_run(path)
-    if measured.command != "levers":
-        raise ProbeError(f"{path}: a run of probe {measured.command}. Give one of probe levers.")
+    measured = levers_run(path)
     ours, theirs = _identity(run), _identity(measured)
     apart = [] if same_pairs(run, measured) else ["pair file"]
     apart += [name for name, value in ours.items() if theirs[name] != value]
@@ -35,6 +33,14 @@ def with_levers(run: Run, path: Path) -> Run:
         findings=(*(f for f in run.findings if not f.code.startswith("PB53")), *measured.findings),
         details={**run.details, **rows},
     )
+
+
+def levers_run(path: Path) -> Run:
+    """A saved run of `probe levers`. Raises `ProbeError` for one of another command."""
+    measured = saved_run(path)
+    if measured.command != "levers":
+        raise ProbeError(f"{path}: a run of probe {measured.command}. Give one of probe levers.")
+    return measured
 
 
 def _identity(run: Run) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from .. import config
 from ..errors import ProbeError
 from ..records import BiasRow, Measured, Run
 from ..shared_limits import BOUND
@@ -35,9 +36,17 @@ THOROUGH = Effort(looks=(), states=1500, trial=4)
 
 
 def extent(off: frozenset[str], *, thorough: bool, quick: bool) -> tuple[frozenset[str], Effort]:
-    """Which probes are off and how much the others look at. Raises `ProbeError` where both are asked for."""
-    if thorough and quick:
-        raise ProbeError("--thorough --quick: they ask for opposite things. Give one of them.")
+    """Which probes are off and how much the others look at; what was typed goes before a config file.
+
+    Raises `ProbeError` where opposite things are asked for.
+    """
+    origins = config.current().get("origins") or {}
+    typed = {name for name, origin in origins.items() if origin in config.TYPED}
+    for other, asked in (("trial", "trial" not in off and "trial" in typed), ("thorough", thorough)):
+        if asked and quick and (other in typed) == ("quick" in typed):
+            raise ProbeError(f"--{other} --quick: they ask for opposite things. Give one of them.")
+        quick = quick and not (asked and other in typed)
+    thorough = thorough and not quick
     return off | ({"trial"} if quick else frozenset()), THOROUGH if thorough else Effort()
 
 

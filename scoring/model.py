@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -92,6 +93,9 @@ def load_model(
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
     local = Path(source).is_dir()
+    if revision and local:  # a config file may name it for another model
+        print(f"probe: --revision {revision} is not used: {shown} is no model of the hub.", file=sys.stderr)
+        options["revision"] = revision = None
     tensors = len(tensor_names(model_files(Path(source)))) if local else None
     if not local:
         _check_hub(source, revision)

@@ -222,3 +222,8 @@ def test_a_tokenizer_is_known_by_all_that_makes_its_tokens(make_tokenizer, tmp_p
     made[-1].split_special_tokens = True
     assert len({tokenizer_facts(one)["tokenizer_sha256"] for one in made}) == len(made)
     assert tokenizer_facts(Slow()) == tokenizer_facts(Slow())
+
+
+def test_a_folder_has_no_revisions_and_none_is_told_of_it(model, capsys):
+    assert load_model(str(model), revision="v2").facts["revision"] is None
+    assert capsys.readouterr().err == f"probe: --revision v2 is not used: {model} is no model of the hub.\n"
