@@ -63,6 +63,10 @@ def gate_pairs(
     check_named_groups(request.source, judging.groups)
     if judging.baseline is not None:
         saved_run(judging.baseline)  # what is no run is told before anything is measured
+        if "bias" in request.off:
+            raise ProbeError(
+                "--baseline: compares the gaps of pairs, which --no-bias leaves out. Leave out one of them."
+            )
     if levers is not None:
         levers_run(levers)
     known = prepared(request, budget, device_memory, session)

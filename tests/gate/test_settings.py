@@ -12,6 +12,7 @@ from probe.errors import ProbeError
 from probe.gate import settings, whole
 from probe.gate.settings import GateOptions, is_run, judged
 from probe.probes.gated import THOROUGH, Effort, GateRequest, extent
+from probe.runs import save_run
 from probe.scoring.options import ModelOptions
 from probe.scoring.source import Source
 
@@ -118,3 +119,12 @@ def test_what_is_no_run_is_told_before_anything_is_measured(name, tmp_path, monk
     judging = GateOptions(baseline=path if name == "baseline" else None)
     with pytest.raises(ProbeError, match="No such file"):
         whole.gate_pairs(asked, judging, levers=path if name == "levers" else None)
+
+
+def test_a_baseline_needs_the_gaps_that_are_compared(tmp_path, monkeypatch, bias_run):
+    """It had been told afterwards that the baseline is to be measured again, which changes nothing."""
+    monkeypatch.setattr(whole, "prepared", lambda *_: 1 / 0)
+    source = Source.of(tmp_path / "pairs.jsonl", None, None, False)
+    asked = GateRequest(source, ModelOptions(), off=frozenset({"bias"}))
+    with pytest.raises(ProbeError, match="which --no-bias leaves out"):
+        whole.gate_pairs(asked, GateOptions(baseline=save_run(bias_run, tmp_path)))
