@@ -142,6 +142,14 @@ def sources(root: Path) -> Iterator[Path]:
             yield from sources(path)
 
 
+def sources_digest(root: Path, modules: Iterable[Path]) -> str:
+    """The hexadecimal SHA-256 of modules below `root`, by name and text, in the order given."""
+    digest = hashlib.sha256()
+    for path in modules:
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def sha256_file(path: Path) -> str:
     """The hexadecimal SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:

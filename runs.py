@@ -184,9 +184,9 @@ def note_last(run: Run, path: Path) -> None:
 def check_gated_model(run: Run, facts: Mapping[str, Any]) -> None:
     """Raises `ProbeError` where the loaded model's weights are not those that were gated."""
     gated = run.inputs.get("model") or {}
-    for key in ("weights_sha256", "adapter_sha256", "tokenizer_sha256"):
+    for key in ("weights_sha256", "adapter_sha256", "own_code", "tokenizer_sha256"):
         if gated.get(key) != facts.get(key):
-            raise stale(f"the model's {key.removesuffix('_sha256')} changed")
+            raise stale(f"the model's {key.removesuffix('_sha256').replace('_', ' ')} changed")
 
 
 def stale(fact: str) -> ProbeError:

@@ -108,7 +108,7 @@ def gate(
         source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort, judging.limits
     )
     if plan:
-        return _planned(request, device_memory)
+        return _planned(request, budget, device_memory)
     run, rows = gate_pairs(request, judging, budget=budget, device_memory=device_memory, levers=levers)
     emit(run, format, out, rows=rows, everything=everything)
     return run.verdict.exit_code
@@ -132,18 +132,19 @@ def _judged_again(
     return run.verdict.exit_code
 
 
-def _planned(request: GateRequest, device_memory: str | None) -> int:
+def _planned(request: GateRequest, budget: str | None, device_memory: str | None) -> int:
     """Print what would be run, what it costs on this machine, and whether the training would fit."""
-    from ..gate.bill import bill
+    from ..gate.beforehand import planned
     from ..gate.plan import not_run, planned_lines, to_width
     from ..gate.registry import PROBES
-    from ..scoring.session import Session
 
     n = sum(1 for _ in request.source.pairs())
-    print(to_width(planned_lines(n, request)))
-    if any(probe.model and probe.name not in not_run(request) for probe in PROBES):
-        session = Session.open(request.source, request.how, request.seed, served=True)
-        told, finding = bill(session, request, device_memory)
-        fits = [f"{finding.code} {finding.message}. {finding.remedy}"] if finding else []
-        print(to_width([*told, *fits], indent=4))
+    if budget is None:  # else what would be run is known once the machine is
+        print(to_width(planned_lines(n, request)))
+    if budget or any(probe.model and probe.name not in not_run(request) for probe in PROBES):
+        cut, told, findings = planned(request, budget, device_memory)
+        if budget is not None:
+            print(to_width(planned_lines(n, cut)))
+        found = [f"{finding.code} {finding.message}. {finding.remedy}" for finding in findings]
+        print(to_width([*told, *found], indent=4))
     return 0

@@ -61,6 +61,7 @@ def negatives(
     from ..scoring.session import Source
 
     check_emit(format, out)
+    options.refuse_alone(("trim", "trim_by"), "--export-trimmed FILE", export_trimmed)
     source = Source.of(pairs, fields, sides, skip_bad)
     chosen = negatives_options(
         alpha=alpha, seed=seed, strip=strip, surface=surface, states=states, alone=alone, gradients=gradients,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import config
+from ..errors import ProbeError
 
 PairsFile = Annotated[Path, typer.Argument(help="Preference pairs: prompt, chosen, rejected.")]
 Fields = Annotated[str | None, typer.Option(help="Field names, as prompt=question,chosen=good.")]
@@ -38,6 +39,16 @@ Out = Annotated[Path | None, typer.Option(help="Directory for run.json and its c
 Alpha = Annotated[float, typer.Option(help="Error rate of tests and intervals.")]
 Bound = Annotated[float, typer.Option(help="Gaps in ± this many nats/token are neutral.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+def refuse_alone(names: Container[str], needed: str, value: object) -> None:
+    """Raises `ProbeError` for the first typed option of `names` where `needed`, without which it does
+    nothing, has no value."""
+    origins = config.current().get("origins", {}).items()
+    typed = [name for name, origin in origins if name in names and origin == config.FLAG]
+    if typed and value is None:
+        flag = f"--{typed[0].replace('_', '-')}"
+        raise ProbeError(f"{flag}: does nothing without {needed}. Name one, or leave {flag} out.")
 
 
 def typed_beside(known: Container[str]) -> list[str]:

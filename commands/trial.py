@@ -67,6 +67,7 @@ def trial(
     from ..scoring.session import Source
 
     check_emit(format, out)
+    options.refuse_alone(("trim", "by"), "--export-trimmed FILE", export_trimmed)
     if by != "difficulty":
         raise ProbeError(f"--by {by}: a trial ranks pairs by their difficulty. Use --by difficulty.")
     candidates = tuple(part.strip() for part in methods.split(",")) if methods else ()

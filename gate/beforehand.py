@@ -15,7 +15,7 @@ from ..probes.cost import clocked
 from ..probes.gated import GateRequest
 from ..records import Finding
 from ..scoring.options import is_endpoint
-from .bill import expected, memory_of, too_large
+from .bill import bill, expected, memory_of, too_large
 from .budget import Spent, seconds_of, within
 from .plan import not_run
 
@@ -67,6 +67,23 @@ def prepared(
         large = too_large(fitting(memory_of(device_memory)), request.full)
         findings += [large] if large else []
     return Prepared(request, session, spent(request), tuple(findings))
+
+
+def planned(
+    request: GateRequest, budget: str | None, device_memory: str | None
+) -> tuple[GateRequest, list[str], tuple[Finding, ...]]:
+    """The request cut to the time allowed, the lines of its bill, and what is found as `prepared` finds it.
+
+    Raises `ProbeError` as `prepared`.
+    """
+    session, loading = clocked(lambda: _opened(request))
+    known, measuring = clocked(lambda: expected(session))
+    short = None
+    if budget is not None:
+        left = seconds_of(budget) - loading - measuring
+        request, short = _within(left, request, partial(known[0], most=True), session.survey.n)
+    told, large = bill(session, request, device_memory, known)
+    return request, told, tuple(found for found in (short, large) if found)
 
 
 def _opened(request: GateRequest) -> Session:

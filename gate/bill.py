@@ -56,6 +56,9 @@ class Fit:
         return self.total <= self.memory
 
 
+Expected = tuple[SpentOf, Callable[[float], list[Fit]]]  # as `expected` gives them
+
+
 def memory_of(text: str) -> float:
     """Bytes of `24GiB`, `16GB` or `512MiB`. Raises `ProbeError` for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
@@ -190,22 +193,21 @@ def bill_lines(
 
 
 def bill(
-    session: Session, request: GateRequest, device_memory: str | None
+    session: Session, request: GateRequest, device_memory: str | None, known: Expected | None = None
 ) -> tuple[list[str], Finding | None]:
-    """The lines of the bill and the finding, where the training would not fit. Takes some seconds.
+    """The lines of the bill and the finding, where the training would not fit. Takes some seconds where what
+    is `expected` is not known yet.
 
     Raises `ProbeError` for quantised weights, which full tuning cannot be measured on.
     """
-    spent, fitting = expected(session)
+    spent, fitting = known or expected(session)
     memory = memory_of(device_memory) if device_memory else own_memory(session)
     ways = fitting(memory)
     lines = bill_lines(spent(request), spent(request, most=True), request.off, ways)
     return list(lines), too_large(ways, request.full) if ways else None
 
 
-def expected(
-    session: Session,
-) -> tuple[SpentOf, Callable[[float], list[Fit]]]:
+def expected(session: Session) -> Expected:
     """From one warm-up: the seconds of each probe for a request (`most` as in `probe_seconds`), and the ways
     of training for a memory (none behind a server).
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProbeError
-from ..files import cache_dir, sources
+from ..files import cache_dir, sources, sources_digest
 from ..records import Measured, Run, to_json
 from ..runs import environment, load_run, now, save_run
 
@@ -53,14 +53,12 @@ def write(name: str, part: Measured) -> None:
 @cache
 def code_digest() -> str:
     """The digest of the source files that measure."""
-    digest = hashlib.sha256()
-    for path in measuring():
-        digest.update(str(path.relative_to(PACKAGE)).encode() + path.read_bytes())
-    return digest.hexdigest()
+    return sources_digest(PACKAGE, measuring())
 
 
 def measuring() -> Iterator[Path]:
-    """The source files that measure."""
+    """The source files that measure, with the limits and the words that all rooms share."""
+    yield from sorted(PACKAGE.glob("*.py"))
     yield PACKAGE / "gate" / "measure.py"
     for room in ROOMS:
         yield from sources(PACKAGE / room)

@@ -18,9 +18,7 @@ def with_levers(run: Run, path: Path) -> Run:
     Raises `ProbeError` where that run is of another command, file, model, precision, template, length limit
     or reading of the fields: what was measured there says nothing here.
     """
-    measured = saved_run(path)
-    if measured.command != "levers":
-        raise ProbeError(f"{path}: a run of probe {measured.command}. Give one of probe levers.")
+    measured = levers_run(path)
     ours, theirs = _identity(run), _identity(measured)
     apart = [] if same_pairs(run, measured) else ["pair file"]
     apart += [name for name, value in ours.items() if theirs[name] != value]
@@ -37,12 +35,20 @@ def with_levers(run: Run, path: Path) -> Run:
     )
 
 
+def levers_run(path: Path) -> Run:
+    """A saved run of `probe levers`. Raises `ProbeError` for one of another command."""
+    measured = saved_run(path)
+    if measured.command != "levers":
+        raise ProbeError(f"{path}: a run of probe {measured.command}. Give one of probe levers.")
+    return measured
+
+
 def _identity(run: Run) -> dict[str, Any]:
     """What must be the same, beside the pairs and `unlike`, for the levers to speak of this model."""
     model = run.inputs.get("model") or {}
     known = model.get("weights_sha256") is not None  # a server's, or one in memory, has its name alone
     return {
-        "model": [model.get(key) for key in ("weights_sha256", "adapter_sha256") if known]
+        "model": [model.get(key) for key in ("weights_sha256", "adapter_sha256", "own_code") if known]
         or model.get("name"),
         "precision (--dtype, --quantize)": [model.get(key) for key in ("dtype", "quantization")],
         "reading of the fields (--fields)": run.config.get("fields"),

@@ -16,7 +16,7 @@ from ..errors import ProbeError
 from ..pairs.misread import MISREAD_CODES
 from ..probes.gated import GateRequest, Work, sharing
 from ..progress import alive
-from ..records import Measured, Run, to_json, together
+from ..records import Finding, Measured, Run, to_json, together
 from ..runs import environment, now
 from ..scoring.processes import exchange, world
 from ..scoring.told import once
@@ -66,7 +66,7 @@ def run_probes(
         created=created,
         bias=work.bias,
         estimates=(*whole.estimates, *on_clean_labels(whole.estimates)),
-        findings=once(whole.findings),
+        findings=_of_one_arithmetic(once(whole.findings)),
         inputs=work.facts(),
         config=config.current(),
         environment=environment(),
@@ -80,6 +80,14 @@ def _less_misread(part: Measured, data: str) -> Measured:
     if data not in MEASURED_STATES:
         return part
     return replace(part, findings=tuple(f for f in part.findings if f.code not in MISREAD_CODES))
+
+
+def _of_one_arithmetic(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The rounding of bfloat16 (PB613) once, as this run's scores have it: a part that was kept tells that of
+    its own."""
+    told = [finding for finding in findings if finding.code == "PB613"]
+    kept = (finding for finding in findings if finding not in told[1:])
+    return tuple(told[-1] if finding in told else finding for finding in kept)
 
 
 def _sections(details: Mapping[str, Any]) -> dict[str, Any]:

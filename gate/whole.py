@@ -24,7 +24,7 @@ from ..scoring.options import ModelOptions
 from ..shared_limits import BOUND, SHIPPED_LEVEL
 from ..training.saved import saved_run
 from .beforehand import prepared
-from .levers import with_levers
+from .levers import levers_run, with_levers
 from .measure import run_probes
 from .restated import level_of
 from .settings import GateOptions, judged
@@ -61,6 +61,14 @@ def gate_pairs(
     `session` is one at hand; without it the model of `request.how` is loaded. Raises as `run_probes`.
     """
     check_named_groups(request.source, judging.groups)
+    if judging.baseline is not None:
+        saved_run(judging.baseline)  # what is no run is told before anything is measured
+        if "bias" in request.off:
+            raise ProbeError(
+                "--baseline: compares the gaps of pairs, which --no-bias leaves out. Leave out one of them."
+            )
+    if levers is not None:
+        levers_run(levers)
     known = prepared(request, budget, device_memory, session)
     measured, rows = run_probes(known.request, known.session, known.seconds)
     measured = replace(measured, findings=(*measured.findings, *known.findings))

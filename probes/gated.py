@@ -7,9 +7,12 @@ stands in `gate/registry.py`. Neither loads torch before it is called.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from .. import config
 from ..errors import ProbeError
 from ..records import BiasRow, Measured, Run
 from ..shared_limits import BOUND
@@ -33,9 +36,17 @@ THOROUGH = Effort(looks=(), states=1500, trial=4)
 
 
 def extent(off: frozenset[str], *, thorough: bool, quick: bool) -> tuple[frozenset[str], Effort]:
-    """Which probes are off and how much the others look at. Raises `ProbeError` where both are asked for."""
-    if thorough and quick:
-        raise ProbeError("--thorough --quick: they ask for opposite things. Give one of them.")
+    """Which probes are off and how much the others look at; what was typed goes before a config file.
+
+    Raises `ProbeError` where opposite things are asked for.
+    """
+    origins = config.current().get("origins") or {}
+    typed = {name for name, origin in origins.items() if origin in config.TYPED}
+    for other, asked in (("trial", "trial" not in off and "trial" in typed), ("thorough", thorough)):
+        if asked and quick and (other in typed) == ("quick" in typed):
+            raise ProbeError(f"--{other} --quick: they ask for opposite things. Give one of them.")
+        quick = quick and not (asked and other in typed)
+    thorough = thorough and not quick
     return off | ({"trial"} if quick else frozenset()), THOROUGH if thorough else Effort()
 
 
@@ -77,6 +88,7 @@ class Work:
     scores: ScoreTable | None = None
     rows: Iterable[Mapping[str, Any]] | None = None
     _session: Session | None = None
+    _first_ids: str | None = None
 
     @property
     def session(self) -> Session:
@@ -117,6 +129,7 @@ class Work:
         asked, session = self.request, self.session
         return {
             **identity(session.loaded, session.encoder),
+            "ids": self._ids(session),
             "pairs": session.survey.facts["sha256"],
             "reading": [dict(asked.source.fields), asked.source.sides, asked.source.skip_bad],
             "device": session.loaded.facts.get("device"),
@@ -130,6 +143,17 @@ class Work:
                 astuple(asked.effort),
             ],
         }
+
+    def _ids(self, session: Session) -> str:
+        """A hash of the token ids of the first pairs: some chat templates write the day's date, and a
+        tokenizer may have settings that no hash of it knows."""
+        if self._first_ids is None:
+            codes = []
+            with suppress(ProbeError):  # what cannot be encoded is for the probes to tell
+                codes = session.encoder.many(session.survey.first)
+            ids = [(side.start, side.ids) for code in codes for side in (code.chosen, code.rejected)]
+            self._first_ids = sha256(repr(ids).encode()).hexdigest()
+        return self._first_ids
 
 
 def sharing(session: Session) -> Session:

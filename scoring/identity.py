@@ -7,7 +7,10 @@ from typing import Any
 from .encode import Encoder
 from .model import LoadedModel
 
-HASHED = ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256", "dtype", "quantization")
+HASHED = (
+    "weights_sha256", "adapter_sha256", "own_code", "tokenizer_sha256", "template_sha256", "dtype",
+    "quantization",
+)  # fmt: skip
 
 
 def identity(loaded: LoadedModel, encoder: Encoder) -> dict[str, Any]:

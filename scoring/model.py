@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import cached_file
+from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file
 
 from ..errors import ProbeError
 from ..files import in_home
@@ -92,6 +93,9 @@ def load_model(
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     placed: dict[str, Any] = {"device_map": "auto"} if device == "auto" else {}
     local = Path(source).is_dir()
+    if revision and local:  # a config file may name it for another model
+        print(f"probe: --revision {revision} is not used: {shown} is no model of the hub.", file=sys.stderr)
+        options["revision"] = revision = None
     tensors = len(tensor_names(model_files(Path(source)))) if local else None
     if not local:
         _check_hub(source, revision)
@@ -119,6 +123,7 @@ def load_model(
     check_runs(shown, full, tokenizer)
     facts = _facts(full, tokenizer, source, shown, revision, adapter, where, kind)
     facts |= {"unused_weights": len(unused), **quantization_facts(quantize, config, kind)}
+    facts |= {"own_code": own} if (own := _own_code(full, source)) else {}
     return LoadedModel(full, tokenizer, shown, where, kind, facts)
 
 
@@ -247,6 +252,18 @@ def _facts(
         "dtype": str(dtype).removeprefix("torch."),
         "device": _device_name(device),
     }
+
+
+def _own_code(model: torch.nn.Module, source: str) -> str:
+    """Which code runs a model that brings its own, which a name or a folder alone do not tell: without
+    --trust-remote-code the same weights are run by that of transformers, where it knows the kind. Else ""."""
+    kind = type(causal_lm(model))
+    if kind.__module__.partition(".")[0] != TRANSFORMERS_DYNAMIC_MODULE_NAME:
+        return ""
+    named = (getattr(causal_lm(model).config, "auto_map", None) or {}).values()
+    elsewhere = any("--" in str(name) for name in named)  # in another repository, whose commit is in the name
+    own = Path(source).is_dir() and not elsewhere  # its text is hashed with the weights, wherever it lies
+    return kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _device_name(device: torch.device) -> str:

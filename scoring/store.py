@@ -1,38 +1,49 @@
 """Scores on disk: SQLite, keyed by everything that can change a score.
 
-A row is one sequence: its key hashes the model (weights, adapter, dtype, device kind, scorer) and the token
-ids with the boundary. Templates, tokenizers and normalisations need no place in the key: what they change is
-the token ids. Rows are written after each packed forward, so a killed run goes on where it was.
+A row is one sequence: its key hashes the model (weights, adapter, dtype, device kind), the code that runs it
+and the token ids with the boundary. Templates, tokenizers and normalisations need no place in the key: what
+they change is the token ids. Rows are written after each packed forward, so a killed run goes on where it
+was.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import sqlite3
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..files import sources, sources_digest
 from .scores import EncodedSide, LogProbs
 
-SCORER_VERSION = 2  # raise when the same inputs would give other numbers
 APPLICATION_ID = 0x70726F62  # "prob" in the file's header: whose database this is
-IDENTITY = ("weights_sha256", "adapter_sha256", "dtype", "device")
+IDENTITY = ("weights_sha256", "adapter_sha256", "own_code", "dtype", "quantization", "device")
+RUN_BY = ("transformers", "peft")  # whose code the models and adapters are
 
 
 def model_key(facts: Mapping[str, Any], **extra: Any) -> bytes:
-    """What identifies the scoring function: model, adapter, dtype, device, scorer version, and `extra`."""
-    parts = {name: facts.get(name) for name in IDENTITY} | extra | {"scorer": SCORER_VERSION}
-    if facts.get("quantization"):  # left out of the others' keys, whose scores stay valid
-        parts["quantization"] = facts["quantization"]
+    """What identifies the scoring function: model, adapter, dtype, device, code, and `extra`."""
+    parts = {name: facts.get(name) for name in IDENTITY} | extra | {"code": _scoring_code()}
     if facts.get("endpoint"):
         parts["endpoint"] = json.dumps(facts["endpoint"], sort_keys=True)
+    else:
+        parts |= {name: importlib.metadata.version(name) for name in RUN_BY}
     return hashlib.blake2b(repr(sorted(parts.items())).encode(), digest_size=16).digest()
+
+
+@cache
+def _scoring_code() -> str:
+    """The digest of this room's modules: its text changes more reliably than a version number is raised."""
+    room = Path(__file__).parent
+    return sources_digest(room, sources(room))
 
 
 class Store:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -213,10 +214,20 @@ def tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 
 
 def _tokenizer_state(tokenizer: PreTrainedTokenizerBase) -> str:
+    special = json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        return str(backend.to_str()) + json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
-    return json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    if backend is not None:  # which does not save that special tokens in a text are read as text
+        return f"{backend.to_str()}{special}{'split' * bool(tokenizer.split_special_tokens)}"
+    return "".join(
+        (json.dumps(tokenizer.get_vocab(), sort_keys=True), special, *_vocabulary_files(tokenizer))
+    )
+
+
+def _vocabulary_files(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Hashes of what a tokenizer without a backend saves beside its tokens: merges, a SentencePiece model."""
+    with tempfile.TemporaryDirectory() as folder, suppress(Exception):  # some have no files of their own
+        return [sha256_file(Path(file)) for file in tokenizer.save_vocabulary(folder) if file]
+    return []
 
 
 def _text_hash(text: str) -> str:

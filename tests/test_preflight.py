@@ -6,6 +6,7 @@ import pytest
 
 import probe
 from probe.errors import ProbeError
+from probe.probes.numerics.judge import STEP_PAIRS
 
 torch = pytest.importorskip("torch")
 trl = pytest.importorskip("trl")
@@ -98,7 +99,7 @@ def test_a_good_run_goes_on_bit_for_bit_as_without_it(trainer_of):
     assert callback.result.verdict.status != "fail" and callback.setup.reference_gap == 0
     assert conditions(callback)["numerics"] == "pass"
     loss = callback.result.estimate("initial_loss")
-    assert loss.n == 8 and loss.value == pytest.approx(math.log(2), abs=1e-6)
+    assert loss.n == STEP_PAIRS and loss.value == pytest.approx(math.log(2), abs=1e-6)
     assert callback.result.estimate("weights_moved").value > 0.9
 
 

@@ -61,7 +61,8 @@ def steppable(pairs: Sequence[EncodedPair]) -> tuple[list[EncodedPair], FirstSte
     empty, and, where none is left, how many have the same tokens on both sides."""
     empty = tuple(p.id for p in pairs if "nothing_left" in p.flags or _empty(p.chosen) or _empty(p.rejected))
     some = [p for p in pairs if p.id not in empty and not _alike(p)][:STEP_PAIRS]
-    return some, FirstStep(len(pairs), empty, alike=0 if some else sum(map(_alike, pairs)))
+    alike = 0 if some else sum(map(_alike, pairs))
+    return some, FirstStep(len(pairs), empty, alike=alike, tried=len(some))
 
 
 def tried(

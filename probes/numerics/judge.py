@@ -78,8 +78,10 @@ def judge_numerics(plan: Plan, step: FirstStep) -> Measured:
     if not any(f.severity == "error" for f in found) and (unknown := check_finite(step)):
         found.append(unknown)
     estimates = (
-        Estimate("initial_loss", step.loss, None, None, step.n, None, "one forward", "nats"),
-        Estimate("weights_moved", step.moved, None, None, step.n, None, "one optimizer step, exact", "share"),
+        Estimate("initial_loss", step.loss, None, None, step.tried, None, "one forward", "nats"),
+        Estimate(
+            "weights_moved", step.moved, None, None, step.tried, None, "one optimizer step, exact", "share"
+        ),
     )
     return Measured(estimates, tuple(found))
 

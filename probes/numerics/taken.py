@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FirstStep:
-    """What forward, backward, one optimizer step and a second forward showed on `n` pairs.
+    """What forward, backward, one optimizer step and a second forward showed on `tried` of `n` pairs.
 
     `empty`: ids of pairs with a side that has no scored token. `alike`: pairs with the same tokens on both
     sides, where that left none to step on. `bad_module`: the first module whose output is
@@ -28,6 +28,7 @@ class FirstStep:
     moved: float | None = None
     after_finite: bool | None = None
     alike: int = 0
+    tried: int = 0
 
     @property
     def without_gradient(self) -> bool:

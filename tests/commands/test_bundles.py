@@ -40,3 +40,11 @@ def test_the_switches_name_the_probes_that_are_off():
     own = parameters(bundles.Switches)
     values = {"pairs": "x", **dict.fromkeys(PROBE_NAMES, True), "trial": False}
     assert bundles.bundled(own, values)["how"] == {"trial"}
+
+
+@pytest.mark.parametrize(
+    "typed", [("trial", "--trim", "0.2"), ("negatives", "--trim-by", "ches"), ("trial", "--by", "difficulty")]
+)
+def test_how_to_trim_needs_a_file_to_write(probe, pair_file, typed):
+    done = probe(typed[0], pair_file, *typed[1:])
+    assert done.code == 2 and f"{typed[1]}: does nothing without --export-trimmed FILE" in done.line

@@ -10,7 +10,7 @@ from served_model import Served, running
 
 from probe.errors import ProbeError
 from probe.gate import beforehand
-from probe.gate.beforehand import Prepared, check_asked, prepared
+from probe.gate.beforehand import Prepared, check_asked, planned, prepared
 from probe.probes.gated import GateRequest
 from probe.records import Finding
 from probe.runs import load_run
@@ -47,6 +47,18 @@ def asked(monkeypatch):
 
 def test_nothing_is_loaded_where_nothing_is_asked(asked):
     assert prepared(REQUEST, None, None) == Prepared(REQUEST)
+
+
+def test_a_plan_under_a_budget_is_of_what_would_be_run(asked, monkeypatch):
+    """It had been that of the whole gate, whatever the time allowed."""
+    monkeypatch.setattr(beforehand, "bill", lambda _, cut, memory, known: ([cut.trial_pairs, memory], LARGE))
+    assert planned(REQUEST, "1m", "2GiB") == (CUT, [8, "2GiB"], (SHORT, LARGE))
+    assert asked.allowed == 48
+
+
+def test_a_plan_without_one_is_of_the_whole_gate(asked, monkeypatch):
+    monkeypatch.setattr(beforehand, "bill", lambda *_: (["lines"], None))
+    assert planned(REQUEST, None, None) == (REQUEST, ["lines"], ())
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 
 import pytest
 
 from probe.gate import cache, plan
-from probe.gate.measure import run_probes
+from probe.gate.measure import _of_one_arithmetic, run_probes
 from probe.gate.registry import PROBE_NAMES
 from probe.probes.bias import gated as bias
 from probe.probes.gated import Effort, GateRequest
@@ -62,6 +63,29 @@ def test_so_are_the_probe_and_the_code_that_measures(monkeypatch):
 def test_the_code_that_measures_is_found():
     found = {str(path.relative_to(cache.PACKAGE)) for path in cache.measuring()}
     assert {"scoring/engine.py", "probes/trial/judge.py", "stats/power.py", "gate/measure.py"} <= found
+
+
+def test_so_is_every_module_that_it_imports():
+    """A limit or a word that several rooms share stands outside of them."""
+    files = {*cache.measuring()}
+    rooms = [path for path in files if path.parent != cache.PACKAGE]
+    shared = {
+        cache.PACKAGE / f"{node.module.partition('.')[0]}.py"
+        for path in rooms
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+        and node.level == len(path.relative_to(cache.PACKAGE).parts)
+    }  # fmt: skip
+    shared = {path for path in shared if path.is_file()}
+    assert cache.PACKAGE / "shared_limits.py" in shared and shared <= files
+
+
+def test_the_rounding_of_scores_is_told_once():
+    """A part that was kept tells the rounding of its own scores, which is another by a little."""
+    then, now = (Finding("PB613", "info", f"gaps differ by {n}", "Nothing to do.") for n in (0.17, 0.18))
+    other = PART.findings[0]
+    assert _of_one_arithmetic((then, other, now)) == (now, other)
+    assert _of_one_arithmetic((other, then)) == (other, then) and _of_one_arithmetic(()) == ()
 
 
 def test_a_damaged_entry_is_measured_again():

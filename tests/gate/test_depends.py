@@ -9,13 +9,13 @@ import pytest
 from probe.gate import cache, plan
 from probe.gate.registry import PROBES
 from probe.probes.gated import THOROUGH, GateRequest, Work
+from probe.scoring.identity import HASHED
+from probe.scoring.scores import EncodedPair, EncodedSide
 from probe.scoring.session import ModelOptions, Source
 
 SOURCE = Source(Path("pairs.jsonl"), {"prompt": "prompt"}, ("chosen", "rejected"))
 REQUEST = GateRequest(SOURCE, ModelOptions())
-FACTS = dict.fromkeys(
-    ("weights_sha256", "adapter_sha256", "tokenizer_sha256", "template_sha256", "dtype", "device"), "a"
-)
+FACTS = dict.fromkeys((*HASHED, "device"), "a")
 OTHER = {
     "alpha": 0.01, "effort": THOROUGH, "beta": 0.2, "full": True, "seed": 1, "trial_pairs": 64,
     "source": replace(SOURCE, fields={"prompt": "question"}),
@@ -30,11 +30,16 @@ ELSEWHERE = {
 }
 
 
-def name(request=REQUEST, facts=FACTS, sha="s", template="raw", length=512, chat=True, exact=False):
+def name(
+    request=REQUEST, facts=FACTS, sha="s", template="raw", length=512, chat=True, exact=False, ids=(1, 2, 3)
+):
+    side = EncodedSide(ids, 1, 9, 0)
     session = SimpleNamespace(
-        survey=SimpleNamespace(facts={"sha256": sha}),
+        survey=SimpleNamespace(facts={"sha256": sha}, first=["a pair"]),
         loaded=SimpleNamespace(facts=facts),
-        encoder=SimpleNamespace(template=template, max_length=length, chat=chat),
+        encoder=SimpleNamespace(
+            template=template, max_length=length, chat=chat, many=lambda _: [EncodedPair("1", side, side, ())]
+        ),
         exact=exact,
     )
     return cache.entry_name("trial", Work(request, _session=session).depends())
@@ -62,7 +67,15 @@ def test_a_fact_of_the_model(field):
 
 
 @pytest.mark.parametrize(
-    "change", [{"sha": "t"}, {"template": "qa"}, {"length": 256}, {"length": None}, {"chat": False}]
+    "change",
+    [
+        {"sha": "t"},
+        {"template": "qa"},
+        {"length": 256},
+        {"length": None},
+        {"chat": False},
+        {"ids": (1, 2, 4)},
+    ],
 )
 def test_the_pairs_and_their_encoding(change):
     assert name(**change) != name()

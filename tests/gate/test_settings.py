@@ -6,11 +6,15 @@ from datetime import date
 
 import pytest
 
-from probe import api
+from probe import api, config
 from probe.commands.gate import gate as gate_command
 from probe.errors import ProbeError
-from probe.gate import settings
+from probe.gate import settings, whole
 from probe.gate.settings import GateOptions, is_run, judged
+from probe.probes.gated import THOROUGH, Effort, GateRequest, extent
+from probe.runs import save_run
+from probe.scoring.options import ModelOptions
+from probe.scoring.source import Source
 
 KEY = '"schema_version"'
 
@@ -78,3 +82,49 @@ def test_the_goal_that_was_named_is_the_one_that_decides(gate_run, goal, monkeyp
     for one_stage, full in ((True, False), (False, True)):
         judged(gate_run, GateOptions(goal=goal, one_stage=one_stage, full=full), date(2026, 11, 27))
     assert asked == [(goal, True, "lora"), (goal, False, "full")]
+
+
+FILE, TYPED, OFF = "probe.toml", config.FLAG, frozenset({"trial"})
+
+
+@pytest.mark.parametrize(
+    ("origins", "off", "asked", "expected"),
+    [
+        ({"quick": FILE}, frozenset(), (False, True), (OFF, Effort())),
+        ({"quick": FILE, "trial": TYPED}, frozenset(), (False, True), (frozenset(), Effort())),
+        ({"quick": FILE, "trial": TYPED}, OFF, (False, True), (OFF, Effort())),  # --no-trial
+        ({"quick": FILE, "thorough": TYPED}, frozenset(), (True, True), (frozenset(), THOROUGH)),
+        ({"quick": TYPED, "thorough": FILE}, frozenset(), (True, True), (OFF, Effort())),
+        ({"quick": TYPED, "trial": FILE}, frozenset(), (False, True), (OFF, Effort())),
+        ({"quick": TYPED, "trial": TYPED}, frozenset(), (False, True), "--trial --quick"),
+        ({"quick": TYPED, "thorough": TYPED}, frozenset(), (True, True), "--thorough --quick"),
+        ({"quick": FILE, "thorough": FILE}, frozenset(), (True, True), "--thorough --quick"),
+        ({}, frozenset(), (True, True), "--thorough --quick"),
+    ],
+)
+def test_what_is_typed_goes_before_the_opposite_in_a_file(origins, off, asked, expected):
+    with config.using({name: (True, origin) for name, origin in origins.items()}):
+        if isinstance(expected, str):
+            with pytest.raises(ProbeError, match=expected):
+                extent(off, thorough=asked[0], quick=asked[1])
+        else:
+            assert extent(off, thorough=asked[0], quick=asked[1]) == expected
+
+
+@pytest.mark.parametrize("name", ["baseline", "levers"])
+def test_what_is_no_run_is_told_before_anything_is_measured(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(whole, "prepared", lambda *_: 1 / 0)
+    asked = GateRequest(Source.of(tmp_path / "pairs.jsonl", None, None, False), ModelOptions())
+    path = tmp_path / "none.json"
+    judging = GateOptions(baseline=path if name == "baseline" else None)
+    with pytest.raises(ProbeError, match="No such file"):
+        whole.gate_pairs(asked, judging, levers=path if name == "levers" else None)
+
+
+def test_a_baseline_needs_the_gaps_that_are_compared(tmp_path, monkeypatch, bias_run):
+    """It had been told afterwards that the baseline is to be measured again, which changes nothing."""
+    monkeypatch.setattr(whole, "prepared", lambda *_: 1 / 0)
+    source = Source.of(tmp_path / "pairs.jsonl", None, None, False)
+    asked = GateRequest(source, ModelOptions(), off=frozenset({"bias"}))
+    with pytest.raises(ProbeError, match="which --no-bias leaves out"):
+        whole.gate_pairs(asked, GateOptions(baseline=save_run(bias_run, tmp_path)))

@@ -22,9 +22,9 @@ CHANGES = [*({"facts": {**FACTS, name: "b"}} for name in HASHED), *({name: "othe
 def session(facts=FACTS, sha="s", source=SOURCE, **encoding):
     return SimpleNamespace(
         source=source,
-        survey=SimpleNamespace(facts={"sha256": sha}),
+        survey=SimpleNamespace(facts={"sha256": sha}, first=()),
         loaded=SimpleNamespace(facts=facts),
-        encoder=SimpleNamespace(**{**ENCODING, **encoding}),
+        encoder=SimpleNamespace(**{**ENCODING, **encoding}, many=lambda pairs: []),
         exact=False,
     )
 

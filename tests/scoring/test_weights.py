@@ -5,14 +5,15 @@ import json
 import os
 import shutil
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 
 from probe.files import sha256_file
-from probe.scoring import weights
+from probe.scoring import store, weights
 from probe.scoring.model import load_model
 from probe.scoring.store import IDENTITY, model_key
-from probe.scoring.weights import model_files, tensor_names, weights_hash
+from probe.scoring.weights import model_files, tensor_names, tokenizer_facts, weights_hash
 
 
 @pytest.fixture
@@ -156,3 +157,73 @@ def test_an_adapter_of_the_hub_is_fetched_at_a_commit_and_known_by_its_bytes(mod
     wanted = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
     assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in wanted)
     assert not any(fnmatch(name, pattern) for name in ("x.bin", "x.py") for pattern in patterns)
+
+
+OWN_CODE = """
+from transformers import LlamaForCausalLM
+
+class Own(LlamaForCausalLM):
+    def __init__(self, config):
+        super().__init__(config)
+        for layer in self.model.layers:
+            layer.self_attn.scaling *= 0.1
+"""
+
+
+def test_the_code_that_a_model_brings_is_part_of_its_identity(model, tmp_path):
+    """Without --trust-remote-code the same weights are run by transformers' own code, with other scores."""
+    config = json.loads((model / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForCausalLM": "modeling_own.Own"}
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "modeling_own.py").write_text(OWN_CODE)
+    plain, own = (load_model(str(model), trust_remote_code=t).facts for t in (False, True))
+    assert own["weights_sha256"] == plain["weights_sha256"] and own["own_code"] == "Own"
+    assert "own_code" not in plain and model_key(own) != model_key(plain)
+    elsewhere = shutil.copytree(model, tmp_path / "moved")
+    assert model_key(load_model(str(elsewhere), trust_remote_code=True).facts) == model_key(own)
+
+
+@pytest.mark.parametrize("changed", ["scoring/engine.py", "transformers", "peft"])
+def test_what_computes_a_score_is_part_of_its_key(model, changed, monkeypatch):
+    facts = {"weights_sha256": "a"}
+    before, served = model_key(facts), model_key({**facts, "endpoint": "e"})
+    if changed.endswith(".py"):
+        monkeypatch.setattr(store, "_scoring_code", lambda: "another")
+    else:
+        monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name == changed}")
+        assert model_key({**facts, "endpoint": "e"}) == served  # which runs on another machine
+    assert model_key(facts) != before
+
+
+def test_a_tokenizer_is_known_by_all_that_makes_its_tokens(make_tokenizer, tmp_path):
+    from transformers import PythonBackend
+
+    class Slow(PythonBackend):
+        def __init__(self, merges="", **more):
+            self.merges = merges
+            super().__init__(**more)
+
+        def get_vocab(self):
+            return {"<unk>": 0, "a": 1}
+
+        def save_vocabulary(self, folder, filename_prefix=None):
+            (Path(folder) / "merges.txt").write_text(self.merges)
+            return (str(Path(folder) / "merges.txt"),)
+
+        vocab_size, _tokenize = 2, list
+
+        def _convert_token_to_id(self, token):
+            return self.get_vocab().get(token, 0)
+
+        def _convert_id_to_token(self, index):
+            return "a" if index else "<unk>"
+
+    made = [Slow(), Slow(merges="a b"), Slow(eos_token="a"), make_tokenizer(), make_tokenizer()]
+    made[-1].split_special_tokens = True
+    assert len({tokenizer_facts(one)["tokenizer_sha256"] for one in made}) == len(made)
+    assert tokenizer_facts(Slow()) == tokenizer_facts(Slow())
+
+
+def test_a_folder_has_no_revisions_and_none_is_told_of_it(model, capsys):
+    assert load_model(str(model), revision="v2").facts["revision"] is None
+    assert capsys.readouterr().err == f"probe: --revision v2 is not used: {model} is no model of the hub.\n"

@@ -9,7 +9,7 @@ import torch
 from probe.pairs.record import Pair
 from probe.probes.numerics.first_step import first_step
 from probe.probes.numerics.gated import _some
-from probe.probes.numerics.judge import Plan, judge_numerics, judge_plan
+from probe.probes.numerics.judge import STEP_PAIRS, Plan, judge_numerics, judge_plan
 from probe.probes.numerics.taken import FirstStep
 from probe.scoring.encode import make_encoder
 from probe.scoring.scores import EncodedPair, EncodedSide
@@ -236,3 +236,11 @@ def test_the_step_is_that_of_the_adapter_that_the_model_has(small, encoded, dtyp
         with model.disable_adapter():
             assert not torch.allclose(planned(ids).logits.float(), model(ids).logits, atol=0.2)
     assert first_step(model, encoded, Plan(dtype=dtype)).moved
+
+
+def test_its_numbers_are_of_the_pairs_that_it_was_made_on(small, encoded):
+    """Not of all that were looked at: n had been 16 in a gate, and the whole file in `probe negatives`."""
+    many = [dataclasses.replace(encoded[0], id=str(i)) for i in range(9)]
+    step = first_step(small, many, Plan())
+    assert {e.n for e in judge_numerics(Plan(), step).estimates} == {STEP_PAIRS}
+    assert {e.n for e in judge_numerics(Plan(), first_step(small, many[:2], Plan())).estimates} == {2}
