@@ -22,6 +22,7 @@ from .products import fast_products
 from .tree import Node, Tree, ancestors
 
 ATTENTION_NAME = "probe_tree"
+UNSUPPORTED = ("position_bias", "s_aux", "cache", "block_indices")  # arguments of other attention
 DENSE_TOKENS = 160  # nodes are put together up to this many tokens: cheaper than more, smaller kernels
 
 
@@ -130,9 +131,7 @@ def tree_attention(
     """
     if probe_layout is None:
         raise LayoutMissing(type(module).__name__)
-    if unsupported := [
-        k for k in ("position_bias", "s_aux", "cache", "block_indices") if unknown.get(k) is not None
-    ]:
+    if unsupported := [k for k in UNSUPPORTED if unknown.get(k) is not None]:
         raise LayoutMissing(f"{type(module).__name__}: {', '.join(unsupported)}")
     if attention_mask is not None:  # none is made for this attention: the model has chosen its keys itself
         raise LayoutMissing(f"{type(module).__name__}: a mask of its own")

@@ -10,10 +10,10 @@ import torch
 from .cache import roomy_cache
 from .engine import causal_lm
 
-CONTEXTS = ((5, 3, 8, 2, 6, 4), (7, 1))  # in 16ths of the vocabulary
-NEXT = (2, 4)
-FAR = {torch.float32: 0.01, torch.float64: 0.01}  # of the logits' standard deviation
-FAR_IN_HALF = 0.2
+PADDED_CONTEXTS = ((5, 3, 8, 2, 6, 4), (7, 1))  # in 16ths of the vocabulary
+PADDED_NEXT = (2, 4)
+PADDED_APART = {torch.float32: 0.01, torch.float64: 0.01}  # of the logits' standard deviation
+PADDED_APART_HALF = 0.2
 
 
 @torch.no_grad()
@@ -31,9 +31,9 @@ def draw_alone_where_padding_counts(model: torch.nn.Module) -> None:
     except Exception:  # whatever the model's code makes of padding or of a cache; alone it goes its own way
         inner._is_stateful = True
         return
-    alone = torch.stack([_alone(inner, *texts) for texts in zip(CONTEXTS, NEXT, strict=True)])
+    alone = torch.stack([_alone(inner, *texts) for texts in zip(PADDED_CONTEXTS, PADDED_NEXT, strict=True)])
     far = float((beside - alone).abs().max()) / max(float(alone.std()), 1e-6)
-    if not far <= FAR.get(alone.dtype, FAR_IN_HALF):
+    if not far <= PADDED_APART.get(alone.dtype, PADDED_APART_HALF):
         inner._is_stateful = True
 
 
@@ -45,13 +45,13 @@ def _ids(model: Any, sixteenths: tuple[int, ...]) -> list[int]:
 def _beside(model: Any) -> torch.Tensor:
     """Logits [contexts, vocabulary] one token after each context, as samples are drawn."""
     device = model.get_input_embeddings().weight.device
-    width = max(map(len, CONTEXTS))
-    mask = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in CONTEXTS], device=device)
-    ids = torch.tensor([[0] * (width - len(c)) + _ids(model, c) for c in CONTEXTS], device=device)
+    width = max(map(len, PADDED_CONTEXTS))
+    mask = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in PADDED_CONTEXTS], device=device)
+    ids = torch.tensor([[0] * (width - len(c)) + _ids(model, c) for c in PADDED_CONTEXTS], device=device)
     placed = "position_ids" in inspect.signature(model.forward).parameters
     cache = roomy_cache(model.config.get_text_config(), 2)
     turned = torch.tensor([1, 0], device=device)  # rows leave the cache by their numbers
-    for new in (ids, torch.tensor([[i] for i in _ids(model, NEXT)], device=device)[turned]):
+    for new in (ids, torch.tensor([[i] for i in _ids(model, PADDED_NEXT)], device=device)[turned]):
         if new is not ids:
             cache.batch_select_indices(turned)
             mask = torch.cat([mask[turned], mask.new_ones(len(mask), 1)], dim=1)

@@ -149,7 +149,7 @@ def test_every_model_takes_the_adapter(name, build):
 
 @pytest.mark.parametrize("shape", ["tokens first", "streams first"])
 def test_states_of_several_streams_are_one_row(tiny, monkeypatch, shape):
-    """Between blocks DeepSeek V4 keeps [1, tokens, streams, hidden], Gemma 3n [streams, 1, tokens, hidden]."""
+    """DeepSeek V4 keeps [1, tokens, streams, hidden] between blocks, Gemma 3n [streams, 1, tokens, …]."""
     forward = tiny.forward
 
     def streams(states):
