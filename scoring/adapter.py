@@ -8,19 +8,24 @@ import torch
 
 from ..errors import ProbeError
 
+# Their kernels read these weights past the module, so that peft puts no adapter there.
+MAMBA_LIKE = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
+MAMBA_EXCLUDED = ["out_proj", "conv1d"]
 OFF, MERGED = "switched off", "merged into the weights"
 
 
 def with_lora(model: torch.nn.Module, rank: int, alpha: int | None = None) -> torch.nn.Module:
-    """`model` under a fresh LoRA adapter on all its linear layers; `alpha` None is twice the rank.
+    """`model` under a fresh LoRA adapter on all linear layers that take one; `alpha` None is twice the rank.
 
     A is drawn from torch's generator, B is zero: the start is the model itself whatever the seed.
     """
     from peft import LoraConfig, get_peft_model
 
+    kind = getattr(getattr(model, "config", None), "model_type", None)
     config = LoraConfig(
-        r=rank, lora_alpha=alpha or 2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
+        r=rank, lora_alpha=alpha or 2 * rank, target_modules="all-linear", task_type="CAUSAL_LM",
+        exclude_modules=MAMBA_EXCLUDED if kind in MAMBA_LIKE else None,
+    )  # fmt: skip
     return cast(torch.nn.Module, get_peft_model(model, config))
 
 

@@ -22,6 +22,7 @@ from .products import fast_products
 from .tree import Node, Tree, ancestors
 
 ATTENTION_NAME = "probe_tree"
+UNSUPPORTED = ("position_bias", "s_aux", "cache", "block_indices")  # arguments of other attention
 DENSE_TOKENS = 160  # nodes are put together up to this many tokens: cheaper than more, smaller kernels
 
 
@@ -130,8 +131,10 @@ def tree_attention(
     """
     if probe_layout is None:
         raise LayoutMissing(type(module).__name__)
-    if unsupported := [k for k in ("position_bias", "s_aux", "cache") if unknown.get(k) is not None]:
+    if unsupported := [k for k in UNSUPPORTED if unknown.get(k) is not None]:
         raise LayoutMissing(f"{type(module).__name__}: {', '.join(unsupported)}")
+    if attention_mask is not None:  # none is made for this attention: the model has chosen its keys itself
+        raise LayoutMissing(f"{type(module).__name__}: a mask of its own")
     if (groups := query.shape[1] // key.shape[1]) > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     window = sliding_window if sliding_window and sliding_window < probe_layout.longest else None
@@ -147,7 +150,7 @@ def tree_attention(
         else:
             out = _softcapped(q, k, v, mask, scaling, softcap)
         outputs.append(out)
-    return torch.cat(outputs, dim=2).transpose(1, 2), None
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 
 
 def _cut(x: torch.Tensor, places: Sequence[Sequence[slice]]) -> Sequence[torch.Tensor]:
@@ -230,14 +233,15 @@ def tree_attention_on(model: PreTrainedModel) -> Iterator[None]:
     The products of its linear layers are the faster ones there, too. Raises `LayoutMissing` for models that
     do not take their attention from transformers' interface.
     """
-    before = model.config._attn_implementation
-    model.set_attn_implementation(
-        ATTENTION_NAME
-    )  # warns and does nothing where the model's code has its own attention
-    if model.config._attn_implementation != ATTENTION_NAME:
-        raise LayoutMissing(type(model).__name__)
+    configs = {id(m.config): m.config for m in model.modules() if isinstance(m, PreTrainedModel)}
+    before = [(config, config._attn_implementation) for config in configs.values()]
     try:
+        # Warns and does nothing where the model's code has its own attention, which may be one part of it.
+        model.set_attn_implementation(ATTENTION_NAME)
+        if model.config.get_text_config()._attn_implementation != ATTENTION_NAME:
+            raise LayoutMissing(type(model).__name__)
         with fast_products(model):
             yield
     finally:
-        model.set_attn_implementation(before)
+        for config, name in before:  # the whole before its parts, which follow it
+            config._attn_implementation = name

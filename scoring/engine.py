@@ -58,6 +58,14 @@ def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
     raise LookupError(f"{type(inner).__name__} has no list of {count} blocks")
 
 
+def row_states(states: torch.Tensor) -> torch.Tensor:
+    """A layer's states of one row as [tokens, hidden]: of several streams, [1, tokens, streams, hidden]
+    (DeepSeek V4) or [streams, 1, tokens, hidden] (Gemma 3n), side by side."""
+    if states.dim() == 4 and states.shape[0] > 1:
+        states = states.permute(1, 2, 0, 3)
+    return states[0].flatten(1)
+
+
 class _Reached(Exception):
     """A forward that has come as far as it is wanted."""
 
@@ -72,7 +80,7 @@ def block_outputs(model: PreTrainedModel, row: dict[str, Any], which: Sequence[i
     ends = not hasattr(model, "hf_device_map")
 
     def keep(k: int, _module: torch.nn.Module, _inputs: Any, output: Any) -> None:
-        seen[k] = (output if isinstance(output, torch.Tensor) else output[0])[0]
+        seen[k] = row_states(output if isinstance(output, torch.Tensor) else output[0])
         if ends and k == max(which):
             raise _Reached
 
@@ -100,7 +108,7 @@ def forward(model: PreTrainedModel, sides: Sequence[EncodedSide], *, every_layer
     """Run the decoder once over the prefix tree of `sides`. Tree attention must be on."""
     tree, row = packed_row(model, sides)
     outputs = model.base_model(**row, output_hidden_states=every_layer)
-    layers = tuple(states[0] for states in outputs.hidden_states) if every_layer else ()
+    layers = tuple(row_states(states) for states in outputs.hidden_states) if every_layer else ()
     return Packed(tree, outputs.last_hidden_state[0], layers)
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from ..errors import CannotMeasure, ProbeError
+from .padded import draw_alone_where_padding_counts
 
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.", "model.")
 LOOKS_AHEAD = 0.05  # of a token's own effect; products in 8 bits leave less of one token in another's
@@ -173,3 +174,4 @@ def check_runs(what: str, model: torch.nn.Module, tokenizer: Any) -> None:
             f"{what}: what it says after a token depends on the tokens behind, as in masked language models "
             "(BERT), so that its log-probs are of no text. Give a causal language model."
         )
+    draw_alone_where_padding_counts(model)

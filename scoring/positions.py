@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .model import LoadedModel
+
+CHANGES = re.compile("window|chunk|block|topk|local|floor|original_max")  # in the names of lengths
+SIZES = re.compile("expert|layer|dim|head|pattern")  # in those of other numbers
 
 
 def turning_lengths(model: Any) -> tuple[int, ...]:
@@ -25,6 +29,21 @@ def turning_lengths(model: Any) -> tuple[int, ...]:
     own = getattr(config, "original_max_position_embeddings", None)
     turns = [one.get("original_max_position_embeddings", own) for one in sets if _kind(one) == "longrope"]
     return tuple(sorted({int(length) for length in turns if length}))
+
+
+def changing_length(model: Any, longest: int) -> int:
+    """The greatest length below `longest` that the config names as one from which attention is another: that
+    of a sliding window, of a chunk, of the keys that an indexer picks. 0 where it names none."""
+    return max((n for n in _lengths(model.config.get_text_config().to_dict()) if n < longest), default=0)
+
+
+def _lengths(config: Mapping[str, Any]) -> Iterator[int]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _lengths(value)
+        elif CHANGES.search(str(name)) and not SIZES.search(str(name)):
+            values = value if isinstance(value, (list, tuple)) else [value]
+            yield from (n for n in values if isinstance(n, int) and n > 0)
 
 
 def _kind(rope: Mapping[str, Any]) -> Any:

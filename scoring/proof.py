@@ -14,6 +14,7 @@ import torch
 
 from .attention import LayoutMissing
 from .engine import causal_lm, token_logps
+from .positions import changing_length
 from .scores import EncodedSide
 
 # Largest difference of a response's mean log-prob (nats/token) that the arithmetic alone explains.
@@ -23,12 +24,16 @@ MOST_GROWTH = 4.0  # in bfloat16 for log-probs of −51
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """`plain`: take the plain path, for the reason in `fact`. `difference`: the largest seen, nats/token."""
+    """`plain`: take the plain path, for the reason in `fact`. `difference`: the largest seen, nats/token.
+
+    `passed`: the greatest length from which the model's attention is another and that was tried.
+    """
 
     plain: bool
     difference: float
     tolerance: float
     fact: str
+    passed: int = 0
 
 
 @torch.no_grad()
@@ -56,7 +61,7 @@ def prove(model: torch.nn.Module, dtype: torch.dtype, longest: int = 0) -> Proof
     worst_token = max(float((a - b).abs().max()) for a, b in zip(packed, plain, strict=True))
     # The mean may hide one wrong token in a long response; a token may be off by rounding ten times as far.
     if difference <= tolerance and worst_token <= 10 * tolerance:
-        return Proof(False, difference, tolerance, "")
+        return Proof(False, difference, tolerance, "", changing_length(causal_lm(model), longest))
     return Proof(
         True, difference, tolerance, f"packed and plain scores differ by {difference:.2g} nats/token"
     )
@@ -77,8 +82,8 @@ def _tolerance(dtype: torch.dtype, plain: Sequence[torch.Tensor]) -> float:
 def _samples(model: torch.nn.Module, longest: int) -> list[EncodedSide]:
     """Three responses under two prompts that begin alike; one passes the sliding window if need be."""
     config = causal_lm(model).config.get_text_config()
-    window = getattr(config, "sliding_window", None) or 0
-    tail = min(longest, window + 8) if longest > window > 0 else 0
+    passed = changing_length(causal_lm(model), longest)
+    tail = max(0, min(passed + 8, longest - 30)) if passed else 0  # of 30 tokens without
     ids = np.random.default_rng(0).integers(0, config.vocab_size, 64 + tail).tolist()
     common, one, two = ids[:10], ids[10:14], ids[14:20]
     responses: Sequence[list[int]] = (ids[20:28], ids[28:33], ids[20:23] + ids[33:40] + ids[64:])

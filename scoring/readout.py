@@ -18,7 +18,17 @@ from transformers import PreTrainedModel
 
 from ..errors import CannotMeasure
 from .attention import tree_attention_on
-from .engine import BUDGET, block_outputs, causal_lm, check_ids, forward, packed_row, sorted_packs, stacked
+from .engine import (
+    BUDGET,
+    block_outputs,
+    causal_lm,
+    check_ids,
+    forward,
+    packed_row,
+    row_states,
+    sorted_packs,
+    stacked,
+)  # fmt: skip
 from .head import head_of
 from .scores import EncodedSide, LogProbs
 
@@ -128,8 +138,7 @@ def _states_at(model: PreTrainedModel, row: dict[str, Any], layer: int) -> torch
     if layer < model.config.get_text_config().num_hidden_layers:
         with suppress(LookupError):
             return block_outputs(model, row, [layer - 1])[0]
-    states: torch.Tensor = model.base_model(**row, output_hidden_states=True).hidden_states[layer][0]
-    return states
+    return row_states(model.base_model(**row, output_hidden_states=True).hidden_states[layer])
 
 
 def _alone(
@@ -147,7 +156,7 @@ def _alone(
         )
     finally:
         hook.remove()
-    every = tuple(states[0] for states in outputs.hidden_states)
+    every = tuple(row_states(states) for states in outputs.hidden_states)
     whole = len(met) == 1 and met[0].shape[:2] == outputs.logits.shape[:2]
     return met[0][0] if whole else every[-1], every, outputs.logits[0]
 

@@ -21,6 +21,7 @@ from .engine import BUDGET, causal_lm, packed_logps, plain_logps, sorted_packs
 from .flags import Met, left_out
 from .model import LoadedModel
 from .numerics import first_bad_module
+from .positions import changing_length
 from .processes import exchange, rank, world
 from .proof import Proof, prove
 from .scores import EncodedPair, EncodedSide, LogProbs, PairScore, SideScore
@@ -59,6 +60,7 @@ class Scorer:
     met: Met = field(default_factory=Met)
     new: int = 0
     cached: int = 0
+    longest: int = 1  # tokens of the longest side that was asked for
 
     def scores(self, pairs: Iterable[Pair], advance: Advance = lambda _: None) -> Iterator[PairScore]:
         """One `PairScore` a pair that can be scored, in the order of the file.
@@ -145,6 +147,7 @@ class Scorer:
 
         `lines` name the pairs in errors; `advance` is told how many sides are done.
         """
+        self.longest = max([self.longest, *(len(side.ids) for side in sides)])
         known = self.store.get(sides) if self.store else [None] * len(sides)
         missing = [i for i, logps in enumerate(known) if logps is None]
         self.cached += len(sides) - len(missing)
@@ -200,12 +203,20 @@ class Scorer:
             yield pack, np.split(together, np.cumsum([len(logps) for logps in values[:-1]]))
 
     def prove(self, longest: int) -> Proof:
-        """The self-proof, made at the first call, for sequences of up to `longest` tokens."""
-        if self.proof is None:
+        """The self-proof for sequences of up to `longest` tokens: made at the first call, and again where
+        longer ones pass a length at which attention changes."""
+        if self.proof is None or (
+            not self.proof.plain
+            and self.proof.passed < changing_length(causal_lm(self.loaded.model), longest)
+        ):
             self.proof = prove(self.loaded.model, self.loaded.dtype, longest)
             if self.proof.plain:
                 print(f"probe: {self.proof.fact}; scoring one sequence at a time.", file=sys.stderr)
         return self.proof
+
+    def plain(self) -> bool:
+        """Whether the model takes one sequence at a time; proven now where all scores came from the store."""
+        return self.prove(self.longest).plain
 
     def halve(self) -> None:
         """Half the tokens a pack, told the first time. Raises `CannotMeasure` where none fit."""

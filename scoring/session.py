@@ -16,7 +16,12 @@ from ..progress import progress
 from ..records import to_json
 from .distance import distance
 from .encode import Encoder, make_encoder
-from .flags import FLAGS, Met, describe
+from .flags import (
+    FLAGS,
+    Met,
+    describe,
+    left_out,
+)
 from .model import LoadedModel, load_model
 from .options import ModelOptions as ModelOptions
 from .options import is_endpoint
@@ -124,6 +129,9 @@ class Session:
         codes = self.encoder.many(pairs)
         for pair, code in zip(pairs, codes, strict=True):
             self.scorer.met.note(pair.line, code.flags)
+        usable = [code for code in codes if not left_out(code.flags)]
+        if usable and not isinstance(self.scorer, ServedScorer):  # what they are for runs the model itself
+            self.scorer.prove(max(len(s.ids) for code in usable for s in (code.chosen, code.rejected)))
         return codes
 
     def scores_of(
@@ -144,7 +152,8 @@ class Session:
             scores = list(other.scores(pairs, advance))
         self.scorer.new += other.new
         self.scorer.cached += other.cached
-        self.scorer.proof = self.scorer.proof or other.proof
+        self.scorer.proof = other.proof or self.scorer.proof
+        self.scorer.longest = max(self.scorer.longest, other.longest)
         return scores
 
     def let_half_go(self) -> None:

@@ -150,7 +150,7 @@ def train_run(
     claimed = claim(directory, source.path, recipes, options.loop, resume_identity(session, options))
     if not rank():
         write_held_out(source.path, directory, {item.line for item in held_out})
-    plain = session.scorer.proof is not None and session.scorer.proof.plain
+    plain = session.scorer.plain()
     watch = _watch(session, options, held_out, plain)
     trained = train_stages(
         session.loaded, recipes, _material(session, texts, train_items, held_out), options.loop, directory,

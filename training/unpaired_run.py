@@ -76,7 +76,7 @@ def train_unpaired(
     recipes = _recipes(options, reader, items)
     replay, watch = (encoded_texts(given, reader.encoder) for given in texts)
     place = exchange(directory, cpu=reader.loaded.device.type == "cpu")[0]
-    proof, facts = reader.scorer.proof, read.facts()
+    facts = read.facts()
     claimed = claim(
         place, path, recipes, options.loop, _fingerprint(options, reader, source, facts["sha256"])
     )
@@ -84,7 +84,7 @@ def train_unpaired(
         write_held_out(path, place, {item.line for item in held_out})
     trained = train_stages(
         reader.loaded, recipes, Material(items, held_out, replay, watch), options.loop, place,
-        plain=proof is not None and proof.plain, checkpointing=options.checkpointing,
+        plain=reader.scorer.plain(), checkpointing=options.checkpointing,
         fingerprint=claimed,
     )  # fmt: skip
     estimates, rows = unpaired_changes(held_out, _after(trained, reader, held_out), options.alpha)

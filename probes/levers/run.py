@@ -263,10 +263,9 @@ def _trial(
     lines = {pair.line for pair in pairs}
     items = examples(pairs, session.encoder, [score for score in plain if score.line in lines])
     asked = TrialOptions(steps=options.trial, alpha=options.alpha, seed=options.seed, samples=0)
-    proof = session.scorer.proof
     (made, _), seconds = clocked(
         lambda: run_trial(
-            session.loaded, items, ("dpo",), asked, session.survey.n, plain=bool(proof and proof.plain)
+            session.loaded, items, ("dpo",), asked, session.survey.n, plain=session.scorer.plain()
         )
     )
     moved = dict(zip(made.halves.lines, made.halves.token_margins, strict=True))

@@ -64,7 +64,7 @@ def _gap(
 def _signal(
     scorer: Scorer, sides: Sequence[EncodedSide], answers: Sequence[UnpairedAnswer], options: UnpairedOptions
 ) -> Estimate:
-    plain = bool(scorer.proof and scorer.proof.plain)
+    plain = scorer.plain()
 
     def hits_of(wanted: Any, keys: Any) -> Any:
         middle = 2 * max(len(depths(scorer.loaded.model)) // 2 - 1, 0)  # the mean state, half of the way up

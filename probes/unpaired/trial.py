@@ -69,12 +69,12 @@ def _trained(
     options: UnpairedOptions,
 ) -> list[float]:  # fmt: skip
     """Σ log p of the unseen answers after the steps; the model is as it was afterwards."""
-    loaded, proof = reader.loaded, reader.scorer.proof
+    loaded = reader.loaded
     model: Any = trainable_model(loaded.model, chosen, seed=options.seed)
     start = {name: weight.clone() for name, weight in trainable_weights(model).items()}
     try:
         accelerator = Accelerator(cpu=loaded.device.type == "cpu")
-        policy = accelerator.prepare(Policy(model, plain=proof is not None and proof.plain))
+        policy = accelerator.prepare(Policy(model, plain=reader.scorer.plain()))
         trained = [p for p in policy.parameters() if p.requires_grad]
         optimizer = accelerator.prepare(torch.optim.AdamW(trained, lr=chosen.learning_rate))
         scheduler = get_scheduler("constant", optimizer)  # a warm-up starts at 0: no step to waste
