@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,6 +109,8 @@ def gate(
         source, how, fields, off, alpha, bound, beta, full, seed, trial_pairs, effort, judging.limits
     )
     if plan:
+        if format or out:
+            print("probe: a plan is text: --format and --out are not used.", file=sys.stderr)
         return _planned(request, budget, device_memory)
     run, rows = gate_pairs(request, judging, budget=budget, device_memory=device_memory, levers=levers)
     emit(run, format, out, rows=rows, everything=everything)

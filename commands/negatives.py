@@ -54,14 +54,15 @@ def negatives(
     """
     from ..probes.negatives.run import measure_negatives
     from ..probes.negatives.suspects import SURE
+    from ..probes.negatives.trimming import check_trim, lines_to_drop, trimmed_line
     from ..probes.negatives.trimming import export_trimmed as write_trimmed
-    from ..probes.negatives.trimming import lines_to_drop, trimmed_line
     from ..probes.negatives.work import negatives_options
     from ..reports.emit import check_emit, emit
     from ..scoring.session import Source
 
     check_emit(format, out)
     options.refuse_alone(("trim", "trim_by"), "--export-trimmed FILE", export_trimmed)
+    check_trim(trim_by, trim)
     source = Source.of(pairs, fields, sides, skip_bad)
     chosen = negatives_options(
         alpha=alpha, seed=seed, strip=strip, surface=surface, states=states, alone=alone, gradients=gradients,

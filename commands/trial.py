@@ -58,8 +58,8 @@ def trial(
     from ..errors import ProbeError
     from ..gate.whole import answers_tried
     from ..pairs.unpaired import is_unpaired
+    from ..probes.negatives.trimming import check_trim, lines_to_drop, trimmed_line
     from ..probes.negatives.trimming import export_trimmed as write_trimmed
-    from ..probes.negatives.trimming import lines_to_drop, trimmed_line
     from ..probes.trial.asked import trial_options
     from ..probes.trial.difficulty import by_line
     from ..probes.trial.run import trial_run
@@ -70,6 +70,7 @@ def trial(
     options.refuse_alone(("trim", "by"), "--export-trimmed FILE", export_trimmed)
     if by != "difficulty":
         raise ProbeError(f"--by {by}: a trial ranks pairs by their difficulty. Use --by difficulty.")
+    check_trim(by, trim)
     candidates = tuple(part.strip() for part in methods.split(",")) if methods else ()
     source = Source.of(pairs, fields, sides, skip_bad)
     if is_unpaired(pairs, source.fields):

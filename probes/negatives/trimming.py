@@ -29,17 +29,24 @@ def lines_to_drop(scores: Mapping[int, float], by: str, share: float) -> dict[in
     `share` of the pairs goes from each end, rounded up. Raises `ProbeError` for an unknown score, a share
     that would leave nothing, or a score that was not measured.
     """
-    if by not in TRIMS:
-        raise ProbeError(f"--trim-by {by}: unknown. Use {', '.join(TRIMS)}.")
+    ends = check_trim(by, share)
     if not scores:
         raise ProbeError(f"--trim-by {by}: not measured in this run. Switch its probe on.")
-    ends = 2 if by == "gap" else 1
-    if not 0 < ends * share < 1:
-        raise ProbeError(f"--trim {share:g}: leaves no pairs, or drops none. Give a share such as 0.05.")
     order = sorted(scores, key=lambda line: -scores[line])
     count = min(math.ceil(share * len(order)), (len(order) - 1) // ends)
     taken = [*order[:count], *(order[len(order) - count :][::-1] if ends == 2 else [])]
     return {line: scores[line] for line in taken}
+
+
+def check_trim(by: str, share: float) -> int:
+    """From how many ends a score is trimmed. Raises `ProbeError` for an unknown one, and for a share that
+    would leave nothing: ask before anything is measured."""
+    if by not in TRIMS:
+        raise ProbeError(f"--trim-by {by}: unknown. Use {', '.join(TRIMS)}.")
+    ends = 2 if by == "gap" else 1
+    if not 0 < ends * share < 1:
+        raise ProbeError(f"--trim {share:g}: leaves no pairs, or drops none. Give a share such as 0.05.")
+    return ends
 
 
 def export_trimmed(source: Path, target: Path, dropped: Mapping[int, float], by: str) -> Path:

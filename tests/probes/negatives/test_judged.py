@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from probe.cli import app
 from probe.errors import ProbeError
 from probe.pairs.record import Pair
 from probe.probes.negatives.authorship import SideAuthorship, judge_authorship
@@ -167,3 +169,19 @@ def test_trimmed_file_and_its_log(tmp_path):
     assert json.loads(log.read_text()) == {"line": 2, "trimmed_by": "ches", "ches": 0.5, "row": rows[1]}
     with pytest.raises(ProbeError, match="is the file itself"):
         export_trimmed(source, source, {2: 0.5}, "ches")
+
+
+@pytest.mark.parametrize("command", ["negatives", "trial"])
+@pytest.mark.parametrize("options", [("--trim", "1.5"), ("--trim", "0"), ("--trim-by", "nix")])
+def test_what_cannot_be_trimmed_is_told_before_anything_is_measured(tmp_path, monkeypatch, command, options):
+    def measured(*_, **__):
+        raise AssertionError("measured")
+
+    for place in ("probe.probes.negatives.run.measure_negatives", "probe.probes.trial.run.trial_run"):
+        monkeypatch.setattr(place, measured)
+    source = tmp_path / "pairs.jsonl"
+    source.write_text(json.dumps({"prompt": "a", "chosen": "b", "rejected": "c"}) + "\n")
+    word = {"trial": "--by"}.get(command, options[0]) if options[0] == "--trim-by" else options[0]
+    asked = [command, str(source), "--export-trimmed", str(tmp_path / "kept.jsonl"), word, options[1]]
+    done = CliRunner().invoke(app, asked)
+    assert isinstance(done.exception, ProbeError), done.exception
