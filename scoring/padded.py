@@ -14,6 +14,9 @@ PADDED_CONTEXTS = ((5, 3, 8, 2, 6, 4), (7, 1))  # in 16ths of the vocabulary
 PADDED_NEXT = (2, 4)
 PADDED_APART = {torch.float32: 0.01, torch.float64: 0.01}  # of the logits' standard deviation
 PADDED_APART_HALF = 0.2
+# Attention to the most fitting keys, or within chunks: on rows longer than those that are tried, padding
+# takes room in them.
+PLACES_COUNTED = ("index_topk", "attention_chunk_size")
 
 
 @torch.no_grad()
@@ -25,6 +28,9 @@ def draw_alone_where_padding_counts(model: torch.nn.Module) -> None:
     """
     inner: Any = causal_lm(model)
     if inner._is_stateful:
+        return
+    if any(getattr(inner.config.get_text_config(), name, None) for name in PLACES_COUNTED):
+        inner._is_stateful = True
         return
     try:
         beside = _beside(inner)

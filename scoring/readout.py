@@ -179,6 +179,11 @@ def _read(
     at = torch.from_numpy(where[side.start :]).to(final.device)
     before = torch.from_numpy(where[side.start - 1 : -1]).to(final.device)
     last = int(where[-1])  # of the host: a number of the device would be waited for
+    if max(layers, default=0) >= len(every):
+        raise CannotMeasure(
+            f"the model gives {len(every):,} states of its layers, and layer {max(layers)} is wanted. "
+            "Leave states out (--no-states; in a gate --no-negatives)."
+        )
     pooled = [pool for k in layers for pool in (every[k][at].float().mean(0), every[k][last].float())]
     predicting = headed[before.to(headed.device)]
     targets = torch.tensor(side.ids[side.start :], device=headed.device)

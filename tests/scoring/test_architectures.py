@@ -171,3 +171,12 @@ def test_states_of_several_streams_are_one_row(tiny, monkeypatch, shape):
         assert read[i].pooled.shape == (4, 4 * 48)
         assert np.allclose(read[i].pooled[0, :48], means[i], atol=1e-5)
         assert np.allclose(read[i].pooled[0, 48:96], 2 * means[i], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["index_topk", "attention_chunk_size"])
+def test_models_whose_keys_depend_on_places_are_drawn_one_at_a_time(packable, monkeypatch, name):
+    """Padding takes room among the keys of long rows, longer than those that the trial at load has."""
+    monkeypatch.setattr(packable.config, name, 16, raising=False)
+    monkeypatch.setattr(packable, "_is_stateful", False)
+    draw_alone_where_padding_counts(packable)
+    assert packable._is_stateful

@@ -174,3 +174,9 @@ def test_layers_of_two_widths_are_filled_up_with_zeros(sides, plain):
             mean = states[k][0, side.start :].mean(0).detach().numpy()
             assert np.allclose(read.pooled[2 * (k - 1), :width], mean, atol=2e-4)
         assert read.summed.shape == (24,)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_layer_that_the_model_does_not_give_is_told(tiny, sides, plain):
+    with pytest.raises(CannotMeasure, match="layer 99 is wanted"):
+        list(read_out(tiny, sides, [99], plain=plain))
