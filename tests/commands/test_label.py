@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -136,6 +137,15 @@ class Terminal:
                 return shown
             time.sleep(0.05)
         raise AssertionError(f"{text!r} did not appear; the screen shows:\n{self.screen()}")
+
+    def end(self) -> None:
+        """Press q until the program has ended: a key that comes before its screen is not counted."""
+        for _ in range(20):
+            self.press("q")
+            with contextlib.suppress(AssertionError):
+                self.wait("ENDED 0", seconds=1)
+                return
+        raise AssertionError(f"it did not end; the screen shows:\n{self.screen()}")
 
     def rows(self, name: str = "ann") -> list[dict[str, object]]:
         log = self.directory / f".probe/labels/pairs/{name}.jsonl"
@@ -292,8 +302,8 @@ def test_u_takes_back_no_answer_to_another_file_or_seed(terminal: Terminal) -> N
     terminal.wait("ENDED 0")
     terminal.start("--name", "ann", "--n", "1", "--seed", "5")
     terminal.wait("pair 1 of 1")
-    terminal.press("u", "j", "q")
-    terminal.wait("ENDED 0")
+    terminal.press("u", "j")
+    terminal.end()
     assert [row.get("label") for row in terminal.rows()] == ["tie"]
 
 
