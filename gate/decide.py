@@ -163,7 +163,7 @@ def unmeasured() -> tuple[Evidence, ...]:
     Means: No finding speaks for or against training: the interval of what the trial measured is too wide to
     tell, or a probe was switched off or failed.
     Why: A method must not be recommended because nothing was found. Of the stored gates that were left
-    open, training paid behind one in five and did harm behind one in twenty-four (docs/validity.md): such a
+    open, training paid behind one in five and did harm behind one in twenty-five (docs/validity.md): such a
     run would probably change nothing.
     Do: Run the probes that the gate's conditions name as not measured, if any; add pairs where a condition
     says how many would settle it and that they would be read.

@@ -157,7 +157,7 @@ PROBES: tuple[Probe, ...] = (
         negatives.measure,
         negatives.cost,
         "no forecast where the trial is left out (it is wrong by 6.3 points of accuracy on average, the "
-        "trial's own by 6.6, the win rate by 23.0)",
+        "trial's own by 6.6, the win rate by 22.8)",
         conditions=(
             Rule(
                 "surface_accuracy",
@@ -221,7 +221,7 @@ PROBES: tuple[Probe, ...] = (
         "bias",
         bias.measure,
         bias.cost,
-        "which side the model prefers; of forecasts only the win rate, which is wrong by 23.0 points",
+        "which side the model prefers; of forecasts only the win rate, which is wrong by 22.8 points",
         conditions=(
             Rule(
                 "gap",
