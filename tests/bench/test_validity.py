@@ -88,6 +88,11 @@ def test_the_first_paragraph_of_the_page_is_true_of_the_cells():
         good: [c.gate["status"] == "pass" for c in complete if c.good is good] for good in (True, False)
     }
     held = [low <= c.outcome <= high for c in complete for _, low, high in [c.forecast]]
+    paid = {
+        status: [c.good for c in complete if c.gate["status"] == status]
+        for status in ("pass", "inconclusive", "fail")
+    }
+    of = {status: f"{sum(some)} of {len(some)}" for status, some in paid.items()}
     page = " ".join((BENCH.parent / "docs" / "validity.md").read_text(encoding="utf-8").split())
     for told in (
         f"In {len(complete)} cells",
@@ -115,6 +120,8 @@ def test_what_the_page_says_of_forms_is_true_of_the_cells():
     for told in (
         f"of the {len(free)} that no form fails, {sum(c.gate['status'] == 'pass' for c in free)})",
         f"right on {right - lost} of {len(complete)}.",
+        f"Behind a pass something paid in {of['pass']} cells, behind an open verdict in {of['inconclusive']}, "
+        f"and behind a fail in {of['fail']} (",
         f"second seeds on half of the cells ({sum(c.gate['seed'] == 1 for c in complete)} of",
     ):
         assert told in page, told
