@@ -88,11 +88,6 @@ def test_the_first_paragraph_of_the_page_is_true_of_the_cells():
         good: [c.gate["status"] == "pass" for c in complete if c.good is good] for good in (True, False)
     }
     held = [low <= c.outcome <= high for c in complete for _, low, high in [c.forecast]]
-    paid = {
-        status: [c.good for c in complete if c.gate["status"] == status]
-        for status in ("pass", "inconclusive", "fail")
-    }
-    of = {status: f"{sum(some)} of {len(some)}" for status, some in paid.items()}
     page = " ".join((BENCH.parent / "docs" / "validity.md").read_text(encoding="utf-8").split())
     for told in (
         f"In {len(complete)} cells",
@@ -116,6 +111,11 @@ def test_what_the_page_says_of_forms_is_true_of_the_cells():
     ]
     lost = sum(c.right("gate") is True and c.right("never") is not True for c in by_rule)
     right = sum(c.right("gate") is True for c in complete)
+    paid = {
+        status: [c.good for c in complete if c.gate["status"] == status]
+        for status in ("pass", "inconclusive", "fail")
+    }
+    of = {status: f"{sum(some)} of {len(some)}" for status, some in paid.items()}
     page = " ".join((BENCH.parent / "docs" / "validity.md").read_text(encoding="utf-8").split())
     for told in (
         f"of the {len(free)} that no form fails, {sum(c.gate['status'] == 'pass' for c in free)})",
