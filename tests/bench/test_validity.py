@@ -120,8 +120,8 @@ def test_what_the_page_says_of_forms_is_true_of_the_cells():
     for told in (
         f"of the {len(free)} that no form fails, {sum(c.gate['status'] == 'pass' for c in free)})",
         f"right on {right - lost} of {len(complete)}.",
-        f"Behind a pass something paid in {of['pass']} cells, behind an open verdict in {of['inconclusive']}, "
-        f"and behind a fail in {of['fail']} (",
+        f"Behind a pass something paid in {of['pass']} cells, behind an open verdict in "
+        f"{of['inconclusive']}, and behind a fail in {of['fail']} (",
         f"second seeds on half of the cells ({sum(c.gate['seed'] == 1 for c in complete)} of",
     ):
         assert told in page, told
