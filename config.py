@@ -210,6 +210,7 @@ def defaults_for(
     others = {name: (written or {}).get(name, {}) for name in commands}
     known = {name: {*options, *others[name]} - NEVER_IN_FILE for name, options in commands.items()}
     shared = {key: value for key, value in file.table.items() if key not in {*known, "accept"}}
+    _check_places(shared, tables, file.where())
     check_keys(shared, sorted({*set().union(*known.values()), *known, "accept"}), file.where())
     _check_accepted(file)
     own = {name: _own(file, name, options, tables.get(name, {})) for name, options in known.items()}
@@ -218,6 +219,13 @@ def defaults_for(
         name: {others[name].get(k, k): v for k, v in {**general, **own[name]}.items() if k in options}
         for name, options in known.items()
     }
+
+
+def _check_places(shared: Mapping[str, Any], tables: Tables, where: str) -> None:
+    """Raises `ProbeError` for a command's table that stands at the top."""
+    for key in shared:
+        if found := [f"[{command}.{key}]" for command, names in tables.items() if key in names]:
+            raise ProbeError(f"{where}: [{key}] belongs to a command. Write {' or '.join(found)}.")
 
 
 def _own(

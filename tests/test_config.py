@@ -103,6 +103,8 @@ def test_show_config_names_value_and_origin(run):
     [
         ("alhpa = 1", ["probe.toml", '"alhpa"', '"alpha"']),
         ("[gate]\nmax_length = 1", ["probe.toml [gate]", '"max_length"']),
+        ("[limits]\nsurface_accuracy = 1", ["probe.toml: [limits]", "Write [gate.limits] or [data.limits]."]),
+        ("[groups.a]\ntrial_accuracy = 1", ["Write [gate.groups]."]),
         ("[gate.limits]\nsurface_acuracy = 1", ["[gate.limits]", '"surface-accuracy"']),
         ("[gate.groups.a]\ntrial = 1", ["[gate.groups.a]", '"trial-accuracy"']),
         ("[data.limits]\ntruncatd = 0.1", ["[data.limits]", '"truncated"']),
