@@ -27,12 +27,10 @@ MARKERS = (
 )
 # Those of chat templates, which nobody writes by hand.
 RENDERED = tuple(mark.strip() for both in MARKERS for mark in both if "<" in mark or "INST]" in mark)
-# What templates write before an answer or behind it; `</s>` closes a tag of HTML, too, where one is open.
-ANSWER_MARKS = (
-    *(answer.strip() for _, answer in MARKERS if "<" in answer or "INST]" in answer),
-    "<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end_of_text|>", "<|endoftext|>", "<|end|>",
-    "<｜end▁of▁sentence｜>",
-)  # fmt: skip
+# What chat templates write around turns and nobody writes by hand: `<|im_end|>`, `<|return|>`, `[/INST]`, …
+TEMPLATE_MARK = re.compile(
+    r"<\|[A-Za-z]\w{2,}\|>|<｜[^｜<>\n]{2,40}｜>|\[/?INST\]|<(?:start|end)_of_turn>|<</?SYS>>"
+)
 USERS = {user for user, _ in MARKERS}
 USER = USERS - {"\nHuman:", "\nUser:", "USER:"}  # those that an answer never holds by chance
 _TURN = re.compile("|".join(re.escape(mark) for mark in dict.fromkeys(m for both in MARKERS for m in both)))

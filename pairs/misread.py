@@ -14,7 +14,7 @@ from typing import Any
 
 from ..records import Severity
 from ..stats.scripts import length_in_words
-from .implicit import ANSWER_MARKS, USER, says_rendered
+from .implicit import TEMPLATE_MARK, USER
 from .ordered import word_set
 from .record import Content, Pair, text_of
 
@@ -113,16 +113,16 @@ def _holds_user(side: Content) -> bool:
 
 
 def marks_inside(pair: Pair) -> bool:
-    """Whether a side holds what a chat template writes around an answer, and no template has rendered the
-    prompt; marks of the user's turns are `user_inside`'s."""
-    if user_inside(pair) or (isinstance(pair.prompt, str) and says_rendered(pair.prompt, ())):
+    """Whether a side holds what a chat template writes around turns, and the prompt does not, as one that is
+    rendered beforehand would; marks of the user's turns are `user_inside`'s."""
+    if user_inside(pair) or TEMPLATE_MARK.search(text_of(pair.prompt)):
         return False
     return any(map(_marked, (text_of(pair.chosen), text_of(pair.rejected))))
 
 
 def _marked(text: str) -> bool:
-    closed = text.rstrip().endswith("</s>") and "<s>" not in text[1:]
-    return closed or any(mark in text for mark in ANSWER_MARKS)
+    closed = text.rstrip().endswith("</s>") and "<s>" not in text[1:]  # else a tag of HTML
+    return closed or bool(TEMPLATE_MARK.search(text))
 
 
 def messages_as_text(pair: Pair) -> bool:

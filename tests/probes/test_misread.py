@@ -64,6 +64,15 @@ def test_whoever_measures_says_what_the_file_check_says_of_how_rows_are_read(kin
             "They eat more.<|im_end|>",
             False,
         ),
+        (ASKED, "<|channel|>final<|message|>They eat more.<|return|>", True),
+        (ASKED, "They eat more.<|END_OF_TURN_TOKEN|>", True),
+        (ASKED, "They eat more.<｜end▁of▁sentence｜>", True),
+        (
+            f"<|START_OF_TURN_TOKEN|>{ASKED}<|END_OF_TURN_TOKEN|>",
+            "They eat more.<|END_OF_TURN_TOKEN|>",
+            False,
+        ),
+        (ASKED, "p <|> q, and x |> f <| y", False),
         (ASKED, "It is <s>struck out</s>", False),
         (ASKED, "a\n\nHuman: b<|im_end|>", False),  # PB352
         (ASKED, "if a <|b|> c: return [INSTANCE]", False),
