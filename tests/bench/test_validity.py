@@ -125,6 +125,10 @@ def test_what_the_page_says_of_forms_is_true_of_the_cells():
         f"second seeds on half of the cells ({sum(c.gate['seed'] == 1 for c in complete)} of",
     ):
         assert told in page, told
+    # `probe explain PB705`: training paid behind one in five open verdicts and did harm behind one in 25.
+    left_open = [c for c in complete if c.gate["status"] == "inconclusive"]
+    harm = sum(any(map(tables.harmed, c.known.values())) for c in left_open)
+    assert (len(left_open) // sum(c.good for c in left_open), len(left_open) // harm) == (5, 25)
     assert len(kept) == 10 and "Ten of the cells that paid fail by form or length" in page
 
 
