@@ -22,29 +22,35 @@ _one_at_a_time = threading.RLock()
 def as_before() -> Iterator[None]:
     """After the block random generators, torch's threads, filters of warnings and the libraries' loudness are
     what they were before it. One thread at a time is in it; others wait."""
-    with _one_at_a_time:
-        yield from _put_back()
-
-
-def _put_back() -> Iterator[None]:
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    python, threads = random.getstate(), torch.get_num_threads() if torch else None
-    arrays = numpy.random.get_state() if numpy else None
-    tensors = torch.get_rng_state() if torch else None
-    devices = torch.cuda.get_rng_state_all() if torch and torch.cuda.is_initialized() else None
-    # Its module is loaded where transformers is, or will be: the program may have made that loud or quiet.
-    loud = import_module(LOUDNESS).loudness() if "transformers" in sys.modules else None
-    with warnings.catch_warnings():
+    with _one_at_a_time, warnings.catch_warnings(), same_draws():
+        torch = sys.modules.get("torch")
+        threads = torch.get_num_threads() if torch else None
+        # Its module is loaded where transformers is, or will be: the program may have made it loud or quiet.
+        loud = import_module(LOUDNESS).loudness() if "transformers" in sys.modules else None
         try:
             yield
         finally:
-            random.setstate(python)
-            if numpy:
-                numpy.random.set_state(arrays)
             if torch:
-                torch.set_rng_state(tensors)
                 torch.set_num_threads(threads)
-            if torch and devices:
-                torch.cuda.set_rng_state_all(devices)
             if made := sys.modules.get(LOUDNESS):
                 made.set_loudness(loud or made.AT_FIRST)
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """After the block all random generators, of Python, numpy, torch and its devices, are where they were."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    python = random.getstate()
+    arrays = numpy.random.get_state() if numpy else None
+    tensors = torch.get_rng_state() if torch else None
+    devices = torch.cuda.get_rng_state_all() if torch and torch.cuda.is_initialized() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        if numpy:
+            numpy.random.set_state(arrays)
+        if torch:
+            torch.set_rng_state(tensors)
+        if torch and devices:
+            torch.cuda.set_rng_state_all(devices)

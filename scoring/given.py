@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import ProbeError
+from ..surroundings import same_draws
 from .adapter import OFF, adapter_idle
 from .engine import causal_lm
 from .loaded import check_runs
@@ -114,18 +113,16 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
     config = dict(vars(causal_lm(model).config))
     use_cache = config.get("use_cache")
     was_peft = hasattr(model, "peft_config")
-    generators = _random_state()
     for parameter in model.parameters():
         parameter.grad = None
     try:
-        with evaluating(model):
+        with evaluating(model), same_draws():
             yield
     finally:
         if not was_peft and "peft_config" in vars(model):
             del model.peft_config  # what a trial's adapter leaves behind
         _restore_weights(model, grads, values)
         vars(causal_lm(model).config).update(config | {"use_cache": use_cache})
-        _set_random_state(generators)
 
 
 def _adapters(model: torch.nn.Module) -> list[str]:
@@ -149,16 +146,3 @@ def _restore_weights(
                 parameter.copy_(values[name])
             parameter.requires_grad_(grads[name][0])
             parameter.grad = grads[name][1]
-
-
-def _random_state() -> tuple[Any, ...]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
-
-
-def _set_random_state(state: tuple[Any, ...]) -> None:
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-    torch.set_rng_state(state[2])
-    if state[3] is not None:
-        torch.cuda.set_rng_state_all(state[3])
